@@ -1,0 +1,52 @@
+# Verbs for people; `make help` lists them. Each sets up what it needs.
+PYTHON ?= python3
+PORT ?= 8787
+BIN := .venv/bin
+SAM := .venv-sam/bin/sam
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-long lint build validate invoke deploy clean requirements
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+run: .venv/local ## the whole system on this machine; PORT=8787
+	@$(BIN)/python -m local_stack --port $(PORT)
+
+test: .venv/dev ## every test that ends in minutes
+	@$(BIN)/python -m pytest -m "not long" -n 4 --dist loadgroup
+
+test-long: .venv/dev ## soaks, long walks and big fuzzes
+	@$(BIN)/python -m pytest -m long
+
+lint: .venv/dev .venv-sam/installed ## ruff, mypy, cfn-lint
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@$(SAM) validate --lint
+
+clean: ## remove what was built and installed
+	rm -rf .venv .venv-sam .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# Not a verb for newcomers: rewrites the lock files after a change in pyproject.toml.
+COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes pyproject.toml
+requirements: .venv/dev
+	$(COMPILE) --group dev -o requirements/dev.txt
+	$(COMPILE) --group sam -o requirements/sam.txt
+	for group in local chat streaming-runtime; do \
+	  $(COMPILE) --group $$group -c requirements/dev.txt -o requirements/$$(echo $$group | tr - _).txt; done
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
+	$(PYTHON) -m venv .venv
+
+.venv/local: requirements/local.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.venv/dev: requirements/dev.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@ .venv/local
+
+.venv-sam/installed: requirements/sam.txt
+	$(PYTHON) -m venv .venv-sam
+	.venv-sam/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
