@@ -19,7 +19,7 @@ Headers = Iterable[tuple[str, str]]
 
 HEADER_LIMIT = 64 * 1024
 READ_SIZE = 64 * 1024
-LEFTOVER_SECONDS = 5.0  # how long an unread request body is swallowed, so that the peer gets to read our answer
+LEFTOVER_SECONDS = 5.0  # how long we swallow what nobody read: closing on it would reset the answer we just sent
 NO_BODY = frozenset({204, 304})
 
 
@@ -181,6 +181,10 @@ async def _exchange(handler: Handler, connection: _Connection) -> bool:
     except h11.RemoteProtocolError as error:
         if connection.h11.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             await Responder(connection, "").send(error.error_status_hint, [("connection", "close")])
+            connection.writer.write_eof()
+            async with asyncio.timeout(LEFTOVER_SECONDS):
+                while await connection.reader.read(READ_SIZE):
+                    pass
         return False
     if not isinstance(event, h11.Request):
         return False
