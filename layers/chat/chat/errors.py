@@ -1,0 +1,167 @@
+"""One tree of errors. Each has a public code, an HTTP status and a word on whether asking again may help.
+
+The messages are ours and are sent to clients; the text of a foreign exception never is: it goes to the log,
+beside the request id.
+"""
+
+from typing import Any, ClassVar
+
+
+class ChatError(Exception):
+    """Base of everything that a client may be told."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = True
+    default: ClassVar[str] = "Something went wrong on our side."
+
+    def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
+        super().__init__(message or self.default)
+        self.message = message or self.default
+        self.field = field
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """The JSON body of an answer that has not started to stream."""
+        error: dict[str, Any] = {
+            "code": self.code,
+            "message": self.message,
+            "requestId": request_id,
+            "retryable": self.retryable,
+        }
+        if self.field is not None:
+            error["field"] = self.field
+        return {"error": error}
+
+
+class BadRequest(ChatError):
+    """The request cannot be read or breaks a rule; `field` names what."""
+
+    code, status, retryable, default = "bad_request", 400, False, "The request is not valid."
+
+
+class Unauthenticated(ChatError):
+    """Nobody we know; the same answer whatever was wrong."""
+
+    code, status, retryable, default = "unauthenticated", 401, False, "Authentication is needed."
+
+
+class NotFound(ChatError):
+    """Unknown, or not the caller's: the same answer for both."""
+
+    code, status, retryable, default = "not_found", 404, False, "There is nothing here."
+
+
+class MethodNotAllowed(ChatError):
+    """The path exists, the method does not."""
+
+    code, status, retryable, default = "method_not_allowed", 405, False, "This method is not allowed here."
+
+
+class Conflict(ChatError):
+    """Another request to the same conversation came first."""
+
+    code, status, default = "conflict", 409, "Another message to this conversation came first; send again."
+
+
+class TooLarge(ChatError):
+    """A size limit; the message names it."""
+
+    code, status, retryable, default = "too_large", 413, False, "The request is too large."
+
+
+class UnsupportedMediaType(ChatError):
+    """The body is not declared as JSON."""
+
+    code, status, retryable, default = "unsupported_media_type", 415, False, "Send application/json."
+
+
+class StorageError(ChatError):
+    """The table did not answer or refused a write."""
+
+    code, status, default = "storage", 503, "The conversation could not be stored."
+
+
+class ModelError(ChatError):
+    """Base of what can go wrong with the model. What came before it is kept."""
+
+    code, status, default = "model_failed", 502, "The model failed."
+
+
+class ModelThrottled(ModelError):
+    """Too many requests or tokens for the account or the model."""
+
+    code, status, default = "model_throttled", 503, "The model is busy; try again in a moment."
+
+
+class ModelUnavailable(ModelError):
+    """The service could not be reached or is out of order."""
+
+    code, status, default = "model_unavailable", 503, "The model is not available at the moment."
+
+
+class ModelNotReady(ModelError):
+    """The model is still being loaded."""
+
+    code, status, default = "model_not_ready", 503, "The model is being started; try again in a moment."
+
+
+class ModelAccessDenied(ModelError):
+    """The account or the role may not use the model."""
+
+    code, retryable, default = "model_access_denied", False, "This deployment may not use the model."
+
+
+class ModelNotFound(ModelError):
+    """The model or its inference profile does not exist in this region."""
+
+    code, retryable, default = "model_not_found", False, "The model does not exist in this deployment's region."
+
+
+class ModelInvalidRequest(ModelError):
+    """The model refused the request as it was built."""
+
+    code, retryable, default = "model_invalid_request", False, "The model did not accept this request."
+
+
+class StreamingRefused(ModelInvalidRequest):
+    """This model answers in one piece only. Handled before it reaches a client."""
+
+
+class SystemPromptRefused(ModelInvalidRequest):
+    """This model takes no system prompt. Handled before it reaches a client."""
+
+
+class ModelTimeout(ModelError):
+    """The model was silent for too long."""
+
+    code, status, default = "model_timeout", 504, "The model was silent for too long."
+
+
+class ModelTruncated(ModelError):
+    """The stream ended without the model's own stop."""
+
+    code, default = "model_truncated", "The answer broke off."
+
+
+class ModelConnectionLost(ModelError):
+    """The connection to the model was reset."""
+
+    code, default = "model_connection_lost", "The connection to the model was lost."
+
+
+class ModelCorrupt(ModelError):
+    """A frame's checksum or shape was wrong."""
+
+    code, default = "model_corrupt", "The model's answer arrived damaged."
+
+
+class ModelInternal(ModelError):
+    """The model's own failure, before or during the stream."""
+
+    code, default = "model_internal", "The model failed while answering."
+
+
+class ModelMalformed(ModelError):
+    """The model wrote something that its own service could not read."""
+
+    code, default = "model_malformed", "The model wrote an answer that could not be read."

@@ -1,0 +1,90 @@
+"""An HTTP request as the functions see it, whichever door it came through.
+
+Function URLs and HTTP APIs send payload 2.0, REST APIs payload 1.0
+(https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html and apigateway-develop-integrations-lambda.html).
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import parse_qs
+
+from chat.errors import BadRequest, ChatError, TooLarge, UnsupportedMediaType
+
+EXPOSED_HEADERS = "retry-after,x-request-id,x-vercel-ai-ui-message-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """Header names are lower-case; `path` is without the stage; `body` is decoded."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    is_rest: bool  # payload 1.0: nobody but the function adds CORS headers
+
+    @classmethod
+    def from_event(cls, event: Any) -> Self:
+        """Raises BadRequest for an event that is not an HTTP request, and for a body that is not base64 as it says."""
+        if not isinstance(event, dict) or not isinstance(event.get("requestContext"), dict):
+            raise BadRequest("This is not an HTTP request.")
+        context = event["requestContext"]
+        headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
+        if isinstance(context.get("http"), dict):
+            query = {name: values[-1] for name, values in parse_qs(event.get("rawQueryString") or "").items()}
+            method, path, is_rest = context["http"].get("method"), event.get("rawPath"), False
+        else:
+            query = {str(name): str(value) for name, value in (event.get("queryStringParameters") or {}).items()}
+            method, path, is_rest = event.get("httpMethod"), event.get("path"), True
+        if not isinstance(method, str) or not isinstance(path, str):
+            raise BadRequest("This is not an HTTP request.")
+        return cls(method, path, query, headers, _body(event), is_rest)
+
+    def json_body(self, limit: int) -> bytes:
+        """The body, if it is declared as JSON and within `limit` bytes."""
+        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            raise UnsupportedMediaType(field="content-type")
+        if len(self.body) > limit:
+            raise TooLarge(f"The body is larger than {limit} bytes.", field="body")
+        return self.body
+
+    def cors(self, allowed: Iterable[str]) -> dict[str, str]:
+        """CORS headers where no gateway adds them: for the REST API's events, if the origin is allowed."""
+        origin = self.headers.get("origin")
+        if not self.is_rest or origin is None or origin not in allowed:
+            return {}
+        return {
+            "access-control-allow-origin": origin,
+            "access-control-expose-headers": EXPOSED_HEADERS,
+            "vary": "origin",
+        }
+
+
+def json_bytes(value: object) -> bytes:
+    """Compact JSON in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def error_body(error: ChatError, request_id: str) -> bytes:
+    """The body of an error answer."""
+    return json_bytes(error.body(request_id))
+
+
+def _body(event: Mapping[str, Any]) -> bytes:
+    body = event.get("body")
+    if body is None:
+        return b""
+    if not isinstance(body, str):
+        raise BadRequest("The body is not text.", field="body")
+    if not event.get("isBase64Encoded"):
+        return body.encode("utf-8", "replace")
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadRequest("The body is not the base64 that it says it is.", field="body") from None

@@ -1,0 +1,55 @@
+"""The history and the user's facts, read side by side within a budget of time.
+
+A waiting user matters more than a complete memory: what has not come in time, or failed, is left out and named.
+"""
+
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+from chat.events import Message
+from chat.store.conversations import Conversation, Conversations
+from chat.store.facts import NOBODY, Fact, Facts, Profile
+from chat.telemetry import logger
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """`conversation` is None when the history could not be read; `missing` names what could not."""
+
+    conversation: Conversation | None
+    history: tuple[Message, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    profile: Profile = NOBODY
+    missing: tuple[str, ...] = ()
+
+
+class Lookup:
+    """Reads through clients of its own, whose time-outs lie within the budget, so that its threads end too."""
+
+    def __init__(self, conversations: Conversations, facts: Facts, *, seconds: float, messages: int) -> None:
+        self._conversations = conversations
+        self._facts = facts
+        self._seconds = seconds
+        self._messages = messages
+
+    def __call__(self, user: str, conversation_id: str) -> Memory:
+        """Never raises for a table that fails or hangs."""
+        pool = ThreadPoolExecutor(2, "lookup")
+        try:
+            history = pool.submit(self._conversations.recent, user, conversation_id, self._messages)
+            facts = pool.submit(self._facts.all, user)
+            asked: list[Future[Any]] = [history, facts]
+            wait(asked, timeout=self._seconds)
+            late = [name for name, future in (("history", history), ("facts", facts)) if not _came(future)]
+            for name in late:
+                logger.warning("memory left out", extra={"part": name})
+            conversation, messages = history.result() if "history" not in late else (None, [])
+            known, profile = facts.result() if "facts" not in late else ([], NOBODY)
+            return Memory(conversation, tuple(messages), tuple(known), profile, tuple(late))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _came(future: Future[Any]) -> bool:
+    return future.done() and future.exception() is None

@@ -1,0 +1,100 @@
+"""How an answer is got: which model, how often, and in one piece or streamed.
+
+One attempt is one request that may be paid for. Another follows only while nothing of the answer has come and the
+refusal was one that costs nothing; a request that timed out waiting for its headers is not repeated.
+"""
+
+import random
+from collections.abc import Generator, Iterator
+from contextlib import closing
+
+from chat import errors
+from chat.events import Chunk, Citation, Progress, Reasoning
+from chat.model import converters
+from chat.model.catalog import Catalog, Model
+from chat.model.stream import Ended, events
+from chat.model.transport import Bedrock, Call
+from chat.prompts.prompt import Prompt
+from chat.requests import Options
+
+ATTEMPTS = 3  # for each model
+FIRST_PAUSE = 0.3  # seconds; doubled for each further attempt, with full jitter
+
+_COSTS_NOTHING = (errors.ModelThrottled, errors.ModelUnavailable, errors.ModelNotReady)
+
+
+class Models:
+    """The models of this deployment, and what was learned about them since the environment started."""
+
+    def __init__(self, bedrock: Bedrock, catalog: Catalog) -> None:
+        self._bedrock = bedrock
+        self._catalog = catalog
+        self._refused: dict[str, set[str]] = {}  # alias -> what it refused: "stream", "system"
+
+    def check(self, alias: str, options: Options) -> None:
+        """Raises BadRequest for an unknown alias or options that the model does not have."""
+        converters.check_options(self._catalog[alias], options)
+
+    def answer(
+        self, prompt: Prompt, alias: str, options: Options, call: Call
+    ) -> Iterator[Chunk | Reasoning | Citation | Progress | Ended]:
+        """The answer's events, ending with Ended. Raises ModelError or Stopped."""
+        aliases = [alias, *self._catalog[alias].fallbacks]
+        for number, candidate in enumerate(aliases, 1):
+            for attempt in range(ATTEMPTS):
+                try:
+                    yield from self._attempt(prompt, candidate, options, call)
+                    return
+                except _Unpaid as failure:
+                    if attempt + 1 < ATTEMPTS:
+                        yield Progress("retry")
+                        call.pause(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311  # jitter, not a secret
+                    elif number == len(aliases):
+                        raise failure.error from None
+            yield Progress("fallback", aliases[number])
+
+    def _attempt(
+        self, prompt: Prompt, alias: str, options: Options, call: Call
+    ) -> Iterator[Chunk | Reasoning | Citation | Ended]:
+        """One answer of one model; asked anew, once for each, when it refuses to stream or a system prompt."""
+        while True:
+            model = self._known(alias)
+            begun = False
+            try:
+                with closing(self._events(prompt, model, options, call)) as answer:
+                    for event in answer:
+                        begun = True
+                        yield event
+                return
+            except (errors.StreamingRefused, errors.SystemPromptRefused) as refusal:
+                what = "stream" if isinstance(refusal, errors.StreamingRefused) else "system"
+                if begun or not getattr(model, what):
+                    raise
+                self._refused.setdefault(alias, set()).add(what)
+            except _COSTS_NOTHING as error:
+                if begun:
+                    raise
+                raise _Unpaid(error) from None
+
+    def _events(
+        self, prompt: Prompt, model: Model, options: Options, call: Call
+    ) -> Generator[Chunk | Reasoning | Citation | Ended, None, None]:
+        options = converters.granted(model, options)
+        request = converters.to_request(prompt, model, self._catalog.model_id(model), options)
+        if not model.stream:
+            yield from events(converters.as_stream(self._bedrock.converse(request, call)))
+            return
+        with closing(self._bedrock.converse_stream(request, call)) as raw:
+            yield from events(raw)
+
+    def _known(self, alias: str) -> Model:
+        refused = self._refused.get(alias, set())
+        return self._catalog[alias].model_copy(update=dict.fromkeys(refused, False))
+
+
+class _Unpaid(Exception):
+    """The attempt failed before anything came, with a refusal that costs nothing."""
+
+    def __init__(self, error: errors.ModelError) -> None:
+        super().__init__(error.code)
+        self.error = error

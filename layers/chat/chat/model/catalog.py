@@ -1,0 +1,43 @@
+"""The models that callers may name: aliases with their capabilities, from catalog.json."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic.alias_generators import to_camel
+
+from chat.errors import BadRequest
+
+
+class Model(BaseModel):
+    """What a model can do. `stream` is false for one that cannot, or is not to by policy."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+    id: str
+    stream: bool
+    system: bool
+    cache: bool  # takes cache points in the system prompt and in messages
+    reasoning: bool
+    max_output_tokens: Annotated[int, Field(gt=0)]
+    fallbacks: tuple[str, ...]
+
+
+class Catalog:
+    """Aliases to models. `profile` is the geography of the inference profiles to call them by, or none."""
+
+    def __init__(self, profile: str) -> None:
+        raw = Path(__file__).with_name("catalog.json").read_bytes()
+        self._models = TypeAdapter(dict[str, Model]).validate_json(raw)
+        self._prefix = "" if profile == "none" else f"{profile}."
+
+    def __getitem__(self, alias: str) -> Model:
+        """Raises BadRequest for an alias that is not listed."""
+        model = self._models.get(alias)
+        if model is None:
+            raise BadRequest(f"model must be one of {', '.join(sorted(self._models))}.", field="model")
+        return model
+
+    def model_id(self, model: Model) -> str:
+        """What Bedrock calls it from this region."""
+        return self._prefix + model.id

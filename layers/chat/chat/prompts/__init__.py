@@ -1,0 +1,1 @@
+"""Building what the model is sent. Pure."""

@@ -1,0 +1,103 @@
+"""One prompt: the static prefix first, then the history within its budget, then the facts and the new turn.
+
+The order is what caching wants (https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html): what
+changes least comes first.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from string import Template
+from typing import Literal
+
+from chat.events import Message
+from chat.memory.lookup import Memory
+
+# Look-alikes of our fence in foreign text: any case, inner space, full-width and angle quotation brackets.
+_FENCE = re.compile(r"[<\uff1c\u2039]\s*/?\s*facts\s*/?\s*[>\uff1e\u203a]", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one side said in a row, without reasoning; none of the texts is blank."""
+
+    role: Literal["user", "assistant"]
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """`history` and `turn` alternate, beginning with the user; `turn` is the user's and ends with the new message."""
+
+    system: str
+    history: tuple[Turn, ...]
+    facts: str
+    turn: Turn
+
+
+def build(memory: Memory, message: str, *, assistant: str, history_tokens: int) -> Prompt:
+    """The prompt for `message`. The oldest turns go first when the history is over its budget of tokens."""
+    turns = _alternating(memory.history)
+    unanswered = turns.pop().texts if turns and turns[-1].role == "user" else ()
+    return Prompt(
+        system=_system(memory, assistant),
+        history=_within(turns, history_tokens),
+        facts=_fenced(fact.text for fact in memory.facts),
+        turn=Turn("user", (*unanswered, message)),
+    )
+
+
+def estimate_tokens(text: str) -> int:
+    """Roughly what a model counts: four ASCII characters a token, other scripts about one a token."""
+    ascii_chars = sum(map(str.isascii, text))
+    return (ascii_chars + 3) // 4 + len(text) - ascii_chars
+
+
+def _system(memory: Memory, assistant: str) -> str:
+    profile = memory.profile
+    text = _template().substitute(assistant=_plain(profile.assistant_name or assistant))
+    about = [f"The user's name is {_plain(profile.name)}."] if profile.name else []
+    if profile.about:
+        about.append(f"About the user: {_plain(profile.about)}")
+    return "\n\n".join([text.strip(), *about])
+
+
+@cache
+def _template() -> Template:
+    return Template(Path(__file__).with_name("system.md").read_text(encoding="utf-8"))
+
+
+def _fenced(facts: Iterable[str]) -> str:
+    lines = [f"- {_plain(fact)}" for fact in facts]
+    return "\n".join(["<facts>", *lines, "</facts>"]) if lines else ""
+
+
+def _plain(text: str) -> str:
+    """Foreign text on one line and unable to close the fence."""
+    return " ".join(_FENCE.sub(" ", text).split())
+
+
+def _alternating(messages: Iterable[Message]) -> list[Turn]:
+    """Turns by alternating sides: answers without text are dropped, neighbours of one side joined."""
+    turns: list[Turn] = []
+    for message in messages:
+        text = message.text
+        if not text.strip():
+            continue
+        if turns and turns[-1].role == message.role:
+            turns[-1] = Turn(message.role, (*turns[-1].texts, text))
+        else:
+            turns.append(Turn(message.role, (text,)))
+    return turns
+
+
+def _within(turns: Sequence[Turn], budget: int) -> tuple[Turn, ...]:
+    """The newest turns that fit, beginning with a user's."""
+    sizes = [sum(map(estimate_tokens, turn.texts)) for turn in turns]
+    total, first = sum(sizes), 0
+    while first < len(turns) and (total > budget or turns[first].role == "assistant"):
+        total -= sizes[first]
+        first += 1
+    return tuple(turns[first:])

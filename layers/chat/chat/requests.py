@@ -1,0 +1,140 @@
+"""What callers may send. Unknown fields are refused, every size is bounded, and every refusal names its field."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic.alias_generators import to_camel
+
+from chat.errors import BadRequest, TooLarge
+from chat.settings import Settings
+
+ConversationId = Annotated[str, StringConstraints(pattern=re.compile(r"^[A-Za-z0-9_-]{8,64}\Z"))]
+Alias = Annotated[str, StringConstraints(pattern=re.compile(r"^[a-z0-9][a-z0-9.-]{0,63}\Z"))]
+# The hard ceiling of a text; the deployment's own limits are settings and are checked in `bounded`.
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000_000)]
+
+
+class Body(BaseModel):
+    """Base of every request: camelCase on the wire, no unknown fields, no coercion."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True, frozen=True)
+
+
+class NewMessage(Body):
+    """The user's message."""
+
+    text: Text
+
+
+class Options(Body):
+    """How the model should answer; the model's own defaults where nothing is said."""
+
+    max_tokens: int | None = Field(default=None, ge=1, le=200_000)
+    temperature: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    top_p: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    stop: (
+        Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=100)]], Field(max_length=4)] | None
+    ) = None
+    reasoning: Literal["low", "medium", "high"] | None = None
+
+
+class ChatRequest(Body):
+    """`POST /chat`."""
+
+    message: NewMessage
+    conversation_id: ConversationId | None = None
+    model: Alias | None = None
+    options: Options = Options()
+
+
+class NewFact(Body):
+    """`POST /memory`."""
+
+    text: Text
+    kind: Literal["fact", "preference"] = "fact"
+
+
+class NewProfile(Body):
+    """`PUT /profile`: how the user wants to be addressed, and what the assistant is called for them."""
+
+    name: Annotated[str, StringConstraints(max_length=100)] | None = None
+    assistant_name: Annotated[str, StringConstraints(min_length=1, max_length=60)] | None = None
+    about: Annotated[str, StringConstraints(max_length=1_000)] | None = None
+
+
+class TitleTask(Body):
+    """Direct invocation: a title for a conversation that begins with `text`."""
+
+    task: Literal["title"]
+    text: Text
+
+
+class ClassifyTask(Body):
+    """Direct invocation: the one of `labels` that fits `text` best."""
+
+    task: Literal["classify"]
+    text: Text
+    labels: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=50)]], Field(min_length=2, max_length=20)
+    ]
+
+
+B = TypeVar("B", bound=Body)
+
+# pydantic's error types, in our words; `ctx` fills the braces.
+_WORDS = {
+    "missing": "is required",
+    "extra_forbidden": "is not a known field",
+    "string_type": "must be a string",
+    "string_too_short": "must not be empty",
+    "string_too_long": "is longer than {max_length} characters",
+    "string_pattern_mismatch": "has characters or a length that are not allowed",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "list_type": "must be a list",
+    "too_long": "has more than {max_length} entries",
+    "too_short": "has fewer than {min_length} entries",
+    "literal_error": "must be one of {expected}",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "string_unicode": "is not valid Unicode",
+}
+
+
+def parse(model: type[B], body: bytes) -> B:
+    """Raises BadRequest, which names the first wrong field."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise refusal(error.errors(include_url=False, include_input=False)) from None
+
+
+def refusal(errors: Sequence[Mapping[str, Any]]) -> BadRequest:
+    """The first of pydantic's errors as one of ours."""
+    first = errors[0]
+    field = ".".join(str(step) for step in first["loc"])[:100]
+    if first["type"] == "json_invalid":
+        return BadRequest("The body is not valid JSON.", field="body")
+    words = _WORDS.get(first["type"], "is not valid").format(**first.get("ctx", {}))
+    return BadRequest(f"{field or 'The body'} {words}.", field=field or "body")
+
+
+def bounded(text: str, limit: int, field: str) -> str:
+    """The text, if the deployment's limit allows it and it says anything at all."""
+    if len(text) > limit:
+        raise TooLarge(f"{field} is longer than {limit} characters.", field=field)
+    if not text.strip():
+        raise BadRequest(f"{field} is blank.", field=field)
+    return text
+
+
+def parse_chat(body: bytes, settings: Settings) -> ChatRequest:
+    """The body of `POST /chat` within the deployment's limits."""
+    request = parse(ChatRequest, body)
+    bounded(request.message.text, settings.max_message_chars, "message.text")
+    return request

@@ -1,0 +1,69 @@
+"""The environment, read once and validated before the first request."""
+
+import os
+from collections.abc import Mapping
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+
+class SettingsError(Exception):
+    """The function is configured wrongly and must not start; names the variables, never their values."""
+
+
+class Settings(BaseModel):
+    """One field per environment variable of template.yaml, in lower case; sizes in code points unless said."""
+
+    model_config = ConfigDict(frozen=True)
+
+    table_name: str = Field(min_length=3)
+    auth_mode: Literal["iam", "jwt", "dev"]
+    url_auth_type: Literal["NONE", "AWS_IAM"]
+    allowed_origins: str = ""
+    default_model: str = "nova-lite"
+    task_model: str = "nova-micro"
+    inference_profile: Literal["us", "eu", "apac", "global", "none"] = "none"
+    assistant_name: str = Field(default="Assistant", min_length=1, max_length=60)
+
+    buffered_turn_seconds: float = Field(default=25, gt=0)  # API Gateway hangs up at 30 s
+    deadline_margin_seconds: float = Field(default=5, gt=0)  # left for storing the answer before Lambda kills us
+    model_idle_seconds: float = Field(default=90, gt=0)  # a model silent for longer is given up
+    memory_seconds: float = Field(default=1, gt=0)  # what a lookup may cost the waiting user
+
+    max_body_bytes: int = Field(default=256 * 1024, gt=0)
+    max_message_chars: int = Field(default=32_000, gt=0)
+    max_answer_bytes: int = Field(default=3 * 1024 * 1024, gt=0)  # what one transaction can store, with room
+    max_fact_chars: int = Field(default=500, gt=0)
+    max_facts: int = Field(default=200, gt=0)
+    history_messages: int = Field(default=40, gt=0)
+    history_tokens: int = Field(default=12_000, ge=0)
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _no_wildcard(cls, value: str) -> str:
+        if "*" in value:
+            raise ValueError("a wildcard origin is not allowed")
+        return value
+
+    @model_validator(mode="after")
+    def _door_and_mode_match(self) -> Self:
+        if self.auth_mode == "jwt":
+            raise ValueError("AUTH_MODE jwt is not supported by this version")
+        if self.auth_mode == "iam" and self.url_auth_type != "AWS_IAM":
+            raise ValueError("a Function URL of AuthType NONE needs AUTH_MODE jwt")
+        return self
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The origins that browsers may call from."""
+        return frozenset(origin.strip() for origin in self.allowed_origins.split(",") if origin.strip())
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Raises SettingsError, which names every variable that is missing or wrong."""
+        given = {name: environ[name.upper()] for name in cls.model_fields if name.upper() in environ}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            reasons = [f"{'_'.join(map(str, e['loc'])).upper() or 'environment'}: {e['msg']}" for e in error.errors()]
+            raise SettingsError("; ".join(reasons)) from None

@@ -1,0 +1,1 @@
+"""The table: one DynamoDB table, every key under the user's own partition."""

@@ -1,0 +1,46 @@
+"""The table's keys, pure.
+
+| item                    | pk                | sk                               |
+|-------------------------|-------------------|----------------------------------|
+| conversation            | U#<user>#C#<conv> | ~META (sorts after its messages) |
+| message                 | the same          | M#00000007                       |
+| rest of a large message | the same          | L#00000007#01, …                 |
+| fact                    | U#<user>#F        | F#<id>                           |
+| profile                 | the same          | P                                |
+
+The index `by-update` lists a user's conversations: gsi1pk = U#<user>, gsi1sk = the time of the last change.
+"""
+
+META = "~META"
+PROFILE = "P"
+INDEX = "by-update"
+
+
+def user(user_key: str) -> str:
+    """The user's partition in the index."""
+    return f"U#{user_key}"
+
+
+def conversation(user_key: str, conversation_id: str) -> str:
+    """The partition of one conversation."""
+    return f"U#{user_key}#C#{conversation_id}"
+
+
+def facts(user_key: str) -> str:
+    """The partition of what the assistant remembers of a user."""
+    return f"U#{user_key}#F"
+
+
+def message(seq: int) -> str:
+    """The sort key of a message; one query from here to META reads the end of a conversation."""
+    return f"M#{seq:08d}"
+
+
+def rest(seq: int, piece: int) -> str:
+    """The sort key of a later piece of a message that is too large for one item; `piece` counts from 1."""
+    return f"L#{seq:08d}#{piece:02d}"
+
+
+def fact(fact_id: str) -> str:
+    """The sort key of a fact."""
+    return f"F#{fact_id}"

@@ -1,0 +1,132 @@
+"""The one place that speaks to DynamoDB: plain values in and out, and every failure a StorageError."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chat.errors import StorageError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Item: TypeAlias = dict[str, Any]
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+class ConditionFailed(Exception):
+    """A conditional write found the item in another state, or lost to another transaction."""
+
+
+class Table:
+    """One table through one client. Reads are consistent unless they go to the index."""
+
+    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        """The item, or None."""
+        with _errors():
+            found = self._client.get_item(TableName=self._name, Key=_key(pk, sk), ConsistentRead=True)
+        return _plain(found["Item"]) if "Item" in found else None
+
+    def query(self, pk: str, low: str, high: str, *, descending: bool = False, limit: int | None = None) -> list[Item]:
+        """The partition's items with sort keys from `low` to `high`, both included; at most `limit`."""
+        query: dict[str, Any] = {
+            "KeyConditionExpression": "pk = :pk AND sk BETWEEN :low AND :high",
+            "ExpressionAttributeValues": _wire({":pk": pk, ":low": low, ":high": high}),
+            "ScanIndexForward": not descending,
+        }
+        items: list[Item] = []
+        while limit is None or len(items) < limit:
+            if limit is not None:
+                query["Limit"] = limit - len(items)
+            with _errors():
+                page = self._client.query(TableName=self._name, ConsistentRead=True, **query)
+            items += map(_plain, page["Items"])
+            if "LastEvaluatedKey" not in page:
+                break
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        return items
+
+    def query_index(
+        self, index: str, pk: str, *, limit: int, start: Item | None = None
+    ) -> tuple[list[Item], Item | None]:
+        """One page of an index, newest first, and where the next begins."""
+        more = {"ExclusiveStartKey": _wire(start)} if start else {}
+        with _errors():
+            page = self._client.query(
+                TableName=self._name,
+                IndexName=index,
+                KeyConditionExpression="gsi1pk = :pk",
+                ExpressionAttributeValues=_wire({":pk": pk}),
+                ScanIndexForward=False,
+                Limit=limit,
+                **more,
+            )
+        last = page.get("LastEvaluatedKey")
+        return [_plain(item) for item in page["Items"]], _plain(last) if last else None
+
+    def put(self, item: Item) -> None:
+        """Writes the item, whatever was there."""
+        with _errors():
+            self._client.put_item(TableName=self._name, Item=_wire(item))
+
+    def delete(self, pk: str, sk: str) -> bool:
+        """Whether there was something to delete."""
+        with _errors():
+            old = self._client.delete_item(TableName=self._name, Key=_key(pk, sk), ReturnValues="ALL_OLD")
+        return "Attributes" in old
+
+    def transact(self, parts: Iterable[Any]) -> None:
+        """All of the parts or none. Raises ConditionFailed."""
+        with _errors():
+            self._client.transact_write_items(TransactItems=list(parts))
+
+    def absent(self, item: Item) -> Any:
+        """For `transact`: puts the item if nothing has its key."""
+        return {
+            "Put": {"TableName": self._name, "Item": _wire(item), "ConditionExpression": "attribute_not_exists(pk)"}
+        }
+
+    def update(self, pk: str, sk: str, update: str, *, condition: str, values: Item) -> Any:
+        """For `transact`: updates the item if `condition` holds."""
+        return {
+            "Update": {
+                "TableName": self._name,
+                "Key": _key(pk, sk),
+                "UpdateExpression": update,
+                "ConditionExpression": condition,
+                "ExpressionAttributeValues": _wire(values),
+            }
+        }
+
+
+def _key(pk: str, sk: str) -> Any:
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def _wire(values: Mapping[str, Any]) -> Any:
+    return {name: _serialize(value) for name, value in values.items()}
+
+
+def _plain(item: Mapping[str, Any]) -> Item:
+    return {name: _deserialize(value) for name, value in item.items()}
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        reasons = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
+        if "ConditionalCheckFailed" in reasons or "TransactionConflict" in reasons:
+            raise ConditionFailed from None
+        raise StorageError from error
+    except BotoCoreError as error:
+        raise StorageError from error
