@@ -1,8 +1,12 @@
 # Verbs for people; `make help` lists them. Each sets up what it needs.
 PYTHON ?= python3
 PORT ?= 8787
+ARCH ?= arm64
+ENV ?= dev
+EVENT ?= events/chat.json
 BIN := .venv/bin
 SAM := .venv-sam/bin/sam
+export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-long lint build validate invoke deploy clean requirements
@@ -13,7 +17,7 @@ help: ## list the verbs
 run: .venv/local ## the whole system on this machine; PORT=8787
 	@$(BIN)/python -m local_stack --port $(PORT)
 
-test: .venv/dev ## every test that ends in minutes
+test: .venv/dev .venv-sam/installed ## every test that ends in minutes
 	@$(BIN)/python -m pytest -m "not long" -n 4 --dist loadgroup
 
 test-long: .venv/dev ## soaks, long walks and big fuzzes
@@ -22,6 +26,18 @@ test-long: .venv/dev ## soaks, long walks and big fuzzes
 lint: .venv/dev .venv-sam/installed ## ruff, mypy, cfn-lint
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	@$(SAM) validate --lint
+
+build: .venv/dev .venv-sam/installed ## what goes to AWS, into .aws-sam; ARCH=arm64|x86_64
+	@$(SAM) build --parameter-overrides Architecture=$(ARCH)
+
+validate: .venv-sam/installed ## template.yaml, by SAM and cfn-lint
+	@$(SAM) validate --lint
+
+invoke: .venv/dev .venv-sam/installed ## one event through AWS's Lambda emulator; EVENT=events/chat.json
+	@$(BIN)/python -m local_stack.emulator $(EVENT)
+
+deploy: .venv/dev .venv-sam/installed ## to your AWS account; ENV=dev|prod
+	@$(SAM) build --config-env $(ENV) && $(SAM) deploy --config-env $(ENV)
 
 clean: ## remove what was built and installed
 	rm -rf .venv .venv-sam .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -48,5 +64,6 @@ requirements: .venv/dev
 
 .venv-sam/installed: requirements/sam.txt
 	$(PYTHON) -m venv .venv-sam
-	.venv-sam/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@# --no-deps: the lock file is complete, and pip takes a dependency with extras for one without a hash.
+	.venv-sam/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
