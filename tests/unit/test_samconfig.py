@@ -1,0 +1,66 @@
+"""samconfig.toml against the template: an environment that names a wrong parameter fails only when it is deployed."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_stack.intrinsics import Resolver, load
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = load(ROOT / "template.yaml")
+CONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+ENVIRONMENTS = ["dev", "prod"]
+
+
+def overrides(environment: str) -> dict[str, str]:
+    pairs = (override.split("=", 1) for override in CONFIG[environment]["global"]["parameters"]["parameter_overrides"])
+    return {name: value.strip('"') for name, value in pairs}
+
+
+def deploy(environment: str) -> dict[str, Any]:
+    return {**CONFIG[environment]["global"]["parameters"], **CONFIG[environment]["deploy"]["parameters"]}
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_values_are_allowed_by_the_template(environment: str) -> None:
+    for name, value in overrides(environment).items():
+        parameter = TEMPLATE["Parameters"][name]
+        assert value in map(str, parameter.get("AllowedValues", [value]))
+        values = value.split(",") if parameter["Type"] == "CommaDelimitedList" else [value]
+        assert all(re.search(parameter.get("AllowedPattern", ""), each) for each in values)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_auth_type_fits_auth_mode(environment: str) -> None:
+    resolver = Resolver(TEMPLATE, overrides(environment), lambda _: None, lambda _, __: None)
+    [rule] = TEMPLATE["Rules"].values()
+    assert all(resolver.resolve(assertion["Assert"], "rule") for assertion in rule["Assertions"])
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_architecture_is_named_once_for_build_and_deploy(environment: str) -> None:
+    assert "Architecture" in overrides(environment)
+    assert "parameter_overrides" not in CONFIG[environment]["build"]["parameters"]
+    assert "parameter_overrides" not in CONFIG[environment]["deploy"]["parameters"]
+
+
+def test_environments_share_nothing() -> None:
+    for name in ("stack_name", "s3_prefix"):
+        assert len({deploy(environment)[name] for environment in ENVIRONMENTS}) == len(ENVIRONMENTS)
+
+
+def test_prod_asks_before_it_changes() -> None:
+    assert deploy("prod")["confirm_changeset"] is True
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_capabilities_are_what_the_roles_need(environment: str) -> None:
+    named = [
+        name
+        for name, resource in TEMPLATE["Resources"].items()
+        if {"RoleName", "ManagedPolicyName"} & resource.get("Properties", {}).keys()
+    ]
+    assert deploy(environment)["capabilities"] == ("CAPABILITY_NAMED_IAM" if named else "CAPABILITY_IAM")

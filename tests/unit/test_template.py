@@ -1,0 +1,387 @@
+"""The template after SAM's transform, for every value of its parameters: what lint and validate do not look at."""
+
+import itertools
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_stack.intrinsics import Resolver, load
+
+ROOT = Path(__file__).parents[2]
+SAM_PYTHON = ROOT / ".venv-sam/bin/python"
+SOURCE = load(ROOT / "template.yaml")
+FREE_VALUES = {  # a second value for parameters that do not list theirs
+    "AllowedOrigins": "https://one.example,https://two.example:8443",
+    "DefaultModel": "claude-haiku",
+    "TaskModel": "nova-lite",
+    "AssistantName": "Ada",
+    "StreamMemory": "2048",
+    "StreamTimeout": "900",
+    "StreamConcurrency": "7",
+    "ConverseMemory": "256",
+    "ConverseTimeout": "60",
+    "ConverseConcurrency": "3",
+    "AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:alarms",
+}
+PAIRS = [{"UrlAuthType": "AWS_IAM", "AuthMode": "iam"}, {"UrlAuthType": "NONE", "AuthMode": "jwt"}]
+ROUTES = {
+    "POST /chat",
+    "GET /conversations",
+    "GET /conversations/{id}/messages",
+    "GET /memory",
+    "POST /memory",
+    "DELETE /memory/{id}",
+    "GET /health",
+    "GET /openapi.json",
+}
+# SAM's transform as CloudFormation runs it; code must look uploaded. One process for all the cases.
+TRANSFORM = """
+import copy, json, sys
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+template, cases = json.load(sys.stdin)
+for resource in template["Resources"].values():
+    for key in {"CodeUri", "ContentUri"} & resource.get("Properties", {}).keys():
+        resource["Properties"][key] = "s3://bucket/key"
+print(json.dumps([Translator({}, Parser()).translate(copy.deepcopy(template), case) for case in cases]))
+"""
+
+Resources = dict[str, dict[str, Any]]
+
+
+def values_of(name: str) -> list[str]:
+    parameter = SOURCE["Parameters"][name]
+    return [str(value) for value in parameter.get("AllowedValues", [parameter["Default"], FREE_VALUES.get(name)])]
+
+
+SHAPE = ["Architecture", "RestStreaming", "StreamConcurrency", "ConverseConcurrency"]
+
+
+def parameter_sets() -> Iterator[dict[str, str]]:
+    """Every combination of what changes the shape of the stack; the other parameters take their values in turn."""
+    others = sorted(SOURCE["Parameters"].keys() - PAIRS[0].keys() - set(SHAPE))
+    shapes = itertools.product(*map(values_of, SHAPE))
+    for number, (pair, shape) in enumerate(itertools.product(PAIRS, shapes)):
+        turn = {name: values_of(name)[number % len(values_of(name))] for name in others}
+        yield turn | pair | dict(zip(SHAPE, shape, strict=True))
+
+
+CASES = list(parameter_sets())
+
+
+def case_id(case: dict[str, str]) -> str:
+    rest = {"enabled": "rest", "disabled": "no-rest"}[case["RestStreaming"]]
+    reserved = (case["StreamConcurrency"] or "none", case["ConverseConcurrency"] or "none")
+    return "-".join((case["AuthMode"], case["Architecture"], rest, *reserved))
+
+
+@pytest.fixture(scope="module")
+def transformed() -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [SAM_PYTHON, "-W", "ignore", "-c", TRANSFORM],
+        input=json.dumps([SOURCE, CASES]),
+        env={"AWS_DEFAULT_REGION": "us-east-1", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    documents: list[dict[str, Any]] = json.loads(done.stdout)
+    return documents
+
+
+@pytest.fixture(params=range(len(CASES)), ids=[case_id(case) for case in CASES])
+def case(request: pytest.FixtureRequest) -> int:
+    number: int = request.param
+    return number
+
+
+@pytest.fixture
+def stack(transformed: list[dict[str, Any]], case: int) -> Resources:
+    """The resources that CloudFormation would make, with everything but references between them filled in."""
+    return resources(transformed[case], CASES[case])
+
+
+def resources(document: dict[str, Any], parameters: dict[str, str]) -> Resources:
+    resolver = Resolver(document, parameters, lambda name: f"<{name}>", lambda name, attribute: f"<{name}.{attribute}>")
+    return {
+        name: resolver.resolve({key: value for key, value in resource.items() if key != "Condition"}, name)
+        for name, resource in document["Resources"].items()
+        if "Condition" not in resource or resolver.condition(resource["Condition"])
+    }
+
+
+def of_type(stack: Resources, kind: str) -> Resources:
+    return {name: resource["Properties"] for name, resource in stack.items() if resource["Type"] == kind}
+
+
+def test_every_value_of_every_parameter_has_its_turn() -> None:
+    for name in SOURCE["Parameters"]:
+        assert len(values_of(name)) > 1
+        assert {case[name] for case in CASES} == set(values_of(name))
+
+
+def test_functions(stack: Resources, case: int) -> None:
+    functions = of_type(stack, "AWS::Lambda::Function")
+    assert functions.keys() == {"StreamFunction", "ConverseFunction"}
+    for name, function in functions.items():
+        assert function["Runtime"] == "python3.13"
+        assert function["Architectures"] == [CASES[case]["Architecture"]]
+        concurrency = CASES[case][name.replace("Function", "Concurrency")]
+        assert function.get("ReservedConcurrentExecutions") == (concurrency or None)
+        assert function["LoggingConfig"]["LogGroup"] == f"<{name.replace('Function', 'Logs')}>"
+    environment = {name: function["Environment"]["Variables"] for name, function in functions.items()}
+    assert environment["StreamFunction"]["AWS_LAMBDA_EXEC_WRAPPER"] == "/opt/streaming-bootstrap"
+    assert "AWS_LAMBDA_EXEC_WRAPPER" not in environment["ConverseFunction"]
+    assert environment["StreamFunction"]["REST_STREAMING"] == ("1" if "RestApi" in stack else "0")
+
+
+def test_layers_are_of_the_functions_architecture(stack: Resources) -> None:
+    wanted = stack["StreamFunction"]["Properties"]["Architectures"]
+    layers = of_type(stack, "AWS::Lambda::LayerVersion")
+    assert len(layers) == 2
+    assert all(layer["CompatibleArchitectures"] == wanted for layer in layers.values())
+
+
+def test_url_streams(stack: Resources, case: int) -> None:
+    [url] = of_type(stack, "AWS::Lambda::Url").values()
+    assert url["InvokeMode"] == "RESPONSE_STREAM"
+    assert url["AuthType"] == CASES[case]["UrlAuthType"]
+
+
+def test_url_has_both_permissions_and_only_those_of_its_auth_type(stack: Resources, case: int) -> None:
+    permissions = [
+        permission
+        for permission in of_type(stack, "AWS::Lambda::Permission").values()
+        if permission["Principal"] != "apigateway.amazonaws.com"
+    ]
+    auth_type = CASES[case]["UrlAuthType"]
+    everyone_or_account = {"FunctionName": "<StreamFunction>"} | (
+        {"Principal": "*"} if auth_type == "NONE" else {"Principal": "000000000000"}
+    )
+    assert sorted(permissions, key=lambda permission: str(permission["Action"])) == [
+        {"Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True, **everyone_or_account},
+        {"Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": auth_type, **everyone_or_account},
+    ]
+
+
+def test_gateways_may_invoke_their_function_from_their_api_only(stack: Resources) -> None:
+    permitted = {
+        (permission["FunctionName"], permission["SourceArn"].rsplit(":", 1)[1])
+        for permission in of_type(stack, "AWS::Lambda::Permission").values()
+        if permission["Principal"] == "apigateway.amazonaws.com"
+    }
+    rest = {("<StreamFunction>", "<RestApi>/*")} if "RestApi" in stack else set()
+    assert permitted == {("<ConverseFunction>", "<HttpApi>/*")} | rest
+
+
+def test_every_route_has_the_authorizer_of_the_mode(stack: Resources, case: int) -> None:
+    routes = of_type(stack, "AWS::ApiGatewayV2::Route").values()
+    assert {route["RouteKey"] for route in routes} == ROUTES
+    wanted = "AWS_IAM" if CASES[case]["AuthMode"] == "iam" else "NONE"
+    assert {route["AuthorizationType"] for route in routes} == {wanted}
+    assert {route["Target"] for route in routes} == {"integrations/<ConverseIntegration>"}
+    for path in of_type(stack, "AWS::ApiGateway::RestApi").values():
+        for method, operation in itertools.chain.from_iterable(map(dict.items, path["Body"]["paths"].values())):
+            assert operation["x-amazon-apigateway-auth"]["type"] == ("NONE" if method == "options" else wanted)
+
+
+def test_http_api_answers_within_its_own_limit(stack: Resources) -> None:
+    [integration] = of_type(stack, "AWS::ApiGatewayV2::Integration").values()
+    assert integration["PayloadFormatVersion"] == "2.0"
+    assert integration["TimeoutInMillis"] == 30000
+    [stage] = of_type(stack, "AWS::ApiGatewayV2::Stage").values()
+    assert (stage["StageName"], stage["AutoDeploy"]) == ("$default", True)
+    assert stage["DefaultRouteSettings"].keys() == {"ThrottlingBurstLimit", "ThrottlingRateLimit"}
+
+
+def test_rest_api_streams(stack: Resources, case: int) -> None:
+    apis = of_type(stack, "AWS::ApiGateway::RestApi")
+    assert len(apis) == (CASES[case]["RestStreaming"] == "enabled")
+    for api in apis.values():
+        assert api["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
+        [operations] = api["Body"]["paths"].values()
+        integration = operations["x-amazon-apigateway-any-method"]["x-amazon-apigateway-integration"]
+        assert integration["responseTransferMode"] == "STREAM"
+        assert integration["timeoutInMillis"] == 900000
+        assert integration["uri"].endswith(
+            ":lambda:path/2021-11-15/functions/<StreamFunction.Arn>/response-streaming-invocations"
+        )
+        assert integration["httpMethod"] == "POST"
+
+
+def test_rest_api_is_deployed_again_when_a_parameter_changes() -> None:
+    """SAM names a deployment by its definition's text, in which another AuthMode is still the same `Fn::If`."""
+    assert SOURCE["Resources"]["RestApi"]["Properties"]["AlwaysDeploy"] is True
+
+
+def test_cors_is_the_same_at_every_door(stack: Resources, case: int) -> None:
+    [url] = of_type(stack, "AWS::Lambda::Url").values()
+    cors = url["Cors"]
+    assert of_type(stack, "AWS::ApiGatewayV2::Api")["HttpApi"]["CorsConfiguration"] == cors
+    assert cors["AllowOrigins"] == CASES[case]["AllowedOrigins"].split(",")
+    assert "*" not in cors["AllowOrigins"]
+    assert not {"OPTIONS", "*"} & set(cors["AllowMethods"])
+    for function in of_type(stack, "AWS::Lambda::Function").values():
+        assert function["Environment"]["Variables"]["ALLOWED_ORIGINS"] == ",".join(cors["AllowOrigins"])
+    for api in of_type(stack, "AWS::ApiGateway::RestApi").values():
+        [operations] = api["Body"]["paths"].values()
+        answer = operations["options"]["x-amazon-apigateway-integration"]["responses"]["default"]
+        headers = {key.rsplit(".", 1)[1]: value.strip("'") for key, value in answer["responseParameters"].items()}
+        assert headers == {
+            "access-control-allow-methods": ",".join(cors["AllowMethods"]),
+            "access-control-allow-headers": ",".join(cors["AllowHeaders"]),
+            "access-control-max-age": str(cors["MaxAge"]),
+            "vary": "origin",
+        }
+        assert f'#set($origins = "{",".join(cors["AllowOrigins"])}")' in answer["responseTemplates"]["application/json"]
+
+
+def statements(stack: Resources) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, role in of_type(stack, "AWS::IAM::Role").items():
+        for policy in role["Policies"]:
+            yield from ((name, statement) for statement in policy["PolicyDocument"]["Statement"])
+    for name, policy in of_type(stack, "AWS::IAM::ManagedPolicy").items():
+        yield from ((name, statement) for statement in policy["PolicyDocument"]["Statement"])
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def test_roles_are_ours_alone(stack: Resources) -> None:
+    roles = of_type(stack, "AWS::IAM::Role")
+    assert roles.keys() == {"StreamRole", "ConverseRole"}
+    for name, function in of_type(stack, "AWS::Lambda::Function").items():
+        assert function["Role"] == f"<{name.replace('Function', 'Role')}.Arn>"
+    assert {tuple(role["ManagedPolicyArns"]) for role in roles.values()} == {("<ModelPolicy>",)}
+
+
+def test_no_wildcard_in_actions_or_resources_but_the_models_regions(stack: Resources) -> None:
+    for owner, statement in statements(stack):
+        assert not [action for action in listed(statement["Action"]) if "*" in action], (owner, statement["Sid"])
+        for resource in listed(statement["Resource"]):
+            without_region = re.sub(r"^arn:aws:bedrock:\*::foundation-model/", "", resource)
+            assert "*" not in without_region, (owner, statement["Sid"])
+
+
+def test_wildcard_resources_have_their_reason_beside_them() -> None:
+    lines = (ROOT / "template.yaml").read_text(encoding="utf-8").splitlines()
+    groups = [number for number, line in enumerate(lines) if ":*" in line and "arn:" in line]
+    first_of_a_list = [number for number in groups if number - 1 not in groups]
+    assert first_of_a_list
+    for number in first_of_a_list:
+        assert lines[number - 1].strip() == "Resource:"
+        assert lines[number - 2].strip().startswith("#"), lines[number]
+
+
+def test_functions_may_do_what_they_do_and_no_more(stack: Resources) -> None:
+    granted = {(owner, statement["Sid"]): statement for owner, statement in statements(stack)}
+    logs = {"logs:CreateLogStream", "logs:PutLogEvents"}
+    turn = {f"dynamodb:{action}" for action in ("GetItem", "PutItem", "Query", "UpdateItem")}
+    expected = {
+        ("StreamRole", "Turn"): (turn, "<ChatTable.Arn>"),
+        ("StreamRole", "Logs"): (logs, "<StreamLogs.Arn>"),
+        ("ConverseRole", "TurnAndMemory"): (turn | {"dynamodb:DeleteItem"}, "<ChatTable.Arn>"),
+        ("ConverseRole", "ListConversations"): ({"dynamodb:Query"}, "<ChatTable.Arn>/index/by-update"),
+        ("ConverseRole", "Logs"): (logs, "<ConverseLogs.Arn>"),
+        ("ConverseRole", "DeadLetters"): ({"sqs:SendMessage"}, "<DeadLetters.Arn>"),
+    }
+    own = {key: value for key, value in granted.items() if key[0] != "ModelPolicy"}
+    assert {key: (set(listed(value["Action"])), value["Resource"]) for key, value in own.items()} == expected
+
+
+def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) -> None:
+    catalog = json.loads((ROOT / "layers/chat/chat/model/catalog.json").read_text(encoding="utf-8"))
+    models = {model["id"] for model in catalog.values()}
+    granted = {statement["Sid"]: statement for owner, statement in statements(stack) if owner == "ModelPolicy"}
+    both = {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
+    assert {frozenset(statement["Action"]) for statement in granted.values()} == {frozenset(both)}
+    assert set(granted["Models"]["Resource"]) == {f"arn:aws:bedrock:*::foundation-model/{model}" for model in models}
+    profile = CASES[case]["InferenceProfile"]
+    if profile == "none":
+        assert granted.keys() == {"Models"}
+    else:
+        account = "arn:aws:bedrock:us-east-1:000000000000:inference-profile"
+        assert set(granted["Profiles"]["Resource"]) == {f"{account}/{profile}.{model}" for model in models}
+
+
+def test_table_keeps_what_it_holds(stack: Resources) -> None:
+    table = stack["ChatTable"]
+    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    properties = table["Properties"]
+    assert properties["BillingMode"] == "PAY_PER_REQUEST"
+    assert properties["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
+    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert properties["SSESpecification"] == {"SSEEnabled": True}
+    [index] = properties["GlobalSecondaryIndexes"]
+    assert (index["IndexName"], index["Projection"]) == ("by-update", {"ProjectionType": "ALL"})
+
+
+def test_logs_are_kept_for_the_days_asked_for(stack: Resources, case: int) -> None:
+    groups = of_type(stack, "AWS::Logs::LogGroup")
+    assert len(groups) == 2
+    assert {str(group["RetentionInDays"]) for group in groups.values()} == {CASES[case]["LogRetentionDays"]}
+
+
+def test_failed_work_goes_to_the_dead_letters(stack: Resources) -> None:
+    [retry] = of_type(stack, "AWS::Lambda::EventInvokeConfig").values()
+    assert retry["FunctionName"] == "<ConverseFunction>"
+    assert retry["MaximumRetryAttempts"] == 2
+    assert retry["DestinationConfig"] == {"OnFailure": {"Destination": "<DeadLetters.Arn>"}}
+    assert stack["DeadLetters"]["Properties"]["SqsManagedSseEnabled"] is True
+
+
+def metrics(alarm: dict[str, Any]) -> set[tuple[str, str, str, str]]:
+    single = [alarm] if "MetricName" in alarm else []
+    several = [metric["MetricStat"]["Metric"] for metric in alarm.get("Metrics", []) if "MetricStat" in metric]
+    return {
+        (metric["Namespace"], metric["MetricName"], dimension["Name"], dimension["Value"])
+        for metric in single + several
+        for dimension in metric["Dimensions"]
+    }
+
+
+def test_four_alarms(stack: Resources, case: int) -> None:
+    alarms = of_type(stack, "AWS::CloudWatch::Alarm")
+    assert {name: metrics(alarm) for name, alarm in alarms.items()} == {
+        "ServerErrorsAlarm": {
+            ("AWS/Lambda", "Url5xxCount", "FunctionName", "<StreamFunction>"),
+            ("AWS/ApiGateway", "5xx", "ApiId", "<HttpApi>"),
+        },
+        "ThrottlesAlarm": {
+            ("AWS/Lambda", "Throttles", "FunctionName", "<StreamFunction>"),
+            ("AWS/Lambda", "Throttles", "FunctionName", "<ConverseFunction>"),
+        },
+        "LostAnswersAlarm": {("ConverseStream", "Lost", "service", "local")},
+        "DeadLettersAlarm": {("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "<DeadLetters.QueueName>")},
+    }
+    for function in of_type(stack, "AWS::Lambda::Function").values():
+        environment = function["Environment"]["Variables"]
+        assert environment["POWERTOOLS_METRICS_NAMESPACE"] == "ConverseStream"
+        assert environment["POWERTOOLS_SERVICE_NAME"] == "local"
+    topic = CASES[case]["AlarmTopicArn"]
+    assert {str(alarm.get("AlarmActions")) for alarm in alarms.values()} == {str([topic] if topic else None)}
+
+
+@pytest.mark.parametrize("auth_mode", values_of("AuthMode"))
+@pytest.mark.parametrize("url_auth_type", values_of("UrlAuthType"))
+def test_only_pairs_that_guard_the_url_are_accepted(url_auth_type: str, auth_mode: str) -> None:
+    chosen = {"UrlAuthType": url_auth_type, "AuthMode": auth_mode}
+    resolver = Resolver(SOURCE, chosen, lambda _: None, lambda _, __: None)
+    [rule] = SOURCE["Rules"].values()
+    assert "RuleCondition" not in rule  # it always holds
+    verdicts = [resolver.resolve(assertion["Assert"], "rule") for assertion in rule["Assertions"]]
+    assert all(verdicts) == (chosen in PAIRS)
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "http://*.example.com", 'https://a.example"', "https://a.example/path"]
+)
+def test_origins_that_are_none_are_refused(origin: str) -> None:
+    assert not re.search(SOURCE["Parameters"]["AllowedOrigins"]["AllowedPattern"], origin)
