@@ -1,0 +1,145 @@
+"""API Gateway's two doors: the HTTP API, which buffers every answer, and the REST API in streamed mode."""
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from urllib.parse import unquote
+
+from local_stack import cors
+from local_stack.events import BadResult, Head, answer_of, http_api_event, rest_event
+from local_stack.http import Request, Responder
+from local_stack.invocation import Failure, Result, Stream
+from local_stack.pool import PayloadTooLarge, Pool, Throttled
+from local_stack.relay import read_body, send_answer
+from local_stack.template import HttpApi, RestApi, Route
+
+INTEGRATION_SECONDS = 30  # of an HTTP API; a REST API in streamed mode waits as long as the function may run
+JSON = ("content-type", "application/json")
+PARAMETER = re.compile(r"\{([^}+]+)(\+?)\}")
+
+
+class Routes:
+    """Finds the route of a request: fixed segments before `{name}` before `{name+}`, a method before ANY."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        ranked = sorted(
+            routes, key=lambda route: (route.path.count("+}"), route.path.count("{"), route.method == "ANY")
+        )
+        self._routes = [(route, re.compile(_pattern(route.path))) for route in ranked]
+
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+        """The route and its decoded path parameters."""
+        for route, pattern in self._routes:
+            found = pattern.fullmatch(path)
+            if found and route.method in {method, "ANY"}:
+                names = [match[1] for match in PARAMETER.finditer(route.path)]
+                return route, dict(zip(names, map(unquote, found.groups()), strict=True))
+        return None
+
+
+class HttpApiDoor:
+    """An HTTP API. When it has a CORS configuration, the functions' own CORS headers are dropped."""
+
+    def __init__(self, api: HttpApi, pools: Mapping[str, Pool], seconds: float = INTEGRATION_SECONDS) -> None:
+        self._api = api
+        self._routes = Routes(api.routes)
+        self._pools = pools
+        self._seconds = seconds
+        self._running: set[asyncio.Task[tuple[Head, bytes]]] = set()
+
+    async def __call__(self, request: Request, responder: Responder) -> None:
+        if self._api.cors and cors.is_preflight(request):
+            await responder.send(204, cors.preflight_headers(self._api.cors, request))
+            return
+        head, body = await self._answer(request)
+        headers = head.headers
+        if self._api.cors:
+            headers = tuple(pair for pair in headers if not pair[0].lower().startswith("access-control-"))
+        await responder.send(head.status, [*headers, *cors.response_headers(self._api.cors, request)], body)
+
+    async def _answer(self, request: Request) -> tuple[Head, bytes]:
+        prefix = "" if self._api.stage == "$default" else f"/{self._api.stage}"
+        path = request.path.removeprefix(prefix)
+        found = self._routes.find(request.method, path) if request.path.startswith(prefix) else None
+        if found is None:
+            return _message(404, "Not Found")
+        try:
+            body = await read_body(request)
+        except PayloadTooLarge:
+            return _message(413, "Request Entity Too Large")
+        event = http_api_event(request, body, datetime.now(UTC), *found, self._api.stage)
+        task = asyncio.create_task(self._invoke(found[0].function, json.dumps(event).encode()))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        done, _ = await asyncio.wait({task}, timeout=self._seconds)
+        return task.result() if done else _message(503, "Service Unavailable")  # the function runs on
+
+    async def _invoke(self, function: str, event: bytes) -> tuple[Head, bytes]:
+        try:
+            answer = await self._pools[function].invoke(event)
+            match answer:
+                case Result():
+                    return answer_of(answer.payload)
+                case Failure():
+                    reason = answer.error_type
+                case Stream():
+                    reason = "it streams, which an HTTP API cannot pass on"
+        except Throttled:
+            return _message(503, "Service Unavailable")
+        except PayloadTooLarge:
+            return _message(413, "Request Entity Too Large")
+        except BadResult as error:
+            reason = str(error)
+        print(f"[API Gateway] 500: {function}: {reason}", file=sys.stderr, flush=True)
+        return _message(500, "Internal Server Error")
+
+
+class RestApiDoor:
+    """A REST API in streamed mode. CORS is the function's own affair, but for the OPTIONS mock."""
+
+    def __init__(self, api: RestApi, pools: Mapping[str, Pool]) -> None:
+        self._api = api
+        self._routes = Routes(api.routes)
+        self._pools = pools
+
+    async def __call__(self, request: Request, responder: Responder) -> None:
+        prefix = f"/{self._api.stage}/"
+        found = self._routes.find(request.method, request.path[len(prefix) - 1 :])
+        if found is None or not request.path.startswith(prefix):
+            await _send(responder, *_message(403, "Missing Authentication Token"))
+            return
+        if self._api.cors and request.method == "OPTIONS":
+            await responder.send(204, cors.preflight_headers(self._api.cors, request))
+            return
+        try:
+            event = rest_event(request, await read_body(request), datetime.now(UTC), *found, self._api.stage)
+            answer = await self._pools[found[0].function].invoke(json.dumps(event).encode())
+            await send_answer(answer, responder)
+        except Throttled:
+            await _send(responder, *_message(429, "Too Many Requests"))
+        except PayloadTooLarge:
+            await _send(responder, *_message(413, "Request Too Long"))
+        except BadResult as error:
+            print(f"[REST API] 502: {error}", file=sys.stderr, flush=True)
+            await _send(responder, *_message(502, "Internal server error"))
+
+
+def _pattern(path: str) -> str:
+    """A route's path as a regular expression with one group for each parameter."""
+    if path in {"", "$default"}:
+        return ".*"
+    parts = PARAMETER.split(path)
+    texts, greedy = parts[::3], parts[2::3]
+    groups = ["(.+)" if plus else "([^/]+)" for plus in greedy]
+    return "".join(re.escape(text) + group for text, group in zip(texts, [*groups, ""], strict=True))
+
+
+def _message(status: int, text: str) -> tuple[Head, bytes]:
+    return Head(status, (JSON,)), json.dumps({"message": text}).encode()
+
+
+async def _send(responder: Responder, head: Head, body: bytes) -> None:
+    await responder.send(head.status, head.headers, body)

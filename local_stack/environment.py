@@ -1,0 +1,188 @@
+"""Execution environments: real processes that run a function one invocation at a time."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import Callable
+from typing import TextIO, cast
+
+from local_stack.invocation import Failure, Invocation
+from local_stack.runtime_api import RuntimeApi, State
+from local_stack.sandbox import Sandbox
+from local_stack.template import Function
+
+INIT_SECONDS = 60  # Lambda allows 10, on a machine of its own
+LOG_LINE_LIMIT = 1024 * 1024
+
+
+class InitError(Exception):
+    """The environment did not come up; `failure` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.error_type)
+        self.failure = failure
+
+
+class Guard:
+    """The process that outlives the stack by a moment and ends what it left (see guard.py)."""
+
+    def __init__(self) -> None:
+        read, self._pipe = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "local_stack.guard"], stdin=read, start_new_session=True
+        )
+        os.close(read)
+
+    def watch(self, group: int) -> None:
+        os.write(self._pipe, f"+{group}\n".encode())
+
+    def forget(self, group: int) -> None:
+        os.write(self._pipe, f"-{group}\n".encode())
+
+    def close(self) -> None:
+        os.close(self._pipe)
+        self._process.wait()
+
+
+class Environment:
+    """One process with its Runtime API.
+
+    `on_ready` is called when it has become free for an invocation, `on_exit` once when the process is gone.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        sandbox: Sandbox,
+        guard: Guard,
+        on_ready: Callable[["Environment"], None],
+        on_exit: Callable[["Environment"], None],
+    ) -> None:
+        self.function = function
+        self.invocations = 0
+        self.freezes = False  # stop the process between invocations, as Lambda does
+        self._sandbox = sandbox
+        self._guard = guard
+        self._on_ready = on_ready
+        self._on_exit = on_exit
+        self._api = RuntimeApi(self._next)
+        self._started = asyncio.Event()
+        self._current: Invocation | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._end = ""  # how the process ended
+
+    @property
+    def state(self) -> State:
+        return self._api.state
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Start the process and wait until it asks for an invocation. Raises InitError."""
+        address = await self._api.start()
+        self._process = await asyncio.create_subprocess_exec(
+            *self._sandbox.command,
+            cwd=self._sandbox.task_root,
+            env={**self._sandbox.variables, "AWS_LAMBDA_RUNTIME_API": address},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=PIPE,
+            stderr=STDOUT,
+            limit=LOG_LINE_LIMIT,
+            process_group=0,
+        )
+        self._guard.watch(self._process.pid)
+        self._watcher = asyncio.create_task(self._watch(self._process))
+        started = asyncio.create_task(self._started.wait())
+        await asyncio.wait({started, self._watcher}, timeout=INIT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if started.done():
+            return
+        started.cancel()
+        self.kill()
+        await asyncio.wait({self._watcher})
+        exited = Failure.of("Runtime.ExitError", "the runtime ended, or took too long, before its first /next")
+        raise InitError(self._api.init_failure or exited)
+
+    def invoke(self, payload: bytes) -> Invocation:
+        """Hand over an invocation; the environment must be free."""
+        deadline = time.time() + self.function.timeout
+        invocation = Invocation(payload, self.function.arn, deadline)
+        self._signal(signal.SIGCONT)
+        self._current = invocation
+        self._deadline = asyncio.get_running_loop().call_later(self.function.timeout, self._time_out, invocation)
+        self._api.dispatch(invocation)
+        self.invocations += 1
+        if self._end:  # it died between becoming free and now
+            self._fail(invocation, "Runtime.ExitError", f"Runtime exited with error: {self._end}")
+        return invocation
+
+    def kill(self) -> None:
+        """End the process and its children at once."""
+        self._signal(signal.SIGKILL)
+
+    async def close(self) -> None:
+        self.kill()
+        if self._watcher:
+            await asyncio.wait({self._watcher})
+
+    def _next(self) -> None:
+        """The runtime asks for an invocation, so the last one is over."""
+        if self._deadline:
+            self._deadline.cancel()
+        self._current = None
+        if self.freezes:
+            self._signal(signal.SIGSTOP)
+        self._started.set()
+        self._on_ready(self)
+
+    def _time_out(self, invocation: Invocation) -> None:
+        error = f"Task timed out after {self.function.timeout}.00 seconds"
+        self._fail(invocation, "Sandbox.Timedout", error)
+        self.kill()
+
+    def _fail(self, invocation: Invocation, error_type: str, error: str) -> None:
+        message = f"RequestId: {invocation.request_id} Error: {error}"
+        print(f"[{self.function.name}] {message}", file=sys.stderr, flush=True)
+        invocation.finish(Failure.of(error_type, message))
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        """Pass on the process's output until it is gone, then tell everybody who waits for it."""
+        stdout = cast(asyncio.StreamReader, process.stdout)  # a pipe, as asked for
+        output = asyncio.create_task(_pass_on(stdout, self.function.name, sys.stderr))
+        code = await process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what the process has started goes with it
+        self._guard.forget(process.pid)
+        await output
+        if self._deadline:
+            self._deadline.cancel()
+        self._api.close()
+        self._end = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        if self._current:
+            self._fail(self._current, "Runtime.ExitError", f"Runtime exited with error: {self._end}")
+        self._on_exit(self)
+
+
+async def _pass_on(output: asyncio.StreamReader, name: str, log: TextIO) -> None:
+    """Copy a function's output to the log line by line, JSON lines as they are and others with its name."""
+    while True:
+        try:
+            line = (await output.readline()).decode(errors="replace")
+        except ValueError:  # longer than LOG_LINE_LIMIT: readline has dropped it
+            line = "(a line too long to show)\n"
+        if not line:
+            return
+        print(line.rstrip("\n") if line.startswith("{") else f"[{name}] {line.rstrip()}", file=log, flush=True)

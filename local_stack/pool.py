@@ -1,0 +1,108 @@
+"""Each function's environments: reused while warm, started with demand, replaced after a crash."""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+
+from local_stack.environment import Environment, InitError
+from local_stack.invocation import Answer
+from local_stack.template import Function
+
+DEFAULT_CONCURRENCY = 60  # of a function that reserves none; AWS's default for an account is 1000
+EVENT_LIMIT = 6 * 1024 * 1024  # bytes of an event
+
+
+class Throttled(Exception):
+    """Every environment that the function may have is busy."""
+
+
+class PayloadTooLarge(Exception):
+    """The event is larger than EVENT_LIMIT."""
+
+
+Starter = Callable[[Callable[[Environment], None], Callable[[Environment], None]], Environment]
+
+
+class Pool:
+    """The environments of one function. `make(on_ready, on_exit)` makes one that is not started yet."""
+
+    def __init__(self, function: Function, make: Starter) -> None:
+        self.function = function
+        self.limit = DEFAULT_CONCURRENCY if function.reserved_concurrency is None else function.reserved_concurrency
+        self._make = make
+        self._environments: set[Environment] = set()
+        self._idle: list[Environment] = []  # most recently used last
+        self._busy: set[Environment] = set()
+        self._waiting: deque[asyncio.Future[Environment]] = deque()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(2 * (os.cpu_count() or 1))  # more starts at once only slow each other down
+
+    @property
+    def environments(self) -> list[Environment]:
+        return list(self._environments)
+
+    async def invoke(self, payload: bytes) -> Answer:
+        """Run the function once. Raises Throttled and PayloadTooLarge; a failed start is a Failure."""
+        if len(payload) > EVENT_LIMIT:
+            raise PayloadTooLarge
+        try:
+            environment = await self._acquire()
+        except InitError as error:
+            return error.failure
+        return await environment.invoke(payload).answer
+
+    async def prewarm(self, count: int) -> None:
+        """Have `count` environments started. A start that fails is reported by the first invocation instead."""
+        for _ in range(min(count, self.limit) - len(self._environments)):
+            self._launch()
+        await asyncio.gather(*self._starting)
+
+    async def close(self) -> None:
+        for task in self._starting:
+            task.cancel()
+        await asyncio.gather(*self._starting, *(each.close() for each in self._environments), return_exceptions=True)
+
+    async def _acquire(self) -> Environment:
+        if self._idle:
+            environment = self._idle.pop()
+            self._busy.add(environment)
+            return environment
+        if len(self._busy) + len(self._waiting) >= self.limit:
+            raise Throttled
+        # Whoever becomes free first takes the request: the new environment, or one that ends its work before.
+        waiter: asyncio.Future[Environment] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        if len(self._starting) < len(self._waiting):
+            self._launch()
+        return await waiter
+
+    def _launch(self) -> None:
+        environment = self._make(self._ready, self._gone)
+        self._environments.add(environment)
+        task = asyncio.create_task(self._start(environment))
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+
+    async def _start(self, environment: Environment) -> None:
+        async with self._slots:
+            try:
+                await environment.start()
+            except InitError as error:
+                self._environments.discard(environment)
+                if self._waiting:
+                    self._waiting.popleft().set_exception(error)
+
+    def _ready(self, environment: Environment) -> None:
+        if self._waiting:
+            self._busy.add(environment)
+            self._waiting.popleft().set_result(environment)
+        else:
+            self._busy.discard(environment)
+            self._idle.append(environment)
+
+    def _gone(self, environment: Environment) -> None:
+        self._environments.discard(environment)
+        self._busy.discard(environment)
+        if environment in self._idle:
+            self._idle.remove(environment)

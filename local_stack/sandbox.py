@@ -1,0 +1,118 @@
+"""What an execution environment is made of: /opt, environment variables and a command line.
+
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html lists the variables,
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html describes the exec wrapper.
+"""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_stack.template import REGION, Function, Layer
+
+BOOTSTRAP = Path(__file__).parent / "var_runtime" / "bootstrap.py"
+NOT_IN_LAYERS = frozenset({"Makefile", "README.md", "requirements.txt"})
+RUNTIME_PACKAGES = ("awslambdaric", "runtime_client*", "simplejson", "snapshot_restore_py")
+OPT = re.compile(r"(?<![^:=\s])/opt(?=[/:]|$)")
+FAKE_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "local",
+    "AWS_SECRET_ACCESS_KEY": "local",
+    "AWS_SESSION_TOKEN": "local",
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+}
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """How to start one function: `command` in folder `task_root` with exactly these `variables`."""
+
+    command: tuple[str, ...]
+    task_root: Path
+    variables: Mapping[str, str]
+
+
+def build(function: Function, folder: Path, variables: Mapping[str, str]) -> Sandbox:
+    """Lay out `function` under `folder`.
+
+    `variables` come last and win over the template's: credentials and endpoints that only the stack can know.
+    """
+    opt, runtime = folder / "opt", folder / "runtime"
+    merge_layers(function.layers, opt)
+    runtime.mkdir(parents=True)
+    bootstrap = shutil.copy(BOOTSTRAP, runtime)
+    built = any(layer.built for layer in function.layers)
+    python: str = sys.executable
+    if built:
+        # Not the virtual environment: its packages would hide what is missing in the artifacts.
+        python = shutil.which(function.runtime) or str(Path(sys.executable).resolve())
+        _link_runtime(function, runtime)
+    environment = {
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
+        **{name: OPT.sub(str(opt), value) for name, value in function.environment.items()},
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "local",
+        "LAMBDA_TASK_ROOT": str(function.code),
+        "LAMBDA_RUNTIME_DIR": str(runtime),
+        "LOCAL_STACK_OPT": str(opt),
+        "_HANDLER": function.handler,
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        **variables,
+    }
+    command = [python, str(bootstrap)]
+    if wrapper := environment.get("AWS_LAMBDA_EXEC_WRAPPER"):
+        command.insert(0, wrapper)
+    return Sandbox(tuple(command), function.code, environment)
+
+
+def merge_layers(layers: Iterable[Layer], opt: Path) -> None:
+    """Merge layers into one folder, later ones over earlier ones, as Lambda unpacks them into /opt.
+
+    A built layer is a tree for /opt already. In a source layer a package (a folder with `__init__.py`) belongs in
+    /opt/python and any other file in /opt; third-party packages come from the interpreter.
+    """
+    (opt / "python").mkdir(parents=True)
+    for layer in layers:
+        for entry in sorted(layer.folder.iterdir()):
+            if layer.built and entry.name == "python":
+                for package in entry.iterdir():
+                    _link(package, opt / "python")
+            elif layer.built and entry.is_dir():
+                _link(entry, opt)
+            elif (entry / "__init__.py").exists():
+                _link(entry, opt / "python")
+            elif entry.is_file() and entry.name not in NOT_IN_LAYERS and not entry.name.startswith("."):
+                shutil.copy(entry, opt)  # a copy, because a script may ask where it lies
+
+
+def _link(source: Path, folder: Path) -> None:
+    target = folder / source.name
+    target.unlink(missing_ok=True)
+    target.symlink_to(source.resolve())
+
+
+def _link_runtime(function: Function, runtime: Path) -> None:
+    """The runtime client that a managed runtime brings: taken from whichever built layer bundles it."""
+    for layer in sorted(function.layers[0].folder.parent.iterdir()):
+        for pattern in RUNTIME_PACKAGES:
+            for package in layer.glob(f"python/{pattern}"):
+                _link(package, runtime)
+
+
+def service_variables(endpoints: Mapping[str, str], *, real_bedrock: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Where the functions find AWS: stand-ins at `endpoints` (service in upper case -> URL), unless the caller's own
+    AWS_ENDPOINT_URL_* variables name another place; fake credentials, or `real_bedrock`, the caller's own.
+    """
+    names = {f"AWS_ENDPOINT_URL_{service}": url for service, url in endpoints.items()}
+    own = {name: value for name, value in os.environ.items() if name.startswith("AWS_ENDPOINT_URL_")}
+    return {**(real_bedrock or FAKE_CREDENTIALS), **names, **own, "AUTH_MODE": "dev"}
