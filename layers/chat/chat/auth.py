@@ -8,7 +8,8 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Any, Protocol
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from chat.errors import BadRequest, Unauthenticated
 from chat.http import HttpRequest
@@ -16,16 +17,6 @@ from chat.settings import Settings
 
 LAPTOP_ACCOUNTS = frozenset({"000000000000", "012345678912"})  # the local stack; AWS's Runtime Interface Emulator
 _DEV_USER = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
-
-
-class LambdaContext(Protocol):
-    """What we use of Lambda's context object."""
-
-    aws_request_id: str
-    invoked_function_arn: str
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Until Lambda kills the environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +35,13 @@ class User:
         return cls(base64.urlsafe_b64encode(digest.digest()).decode().rstrip("="))
 
 
-def authenticate(event: dict[str, Any], request: HttpRequest, context: LambdaContext, settings: Settings) -> User:
+def authenticate(request: HttpRequest, context: LambdaContext, settings: Settings) -> User:
     """Raises Unauthenticated, the same for every reason."""
     match settings.auth_mode:
         case "dev":
             return _dev(request, context)
         case "iam":
-            return _iam(event["requestContext"], request)
+            return _iam(request)
         case "jwt":
             raise Unauthenticated
 
@@ -65,8 +56,9 @@ def _dev(request: HttpRequest, context: LambdaContext) -> User:
     return User.of("dev", "laptop", name)
 
 
-def _iam(context: dict[str, Any], request: HttpRequest) -> User:
+def _iam(request: HttpRequest) -> User:
     """The caller's account and user id; shared sessions and services are nobody in particular."""
+    context = request.context
     identity = context.get("identity") if request.is_rest else (context.get("authorizer") or {}).get("iam")
     if not isinstance(identity, dict):
         raise Unauthenticated

@@ -110,14 +110,14 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """Terminal: the answer failed. What had come is stored under `message_id`, unless `stored` is false."""
+    """Terminal: the answer failed. What had come is stored under `message_id`; None when it could not be."""
 
     code: str
     message: str
     retryable: bool
+    status: int  # of the HTTP answer, where nothing was streamed
     request_id: str
-    message_id: str | None = None
-    stored: bool = True
+    message_id: str | None
 
 
 Event: TypeAlias = Start | Progress | Chunk | Reasoning | Citation | Complete | Error

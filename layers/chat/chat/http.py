@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import parse_qs
 
-from chat.errors import BadRequest, ChatError, TooLarge, UnsupportedMediaType
+from chat.errors import BadRequest, ChatError, MethodNotAllowed, NotFound, TooLarge, UnsupportedMediaType
 
 EXPOSED_HEADERS = "retry-after,x-request-id,x-vercel-ai-ui-message-stream"
 
@@ -26,6 +26,7 @@ class HttpRequest:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    context: Mapping[str, Any]  # who the door says it is
     is_rest: bool  # payload 1.0: nobody but the function adds CORS headers
 
     @classmethod
@@ -43,7 +44,7 @@ class HttpRequest:
             method, path, is_rest = event.get("httpMethod"), event.get("path"), True
         if not isinstance(method, str) or not isinstance(path, str):
             raise BadRequest("This is not an HTTP request.")
-        return cls(method, path, query, headers, _body(event), is_rest)
+        return cls(method, path, query, headers, _body(event), context, is_rest)
 
     def json_body(self, limit: int) -> bytes:
         """The body, if it is declared as JSON and within `limit` bytes."""
@@ -64,6 +65,15 @@ class HttpRequest:
             "access-control-expose-headers": EXPOSED_HEADERS,
             "vary": "origin",
         }
+
+
+def route(request: HttpRequest, routes: Mapping[str, str]) -> str:
+    """The path, if `routes` has it with the request's method. Raises NotFound or MethodNotAllowed."""
+    if request.path not in routes:
+        raise NotFound
+    if request.method != routes[request.path]:
+        raise MethodNotAllowed
+    return request.path
 
 
 def json_bytes(value: object) -> bytes:

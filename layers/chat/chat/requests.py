@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import from_json
 
 from chat.errors import BadRequest, TooLarge
+from chat.http import HttpRequest
 from chat.settings import Settings
 
 ConversationId = Annotated[str, StringConstraints(pattern=re.compile(r"^[A-Za-z0-9_-]{8,64}\Z"))]
@@ -114,6 +116,14 @@ def parse(model: type[B], body: bytes) -> B:
         raise refusal(error.errors(include_url=False, include_input=False)) from None
 
 
+def check_json(body: bytes) -> None:
+    """Raises BadRequest for what is not JSON: lone surrogates and bottomless nesting included."""
+    try:
+        from_json(body, allow_inf_nan=False)
+    except ValueError:
+        raise BadRequest("The body is not valid JSON.", field="body") from None
+
+
 def refusal(errors: Sequence[Mapping[str, Any]]) -> BadRequest:
     """The first of pydantic's errors as one of ours."""
     first = errors[0]
@@ -133,8 +143,12 @@ def bounded(text: str, limit: int, field: str) -> str:
     return text
 
 
-def parse_chat(body: bytes, settings: Settings) -> ChatRequest:
-    """The body of `POST /chat` within the deployment's limits."""
-    request = parse(ChatRequest, body)
-    bounded(request.message.text, settings.max_message_chars, "message.text")
-    return request
+def parse_chat(request: HttpRequest, settings: Settings) -> ChatRequest:
+    """The body of `POST /chat`. Raises UnsupportedMediaType, TooLarge, BadRequest."""
+    return checked_chat(parse(ChatRequest, request.json_body(settings.max_body_bytes)), settings)
+
+
+def checked_chat(body: ChatRequest, settings: Settings) -> ChatRequest:
+    """The same, if it is within the deployment's limits."""
+    bounded(body.message.text, settings.max_message_chars, "message.text")
+    return body

@@ -18,7 +18,7 @@ def count_turn(end: Complete | Error, model: str) -> None:
     with single_metric("Turns", MetricUnit.Count, 1, default_dimensions={"service": logger.service}) as metric:
         metric.add_dimension("outcome", outcome)
         metric.add_metadata("model", model)
-    _metrics.add_metric("Lost", MetricUnit.Count, int(isinstance(end, Error) and not end.stored))
+    _metrics.add_metric("Lost", MetricUnit.Count, int(isinstance(end, Error) and end.message_id is None))
     if isinstance(end, Complete):
         _metrics.add_metric("Duration", MetricUnit.Milliseconds, end.timing.duration_ms)
         if end.timing.first_token_ms is not None:

@@ -37,7 +37,7 @@ class Models:
 
     def answer(
         self, prompt: Prompt, alias: str, options: Options, call: Call
-    ) -> Iterator[Chunk | Reasoning | Citation | Progress | Ended]:
+    ) -> Generator[Chunk | Reasoning | Citation | Progress | Ended, None, None]:
         """The answer's events, ending with Ended. Raises ModelError or Stopped."""
         aliases = [alias, *self._catalog[alias].fallbacks]
         for number, candidate in enumerate(aliases, 1):

@@ -1,0 +1,192 @@
+"""Every answer in one piece: API Gateway's routes, and the tasks that are invoked directly."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from aws_lambda_powertools.event_handler.openapi.params import Path, Query
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from chat import cursors, tasks
+from chat.application import Application
+from chat.auth import User, authenticate
+from chat.dialects import native, whole
+from chat.errors import ChatError, NotFound
+from chat.http import HttpRequest, error_body, json_bytes
+from chat.requests import ChatRequest, NewFact, NewProfile, bounded, check_json, checked_chat, refusal
+from chat.responses import (
+    AnswerView,
+    ConversationPage,
+    FactList,
+    FactView,
+    HealthView,
+    MessagePage,
+    ProfileView,
+    View,
+)
+from chat.store.facts import Fact, Profile
+from chat.telemetry import logger
+
+app = Application.from_environment()
+resolver = APIGatewayHttpResolver(enable_validation=True)
+
+OPEN = frozenset({"/health", "/openapi.json"})
+Limit = Annotated[int, Query(ge=1, le=100)]
+Cursor = Annotated[str | None, Query(max_length=300)]
+Id = Annotated[str, Path(max_length=64)]
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers an HTTP event, or runs a task: `{"task": "title" | "classify", ...}`."""
+    if "task" in event:
+        return tasks.run(event, app.models, app.settings.task_model)
+    request_id = context.aws_request_id
+    try:
+        request = HttpRequest.from_event(event)
+        if request.method in {"POST", "PUT"}:
+            check_json(request.json_body(app.settings.max_body_bytes))
+        if request.path not in OPEN:
+            resolver.append_context(  # type: ignore[no-untyped-call]  # Powertools ships it untyped
+                user=authenticate(request, context, app.settings), context=context
+            )
+        return resolver.resolve(event, context)
+    except ChatError as error:
+        return _refused(error, request_id)
+    except Exception:
+        logger.exception("a request failed")
+        return _refused(ChatError(), request_id)
+
+
+def _refused(error: ChatError, request_id: str) -> dict[str, Any]:
+    logger.info("refused", extra={"code": error.code, "field": error.field})
+    return {
+        "statusCode": error.status,
+        "headers": {"content-type": "application/json", "cache-control": "no-store"},
+        "body": error_body(error, request_id).decode(),
+    }
+
+
+def answers(view: type[View], status: int = 200) -> dict[int, Any]:
+    """What openapi.json says of a route's answer."""
+    return {status: {"description": HTTPStatus(status).phrase, "content": {"application/json": {"model": view}}}}
+
+
+def reply(body: Mapping[str, Any], status: int = 200) -> Response[str]:
+    """A JSON answer that no cache keeps."""
+    return Response(status, "application/json", json_bytes(body).decode(), {"cache-control": "no-store"})
+
+
+def user() -> str:
+    """The key of who asks."""
+    authenticated: User = resolver.context["user"]
+    return authenticated.key
+
+
+@resolver.exception_handler(RequestValidationError)  # type: ignore[untyped-decorator]  # Powertools' own
+def _invalid(error: RequestValidationError) -> Response[str]:
+    wrong = [{**each, "loc": each["loc"][1:]} for each in error.errors()]  # without "body", "query" or "path"
+    raise refusal(wrong)
+
+
+@resolver.not_found
+def _nothing(_: NotFoundError) -> Response[str]:
+    raise NotFound
+
+
+@resolver.post("/chat", responses=answers(AnswerView))
+def chat(body: ChatRequest) -> Response[str]:
+    """Sends a message and answers it in one piece, within API Gateway's patience."""
+    checked_chat(body, app.settings)
+    who, context = resolver.context["user"], resolver.context["context"]
+    turn = app.start(who, body, context, at_most=app.settings.buffered_turn_seconds)
+    status, answer = whole.answer(*turn.result())
+    return reply(answer, status)
+
+
+@resolver.get("/conversations", responses=answers(ConversationPage))
+def conversations(limit: Limit = 50, cursor: Cursor = None) -> Response[str]:
+    """The user's conversations, newest change first."""
+    before = cursors.read_change(cursor) if cursor else None
+    page, more = app.conversations.page(user(), limit=limit, before=before)
+    listed = [
+        {"id": each.id, "updatedAt": each.updated_at} | ({"title": each.title} if each.title else {}) for each in page
+    ]
+    return reply({"conversations": listed} | ({"cursor": cursors.write(*more)} if more else {}))
+
+
+@resolver.get("/conversations/<conversation>/messages", responses=answers(MessagePage))
+def messages(conversation: Id, limit: Limit = 50, cursor: Cursor = None) -> Response[str]:
+    """The newest messages of a conversation, oldest first; `cursor` leads to older ones."""
+    before = cursors.read_place(cursor) if cursor else None
+    page, older = app.conversations.messages(user(), conversation, limit=limit, before=before)
+    listed = [native.message(each) for each in page]
+    return reply({"messages": listed} | ({"cursor": cursors.write(older)} if older else {}))
+
+
+@resolver.get("/memory", responses=answers(FactList))
+def memory() -> Response[str]:
+    """What the assistant remembers of the user."""
+    facts, _ = app.facts.all(user())
+    return reply({"facts": [_fact(fact) for fact in facts]})
+
+
+@resolver.post("/memory", responses=answers(FactView, 201))
+def remember(body: NewFact) -> Response[str]:
+    """Adds a fact."""
+    text = bounded(body.text, app.settings.max_fact_chars, "text")
+    fact = app.facts.add(user(), text, body.kind, limit=app.settings.max_facts)
+    return reply(_fact(fact), 201)
+
+
+@resolver.delete("/memory/<fact>", responses={204: {"description": "Forgotten"}})
+def forget(fact: Id) -> Response[str]:
+    """Forgets a fact."""
+    app.facts.forget(user(), fact)
+    return Response(204)
+
+
+@resolver.get("/profile", responses=answers(ProfileView))
+def profile() -> Response[str]:
+    """How the user is addressed, and what the assistant is called."""
+    _, known = app.facts.all(user())
+    return reply(_profile(known))
+
+
+@resolver.put("/profile", responses=answers(ProfileView))
+def set_profile(body: NewProfile) -> Response[str]:
+    """Replaces the profile."""
+    known = Profile(body.name, body.assistant_name, body.about)
+    app.facts.set_profile(user(), known)
+    return reply(_profile(known))
+
+
+@resolver.get("/health", responses=answers(HealthView))
+def health() -> Response[str]:
+    """Whether the function runs and is configured."""
+    return reply({"status": "ok"})
+
+
+@resolver.get("/openapi.json", include_in_schema=False)
+def openapi() -> Response[str]:
+    """These routes as OpenAPI."""
+    schema = resolver.get_openapi_json_schema(title="Converse Stream", version="0.1.0")
+    return Response(200, "application/json", schema)
+
+
+def _fact(fact: Fact) -> dict[str, Any]:
+    return {
+        "id": fact.id,
+        "text": fact.text,
+        "kind": fact.kind,
+        "source": fact.source,
+        "createdAt": fact.created_at,
+    }
+
+
+def _profile(known: Profile) -> dict[str, Any]:
+    fields = {"name": known.name, "assistantName": known.assistant_name, "about": known.about}
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,121 @@
+"""What the buffered routes answer, for openapi.json; fields that are None here are absent on the wire."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+
+class View(BaseModel):
+    """Base of every answer."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+
+class HealthView(View):
+    """The function runs and is configured."""
+
+    status: Literal["ok"]
+
+
+class UsageView(View):
+    """Tokens; `basis` says whether Bedrock counted them."""
+
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    basis: Literal["exact", "unknown"]
+
+
+class PartView(View):
+    """Text, reasoning, or a citation."""
+
+    type: Literal["text", "reasoning", "citation"]
+    text: str | None = None
+    title: str | None = None
+    url: str | None = None
+    document: str | None = None
+    quote: str | None = None
+
+
+class MessageView(View):
+    """A stored message."""
+
+    id: str
+    role: Literal["user", "assistant"]
+    parts: list[PartView]
+    status: Literal["complete", "partial", "failed"]
+    created_at: str
+    generation_id: str | None = None
+    model: str | None = None
+    finish_reason: str | None = None
+    usage: UsageView | None = None
+
+
+class MetricsView(View):
+    """Times of one turn."""
+
+    duration_ms: int
+    first_token_ms: int | None = None
+    tokens_per_second: float | None = None
+
+
+class AnswerView(View):
+    """`POST /chat` in one piece."""
+
+    conversation_id: str
+    message_id: str
+    generation_id: str
+    model: str
+    finish_reason: str
+    user_message: MessageView
+    ai_message: MessageView
+    usage: UsageView
+    metrics: MetricsView
+
+
+class ConversationView(View):
+    """One conversation of the list."""
+
+    id: str
+    updated_at: str
+    title: str | None = None
+
+
+class ConversationPage(View):
+    """Newest change first; `cursor` asks for the next page."""
+
+    conversations: list[ConversationView]
+    cursor: str | None = None
+
+
+class MessagePage(View):
+    """Oldest first; `cursor` asks for the page before."""
+
+    messages: list[MessageView]
+    cursor: str | None = None
+
+
+class FactView(View):
+    """One thing that the assistant remembers."""
+
+    id: str
+    text: str
+    kind: str
+    source: str
+    created_at: str
+
+
+class FactList(View):
+    """All of them, oldest first."""
+
+    facts: list[FactView]
+
+
+class ProfileView(View):
+    """How the user is addressed, and what the assistant is called."""
+
+    name: str | None = None
+    assistant_name: str | None = None
+    about: str | None = None
