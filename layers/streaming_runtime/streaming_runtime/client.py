@@ -1,0 +1,181 @@
+"""awslambdaric's runtime client, taught to send a StreamingResponse.
+
+awslambdaric's loop stays in charge: for each event it calls `marshaller.unmarshal_request`, the handler and
+`marshaller.marshal_response`, then `post_invocation_result` or, for an exception, `post_invocation_error`.
+A StreamingResponse for a caller that reads streams goes through that loop untouched, and is opened when it is posted.
+"""
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
+from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
+
+from . import framing
+from .after import run_after
+from .caller import Caller, caller_of, head_fields, in_one_piece
+from .post import PostError, StreamedPost
+from .response import StreamingResponse, opened
+
+AFTER_SECONDS = 5.0
+DEADLINE_MARGIN = 0.1  # seconds kept back from the deadline: the next event must be asked for before it
+
+logger = logging.getLogger("streaming_runtime")
+
+
+class StreamingMarshaller(LambdaMarshaller):  # type: ignore[misc]  # awslambdaric ships no types
+    """Remembers who asked, lets a StreamingResponse pass for those who read streams, and marshals all the rest."""
+
+    def __init__(self, streaming: frozenset[Caller]) -> None:
+        super().__init__()
+        self._streaming = streaming
+        self.caller = Caller.OTHER
+        self.after: Sequence[Callable[[], object]] = ()
+
+    @property
+    def streams(self) -> bool:
+        return self.caller in self._streaming
+
+    def unmarshal_request(self, request: bytes, content_type: str = "application/json") -> object:
+        event = super().unmarshal_request(request, content_type)
+        self.caller = caller_of(event)
+        return event
+
+    def marshal_response(self, response: object) -> tuple[object, str]:
+        if not isinstance(response, StreamingResponse):
+            return self._marshal(response)
+        self.after = response.after
+        if self.streams and not response.buffered:
+            return response, ""
+        return self._marshal(in_one_piece(response, self.caller))
+
+    def _marshal(self, response: object) -> tuple[object, str]:
+        marshalled: tuple[object, str] = super().marshal_response(response)
+        return marshalled
+
+
+class ManagedInstancesMarshaller(StreamingMarshaller):
+    """Answers everybody in one piece. Lambda Managed Instances keep awslambdaric's own client, which does not stream.
+
+    That client gives no moment after its post, so the `after` callables run before it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(streaming=frozenset())
+
+    def marshal_response(self, response: object) -> tuple[object, str]:
+        self.after = ()
+        try:
+            return super().marshal_response(response)
+        finally:
+            run_after(self.after, AFTER_SECONDS)
+
+
+class StreamingRuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # awslambdaric ships no types
+    """Posts a StreamingResponse chunk by chunk, and everything else as awslambdaric does."""
+
+    def __init__(self, address: str, use_thread_for_polling_next: bool, streaming: frozenset[Caller]) -> None:
+        super().__init__(address, use_thread_for_polling_next)
+        self._streaming = streaming
+        self._deadline = 0.0
+
+    def wait_next_invocation(self) -> object:
+        self.marshaller = StreamingMarshaller(self._streaming)  # a new one: nothing of the last event may be left
+        request = super().wait_next_invocation()
+        self._deadline = request.deadline_time_in_ms / 1000
+        return request
+
+    def post_invocation_result(
+        self,
+        invoke_id: str,
+        result_data: object,
+        content_type: str = "application/json",
+        invocation_id: str | None = None,
+    ) -> None:
+        try:
+            if isinstance(result_data, StreamingResponse):
+                self._stream(result_data, invoke_id, invocation_id)
+            else:
+                super().post_invocation_result(invoke_id, result_data, content_type, invocation_id)
+        finally:
+            self._run_after()
+
+    def post_invocation_error(
+        self, invoke_id: str, error_response_data: str, xray_fault: str, invocation_id: str | None = None
+    ) -> None:
+        """Reports an error that is already logged: where a stream was expected, as a 500, which is still possible."""
+        try:
+            if self.marshaller.streams:
+                _count("UnhandledErrors", invoke_id)
+                self._stream(_internal_error(invoke_id), invoke_id, invocation_id)
+            else:
+                super().post_invocation_error(invoke_id, error_response_data, xray_fault, invocation_id)
+        finally:
+            self._run_after()
+
+    def _stream(self, response: StreamingResponse, invoke_id: str, invocation_id: str | None) -> None:
+        with opened(response.body) as chunks:
+            try:
+                prelude = framing.prelude(head_fields(response, self.marshaller.caller))
+                first = next(chunks, b"\n")  # without any byte after the prelude Lambda would hang
+            except Exception:
+                logger.exception("the answer failed before its first chunk")
+                _count("UnhandledErrors", invoke_id)
+                return self._stream(_internal_error(invoke_id), invoke_id, invocation_id)
+
+            head = framing.request_head(self.lambda_runtime_address, invoke_id, invocation_id)
+            try:
+                with StreamedPost(self.lambda_runtime_address) as post:
+                    post.send(head + prelude + framing.chunk(first))
+                    post.finish(_send_rest(chunks, post, invoke_id))
+            except PostError as error:
+                logger.warning("the Runtime API did not take the answer: %s", error)
+                _count("RefusedResponses", invoke_id)
+
+    def _run_after(self) -> None:
+        left = self._deadline - DEADLINE_MARGIN - time.time()
+        run_after(self.marshaller.after, min(AFTER_SECONDS, left))
+
+
+def _send_rest(chunks: Iterator[bytes], post: StreamedPost, invoke_id: str) -> bytes:
+    """Sends all chunks, and returns the last one, which says whether the body broke off."""
+    try:
+        for chunk in chunks:
+            post.send(framing.chunk(chunk))
+    except PostError:
+        raise
+    except Exception as error:
+        logger.exception("the answer broke off")
+        _count("InterruptedResponses", invoke_id)
+        return framing.last_chunk_with_error(type(error).__name__)
+    return framing.LAST_CHUNK
+
+
+def _internal_error(invoke_id: str) -> StreamingResponse:
+    error = {
+        "code": "internal",
+        "message": "The request could not be answered.",
+        "requestId": invoke_id,
+        "retryable": True,
+    }
+    return StreamingResponse([json.dumps({"error": error}).encode()], 500, {"content-type": "application/json"})
+
+
+def _count(metric: str, invoke_id: str) -> None:
+    """Adds one to a CloudWatch metric, by a log line in the embedded metric format."""
+    directive = {
+        "Namespace": "StreamingRuntime",
+        "Dimensions": [["FunctionName"]],
+        "Metrics": [{"Name": metric, "Unit": "Count"}],
+    }
+    line = {
+        "_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]},
+        "FunctionName": os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""),
+        metric: 1,
+        "requestId": invoke_id,
+    }
+    sys.stdout.write(json.dumps(line) + "\n")

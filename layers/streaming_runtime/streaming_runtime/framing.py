@@ -1,0 +1,59 @@
+"""The bytes of a streamed answer to Lambda's Runtime API. Pure: no socket, no clock.
+
+One answer is one HTTP/1.1 request with a chunked body, on a connection of its own:
+
+    request head    POST .../invocation/{id}/response, with the two trailers announced
+    chunk           the prelude: status, headers and cookies as JSON, then eight NULs; always one chunk
+    chunk ...       the payload, at least one byte of it
+    last chunk      with the two trailers when the payload broke off
+
+Defined by https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming
+"""
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+
+MAX_PRELUDE = 16 * 1024  # bytes, with the NULs: API Gateway looks no further for the end of it
+DELIMITER = bytes(8)
+LAST_CHUNK = b"0\r\n\r\n"
+
+_ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
+_ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
+
+
+def request_head(host: str, invoke_id: str, invocation_id: str | None = None) -> bytes:
+    """Request line and headers; `invocation_id` is what came with the event, when something came."""
+    lines = [
+        f"POST /2018-06-01/runtime/invocation/{invoke_id}/response HTTP/1.1",
+        f"Host: {host}",
+        "Content-Type: application/vnd.awslambda.http-integration-response",
+        "Lambda-Runtime-Function-Response-Mode: streaming",
+        "Transfer-Encoding: chunked",
+        f"Trailer: {_ERROR_TYPE}, {_ERROR_BODY}",
+    ]
+    if invocation_id:
+        lines.append(f"Lambda-Runtime-Invocation-Id: {invocation_id}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def prelude(fields: Mapping[str, object]) -> bytes:
+    """Status, headers and cookies as one chunk. Raises ValueError when they take 16 KB or more."""
+    data = json.dumps(fields, separators=(",", ":")).encode() + DELIMITER
+    if len(data) >= MAX_PRELUDE:
+        raise ValueError(f"status, headers and cookies take {len(data)} bytes; Lambda allows less than {MAX_PRELUDE}")
+    return chunk(data)
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of the body. `data` must not be empty: an empty chunk is the last one."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def last_chunk_with_error(error_type: str) -> bytes:
+    """The end of a body that broke off, named by the exception's class and by nothing that it said."""
+    name = re.sub(r"[^A-Za-z0-9_.]", "_", error_type)
+    body = json.dumps({"errorType": name, "errorMessage": "The answer broke off."})
+    lines = ["0", f"{_ERROR_TYPE}: {name}", f"{_ERROR_BODY}: {b64encode(body.encode()).decode()}", "", ""]
+    return "\r\n".join(lines).encode()
