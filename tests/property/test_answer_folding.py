@@ -1,0 +1,47 @@
+"""However an answer is cut into events, it says the same."""
+
+from functools import reduce
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat.events import Answer, Chunk, Citation, Event, Progress, Reasoning, accumulate, fold, merge
+from chat.model.stream import events as from_converse
+
+PIECES = st.one_of(
+    st.builds(Chunk, st.text(min_size=1, max_size=5)),
+    st.builds(Reasoning, st.text(min_size=1, max_size=5)),
+    st.builds(Citation, title=st.text(max_size=3)),
+    st.builds(Progress, st.just("retry")),
+)
+
+
+def said(events: list[Event], kind: type[Chunk] | type[Reasoning]) -> str:
+    return "".join(event.content for event in events if isinstance(event, kind))
+
+
+@given(st.lists(PIECES))
+def test_merging_changes_nothing_that_is_said(events: list[Event]) -> None:
+    merged = list(merge(events))
+    assert said(merged, Chunk) == said(events, Chunk)
+    assert said(merged, Reasoning) == said(events, Reasoning)
+    assert fold(events) == reduce(accumulate, events, Answer())
+    assert all(
+        not (isinstance(one, (Chunk, Reasoning)) and type(one) is type(other))
+        for one, other in zip(merged, merged[1:], strict=False)
+    )
+
+
+@given(st.text(min_size=1), st.data())
+def test_utf16_cut_anywhere_arrives_whole(text: str, data: st.DataObject) -> None:
+    """JSON may carry a character as two surrogates, and a delta may end between them."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(units) // 2), max_size=5)))
+    edges = [0, *cuts, len(units) // 2]
+    deltas = [units[2 * a : 2 * b].decode("utf-16-le", "surrogatepass") for a, b in zip(edges, edges[1:], strict=False)]
+    raw = [{"contentBlockDelta": {"delta": {"text": delta}, "contentBlockIndex": 0}} for delta in deltas]
+    end = [{"contentBlockStop": {}}, {"messageStop": {"stopReason": "end_turn"}}]
+    chunks = [event for event in from_converse([*raw, *end]) if isinstance(event, Chunk)]
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    assert "".join(chunk.content for chunk in chunks) == whole
+    assert all(chunk.content.encode() for chunk in chunks)

@@ -1,0 +1,100 @@
+"""What callers may send: every refusal names the field."""
+
+import json
+from typing import Any
+
+import pytest
+
+from chat.errors import BadRequest, ChatError, TooLarge, UnsupportedMediaType
+from chat.http import HttpRequest
+from chat.requests import ChatRequest, check_json, parse_chat
+from chat.settings import Settings
+
+SETTINGS = Settings(table_name="chat", auth_mode="iam", url_auth_type="AWS_IAM", max_message_chars=50, max_body_bytes=400)
+
+
+def post(body: bytes, content_type: str = "application/json") -> HttpRequest:
+    return HttpRequest("POST", "/chat", {}, {"content-type": content_type}, body, {}, is_rest=False)
+
+
+def text(value: Any, **more: Any) -> bytes:
+    return json.dumps({"message": {"text": value}, **more}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "says"),
+    [
+        (b"", "body", "not valid JSON"),
+        (b"{", "body", "not valid JSON"),
+        (b"\xff", "body", "not valid JSON"),
+        (b"[]", "body", "must be an object"),
+        (b"{}", "message", "is required"),
+        (b'{"message": "hi"}', "message", "must be an object"),
+        (b'{"message": {}}', "message.text", "is required"),
+        (text(""), "message.text", "must not be empty"),
+        (text(" \n\t"), "message.text", "is blank"),
+        (text(7), "message.text", "must be a string"),
+        (b'{"message": {"text": "\\ud83d"}}', "body", "not valid JSON"),
+        (b'{"message": {"text": "hi", "parts": []}}', "message.parts", "is not a known field"),
+        (text("hi", colour="red"), "colour", "is not a known field"),
+        (text("hi", conversation_id="abcdefgh"), "conversation_id", "is not a known field"),
+        (text("hi", conversationId="short"), "conversationId", "not allowed"),
+        (text("hi", conversationId="has space in it"), "conversationId", "not allowed"),
+        (text("hi", conversationId="newline-at-end\n"), "conversationId", "not allowed"),
+        (text("hi", model="../../etc"), "model", "not allowed"),
+        (text("hi", options={"maxTokens": 0}), "options.maxTokens", "at least 1"),
+        (text("hi", options={"maxTokens": "10"}), "options.maxTokens", "must be a whole number"),
+        (text("hi", options={"maxTokens": True}), "options.maxTokens", "must be a whole number"),
+        (b'{"message": {"text": "hi"}, "options": {"temperature": 1e999}}', "options.temperature", "finite"),
+        (text("hi", options={"temperature": 1.5}), "options.temperature", "at most 1"),
+        (text("hi", options={"stop": ["a"] * 5}), "options.stop", "more than 4"),
+        (text("hi", options={"stop": [""]}), "options.stop.0", "must not be empty"),
+        (text("hi", options={"reasoning": "endless"}), "options.reasoning", "must be one of"),
+        (b'{"message":' + b"[" * 380, "body", "not valid JSON"),
+    ],
+)
+def test_a_wrong_body_is_refused_by_field(body: bytes, field: str, says: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        parse_chat(post(body), SETTINGS)
+    assert refused.value.field == field
+    assert says in refused.value.message
+
+
+def test_a_text_over_the_deployments_limit() -> None:
+    with pytest.raises(TooLarge, match=r"message\.text is longer than 50 characters"):
+        parse_chat(post(text("x" * 51)), SETTINGS)
+
+
+def test_a_body_over_the_deployments_limit() -> None:
+    with pytest.raises(TooLarge, match="larger than 400 bytes"):
+        parse_chat(post(b" " * 401), SETTINGS)
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/jsonp", "multipart/form-data"])
+def test_anything_but_json_is_an_unsupported_media_type(content_type: str) -> None:
+    with pytest.raises(UnsupportedMediaType):
+        parse_chat(post(text("hi"), content_type), SETTINGS)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8"])
+def test_a_good_body(content_type: str) -> None:
+    request = parse_chat(post(text("hé 🌊", options={"maxTokens": 5, "topP": 1}), content_type), SETTINGS)
+    assert request.message.text == "hé 🌊"
+    assert request.options.max_tokens == 5
+    assert request.conversation_id is None
+
+
+@pytest.mark.parametrize("body", [b"{", b'"\\ud800"', b"[" * 100_000, b"NaN", b"\xed\xa0\x80"])
+def test_check_json_refuses_what_is_not_json(body: bytes) -> None:
+    with pytest.raises(BadRequest):
+        check_json(body)
+
+
+def test_a_refusal_never_repeats_a_long_unknown_name() -> None:
+    with pytest.raises(ChatError) as refused:
+        parse_chat(post(text("hi", **{"x" * 200: 1})), SETTINGS)
+    assert len(refused.value.message) < 150
+
+
+def test_the_schema_is_closed() -> None:
+    assert ChatRequest.model_json_schema()["additionalProperties"] is False
