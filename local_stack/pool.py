@@ -31,6 +31,7 @@ class Pool:
         self.function = function
         self.limit = DEFAULT_CONCURRENCY if function.reserved_concurrency is None else function.reserved_concurrency
         self._make = make
+        self._freezes = False
         self._environments: set[Environment] = set()
         self._idle: list[Environment] = []  # most recently used last
         self._busy: set[Environment] = set()
@@ -58,6 +59,19 @@ class Pool:
             self._launch()
         await asyncio.gather(*self._starting)
 
+    def kill_busy(self) -> int | None:
+        """Kill an environment that is at work; its process id, or None when all are idle."""
+        for environment in self._busy:
+            environment.kill()
+            return environment.pid
+        return None
+
+    def set_freezing(self, *, on: bool) -> None:
+        """Whether processes are stopped between invocations, as on Lambda."""
+        self._freezes = on
+        for environment in self._environments:
+            environment.freezes = on
+
     async def close(self) -> None:
         for task in self._starting:
             task.cancel()
@@ -79,6 +93,7 @@ class Pool:
 
     def _launch(self) -> None:
         environment = self._make(self._ready, self._gone)
+        environment.freezes = self._freezes
         self._environments.add(environment)
         task = asyncio.create_task(self._start(environment))
         self._starting.add(task)

@@ -12,12 +12,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from boto3.session import Session
+
 from local_stack.template import REGION, Function, Layer
 
 BOOTSTRAP = Path(__file__).parent / "var_runtime" / "bootstrap.py"
 NOT_IN_LAYERS = frozenset({"Makefile", "README.md", "requirements.txt"})
 RUNTIME_PACKAGES = ("awslambdaric", "runtime_client*", "simplejson", "snapshot_restore_py")
 OPT = re.compile(r"(?<![^:=\s])/opt(?=[/:]|$)")
+CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK",
+    "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE",
+    "AWS_ROLE_", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_",
+)  # fmt: skip
 FAKE_CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "local",
     "AWS_SECRET_ACCESS_KEY": "local",
@@ -25,6 +32,10 @@ FAKE_CREDENTIALS = {
     "AWS_REGION": REGION,
     "AWS_DEFAULT_REGION": REGION,
 }
+
+
+class NoCredentials(Exception):
+    """Real Bedrock was asked for and nobody can pay for it."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +120,29 @@ def _link_runtime(function: Function, runtime: Path) -> None:
                 _link(package, runtime)
 
 
-def service_variables(endpoints: Mapping[str, str], *, real_bedrock: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Where the functions find AWS: stand-ins at `endpoints` (service in upper case -> URL), unless the caller's own
-    AWS_ENDPOINT_URL_* variables name another place; fake credentials, or `real_bedrock`, the caller's own.
+def service_variables(
+    endpoints: Mapping[str, str], credentials: Mapping[str, str] = FAKE_CREDENTIALS
+) -> dict[str, str]:
+    """Where the functions find AWS: the stand-ins at `endpoints` (service in upper case -> URL), except where the
+    caller's own AWS_ENDPOINT_URL_* variables name another place.
     """
     names = {f"AWS_ENDPOINT_URL_{service}": url for service, url in endpoints.items()}
-    own = {name: value for name, value in os.environ.items() if name.startswith("AWS_ENDPOINT_URL_")}
-    return {**(real_bedrock or FAKE_CREDENTIALS), **names, **own, "AUTH_MODE": "dev"}
+    return {**credentials, **names, **own_endpoints(), "AUTH_MODE": "dev"}
+
+
+def own_endpoints() -> dict[str, str]:
+    """The caller's AWS_ENDPOINT_URL_* variables."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_ENDPOINT_URL_")}
+
+
+def own_credentials() -> dict[str, str]:
+    """The caller's AWS credentials and region, as variables. Raises NoCredentials."""
+    session = Session()
+    region = os.environ.get("AWS_REGION") or session.region_name
+    if session.get_credentials() is None:
+        raise NoCredentials("no AWS credentials are configured")
+    if not region:
+        raise NoCredentials("no AWS region is configured: set AWS_REGION")
+    # Variables and not the keys themselves: what refreshes in the caller's session must refresh in the function.
+    own = {name: os.environ[name] for name in os.environ if name.startswith(CREDENTIALS) or name == "HOME"}
+    return {**own, "AWS_REGION": region, "AWS_DEFAULT_REGION": region}

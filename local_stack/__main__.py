@@ -1,0 +1,79 @@
+"""`python -m local_stack`: the whole system on this machine, until Ctrl-C."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from local_stack.intrinsics import TemplateError
+from local_stack.sandbox import NoCredentials
+from local_stack.stack import Options, PortInUse, Stack
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def options(arguments: list[str]) -> Options:
+    parser = argparse.ArgumentParser(prog="python -m local_stack", description=__doc__)
+    parser.add_argument("--port", type=int, default=8787, help="Function URL; the two above it are taken too (0: free)")
+    parser.add_argument("--artifacts", type=Path, metavar="DIR", help="run what `sam build` made, e.g. .aws-sam/build")
+    parser.add_argument("--bedrock", action="store_true", help="real Bedrock, with your own AWS credentials")
+    parser.add_argument("--rest-streaming", action="store_true", help="the REST API in streamed mode too")
+    parser.add_argument("--prewarm", type=int, default=1, metavar="N", help="environments to start with (1)")
+    parser.add_argument("--fault-rate", type=float, default=0.0, help="share of model calls that fail (0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the faults (0)")
+    given = parser.parse_args(arguments)
+    return Options(
+        template=(given.artifacts or ROOT) / "template.yaml",
+        web=ROOT / "web",
+        port=given.port,
+        real_bedrock=given.bedrock,
+        rest_streaming=given.rest_streaming,
+        prewarm=given.prewarm,
+        fault_rate=given.fault_rate,
+        seed=given.seed,
+    )
+
+
+async def run(given: Options) -> int:
+    """Run until a signal; the exit status."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stack = Stack(given)
+    try:
+        starting = asyncio.create_task(stack.start())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait({starting})
+            return 0
+        await starting
+        announce(stack, rest=given.rest_streaming)
+        await stopping
+    except PortInUse as error:
+        return fail(f"{error}; try another one: make run PORT=9797")
+    except (TemplateError, NoCredentials) as error:
+        return fail(str(error))
+    finally:
+        await stack.close()
+    return 0
+
+
+def announce(stack: Stack, *, rest: bool) -> None:
+    print(f"Function URL  {stack.function_url.url}")
+    print(f"API Gateway   {stack.http_api.url}")
+    print(f"Demo page     {stack.page.url}")
+    if rest:
+        print(f"REST API      {stack.rest_url}")
+    sys.stdout.flush()
+
+
+def fail(message: str) -> int:
+    print(f"local_stack: {message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(run(options(sys.argv[1:]))))

@@ -1,0 +1,71 @@
+"""The stack's own endpoints under /_local/: faults on demand, and a look inside."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from local_stack.bedrock import BedrockServer
+from local_stack.dynamodb import DynamoDB
+from local_stack.http import Request, Responder
+from local_stack.invoke_api import InvokeApi
+from local_stack.pool import Pool
+
+PREFIX = "/_local/"
+
+
+@dataclass(frozen=True)
+class Control:
+    """`POST faults`, `POST kill`, `GET requests`, `GET environments`, `GET dead-letters`; JSON in and out.
+
+    `bedrock` and `table` are None where the caller brought a service of their own.
+    """
+
+    pools: Mapping[str, Pool]
+    invoke_api: InvokeApi
+    bedrock: BedrockServer | None
+    table: DynamoDB | None
+
+    async def __call__(self, request: Request, responder: Responder) -> None:
+        try:
+            status, answer = self._answer(request.method, request.path.removeprefix(PREFIX), await request.read())
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            status, answer = 400, {"message": f"bad request: {error!r}"}
+        await responder.send(status, [("content-type", "application/json")], json.dumps(answer).encode())
+
+    def _answer(self, method: str, name: str, body: bytes) -> tuple[int, Any]:
+        match method, name:
+            case "POST", "faults":
+                self._set_faults(json.loads(body))
+                return 200, {}
+            case "POST", "kill":
+                killed = self.pools[json.loads(body)["function"]].kill_busy()
+                return (200, {"pid": killed}) if killed else (409, {"message": "no environment is busy"})
+            case "GET", "requests":
+                return 200, [call.as_json() for call in self.bedrock.requests] if self.bedrock else []
+            case "GET", "environments":
+                return 200, [
+                    {
+                        "function": name,
+                        "pid": each.pid,
+                        "state": each.state.value,
+                        "invocations": each.invocations,
+                    }
+                    for name, pool in self.pools.items()
+                    for each in pool.environments
+                ]
+            case "GET", "dead-letters":
+                return 200, [dataclasses.asdict(letter) for letter in self.invoke_api.dead_letters]
+        return 404, {"message": f"no {method} {name} here"}
+
+    def _set_faults(self, faults: dict[str, Any]) -> None:
+        if unknown := faults.keys() - {"table", "model", "freezeAfterResponse"}:
+            raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+        if self.table and (table := faults.get("table")):
+            self.table.set_faults(delay_ms=table.get("delayMs", 0), fail_for_ms=table.get("failForMs", 0))
+        if self.bedrock and (model := faults.get("model")):
+            self.bedrock.set_faults(model.get("rate", 0.0), model.get("seed", 0))
+        if "freezeAfterResponse" in faults:
+            for pool in self.pools.values():
+                pool.set_freezing(on=bool(faults["freezeAfterResponse"]))

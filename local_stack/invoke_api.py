@@ -1,0 +1,116 @@
+"""Lambda's Invoke API for boto3: RequestResponse, and Event with its retries and dead letters.
+
+https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+"""
+
+import asyncio
+import json
+import re
+import sys
+import uuid
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from local_stack.events import PRELUDE_END
+from local_stack.http import Request, Responder
+from local_stack.invocation import Answer, Failure, Result, Stream, StreamBroken
+from local_stack.pool import PayloadTooLarge, Pool, Throttled
+from local_stack.relay import read_body
+from local_stack.template import function_arn
+
+PATH = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+RETRY_SECONDS = (1.0, 2.0)  # before the second and the third attempt; Lambda waits minutes
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """An event that was given up, as it stands in the dead-letter queue."""
+
+    queue: str
+    function: str
+    request_id: str
+    body: str
+    error: str
+
+
+class InvokeApi:
+    """Serves Invoke for every function of the stack. `dead_letters` holds the events that were given up."""
+
+    def __init__(self, pools: Mapping[str, Pool], retry_seconds: Sequence[float] = RETRY_SECONDS) -> None:
+        self.dead_letters: list[DeadLetter] = []
+        self._pools = pools
+        self._retry_seconds = retry_seconds
+        self._events: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, request: Request, responder: Responder) -> None:
+        found = PATH.fullmatch(request.path)
+        if not found or request.method != "POST":
+            await _refuse(responder, 404, "ResourceNotFoundException", f"no such operation: {request.path}")
+            return
+        name = unquote(found[1]).rpartition(":function:")[2].partition(":")[0]
+        pool = self._pools.get(name)
+        if pool is None:
+            await _refuse(responder, 404, "ResourceNotFoundException", f"Function not found: {function_arn(name)}")
+            return
+        try:
+            payload = await read_body(request) or b"{}"
+            json.loads(payload)
+            if request.header("x-amz-invocation-type") == "Event":
+                self._spawn(self._run_event(pool, payload))
+                await responder.send(202)
+            else:
+                await _send(responder, await pool.invoke(payload))
+        except ValueError:
+            await _refuse(responder, 400, "InvalidRequestContentException", "Could not parse request body into json")
+        except PayloadTooLarge:
+            await _refuse(responder, 413, "RequestTooLargeException", "Request must be smaller than 6291456 bytes")
+        except Throttled:
+            await _refuse(responder, 429, "TooManyRequestsException", "Rate Exceeded.")
+
+    def _spawn(self, event: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(event)
+        self._events.add(task)
+        task.add_done_callback(self._events.discard)
+
+    async def _run_event(self, pool: Pool, payload: bytes) -> None:
+        """Run an event until an attempt succeeds or the last one has failed."""
+        function = pool.function
+        error = ""
+        for seconds in (0.0, *self._retry_seconds[: function.retries]):
+            await asyncio.sleep(seconds)
+            try:
+                answer = await pool.invoke(payload)
+            except Throttled:
+                error = "Rate Exceeded."
+                continue
+            if not isinstance(answer, Failure):
+                return
+            error = answer.payload.decode(errors="replace")
+        print(f"[{function.name}] event given up: {error}", file=sys.stderr, flush=True)
+        if function.dead_letters:
+            body = payload.decode(errors="replace")
+            self.dead_letters.append(DeadLetter(function.dead_letters, function.name, str(uuid.uuid4()), body, error))
+
+
+async def _send(responder: Responder, answer: Answer) -> None:
+    headers = [("content-type", "application/json"), ("x-amz-executed-version", "$LATEST")]
+    match answer:
+        case Result():
+            await responder.send(200, headers, answer.payload)
+        case Failure():
+            await responder.send(200, [*headers, ("x-amz-function-error", "Unhandled")], answer.payload)
+        case Stream():
+            try:
+                body = b"".join([chunk async for chunk in answer.chunks()])
+            except StreamBroken as error:
+                await _send(responder, error.failure)
+                return
+            await responder.send(200, headers, body.partition(PRELUDE_END)[2] or body)
+
+
+async def _refuse(responder: Responder, status: int, code: str, message: str) -> None:
+    headers = [("content-type", "application/json"), ("x-amzn-errortype", code)]
+    await responder.send(status, headers, json.dumps({"Type": "User", "Message": message}).encode())

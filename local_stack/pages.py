@@ -1,0 +1,49 @@
+"""The demo page's files, and what the page must know of the stack."""
+
+import json
+from pathlib import Path
+
+from local_stack.http import Request, Responder
+
+CONTENT_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
+}
+
+
+class Pages:
+    """Serves `web`: its demo folder at `/`, every other folder of it under its own name.
+
+    `/config.json` holds `{"functionUrl": ..., "apiUrl": ...}`.
+    """
+
+    def __init__(self, web: Path, function_url: str, api_url: str) -> None:
+        self._web = web.resolve()
+        self._config = json.dumps({"functionUrl": function_url, "apiUrl": api_url}).encode()
+
+    async def __call__(self, request: Request, responder: Responder) -> None:
+        headers = [("cache-control", "no-store")]
+        if request.method not in {"GET", "HEAD"}:
+            await responder.send(405, [("allow", "GET, HEAD")])
+        elif request.path == "/config.json":
+            await responder.send(200, [("content-type", "application/json"), *headers], self._config)
+        elif file := self._file(request.path):
+            content_type = CONTENT_TYPES.get(file.suffix, "application/octet-stream")
+            await responder.send(200, [("content-type", content_type), *headers], file.read_bytes())
+        else:
+            await responder.send(404, [("content-type", "text/plain")], b"Not Found")
+
+    def _file(self, path: str) -> Path | None:
+        relative = path.lstrip("/") or "index.html"
+        for folder in (self._web / "demo", self._web):
+            file = (folder / relative).resolve()
+            if file.is_relative_to(self._web) and file.is_file():
+                return file
+        return None

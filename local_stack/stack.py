@@ -1,0 +1,165 @@
+"""Everything that the template describes, running in one event loop."""
+
+import asyncio
+import contextlib
+import functools
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_stack import sandbox
+from local_stack import template as templates
+from local_stack.api_gateway import HttpApiDoor, RestApiDoor
+from local_stack.bedrock import BedrockServer
+from local_stack.bedrock import serve as serve_bedrock
+from local_stack.control import PREFIX, Control
+from local_stack.dynamodb import DynamoDB
+from local_stack.environment import Environment, Guard
+from local_stack.function_url import FunctionUrl
+from local_stack.http import Handler, Request, Responder, port_of, serve
+from local_stack.intrinsics import TemplateError
+from local_stack.invoke_api import InvokeApi
+from local_stack.pages import Pages
+from local_stack.pool import Pool
+from local_stack.template import Function, Template
+
+HOST = "127.0.0.1"
+
+
+class PortInUse(Exception):
+    """Another program listens on the port."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """`port` 0 takes free ports. `template` is the source or what `sam build` made of it."""
+
+    template: Path
+    web: Path
+    port: int = 0
+    real_bedrock: bool = False
+    rest_streaming: bool = False
+    prewarm: int = 1
+    fault_rate: float = 0.0
+    seed: int = 0
+
+
+class Door:
+    """A port that listens from the start, so that a busy one is found at once, and gets its handler later."""
+
+    def __init__(self) -> None:
+        self.handler: Handler | None = None
+        self.port = 0
+
+    async def open(self, port: int) -> asyncio.Server:
+        """Raises PortInUse."""
+        try:
+            server = await serve(self, HOST, port)
+        except OSError as error:
+            raise PortInUse(f"port {port} is in use") from error
+        self.port = port_of(server)
+        return server
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    async def __call__(self, request: Request, responder: Responder) -> None:
+        if self.handler:
+            await self.handler(request, responder)
+        else:
+            await responder.send(503, [("retry-after", "1")], b"the stack is starting\n")
+
+
+class Stack:
+    """The parts that run, each on a port of its own."""
+
+    def __init__(self, options: Options) -> None:
+        self.pools: dict[str, Pool] = {}
+        self.bedrock: BedrockServer | None = None
+        self.table: DynamoDB | None = None
+        self.invoke_api = InvokeApi(self.pools)
+        self.function_url, self.http_api, self.page, self.rest_api = Door(), Door(), Door(), Door()
+        self.rest_url = ""
+        self._options = options
+        self._guard = Guard()
+        self._cleanup = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        """Raises PortInUse, TemplateError and NoCredentials; call `close` in every case."""
+        self._cleanup.callback(self._guard.close)
+        port = self._options.port
+        await self._open(self.function_url, port)
+        await self._open(self.http_api, port and port + 1)
+        await self._open(self.page, port and port + 2)
+        template = templates.read(self._options.template, self._parameters())
+        self._make_pools(template, await self._services(template))
+        await self._open_doors(template)
+        await asyncio.gather(*(pool.prewarm(self._warm(pool.function)) for pool in self.pools.values()))
+
+    async def close(self) -> None:
+        await self._cleanup.aclose()
+
+    def _parameters(self) -> dict[str, str]:
+        """The parameters that are the laptop's own: its page is another origin, and REST is asked for by a flag."""
+        origins = ",".join(f"http://{name}:{self.page.port}" for name in ("127.0.0.1", "localhost"))
+        rest = {"RestStreaming": "enabled"} if self._options.rest_streaming else {}
+        return {"AllowedOrigins": origins, **rest}
+
+    def _warm(self, function: Function) -> int:
+        """Environments to start with: as many as asked for behind the Function URL, one for others."""
+        return self._options.prewarm if function.has_url else min(1, self._options.prewarm)
+
+    async def _open(self, door: Door, port: int) -> None:
+        server = await door.open(port)
+        self._cleanup.callback(server.close)
+
+    async def _services(self, template: Template) -> dict[str, str]:
+        """Start the stand-ins that the caller has not replaced; the variables by which functions find them."""
+        options, own = self._options, sandbox.own_endpoints()
+        endpoints = {}
+        if not options.real_bedrock and "AWS_ENDPOINT_URL_BEDROCK_RUNTIME" not in own:
+            self.bedrock = await serve_bedrock(HOST, 0, fault_rate=options.fault_rate, seed=options.seed)
+            self._cleanup.push_async_callback(self.bedrock.close)
+            endpoints["BEDROCK_RUNTIME"] = self.bedrock.url
+        credentials = sandbox.own_credentials() if options.real_bedrock else sandbox.FAKE_CREDENTIALS
+        if "AWS_ENDPOINT_URL_DYNAMODB" not in own:
+            self.table = DynamoDB()
+            self.table.start()
+            self._cleanup.callback(self.table.stop)
+            endpoints["DYNAMODB"] = self.table.url
+            for table in template.tables:
+                self.table.create_table(dict(table))
+        lambda_door = Door()
+        lambda_door.handler = self.invoke_api
+        await self._open(lambda_door, 0)
+        endpoints["LAMBDA"] = lambda_door.url
+        return sandbox.service_variables(endpoints, credentials)
+
+    def _make_pools(self, template: Template, variables: Mapping[str, str]) -> None:
+        folder = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="local-stack-")))
+        for name, function in template.functions.items():
+            box = sandbox.build(function, folder / name, variables)
+            pool = Pool(function, functools.partial(Environment, function, box, self._guard))
+            self._cleanup.push_async_callback(pool.close)
+            self.pools[name] = pool
+
+    async def _open_doors(self, template: Template) -> None:
+        streaming = [pool for pool in self.pools.values() if pool.function.has_url]
+        if len(streaming) != 1:
+            raise TemplateError("the laptop serves one Function URL; the template must have exactly one")
+        self.function_url.handler = FunctionUrl(streaming[0])
+        if template.http_api:
+            self.http_api.handler = HttpApiDoor(template.http_api, self.pools)
+        if template.rest_api:
+            self.rest_api.handler = RestApiDoor(template.rest_api, self.pools)
+            await self._open(self.rest_api, 0)
+            self.rest_url = f"{self.rest_api.url}/{template.rest_api.stage}"
+        pages = Pages(self._options.web, self.function_url.url, self.http_api.url)
+        control = Control(self.pools, self.invoke_api, self.bedrock, self.table)
+
+        async def page(request: Request, responder: Responder) -> None:
+            await (control if request.path.startswith(PREFIX) else pages)(request, responder)
+
+        self.page.handler = page
