@@ -1,0 +1,118 @@
+"""What a user's message may ask of the stand-in: its pace, and faults.
+
+    [[tokens=200 pace=20 first=100]]    words in the answer; ms between tokens; ms before the first
+    [[cite]]  [[tool=NAME]]             a citation; a call of that tool, if the request offers it
+    [[fault=NAME at=5 times=1 ms=500 code=throttlingException]]
+
+Each request carries its own, so that concurrent ones do not disturb each other. Faults can also come at random.
+"""
+
+import random
+import re
+from dataclasses import dataclass
+
+from local_stack.bedrock.errors import BedrockError
+
+HTTP_FAULTS = {
+    "throttle": "ThrottlingException",
+    "unavailable": "ServiceUnavailableException",
+    "not-ready": "ModelNotReadyException",
+    "access-denied": "AccessDeniedException",
+    "invalid": "ValidationException",
+}
+STREAM_FAULTS = ("stall", "cut", "truncate", "reset", "bad-crc", "exception", "no-stop", "split", "slow-first")
+EXCEPTIONS = (
+    "internalServerException",
+    "modelStreamErrorException",
+    "validationException",
+    "throttlingException",
+    "serviceUnavailableException",
+)
+# Others say something about the caller or the model, and do not come and go.
+BY_CHANCE = ("throttle", "unavailable", "not-ready", "stall-headers", *STREAM_FAULTS)
+
+_BLOCK = re.compile(r"\[\[([^\[\]]*)\]\]")
+_KEYS = frozenset({"tokens", "pace", "first", "cite", "tool", "fault", "at", "times", "ms", "code"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of one request.
+
+    `at`: after that many tokens. `times`: only the first so many requests with the same last message. `ms`: how long
+    a stall lasts; None: until the client closes. `code`: of an in-stream exception.
+    """
+
+    name: str
+    at: int
+    times: int | None
+    ms: int | None
+    code: str
+
+    def __post_init__(self) -> None:
+        if self.name not in {*HTTP_FAULTS, *STREAM_FAULTS, "stall-headers", "refuse-stream", "refuse-system"}:
+            raise BedrockError("ValidationException", f"The stand-in knows no fault {self.name!r}.")
+        if self.code not in EXCEPTIONS:
+            raise BedrockError("ValidationException", f"ConverseStream has no exception {self.code!r}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Directives:
+    """`pace` and `first` are milliseconds; None: as a model would."""
+
+    tokens: int | None
+    pace: int | None
+    first: int | None
+    cite: bool
+    tool: str | None
+    fault: Fault | None
+
+
+def parse(text: str) -> Directives:
+    """The directives in a text. Raises BedrockError (ValidationException) for a fault or a number that is none."""
+    found: dict[str, str] = {}
+    for block in _BLOCK.findall(text):
+        found |= _pairs(block)
+    try:
+        return Directives(
+            tokens=_number(found, "tokens"),
+            pace=_number(found, "pace"),
+            first=_number(found, "first"),
+            cite="cite" in found,
+            tool=found.get("tool"),
+            fault=_fault(found) if "fault" in found else None,
+        )
+    except ValueError as error:
+        raise BedrockError("ValidationException", f"The stand-in was given {error}.") from error
+
+
+def strip(text: str) -> str:
+    """The text without its directives."""
+    return _BLOCK.sub(lambda block: "" if _pairs(block[1]) else block[0], text).strip()
+
+
+def by_chance(rate: float, seed: int, number: int) -> Fault | None:
+    """The fault of the request with that number, for the given rate (0 to 1) and seed."""
+    # Chance for tests, not for secrets.
+    chance = random.Random(f"{seed}:{number}")  # noqa: S311
+    if chance.random() >= rate:
+        return None
+    return Fault(chance.choice(BY_CHANCE), chance.randrange(40), times=None, ms=None, code=chance.choice(EXCEPTIONS))
+
+
+def _pairs(block: str) -> dict[str, str]:
+    """The words of a block by key; empty when it holds anything else and so is the user's own text."""
+    pairs = {key: value for key, _, value in (word.partition("=") for word in block.split())}
+    return pairs if pairs.keys() <= _KEYS else {}
+
+
+def _fault(found: dict[str, str]) -> Fault:
+    at, ms = _number(found, "at"), _number(found, "ms")
+    if found["fault"] == "slow-first":
+        at, ms = at or 0, 5_000 if ms is None else ms
+    code = found.get("code", "modelStreamErrorException")
+    return Fault(found["fault"], 5 if at is None else at, _number(found, "times"), ms, code)
+
+
+def _number(found: dict[str, str], key: str) -> int | None:
+    return int(found[key]) if key in found else None

@@ -1,0 +1,50 @@
+"""Bedrock's errors, by its own service model: one for each code, with the status that botocore expects."""
+
+from functools import cache
+
+import botocore.session
+from botocore.model import ServiceModel
+
+
+class BedrockError(Exception):
+    """Refuses a request. `code` is the HTTP form, such as `ThrottlingException`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    @property
+    def status(self) -> int:
+        error = service().shape_for(self.code).metadata["error"]
+        status: int = error["httpStatusCode"]
+        return status
+
+
+@cache
+def service() -> ServiceModel:
+    """Bedrock's runtime API as botocore knows it."""
+    return botocore.session.get_session().get_service_model("bedrock-runtime")
+
+
+MESSAGES = {
+    "ThrottlingException": "Too many requests, please wait before trying again.",
+    "ServiceUnavailableException": "Bedrock is unable to process your request.",
+    "ModelNotReadyException": "The model is not ready for inference. Wait and try your request again.",
+    "AccessDeniedException": "You don't have access to the model with the specified model ID.",
+    "ValidationException": "The model returned the following errors: Malformed input request, please try again.",
+    "InternalServerException": "The system encountered an unexpected error during processing. Try your request again.",
+    "ModelErrorException": "The model encountered an unexpected error while processing the request.",
+    "ModelStreamErrorException": "The model encountered an unexpected error while streaming the response.",
+}
+STREAMING_REFUSED = "The model is unsupported for streaming."
+TOOL_STREAMING_REFUSED = "This model doesn't support tool use in streaming mode."
+SYSTEM_REFUSED = (
+    "This model doesn't support system messages. "
+    "Try again without a system message or use a model that supports system messages."
+)
+
+
+def refusal(code: str) -> BedrockError:
+    """The error of that code with Bedrock's usual message."""
+    return BedrockError(code, MESSAGES[code])

@@ -1,0 +1,83 @@
+"""The events of ConverseStream, and the Converse answer that they add up to.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html
+"""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A member of ConverseStreamOutput: its name, such as `messageStart`, and its JSON."""
+
+    name: str
+    payload: Json
+
+    @property
+    def is_delta(self) -> bool:
+        return self.name == "contentBlockDelta"
+
+
+class Model(Protocol):
+    """Whoever answers: the stand-in, or a model server on this machine."""
+
+    def converse(self, model_id: str, body: Json) -> AsyncGenerator[Event, None]:
+        """The answer to a valid Converse request, at the model's pace. Raises BedrockError."""
+        ...
+
+
+def delta(index: int, content: Json) -> Event:
+    return Event("contentBlockDelta", {"contentBlockIndex": index, "delta": content})
+
+
+def block_stop(index: int) -> Event:
+    return Event("contentBlockStop", {"contentBlockIndex": index})
+
+
+def message_stop(reason: str) -> Event:
+    return Event("messageStop", {"stopReason": reason})
+
+
+def metadata(usage: Json, latency_ms: int) -> Event:
+    return Event("metadata", {"usage": usage, "metrics": {"latencyMs": latency_ms}})
+
+
+MESSAGE_START = Event("messageStart", {"role": "assistant"})
+
+
+async def fold(events: AsyncIterator[Event]) -> Json:
+    """The body of a Converse answer."""
+    blocks: dict[int, list[Json]] = {}
+    answer: Json = {}
+    async for event in events:
+        payload = event.payload
+        if event.name == "contentBlockStart":
+            blocks.setdefault(payload["contentBlockIndex"], []).append(payload["start"])
+        elif event.is_delta:
+            blocks.setdefault(payload["contentBlockIndex"], []).append(payload["delta"])
+        elif event.name == "messageStop":
+            answer["stopReason"] = payload["stopReason"]
+        elif event.name == "metadata":
+            answer |= payload
+    content = [_block(blocks[index]) for index in sorted(blocks)]
+    return {"output": {"message": {"role": "assistant", "content": content}}, **answer}
+
+
+def _block(parts: list[Json]) -> Json:
+    """A content block from its start, if it has one, and its deltas."""
+    if "toolUse" in parts[0]:
+        source = "".join(part["toolUse"].get("input", "") for part in parts)
+        return {"toolUse": {**parts[0]["toolUse"], "input": json.loads(source)}}
+    if "reasoningContent" in parts[0]:
+        reasoning = [part["reasoningContent"] for part in parts]
+        text = {key: "".join(part.get(key, "") for part in reasoning) for key in ("text", "signature")}
+        return {"reasoningContent": {"reasoningText": text}}
+    text_block = {"text": "".join(part.get("text", "") for part in parts)}
+    if citations := [part["citation"] for part in parts if "citation" in part]:
+        return {"citationsContent": {"content": [text_block], "citations": citations}}
+    return text_block

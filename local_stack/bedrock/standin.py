@@ -1,0 +1,175 @@
+"""The built-in model: composes a whole answer, then says it at a model's pace."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import random
+import re
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass, replace
+
+from local_stack.bedrock import conversation, directives, events, speaker
+from local_stack.bedrock.conversation import Conversation
+from local_stack.bedrock.directives import Directives
+from local_stack.bedrock.events import Event, Json
+from local_stack.bedrock.usage import Meter, count
+
+_FIRST_MS = 200
+_PACE_MS = (20, 40)
+_REASONING_FIELDS = ("thinking", "reasoningConfig", "reasoning_config")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A content block: its start, when it has one (tools), and its deltas."""
+
+    deltas: tuple[Json, ...]
+    start: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    blocks: tuple[Block, ...]
+    stop_reason: str
+
+
+class StandIn:
+    """A `Model` without a model."""
+
+    def __init__(self) -> None:
+        self._meter = Meter()
+
+    async def converse(self, model_id: str, body: Json) -> AsyncGenerator[Event, None]:
+        wish = directives.parse(conversation.directive_text(body))
+        reply = compose(model_id, body, wish)
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        due = started + (_FIRST_MS if wish.first is None else wish.first) / 1000
+        await asyncio.sleep(due - clock())
+        yield events.MESSAGE_START
+        spoken = 0
+        pace = _pace(model_id, body, wish)
+        for index, block in enumerate(reply.blocks):
+            if block.start:
+                yield Event("contentBlockStart", {"contentBlockIndex": index, "start": block.start})
+            for content in block.deltas:
+                if spoken:
+                    due += next(pace)
+                    await asyncio.sleep(due - clock())
+                yield events.delta(index, content)
+                spoken += _cost(content)
+            yield events.block_stop(index)
+        yield events.message_stop(reply.stop_reason)
+        yield events.metadata(self._meter.usage(model_id, body, spoken), round((clock() - started) * 1000))
+
+
+def compose(model_id: str, body: Json, wish: Directives) -> Reply:
+    """The whole answer, cut at the stop sequences and at maxTokens."""
+    talk = conversation.read(body)
+    config = body.get("inferenceConfig", {})
+    text, stopped = _until(_text(model_id, talk, wish), config.get("stopSequences", []))
+    blocks = []
+    if _wants_reasoning(body):
+        blocks.append(_reasoning(talk))
+    said = [{"text": token} for token in speaker.tokens(text)]
+    blocks.append(Block((*said, *([_citation(talk)] if wish.cite else []))))
+    stop_reason = "stop_sequence" if stopped else "end_turn"
+    if (schema := _tool_schema(body, wish.tool)) is not None and not stopped:
+        blocks.append(_tool(talk, wish.tool or "", schema))
+        stop_reason = "tool_use"
+    return _limited(Reply(tuple(blocks), stop_reason), config.get("maxTokens"))
+
+
+def _text(model_id: str, talk: Conversation, wish: Directives) -> str:
+    """An answer, or what a task asks for: tasks are prompts to the small model that name what they want."""
+    if "nova-micro" in model_id and wish.tokens is None:
+        if re.search(r"\bclassif", talk.system, re.I):
+            return speaker.classify(talk)
+        if re.search(r"\btitle\b", talk.system, re.I):
+            return speaker.title(talk)
+    return speaker.speak(talk, wish.tokens)
+
+
+def _until(text: str, stops: list[str]) -> tuple[str, bool]:
+    """The text before the first stop sequence, and whether there was one."""
+    found = [position for stop in stops if (position := text.find(stop)) >= 0]
+    return (text[: min(found)], True) if found else (text, False)
+
+
+def _wants_reasoning(body: Json) -> bool:
+    fields = body.get("additionalModelRequestFields") or {}
+    return any(fields.get(name, {}).get("type") == "enabled" for name in _REASONING_FIELDS)
+
+
+def _reasoning(talk: Conversation) -> Block:
+    thought = speaker.think(talk)
+    signature = base64.b64encode(hashlib.sha256(thought.encode()).digest()).decode()
+    deltas = [{"reasoningContent": {"text": token}} for token in speaker.tokens(thought)]
+    return Block((*deltas, {"reasoningContent": {"signature": signature}}))
+
+
+def _citation(talk: Conversation) -> Json:
+    topic = speaker.subject(talk.question).strip("“”")
+    path = "-".join(re.findall(r"\w+", topic.lower()))
+    return {
+        "citation": {
+            "title": f"A short guide to {topic}",
+            "source": "guide",
+            "sourceContent": [{"text": f"What is known about {topic}."}],
+            "location": {"web": {"url": f"https://example.com/{path}", "domain": "example.com"}},
+        }
+    }
+
+
+def _tool_schema(body: Json, name: str | None) -> Json | None:
+    """The input schema of the tool of that name, if the request offers one."""
+    tools = body.get("toolConfig", {}).get("tools", [])
+    specs = [tool["toolSpec"] for tool in tools if "toolSpec" in tool]
+    return next((spec["inputSchema"].get("json", {}) for spec in specs if spec["name"] == name), None)
+
+
+def _tool(talk: Conversation, name: str, schema: Json) -> Block:
+    """A call with plausible input, its JSON in fragments of a few characters."""
+    examples = {"string": speaker.subject(talk.question).strip("“”"), "integer": 1, "number": 1.5, "boolean": True}
+    examples |= {"array": [], "object": {}}
+    properties = schema.get("properties", {})
+    given = {key: examples.get(value.get("type"), "") for key, value in properties.items()}
+    source = json.dumps(given)
+    digest = hashlib.sha256(f"{name}{source}{talk.question}".encode()).hexdigest()
+    fragments = [source[start : start + 7] for start in range(0, len(source), 7)]
+    start = {"toolUse": {"toolUseId": f"tooluse_{digest[:22]}", "name": name}}
+    return Block(tuple({"toolUse": {"input": fragment}} for fragment in fragments), start)
+
+
+def _limited(reply: Reply, limit: int | None) -> Reply:
+    """The reply cut after `limit` tokens."""
+    if limit is None or limit >= sum(_cost(content) for block in reply.blocks for content in block.deltas):
+        return reply
+    blocks: list[Block] = []
+    for block in reply.blocks:
+        kept = []
+        for content in block.deltas:
+            limit -= _cost(content)
+            if limit >= 0:
+                kept.append(content)
+        if kept:
+            blocks.append(replace(block, deltas=tuple(kept)))
+        if limit <= 0:
+            break
+    return Reply(tuple(blocks), "max_tokens")
+
+
+def _cost(content: Json) -> int:
+    """A delta's tokens: a word of text or reasoning, or a fragment of a tool's input; the rest costs nothing."""
+    return int("toolUse" in content) or count(
+        content.get("text") or content.get("reasoningContent", {}).get("text", "")
+    )
+
+
+def _pace(model_id: str, body: Json, wish: Directives) -> Iterator[float]:
+    """Seconds between tokens."""
+    # A steady pace would look like a machine's; this is no secret.
+    chance = random.Random(f"{model_id}{len(body['messages'])}")  # noqa: S311
+    while True:
+        yield (chance.uniform(*_PACE_MS) if wish.pace is None else wish.pace) / 1000

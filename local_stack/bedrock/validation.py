@@ -1,0 +1,100 @@
+"""Refuses what Bedrock would refuse, as far as our own code could get it wrong.
+
+Shapes, limits and names come from botocore's model of the service, so they are Bedrock's; the rules between fields
+are written here, with Bedrock's words.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
+from botocore.validate import ParamValidator
+
+from local_stack.bedrock.errors import BedrockError, service
+from local_stack.bedrock.events import Json
+
+MAX_CACHE_POINTS = 4
+_MODEL_ID = re.compile(r"((us|us-gov|eu|apac|jp|au|ca|global)\.)?[a-z0-9-]+\.[a-z0-9][a-z0-9.:-]*")
+_START = "A conversation must start with a user message. Try again with a conversation that starts with a user message."
+_ALTERNATE = (
+    "A conversation must alternate between user and assistant roles. "
+    "Make sure the conversation alternates between user and assistant roles and try again."
+)
+
+
+def check_model(model_id: str) -> None:
+    """Raises BedrockError unless it has the form of a model id, an inference profile's id or an ARN."""
+    if not _MODEL_ID.fullmatch(model_id.rpartition("/")[2]):
+        raise _invalid("The provided model identifier is invalid.")
+
+
+def check_converse(operation: str, model_id: str, body: Any) -> None:
+    """Raises BedrockError for a body of Converse or ConverseStream that Bedrock would not take."""
+    check_model(model_id)
+    if "embed" in model_id:
+        raise _invalid("This action doesn't support the model that you provided. Try again with a supported model.")
+    shape = service().operation_model(operation).input_shape
+    if not isinstance(body, dict) or shape is None:
+        raise _invalid("The request body is not a JSON object.")
+    report = ParamValidator().validate({"modelId": model_id, **body}, shape)
+    if report.has_errors():
+        raise _invalid(report.generate_report())
+    for complaint in _constraints(body, shape, ""):
+        raise _invalid(f"1 validation error detected: {complaint}")
+    _check_messages(body.get("messages", []))
+    _check_cache_points(body)
+
+
+def _check_messages(messages: list[Json]) -> None:
+    if not messages or messages[0]["role"] != "user":
+        raise _invalid(_START)
+    for position, message in enumerate(messages):
+        if message["role"] != ("user", "assistant")[position % 2]:
+            raise _invalid(_ALTERNATE)
+        where = f"messages.{position}"
+        if not message["content"]:
+            raise _invalid(f"The content field in the Message object at {where} is empty. Add a ContentBlock object.")
+        for index, block in enumerate(message["content"]):
+            if len(block) != 1:
+                raise _invalid(f"The ContentBlock object at {where}.content.{index} must set exactly one field.")
+            if not block.get("text", "text").strip():
+                raise _invalid(
+                    f"The text field in the ContentBlock object at {where}.content.{index} is blank. "
+                    "Add text to the text field, and try again."
+                )
+
+
+def _check_cache_points(body: Json) -> None:
+    lists = [body.get("system", []), body.get("toolConfig", {}).get("tools", [])]
+    lists += [message["content"] for message in body["messages"]]
+    points = sum("cachePoint" in block for blocks in lists for block in blocks)
+    if points > MAX_CACHE_POINTS:
+        raise _invalid(f"A maximum of {MAX_CACHE_POINTS} cache points can be provided. Found {points}.")
+    if any(blocks and "cachePoint" in blocks[0] for blocks in lists):
+        raise _invalid("A cache point must follow the content that is to be cached.")
+
+
+def _constraints(value: Any, shape: Shape, where: str) -> Iterator[str]:
+    """Broken upper limits and unknown enum values, which botocore leaves to the service."""
+    if isinstance(shape, StructureShape):
+        if not shape.is_document_type:
+            for name, member in value.items():
+                yield from _constraints(member, shape.members[name], f"{where}.{name}")
+    elif isinstance(shape, ListShape):
+        for index, member in enumerate(value):
+            yield from _constraints(member, shape.member, f"{where}.{index}")
+    elif isinstance(shape, MapShape):
+        for name, member in value.items():
+            yield from _constraints(member, shape.value, f"{where}.{name}")
+    else:
+        broken = f"Value '{value}' at '{where[1:]}' failed to satisfy constraint: Member must"
+        if isinstance(shape, StringShape) and shape.enum and value not in shape.enum:
+            yield f"{broken} satisfy enum value set: [{', '.join(shape.enum)}]"
+        limit = shape.metadata.get("max")
+        if limit is not None and (len(value) if isinstance(value, str | bytes) else value) > limit:
+            yield f"{broken} be at most {limit}{' characters long' if isinstance(value, str) else ''}"
+
+
+def _invalid(message: str) -> BedrockError:
+    return BedrockError("ValidationException", message)

@@ -1,0 +1,113 @@
+"""DynamoDB on this machine: moto's, behind a port.
+
+moto is not safe under concurrent requests: transactions lose acknowledged writes and put-if-absent has two winners.
+So one thread owns the tables: its event loop takes requests from many connections and hands them to moto one at a
+time. (moto's own server answers each in a thread of its own.)
+"""
+
+import asyncio
+import itertools
+import json
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from moto.core.request import Request as MotoRequest
+from moto.dynamodb.responses import DynamoHandler
+from werkzeug.exceptions import HTTPException
+
+from local_stack.http import Request, Responder, port_of, serve
+
+HOST = "127.0.0.1"
+_TARGET = "DynamoDB_20120810."
+_JSON = "application/x-amz-json-1.0"
+_FAILURE = {
+    "__type": "com.amazonaws.dynamodb.v20120810#InternalServerError",
+    "message": "The request could not be completed because of an internal error.",
+}
+# What CreateTable takes of AWS::DynamoDB::Table; encryption and recovery mean nothing here.
+_CREATE_TABLE = (
+    "TableName",
+    "AttributeDefinitions",
+    "KeySchema",
+    "BillingMode",
+    "GlobalSecondaryIndexes",
+    "LocalSecondaryIndexes",
+    "ProvisionedThroughput",
+)
+# moto's state is the process's; an account for each instance keeps their tables apart.
+_accounts = itertools.count()
+
+
+class DynamoDB:
+    """Tables that live as long as this object. The region of requests is not looked at."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._account = f"{next(_accounts):012}"
+        self._delay = 0.0
+        self._fails_until = 0.0
+        self._started: Future[asyncio.AbstractEventLoop] = Future()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="dynamodb", daemon=True)
+
+    def start(self) -> None:
+        """Listen on any free port and return when `url` is ready."""
+        self._thread.start()
+        self._started.result()
+
+    def stop(self) -> None:
+        self._started.result().call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def create_table(self, properties: Mapping[str, Any]) -> None:
+        """Create a table from the properties of an AWS::DynamoDB::Table whose references are resolved."""
+        self._ask("CreateTable", {name: properties[name] for name in _CREATE_TABLE if name in properties})
+        if ttl := properties.get("TimeToLiveSpecification"):
+            self._ask("UpdateTimeToLive", {"TableName": properties["TableName"], "TimeToLiveSpecification": ttl})
+
+    def set_faults(self, delay_ms: float = 0, fail_for_ms: float = 0) -> None:
+        """Delay every request from now on, each on its own; answer with InternalServerError for a time."""
+        self._delay = delay_ms / 1000
+        self._fails_until = self._started.result().time() + fail_for_ms / 1000
+
+    async def _serve(self) -> None:
+        server = await serve(self._handle, HOST, 0)
+        self.url = f"http://{HOST}:{port_of(server)}"
+        self._started.set_result(asyncio.get_running_loop())
+        await self._stop.wait()
+        server.close()
+
+    async def _handle(self, request: Request, responder: Responder) -> None:
+        body = await request.read()
+        await asyncio.sleep(self._delay)
+        target = request.header("x-amz-target") or ""
+        if asyncio.get_running_loop().time() < self._fails_until:
+            await responder.send(500, [("content-type", _JSON)], json.dumps(_FAILURE).encode())
+        elif target.startswith(_TARGET):
+            await responder.send(*self._dispatch(target, body))
+        else:
+            await responder.send(400, [("content-type", _JSON)], b'{"__type": "UnknownOperationException"}')
+
+    def _dispatch(self, target: str, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Status, headers and body of moto's answer. Only the loop's thread may call it: that is the lock."""
+        headers = {"x-amz-target": target, "content-type": _JSON, "x-moto-account-id": self._account}
+        request = MotoRequest.from_primitives("POST", "http://dynamodb.us-east-1.amazonaws.com/", headers, body)
+        try:
+            status, answered, content = DynamoHandler.dispatch(request)
+        except HTTPException as error:
+            status, answered, content = error.code, dict(error.get_headers()), error.get_body()
+        skipped = {"status", "content-length"}  # the first is moto's own, the second ours
+        kept = [(name, str(value)) for name, value in answered.items() if name.lower() not in skipped]
+        return int(status), kept, content if isinstance(content, bytes) else content.encode()
+
+    def _ask(self, operation: str, parameters: Mapping[str, Any]) -> None:
+        """A request of our own, from any thread."""
+
+        async def ask() -> tuple[int, list[tuple[str, str]], bytes]:
+            return self._dispatch(_TARGET + operation, json.dumps(parameters).encode())
+
+        status, _, answer = asyncio.run_coroutine_threadsafe(ask(), self._started.result()).result()
+        if status != 200:
+            raise ValueError(f"{operation}: {answer.decode()}")
