@@ -1,6 +1,8 @@
 """However an answer is cut into events, it says the same."""
 
 from functools import reduce
+from itertools import pairwise
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +30,7 @@ def test_merging_changes_nothing_that_is_said(events: list[Event]) -> None:
     assert fold(events) == reduce(accumulate, events, Answer())
     assert all(
         not (isinstance(one, (Chunk, Reasoning)) and type(one) is type(other))
-        for one, other in zip(merged, merged[1:], strict=False)
+        for one, other in pairwise(merged)
     )
 
 
@@ -38,9 +40,9 @@ def test_utf16_cut_anywhere_arrives_whole(text: str, data: st.DataObject) -> Non
     units = text.encode("utf-16-le", "surrogatepass")
     cuts = sorted(data.draw(st.sets(st.integers(0, len(units) // 2), max_size=5)))
     edges = [0, *cuts, len(units) // 2]
-    deltas = [units[2 * a : 2 * b].decode("utf-16-le", "surrogatepass") for a, b in zip(edges, edges[1:], strict=False)]
+    deltas = [units[2 * a : 2 * b].decode("utf-16-le", "surrogatepass") for a, b in pairwise(edges)]
     raw = [{"contentBlockDelta": {"delta": {"text": delta}, "contentBlockIndex": 0}} for delta in deltas]
-    end = [{"contentBlockStop": {}}, {"messageStop": {"stopReason": "end_turn"}}]
+    end: list[dict[str, Any]] = [{"contentBlockStop": {}}, {"messageStop": {"stopReason": "end_turn"}}]
     chunks = [event for event in from_converse([*raw, *end]) if isinstance(event, Chunk)]
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     assert "".join(chunk.content for chunk in chunks) == whole

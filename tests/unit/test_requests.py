@@ -10,7 +10,9 @@ from chat.http import HttpRequest
 from chat.requests import ChatRequest, check_json, parse_chat
 from chat.settings import Settings
 
-SETTINGS = Settings(table_name="chat", auth_mode="iam", url_auth_type="AWS_IAM", max_message_chars=50, max_body_bytes=400)
+SETTINGS = Settings(
+    table_name="chat", auth_mode="iam", url_auth_type="AWS_IAM", max_message_chars=50, max_body_bytes=400
+)
 
 
 def post(body: bytes, content_type: str = "application/json") -> HttpRequest:

@@ -33,5 +33,5 @@ def test_a_wrong_variable_is_named(change: dict[str, str], names: str) -> None:
 
 
 def test_a_missing_variable_is_named() -> None:
-    with pytest.raises(SettingsError, match="TABLE_NAME.*AUTH_MODE.*URL_AUTH_TYPE"):
+    with pytest.raises(SettingsError, match=r"TABLE_NAME.*AUTH_MODE.*URL_AUTH_TYPE"):
         Settings.from_environment({})

@@ -4,7 +4,7 @@ Several events that wait leave together, as one write. After a burst with nothin
 so that no proxy sits on a small chunk; in a long silence, a heartbeat keeps idle time-outs away, from the first moment.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from chat.events import TERMINAL, Event
 from chat.turn import Turn
@@ -18,7 +18,7 @@ NUDGE, NUDGE_AFTER = b":\n", 0.1  # seconds of silence after a burst
 HEARTBEAT, HEARTBEAT_AFTER = b": hb\n", 10.0  # one LF: two make some clients see an empty event
 
 
-def frames(turn: Turn, encode: Callable[[Event], str]) -> Iterator[bytes]:
+def frames(turn: Turn, encode: Callable[[Event], str]) -> Generator[bytes, None, None]:
     """Runs the turn and yields its frames. Closed early, it waits for the turn's end all the same."""
     cursor, patience = 0, NUDGE_AFTER
     with turn:

@@ -120,4 +120,4 @@ def _inference(model: Model, options: Options) -> dict[str, Any]:
         "topP": options.top_p,
         "stopSequences": options.stop,
     }
-    return {name: value for name, value in config.items() if value}
+    return {name: value for name, value in config.items() if value is not None and value != []}

@@ -110,7 +110,10 @@ class Bedrock:
     def converse(self, request: Mapping[str, Any], call: Call) -> dict[str, Any]:
         """The answer in one piece."""
         with _errors(call):
-            return dict(self._client.converse(**request))
+            answer = dict(self._client.converse(**request))
+        if "output" not in answer:  # the body broke off, and botocore made the best of it
+            raise errors.ModelTruncated
+        return answer
 
 
 # Codes of HTTP errors are PascalCase, those of exceptions inside a stream lowerCamel.

@@ -1,0 +1,171 @@
+"""Which model is asked, how often, and how: nothing is paid twice, nothing is retried after the first event."""
+
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from chat import errors
+from chat.events import Chunk, Progress
+from chat.model import answer
+from chat.model.answer import Models
+from chat.model.catalog import Catalog
+from chat.model.stream import Ended
+from chat.model.transport import Bedrock, Call, Stopped
+from chat.prompts.prompt import Prompt, Turn
+from chat.requests import Options
+
+PROMPT = Prompt("Be kind.", (), "", Turn("user", ("hi",)))
+SPEECH = [
+    {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": "hello"}}},
+    {"messageStop": {"stopReason": "end_turn"}},
+    {"metadata": {"usage": {"inputTokens": 1, "outputTokens": 2}}},
+]
+IN_ONE_PIECE = {
+    "output": {"message": {"content": [{"text": "hello"}]}},
+    "stopReason": "end_turn",
+    "usage": {"inputTokens": 1, "outputTokens": 2},
+}
+
+
+class Scripted(Bedrock):
+    """Answers each request with the next step of a script; an error in it is raised."""
+
+    def __init__(self, *script: Any) -> None:
+        self.script = iter(script)
+        self.asked: list[tuple[str, Mapping[str, Any]]] = []
+
+    def converse_stream(self, request: Mapping[str, Any], call: Call) -> Generator[dict[str, Any], None, None]:
+        self.asked.append(("stream", request))
+        yield from self._steps(next(self.script))
+
+    def converse(self, request: Mapping[str, Any], call: Call) -> dict[str, Any]:
+        self.asked.append(("whole", request))
+        step = next(self.script)
+        if isinstance(step, Exception):
+            raise step
+        return dict(step)
+
+    def _steps(self, step: Any) -> Iterator[dict[str, Any]]:
+        for event in step if isinstance(step, list) else [step]:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    @property
+    def models(self) -> list[str]:
+        return [request["modelId"] for _, request in self.asked]
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer, "FIRST_PAUSE", 0)
+
+
+def ask(bedrock: Scripted, alias: str = "nova-pro", models: Models | None = None) -> list[Any]:
+    return list((models or Models(bedrock, Catalog("none"))).answer(PROMPT, alias, Options(), Call()))
+
+
+def test_a_plain_answer() -> None:
+    bedrock = Scripted(SPEECH)
+    events = ask(bedrock)
+    assert events[0] == Chunk("hello")
+    assert isinstance(events[1], Ended)
+    assert (events[1].finish_reason, events[1].usage.basis) == ("stop", "exact")
+
+
+@pytest.mark.parametrize("refusal", [errors.ModelThrottled, errors.ModelUnavailable, errors.ModelNotReady])
+def test_a_refusal_that_costs_nothing_is_tried_again(refusal: type[errors.ModelError]) -> None:
+    bedrock = Scripted(refusal(), refusal(), SPEECH)
+    events = ask(bedrock)
+    assert events[:3] == [Progress("retry"), Progress("retry"), Chunk("hello")]
+    assert bedrock.models == ["amazon.nova-pro-v1:0"] * 3
+
+
+def test_then_the_next_model_is_asked_and_in_its_own_way() -> None:
+    bedrock = Scripted(*[errors.ModelThrottled() for _ in range(3)], IN_ONE_PIECE)
+    events = ask(bedrock, "nova-lite")
+    assert Progress("fallback", "nova-micro") in events
+    assert [way for way, _ in bedrock.asked] == ["stream"] * 3 + ["whole"]
+
+
+def test_the_last_refusal_is_the_error() -> None:
+    bedrock = Scripted(*[errors.ModelThrottled() for _ in range(9)])
+    with pytest.raises(errors.ModelThrottled):
+        ask(bedrock, "nova-micro")
+    assert len(bedrock.asked) == answer.ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        errors.ModelTimeout,
+        errors.ModelInternal,
+        errors.ModelConnectionLost,
+        errors.ModelInvalidRequest,
+        errors.ModelAccessDenied,
+    ],
+)
+def test_what_may_have_been_paid_for_or_cannot_help_is_not_tried_again(failure: type[errors.ModelError]) -> None:
+    bedrock = Scripted(failure(), SPEECH)
+    with pytest.raises(failure):
+        ask(bedrock)
+    assert len(bedrock.asked) == 1
+
+
+def test_no_retry_after_the_first_event() -> None:
+    bedrock = Scripted([SPEECH[0], errors.ModelThrottled()], SPEECH)
+    with pytest.raises(errors.ModelThrottled):
+        ask(bedrock)
+    assert len(bedrock.asked) == 1
+
+
+def test_a_model_that_refuses_to_stream_answers_in_one_piece_and_is_remembered() -> None:
+    bedrock = Scripted(errors.StreamingRefused(), IN_ONE_PIECE, IN_ONE_PIECE)
+    models = Models(bedrock, Catalog("none"))
+    for _ in range(2):
+        events = ask(bedrock, "nova-pro", models)
+        assert events[0] == Chunk("hello")
+    assert [way for way, _ in bedrock.asked] == ["stream", "whole", "whole"]
+
+
+def test_a_model_that_refuses_a_system_prompt_gets_it_in_the_message() -> None:
+    bedrock = Scripted(errors.SystemPromptRefused(), SPEECH)
+    ask(bedrock)
+    request = bedrock.asked[1][1]
+    assert "system" not in request
+    assert request["messages"][-1]["content"][0] == {"text": "Be kind."}
+
+
+def test_a_second_refusal_of_the_same_is_an_error() -> None:
+    bedrock = Scripted(errors.StreamingRefused(), errors.StreamingRefused())
+    with pytest.raises(errors.ModelInvalidRequest):
+        ask(bedrock)
+
+
+def test_a_stopped_call_is_not_tried_again() -> None:
+    call = Call()
+    call.stop()
+    bedrock = Scripted(errors.ModelThrottled(), SPEECH)
+    with pytest.raises(Stopped):
+        list(Models(bedrock, Catalog("none")).answer(PROMPT, "nova-pro", Options(), call))
+    assert len(bedrock.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"maxTokens": 5001}, "options.maxTokens"),
+        ({"reasoning": "low"}, "options.reasoning"),
+    ],
+)
+def test_a_model_is_asked_only_for_what_it_has(options: dict[str, Any], field: str) -> None:
+    models = Models(Scripted(), Catalog("none"))
+    with pytest.raises(errors.BadRequest) as refused:
+        models.check("nova-lite", Options.model_validate(options))
+    assert refused.value.field == field
+
+
+def test_an_unknown_alias_names_the_known_ones() -> None:
+    with pytest.raises(errors.BadRequest, match="claude-haiku, claude-sonnet, nova-lite, nova-micro, nova-pro"):
+        Models(Scripted(), Catalog("none")).check("gpt", Options())

@@ -1,0 +1,142 @@
+"""Every request that we build passes botocore's own validator, and Bedrock's events become ours."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from chat.errors import ModelMalformed, ModelTruncated
+from chat.events import Chunk, Citation, Reasoning, Usage
+from chat.model import converters, stream
+from chat.model.catalog import Catalog
+from chat.prompts.prompt import Prompt, Turn
+from chat.requests import Options
+
+HISTORY = (Turn("user", ("one", "two")), Turn("assistant", ("three",)))
+PROMPT = Prompt("Be kind.", HISTORY, "<facts>\n- x\n</facts>", Turn("user", ("hi",)))
+CATALOG = Catalog("eu")
+SHAPE = (
+    botocore.session.get_session().get_service_model("bedrock-runtime").operation_model("ConverseStream").input_shape
+)
+
+
+def built(alias: str, prompt: Prompt = PROMPT, **options: Any) -> dict[str, Any]:
+    model = CATALOG[alias]
+    return converters.to_request(prompt, model, CATALOG.model_id(model), Options.model_validate(options))
+
+
+@pytest.mark.parametrize("alias", ["nova-micro", "nova-lite", "nova-pro", "claude-haiku", "claude-sonnet"])
+@pytest.mark.parametrize(
+    "options", [{}, {"maxTokens": 5, "temperature": 0, "topP": 0.5, "stop": ["\n\nHuman:"]}, {"reasoning": "high"}]
+)
+@pytest.mark.parametrize("prompt", [PROMPT, Prompt("Be kind.", (), "", Turn("user", ("hi",)))])
+def test_botocore_accepts_what_we_build(alias: str, options: dict[str, Any], prompt: Prompt) -> None:
+    request = built(alias, prompt, **options)
+    report = ParamValidator().validate(request, SHAPE)
+    assert not report.has_errors(), report.generate_report()
+    assert repr(request).count("cachePoint") <= 4
+    assert [message["role"] for message in request["messages"]] == [turn.role for turn in prompt.history] + ["user"]
+
+
+def test_the_request_says_what_the_caller_asked_for() -> None:
+    request = built("nova-lite", maxTokens=5, temperature=0.0, stop=["END"])
+    assert request["modelId"] == "eu.amazon.nova-lite-v1:0"
+    assert request["inferenceConfig"] == {"maxTokens": 5, "temperature": 0.0, "stopSequences": ["END"]}
+    assert request["messages"][-1]["content"] == [{"text": PROMPT.facts}, {"text": "hi"}]
+
+
+def test_reasoning_has_its_budget_on_top() -> None:
+    request = built("claude-haiku", reasoning="low", maxTokens=100)
+    assert request["additionalModelRequestFields"]["thinking"] == {"type": "enabled", "budget_tokens": 1024}
+    assert request["inferenceConfig"] == {"maxTokens": 1124}
+
+
+def test_a_fallback_is_asked_only_for_what_it_has() -> None:
+    wished = Options.model_validate({"maxTokens": 60_000, "reasoning": "high"})
+    granted = converters.granted(CATALOG["nova-pro"], wished)
+    assert (granted.max_tokens, granted.reasoning) == (5000, None)
+
+
+def delta(**content: Any) -> dict[str, Any]:
+    return {"contentBlockDelta": {"contentBlockIndex": 0, "delta": content}}
+
+
+def spoken(*events: dict[str, Any], stop: str = "end_turn") -> Iterator[Any]:
+    end = {"metadata": {"usage": {"inputTokens": 9, "outputTokens": 5, "cacheReadInputTokens": 2}}}
+    return stream.events([{"messageStart": {}}, *events, {"messageStop": {"stopReason": stop}}, end])
+
+
+def test_the_order_of_events_is_kept_and_usage_comes_last() -> None:
+    citation = {"title": "Rivers", "source": "rivers.md", "sourceContent": [{"text": "a"}, {"text": "b"}]}
+    web = {"title": "Site", "location": {"web": {"url": "https://example.org"}}}
+    events = list(
+        spoken(
+            delta(reasoningContent={"text": "hm"}),
+            delta(reasoningContent={"signature": "c2ln"}),
+            delta(text="hello"),
+            delta(citation=citation),
+            delta(citation=web),
+        )
+    )
+    assert events == [
+        Reasoning("hm"),
+        Chunk("hello"),
+        Citation("Rivers", None, "rivers.md", "a b"),
+        Citation("Site", "https://example.org"),
+        stream.Ended("stop", Usage(9, 5, 2, 0, "exact")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "finish"),
+    [
+        ("end_turn", "stop"),
+        ("stop_sequence", "stop"),
+        ("max_tokens", "length"),
+        ("model_context_window_exceeded", "length"),
+        ("guardrail_intervened", "content-filter"),
+        ("content_filtered", "content-filter"),
+        ("something_new", "something_new"),
+    ],
+)
+def test_stop_reasons(reason: str, finish: str) -> None:
+    assert list(spoken(stop=reason))[-1].finish_reason == finish
+
+
+@pytest.mark.parametrize("reason", sorted(converters.MALFORMED))
+def test_a_malformed_answer_is_an_error(reason: str) -> None:
+    with pytest.raises(ModelMalformed):
+        list(spoken(stop=reason))
+
+
+def test_no_message_stop_is_an_error_after_everything_was_said() -> None:
+    said = []
+    with pytest.raises(ModelTruncated):
+        said.extend(stream.events([delta(text="half")]))
+    events = stream.events([delta(text="half")])
+    assert next(events) == Chunk("half")
+
+
+def test_an_answer_in_one_piece_says_the_same_as_a_stream() -> None:
+    whole = {
+        "output": {
+            "message": {
+                "role": "assistant",
+                "content": [
+                    {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "x"}}},
+                    {"text": "hello"},
+                    {"citationsContent": {"content": [{"text": "cited"}], "citations": [{"title": "T"}]}},
+                ],
+            }
+        },
+        "stopReason": "end_turn",
+        "usage": {"inputTokens": 9, "outputTokens": 5},
+    }
+    assert list(stream.events(converters.as_stream(whole)))[:4] == [
+        Reasoning("hm"),
+        Chunk("hello"),
+        Chunk("cited"),
+        Citation("T"),
+    ]

@@ -1,0 +1,157 @@
+"""What the stand-in says, without a socket: words, limits, blocks."""
+
+from typing import Any
+
+import pytest
+
+from local_stack.bedrock.directives import parse
+from local_stack.bedrock.standin import Reply, compose
+
+LITE = "us.amazon.nova-lite-v1:0"
+MICRO = "us.amazon.nova-micro-v1:0"
+FACTS = "<facts>\n- my dog is called Rex\n- I live in Łódź 🌊\n</facts>"
+
+
+def body(*turns: str | list[str], system: str = "", **fields: Any) -> dict[str, Any]:
+    """A Converse request whose turns alternate, beginning with the user; a list is several content blocks."""
+    messages = [
+        {
+            "role": ("user", "assistant")[index % 2],
+            "content": [{"text": text} for text in ([turn] if isinstance(turn, str) else turn)],
+        }
+        for index, turn in enumerate(turns)
+    ]
+    return {"messages": messages, **({"system": [{"text": system}]} if system else {}), **fields}
+
+
+def reply(request: dict[str, Any], model: str = LITE) -> Reply:
+    return compose(model, request, parse(request["messages"][-1]["content"][-1].get("text", "")))
+
+
+def text(answer: Reply) -> str:
+    return "".join(delta.get("text", "") for block in answer.blocks for delta in block.deltas)
+
+
+@pytest.mark.parametrize(
+    ("question", "about"),
+    [
+        ("Tell me about rivers", "rivers"),
+        ("what is the French Revolution?", "the French Revolution"),
+        ("Could you please explain tides to me?", "tides"),
+        ("Write a poem about the sea 🌊", "the sea 🌊"),
+        ("How do bridges carry weight?", "“How do bridges carry weight?”"),
+    ],
+)
+def test_answers_are_about_the_question(question: str, about: str) -> None:
+    said = text(reply(body(question)))
+    assert about in said
+    assert 60 <= len(said.split()) <= 110
+    assert said == text(reply(body(question)))
+
+
+def test_greetings_are_answered_with_one() -> None:
+    assert text(reply(body("Hi there!"))).startswith("Hello!")
+
+
+def test_memory_is_visible() -> None:
+    question = "What about lakes?"
+    said = text(reply(body("Tell me about rivers [[pace=1]]", "Rivers flow.", [FACTS, question])))
+    assert said.startswith("I remember that “my dog is called Rex” and that “I live in Łódź 🌊”. ")
+    assert "Earlier you asked about rivers. " in said
+    assert "facts" not in said
+    assert "remember that" not in text(reply(body(question)))
+
+
+def test_a_system_prompt_that_only_speaks_of_the_fence_holds_no_facts() -> None:
+    system = "Text between <facts> and </facts> is what the user asked you to remember."
+    assert "I remember" not in text(reply(body("Tell me about rivers", system=system)))
+
+
+def test_only_the_last_text_directs() -> None:
+    """Unanswered messages share a turn with the next one, and must not repeat their faults."""
+    answer = reply(body(["Fail [[tokens=7]]", "Tell me about rivers [[tokens=9]]"]))
+    assert len(text(answer).split()) == 9
+    assert "Earlier you asked about “Fail”" in text(answer)
+
+
+@pytest.mark.parametrize("words", [1, 20, 40, 500])
+def test_answers_are_as_long_as_asked(words: int) -> None:
+    answer = reply(body(f"Tell me about rivers [[tokens={words}]]"))
+    assert len(answer.blocks[0].deltas) == words
+    assert text(answer).endswith((".", "!", "?"))
+
+
+def test_max_tokens_cuts() -> None:
+    answer = reply(body("Tell me about rivers", inferenceConfig={"maxTokens": 4}))
+    assert (len(answer.blocks[0].deltas), answer.stop_reason) == (4, "max_tokens")
+
+
+def test_a_stop_sequence_ends_the_answer_before_it() -> None:
+    whole = text(reply(body("Tell me about rivers")))
+    stop = whole.split()[10]
+    answer = reply(body("Tell me about rivers", inferenceConfig={"stopSequences": ["never said", stop]}))
+    assert answer.stop_reason == "stop_sequence"
+    assert text(answer) == whole[: whole.index(stop)]
+
+
+@pytest.mark.parametrize("field", ["thinking", "reasoningConfig"])
+def test_reasoning_comes_first_and_is_signed(field: str) -> None:
+    answer = reply(body("Tell me about rivers", additionalModelRequestFields={field: {"type": "enabled"}}))
+    *thoughts, last = answer.blocks[0].deltas
+    assert "rivers" in "".join(thought["reasoningContent"]["text"] for thought in thoughts)
+    assert last["reasoningContent"].keys() == {"signature"}
+    assert "rivers" in text(answer)
+
+
+def test_a_tool_is_called_only_when_it_is_offered() -> None:
+    tool = {"toolSpec": {"name": "weather", "inputSchema": {"json": {"properties": {"city": {"type": "string"}}}}}}
+    question = "Tell me about Lisbon [[tool=weather]]"
+    offered = reply(body(question, toolConfig={"tools": [tool]}))
+    assert offered.stop_reason == "tool_use"
+    fragments = [delta["toolUse"]["input"] for delta in offered.blocks[-1].deltas]
+    assert len(fragments) > 1
+    assert "".join(fragments) == '{"city": "Lisbon"}'
+    assert reply(body(question)).stop_reason == "end_turn"
+
+
+def test_a_tool_s_result_is_used() -> None:
+    request = body("How warm is it?")
+    result = {"toolResult": {"toolUseId": "t", "content": [{"json": {"celsius": 21}}]}}
+    request["messages"] += [
+        {"role": "assistant", "content": [{"toolUse": {"toolUseId": "t", "name": "weather", "input": {}}}]},
+        {"role": "user", "content": [result]},
+    ]
+    said = text(reply(request))
+    assert 'The tool says: {"celsius": 21}' in said
+    assert "Earlier you asked about “How warm is it?”" in said
+
+
+@pytest.mark.parametrize(
+    ("prompt", "title"),
+    [
+        ("Tell me about rivers", "Rivers"),
+        ("User: How do I bake bread?\nAssistant: With flour.", "How do I bake bread"),
+        ("Write a title for:\n<conversation>\nuser: tell me about Ada Lovelace\n</conversation>", "Ada Lovelace"),
+        ("a b c d e f g h", "A b c d e f"),
+    ],
+)
+def test_the_small_model_writes_titles(prompt: str, title: str) -> None:
+    assert text(reply(body(prompt, system="Write a title of at most six words."), MICRO)) == title
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        "Classify the message. Answer with exactly one of these labels:\n- praise\n- complaint\nIt is data.",
+        "You classify messages. Labels: praise, complaint. Nothing else.",
+        'Classify. Use one of: "praise" | "complaint"',
+    ],
+    ids=["bullets", "commas", "quotes"],
+)
+@pytest.mark.parametrize(("message", "label"), [("I have a complaint", "complaint"), ("Hello", "praise")])
+def test_the_small_model_classifies(system: str, message: str, label: str) -> None:
+    assert text(reply(body(message, system=system), MICRO)) == label
+
+
+def test_the_small_model_also_chats() -> None:
+    assert "rivers" in text(reply(body("Tell me about rivers", system="You are kind."), MICRO)).split(".")[0]

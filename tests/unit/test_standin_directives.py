@@ -1,0 +1,58 @@
+"""What a message may ask of the stand-in."""
+
+import pytest
+
+from local_stack.bedrock.directives import BY_CHANCE, Directives, Fault, by_chance, parse, strip
+from local_stack.bedrock.errors import BedrockError
+
+NONE = Directives(tokens=None, pace=None, first=None, cite=False, tool=None, fault=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "wish"),
+    [
+        pytest.param("Tell me about rivers", NONE, id="none"),
+        pytest.param("[[a wiki link]] and [[tokens]d]", NONE, id="the user's own brackets"),
+        pytest.param("a [[tokens=200 pace=20]] b [[first=0]]", Directives(200, 20, 0, False, None, None), id="pace"),
+        pytest.param("[[cite]] [[tool=weather]]", Directives(None, None, None, True, "weather", None), id="extras"),
+    ],
+)
+def test_reads_what_is_asked(text: str, wish: Directives) -> None:
+    assert parse(text) == wish
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        pytest.param("fault=throttle", Fault("throttle", 5, None, None, "modelStreamErrorException"), id="defaults"),
+        pytest.param(
+            "fault=exception at=0 times=2 ms=9 code=throttlingException",
+            Fault("exception", 0, 2, 9, "throttlingException"),
+            id="all options",
+        ),
+        pytest.param("fault=slow-first", Fault("slow-first", 0, None, 5_000, "modelStreamErrorException"), id="slow"),
+    ],
+)
+def test_reads_faults(text: str, fault: Fault) -> None:
+    assert parse(f"Hello [[{text}]]").fault == fault
+
+
+@pytest.mark.parametrize("text", ["fault=thortle", "fault=exception code=ThrottlingException", "pace=fast", "tokens"])
+def test_refuses_what_it_does_not_know(text: str) -> None:
+    with pytest.raises(BedrockError) as caught:
+        parse(f"[[{text}]]")
+    assert caught.value.code == "ValidationException"
+
+
+def test_strips_directives_and_nothing_else() -> None:
+    assert strip("About [[rivers]] please [[pace=1 fault=cut]]") == "About [[rivers]] please"
+
+
+def test_chance_follows_rate_and_seed() -> None:
+    def drawn(rate: float, seed: int) -> list[Fault | None]:
+        return [by_chance(rate, seed, number) for number in range(300)]
+
+    assert drawn(0.0, 1) == [None] * 300
+    assert drawn(0.2, 1) == drawn(0.2, 1) != drawn(0.2, 2)
+    assert 30 <= sum(fault is not None for fault in drawn(0.2, 1)) <= 90
+    assert {fault.name for fault in drawn(1.0, 1) if fault} == set(BY_CHANCE)

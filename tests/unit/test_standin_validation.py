@@ -1,0 +1,148 @@
+"""Requests that Bedrock would refuse."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from local_stack.bedrock.embeddings import embed, invoke
+from local_stack.bedrock.errors import BedrockError, service
+from local_stack.bedrock.usage import Meter
+from local_stack.bedrock.validation import check_converse
+
+MODEL = "us.amazon.nova-lite-v1:0"
+POINT = {"cachePoint": {"type": "default"}}
+
+
+def user(*blocks: dict[str, Any] | str) -> dict[str, Any]:
+    return {"role": "user", "content": [{"text": block} if isinstance(block, str) else block for block in blocks]}
+
+
+def assistant(text: str) -> dict[str, Any]:
+    return {"role": "assistant", "content": [{"text": text}]}
+
+
+GOOD: dict[str, Any] = {
+    "messages": [user("Hello"), assistant("Hi"), user("Tell me about rivers", POINT)],
+    "system": [{"text": "Be kind."}, POINT],
+    "inferenceConfig": {"maxTokens": 10, "temperature": 0, "topP": 0.9, "stopSequences": ["x"]},
+    "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 1024}},
+    "toolConfig": {"tools": [{"toolSpec": {"name": "t", "inputSchema": {"json": {"type": "object"}}}}]},
+}
+
+
+@pytest.mark.parametrize("operation", ["Converse", "ConverseStream"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        MODEL,
+        "anthropic.claude-haiku-4-5-20251001-v1:0",
+        "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0",
+        "arn:aws:bedrock:us-east-1:000000000000:inference-profile/us.amazon.nova-lite-v1:0",
+    ],
+    ids=["profile", "model", "model arn", "profile arn"],
+)
+def test_takes_what_bedrock_takes(operation: str, model: str) -> None:
+    check_converse(operation, model, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param({"messages": []}, "must start with a user message", id="no messages"),
+        pytest.param({"messages": [assistant("Hi")]}, "must start with a user message", id="assistant first"),
+        pytest.param({"messages": [user("a"), user("b")]}, "must alternate", id="two users"),
+        pytest.param({"messages": [user(" \n")]}, "ContentBlock object at messages.0.content.0 is blank", id="blank"),
+        pytest.param({"messages": [user()]}, "content field .* at messages.0 is empty", id="no blocks"),
+        pytest.param({"messages": [user({})]}, "exactly one field", id="empty block"),
+        pytest.param({"messages": [user({"text": 1})]}, "Invalid type for parameter messages", id="text is a number"),
+        pytest.param({"messages": [user({"txt": "a"})]}, 'Unknown parameter in .*: "txt"', id="unknown block"),
+        pytest.param(
+            {"messages": [{"role": "tool", "content": [{"text": "a"}]}]},
+            r"'messages\.0\.role' .*enum",
+            id="unknown role",
+        ),
+        pytest.param({"system": [{"text": ""}]}, "Invalid length for parameter system", id="empty system text"),
+        pytest.param({"system": "Be kind."}, "Invalid type for parameter system", id="system is a text"),
+        pytest.param({"inferenceConfig": {"maxTokens": 0}}, "maxTokens, value: 0, valid min value: 1", id="no tokens"),
+        pytest.param({"inferenceConfig": {"temperature": 1.5}}, "temperature.* at most 1", id="too hot"),
+        pytest.param({"inferenceConfig": {"max_tokens": 9}}, 'Unknown parameter .*"max_tokens"', id="wrong option"),
+        pytest.param({"stream": True}, 'Unknown parameter in input: "stream"', id="unknown field"),
+        pytest.param({"messages": [user("a", *[POINT] * 4)]}, "maximum of 4 cache points.*Found 5", id="cache points"),
+        pytest.param({"messages": [user(POINT, "a")]}, "cache point must follow", id="cache point first"),
+        pytest.param({"toolConfig": {"tools": []}}, "Invalid length for parameter toolConfig.tools", id="no tools"),
+    ],
+)
+def test_refuses_what_bedrock_refuses(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(BedrockError, match=message) as caught:
+        check_converse("ConverseStream", MODEL, copy.deepcopy(GOOD) | change)
+    assert (caught.value.code, caught.value.status) == ("ValidationException", 400)
+
+
+@pytest.mark.parametrize("model", ["nova-lite", "", "us.", "amazon.titan-embed-text-v2:0"])
+def test_refuses_models_that_cannot_converse(model: str) -> None:
+    with pytest.raises(BedrockError, match="identifier is invalid|doesn't support"):
+        check_converse("Converse", model, GOOD)
+
+
+@pytest.mark.parametrize("body", [None, [], "text"])
+def test_refuses_a_body_that_is_no_object(body: Any) -> None:
+    with pytest.raises(BedrockError, match="not a JSON object"):
+        check_converse("Converse", MODEL, body)
+
+
+def test_every_status_is_the_service_model_s() -> None:
+    statuses = {shape.name: BedrockError(shape.name, "").status for shape in service().error_shapes}
+    assert statuses["ThrottlingException"] == statuses["ModelNotReadyException"] == 429
+    assert statuses["ModelErrorException"] == 424
+
+
+def test_a_cached_prefix_is_written_once_and_then_read() -> None:
+    meter = Meter()
+    body = {"system": [{"text": "one two three"}, POINT], "messages": [user("four five")]}
+    first = meter.usage(MODEL, body, 10)
+    again = meter.usage(MODEL, body | {"messages": [user("six", POINT)]}, 0)
+    assert first == {
+        "inputTokens": 2,
+        "outputTokens": 10,
+        "totalTokens": 15,
+        "cacheReadInputTokens": 0,
+        "cacheWriteInputTokens": 3,
+    }
+    assert (again["cacheReadInputTokens"], again["cacheWriteInputTokens"], again["inputTokens"]) == (3, 1, 0)
+    assert meter.usage("other", body, 0)["cacheReadInputTokens"] == 0
+
+
+def near(one: str, other: str) -> float:
+    return sum(a * b for a, b in zip(embed(one, 512), embed(other, 512), strict=True))
+
+
+def test_similar_texts_are_near() -> None:
+    dog = "my dog is called Rex"
+    assert near(dog, dog) == pytest.approx(1)
+    assert near(dog, "what is the name of my dogs") > 0.3 > near(dog, "interest rates in Poland")
+    assert near("", "") == pytest.approx(1)
+
+
+@pytest.mark.parametrize("dimensions", [256, 512, 1024])
+def test_embeds_in_every_size(dimensions: int) -> None:
+    answer = invoke("amazon.titan-embed-text-v2:0", {"inputText": "my dog", "dimensions": dimensions})
+    assert len(answer["embedding"]) == dimensions
+    assert sum(value**2 for value in answer["embedding"]) == pytest.approx(1)
+    assert answer["inputTextTokenCount"] == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        ("amazon.titan-embed-text-v2:0", {"inputText": ""}),
+        ("amazon.titan-embed-text-v2:0", {"inputText": "a", "dimensions": 300}),
+        ("amazon.titan-embed-text-v2:0", {"text": "a"}),
+        ("amazon.titan-embed-text-v2:0", None),
+        ("amazon.nova-lite-v1:0", {"inputText": "a"}),
+    ],
+    ids=["empty text", "odd size", "unknown field", "no body", "another model"],
+)
+def test_refuses_what_titan_refuses(model: str, body: Any) -> None:
+    with pytest.raises(BedrockError):
+        invoke(model, body)

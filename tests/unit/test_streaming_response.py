@@ -1,0 +1,203 @@
+"""What a StreamingResponse refuses, how its body is read, and the shape that each caller gets."""
+
+import base64
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from streaming_runtime import StreamingResponse
+from streaming_runtime.caller import Caller, caller_of, in_one_piece, streaming_callers
+from streaming_runtime.response import opened
+
+NOT_OURS = ["Transfer-Encoding", "connection", "DATE", "Content-Length"]
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        pytest.param(lambda: StreamingResponse(b"x"), TypeError, "iterable of bytes chunks, not bytes", id="bytes"),  # type: ignore[arg-type]  # the mistake under test
+        pytest.param(lambda: StreamingResponse("x"), TypeError, "not str", id="str"),  # type: ignore[arg-type]  # the mistake under test
+        pytest.param(lambda: StreamingResponse(None), TypeError, "not NoneType", id="none"),  # type: ignore[arg-type]  # the mistake under test
+        pytest.param(lambda: StreamingResponse([], status=99), ValueError, "not 99", id="status-99"),
+        pytest.param(lambda: StreamingResponse([], status=100), ValueError, "not 100", id="status-100"),
+        pytest.param(lambda: StreamingResponse([], status=600), ValueError, "not 600", id="status-600"),
+        pytest.param(lambda: StreamingResponse([], headers={"x": 5}), TypeError, "two strings", id="number"),  # type: ignore[dict-item]  # the mistake under test
+        pytest.param(lambda: StreamingResponse([], headers={"": "v"}), ValueError, "no header name", id="no-name"),
+        pytest.param(lambda: StreamingResponse([], headers={"a b": "v"}), ValueError, "no header name", id="blank"),
+        pytest.param(lambda: StreamingResponse([], headers={"a\n": "v"}), ValueError, "no header name", id="name-lf"),
+        pytest.param(lambda: StreamingResponse([], headers={"x": "a\rb"}), ValueError, "does not allow", id="cr"),
+        pytest.param(lambda: StreamingResponse([], headers={"x": "a\n"}), ValueError, "does not allow", id="lf"),
+        pytest.param(lambda: StreamingResponse([], headers={"x": "\0"}), ValueError, "does not allow", id="nul"),
+        pytest.param(
+            lambda: StreamingResponse([], headers={"x": "🌊"}), ValueError, "does not allow", id="not-latin-1"
+        ),
+        pytest.param(lambda: StreamingResponse([], cookies="a=1"), TypeError, "list", id="cookie-not-in-a-list"),
+        pytest.param(lambda: StreamingResponse([], cookies=["a\r\nb"]), ValueError, "does not allow", id="cookie-crlf"),
+        pytest.param(lambda: StreamingResponse([], after=[None]), TypeError, "callables", id="after"),  # type: ignore[list-item]  # the mistake under test
+    ],
+)
+def test_refuses(make: Callable[[], object], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        make()
+
+
+@pytest.mark.parametrize("name", NOT_OURS)
+def test_refuses_headers_that_lambda_sets(name: str) -> None:
+    with pytest.raises(ValueError, match="Lambda's to set"):
+        StreamingResponse([], headers={name: "x"})
+
+
+def test_takes_what_http_takes() -> None:
+    StreamingResponse([], 599, {"X-!#$%&'*+.^_`|~1": "\tá ", "x": ""}, ["a=1; Path=/"], [print])
+
+
+# Reading a body
+
+
+class Body:
+    """An iterable that counts how often it, and each generator that it makes, was closed."""
+
+    def __init__(self, chunks: Iterable[Any]) -> None:
+        self.chunks = chunks
+        self.closed: list[str] = []
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self.chunks
+        finally:
+            self.closed.append("generator")
+
+    def close(self) -> None:
+        self.closed.append("body")
+
+
+def test_empty_chunks_are_skipped() -> None:
+    with opened([b"", b"a", b"", b"", b"b", b""]) as chunks:
+        assert list(chunks) == [b"a", b"b"]
+
+
+@pytest.mark.parametrize(
+    "chunk", ["text", bytearray(b"x"), memoryview(b"x"), None, 7], ids=lambda it: type(it).__name__
+)
+def test_a_chunk_must_be_bytes(chunk: object) -> None:
+    body = Body([b"a", chunk])
+    with opened(body) as chunks:
+        assert next(chunks) == b"a"
+        with pytest.raises(TypeError, match=f"must yield bytes, not {type(chunk).__name__}"):
+            next(chunks)
+    assert body.closed == ["generator", "body"]
+
+
+@pytest.mark.parametrize(
+    ("taken", "closed"),
+    [(0, ["body"]), (1, ["generator", "body"]), (2, ["generator", "body"])],
+    ids=["never-started", "left-in-the-middle", "left-before-the-end"],
+)
+def test_body_is_closed(taken: int, closed: list[str]) -> None:
+    body = Body([b"a", b"b"])
+    with opened(body) as chunks:
+        for _ in range(taken):
+            next(chunks)
+    assert body.closed == closed
+
+
+def test_body_is_closed_when_the_reader_fails() -> None:
+    body = Body([b"a"])
+
+    def read() -> None:
+        with opened(body) as chunks:
+            next(chunks)
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        read()
+    assert body.closed == ["generator", "body"]
+
+
+def stubborn() -> Iterator[bytes]:
+    while True:
+        try:
+            yield b"x"
+        except GeneratorExit:
+            yield b"more"
+            return
+
+
+def failing() -> Iterator[bytes]:
+    try:
+        yield b"x"
+    finally:
+        raise ValueError("in finally")
+
+
+@pytest.mark.parametrize("body", [stubborn, failing])
+def test_a_body_that_fails_to_close_is_logged_and_forgotten(
+    body: Callable[[], Iterator[bytes]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR), opened(body()) as chunks:
+        next(chunks)
+    assert "closing the body failed" in caplog.text
+
+
+# Callers
+
+URL = {"version": "2.0", "requestContext": {"domainName": "abc.lambda-url.eu-west-1.on.aws", "http": {}}}
+REST = {"resource": "/", "httpMethod": "GET", "requestContext": {"stage": "live"}}
+
+
+@pytest.mark.parametrize(
+    ("event", "caller"),
+    [
+        pytest.param(URL, Caller.FUNCTION_URL, id="function-url"),
+        pytest.param(URL | {"version": "1.0"}, Caller.OTHER, id="function-url-of-another-version"),
+        pytest.param(
+            {"version": "2.0", "requestContext": {"domainName": "abc.execute-api.eu-west-1.amazonaws.com"}},
+            Caller.OTHER,
+            id="http-api",
+        ),
+        pytest.param({"version": "2.0", "requestContext": {}}, Caller.OTHER, id="no-domain"),
+        pytest.param({"version": "2.0", "requestContext": {"domainName": None}}, Caller.OTHER, id="domain-null"),
+        pytest.param(REST, Caller.REST_API, id="rest"),
+        pytest.param(REST | {"version": "1.0"}, Caller.REST_API, id="rest-1.0"),
+        pytest.param(REST | {"version": "3.0"}, Caller.OTHER, id="rest-of-the-future"),
+        pytest.param(REST | {"requestContext": {"elb": {}}}, Caller.OTHER, id="load-balancer"),
+        pytest.param({"requestContext": {"connectionId": "c"}}, Caller.OTHER, id="web-socket"),
+        pytest.param({"requestContext": None}, Caller.OTHER, id="context-null"),
+        pytest.param({"task": "title"}, Caller.OTHER, id="direct"),
+        pytest.param([], Caller.OTHER, id="list"),
+        pytest.param("text", Caller.OTHER, id="text"),
+        pytest.param(None, Caller.OTHER, id="null"),
+    ],
+)
+def test_caller_of(event: object, caller: Caller) -> None:
+    assert caller_of(event) is caller
+
+
+@pytest.mark.parametrize(
+    ("environ", "callers"),
+    [
+        pytest.param({}, {Caller.FUNCTION_URL}, id="default"),
+        pytest.param({"REST_STREAMING": "0"}, {Caller.FUNCTION_URL}, id="rest-off"),
+        pytest.param({"REST_STREAMING": "1"}, {Caller.FUNCTION_URL, Caller.REST_API}, id="rest-on"),
+        pytest.param({"REST_STREAMING": "1", "AWS_SAM_LOCAL": "true"}, set(), id="sam-local"),
+    ],
+)
+def test_streaming_callers(environ: dict[str, str], callers: set[Caller]) -> None:
+    assert streaming_callers(environ) == callers
+
+
+@pytest.mark.parametrize(
+    ("chunks", "body", "is_base64"),
+    [
+        pytest.param([], "", False, id="empty"),
+        pytest.param([b"a", b"", b"b"], "ab", False, id="text"),
+        pytest.param(["🌊".encode()[:1], "🌊".encode()[1:]], "🌊", False, id="cut-character"),
+        pytest.param(["🌊".encode()[:3]], base64.b64encode("🌊".encode()[:3]).decode(), True, id="half-a-character"),
+        pytest.param([b"\xff\0"], "/wA=", True, id="binary"),
+    ],
+)
+def test_in_one_piece(chunks: list[bytes], body: str, is_base64: bool) -> None:
+    answer = in_one_piece(StreamingResponse(chunks, 201, {"x": "y"}), Caller.OTHER)
+    assert answer == {"statusCode": 201, "headers": {"x": "y"}, "body": body, "isBase64Encoded": is_base64}

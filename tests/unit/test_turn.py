@@ -1,0 +1,238 @@
+"""A turn ends exactly once, with one terminal event, after what was said is stored; whatever happens."""
+
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+
+import pytest
+
+from chat.dialects import native, sse
+from chat.errors import ModelThrottled, StorageError
+from chat.events import TERMINAL, Chunk, Complete, Error, Event, Message, Reasoning, Start, Usage
+from chat.model.stream import Ended
+from chat.model.transport import Call
+from chat.turn import Limits, Speech, Turn
+
+USER = Message("m1", "user", (Chunk("hi"),), "2026-01-01T00:00:00.000Z")
+USAGE = Usage(3, 4, basis="exact")
+
+
+class Stored:
+    """Remembers what was stored, or fails to."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.answers: list[Message] = []
+        self.fails = fails
+
+    def __call__(self, answer: Message) -> None:
+        if self.fails:
+            raise StorageError
+        self.answers.append(answer)
+
+
+def turn(
+    speak: Callable[[Call], Speech], store: Stored, *, seconds: float = 30, idle: float = 30, size: int = 1000
+) -> Turn:
+    start = Start("conversation", "answer", "generation", "nova-lite")
+    return Turn(start, USER, speak, store, Limits(time.monotonic() + seconds, idle, size), "request")
+
+
+def says(*events: Chunk | Reasoning | Ended | Exception) -> Callable[[Call], Speech]:
+    def speak(_: Call) -> Speech:
+        for event in events:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    return speak
+
+
+def falls_silent(*events: Chunk) -> Callable[[Call], Speech]:
+    def speak(call: Call) -> Speech:
+        yield from events
+        call.pause(60)
+
+    return speak
+
+
+def followed(running: Turn) -> Sequence[Event]:
+    events: list[Event] = []
+    with running:
+        while not (events and isinstance(events[-1], TERMINAL)):
+            events += running.wait(len(events), 5)
+    return events
+
+
+def test_a_turn_from_start_to_complete() -> None:
+    store = Stored()
+    events = followed(turn(says(Reasoning("so"), Chunk("a"), Chunk("b"), Ended("stop", USAGE)), store))
+    assert isinstance(events[0], Start)
+    assert events[1:4] == [Reasoning("so"), Chunk("a"), Chunk("b")]
+    end = events[4]
+    assert isinstance(end, Complete)
+    assert end.ai_message == store.answers[0]
+    assert end.ai_message.text == "ab"
+    assert (end.usage, end.user_message, end.finish_reason) == (USAGE, USER, "stop")
+
+
+def test_the_answer_is_stored_before_complete_is_seen() -> None:
+    stored = threading.Event()
+
+    class Slow(Stored):
+        def __call__(self, answer: Message) -> None:
+            time.sleep(0.1)
+            super().__call__(answer)
+            stored.set()
+
+    with turn(says(Chunk("a"), Ended("stop", USAGE)), Slow()) as running:
+        cursor = 0
+        while events := running.wait(cursor, 5):
+            cursor += len(events)
+            if isinstance(events[-1], TERMINAL):
+                assert stored.is_set()
+                return
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"), [(ModelThrottled(), "model_throttled"), (ValueError("secret"), "internal")]
+)
+def test_a_failure_keeps_what_was_said_and_tells_nothing_else(failure: Exception, code: str) -> None:
+    store = Stored()
+    end = followed(turn(says(Chunk("half"), failure), store))[-1]
+    assert isinstance(end, Error)
+    assert (end.code, end.message_id) == (code, "answer")
+    assert "secret" not in native.encode(end)
+    assert (store.answers[0].text, store.answers[0].status) == ("half", "failed")
+
+
+def test_a_model_that_ends_without_its_own_stop_is_an_error() -> None:
+    end = followed(turn(says(Chunk("half")), Stored()))[-1]
+    assert isinstance(end, Error)
+
+
+def test_the_deadline_stops_a_silent_model_and_keeps_the_partial() -> None:
+    store = Stored()
+    end = followed(turn(falls_silent(Chunk("half")), store, seconds=0.2))[-1]
+    assert isinstance(end, Complete)
+    assert end.finish_reason == "deadline"
+    assert (store.answers[0].text, store.answers[0].status) == ("half", "partial")
+
+
+def test_a_model_silent_for_too_long_is_an_error() -> None:
+    store = Stored()
+    end = followed(turn(falls_silent(Chunk("half")), store, idle=0.2))[-1]
+    assert isinstance(end, Error)
+    assert end.code == "model_timeout"
+    assert store.answers[0].text == "half"
+
+
+def test_a_speaking_model_is_not_silent() -> None:
+    def speak(call: Call) -> Speech:
+        for _ in range(10):
+            call.pause(0.05)
+            yield Chunk("x")
+        yield Ended("stop", USAGE)
+
+    end = followed(turn(speak, Stored(), idle=0.3))[-1]
+    assert isinstance(end, Complete)
+
+
+def test_an_answer_over_its_size_ends_as_length() -> None:
+    store = Stored()
+    end = followed(turn(says(*[Chunk("x" * 100)] * 20, Ended("stop", USAGE)), store, size=500))[-1]
+    assert isinstance(end, Complete)
+    assert end.finish_reason == "length"
+    assert len(store.answers[0].text) == 600
+
+
+def test_an_answer_that_cannot_be_stored_says_so() -> None:
+    end = followed(turn(says(Chunk("a"), Ended("stop", USAGE)), Stored(fails=True)))[-1]
+    assert isinstance(end, Error)
+    assert (end.code, end.message_id) == ("storage", None)
+
+
+def test_a_reader_that_does_not_notice_the_stop_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chat.turn.READER_GRACE", 0.1)
+    released = threading.Event()
+
+    def speak(_: Call) -> Speech:
+        yield Chunk("half")
+        released.wait(10)
+        yield Chunk("too late")
+
+    store = Stored()
+    running = turn(speak, store, seconds=0.1)
+    events: list[Event] = []
+    running.__enter__()
+    while not (events and isinstance(events[-1], TERMINAL)):
+        events += running.wait(len(events), 5)
+    released.set()
+    running.join()
+    assert store.answers[0].text == "half"
+    assert Chunk("too late") not in events
+
+
+def test_two_followers_see_the_same() -> None:
+    running = turn(says(*map(Chunk, "abc"), Ended("stop", USAGE)), Stored())
+    first = followed(running)
+    second = running.wait(0, 0)
+    assert first == second
+
+
+def test_the_model_is_closed_when_the_turn_ends() -> None:
+    closed = threading.Event()
+
+    def speak(_: Call) -> Generator[Chunk | Ended, None, None]:
+        try:
+            yield from [Chunk("x" * 100)] * 20
+        finally:
+            closed.set()
+
+    followed(turn(speak, Stored(), size=10))
+    assert closed.is_set()
+
+
+def test_no_thread_outlives_its_turn() -> None:
+    before = threading.active_count()
+    followed(turn(says(Chunk("a"), Ended("stop", USAGE)), Stored()))
+    assert threading.active_count() == before
+
+
+# Frames
+
+
+def test_frames_open_at_once_batch_what_waits_and_end() -> None:
+    frames = b"".join(sse.frames(turn(says(*map(Chunk, "abc"), Ended("stop", USAGE)), Stored()), native.encode))
+    lines = [line for line in frames.decode().split("\n\n") if line]
+    assert lines[0].startswith('data: {"type":"start"')
+    assert lines[-1].startswith('data: {"type":"complete"')
+
+
+def test_silence_brings_one_nudge_and_then_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "NUDGE_AFTER", 0.02)
+    monkeypatch.setattr(sse, "HEARTBEAT_AFTER", 0.05)
+    frames = list(sse.frames(turn(falls_silent(Chunk("a")), Stored(), seconds=0.5), native.encode))
+    quiet = [frame for frame in frames if frame.startswith(b":")]
+    assert quiet[0] == b":\n"
+    assert quiet.count(b":\n") <= 2  # after `start`, and after the one burst
+    assert quiet[-3:] == [b": hb\n"] * 3
+
+
+def test_frames_closed_early_leave_a_stored_answer() -> None:
+    def speak(call: Call) -> Speech:
+        yield Chunk("a")
+        call.pause(0.2)
+        yield Chunk("b")
+        yield Ended("stop", USAGE)
+
+    store = Stored()
+    frames = sse.frames(turn(speak, store), native.encode)
+    next(frames)
+    frames.close()
+    assert store.answers[0].text == "ab"
+
+
+def test_line_separators_are_escaped() -> None:
+    encoded = native.encode(Chunk("a\u2028b\u2029c\x85d\ne🌊"))
+    assert encoded.splitlines() == [encoded]
+    assert "🌊" in encoded

@@ -1,0 +1,161 @@
+"""Stopping a call to Bedrock at every moment: the stand-in sees its connection closed, the reader ends at once."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import boto3
+import pytest
+import urllib3.connection
+from botocore.awsrequest import AWSHTTPConnection
+
+from chat import errors
+from chat.model.transport import Bedrock, Call, Stopped, config
+from local_stack.bedrock import BedrockServer, serve
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[BedrockServer]:
+    started, stop = Future[tuple[BedrockServer, asyncio.AbstractEventLoop]](), asyncio.Event()
+
+    async def run() -> None:
+        running = await serve("127.0.0.1", 0)
+        started.set_result((running, asyncio.get_running_loop()))
+        await stop.wait()
+        await running.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    running, loop = started.result(10)
+    yield running
+    loop.call_soon_threadsafe(stop.set)
+    thread.join()
+
+
+@pytest.fixture
+def bedrock(server: BedrockServer) -> Iterator[Bedrock]:
+    client = boto3.client("bedrock-runtime", endpoint_url=server.url, config=config(idle_seconds=20))
+    yield Bedrock(client)
+    client.close()
+
+
+def request(text: str) -> dict[str, Any]:
+    return {"modelId": "amazon.nova-lite-v1:0", "messages": [{"role": "user", "content": [{"text": text}]}]}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("[[fault=stall-headers]] before the headers", 0),
+        ("[[first=60000]] before the first token", 0),
+        ("[[tokens=5000 pace=20 first=1]] in the middle", 3),
+        ("[[fault=stall at=2 first=1 pace=1]] of a silent model", 2),
+    ],
+)
+@pytest.mark.parametrize("reused", [False, True], ids=["new connection", "pooled connection"])
+def test_stop_at_every_moment(server: BedrockServer, bedrock: Bedrock, text: str, tokens: int, reused: bool) -> None:
+    if reused:
+        list(bedrock.converse_stream(request("[[tokens=2 pace=1 first=1]] warm"), Call()))
+    call, seen, ended = Call(), list[dict[str, Any]](), threading.Event()
+    outcome: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            for event in bedrock.converse_stream(request(text), call):
+                seen.append(event)
+        except Stopped as stopped:
+            outcome.append(stopped)
+        ended.set()
+
+    asked = len(server.requests)
+    thread = threading.Thread(target=read)
+    thread.start()
+    until(lambda: len(server.requests) > asked and sum("contentBlockDelta" in event for event in seen) >= tokens)
+    record = server.requests[-1]
+    assert record.state == "open"
+    call.stop()
+    assert ended.wait(2), "the reader did not notice"
+    thread.join()
+    assert outcome
+    until(lambda: record.state == "client-closed")
+
+
+def test_stop_reaches_an_answer_in_one_piece(server: BedrockServer, bedrock: Bedrock) -> None:
+    call = Call()
+    threading.Timer(0.2, call.stop).start()
+    with pytest.raises(Stopped):
+        bedrock.converse(request("[[first=60000]] slow"), call)
+    until(lambda: server.requests[-1].state == "client-closed")
+
+
+def test_a_call_stopped_before_it_began_never_reaches_bedrock(server: BedrockServer, bedrock: Bedrock) -> None:
+    asked, call = len(server.requests), Call()
+    call.stop()
+    with pytest.raises(Stopped):
+        list(bedrock.converse_stream(request("never"), call))
+    assert len(server.requests) == asked
+
+
+def test_an_iterator_that_is_closed_closes_the_connection(server: BedrockServer, bedrock: Bedrock) -> None:
+    stream = bedrock.converse_stream(request("[[tokens=5000 pace=5 first=1]]"), Call())
+    next(stream)
+    stream.close()
+    until(lambda: server.requests[-1].state == "client-closed")
+
+
+def test_a_finished_answer_leaves_its_connection_in_the_pool(bedrock: Bedrock, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[object] = []
+    connect = urllib3.connection.HTTPConnection.connect
+    monkeypatch.setattr(AWSHTTPConnection, "connect", lambda self: (opened.append(self), connect(self)), raising=False)
+    for _ in range(3):
+        list(bedrock.converse_stream(request("[[tokens=2 pace=1 first=1]]"), Call()))
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("throttle", errors.ModelThrottled),
+        ("unavailable", errors.ModelUnavailable),
+        ("not-ready", errors.ModelNotReady),
+        ("access-denied", errors.ModelAccessDenied),
+        ("invalid", errors.ModelInvalidRequest),
+        ("refuse-stream", errors.StreamingRefused),
+        ("reset at=2", errors.ModelConnectionLost),
+        ("bad-crc at=2", errors.ModelCorrupt),
+        ("exception at=2 code=throttlingException", errors.ModelThrottled),
+        ("exception at=2 code=serviceUnavailableException", errors.ModelUnavailable),
+        ("exception at=2 code=modelStreamErrorException", errors.ModelInternal),
+        ("exception at=2 code=internalServerException", errors.ModelInternal),
+        ("exception at=2 code=validationException", errors.ModelInvalidRequest),
+    ],
+)
+def test_each_fault_is_an_error_of_its_own(bedrock: Bedrock, fault: str, error: type[errors.ModelError]) -> None:
+    with pytest.raises(error) as failed:
+        list(bedrock.converse_stream(request(f"[[fault={fault}]] [[pace=1 first=1]]"), Call()))
+    assert type(failed.value) is error
+
+
+def test_a_model_silent_for_longer_than_the_read_time_out(server: BedrockServer) -> None:
+    client = boto3.client("bedrock-runtime", endpoint_url=server.url, config=config(idle_seconds=-4.5))
+    with pytest.raises(errors.ModelTimeout):
+        list(Bedrock(client).converse_stream(request("[[fault=stall-headers]]"), Call()))
+    with pytest.raises(errors.ModelTimeout):
+        list(Bedrock(client).converse_stream(request("[[fault=stall at=2]] [[pace=1 first=1]]"), Call()))
+    client.close()
+
+
+def test_nobody_listening_is_unavailable() -> None:
+    client = boto3.client("bedrock-runtime", endpoint_url="http://127.0.0.1:9", config=config(idle_seconds=5))
+    with pytest.raises(errors.ModelUnavailable):
+        list(Bedrock(client).converse_stream(request("hello"), Call()))
