@@ -178,4 +178,4 @@ def _count(metric: str, invoke_id: str) -> None:
         metric: 1,
         "requestId": invoke_id,
     }
-    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.write(f"\n{json.dumps(line)}\n")  # awslambdaric may have left a traceback without its line end

@@ -1,0 +1,295 @@
+"""A Runtime API that follows a script, on raw sockets: it shows what a runtime really sends, and it can misbehave."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self
+
+import h11
+
+LAYER = Path(__file__).parents[2] / "layers" / "streaming_runtime"
+PATIENCE = 30.0  # seconds until a wait is a failure
+
+
+@dataclass
+class Post:
+    """What the runtime has sent, HTTP chunk by HTTP chunk, with the moment at which each was complete."""
+
+    target: str
+    headers: dict[str, str]
+    chunks: list[bytes] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    size: int = 0
+    trailers: dict[str, str] | None = None  # None: the body did not end
+    connection_closed: bool = False
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.chunks)
+
+    @property
+    def prelude(self) -> dict[str, object]:
+        """The first chunk, which is the whole prelude and nothing else."""
+        assert self.chunks[0].endswith(b"}" + bytes(8))
+        prelude: dict[str, object] = json.loads(self.chunks[0][:-8])
+        return prelude
+
+    @property
+    def payload(self) -> bytes:
+        return b"".join(self.chunks[1:])
+
+
+class Peer:
+    """The server's end of one connection."""
+
+    def __init__(self, connection: socket.socket, log: list[str]) -> None:
+        self.socket = connection
+        self.http = h11.Connection(h11.SERVER)
+        self.log = log
+
+    def event(self) -> h11.Event:
+        while not isinstance(event := self.http.next_event(), h11.Event):
+            self.http.receive_data(self.socket.recv(65536))
+        return event
+
+    def read(self, post: Post, *, until: float = float("inf"), keep: bool = True) -> None:
+        """The body, up to its end or up to `until` bytes of it."""
+        whole_chunk = True
+        while post.size < until:
+            event = self.event()
+            if not isinstance(event, h11.Data):
+                assert isinstance(event, h11.EndOfMessage), event
+                post.trailers = _strings(event.headers)
+                return
+            post.size += len(event.data)
+            if keep and whole_chunk:
+                post.chunks.append(bytes(event.data))
+                post.times.append(time.monotonic())
+            elif keep:
+                post.chunks[-1] += bytes(event.data)
+                post.times[-1] = time.monotonic()
+            whole_chunk = event.chunk_end
+
+    def reply(self, status: int, body: bytes = b'{"status":"OK"}', headers: Sequence[tuple[str, str]] = ()) -> None:
+        if status != 200:
+            self.log.append(str(status))
+        lengths = [("content-type", "application/json"), ("content-length", str(len(body)))]
+        response = h11.Response(status_code=status, headers=[*lengths, *headers])
+        for event in (response, h11.Data(data=body), h11.EndOfMessage()):
+            self.socket.sendall(self.http.send(event))
+
+
+Treatment = Callable[[Peer, Post], None]
+
+
+def accept(peer: Peer, post: Post) -> None:
+    peer.read(post)
+    peer.reply(202)
+
+
+def count_only(peer: Peer, post: Post) -> None:
+    peer.read(post, keep=False)
+    peer.reply(202)
+
+
+def refuse(status: int, *, after: float = float("inf")) -> Treatment:
+    """A refusal after so many bytes, or at the end. The rest is not read, and the connection stays open."""
+
+    def treat(peer: Peer, post: Post) -> None:
+        peer.read(post, until=after)
+        peer.reply(status, b'{"errorType":"Refused"}')
+
+    return treat
+
+
+def reset(*, after: int) -> Treatment:
+    def treat(peer: Peer, post: Post) -> None:
+        peer.read(post, until=after)
+        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.socket.close()
+
+    return treat
+
+
+@dataclass(frozen=True)
+class Invocation:
+    event: object
+    treatment: Treatment = accept
+    headers: tuple[tuple[str, str], ...] = ()
+    seconds: float = 60.0  # until the deadline
+
+
+class RuntimeApi:
+    """Hands out the invocations one by one, then lets /next wait.
+
+    `log` tells the order of things: "next", "response", "error", the codes of the replies, and marks: any other
+    GET, which a handler may send from wherever it wants to be seen. A 200 is not worth an entry.
+    """
+
+    def __init__(self, *invocations: Invocation) -> None:
+        self.posts: list[Post] = []
+        self.log: list[str] = []
+        self._invocations = invocations
+        self._handed_out = 0
+        self._waiting = 0
+        self._changed = threading.Condition()
+        self._closed = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._connections: list[socket.socket] = []
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self._connections:
+            connection.close()
+
+    def wait_until_idle(self, runtime: "subprocess.Popen[bytes]", waiting: int = 1) -> None:
+        """Returns when every invocation is over and `waiting` processes ask for one more."""
+        deadline = time.monotonic() + PATIENCE
+        with self._changed:
+            while self._handed_out < len(self._invocations) or self._waiting < waiting:
+                self._changed.wait(0.2)
+                assert runtime.poll() is None, f"the runtime ended with {runtime.returncode}"
+                assert time.monotonic() < deadline, f"stuck after {self.log}"
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._connections.append(connection)
+            threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        peer = Peer(connection, self.log)
+        with contextlib.suppress(OSError, h11.RemoteProtocolError):  # a runtime that ends, or a reset by the script
+            while isinstance(request := peer.event(), h11.Request):
+                self._answer(peer, request)
+                if peer.http.states != {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
+                    return
+                peer.http.start_next_cycle()
+
+    def _answer(self, peer: Peer, request: h11.Request) -> None:
+        target = request.target.decode()
+        what = target.rpartition("/")[2]
+        self.log.append("restore" if "restore" in target else what)
+        if request.method == b"GET":
+            peer.event()
+            if target.endswith("/invocation/next"):
+                self._hand_out(peer)
+            else:
+                peer.reply(200)
+            return
+        post = Post(target, _strings(request.headers))
+        self.posts.append(post)
+        treat = self._invocations[int(target.split("/")[-2]) - 1].treatment if "/invocation/" in target else accept
+        treat(peer, post)
+        if post.trailers is not None and "lambda-runtime-function-response-mode" in post.headers:
+            post.connection_closed = peer.socket.recv(1) == b""
+
+    def _hand_out(self, peer: Peer) -> None:
+        with self._changed:
+            self._waiting += 1
+            self._changed.notify_all()
+            while self._handed_out == len(self._invocations) and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                raise ConnectionAbortedError
+            self._waiting -= 1
+            invocation = self._invocations[self._handed_out]
+            self._handed_out += 1
+        body = invocation.event if isinstance(invocation.event, bytes) else json.dumps(invocation.event).encode()
+        headers = [
+            ("Lambda-Runtime-Aws-Request-Id", str(self._handed_out)),
+            ("Lambda-Runtime-Deadline-Ms", str(int((time.time() + invocation.seconds) * 1000))),
+            ("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:000000000000:function:f"),
+            *invocation.headers,
+        ]
+        peer.reply(200, body, headers)
+
+
+def _strings(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in headers}
+
+
+class Runtime:
+    """A real runtime process, as Lambda starts it, with `handler` as its function's app.py."""
+
+    def __init__(self, folder: Path, handler: str, variables: Mapping[str, str], *, plain: bool = False) -> None:
+        task, opt = folder / "var task", folder / "opt"
+        task.mkdir(parents=True)
+        (opt / "python").mkdir(parents=True)
+        (task / "app.py").write_text(handler)
+        (opt / "streaming-bootstrap").symlink_to(LAYER / "streaming-bootstrap")
+        (opt / "python" / "streaming_runtime").symlink_to(LAYER / "streaming_runtime")
+        wrapped = [str(opt / "streaming-bootstrap"), sys.executable, "/var/runtime/bootstrap.py"]
+        self.command = [sys.executable, "-m", "awslambdaric", "app.handler"] if plain else wrapped
+        self.variables = {
+            "PATH": os.environ["PATH"],
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "_HANDLER": "app.handler",
+            "LAMBDA_TASK_ROOT": str(task),
+            "AWS_LAMBDA_FUNCTION_NAME": "f",
+            **({"PYTHONPATH": str(opt / "python")} if plain else {}),
+            **variables,
+        }
+        self.task = task
+        self._log = folder / "log"
+
+    @contextlib.contextmanager
+    def running(self, api_address: str) -> Iterator["subprocess.Popen[bytes]"]:
+        variables = {**self.variables, "AWS_LAMBDA_RUNTIME_API": api_address}
+        with (
+            self._log.open("wb") as log,
+            subprocess.Popen(
+                self.command, cwd=self.task, env=variables, stdout=log, stderr=log, start_new_session=True
+            ) as process,
+        ):
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+
+def run(
+    folder: Path,
+    handler: str,
+    *invocations: Invocation,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    plain: bool = False,
+    processes: int = 1,
+) -> tuple[RuntimeApi, str]:
+    """Lets a real runtime answer the invocations; the API with what it saw, and the runtime's log."""
+    runtime = Runtime(folder, handler, variables, plain=plain)
+    with RuntimeApi(*invocations) as api, runtime.running(api.address) as process:
+        try:
+            api.wait_until_idle(process, processes)
+        except AssertionError as error:
+            error.add_note(runtime.log)
+            raise
+    return api, runtime.log
