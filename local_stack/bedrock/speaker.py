@@ -127,10 +127,11 @@ def _body(conversation: Conversation, words: int) -> list[str]:
     middle = choice.sample(_SENTENCES, k=3)
     if choice.random() < 0.4:
         middle[1:] = [_LIST]
-    body = [choice.choice(_OPENINGS), *middle, choice.choice(_CLOSINGS)]
-    while sum(len(sentence.split()) for sentence in body) < words:
-        body.insert(-1, choice.choice(_SENTENCES))
-    return [sentence.format(t=topic) for sentence in body]
+    missing = words
+    while missing > 0:
+        middle.append(choice.choice(_SENTENCES))
+        missing -= len(middle[-1].split())
+    return [sentence.format(t=topic) for sentence in (choice.choice(_OPENINGS), *middle, choice.choice(_CLOSINGS))]
 
 
 def _short(text: str) -> str:

@@ -56,8 +56,6 @@ def _check_messages(messages: list[Json]) -> None:
         if not message["content"]:
             raise _invalid(f"The content field in the Message object at {where} is empty. Add a ContentBlock object.")
         for index, block in enumerate(message["content"]):
-            if len(block) != 1:
-                raise _invalid(f"The ContentBlock object at {where}.content.{index} must set exactly one field.")
             if not block.get("text", "text").strip():
                 raise _invalid(
                     f"The text field in the ContentBlock object at {where}.content.{index} is blank. "

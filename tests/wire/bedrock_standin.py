@@ -1,0 +1,90 @@
+"""The Bedrock stand-in in a thread of its own, and boto3 as anybody would use it."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from local_stack.bedrock import BedrockServer, ModelRequest, serve
+from local_stack.bedrock.events import Model
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
+
+LITE = "us.amazon.nova-lite-v1:0"
+QUICK = "pace=1 first=0"
+
+
+@contextmanager
+def event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop that runs in a thread; what still runs at the end is cancelled."""
+    ready = threading.Event()
+    loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def run() -> None:
+        loops.append((asyncio.get_running_loop(), asyncio.Event()))
+        ready.set()
+        await loops[0][1].wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    ready.wait()
+    loop, stop = loops[0]
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+@contextmanager
+def standin(*, fault_rate: float = 0.0, seed: int = 0, model: Model | None = None) -> Iterator[BedrockServer]:
+    """A server on a free port."""
+    with event_loop() as loop:
+        start = serve("127.0.0.1", 0, fault_rate=fault_rate, seed=seed, model=model)
+        server = asyncio.run_coroutine_threadsafe(start, loop).result()
+        yield server
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result()
+
+
+@contextmanager
+def boto3_client(server: BedrockServer, **config: Any) -> Iterator["BedrockRuntimeClient"]:
+    """boto3 with nothing but the standard variables; one attempt, as our code does it."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", server.url)
+        environment.setenv("AWS_ACCESS_KEY_ID", "test")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        environment.delenv("AWS_BEARER_TOKEN_BEDROCK", raising=False)
+        once = Config(retries={"mode": "standard", "total_max_attempts": 1}, **config)
+        client = boto3.Session(region_name="us-east-1").client("bedrock-runtime", config=once)
+    yield client
+    client.close()
+
+
+def ask(text: str, model: str = LITE, **fields: Any) -> dict[str, Any]:
+    """The arguments of `converse` and `converse_stream` for one question."""
+    return {"modelId": model, "messages": [{"role": "user", "content": [{"text": text}]}], **fields}
+
+
+def text_of(events: list[Any]) -> str:
+    return "".join(
+        event["contentBlockDelta"]["delta"].get("text", "") for event in events if "contentBlockDelta" in event
+    )
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for a condition; fail when it does not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.005)
+
+
+def last(server: BedrockServer) -> ModelRequest:
+    return server.requests[-1]

@@ -1,0 +1,192 @@
+"""The Bedrock stand-in, by boto3 over real sockets: what a healthy model sends."""
+
+import http.client
+import json
+import time
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.eventstream import EventStreamBuffer
+
+from local_stack.bedrock import BedrockServer
+from tests.wire.bedrock_standin import LITE, QUICK, ask, boto3_client, last, standin, text_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[BedrockServer]:
+    with standin() as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: BedrockServer) -> Iterator["BedrockRuntimeClient"]:
+    with boto3_client(server) as unmodified:
+        yield unmodified
+
+
+def stream(client: "BedrockRuntimeClient", text: str, **fields: Any) -> list[Any]:
+    return list(client.converse_stream(**ask(text, **fields))["stream"])
+
+
+def kinds(events: list[Any]) -> list[str]:
+    """The names of the events, repeated ones once."""
+    return [name for name, _ in groupby(next(iter(event)) for event in events)]
+
+
+def test_events_come_in_bedrock_s_order(client: "BedrockRuntimeClient") -> None:
+    events = stream(client, f"Tell me about rivers [[{QUICK} tokens=30]]")
+    assert kinds(events) == ["messageStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata"]
+    assert events[0] == {"messageStart": {"role": "assistant"}}
+    assert events[-2] == {"messageStop": {"stopReason": "end_turn"}}
+    assert len(text_of(events).split()) == 30
+    assert events[-1]["metadata"]["usage"]["outputTokens"] == 30
+    assert events[-1]["metadata"]["usage"]["totalTokens"] == 30 + events[-1]["metadata"]["usage"]["inputTokens"]
+    assert events[-1]["metadata"]["metrics"]["latencyMs"] >= 0
+
+
+def test_reasoning_then_text_then_a_tool(client: "BedrockRuntimeClient") -> None:
+    tool: Any = {"toolSpec": {"name": "weather", "inputSchema": {"json": {"properties": {"city": {"type": "string"}}}}}}
+    fields: dict[str, Any] = {
+        "toolConfig": {"tools": [tool]},
+        "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 1024}},
+    }
+    question = f"Tell me about Łódź 🌊 [[{QUICK} tokens=3 tool=weather cite]]"
+    events = stream(client, question, **fields)
+    block = ["contentBlockDelta", "contentBlockStop"]
+    assert kinds(events) == ["messageStart", *block * 2, "contentBlockStart", *block, "messageStop", "metadata"]
+    deltas = [event["contentBlockDelta"] for event in events if "contentBlockDelta" in event]
+    assert [index for index, _ in groupby(deltas, key=lambda delta: delta["contentBlockIndex"])] == [0, 1, 2]
+    start = next(event["contentBlockStart"] for event in events if "contentBlockStart" in event)
+    source = "".join(delta["delta"]["toolUse"]["input"] for delta in deltas if "toolUse" in delta["delta"])
+    assert (start["contentBlockIndex"], start["start"]["toolUse"]["name"]) == (2, "weather")
+    assert json.loads(source) == {"city": "Łódź 🌊"}
+    assert events[-2]["messageStop"]["stopReason"] == "tool_use"
+
+    answer = client.converse(**ask(question, **fields))
+    reasoning, cited, called = answer["output"]["message"]["content"]
+    assert reasoning["reasoningContent"]["reasoningText"]["text"].startswith("The question is about Łódź 🌊.")
+    assert reasoning["reasoningContent"]["reasoningText"]["signature"]
+    assert cited["citationsContent"]["content"] == [{"text": text_of(events)}]
+    assert cited["citationsContent"]["citations"][0]["location"]["web"]["domain"] == "example.com"
+    assert called["toolUse"] == start["start"]["toolUse"] | {"input": {"city": "Łódź 🌊"}}
+    assert answer["usage"]["outputTokens"] == events[-1]["metadata"]["usage"]["outputTokens"]
+    assert answer["stopReason"] == "tool_use"
+
+
+def test_one_piece_says_the_same_as_the_stream(client: "BedrockRuntimeClient") -> None:
+    question = f"Tell me about rivers [[{QUICK}]]"
+    answer = client.converse(**ask(question))
+    assert answer["output"]["message"] == {
+        "role": "assistant",
+        "content": [{"text": text_of(stream(client, question))}],
+    }
+    assert answer["stopReason"] == "end_turn"
+
+
+def test_stop_reasons_of_limits(client: "BedrockRuntimeClient") -> None:
+    cut = client.converse(**ask(f"Tell me about rivers [[{QUICK}]]", inferenceConfig={"maxTokens": 3}))
+    assert (cut["stopReason"], cut["usage"]["outputTokens"]) == ("max_tokens", 3)
+    stopped = stream(client, f"Tell me about rivers [[{QUICK}]]", inferenceConfig={"stopSequences": ["rivers"]})
+    assert {"messageStop": {"stopReason": "stop_sequence"}} in stopped
+    assert "rivers" not in text_of(stopped)
+
+
+def test_tokens_are_paced_and_leave_one_by_one(client: "BedrockRuntimeClient") -> None:
+    started = time.monotonic()
+    events = client.converse_stream(**ask("Tell me about rivers [[tokens=6 pace=50 first=100]]"))["stream"]
+    arrivals = [time.monotonic() - started for event in events if "contentBlockDelta" in event]
+    assert len(arrivals) == 6
+    assert arrivals[0] >= 0.1
+    assert all(arrival >= 0.1 + 0.05 * number for number, arrival in enumerate(arrivals))
+
+
+def test_cache_points_are_written_and_then_read(client: "BedrockRuntimeClient") -> None:
+    point = {"cachePoint": {"type": "default"}}
+    system: Any = [{"text": "A prefix that this test alone uses."}, point]
+    question = f"Tell me about rivers [[{QUICK} tokens=1]]"
+    first, second = (client.converse(**ask(question, system=system))["usage"] for _ in range(2))
+    assert (first["cacheWriteInputTokens"], first["cacheReadInputTokens"]) == (7, 0)
+    assert (second["cacheWriteInputTokens"], second["cacheReadInputTokens"]) == (0, 7)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LITE,
+        "amazon.nova-lite-v1:0",
+        "arn:aws:bedrock:us-east-1:000000000000:inference-profile/us.amazon.nova-lite-v1:0",
+    ],
+    ids=["profile", "model", "arn"],
+)
+def test_a_request_is_recorded(server: BedrockServer, client: "BedrockRuntimeClient", model: str) -> None:
+    question = f"Tell me about rivers [[{QUICK} tokens=4]]"
+    events = stream(client, question, model=model)
+    assert events
+    record = last(server).as_json()
+    assert record["modelId"] == model
+    assert record["body"]["messages"][0]["content"] == [{"text": question}]
+    assert (record["state"], record["tokens"]) == ("done", 4)
+    assert record["path"].endswith("/converse-stream")
+    assert record["started"] <= record["ended"]
+    assert json.dumps(record)
+
+
+def test_embeddings(client: "BedrockRuntimeClient") -> None:
+    body = json.dumps({"inputText": "my dog is called Rex", "dimensions": 256, "normalize": True})
+    answer = json.loads(client.invoke_model(modelId="amazon.titan-embed-text-v2:0", body=body)["body"].read())
+    assert len(answer["embedding"]) == 256
+
+
+def test_what_bedrock_would_refuse_is_refused(client: "BedrockRuntimeClient") -> None:
+    with pytest.raises(client.exceptions.ValidationException, match=r"is blank\. Add text to the text field"):
+        client.converse_stream(**ask(" "))
+
+
+def post(server: BedrockServer, path: str, body: bytes) -> tuple[int, http.client.HTTPMessage, bytes]:
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"))
+    connection.request("POST", path, body)
+    response = connection.getresponse()
+    answer = response.status, response.headers, response.read()
+    connection.close()
+    return answer
+
+
+def test_errors_look_like_bedrock_s(server: BedrockServer) -> None:
+    status, headers, body = post(server, f"/model/{LITE}/converse-stream", b'{"messages": [], "stream": true}')
+    assert status == 400
+    assert headers["x-amzn-errortype"].startswith("ValidationException:")
+    assert headers["content-type"] == "application/json"
+    assert json.loads(body)["message"].startswith('Unknown parameter in input: "stream"')
+    assert post(server, f"/model/{LITE}/converse", b"no json")[0] == 400
+    assert post(server, f"/model/{LITE}/count-tokens", b"{}")[0] == 404
+
+
+def test_the_body_is_chunked_with_one_frame_in_each_chunk(server: BedrockServer) -> None:
+    question = ask(f"Tell me about 🌊 [[{QUICK} tokens=8]]")
+    body = json.dumps({"messages": question["messages"]}).encode()
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"))
+    connection.request("POST", f"/model/{LITE}/converse-stream", body)
+    response = connection.getresponse()
+    assert response.headers["transfer-encoding"] == "chunked"
+    assert response.headers["content-type"] == "application/vnd.amazon.eventstream"
+    buffer, messages = EventStreamBuffer(), 0
+    while chunk := response.read1():
+        buffer.add_data(chunk)
+        frames = list(buffer)
+        assert len(frames) == 1
+        messages += 1
+    assert messages == 12
+    connection.close()
+
+
+def test_a_connection_is_used_again(server: BedrockServer, client: "BedrockRuntimeClient") -> None:
+    for _ in range(3):
+        stream(client, f"Tell me about rivers [[{QUICK} tokens=2]]")
+    manager: Any = client._endpoint.http_session  # type: ignore[attr-defined]  # botocore's own, to look at its pool
+    pool = manager._manager.connection_from_url(server.url)
+    assert pool.num_connections == 1
