@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html and runtimes-cust
 import asyncio
 import base64
 import binascii
+import contextlib
 import json
 import re
 import time
@@ -18,6 +19,7 @@ from local_stack.invocation import Failure, Invocation, Result, Stream
 RESULT_LIMIT = 6 * 1024 * 1024 + 100  # bytes of a result in one piece: 6 MB, and what Lambda really allows
 STREAM_BURST = 6 * 1024 * 1024  # bytes that a stream may send at once...
 STREAM_RATE = 2 * 1024 * 1024  # ...and bytes per second after that
+OVERTAKE_SECONDS = 1.0  # a request for the next invocation may overtake the end of a response that was cut
 JSON = [("Content-Type", "application/json")]
 INVOCATION = re.compile(r"/2018-06-01/runtime/invocation/([^/]+)/(response|error)")
 STREAMING_MODE = "streaming"
@@ -59,6 +61,8 @@ class RuntimeApi:
         self._on_next = on_next
         self._current: Invocation | None = None
         self._dispatched: asyncio.Queue[Invocation | None] = asyncio.Queue()
+        self._answered = asyncio.Event()
+        self._answered.set()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> str:
@@ -74,6 +78,7 @@ class RuntimeApi:
     def dispatch(self, invocation: Invocation) -> None:
         """Hand an invocation to the runtime, which must be waiting for one."""
         self.state = State.INVOKED
+        self._answered.clear()
         self._current = invocation
         self._dispatched.put_nowait(invocation)
 
@@ -93,6 +98,8 @@ class RuntimeApi:
                 await responder.send(404, JSON, b"{}")
 
     async def _serve_next(self, responder: Responder) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._answered.wait(), OVERTAKE_SECONDS)
         if self.state in {State.INVOKED, State.STREAMING}:
             await self._refuse(responder, 403, "InvalidStateTransition", "the invocation is not answered yet")
             return
@@ -140,12 +147,12 @@ class RuntimeApi:
 
     async def _take_error(self, invocation: Invocation, request: Request, responder: Responder) -> None:
         invocation.finish(Failure(_error_type(request), await request.read()))
-        self.state = State.ANSWERED
+        self._set_answered()
         await responder.send(202, JSON, b'{"status":"OK"}')
 
     async def _take_result(self, invocation: Invocation, request: Request, responder: Responder) -> None:
         payload = await request.read()
-        self.state = State.ANSWERED
+        self._set_answered()
         if len(payload) > RESULT_LIMIT:
             message = f"Response payload size exceeded maximum allowed payload size ({RESULT_LIMIT} bytes)."
             invocation.finish(Failure.of("Function.ResponseSizeTooLarge", message))
@@ -167,13 +174,17 @@ class RuntimeApi:
                 stream.feed(chunk)
                 if delay := bucket.delay(len(chunk), time.monotonic()):
                     await asyncio.sleep(delay)
+            stream.end(_error_in_trailers(request))
         except Disconnected:
             stream.end(Failure.of("Runtime.TruncatedResponse", "the runtime closed the connection before the end"))
-            self.state = State.ANSWERED
             raise
-        stream.end(_error_in_trailers(request))
-        self.state = State.ANSWERED
+        finally:
+            self._set_answered()
         await responder.send(202, [*JSON, ("Connection", "close")], b'{"status":"OK"}')
+
+    def _set_answered(self) -> None:
+        self.state = State.ANSWERED
+        self._answered.set()
 
     async def _refuse(self, responder: Responder, status: int, error_type: str, message: str) -> None:
         await responder.send(status, JSON, json.dumps({"errorType": error_type, "errorMessage": message}).encode())

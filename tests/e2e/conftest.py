@@ -1,0 +1,102 @@
+"""The laptop stack as a real process, one for each test worker."""
+
+import json
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """Base URLs without a slash at the end, and the stack's own endpoints."""
+
+    url: str  # Function URL
+    gateway: str  # HTTP API
+    demo: str  # demo page and control
+    rest: str  # REST API in streamed mode, with its stage
+    process: subprocess.Popen[str]
+    log: list[str]  # the stack's stderr so far, lines
+
+    def faults(self, **faults: Any) -> None:
+        """table={"delayMs", "failForMs"}, model={"rate", "seed"}, freezeAfterResponse=bool."""
+        self._call("faults", faults)
+
+    def kill(self, function: str) -> int:
+        """Kill an environment that is at work; its process id. Raises HTTPError 409 when none is."""
+        pid: int = self._call("kill", {"function": function})["pid"]
+        return pid
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Requests that the model's stand-in got, newest last."""
+        answer: list[dict[str, Any]] = self._call("requests")
+        return answer
+
+    def environments(self, function: str) -> list[dict[str, Any]]:
+        """That function's environments: pid, state and number of invocations."""
+        return [each for each in self._call("environments") if each["function"] == function]
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        answer: list[dict[str, Any]] = self._call("dead-letters")
+        return answer
+
+    def _call(self, name: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(f"{self.demo}/_local/{name}", data, timeout=10) as answer:  # noqa: S310 - our own
+            return json.load(answer)
+
+
+def start_stack(*options: str, env: dict[str, str] | None = None) -> RunningStack:
+    """Start `python -m local_stack` on free ports and wait until it is ready. Stop it with `stop_stack`."""
+    command = [sys.executable, "-m", "local_stack", "--port", "0", "--rest-streaming", *options]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=1
+    )
+    log: list[str] = []
+    lines: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_drain, args=(process.stderr, log.append), daemon=True).start()
+    threading.Thread(target=_drain, args=(process.stdout, lines.put), daemon=True).start()
+    urls = []
+    for name in ("Function URL", "API Gateway", "Demo page", "REST API"):
+        try:
+            line = lines.get(timeout=READY_SECONDS)
+        except queue.Empty:
+            process.kill()
+            line = ""
+        assert line.startswith(f"{name:14}http://127.0.0.1:"), "".join([line, *log])
+        urls.append(line.split()[-1])
+    url, gateway, demo, rest = urls
+    return RunningStack(url, gateway, demo, rest, process, log)
+
+
+def _drain(pipe: TextIO, take: Callable[[str], object]) -> None:
+    """Hand over each line, and an empty one at the end."""
+    with pipe:
+        for line in pipe:
+            take(line)
+    take("")
+
+
+def stop_stack(stack: RunningStack) -> None:
+    """Stop it as Ctrl-C does, and see that it ends well."""
+    stack.process.send_signal(signal.SIGINT)
+    assert stack.process.wait(timeout=20) == 0, "".join(stack.log)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[RunningStack]:
+    """One stack for all tests of a worker. A test that sets faults takes them back."""
+    running = start_stack()
+    yield running
+    stop_stack(running)

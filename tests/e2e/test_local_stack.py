@@ -1,0 +1,77 @@
+"""The stack as a newcomer starts and stops it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import httpx
+
+from tests.e2e.conftest import ROOT, RunningStack, start_stack, stop_stack
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 15
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return state.strip() != "" and not state.startswith("Z")
+
+
+def test_serves_the_template_through_every_door(stack: RunningStack) -> None:
+    origin = {"origin": stack.demo}
+    for door in (stack.url, stack.gateway):
+        answer = httpx.get(f"{door}/health", headers=origin)
+        assert answer.status_code == 200
+        assert answer.headers.get_list("access-control-allow-origin") == [stack.demo]
+    assert httpx.get(f"{stack.rest}/health").status_code == 200
+    assert httpx.get(f"{stack.demo}/config.json").json() == {"functionUrl": stack.url, "apiUrl": stack.gateway}
+    assert httpx.get(f"{stack.demo}/../template.yaml").status_code == 404
+
+
+def test_tells_which_port_is_busy() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "local_stack", "--port", port]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stderr == f"local_stack: port {port} is in use; try another one: make run PORT=9797\n"
+
+
+def test_stops_with_all_its_processes() -> None:
+    running = start_stack()
+    pids = [each["pid"] for name in ("StreamFunction", "ConverseFunction") for each in running.environments(name)]
+    assert len(pids) == 2
+    assert all(map(is_alive, pids))
+    stop_stack(running)
+    assert not any(map(is_alive, pids))
+
+
+def test_a_killed_stack_leaves_no_environment_behind() -> None:
+    running = start_stack()
+    pids = [each["pid"] for name in ("StreamFunction", "ConverseFunction") for each in running.environments(name)]
+    running.faults(freezeAfterResponse=True)  # a stopped process does not end by itself when its Runtime API goes
+    assert httpx.get(f"{running.url}/health").status_code == 200
+    running.process.send_signal(signal.SIGKILL)
+    running.process.wait()
+    eventually(lambda: not any(map(is_alive, pids)))
+
+
+def test_the_callers_own_services_replace_the_stand_ins(stack: RunningStack) -> None:
+    """The second stack starts no table of its own and uses the one that the variable names."""
+    env = {**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:9"}
+    other = start_stack(env=env)
+    try:
+        assert httpx.get(f"{other.gateway}/conversations", timeout=60).status_code >= 500
+        assert httpx.get(f"{stack.gateway}/conversations", timeout=60).status_code == 200
+    finally:
+        stop_stack(other)

@@ -1,0 +1,149 @@
+"""Requests as events, results as answers, preludes wherever they are cut, routes."""
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from local_stack.api_gateway import Routes
+from local_stack.events import BadResult, Head, Prelude, answer_of, function_url_event, rest_event
+from local_stack.http import Request
+from local_stack.template import Route
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+
+def request(method: str = "POST", target: str = "/chat?a=1&a=2&b=", **headers: str) -> Request:
+    path, _, query = target.partition("?")
+    pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    no_connection = cast(Any, None)  # no body is read here
+    return Request(method, target, path, query, pairs, "10.0.0.1", no_connection)
+
+
+def test_function_url_event() -> None:
+    asked = request(content_type="application/json", cookie="a=1; b=2", host="127.0.0.1:8787")
+    asked.headers += [("x-twice", "1"), ("x-twice", "2")]
+    event = function_url_event(asked, b'{"x": 1}', NOW)
+    assert event["version"] == "2.0"
+    assert (event["rawPath"], event["rawQueryString"]) == ("/chat", "a=1&a=2&b=")
+    assert event["queryStringParameters"] == {"a": "1,2", "b": ""}
+    assert event["headers"]["x-twice"] == "1,2"
+    assert event["headers"]["cookie"] == "a=1; b=2"
+    assert event["cookies"] == ["a=1", "b=2"]
+    assert event["headers"]["host"] == event["requestContext"]["domainName"] == "local.lambda-url.us-east-1.on.aws"
+    assert (event["body"], event["isBase64Encoded"]) == ('{"x": 1}', False)
+    assert "authorizer" not in event["requestContext"]
+    assert event["requestContext"]["http"]["sourceIp"] == "10.0.0.1"
+    assert event["requestContext"]["time"] == "04/Mar/2026:05:06:07 +0000"
+    assert event["requestContext"]["timeEpoch"] == 1772600767000
+
+
+def test_a_get_has_no_body_key() -> None:
+    event = function_url_event(request("GET", "/health"), b"", NOW)
+    assert not {"body", "cookies", "queryStringParameters"} & event.keys()
+    assert event["isBase64Encoded"] is False
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "encoded"),
+    [
+        ("application/json; charset=utf-8", "ü".encode(), False),
+        ("text/plain", b"x", False),
+        ("application/x-www-form-urlencoded", b"x", True),
+        ("application/octet-stream", b"x", True),
+        ("", b"x", True),
+        ("application/json", b"\xff", True),
+    ],
+)
+def test_which_bodies_are_base64(content_type: str, body: bytes, encoded: bool) -> None:
+    event = function_url_event(request(content_type=content_type), body, NOW)
+    assert event["isBase64Encoded"] is encoded
+    assert (base64.b64decode(event["body"]) if encoded else event["body"].encode()) == body
+
+
+def test_rest_event_keeps_every_value() -> None:
+    asked = request(target="/live/a%20b?q=1&q=2", content_type="application/json")
+    asked.headers += [("x-twice", "1"), ("x-twice", "2")]
+    event = rest_event(asked, b"{}", NOW, Route("ANY", "/{proxy+}", "F"), {"proxy": "a b"}, "live")
+    assert (event["path"], event["requestContext"]["path"]) == ("/a b", "/live/a b")
+    assert event["multiValueHeaders"]["x-twice"] == ["1", "2"]
+    assert event["headers"]["x-twice"] == "2"
+    assert event["multiValueQueryStringParameters"] == {"q": ["1", "2"]}
+    assert "version" not in event
+
+
+@pytest.mark.parametrize(
+    ("result", "head", "body"),
+    [
+        ({"hello": 1}, Head(200, (("content-type", "application/json"),)), b'{"hello": 1}'),
+        (
+            {"statusCode": 201, "headers": {"Content-Type": "text/plain", "X-N": 1}, "cookies": ["a=1"], "body": "x"},
+            Head(201, (("Content-Type", "text/plain"), ("X-N", "1"), ("set-cookie", "a=1"))),
+            b"x",
+        ),
+        (
+            {"statusCode": 200, "isBase64Encoded": True, "body": "/w=="},
+            Head(200, (("content-type", "application/json"),)),
+            b"\xff",
+        ),
+        (
+            {"statusCode": 401, "headers": {"content-type": "a/b", "WWW-Authenticate": "Basic", "Date": "today"}},
+            Head(401, (("content-type", "a/b"), ("x-amzn-remapped-www-authenticate", "Basic"))),
+            b"",
+        ),
+    ],
+)
+def test_answers(result: Any, head: Head, body: bytes) -> None:
+    assert answer_of(json.dumps(result).encode()) == (head, body)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        pytest.param(b"{", id="not JSON"),
+        pytest.param(b'{"statusCode": "x"}', id="status"),
+        pytest.param(b'{"statusCode": 200, "body": {"a": 1}}', id="body is an object"),
+        pytest.param(b'{"statusCode": 200, "isBase64Encoded": true, "body": "%"}', id="not base64"),
+        pytest.param(b'{"statusCode": 200, "headers": {"a": "b\\r\\nc: d"}}', id="a header of two lines"),
+    ],
+)
+def test_what_is_no_answer(result: bytes) -> None:
+    with pytest.raises(BadResult):
+        answer_of(result)
+
+
+PRELUDE = b'{"statusCode": 200, "headers": {"content-type": "text/plain"}}' + b"\0" * 8
+PAYLOAD = "\0👋".encode()  # a NUL of its own right behind the eight
+
+
+@pytest.mark.parametrize("cut", range(len(PRELUDE)))
+def test_a_prelude_cut_anywhere(cut: int) -> None:
+    prelude, whole = Prelude(), PRELUDE + PAYLOAD
+    assert prelude.feed(whole[:cut]) is None
+    assert prelude.feed(whole[cut:]) == (Head(200, (("content-type", "text/plain"),)), PAYLOAD)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/things/all", ("/things/all", {})),
+        ("GET", "/things/1", ("/things/{id}", {"id": "1"})),
+        ("GET", "/things/a%2Fb", ("/things/{id}", {"id": "a/b"})),
+        ("DELETE", "/things/1", ("/things/{id}", {"id": "1"})),
+        ("GET", "/things/1/parts/2", ("/{rest+}", {"rest": "things/1/parts/2"})),
+        ("PATCH", "/nothing", None),
+    ],
+)
+def test_the_most_specific_route_wins(method: str, path: str, expected: tuple[str, dict[str, str]] | None) -> None:
+    routes = Routes(
+        [
+            Route("GET", "/{rest+}", "F"),
+            Route("ANY", "/things/{id}", "F"),
+            Route("GET", "/things/{id}", "F"),
+            Route("GET", "/things/all", "F"),
+        ]
+    )
+    found = routes.find(method, path)
+    assert (found and (found[0].path, found[1])) == expected

@@ -1,0 +1,79 @@
+"""The laptop's Lambda side on free ports, for the small system in local_lambda/."""
+
+import asyncio
+import dataclasses
+import functools
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local_stack import sandbox
+from local_stack.api_gateway import HttpApiDoor, RestApiDoor
+from local_stack.environment import Environment, Guard
+from local_stack.function_url import FunctionUrl
+from local_stack.http import Handler, port_of, serve
+from local_stack.invoke_api import InvokeApi
+from local_stack.pool import Pool
+from local_stack.template import Template, read
+
+SYSTEM = Path(__file__).parent / "local_lambda"
+
+
+@dataclass(frozen=True)
+class Doors:
+    """Base URLs of the four doors, and what is behind them."""
+
+    url: str
+    gateway: str
+    rest: str
+    invoke: str
+    pools: dict[str, Pool]
+    invoke_api: InvokeApi
+
+
+@asynccontextmanager
+async def doors(*, gateway_seconds: float = 30, **changes: Any) -> AsyncIterator[Doors]:
+    """The system with `changes` to every function's settings (timeout, reserved_concurrency...)."""
+    template = read(SYSTEM / "template.yaml")
+    assert template.http_api
+    assert template.rest_api
+    guard = Guard()
+    with tempfile.TemporaryDirectory() as folder:
+        pools = _pools(template, Path(folder), guard, changes)
+        invoke_api = InvokeApi(pools, retry_seconds=(0, 0))
+        handlers: list[Handler] = [
+            FunctionUrl(pools["Scripted"]),
+            HttpApiDoor(template.http_api, pools, gateway_seconds),
+            RestApiDoor(template.rest_api, pools),
+            invoke_api,
+        ]
+        servers = [await serve(handler, "127.0.0.1", 0) for handler in handlers]
+        url, gateway, rest, invoke = (f"http://127.0.0.1:{port_of(server)}" for server in servers)
+        try:
+            yield Doors(url, gateway, f"{rest}/live", invoke, pools, invoke_api)
+        finally:
+            for server in servers:
+                server.close()
+            await asyncio.gather(*(pool.close() for pool in pools.values()))
+            guard.close()
+
+
+def _pools(template: Template, folder: Path, guard: Guard, changes: dict[str, Any]) -> dict[str, Pool]:
+    pools = {}
+    for name, function in template.functions.items():
+        changed = dataclasses.replace(function, **changes)
+        box = sandbox.build(changed, folder / name, sandbox.service_variables({"LAMBDA": "http://lambda"}))
+        pools[name] = Pool(changed, functools.partial(Environment, changed, box, guard))
+    return pools
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until `holds()`, for at most 15 s."""
+    deadline = time.monotonic() + 15
+    while not holds():
+        assert time.monotonic() < deadline, "it never came true"
+        await asyncio.sleep(0.01)

@@ -1,0 +1,1 @@
+"""Never imported: the exec wrapper starts another runtime."""

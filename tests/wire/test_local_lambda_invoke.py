@@ -1,0 +1,182 @@
+"""Answers in one piece: the HTTP API, the Invoke API for boto3, and what an environment is."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from tests.wire.lambda_doors import SYSTEM, Doors, doors, eventually
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def system() -> AsyncIterator[Doors]:
+    async with doors() as running:
+        yield running
+
+
+async def get(url: str, **headers: str) -> httpx.Response:
+    async with httpx.AsyncClient(timeout=30) as client:
+        return await client.get(url, headers=headers)
+
+
+def invoker(system: Doors, function: str = "Plain") -> Callable[..., Any]:
+    """boto3's Invoke, in a thread so that the stack can answer: `await call(payload dict, InvocationType=...)`."""
+    config = Config(retries={"mode": "standard", "total_max_attempts": 1})
+    client: Any = boto3.client("lambda", region_name="us-east-1", endpoint_url=system.invoke, config=config)
+
+    async def call(payload: Any, **options: Any) -> Any:
+        invoke = partial(client.invoke, FunctionName=function, Payload=json.dumps(payload), **options)
+        answer = await asyncio.to_thread(invoke)
+        return answer, answer["Payload"].read()
+
+    return call
+
+
+async def test_http_api_event_and_answer(system: Doors) -> None:
+    answer = await get(f"{system.gateway}/things/a%20b?q=1&q=2", origin="http://page", cookie="c=1; d=2")
+    assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
+    assert answer.headers["x-own"] == "yes"
+    assert answer.headers.get_list("access-control-allow-origin") == ["http://page"], (
+        "the gateway's, not the function's"
+    )
+    event = answer.json()["event"]
+    assert event["version"] == "2.0"
+    assert event["routeKey"] == "GET /things/{id}"
+    assert event["pathParameters"] == {"id": "a b"}
+    assert event["queryStringParameters"] == {"q": "1,2"}
+    assert event["cookies"] == ["c=1", "d=2"]
+    assert "cookie" not in event["headers"]
+    assert "body" not in event
+    assert event["requestContext"]["domainName"] == "local.execute-api.us-east-1.amazonaws.com"
+
+
+@pytest.mark.parametrize("path", ["/things", "/things/1/2", "/other"])
+async def test_a_path_without_a_route_is_404(system: Doors, path: str) -> None:
+    answer = await get(system.gateway + path)
+    assert (answer.status_code, answer.json()) == (404, {"message": "Not Found"})
+
+
+async def test_the_gateways_own_preflight(system: Doors) -> None:
+    headers = {"origin": "http://page", "access-control-request-method": "GET"}
+    async with httpx.AsyncClient(timeout=30) as client:
+        answer = await client.options(f"{system.gateway}/things/1", headers=headers)
+    assert answer.status_code == 204
+    assert answer.headers["access-control-allow-methods"] == "GET"
+    assert system.pools["Plain"].environments == []
+
+
+async def test_the_gateway_gives_up_and_the_function_goes_on(tmp_path: Path) -> None:
+    begun, done = tmp_path / "begun", tmp_path / "done"
+    async with doors(gateway_seconds=0.5) as system:
+        await system.pools["Plain"].prewarm(1)
+        answer = await get(f"{system.gateway}/do/it?touch={begun}&sleep=1&touchAfter={done}")
+        assert (answer.status_code, answer.json()) == (503, {"message": "Service Unavailable"})
+        await eventually(begun.exists)
+        await eventually(done.exists)
+
+
+@pytest.mark.parametrize("order", ["fail=x", "exit=1", "size=6500000"])
+async def test_a_function_that_fails_is_a_500(system: Doors, order: str) -> None:
+    answer = await get(f"{system.gateway}/do/it?{order}")
+    assert (answer.status_code, answer.json()) == (500, {"message": "Internal Server Error"})
+
+
+async def test_an_environment_is_as_lambda_makes_it(system: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "secret")
+    call = invoker(system)
+    _, first = await call({"hello": "world"})
+    answer, second = await call({})
+    assert answer["StatusCode"] == 200
+    assert answer["ExecutedVersion"] == "$LATEST"
+    one, two = json.loads(first), json.loads(second)
+    assert one["event"] == {"hello": "world"}
+    assert (two["pid"], two["calls"]) == (one["pid"], 2), "warm"
+    assert one["arn"] == "arn:aws:lambda:us-east-1:000000000000:function:Plain"
+    assert 20_000 < one["remaining"] <= 30_000
+    environment = one["environment"]
+    opt = environment["WHERE"].partition(":")[2]
+    assert environment["WHERE"] == f"{opt}/data:{opt}"
+    assert Path(opt).is_absolute()
+    assert environment["AWS_LAMBDA_FUNCTION_NAME"] == "Plain"
+    assert environment["LAMBDA_TASK_ROOT"] == str(SYSTEM / "plain")
+    assert environment["AUTH_MODE"] == "dev"
+    assert environment["AWS_ENDPOINT_URL_LAMBDA"] == "http://lambda"
+    assert "AWS_BEARER_TOKEN_BEDROCK" not in environment
+    assert "VIRTUAL_ENV" not in environment
+
+
+async def test_a_failed_invocation_says_so(system: Doors) -> None:
+    call = invoker(system)
+    answer, payload = await call({"fail": "on purpose"})
+    assert answer["FunctionError"] == "Unhandled"
+    assert json.loads(payload)["errorMessage"] == "on purpose"
+    answer, payload = await call({"exit": 7})
+    assert answer["FunctionError"] == "Unhandled"
+    assert json.loads(payload)["errorType"] == "Runtime.ExitError"
+
+
+async def test_an_event_that_fails_three_times_becomes_a_dead_letter(system: Doors, tmp_path: Path) -> None:
+    attempts = tmp_path / "attempts"
+    payload = {"touch": str(attempts), "fail": "on purpose"}
+    answer, _ = await invoker(system)(payload, InvocationType="Event")
+    assert answer["StatusCode"] == 202
+    await eventually(lambda: bool(system.invoke_api.dead_letters))
+    [letter] = system.invoke_api.dead_letters
+    assert attempts.read_text() == "xxx"
+    assert (letter.queue, letter.function, json.loads(letter.body)) == ("Letters", "Plain", payload)
+    assert "on purpose" in letter.error
+
+
+async def test_an_event_that_succeeds_runs_once(system: Doors, tmp_path: Path) -> None:
+    attempts = tmp_path / "attempts"
+    await invoker(system)({"touch": str(attempts)}, InvocationType="Event")
+    await eventually(attempts.exists)
+    await invoker(system)({})
+    assert attempts.read_text() == "x"
+    assert system.invoke_api.dead_letters == []
+
+
+async def test_an_unknown_function_and_a_throttled_one(system: Doors) -> None:
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        await invoker(system, "Other")({})
+    async with doors(reserved_concurrency=0) as empty:
+        with pytest.raises(ClientError, match="TooManyRequestsException"):
+            await invoker(empty)({})
+
+
+async def test_a_function_that_does_not_start_says_why(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("raise RuntimeError('no start')")
+    async with doors(code=tmp_path) as system:
+        for _ in range(2):
+            answer, payload = await invoker(system)({})
+            assert answer["FunctionError"] == "Unhandled"
+            assert "no start" in json.loads(payload)["errorMessage"]
+        assert system.pools["Plain"].environments == []
+
+
+async def test_a_killed_environment_is_replaced(system: Doors, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    call = invoker(system)
+    assert system.pools["Plain"].kill_busy() is None
+    running = asyncio.create_task(call({"touch": str(begun), "sleep": 30}))
+    await eventually(begun.exists)
+    assert system.pools["Plain"].kill_busy()
+    answer, payload = await running
+    assert "SIGKILL" in json.loads(payload)["errorMessage"]
+    answer, _ = await call({})
+    assert "FunctionError" not in answer

@@ -1,0 +1,259 @@
+"""Streamed answers through the Function URL, from real processes over real sockets."""
+
+import asyncio
+import json
+import re
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.wire.lambda_doors import Doors, doors, eventually
+
+Steps = list[list[Any]]
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def post(url: str, steps: Steps, **headers: str) -> httpx.Response:
+    async with httpx.AsyncClient(timeout=30) as client:
+        return await client.post(url, json=steps, headers=headers)
+
+
+async def raw(url: str, steps: Steps) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Ask, and leave the answer in a socket with little room."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    client.connect(("127.0.0.1", urlsplit(url).port))
+    reader, writer = await asyncio.open_connection(sock=client)
+    body = json.dumps(steps).encode()
+    head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    return reader, writer
+
+
+async def pid(system: Doors) -> str:
+    answer = await post(system.url, [["prelude"], ["send", "x"], ["end"]])
+    return answer.headers["x-pid"]
+
+
+async def test_each_chunk_arrives_before_the_next_is_sent(tmp_path: Path) -> None:
+    """In lock-step: the function goes on only when the client has shown that it has the last chunk."""
+    steps: Steps = [["prelude"]]
+    for number in range(10):
+        steps += [["send", f"chunk {number};"], ["wait", str(tmp_path / str(number))]]
+    received: list[str] = []
+    async with (
+        doors() as system,
+        httpx.AsyncClient(timeout=30) as client,
+        client.stream("POST", system.url, json=[*steps, ["end"]]) as answer,
+    ):
+        async for chunk in answer.aiter_raw():
+            (tmp_path / str(len(received))).touch()
+            received.append(chunk.decode())
+    assert received == [f"chunk {number};" for number in range(10)]
+
+
+async def test_every_byte_alone_is_put_together() -> None:
+    prelude = json.dumps({"statusCode": 201, "headers": {"x-own": "yes"}, "cookies": ["a=1", "b=2"]}) + "\0" * 8
+    text = "data: 👋 Grüße\n\n".encode()
+    async with doors() as system:
+        answer = await post(system.url, [["bytewise", prelude + text.decode("latin-1")], ["end"]])
+    assert answer.status_code == 201
+    assert answer.headers["x-own"] == "yes"
+    assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
+    assert answer.content == text
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(["trailers", "Function.Broke", "e30="], id="error in the trailers"),
+        pytest.param(["cut"], id="connection cut by the runtime"),
+    ],
+)
+async def test_a_broken_stream_is_cut_and_the_environment_goes_on(end: list[str]) -> None:
+    async with doors() as system:
+        before = await pid(system)
+        with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+            await post(system.url, [["prelude"], ["send", "half"], end])
+        assert await pid(system) == before
+
+
+@pytest.mark.parametrize("sent", [[], [["prelude"], ["send", "half"]]], ids=["before the answer", "inside the answer"])
+async def test_a_crash_is_a_new_environment(sent: Steps) -> None:
+    async with doors() as system:
+        before = await pid(system)
+        try:
+            answer = await post(system.url, [*sent, ["exit"]])
+            assert (answer.status_code, answer.text) == (502, "Internal Server Error")
+        except httpx.RemoteProtocolError:
+            assert sent
+        assert await pid(system) != before
+
+
+@pytest.mark.parametrize("sent", [[], [["prelude"], ["send", "half"]]], ids=["before the answer", "inside the answer"])
+async def test_the_deadline_kills(sent: Steps, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    never = str(tmp_path / "never")
+    async with doors(timeout=1) as system:
+        before = await pid(system)
+        try:
+            answer = await post(system.url, [*sent, ["wait", never]])
+            assert (answer.status_code, answer.text) == (502, "Internal Server Error")
+        except httpx.RemoteProtocolError:
+            assert sent
+        assert await pid(system) != before
+    assert re.search(r"\[Scripted\] RequestId: \S+ Error: Task timed out after 1.00 seconds", capfd.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param([["prelude"], ["end"]], id="no payload"),
+        pytest.param([["send", '{"statusCode": 200}'], ["end"]], id="no end of the prelude"),
+        pytest.param([["send", "not json" + "\0" * 8 + "x"], ["end"]], id="a prelude that is not JSON"),
+        pytest.param([["prelude", {"statusCode": 99}], ["send", "x"], ["end"]], id="a status that is none"),
+    ],
+)
+async def test_what_is_no_answer_is_a_502(steps: Steps) -> None:
+    async with doors() as system:
+        assert (await post(system.url, steps)).status_code == 502
+
+
+async def test_a_client_that_leaves_is_not_noticed(tmp_path: Path) -> None:
+    left, done = tmp_path / "left", tmp_path / "done"
+    steps: Steps = [
+        ["prelude"],
+        ["send", "x"],
+        ["wait", str(left)],
+        ["flood", 100, 65536],
+        ["end"],
+        ["touch", str(done)],
+    ]
+    async with doors() as system:
+        before = await pid(system)
+        reader, writer = await raw(system.url, steps)
+        await reader.readuntil(b"x\r\n")
+        writer.transport.abort()
+        left.touch()
+        await eventually(done.exists)
+        assert await pid(system) == before
+
+
+async def test_a_client_that_stops_reading_does_not_hold_up_the_function(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    steps: Steps = [["prelude"], ["flood", 100, 60_000], ["end"], ["touch", str(done)]]
+    async with doors() as system:
+        reader, writer = await raw(system.url, steps)
+        await eventually(done.exists)
+        size = len(await reader.readuntil(b"\r\n\r\n"))
+        while size < 6_000_000:
+            size += len(await reader.read(1_000_000))
+        writer.close()
+
+
+async def test_fifty_at_once_are_complete_and_in_order(tmp_path: Path) -> None:
+    go = str(tmp_path / "go")
+
+    def steps(number: int) -> Steps:
+        return [["prelude"], ["wait", go], *[["send", f"{number}.{part};"] for part in range(20)], ["end"]]
+
+    async with doors() as system:
+        await system.pools["Scripted"].prewarm(50)
+        answers = asyncio.gather(*(post(system.url, steps(number)) for number in range(50)))
+        await eventually(lambda: sum(each.invocations for each in system.pools["Scripted"].environments) == 50)
+        Path(go).touch()
+        for number, answer in enumerate(await answers):
+            assert answer.text == "".join(f"{number}.{part};" for part in range(20))
+        assert len(system.pools["Scripted"].environments) == 50
+
+
+async def test_over_the_reserved_concurrency_is_a_429_with_cors(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    steps: Steps = [["prelude"], ["send", "x"], ["wait", str(go)], ["end"]]
+    async with doors(reserved_concurrency=1) as system:
+        reader, writer = await raw(system.url, steps)
+        await reader.readuntil(b"x\r\n")
+        refused = await post(system.url, steps, origin="http://page")
+        go.touch()
+        await reader.readuntil(b"0\r\n\r\n")
+        writer.close()
+    assert refused.status_code == 429
+    assert refused.json()["Reason"] == "ConcurrentInvocationLimitExceeded"
+    assert refused.headers["access-control-allow-origin"] == "http://page"
+
+
+async def test_the_most_recently_used_environment_is_used_again(tmp_path: Path) -> None:
+    async with doors() as system:
+        await system.pools["Scripted"].prewarm(3)
+        used = {await pid(system) for _ in range(5)}
+    assert len(used) == 1
+
+
+async def test_an_environment_may_be_frozen_between_invocations() -> None:
+    async with doors() as system:
+        system.pools["Scripted"].set_freezing(on=True)
+        before = await pid(system)
+        status = Path(f"/proc/{before}/stat")
+        if status.exists():
+            await eventually(lambda: status.read_text().split()[2] == "T")
+        assert await pid(system) == before
+
+
+async def test_cors_comes_from_the_configuration_alone() -> None:
+    ask = {"origin": "http://page", "access-control-request-method": "POST"}
+    double = {"statusCode": 200, "headers": {"access-control-allow-origin": "http://mine"}}
+    async with doors() as system, httpx.AsyncClient(timeout=30) as client:
+        preflight = await client.options(system.url, headers=ask)
+        assert system.pools["Scripted"].environments == []
+        foreign = await client.options(system.url, headers={**ask, "origin": "http://other"})
+        plain = await post(system.url, [["prelude"], ["send", "x"], ["end"]], origin="http://page")
+        doubled = await post(system.url, [["prelude", double], ["send", "x"], ["end"]], origin="http://page")
+    assert preflight.status_code == 200
+    assert preflight.headers["access-control-allow-origin"] == "http://page"
+    assert preflight.headers["access-control-allow-headers"] == "content-type"
+    assert preflight.headers["access-control-allow-methods"] == "POST"
+    assert preflight.headers["access-control-max-age"] == "60"
+    assert "access-control-allow-origin" not in foreign.headers
+    assert plain.headers.get_list("access-control-allow-origin") == ["http://page"]
+    assert plain.headers["access-control-expose-headers"] == "x-request-id"
+    assert doubled.headers.get_list("access-control-allow-origin") == ["http://mine", "http://page"], "as Lambda does"
+
+
+async def test_a_request_over_6_mb_is_refused() -> None:
+    async with doors() as system, httpx.AsyncClient(timeout=30) as client:
+        answer = await client.post(system.url, content=b"x" * (6 * 1024 * 1024 + 1))
+    assert answer.status_code == 413
+
+
+async def test_rest_streams_with_an_event_of_format_1() -> None:
+    prelude = {"statusCode": 202, "headers": {"x-single": "1"}, "multiValueHeaders": {"x-many": ["a", "b"]}}
+    preflight = {"origin": "http://page", "access-control-request-method": "POST"}
+    async with doors() as system, httpx.AsyncClient(timeout=30) as client:
+        answer = await post(f"{system.rest}/a/b?q=1&q=2", [["prelude", prelude], ["event"], ["end"]])
+        mock = await client.options(f"{system.rest}/a", headers=preflight)
+        lost = await post(system.rest.replace("/live", "/other/a"), [])
+        failed = await post(f"{system.rest}/a", [["exit"]])
+    assert answer.status_code == 202
+    assert answer.headers["x-single"] == "1"
+    assert answer.headers.get_list("x-many") == ["a", "b"]
+    event = answer.json()
+    assert event["resource"] == "/{proxy+}"
+    assert event["path"] == "/a/b"
+    assert event["pathParameters"] == {"proxy": "a/b"}
+    assert event["multiValueQueryStringParameters"] == {"q": ["1", "2"]}
+    assert event["queryStringParameters"] == {"q": "2"}
+    assert event["requestContext"]["path"] == "/live/a/b"
+    assert event["requestContext"]["stage"] == "live"
+    assert "lambda-url" not in event["requestContext"]["domainName"]
+    assert mock.status_code == 204
+    assert mock.headers["access-control-allow-origin"] == "http://page"
+    assert lost.status_code == 403
+    assert failed.status_code == 502
