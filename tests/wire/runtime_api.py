@@ -146,6 +146,7 @@ class RuntimeApi:
         self._changed = threading.Condition()
         self._closed = False
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)  # so that a late reader is soon felt
         self._connections: list[socket.socket] = []
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
 
