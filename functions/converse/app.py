@@ -146,7 +146,7 @@ def remember(body: NewFact) -> Response[str]:
 def forget(fact: Id) -> Response[str]:
     """Forgets a fact."""
     app.facts.forget(user(), fact)
-    return Response(204)
+    return Response(204, body="")
 
 
 @resolver.get("/profile", responses=answers(ProfileView))

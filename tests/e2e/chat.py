@@ -1,0 +1,90 @@
+"""A user of the chat, for tests: real HTTP through the doors, a real SSE client, real events."""
+
+import itertools
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import httpx
+from httpx_sse import connect_sse
+
+from tests.e2e.conftest import RunningStack
+
+_numbers = itertools.count()
+
+
+@dataclass
+class Streamed:
+    """An answer as it came: events, and when each arrived (seconds since the request was sent)."""
+
+    events: list[dict[str, Any]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event["type"] for event in self.events]
+
+    @property
+    def text(self) -> str:
+        return "".join(event["content"] for event in self.events if event["type"] == "chunk")
+
+    @property
+    def start(self) -> dict[str, Any]:
+        return self.events[0]
+
+    @property
+    def end(self) -> dict[str, Any]:
+        return self.events[-1]
+
+    def times_of(self, kind: str) -> list[float]:
+        return [time for event, time in zip(self.events, self.times, strict=True) if event["type"] == kind]
+
+
+class Person:
+    """Somebody of their own, so that no two tests share a conversation or a fact."""
+
+    def __init__(self, stack: RunningStack) -> None:
+        self.stack = stack
+        self.headers = {"x-dev-user": f"test-{os.getpid()}-{next(_numbers)}"}
+        self.http = httpx.Client(headers=self.headers, timeout=60)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
+    def say(self, text: str, *, door: str | None = None, **body: Any) -> Streamed:
+        """Sends a message through a streaming door and reads the answer to its end."""
+        answer, begun = Streamed(), time.monotonic()
+        payload = {"message": {"text": text}, **body}
+        with connect_sse(self.http, "POST", f"{door or self.stack.url}/chat", json=payload) as source:
+            assert source.response.status_code == 200, source.response.read()
+            for event in source.iter_sse():
+                answer.events.append(json.loads(event.data))
+                answer.times.append(time.monotonic() - begun)
+        return answer
+
+    def ask(self, text: str, **body: Any) -> httpx.Response:
+        """The same through API Gateway, in one piece."""
+        return self.http.post(f"{self.stack.gateway}/chat", json={"message": {"text": text}, **body})
+
+    def remember(self, text: str) -> dict[str, Any]:
+        fact: dict[str, Any] = self.http.post(f"{self.stack.gateway}/memory", json={"text": text}).json()
+        return fact
+
+    def messages(self, conversation: str) -> list[dict[str, Any]]:
+        answer = self.http.get(f"{self.stack.gateway}/conversations/{conversation}/messages")
+        listed: list[dict[str, Any]] = answer.json()["messages"]
+        return listed
+
+    def conversations(self) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = self.http.get(f"{self.stack.gateway}/conversations").json()["conversations"]
+        return listed
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """A message's text as the routes return it."""
+    return "".join(part["text"] for part in message["parts"] if part["type"] == "text")

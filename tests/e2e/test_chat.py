@@ -1,0 +1,369 @@
+"""Token by token, from the browser's wire to Bedrock's and back, through real doors and real processes."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import pytest
+
+from chat.responses import AnswerView, ConversationPage, FactList, FactView, MessagePage, ProfileView
+from tests.e2e.chat import Person, text_of
+from tests.e2e.conftest import RunningStack
+
+
+@pytest.fixture
+def person(stack: RunningStack) -> Iterator[Person]:
+    with Person(stack) as somebody:
+        yield somebody
+
+
+@pytest.fixture
+def other(stack: RunningStack) -> Iterator[Person]:
+    with Person(stack) as somebody:
+        yield somebody
+
+
+def test_curl_sees_the_answer_as_it_is_spoken(stack: RunningStack) -> None:
+    command = ["curl", "-sN", "-X", "POST", f"{stack.url}/chat", "-H", "content-type: application/json"]
+    command += ["-d", '{"message":{"text":"Tell me about rivers"}}']
+    begun = time.monotonic()
+    events, times = [], []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as curl:
+        assert curl.stdout is not None
+        for line in curl.stdout:
+            if line.startswith("data: "):
+                events.append(json.loads(line[6:]))
+                times.append(time.monotonic() - begun)
+    kinds = [event["type"] for event in events]
+    assert kinds[0] == "start"
+    assert kinds.count("chunk") >= 20
+    assert kinds[-1] == "complete"
+    assert events[-1]["usage"]["basis"] == "exact"
+    assert events[-1]["usage"]["outputTokens"] > 20
+    spoken = [time for kind, time in zip(kinds, times, strict=True) if kind == "chunk"]
+    assert times[0] < spoken[0]
+    assert spoken[-1] - spoken[0] > 0.5 * times[-1], "the chunks are spread over the answer's duration"
+
+
+def test_no_two_of_ten_frames_paced_at_100_ms_arrive_together(person: Person) -> None:
+    answer = person.say("[[tokens=10 pace=100 first=100]] slowly, please")
+    times = answer.times_of("chunk")
+    assert len(times) == 10
+    assert min(later - earlier for earlier, later in pairwise(times)) > 0.03
+
+
+def test_the_model_is_given_the_history_and_the_facts(person: Person) -> None:
+    first = person.say("Tell me about rivers [[pace=1 first=1]]")
+    person.remember("my dog is called Rex")
+    second = person.say("What about my dog? [[pace=1 first=1]]", conversationId=first.start["conversationId"])
+    assert "Rex" in second.text
+    assert "rivers" in second.text
+    sent = person.stack.requests()[-1]["body"]
+    assert [message["role"] for message in sent["messages"]] == ["user", "assistant", "user"]
+    assert sent["messages"][1]["content"][0]["text"] == first.text
+
+
+def test_a_forgotten_fact_is_gone_from_the_next_answer(person: Person) -> None:
+    fact = person.remember("my dog is called Rex")
+    FactView.model_validate(fact)
+    FactList.model_validate(person.http.get(f"{person.stack.gateway}/memory").json())
+    assert person.http.delete(f"{person.stack.gateway}/memory/{fact['id']}").status_code == 204
+    assert person.http.delete(f"{person.stack.gateway}/memory/{fact['id']}").status_code == 404
+    assert "Rex" not in person.say("What about my dog? [[pace=1 first=1]]").text
+
+
+def test_the_profile_is_in_the_system_prompt(person: Person) -> None:
+    profile = {"name": "Grace", "assistantName": "Bob", "about": "sails"}
+    saved = person.http.put(f"{person.stack.gateway}/profile", json=profile).json()
+    assert saved == person.http.get(f"{person.stack.gateway}/profile").json() == profile
+    ProfileView.model_validate(saved)
+    person.say("hello [[tokens=3 pace=1 first=1]]")
+    system = person.stack.requests()[-1]["body"]["system"][0]["text"]
+    assert "You are Bob" in system
+    assert "Grace" in system
+
+
+def fold(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """The streamed events as the answer in one piece."""
+    start, end = events[0], events[-1]
+    return {**start, **end, "text": "".join(event["content"] for event in events if event["type"] == "chunk")}
+
+
+def test_one_piece_says_the_same_as_the_stream(person: Person, other: Person) -> None:
+    streaming, buffered, stack = person, other, person.stack
+    question = "Tell me about rivers [[pace=1 first=1]]"
+    streamed = fold(streaming.say(question).events)
+    whole = buffered.ask(question).json()
+    AnswerView.model_validate(whole)
+    asked = streaming.http.post(f"{stack.url}/chat?stream=false", json={"message": {"text": question}})
+    assert asked.headers["content-type"] == "application/json"
+    for answer in (whole, asked.json()):
+        assert text_of(answer["aiMessage"]) == text_of(streamed["aiMessage"]) == streamed["text"]
+        assert set(answer) == set(streamed) - {"type", "text"}
+        assert (answer["finishReason"], answer["model"]) == (streamed["finishReason"], streamed["model"])
+        assert answer["usage"]["outputTokens"] == streamed["usage"]["outputTokens"]
+    assert MessagePage.model_validate(
+        {"messages": buffered.messages(whole["conversationId"])}
+    ) == MessagePage.model_validate({"messages": [whole["userMessage"], whole["aiMessage"]]})
+    ConversationPage.model_validate(buffered.http.get(f"{stack.gateway}/conversations").json())
+
+
+def test_the_rest_api_streams_too(person: Person) -> None:
+    answer = person.say("[[tokens=5 pace=100 first=100]] slowly", door=person.stack.rest)
+    times = answer.times_of("chunk")
+    assert answer.kinds[-1] == "complete"
+    assert min(later - earlier for earlier, later in pairwise(times)) > 0.03
+
+
+def test_a_model_that_cannot_stream_is_served_by_both_doors(person: Person) -> None:
+    question = "Tell me about rivers [[tokens=30 pace=1 first=1]]"
+    streamed = person.say(question, model="nova-micro")
+    whole = person.ask(question, model="nova-micro").json()
+    assert streamed.kinds == ["start", "chunk", "complete"]
+    assert streamed.text == text_of(whole["aiMessage"])
+    assert person.stack.requests()[-1]["path"].endswith("/converse")
+
+
+def test_a_model_that_refuses_to_stream_is_asked_again_in_one_piece(person: Person) -> None:
+    answer = person.say("rivers [[fault=refuse-stream times=1]] [[tokens=5 pace=1 first=1]]", model="nova-pro")
+    assert answer.kinds == ["start", "chunk", "complete"]
+
+
+def test_reasoning_and_citations_have_events_of_their_own(person: Person) -> None:
+    options = {"reasoning": "low"}
+    answer = person.say("[[cite]] [[pace=1 first=1]] rivers", model="claude-haiku", options=options)
+    assert {"reasoning", "chunk", "citation"} <= set(answer.kinds)
+    stored = person.messages(answer.start["conversationId"])[-1]
+    assert {part["type"] for part in stored["parts"]} == {"reasoning", "text", "citation"}
+    assert text_of(stored) == answer.text
+
+
+def test_a_slow_answer_through_the_gateway_ends_after_25_seconds_and_is_stored(person: Person) -> None:
+    begun = time.monotonic()
+    answer = person.ask("[[tokens=400 pace=100 first=100]] this takes 40 seconds")
+    took = time.monotonic() - begun
+    assert answer.status_code == 200
+    assert answer.json()["finishReason"] == "deadline"
+    assert 24 < took < 28
+    stored = person.messages(answer.json()["conversationId"])[-1]
+    assert (stored["status"], stored["finishReason"]) == ("partial", "deadline")
+    assert 150 < len(text_of(stored).split()) < 270
+
+
+FAULTS = {
+    "throttle": ("model_throttled", True),
+    "unavailable": ("model_unavailable", True),
+    "not-ready": ("model_not_ready", True),
+    "access-denied": ("model_access_denied", False),
+    "invalid": ("model_invalid_request", False),
+    "cut at=5": ("model_truncated", True),
+    "truncate at=5": ("model_connection_lost", True),
+    "no-stop": ("model_truncated", True),
+    "reset at=5": ("model_connection_lost", True),
+    "bad-crc at=5": ("model_corrupt", True),
+    "exception at=5 code=throttlingException": ("model_throttled", True),
+    "exception at=5 code=modelStreamErrorException": ("model_internal", True),
+    "exception at=5 code=internalServerException": ("model_internal", True),
+    "exception at=5 code=serviceUnavailableException": ("model_unavailable", True),
+    "exception at=5 code=validationException": ("model_invalid_request", False),
+    "stall-headers": ("model_timeout", True),
+    "stall at=5": ("model_timeout", True),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_has_its_own_error_and_keeps_what_came(person: Person, fault: str) -> None:
+    code, retryable = FAULTS[fault]
+    answer = person.say(f"rivers [[fault={fault}]] [[pace=1 first=1]]")
+    assert (answer.end["type"], answer.end["code"], answer.end["retryable"]) == ("error", code, retryable)
+    assert answer.kinds.count("error") == 1
+    stored = person.messages(answer.start["conversationId"])
+    assert [message["role"] for message in stored] == ["user", "assistant"]
+    assert (stored[-1]["status"], stored[-1]["id"]) == ("failed", answer.end["messageId"])
+    assert text_of(stored[-1]) == answer.text
+    if "at=5" in fault:
+        assert len(answer.text.split()) >= 4
+    assert person.say("and now? [[tokens=3 pace=1 first=1]]").kinds[-1] == "complete"
+
+
+def test_a_throttled_model_is_tried_again_and_the_user_is_told(person: Person) -> None:
+    answer = person.say("rivers [[fault=throttle times=1]] [[tokens=3 pace=1 first=1]]")
+    assert answer.kinds[:2] == ["start", "progress"]
+    assert answer.events[1]["stage"] == "retry"
+    assert answer.kinds[-1] == "complete"
+
+
+def test_an_error_in_one_piece_has_its_status_and_names_the_conversation(person: Person) -> None:
+    answer = person.ask("rivers [[fault=throttle]]")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "model_throttled"
+    assert person.messages(answer.json()["conversationId"])[-1]["status"] == "failed"
+
+
+def stored_in_the_end(person: Person, conversation: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 30
+    while True:
+        messages = person.messages(conversation)
+        if len(messages) == 2:
+            return messages[-1]
+        assert time.monotonic() < deadline, "the answer was never stored"
+        time.sleep(0.1)
+
+
+def test_a_client_that_leaves_changes_nothing(person: Person) -> None:
+    body = {"message": {"text": "[[tokens=60 pace=20 first=1]] rivers"}, "conversationId": "left-alone"}
+    with person.http.stream("POST", f"{person.stack.url}/chat", json=body) as response:
+        next(response.iter_raw())
+    answer = stored_in_the_end(person, "left-alone")
+    assert answer["status"] == "complete"
+    assert len(text_of(answer).split()) == 60
+
+
+@pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=[pytest.mark.long, pytest.mark.timeout(120)])])
+def test_a_client_that_stops_reading_changes_nothing(person: Person, seconds: float) -> None:
+    body = {"message": {"text": "[[tokens=4000 pace=0 first=1]] rivers"}, "conversationId": "not-reading"}
+    with person.http.stream("POST", f"{person.stack.url}/chat", json=body) as response:
+        read = response.iter_raw(1)
+        first = next(read)
+        time.sleep(seconds)
+        answer = stored_in_the_end(person, "not-reading")
+        assert answer["status"] == "complete"
+        rest = b"".join(read)
+    assert len(text_of(answer).split()) == 4000
+    assert b'"type":"complete"' in first + rest
+
+
+def test_a_four_byte_character_split_at_every_byte_arrives_whole(person: Person) -> None:
+    question = "Tell me about 🌊🛶河 [[fault=split]] [[tokens=40 pace=1 first=1]]"
+    body = {"message": {"text": question}, "conversationId": "four-byte"}
+    with person.http.stream("POST", f"{person.stack.url}/chat", json=body) as response:
+        pieces = list(response.iter_raw())
+    for piece in pieces:
+        piece.decode()  # no frame ends within a character
+    events = [json.loads(line[6:]) for line in b"".join(pieces).decode().split("\n") if line.startswith("data: ")]
+    text = "".join(event["content"] for event in events if event["type"] == "chunk")
+    assert "🌊🛶河" in text
+    assert "\ufffd" not in text
+    assert text == text_of(person.messages("four-byte")[-1])
+
+
+BAD_BODIES = [
+    (b"{", {}, 400, "body"),
+    (b'{"message":{"text":"hi"},"colour":"red"}', {}, 400, "colour"),
+    (b'{"message":{"text":7}}', {}, 400, "message.text"),
+    (b'{"message":{"text":"  "}}', {}, 400, "message.text"),
+    (b'{"message":{"text":"hi"},"model":"gpt"}', {}, 400, "model"),
+    (b'{"message":{"text":"hi"},"options":{"maxTokens":-1}}', {}, 400, "options.maxTokens"),
+    (b'{"message":{"text":"\\ud800"}}', {}, 400, "body"),
+    (b'{"message":' + b"[" * 50_000, {}, 400, "body"),
+    (json.dumps({"message": {"text": "x" * 32_001}}).encode(), {}, 413, "message.text"),
+    (json.dumps({"message": {"text": "x" * 300_000}}).encode(), {}, 413, "body"),
+    (b'{"message":{"text":"hi"}}', {"content-type": "text/plain"}, 415, "content-type"),
+    (b'{"message":{"text":"hi"}}', {"content-type": "application/octet-stream"}, 415, "content-type"),
+]
+
+
+@pytest.mark.parametrize(("body", "headers", "status", "field"), BAD_BODIES)
+@pytest.mark.parametrize("door", ["url", "gateway", "rest"])
+def test_a_bad_body_is_refused_by_field_and_nothing_is_stored(
+    person: Person, door: str, body: bytes, headers: dict[str, str], status: int, field: str
+) -> None:
+    url = f"{getattr(person.stack, door)}/chat"
+    answer = person.http.post(url, content=body, headers={"content-type": "application/json", **headers})
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert error["field"] == field
+    assert error["requestId"]
+    assert set(error) == {"code", "message", "requestId", "retryable", "field"}
+    assert person.conversations() == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/chat", 405),
+        ("POST", "/nothing", 404),
+        ("GET", "/%2e%2e/etc/passwd", 404),
+    ],
+)
+def test_other_paths_and_methods(person: Person, method: str, path: str, status: int) -> None:
+    assert person.http.request(method, person.stack.url + path).status_code == status
+
+
+def test_another_users_conversation_does_not_exist(person: Person, other: Person) -> None:
+    owner, stranger, stack = person, other, person.stack
+    owner.say("secret [[tokens=3 pace=1 first=1]]", conversationId="the-owners")
+    fact = owner.remember("the code is 1234")
+    assert stranger.http.get(f"{stack.gateway}/conversations/the-owners/messages").status_code == 404
+    assert stranger.http.delete(f"{stack.gateway}/memory/{fact['id']}").status_code == 404
+    assert stranger.conversations() == []
+    stranger.say("mine [[tokens=3 pace=1 first=1]]", conversationId="the-owners")
+    assert "secret" not in json.dumps(stack.requests()[-1]["body"])
+    assert len(owner.messages("the-owners")) == 2
+
+
+def test_conversations_and_messages_are_paged(person: Person) -> None:
+    gateway = person.stack.gateway
+    for number in range(3):
+        person.ask(f"{number} [[tokens=1 pace=1 first=1]]", conversationId=f"conversation-{number}")
+    listed, cursor = [], None
+    while True:
+        page = person.http.get(f"{gateway}/conversations", params={"limit": 2} | ({"cursor": cursor} if cursor else {}))
+        listed += [each["id"] for each in page.json()["conversations"]]
+        cursor = page.json().get("cursor")
+        if cursor is None:
+            break
+    assert listed == ["conversation-2", "conversation-1", "conversation-0"]
+    latest = person.http.get(f"{gateway}/conversations/conversation-0/messages", params={"limit": 1}).json()
+    older = person.http.get(
+        f"{gateway}/conversations/conversation-0/messages", params={"limit": 1, "cursor": latest["cursor"]}
+    ).json()
+    assert [latest["messages"][0]["role"], older["messages"][0]["role"]] == ["assistant", "user"]
+    for cursor in ("nonsense", "WyJhIl0", "/" * 40):
+        refused = person.http.get(f"{gateway}/conversations", params={"cursor": cursor})
+        assert (refused.status_code, refused.json()["error"]["field"]) == (400, "cursor")
+
+
+def test_openapi_describes_every_route_of_the_gateway(person: Person) -> None:
+    document = person.http.get(f"{person.stack.gateway}/openapi.json").json()
+    described = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+    assert described == {
+        "POST /chat",
+        "GET /conversations",
+        "GET /conversations/{conversation}/messages",
+        "GET /memory",
+        "POST /memory",
+        "DELETE /memory/{fact}",
+        "GET /profile",
+        "PUT /profile",
+        "GET /health",
+    }
+    chat = document["paths"]["/chat"]["post"]
+    assert "ChatRequest" in json.dumps(chat["requestBody"])
+    assert "AnswerView" in json.dumps(chat["responses"]["200"])
+
+
+def test_a_failing_table_refuses_before_anything_is_paid(person: Person) -> None:
+    asked = len(person.stack.requests())
+    person.stack.faults(table={"failForMs": 20_000})
+    try:
+        answer = person.http.post(f"{person.stack.url}/chat", json={"message": {"text": "hi"}})
+    finally:
+        person.stack.faults(table={"failForMs": 0})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "storage")
+    assert len(person.stack.requests()) == asked
+
+
+def test_a_killed_environment_is_replaced(person: Person) -> None:
+    body = {"message": {"text": "[[tokens=100 pace=50 first=1]]"}}
+    with person.http.stream("POST", f"{person.stack.url}/chat", json=body) as response:
+        pieces = response.iter_raw()
+        next(pieces)
+        person.stack.kill("StreamFunction")
+        with pytest.raises(httpx.HTTPError):
+            list(pieces)
+    assert person.say("and now? [[tokens=3 pace=1 first=1]]").kinds[-1] == "complete"
