@@ -92,7 +92,9 @@ def _text(blocks: list[Json]) -> str:
 
 def _usage(usage: Json, body: Json, spoken: int) -> Json:
     """The server's counts, or ours where it gives none."""
-    given = usage.get("prompt_tokens", count([body.get("system", []), body["messages"]]))
+    given = usage.get(
+        "prompt_tokens", count([body.get("system", []), [message["content"] for message in body["messages"]]])
+    )
     taken = usage.get("completion_tokens", spoken)
     return {"inputTokens": given, "outputTokens": taken, "totalTokens": given + taken}
 
@@ -149,7 +151,10 @@ async def _chunks(content: AsyncIterator[bytes]) -> AsyncIterator[Json]:
             value = line.removeprefix(b"data:").strip()
             if value == line.strip() or value == b"[DONE]":
                 continue  # a comment, a blank line or the end
-            chunk: Json = json.loads(value)
+            try:
+                chunk: Json = json.loads(value)
+            except ValueError as error:
+                raise _broken("it sent a line that is no JSON") from error
             if "error" in chunk:
                 raise _broken(_message(chunk))
             yield chunk
