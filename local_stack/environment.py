@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import Callable
+from pathlib import Path
 from typing import TextIO, cast
 
 from local_stack.invocation import Failure, Invocation
@@ -29,12 +31,16 @@ class InitError(Exception):
 
 
 class Guard:
-    """The process that outlives the stack by a moment and ends what it left (see guard.py)."""
+    """The process that outlives the stack by a moment and ends what it left (see guard.py).
+
+    `folder` is where the stack may lay out its environments; it goes away with them.
+    """
 
     def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="local-stack-"))
         read, self._pipe = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "local_stack.guard"], stdin=read, start_new_session=True
+            [sys.executable, "-m", "local_stack.guard", str(self.folder)], stdin=read, start_new_session=True
         )
         os.close(read)
 
@@ -129,6 +135,8 @@ class Environment:
         self._signal(signal.SIGKILL)
 
     async def close(self) -> None:
+        """End without a word to whoever waits for an answer: the whole stack goes."""
+        self._current = None
         self.kill()
         if self._watcher:
             await asyncio.wait({self._watcher})

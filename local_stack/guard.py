@@ -1,10 +1,11 @@
-"""Ends the execution environments when the stack dies in a way that leaves it no time to.
+"""`python -m local_stack.guard FOLDER`: cleans up behind a stack, also one that was killed.
 
-Reads `+<process group>` and `-<process group>` lines; at the end of its input, which the kernel brings about however
-the stack ended, it kills the groups that are left.
+Reads `+<process group>` and `-<process group>` lines. At the end of its input, which the kernel brings about however
+the stack ended, it kills the groups that are left and removes the folder.
 """
 
 import os
+import shutil
 import signal
 import sys
 
@@ -19,6 +20,7 @@ def main() -> None:
             os.killpg(group, signal.SIGKILL)
         except ProcessLookupError:
             continue
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import functools
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,9 +137,8 @@ class Stack:
         return sandbox.service_variables(endpoints, credentials)
 
     def _make_pools(self, template: Template, variables: Mapping[str, str]) -> None:
-        folder = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="local-stack-")))
         for name, function in template.functions.items():
-            box = sandbox.build(function, folder / name, variables)
+            box = sandbox.build(function, self._guard.folder / name, variables)
             pool = Pool(function, functools.partial(Environment, function, box, self._guard))
             self._cleanup.push_async_callback(pool.close)
             self.pools[name] = pool

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import functools
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -42,31 +41,30 @@ async def doors(*, gateway_seconds: float = 30, **changes: Any) -> AsyncIterator
     assert template.http_api
     assert template.rest_api
     guard = Guard()
-    with tempfile.TemporaryDirectory() as folder:
-        pools = _pools(template, Path(folder), guard, changes)
-        invoke_api = InvokeApi(pools, retry_seconds=(0, 0))
-        handlers: list[Handler] = [
-            FunctionUrl(pools["Scripted"]),
-            HttpApiDoor(template.http_api, pools, gateway_seconds),
-            RestApiDoor(template.rest_api, pools),
-            invoke_api,
-        ]
-        servers = [await serve(handler, "127.0.0.1", 0) for handler in handlers]
-        url, gateway, rest, invoke = (f"http://127.0.0.1:{port_of(server)}" for server in servers)
-        try:
-            yield Doors(url, gateway, f"{rest}/live", invoke, pools, invoke_api)
-        finally:
-            for server in servers:
-                server.close()
-            await asyncio.gather(*(pool.close() for pool in pools.values()))
-            guard.close()
+    pools = _pools(template, guard, changes)
+    invoke_api = InvokeApi(pools, retry_seconds=(0, 0))
+    handlers: list[Handler] = [
+        FunctionUrl(pools["Scripted"]),
+        HttpApiDoor(template.http_api, pools, gateway_seconds),
+        RestApiDoor(template.rest_api, pools),
+        invoke_api,
+    ]
+    servers = [await serve(handler, "127.0.0.1", 0) for handler in handlers]
+    url, gateway, rest, invoke = (f"http://127.0.0.1:{port_of(server)}" for server in servers)
+    try:
+        yield Doors(url, gateway, f"{rest}/live", invoke, pools, invoke_api)
+    finally:
+        for server in servers:
+            server.close()
+        await asyncio.gather(*(pool.close() for pool in pools.values()))
+        guard.close()
 
 
-def _pools(template: Template, folder: Path, guard: Guard, changes: dict[str, Any]) -> dict[str, Pool]:
+def _pools(template: Template, guard: Guard, changes: dict[str, Any]) -> dict[str, Pool]:
     pools = {}
     for name, function in template.functions.items():
         changed = dataclasses.replace(function, **changes)
-        box = sandbox.build(changed, folder / name, sandbox.service_variables({"LAMBDA": "http://lambda"}))
+        box = sandbox.build(changed, guard.folder / name, sandbox.service_variables({"LAMBDA": "http://lambda"}))
         pools[name] = Pool(changed, functools.partial(Environment, changed, box, guard))
     return pools
 
