@@ -78,7 +78,8 @@ def compose(model_id: str, body: Json, wish: Directives) -> Reply:
     if (schema := _tool_schema(body, wish.tool)) is not None and not stopped:
         blocks.append(_tool(talk, wish.tool or "", schema))
         stop_reason = "tool_use"
-    return _limited(Reply(tuple(blocks), stop_reason), config.get("maxTokens"))
+    spoken = tuple(block for block in blocks if block.deltas)
+    return _limited(Reply(spoken, stop_reason), config.get("maxTokens"))
 
 
 def _text(model_id: str, talk: Conversation, wish: Directives) -> str:
@@ -143,7 +144,7 @@ def _tool(talk: Conversation, name: str, schema: Json) -> Block:
 
 
 def _limited(reply: Reply, limit: int | None) -> Reply:
-    """The reply cut after `limit` tokens."""
+    """The reply cut after `limit` tokens. Half a tool call is none: its input would be no JSON."""
     if limit is None or limit >= sum(_cost(content) for block in reply.blocks for content in block.deltas):
         return reply
     blocks: list[Block] = []
@@ -153,7 +154,7 @@ def _limited(reply: Reply, limit: int | None) -> Reply:
             limit -= _cost(content)
             if limit >= 0:
                 kept.append(content)
-        if kept:
+        if kept and (block.start is None or limit >= 0):
             blocks.append(replace(block, deltas=tuple(kept)))
         if limit <= 0:
             break

@@ -114,6 +114,19 @@ def test_a_tool_is_called_only_when_it_is_offered() -> None:
     assert reply(body(question)).stop_reason == "end_turn"
 
 
+def test_half_a_tool_call_is_left_out() -> None:
+    tool = {"toolSpec": {"name": "weather", "inputSchema": {"json": {"properties": {"city": {"type": "string"}}}}}}
+    request = body("Tell me about Lisbon [[tokens=3 tool=weather]]", toolConfig={"tools": [tool]})
+    kept = [(len(reply(request | {"inferenceConfig": {"maxTokens": limit}}).blocks), limit) for limit in (2, 3, 5, 6)]
+    assert kept == [(1, 2), (1, 3), (1, 5), (2, 6)]
+
+
+def test_an_answer_of_which_nothing_is_left() -> None:
+    first = text(reply(body("Tell me about rivers")))[:3]
+    answer = reply(body("Tell me about rivers", inferenceConfig={"stopSequences": [first]}))
+    assert answer == Reply((), "stop_sequence")
+
+
 def test_a_tool_s_result_is_used() -> None:
     request = body("How warm is it?")
     result = {"toolResult": {"toolUseId": "t", "content": [{"json": {"celsius": 21}}]}}
