@@ -1,10 +1,7 @@
 """Stopping a call to Bedrock at every moment: the stand-in sees its connection closed, the reader ends at once."""
 
-import asyncio
 import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from typing import Any
 
 import boto3
@@ -14,25 +11,14 @@ from botocore.awsrequest import AWSHTTPConnection
 
 from chat import errors
 from chat.model.transport import Bedrock, Call, Stopped, config
-from local_stack.bedrock import BedrockServer, serve
+from local_stack.bedrock import BedrockServer
+from tests.wire.bedrock_standin import standin, until
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[BedrockServer]:
-    started, stop = Future[tuple[BedrockServer, asyncio.AbstractEventLoop]](), asyncio.Event()
-
-    async def run() -> None:
-        running = await serve("127.0.0.1", 0)
-        started.set_result((running, asyncio.get_running_loop()))
-        await stop.wait()
-        await running.close()
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    running, loop = started.result(10)
-    yield running
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
+    with standin() as running:
+        yield running
 
 
 @pytest.fixture
@@ -44,13 +30,6 @@ def bedrock(server: BedrockServer) -> Iterator[Bedrock]:
 
 def request(text: str) -> dict[str, Any]:
     return {"modelId": "amazon.nova-lite-v1:0", "messages": [{"role": "user", "content": [{"text": text}]}]}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize(
