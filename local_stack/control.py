@@ -62,9 +62,11 @@ class Control:
     def _set_faults(self, faults: dict[str, Any]) -> None:
         if unknown := faults.keys() - {"table", "model", "freezeAfterResponse"}:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-        if self.table and (table := faults.get("table")):
+        if self.table and "table" in faults:
+            table = faults["table"]
             self.table.set_faults(delay_ms=table.get("delayMs", 0), fail_for_ms=table.get("failForMs", 0))
-        if self.bedrock and (model := faults.get("model")):
+        if self.bedrock and "model" in faults:
+            model = faults["model"]
             self.bedrock.set_faults(model.get("rate", 0.0), model.get("seed", 0))
         if "freezeAfterResponse" in faults:
             for pool in self.pools.values():

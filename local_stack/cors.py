@@ -3,6 +3,8 @@
 from local_stack.http import Request
 from local_stack.template import Cors
 
+DEV_USER = "x-dev-user"  # names the user in auth mode dev, which the template does not know
+
 
 def is_preflight(request: Request) -> bool:
     return (
@@ -19,7 +21,7 @@ def preflight_headers(cors: Cors, request: Request) -> list[tuple[str, str]]:
         return []
     headers += [
         ("access-control-allow-methods", ",".join(cors.methods)),
-        ("access-control-allow-headers", ",".join(cors.headers)),
+        ("access-control-allow-headers", ",".join((*cors.headers, DEV_USER))),
     ]
     if cors.max_age is not None:
         headers.append(("access-control-max-age", str(cors.max_age)))

@@ -7,12 +7,14 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html describes the 
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from boto3.session import Session
+from botocore.exceptions import BotoCoreError
 
 from local_stack.template import REGION, Function, Layer
 
@@ -56,14 +58,16 @@ def build(function: Function, folder: Path, variables: Mapping[str, str]) -> San
     merge_layers(function.layers, opt)
     runtime.mkdir(parents=True)
     bootstrap = shutil.copy(BOOTSTRAP, runtime)
-    built = any(layer.built for layer in function.layers)
-    python: str = sys.executable
-    if built:
+    version = "python{}.{}".format(*sys.version_info)
+    python = sys.executable
+    if any(layer.built for layer in function.layers):
         # Not the virtual environment: its packages would hide what is missing in the artifacts.
-        python = shutil.which(function.runtime) or str(Path(sys.executable).resolve())
+        python = str(Path(sys.executable).resolve())
+        if named := interpreter(function.runtime):
+            python, version = named, function.runtime
         _link_runtime(function, runtime)
     environment = {
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{version}",
         **{name: OPT.sub(str(opt), value) for name, value in function.environment.items()},
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
@@ -84,6 +88,16 @@ def build(function: Function, folder: Path, variables: Mapping[str, str]) -> San
     if wrapper := environment.get("AWS_LAMBDA_EXEC_WRAPPER"):
         command.insert(0, wrapper)
     return Sandbox(tuple(command), function.code, environment)
+
+
+def interpreter(runtime: str) -> str | None:
+    """The Python that a runtime like `python3.13` names, if there is one here that runs."""
+    told = {**os.environ, "PYENV_VERSION": runtime.removeprefix("python")}  # pyenv's shims want to be told
+    ask = [runtime, "-c", "import sys; print(sys.executable)"]
+    try:
+        return subprocess.run(ask, env=told, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def merge_layers(layers: Iterable[Layer], opt: Path) -> None:
@@ -137,9 +151,12 @@ def own_endpoints() -> dict[str, str]:
 
 def own_credentials() -> dict[str, str]:
     """The caller's AWS credentials and region, as variables. Raises NoCredentials."""
-    session = Session()
-    region = os.environ.get("AWS_REGION") or session.region_name
-    if session.get_credentials() is None:
+    try:
+        session = Session()
+        region, credentials = os.environ.get("AWS_REGION") or session.region_name, session.get_credentials()
+    except BotoCoreError as error:
+        raise NoCredentials(str(error)) from error
+    if credentials is None and "AWS_BEARER_TOKEN_BEDROCK" not in os.environ:
         raise NoCredentials("no AWS credentials are configured")
     if not region:
         raise NoCredentials("no AWS region is configured: set AWS_REGION")

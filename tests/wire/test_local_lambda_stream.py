@@ -218,7 +218,7 @@ async def test_cors_comes_from_the_configuration_alone() -> None:
         doubled = await post(system.url, [["prelude", double], ["send", "x"], ["end"]], origin="http://page")
     assert preflight.status_code == 200
     assert preflight.headers["access-control-allow-origin"] == "http://page"
-    assert preflight.headers["access-control-allow-headers"] == "content-type"
+    assert preflight.headers["access-control-allow-headers"] == "content-type,x-dev-user"
     assert preflight.headers["access-control-allow-methods"] == "POST"
     assert preflight.headers["access-control-max-age"] == "60"
     assert "access-control-allow-origin" not in foreign.headers
