@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chat.http import EXPOSED_HEADERS
 from local_stack.intrinsics import Resolver, load
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,8 @@ ROUTES = {
     "GET /memory",
     "POST /memory",
     "DELETE /memory/{id}",
+    "GET /profile",
+    "PUT /profile",
     "GET /health",
     "GET /openapi.json",
 }
@@ -227,6 +230,7 @@ def test_cors_is_the_same_at_every_door(stack: Resources, case: int) -> None:
     assert cors["AllowOrigins"] == CASES[case]["AllowedOrigins"].split(",")
     assert "*" not in cors["AllowOrigins"]
     assert not {"OPTIONS", "*"} & set(cors["AllowMethods"])
+    assert cors["ExposeHeaders"] == EXPOSED_HEADERS.split(",")  # what the function says behind the REST API
     for function in of_type(stack, "AWS::Lambda::Function").values():
         assert function["Environment"]["Variables"]["ALLOWED_ORIGINS"] == ",".join(cors["AllowOrigins"])
     for api in of_type(stack, "AWS::ApiGateway::RestApi").values():

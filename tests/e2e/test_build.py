@@ -1,0 +1,116 @@
+"""`sam build` for both architectures on a machine of either, without Docker: what is in the artifacts."""
+
+import os
+import re
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from local_stack.emulator import SAM, interpreter
+
+pytestmark = pytest.mark.xdist_group("build")
+
+ROOT = Path(__file__).parents[2]
+LAYERS = ["StreamingRuntimeLayer", "ChatLayer"]
+ELF_MACHINES = {"arm64": 183, "x86_64": 62}  # e_machine, as elf.h numbers them
+LIMIT = 30 * 1000 * 1000  # bytes, all layers and functions unzipped
+UNCHECKED_HASH = 1  # the flags of such a .pyc (PEP 552)
+WITHOUT_TARGET = interpreter("python3.13") is None
+
+
+@pytest.fixture(scope="module", params=ELF_MACHINES)
+def architecture(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def artifacts(architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp(architecture) / "build"
+    built = subprocess.run(
+        [SAM / "bin/sam", "build", "--build-dir", folder, "--parameter-overrides", f"Architecture={architecture}"],
+        cwd=ROOT,
+        env={**os.environ, "SAM_CLI_TELEMETRY": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_machine_code_is_for_the_architecture(artifacts: Path, architecture: str) -> None:
+    libraries = [*artifacts.rglob("*.so")]
+    assert {path.relative_to(artifacts).parts[0] for path in libraries} == set(LAYERS)
+    for library in libraries:
+        assert "cpython-313" in library.name
+        magic, machine = struct.unpack_from("<4s14xH", library.read_bytes())
+        assert (magic, machine) == (b"\x7fELF", ELF_MACHINES[architecture]), library.name
+
+
+def test_everything_is_within_the_size_limit(artifacts: Path) -> None:
+    assert sum(path.stat().st_size for path in artifacts.rglob("*") if path.is_file()) <= LIMIT
+
+
+def test_functions_hold_their_handler_alone(artifacts: Path) -> None:
+    assert files(artifacts / "StreamFunction") == ["app.py"]
+    assert files(artifacts / "ConverseFunction") == ["app.py"]
+
+
+def test_only_packages_and_the_wrapper_are_in_opt(artifacts: Path) -> None:
+    layers = {name: sorted(entry.name for entry in (artifacts / name).iterdir()) for name in LAYERS}
+    assert layers == {"StreamingRuntimeLayer": ["python", "streaming-bootstrap"], "ChatLayer": ["python"]}
+    assert os.access(artifacts / "StreamingRuntimeLayer/streaming-bootstrap", os.X_OK)
+
+
+def test_our_sources_are_whole(artifacts: Path) -> None:
+    for layer, package in {"StreamingRuntimeLayer": "streaming_runtime", "ChatLayer": "chat"}.items():
+        source = ROOT / "layers" / package / package
+        wanted = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
+        wanted = {name for name in wanted if not re.search(r"__pycache__|py\.typed", name)}
+        assert wanted <= set(files(artifacts / layer / "python" / package))
+
+
+def test_nothing_is_shipped_that_nobody_reads(artifacts: Path) -> None:
+    unread = re.compile(r"(^|/)(Makefile|README\.md|requirements.*|tests|bin|[^/]*\.dist-info|[^/]*\.pyi|\.lock)(/|$)")
+    assert not [name for layer in LAYERS for name in files(artifacts / layer) if unread.search(name)]
+
+
+def test_botocore_knows_the_services_that_are_called(artifacts: Path) -> None:
+    data = artifacts / "ChatLayer/python/botocore/data"
+    services = {entry.name for entry in data.iterdir() if entry.is_dir()}
+    assert services == {"bedrock-agent-runtime", "bedrock-runtime", "dynamodb", "lambda", "sts"}
+
+
+@pytest.mark.skipif(WITHOUT_TARGET, reason="there is no python3.13 here to compile with")
+def test_every_module_is_compiled_for_good(artifacts: Path) -> None:
+    """unchecked-hash: Lambda's /opt cannot be written, and its modification times are not those of the build."""
+    for layer in LAYERS:
+        for source in (artifacts / layer).rglob("*.py"):
+            compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
+            content = compiled.read_bytes()
+            assert struct.unpack_from("<4xI", content) == (UNCHECKED_HASH,), source
+            on_lambda = f"/opt/{source.relative_to(artifacts / layer)}".encode()
+            assert on_lambda in content  # what a traceback shows
+            assert str(artifacts).encode() not in content
+
+
+def test_without_the_target_interpreter_sources_are_shipped_and_it_is_said(tmp_path: Path) -> None:
+    makefile = ROOT / "layers/make/x86_64/Makefile"
+    made = subprocess.run(
+        ["make", "--makefile", makefile, "build-StreamingRuntimeLayer", f"ARTIFACTS_DIR={tmp_path}", "TARGET_PYTHON="],
+        cwd=ROOT / "layers/streaming_runtime",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    assert "No python3.13 here to compile StreamingRuntimeLayer" in made.stdout
+    assert not [*tmp_path.rglob("*.pyc")]
+    assert (tmp_path / "python/awslambdaric/bootstrap.py").exists()
