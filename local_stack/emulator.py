@@ -45,7 +45,6 @@ class Emulator:
 
     def __init__(self, function: Function, folder: Path, variables: Mapping[str, str]) -> None:
         box = sandbox.build(function, folder, variables)
-        *wrapper, _, bootstrap = box.command
         # The emulator hands on empty AWS keys, so these are set again behind it.
         inside = [f"{name}={value}" for name, value in sandbox.FAKE_CREDENTIALS.items()]
         port, runtime_api = free_port(), free_port()
@@ -55,7 +54,7 @@ class Emulator:
                 *(emulator_program(), "--log-level", "error"),
                 *("--runtime-interface-emulator-address", f"{HOST}:{port}"),
                 *("--runtime-api-address", f"{HOST}:{runtime_api}"),
-                *("/usr/bin/env", *inside, *wrapper, interpreter(function.runtime) or at_hand(), bootstrap),
+                *("/usr/bin/env", *inside, *box.command),
             ],
             cwd=box.task_root,
             env={**box.variables, "AWS_LAMBDA_FUNCTION_TIMEOUT": str(function.timeout)},
@@ -105,26 +104,11 @@ def emulator_program() -> Path:
     return found[0]
 
 
-def interpreter(runtime: str) -> str | None:
-    """The Python that the runtime names, if there is one that runs: pyenv's shims want to be told the version."""
-    told = {**os.environ, "PYENV_VERSION": runtime.removeprefix("python")}
-    with contextlib.suppress(OSError):
-        ask = [runtime, "-c", "import sys; print(sys.executable)"]
-        done = subprocess.run(ask, env=told, capture_output=True, text=True, check=False)
-        return done.stdout.strip() or None
-    return None
-
-
-def at_hand() -> str:
-    """The Python that runs this, outside its virtual environment: no package of that may fill a gap in a layer."""
-    return str(Path(sys.executable).resolve())
-
-
 def build(folder: Path) -> Path:
     """The template of what `sam build` makes in `folder` for this machine. Raises EmulatorError."""
     runtime = next(iter(templates.read(ROOT / "template.yaml").functions.values())).runtime
     version = "{}.{}".format(*sys.version_info)
-    if interpreter(runtime):
+    if sandbox.interpreter(runtime):
         version = runtime.removeprefix("python")
     else:
         print(f"There is no {runtime} here: built for and run by python{version} instead.", file=sys.stderr)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from local_stack.emulator import SAM, interpreter
+from local_stack.emulator import SAM
+from local_stack.sandbox import interpreter
 
 pytestmark = pytest.mark.xdist_group("build")
 

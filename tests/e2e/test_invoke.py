@@ -11,7 +11,7 @@ import pytest
 
 from local_stack import emulator
 from local_stack import template as templates
-from local_stack.emulator import at_hand, interpreter
+from local_stack.sandbox import interpreter
 
 pytestmark = pytest.mark.xdist_group("invoke")
 
@@ -179,7 +179,7 @@ def test_clients_work_with_the_service_models_that_were_kept(artifacts: Path) ->
     packages = str(artifacts / "ChatLayer/python")
     services = ["bedrock-runtime", "bedrock-agent-runtime", "dynamodb", "lambda", "sts"]
     done = subprocess.run(
-        [interpreter("python3.13") or at_hand(), "-I", "-c", CLIENTS, packages, *services],
+        [interpreter("python3.13") or Path(sys.executable).resolve(), "-I", "-c", CLIENTS, packages, *services],
         env={
             "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "",
             "AWS_ENDPOINT_URL_DYNAMODB": "",
