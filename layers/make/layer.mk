@@ -20,8 +20,10 @@ BOTOCORE_DATA := bedrock-agent-runtime bedrock-runtime dynamodb lambda sts \
 build-StreamingRuntimeLayer: LOCK := streaming_runtime.txt
 build-ChatLayer: LOCK := chat.txt
 
+# --system-certs: trust what pip trusts here, a company's own proxy included.
 build-StreamingRuntimeLayer build-ChatLayer:
-	@$(UV) pip install --quiet --target "$(PACKAGES)" --python-version $(TARGET) --python-platform $(PLATFORM) \
+	@$(UV) pip install --quiet --system-certs --target "$(PACKAGES)" \
+	  --python-version $(TARGET) --python-platform $(PLATFORM) \
 	  --only-binary :all: --no-deps --require-hashes -r "$(ROOT)/requirements/$(LOCK)"
 	@$(add-our-own)
 	@$(drop-the-unused)
