@@ -15,13 +15,18 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def options(arguments: list[str]) -> Options:
     parser = argparse.ArgumentParser(prog="python -m local_stack", description=__doc__)
-    parser.add_argument("--port", type=int, default=8787, help="Function URL; the two above it are taken too (0: free)")
+    parser.add_argument(
+        "--port", type=int, default=8787, help="Function URL; the four above it are taken too (0: free)"
+    )
     parser.add_argument("--artifacts", type=Path, metavar="DIR", help="run what `sam build` made, e.g. .aws-sam/build")
     parser.add_argument("--bedrock", action="store_true", help="real Bedrock, with your own AWS credentials")
     parser.add_argument("--rest-streaming", action="store_true", help="the REST API in streamed mode too")
     parser.add_argument("--prewarm", type=int, default=1, metavar="N", help="environments to start with (1)")
     parser.add_argument("--fault-rate", type=float, default=0.0, help="share of model calls that fail (0)")
     parser.add_argument("--seed", type=int, default=0, help="of the faults (0)")
+    parser.add_argument(
+        "--parameter", action="append", default=[], type=parameter, metavar="NAME=VALUE", help="of the template"
+    )
     given = parser.parse_args(arguments)
     return Options(
         template=(given.artifacts or ROOT) / "template.yaml",
@@ -32,7 +37,15 @@ def options(arguments: list[str]) -> Options:
         prewarm=given.prewarm,
         fault_rate=given.fault_rate,
         seed=given.seed,
+        parameters=dict(given.parameter),
     )
+
+
+def parameter(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE")
+    return name, value
 
 
 async def run(given: Options) -> int:

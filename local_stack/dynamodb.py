@@ -6,13 +6,15 @@ time. (moto's own server answers each in a thread of its own.)
 """
 
 import asyncio
+import contextlib
 import itertools
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
+import boto3
 from moto.core.request import Request as MotoRequest
 from moto.dynamodb.responses import DynamoHandler
 from werkzeug.exceptions import HTTPException
@@ -40,11 +42,32 @@ _CREATE_TABLE = (
 _accounts = itertools.count()
 
 
+def table_parameters(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """What CreateTable takes of an AWS::DynamoDB::Table's properties."""
+    return {name: properties[name] for name in _CREATE_TABLE if name in properties}
+
+
+def create_elsewhere(tables: Iterable[Mapping[str, Any]], url: str, credentials: Mapping[str, str]) -> None:
+    """Create the tables that another DynamoDB does not have yet; DynamoDB Local keeps some for each key and region."""
+    client = boto3.client(
+        "dynamodb",
+        endpoint_url=url,
+        region_name=credentials["AWS_REGION"],
+        aws_access_key_id=credentials.get("AWS_ACCESS_KEY_ID"),
+        aws_secret_access_key=credentials.get("AWS_SECRET_ACCESS_KEY"),
+        aws_session_token=credentials.get("AWS_SESSION_TOKEN"),
+    )
+    for properties in tables:
+        with contextlib.suppress(client.exceptions.ResourceInUseException):
+            client.create_table(**table_parameters(properties))
+
+
 class DynamoDB:
     """Tables that live as long as this object. The region of requests is not looked at."""
 
     def __init__(self) -> None:
         self.url = ""
+        self._port = 0
         self._account = f"{next(_accounts):012}"
         self._delay = 0.0
         self._fails_until = 0.0
@@ -52,8 +75,9 @@ class DynamoDB:
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="dynamodb", daemon=True)
 
-    def start(self) -> None:
-        """Listen on any free port and return when `url` is ready."""
+    def start(self, port: int = 0) -> None:
+        """Listen and return when `url` is ready; port 0 is any free one. Raises OSError for a busy one."""
+        self._port = port
         self._thread.start()
         self._started.result()
 
@@ -63,7 +87,7 @@ class DynamoDB:
 
     def create_table(self, properties: Mapping[str, Any]) -> None:
         """Create a table from the properties of an AWS::DynamoDB::Table whose references are resolved."""
-        self._ask("CreateTable", {name: properties[name] for name in _CREATE_TABLE if name in properties})
+        self._ask("CreateTable", table_parameters(properties))
         if ttl := properties.get("TimeToLiveSpecification"):
             self._ask("UpdateTimeToLive", {"TableName": properties["TableName"], "TimeToLiveSpecification": ttl})
 
@@ -73,7 +97,11 @@ class DynamoDB:
         self._fails_until = self._started.result().time() + fail_for_ms / 1000
 
     async def _serve(self) -> None:
-        server = await serve(self._handle, HOST, 0)
+        try:
+            server = await serve(self._handle, HOST, self._port)
+        except OSError as error:
+            self._started.set_exception(error)
+            return
         self.url = f"http://{HOST}:{port_of(server)}"
         self._started.set_result(asyncio.get_running_loop())
         await self._stop.wait()

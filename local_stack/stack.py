@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from local_stack import sandbox
@@ -13,7 +13,7 @@ from local_stack.api_gateway import HttpApiDoor, RestApiDoor
 from local_stack.bedrock import BedrockServer
 from local_stack.bedrock import serve as serve_bedrock
 from local_stack.control import PREFIX, Control
-from local_stack.dynamodb import DynamoDB
+from local_stack.dynamodb import DynamoDB, create_elsewhere
 from local_stack.environment import Environment, Guard
 from local_stack.function_url import FunctionUrl
 from local_stack.http import Handler, Request, Responder, port_of, serve
@@ -42,6 +42,15 @@ class Options:
     prewarm: int = 1
     fault_rate: float = 0.0
     seed: int = 0
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def _taken(port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PortInUse(f"port {port} is in use") from error
 
 
 class Door:
@@ -53,10 +62,8 @@ class Door:
 
     async def open(self, port: int) -> asyncio.Server:
         """Raises PortInUse."""
-        try:
+        with _taken(port):
             server = await serve(self, HOST, port)
-        except OSError as error:
-            raise PortInUse(f"port {port} is in use") from error
         self.port = port_of(server)
         return server
 
@@ -104,7 +111,7 @@ class Stack:
         """The parameters that are the laptop's own: its page is another origin, and REST is asked for by a flag."""
         origins = ",".join(f"http://{name}:{self.page.port}" for name in ("127.0.0.1", "localhost"))
         rest = {"RestStreaming": "enabled"} if self._options.rest_streaming else {}
-        return {"AllowedOrigins": origins, **rest}
+        return {"AllowedOrigins": origins, **rest, **self._options.parameters}
 
     def _warm(self, function: Function) -> int:
         """Environments to start with: as many as asked for behind the Function URL, one for others."""
@@ -117,15 +124,22 @@ class Stack:
     async def _services(self, template: Template) -> dict[str, str]:
         """Start the stand-ins that the caller has not replaced; the variables by which functions find them."""
         options, own = self._options, sandbox.own_endpoints()
-        endpoints = {}
+        endpoints, port = {}, options.port
         if not options.real_bedrock and "AWS_ENDPOINT_URL_BEDROCK_RUNTIME" not in own:
-            self.bedrock = await serve_bedrock(HOST, 0, fault_rate=options.fault_rate, seed=options.seed)
+            at = port and port + 3  # events/env.json names this one and the next
+            with _taken(at):
+                self.bedrock = await serve_bedrock(HOST, at, fault_rate=options.fault_rate, seed=options.seed)
             self._cleanup.push_async_callback(self.bedrock.close)
             endpoints["BEDROCK_RUNTIME"] = self.bedrock.url
         credentials = sandbox.own_credentials() if options.real_bedrock else sandbox.FAKE_CREDENTIALS
-        if "AWS_ENDPOINT_URL_DYNAMODB" not in own:
+        if "AWS_ENDPOINT_URL_DYNAMODB" in own:
+            elsewhere = own["AWS_ENDPOINT_URL_DYNAMODB"]
+            await asyncio.to_thread(create_elsewhere, template.tables, elsewhere, credentials)
+        else:
             self.table = DynamoDB()
-            self.table.start()
+            at = port and port + 4
+            with _taken(at):
+                self.table.start(at)
             self._cleanup.callback(self.table.stop)
             endpoints["DYNAMODB"] = self.table.url
             for table in template.tables:

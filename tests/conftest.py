@@ -1,6 +1,11 @@
 """What every test runs under: the variables that the template gives both functions."""
 
 import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stack import RunningStack, start_stack, stop_stack
 
 os.environ.update(
     POWERTOOLS_SERVICE_NAME="tests",
@@ -10,3 +15,11 @@ os.environ.update(
     AWS_DEFAULT_REGION="us-east-1",
 )
 os.environ.pop("AWS_BEARER_TOKEN_BEDROCK", None)  # it would win over the keys, and refuses http endpoints
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[RunningStack]:
+    """One stack for all tests of a worker. A test that sets faults takes them back."""
+    running = start_stack()
+    yield running
+    stop_stack(running)

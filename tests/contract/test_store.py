@@ -34,8 +34,8 @@ def dynamodb() -> Iterator[DynamoDB]:
 
 
 def connect(dynamodb: DynamoDB, **config: Any) -> Table:
-    retries = {"mode": "standard", "total_max_attempts": 1}
-    client = boto3.client("dynamodb", endpoint_url=dynamodb.url, config=Config(retries=retries, **config))
+    once = Config(retries={"mode": "standard", "total_max_attempts": 1}, **config)
+    client = boto3.client("dynamodb", endpoint_url=dynamodb.url, config=once)
     return Table(client, client.list_tables()["TableNames"][0])
 
 

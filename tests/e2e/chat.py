@@ -10,7 +10,7 @@ from typing import Any, Self
 import httpx
 from httpx_sse import connect_sse
 
-from tests.e2e.conftest import RunningStack
+from tests.stack import RunningStack
 
 _numbers = itertools.count()
 

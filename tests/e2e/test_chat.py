@@ -12,7 +12,7 @@ import pytest
 
 from chat.responses import AnswerView, ConversationPage, FactList, FactView, MessagePage, ProfileView
 from tests.e2e.chat import Person, text_of
-from tests.e2e.conftest import RunningStack
+from tests.stack import RunningStack
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from tests.e2e.chat import Person, Streamed, text_of
-from tests.e2e.conftest import RunningStack, start_stack, stop_stack
+from tests.stack import RunningStack, start_stack, stop_stack
 
 STREAMS = 50
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import httpx
 
-from tests.e2e.conftest import ROOT, RunningStack, start_stack, stop_stack
+from tests.stack import ROOT, RunningStack, start_stack, stop_stack
 
 
 def eventually(holds: Callable[[], bool]) -> None:

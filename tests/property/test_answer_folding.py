@@ -29,8 +29,7 @@ def test_merging_changes_nothing_that_is_said(events: list[Event]) -> None:
     assert said(merged, Reasoning) == said(events, Reasoning)
     assert fold(events) == reduce(accumulate, events, Answer())
     assert all(
-        not (isinstance(one, (Chunk, Reasoning)) and type(one) is type(other))
-        for one, other in pairwise(merged)
+        not (isinstance(one, (Chunk, Reasoning)) and type(one) is type(other)) for one, other in pairwise(merged)
     )
 
 

@@ -7,14 +7,12 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 120
 
 
@@ -59,7 +57,8 @@ class RunningStack:
 
 def start_stack(*options: str, env: dict[str, str] | None = None) -> RunningStack:
     """Start `python -m local_stack` on free ports and wait until it is ready. Stop it with `stop_stack`."""
-    command = [sys.executable, "-m", "local_stack", "--port", "0", "--rest-streaming", *options]
+    command = [sys.executable, "-m", "local_stack", "--port", "0", "--rest-streaming"]
+    command += ["--parameter", "ModelIdleSeconds=4", *options]
     process = subprocess.Popen(
         command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=1
     )
@@ -92,11 +91,3 @@ def stop_stack(stack: RunningStack) -> None:
     """Stop it as Ctrl-C does, and see that it ends well."""
     stack.process.send_signal(signal.SIGINT)
     assert stack.process.wait(timeout=20) == 0, "".join(stack.log)
-
-
-@pytest.fixture(scope="session")
-def stack() -> Iterator[RunningStack]:
-    """One stack for all tests of a worker. A test that sets faults takes them back."""
-    running = start_stack()
-    yield running
-    stop_stack(running)
