@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
+from local_stack.dynamodb import NoDynamoDB
 from local_stack.intrinsics import TemplateError
 from local_stack.sandbox import NoCredentials
 from local_stack.stack import Options, PortInUse, Stack
@@ -67,7 +68,7 @@ async def run(given: Options) -> int:
         await stopping
     except PortInUse as error:
         return fail(f"{error}; try another one: make run PORT=9797")
-    except (TemplateError, NoCredentials) as error:
+    except (TemplateError, NoCredentials, NoDynamoDB) as error:
         return fail(str(error))
     finally:
         await stack.close()

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import boto3
+from botocore.exceptions import BotoCoreError
 from moto.core.request import Request as MotoRequest
 from moto.dynamodb.responses import DynamoHandler
 from werkzeug.exceptions import HTTPException
@@ -42,13 +43,20 @@ _CREATE_TABLE = (
 _accounts = itertools.count()
 
 
+class NoDynamoDB(Exception):
+    """The place that the caller named for the tables does not answer."""
+
+
 def table_parameters(properties: Mapping[str, Any]) -> dict[str, Any]:
     """What CreateTable takes of an AWS::DynamoDB::Table's properties."""
     return {name: properties[name] for name in _CREATE_TABLE if name in properties}
 
 
 def create_elsewhere(tables: Iterable[Mapping[str, Any]], url: str, credentials: Mapping[str, str]) -> None:
-    """Create the tables that another DynamoDB does not have yet; DynamoDB Local keeps some for each key and region."""
+    """Create the tables that another DynamoDB does not have yet. Raises NoDynamoDB.
+
+    DynamoDB Local keeps tables apart by key and region: `credentials` are those that the functions get.
+    """
     client = boto3.client(
         "dynamodb",
         endpoint_url=url,
@@ -57,9 +65,12 @@ def create_elsewhere(tables: Iterable[Mapping[str, Any]], url: str, credentials:
         aws_secret_access_key=credentials.get("AWS_SECRET_ACCESS_KEY"),
         aws_session_token=credentials.get("AWS_SESSION_TOKEN"),
     )
-    for properties in tables:
-        with contextlib.suppress(client.exceptions.ResourceInUseException):
-            client.create_table(**table_parameters(properties))
+    try:
+        for properties in tables:
+            with contextlib.suppress(client.exceptions.ResourceInUseException):
+                client.create_table(**table_parameters(properties))
+    except BotoCoreError as error:
+        raise NoDynamoDB(f"DynamoDB at {url} does not answer") from error
 
 
 class DynamoDB:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.stack import RunningStack, start_stack, stop_stack
 
@@ -15,6 +16,10 @@ os.environ.update(
     AWS_DEFAULT_REGION="us-east-1",
 )
 os.environ.pop("AWS_BEARER_TOKEN_BEDROCK", None)  # it would win over the keys, and refuses http endpoints
+
+# The same examples every time, and no time limit for one: these machines are shared.
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")

@@ -61,10 +61,10 @@ def test_reasoning_is_folded_away(stack: RunningStack, page: Page) -> None:
     page.goto(stack.demo)
     say(page, "[[cite]] rivers [[pace=1 first=1]]")
     expect(page.get_by_role("status")).to_have_text(re.compile("tokens in"), timeout=20_000)
-    expect(page.locator(".reasoning p")).to_be_hidden()
-    page.locator(".reasoning summary").click()
-    expect(page.locator(".reasoning p")).to_be_visible()
-    expect(page.locator(".citations li").first).to_be_visible()
+    expect(page.locator(".assistant .reasoning p")).to_be_hidden()
+    page.locator(".assistant .reasoning summary").click()
+    expect(page.locator(".assistant .reasoning p")).to_be_visible()
+    expect(page.locator(".assistant .citations li").first).to_be_visible()
 
 
 def _with_reasoning(body: str) -> str:

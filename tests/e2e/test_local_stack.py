@@ -6,10 +6,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
+import pytest
 
+from local_stack.dynamodb import DynamoDB
+from tests.e2e.chat import Person
 from tests.stack import ROOT, RunningStack, start_stack, stop_stack
 
 
@@ -66,12 +69,33 @@ def test_a_killed_stack_leaves_no_environment_behind() -> None:
     eventually(lambda: not any(map(is_alive, pids)))
 
 
-def test_the_callers_own_services_replace_the_stand_ins(stack: RunningStack) -> None:
-    """The second stack starts no table of its own and uses the one that the variable names."""
+@pytest.fixture
+def dynamodb() -> Iterator[DynamoDB]:
+    server = DynamoDB()
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_the_callers_own_services_replace_the_stand_ins(dynamodb: DynamoDB) -> None:
+    """The stack starts no table of its own: it makes its table where the variable says, and keeps it there."""
+    env = {**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url}
+    for _ in range(2):
+        running = start_stack(env=env)
+        try:
+            with Person(running) as person:
+                person.headers = {"x-dev-user": "the-same"}
+                person.http.headers.update(person.headers)
+                person.say("[[tokens=3 pace=1 first=1]]", conversationId="kept-outside")
+                kept = person.messages("kept-outside")
+        finally:
+            stop_stack(running)
+    assert len(kept) == 4
+
+
+def test_a_service_that_does_not_answer_is_named() -> None:
     env = {**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:9"}
-    other = start_stack(env=env)
-    try:
-        assert httpx.get(f"{other.gateway}/conversations", timeout=60).status_code >= 500
-        assert httpx.get(f"{stack.gateway}/conversations", timeout=60).status_code == 200
-    finally:
-        stop_stack(other)
+    command = [sys.executable, "-m", "local_stack", "--port", "0"]
+    ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stderr == "local_stack: DynamoDB at http://127.0.0.1:9 does not answer\n"

@@ -17,9 +17,7 @@ from chat.requests import Options
 HISTORY = (Turn("user", ("one", "two")), Turn("assistant", ("three",)))
 PROMPT = Prompt("Be kind.", HISTORY, "<facts>\n- x\n</facts>", Turn("user", ("hi",)))
 CATALOG = Catalog("eu")
-SHAPE = (
-    botocore.session.get_session().get_service_model("bedrock-runtime").operation_model("ConverseStream").input_shape
-)
+OPERATION: Any = botocore.session.get_session().get_service_model("bedrock-runtime").operation_model("ConverseStream")
 
 
 def built(alias: str, prompt: Prompt = PROMPT, **options: Any) -> dict[str, Any]:
@@ -34,7 +32,7 @@ def built(alias: str, prompt: Prompt = PROMPT, **options: Any) -> dict[str, Any]
 @pytest.mark.parametrize("prompt", [PROMPT, Prompt("Be kind.", (), "", Turn("user", ("hi",)))])
 def test_botocore_accepts_what_we_build(alias: str, options: dict[str, Any], prompt: Prompt) -> None:
     request = built(alias, prompt, **options)
-    report = ParamValidator().validate(request, SHAPE)
+    report = ParamValidator().validate(request, OPERATION.input_shape)
     assert not report.has_errors(), report.generate_report()
     assert repr(request).count("cachePoint") <= 4
     assert [message["role"] for message in request["messages"]] == [turn.role for turn in prompt.history] + ["user"]
@@ -112,7 +110,7 @@ def test_a_malformed_answer_is_an_error(reason: str) -> None:
 
 
 def test_no_message_stop_is_an_error_after_everything_was_said() -> None:
-    said = []
+    said: list[Any] = []
     with pytest.raises(ModelTruncated):
         said.extend(stream.events([delta(text="half")]))
     events = stream.events([delta(text="half")])

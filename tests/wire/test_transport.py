@@ -95,7 +95,12 @@ def test_an_iterator_that_is_closed_closes_the_connection(server: BedrockServer,
 def test_a_finished_answer_leaves_its_connection_in_the_pool(bedrock: Bedrock, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[object] = []
     connect = urllib3.connection.HTTPConnection.connect
-    monkeypatch.setattr(AWSHTTPConnection, "connect", lambda self: (opened.append(self), connect(self)), raising=False)
+
+    def counted(connection: AWSHTTPConnection) -> None:
+        opened.append(connection)
+        connect(connection)
+
+    monkeypatch.setattr(AWSHTTPConnection, "connect", counted, raising=False)
     for _ in range(3):
         list(bedrock.converse_stream(request("[[tokens=2 pace=1 first=1]]"), Call()))
     assert len(opened) == 1
