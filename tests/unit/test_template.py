@@ -357,6 +357,8 @@ def test_four_alarms(stack: Resources, case: int) -> None:
         "ServerErrorsAlarm": {
             ("AWS/Lambda", "Url5xxCount", "FunctionName", "<StreamFunction>"),
             ("AWS/ApiGateway", "5xx", "ApiId", "<HttpApi>"),
+            ("StreamingRuntime", "UnhandledErrors", "FunctionName", "<StreamFunction>"),
+            ("StreamingRuntime", "InterruptedResponses", "FunctionName", "<StreamFunction>"),
         },
         "ThrottlesAlarm": {
             ("AWS/Lambda", "Throttles", "FunctionName", "<StreamFunction>"),
