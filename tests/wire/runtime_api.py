@@ -147,7 +147,7 @@ class RuntimeApi:
         self._closed = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)  # so that a late reader is soon felt
-        self._connections: list[socket.socket] = []
+        self._connections: list[tuple[socket.socket, threading.Thread]] = []
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> Self:
@@ -160,7 +160,8 @@ class RuntimeApi:
             self._changed.notify_all()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for connection in self._connections:
+        for connection, thread in self._connections:
+            thread.join(5)  # what the runtime did last is still being written down
             connection.close()
 
     def wait_until_idle(self, runtime: "subprocess.Popen[bytes]", waiting: int = 1) -> None:
@@ -178,8 +179,9 @@ class RuntimeApi:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            self._connections.append(connection)
-            threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+            thread = threading.Thread(target=self._serve, args=[connection], daemon=True)
+            self._connections.append((connection, thread))
+            thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
         peer = Peer(connection, self.log)
