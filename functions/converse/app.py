@@ -1,5 +1,6 @@
 """Every answer in one piece: API Gateway's routes, and the tasks that are invoked directly."""
 
+import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from chat.requests import ChatRequest, NewFact, NewProfile, bounded, check_json,
 from chat.responses import (
     AnswerView,
     ConversationPage,
+    ErrorView,
     FactList,
     FactView,
     HealthView,
@@ -28,11 +30,12 @@ from chat.responses import (
     View,
 )
 from chat.store.facts import Fact, Profile
-from chat.telemetry import logger
+from chat.telemetry import log_refusal, logger
 
 app = Application.from_environment()
 resolver = APIGatewayHttpResolver(enable_validation=True)
 
+JSON = {"content-type": "application/json"}
 OPEN = frozenset({"/health", "/openapi.json"})
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(max_length=300)]
@@ -42,18 +45,22 @@ Id = Annotated[str, Path(max_length=64)]
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers an HTTP event, or runs a task: `{"task": "title" | "classify", ...}`."""
-    if "task" in event:
-        return tasks.run(event, app.models, app.settings.task_model)
+    if isinstance(event, dict) and "task" in event:
+        seconds = context.get_remaining_time_in_millis() / 1000 - 1
+        return tasks.run(event, app.models, app.settings.task_model, seconds)
     request_id = context.aws_request_id
     try:
         request = HttpRequest.from_event(event)
         if request.method in {"POST", "PUT"}:
             check_json(request.json_body(app.settings.max_body_bytes))
+            event["headers"] = {**request.headers, **JSON}  # Powertools knows only this spelling of it
         if request.path not in OPEN:
             resolver.append_context(  # type: ignore[no-untyped-call]  # Powertools ships it untyped
                 user=authenticate(request, context, app.settings), context=context
             )
-        return resolver.resolve(event, context)
+        response = resolver.resolve(event, context)
+        response["headers"]["x-request-id"] = request_id
+        return response
     except ChatError as error:
         return _refused(error, request_id)
     except Exception:
@@ -62,17 +69,20 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def _refused(error: ChatError, request_id: str) -> dict[str, Any]:
-    logger.info("refused", extra={"code": error.code, "field": error.field})
+    log_refusal(error)
     return {
         "statusCode": error.status,
-        "headers": {"content-type": "application/json", "cache-control": "no-store"},
+        "headers": {**JSON, "cache-control": "no-store", "x-request-id": request_id},
         "body": error_body(error, request_id).decode(),
     }
 
 
 def answers(view: type[View], status: int = 200) -> dict[int, Any]:
-    """What openapi.json says of a route's answer."""
-    return {status: {"description": HTTPStatus(status).phrase, "content": {"application/json": {"model": view}}}}
+    """What openapi.json says of a route's answers."""
+    return {
+        code: {"description": HTTPStatus(code).phrase, "content": {"application/json": {"model": shape}}}
+        for code, shape in ((status, view), (400, ErrorView), (503, ErrorView))
+    }
 
 
 def reply(body: Mapping[str, Any], status: int = 200) -> Response[str]:
@@ -173,8 +183,11 @@ def health() -> Response[str]:
 @resolver.get("/openapi.json", include_in_schema=False)
 def openapi() -> Response[str]:
     """These routes as OpenAPI."""
-    schema = resolver.get_openapi_json_schema(title="Converse Stream", version="0.1.0")
-    return Response(200, "application/json", schema)
+    schema = json.loads(resolver.get_openapi_json_schema(title="Converse Stream", version="0.1.0"))
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)  # Powertools' own, which we answer with a 400
+    return reply(schema)
 
 
 def _fact(fact: Fact) -> dict[str, Any]:

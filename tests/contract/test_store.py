@@ -8,6 +8,8 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
 from chat.errors import BadRequest, ChatError, Conflict, NotFound, StorageError
@@ -160,6 +162,38 @@ def test_of_five_messages_sent_at_once_one_wins_and_the_others_are_told(conversa
     assert len(conversations.messages(ALICE, conversation, limit=10)[0]) == 1
 
 
+def test_a_transaction_that_meets_another_is_tried_again(conversations: Conversations, dynamodb: DynamoDB) -> None:
+    """DynamoDB cancels one of two that write to the same item at once, and boto3 does not repeat it."""
+    conversation = new_id()
+    place = conversations.start(ALICE, Conversation(conversation), user_message("q"))
+    client = boto3.client("dynamodb", endpoint_url=dynamodb.url)
+    refusals = [{"Code": "TransactionConflict"}, {"Code": "None"}]
+    answer_of_the_first = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": refusals}
+    attempts: list[object] = []
+
+    def conflict_once(**_: object) -> Any:
+        attempts.append(None)
+        return (AWSResponse("", 400, HTTPHeaders(), None), answer_of_the_first) if len(attempts) == 1 else None
+
+    client.meta.events.register("before-call.dynamodb.TransactWriteItems", conflict_once)
+    table = Table(client, client.list_tables()["TableNames"][0])
+    Conversations(table).finish(ALICE, conversation, place, answer(Chunk("paid for")))
+    assert len(attempts) == 2
+    assert conversations.recent(ALICE, conversation, 9)[1][-1].text == "paid for"
+    client.close()
+
+
+def test_a_page_of_large_messages_stays_below_lambdas_limit(conversations: Conversations) -> None:
+    conversation, text = new_id(), "x" * 2_500_000
+    for _ in range(2):
+        exchange(conversations, ALICE, conversation, "q", text)
+    page, before = conversations.messages(ALICE, conversation, limit=10)
+    assert [message.text for message in page] == ["q", text]
+    page, before = conversations.messages(ALICE, conversation, limit=10, before=before)
+    assert [message.text for message in page] == ["q", text]
+    assert before is None
+
+
 def test_an_answer_takes_its_place_once(conversations: Conversations) -> None:
     conversation = new_id()
     place = conversations.start(ALICE, Conversation(conversation), user_message("q"))
@@ -191,7 +225,7 @@ def test_facts(facts: Facts) -> None:
 
 def lookup(dynamodb: DynamoDB, seconds: float) -> Lookup:
     table = connect(dynamodb, connect_timeout=seconds, read_timeout=seconds)
-    return Lookup(Conversations(table), Facts(table), seconds=seconds, messages=10)
+    return Lookup(table, seconds=seconds, messages=10)
 
 
 def test_memory_has_both(dynamodb: DynamoDB, conversations: Conversations, facts: Facts) -> None:

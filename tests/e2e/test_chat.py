@@ -253,6 +253,7 @@ def test_a_four_byte_character_split_at_every_byte_arrives_whole(person: Person)
 
 BAD_BODIES = [
     (b"{", {}, 400, "body"),
+    (b'[{"message":{"text":"hi"}}]', {}, 400, "body"),
     (b'{"message":{"text":"hi"},"colour":"red"}', {}, 400, "colour"),
     (b'{"message":{"text":7}}', {}, 400, "message.text"),
     (b'{"message":{"text":"  "}}', {}, 400, "message.text"),
@@ -279,6 +280,7 @@ def test_a_bad_body_is_refused_by_field_and_nothing_is_stored(
     assert error["field"] == field
     assert error["requestId"]
     assert set(error) == {"code", "message", "requestId", "retryable", "field"}
+    assert answer.headers["x-request-id"] == error["requestId"]
     assert person.conversations() == []
 
 
@@ -343,6 +345,8 @@ def test_openapi_describes_every_route_of_the_gateway(person: Person) -> None:
         "GET /health",
     }
     chat = document["paths"]["/chat"]["post"]
+    assert set(chat["responses"]) == {"200", "400", "503"}
+    assert "\\Z" not in json.dumps(document), "JavaScript does not know it"
     assert "ChatRequest" in json.dumps(chat["requestBody"])
     assert "AnswerView" in json.dumps(chat["responses"]["200"])
 

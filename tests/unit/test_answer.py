@@ -89,6 +89,20 @@ def test_then_the_next_model_is_asked_and_in_its_own_way() -> None:
     assert [way for way, _ in bedrock.asked] == ["stream"] * 3 + ["whole"]
 
 
+def test_the_end_names_the_model_that_answered() -> None:
+    bedrock = Scripted(*[errors.ModelThrottled() for _ in range(3)], IN_ONE_PIECE)
+    assert ask(bedrock, "nova-lite")[-1].model == "nova-micro"
+
+
+def test_a_refusal_is_not_remembered_when_the_other_way_fails_too() -> None:
+    bedrock = Scripted(errors.StreamingRefused(), errors.ModelInternal(), SPEECH)
+    models = Models(bedrock, Catalog("none"))
+    with pytest.raises(errors.ModelInternal):
+        ask(bedrock, "nova-pro", models)
+    ask(bedrock, "nova-pro", models)
+    assert [way for way, _ in bedrock.asked] == ["stream", "whole", "stream"]
+
+
 def test_the_last_refusal_is_the_error() -> None:
     bedrock = Scripted(*[errors.ModelThrottled() for _ in range(9)])
     with pytest.raises(errors.ModelThrottled):
@@ -153,16 +167,18 @@ def test_a_stopped_call_is_not_tried_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "field"),
+    ("alias", "options", "field"),
     [
-        ({"maxTokens": 5001}, "options.maxTokens"),
-        ({"reasoning": "low"}, "options.reasoning"),
+        ("nova-lite", {"maxTokens": 5001}, "options.maxTokens"),
+        ("nova-lite", {"reasoning": "low"}, "options.reasoning"),
+        ("claude-haiku", {"reasoning": "low", "temperature": 0.5}, "options.temperature"),
+        ("claude-haiku", {"temperature": 0.5, "topP": 0.5}, "options.topP"),
     ],
 )
-def test_a_model_is_asked_only_for_what_it_has(options: dict[str, Any], field: str) -> None:
+def test_a_model_is_asked_only_for_what_it_has(alias: str, options: dict[str, Any], field: str) -> None:
     models = Models(Scripted(), Catalog("none"))
     with pytest.raises(errors.BadRequest) as refused:
-        models.check("nova-lite", Options.model_validate(options))
+        models.check(alias, Options.model_validate(options))
     assert refused.value.field == field
 
 

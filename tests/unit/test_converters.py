@@ -27,7 +27,7 @@ def built(alias: str, prompt: Prompt = PROMPT, **options: Any) -> dict[str, Any]
 
 @pytest.mark.parametrize("alias", ["nova-micro", "nova-lite", "nova-pro", "claude-haiku", "claude-sonnet"])
 @pytest.mark.parametrize(
-    "options", [{}, {"maxTokens": 5, "temperature": 0, "topP": 0.5, "stop": ["\n\nHuman:"]}, {"reasoning": "high"}]
+    "options", [{}, {"maxTokens": 5, "temperature": 0, "stop": ["\n\nHuman:"]}, {"topP": 0.5}, {"reasoning": "high"}]
 )
 @pytest.mark.parametrize("prompt", [PROMPT, Prompt("Be kind.", (), "", Turn("user", ("hi",)))])
 def test_botocore_accepts_what_we_build(alias: str, options: dict[str, Any], prompt: Prompt) -> None:
@@ -85,6 +85,11 @@ def test_the_order_of_events_is_kept_and_usage_comes_last() -> None:
         Citation("Site", "https://example.org"),
         stream.Ended("stop", Usage(9, 5, 2, 0, "exact")),
     ]
+
+
+def test_half_a_character_in_a_citation_harms_nobody() -> None:
+    [citation, _] = spoken(delta(citation={"title": "a\ud83d", "sourceContent": [{"text": "\ude00b"}]}))
+    assert citation == Citation("a\ufffd", quote="\ufffdb")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What callers may send: every refusal names the field."""
 
+import base64
 import json
 from typing import Any
 
@@ -16,7 +17,8 @@ SETTINGS = Settings(
 
 
 def post(body: bytes, content_type: str = "application/json") -> HttpRequest:
-    return HttpRequest("POST", "/chat", {}, {"content-type": content_type}, body, {}, is_rest=False)
+    encoded = base64.b64encode(body).decode()
+    return HttpRequest("POST", "/chat", {}, {"content-type": content_type}, encoded, True, {}, is_rest=False)
 
 
 def text(value: Any, **more: Any) -> bytes:
@@ -86,8 +88,14 @@ def test_a_good_body(content_type: str) -> None:
     assert request.conversation_id is None
 
 
-@pytest.mark.parametrize("body", [b"{", b'"\\ud800"', b"[" * 100_000, b"NaN", b"\xed\xa0\x80"])
-def test_check_json_refuses_what_is_not_json(body: bytes) -> None:
+def test_base64_that_is_none_is_refused() -> None:
+    request = HttpRequest("POST", "/chat", {}, {"content-type": "application/json"}, "n0 base64!", True, {}, False)
+    with pytest.raises(BadRequest, match="not the base64"):
+        parse_chat(request, SETTINGS)
+
+
+@pytest.mark.parametrize("body", [b"{", b'"\\ud800"', b"[" * 100_000, b"NaN", b"\xed\xa0\x80", b"[{}]", b'"text"'])
+def test_check_json_refuses_what_is_not_a_json_object(body: bytes) -> None:
     with pytest.raises(BadRequest):
         check_json(body)
 

@@ -130,10 +130,10 @@ def test_a_speaking_model_is_not_silent() -> None:
     def speak(call: Call) -> Speech:
         for _ in range(10):
             call.pause(0.05)
-            yield Chunk("x")
+            call.heard = time.monotonic()  # as the transport does, also for what becomes no event
         yield Ended("stop", USAGE)
 
-    end = followed(turn(speak, Stored(), idle=0.3))[-1]
+    end = followed(turn(speak, Stored(), idle=0.25))[-1]
     assert isinstance(end, Complete)
 
 
@@ -142,7 +142,7 @@ def test_an_answer_over_its_size_ends_as_length() -> None:
     end = followed(turn(says(*[Chunk("x" * 100)] * 20, Ended("stop", USAGE)), store, size=500))[-1]
     assert isinstance(end, Complete)
     assert end.finish_reason == "length"
-    assert len(store.answers[0].text) == 600
+    assert store.answers[0].text == "x" * 400  # each is stored as JSON, with its name
 
 
 def test_an_answer_that_cannot_be_stored_says_so() -> None:
@@ -170,6 +170,45 @@ def test_a_reader_that_does_not_notice_the_stop_does_not_hold_up_the_end(monkeyp
     running.join()
     assert store.answers[0].text == "half"
     assert Chunk("too late") not in events
+
+
+def test_a_keeper_that_fails_still_ends_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise TypeError("secret")
+
+    monkeypatch.setattr(Call, "stop", broken)
+    store = Stored()
+    released = threading.Event()
+
+    def speak(_: Call) -> Speech:
+        yield Chunk("half")
+        released.wait(5)
+
+    running = turn(speak, store, seconds=0.1)
+    running.__enter__()
+    events: list[Event] = []
+    while not (events and isinstance(events[-1], TERMINAL)):
+        events += running.wait(len(events), 5)
+    released.set()
+    running.join()
+    assert store.answers[0].text == "half"
+    assert "secret" not in native.encode(events[-1])
+
+
+def test_the_time_of_storing_is_not_the_models() -> None:
+    class Slow(Stored):
+        def __call__(self, answer: Message) -> None:
+            time.sleep(0.5)
+
+    end = followed(turn(says(Chunk("a"), Ended("stop", USAGE)), Slow()))[-1]
+    assert isinstance(end, Complete)
+    assert end.timing.duration_ms < 400
+
+
+def test_a_fallback_is_named_in_the_stored_answer() -> None:
+    store = Stored()
+    followed(turn(says(Chunk("a"), Ended("stop", USAGE, "nova-micro")), store))
+    assert store.answers[0].model == "nova-micro"
 
 
 def test_two_followers_see_the_same() -> None:

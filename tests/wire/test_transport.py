@@ -1,7 +1,9 @@
 """Stopping a call to Bedrock at every moment: the stand-in sees its connection closed, the reader ends at once."""
 
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import boto3
@@ -67,6 +69,64 @@ def test_stop_at_every_moment(server: BedrockServer, bedrock: Bedrock, text: str
     thread.join()
     assert outcome
     until(lambda: record.state == "client-closed")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_stop_while_it_connects(scheme: str) -> None:
+    """A listener with a full backlog never accepts; one that accepts and says nothing leaves TLS in its handshake."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as connections:
+        address = listener.getsockname()
+        for _ in range(2 if scheme == "http" else 0):
+            waiting = connections.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        client = boto3.client(
+            "bedrock-runtime", endpoint_url=f"{scheme}://127.0.0.1:{address[1]}", config=config(idle_seconds=20)
+        )
+        call, ended = Call(), threading.Event()
+
+        def read() -> None:
+            with pytest.raises(Stopped):
+                list(Bedrock(client).converse_stream(request("never"), call))
+            ended.set()
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        assert not ended.wait(0.3)
+        call.stop()
+        assert ended.wait(1), "the reader did not notice"
+        thread.join()
+        client.close()
+
+
+def test_a_finished_call_cannot_stop_the_next_one(bedrock: Bedrock) -> None:
+    first = Call()
+    list(bedrock.converse_stream(request("[[tokens=2 pace=1 first=1]]"), first))
+    second = bedrock.converse_stream(request("[[tokens=20 pace=5 first=1]]"), Call())
+    next(second)
+    first.stop()
+    assert sum("messageStop" in event for event in second) == 1
+
+
+def test_connections_that_slept_are_not_trusted(bedrock: Bedrock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other side drops an idle connection while the sandbox is frozen; the next user must not pay for it."""
+    list(bedrock.converse_stream(request("[[tokens=2 pace=1 first=1]]"), Call()))
+    closed: list[None] = []
+    monkeypatch.setattr(bedrock._client, "close", lambda: closed.append(None))
+    list(bedrock.converse_stream(request("[[tokens=2 pace=1 first=1]]"), Call()))
+    assert closed == []
+    monkeypatch.setattr("chat.model.transport.IDLE_CONNECTION", -1)
+    list(bedrock.converse_stream(request("[[tokens=2 pace=1 first=1]]"), Call()))
+    assert closed == [None]
+
+
+def test_every_event_counts_as_life(bedrock: Bedrock) -> None:
+    call = Call()
+    before = call.heard
+    stream = bedrock.converse_stream(request("[[tokens=3 pace=1 first=1]]"), call)
+    assert "messageStart" in next(stream)
+    assert call.heard > before
+    stream.close()
 
 
 def test_stop_reaches_an_answer_in_one_piece(server: BedrockServer, bedrock: Bedrock) -> None:

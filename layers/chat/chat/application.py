@@ -16,7 +16,7 @@ from chat.model.catalog import Catalog
 from chat.model.transport import Bedrock, Call
 from chat.prompts import prompt
 from chat.requests import ChatRequest
-from chat.settings import Settings
+from chat.settings import Settings, SettingsError
 from chat.store.conversations import Conversations
 from chat.store.facts import Facts
 from chat.store.table import Table
@@ -29,17 +29,21 @@ class Application:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        store = boto3.client("dynamodb", config=_store_config(attempts=3, seconds=3))
-        quick = boto3.client("dynamodb", config=_store_config(attempts=1, seconds=settings.memory_seconds))
+        store = boto3.client("dynamodb", config=_store_config(connect=0.5, read=1.2))
+        patience = settings.memory_seconds / 2
+        quick = boto3.client("dynamodb", config=_store_config(connect=patience, read=patience))
         bedrock = boto3.client("bedrock-runtime", config=transport.config(idle_seconds=settings.model_idle_seconds))
         table = Table(store, settings.table_name)
-        recent = Table(quick, settings.table_name)
         self.conversations = Conversations(table)
         self.facts = Facts(table)
         self._lookup = Lookup(
-            Conversations(recent), Facts(recent), seconds=settings.memory_seconds, messages=settings.history_messages
+            Table(quick, settings.table_name), seconds=settings.memory_seconds, messages=settings.history_messages
         )
-        self.models = Models(Bedrock(bedrock), Catalog(settings.inference_profile))
+        catalog = Catalog(settings.inference_profile)
+        for name in ("default_model", "task_model"):
+            if getattr(settings, name) not in catalog:
+                raise SettingsError(f"{name.upper()}: no such model in the catalog")
+        self.models = Models(Bedrock(bedrock), catalog)
 
     @classmethod
     def from_environment(cls) -> "Application":
@@ -73,6 +77,7 @@ class Application:
             request.message.text,
             assistant=self.settings.assistant_name,
             history_tokens=self.settings.history_tokens,
+            facts_tokens=self.settings.facts_tokens,
         )
 
         def speak(call: Call) -> Speech:
@@ -86,9 +91,9 @@ class Application:
         return Turn(start, message, speak, store, limits, context.aws_request_id, before=missing)
 
 
-def _store_config(*, attempts: int, seconds: float) -> Config:
-    return Config(
-        retries={"mode": "standard", "total_max_attempts": attempts},
-        connect_timeout=min(1.0, seconds),
-        read_timeout=seconds,
-    )
+def _store_config(*, connect: float, read: float) -> Config:
+    """Two attempts, because a pooled connection may have died while the environment slept.
+
+    With the pause between them they fit into `deadline_margin_seconds`, beside the reader's grace.
+    """
+    return Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=connect, read_timeout=read)

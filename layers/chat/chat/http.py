@@ -19,19 +19,20 @@ EXPOSED_HEADERS = "retry-after,x-request-id,x-vercel-ai-ui-message-stream"
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """Header names are lower-case; `path` is without the stage; `body` is decoded."""
+    """Header names are lower-case; `path` is without the stage."""
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    body: bytes
+    raw_body: str | None  # as the event has it
+    is_base64: bool
     context: Mapping[str, Any]  # who the door says it is
     is_rest: bool  # payload 1.0: nobody but the function adds CORS headers
 
     @classmethod
     def from_event(cls, event: Any) -> Self:
-        """Raises BadRequest for an event that is not an HTTP request, and for a body that is not base64 as it says."""
+        """Raises BadRequest for an event that is not an HTTP request."""
         if not isinstance(event, dict) or not isinstance(event.get("requestContext"), dict):
             raise BadRequest("This is not an HTTP request.")
         context = event["requestContext"]
@@ -42,18 +43,29 @@ class HttpRequest:
         else:
             query = {str(name): str(value) for name, value in (event.get("queryStringParameters") or {}).items()}
             method, path, is_rest = event.get("httpMethod"), event.get("path"), True
-        if not isinstance(method, str) or not isinstance(path, str):
+        body = event.get("body")
+        if not isinstance(method, str) or not isinstance(path, str) or not isinstance(body, str | None):
             raise BadRequest("This is not an HTTP request.")
-        return cls(method, path, query, headers, _body(event), context, is_rest)
+        return cls(method, path, query, headers, body, bool(event.get("isBase64Encoded")), context, is_rest)
 
     def json_body(self, limit: int) -> bytes:
-        """The body, if it is declared as JSON and within `limit` bytes."""
+        """The body, if it is declared as JSON and within `limit` bytes. Raises what the refusal is."""
         media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise UnsupportedMediaType(field="content-type")
-        if len(self.body) > limit:
+        body = self._decoded()
+        if len(body) > limit:
             raise TooLarge(f"The body is larger than {limit} bytes.", field="body")
-        return self.body
+        return body
+
+    def _decoded(self) -> bytes:
+        raw = self.raw_body or ""
+        if not self.is_base64:
+            return raw.encode("utf-8", "replace")
+        try:
+            return base64.b64decode(raw, validate=True)
+        except (binascii.Error, ValueError):
+            raise BadRequest("The body is not the base64 that it says it is.", field="body") from None
 
     def cors(self, allowed: Iterable[str]) -> dict[str, str]:
         """CORS headers where no gateway adds them: for the REST API's events, if the origin is allowed."""
@@ -84,17 +96,3 @@ def json_bytes(value: object) -> bytes:
 def error_body(error: ChatError, request_id: str) -> bytes:
     """The body of an error answer."""
     return json_bytes(error.body(request_id))
-
-
-def _body(event: Mapping[str, Any]) -> bytes:
-    body = event.get("body")
-    if body is None:
-        return b""
-    if not isinstance(body, str):
-        raise BadRequest("The body is not text.", field="body")
-    if not event.get("isBase64Encoded"):
-        return body.encode("utf-8", "replace")
-    try:
-        return base64.b64decode(body, validate=True)
-    except (binascii.Error, ValueError):
-        raise BadRequest("The body is not the base64 that it says it is.", field="body") from None

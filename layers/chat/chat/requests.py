@@ -1,6 +1,5 @@
 """What callers may send. Unknown fields are refused, every size is bounded, and every refusal names its field."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -12,8 +11,8 @@ from chat.errors import BadRequest, TooLarge
 from chat.http import HttpRequest
 from chat.settings import Settings
 
-ConversationId = Annotated[str, StringConstraints(pattern=re.compile(r"^[A-Za-z0-9_-]{8,64}\Z"))]
-Alias = Annotated[str, StringConstraints(pattern=re.compile(r"^[a-z0-9][a-z0-9.-]{0,63}\Z"))]
+ConversationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+Alias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
 # The hard ceiling of a text; the deployment's own limits are settings and are checked in `bounded`.
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000_000)]
 
@@ -117,11 +116,13 @@ def parse(model: type[B], body: bytes) -> B:
 
 
 def check_json(body: bytes) -> None:
-    """Raises BadRequest for what is not JSON: lone surrogates and bottomless nesting included."""
+    """Raises BadRequest for what is not a JSON object: lone surrogates and bottomless nesting included."""
     try:
-        from_json(body, allow_inf_nan=False)
+        value = from_json(body, allow_inf_nan=False)
     except ValueError:
         raise BadRequest("The body is not valid JSON.", field="body") from None
+    if not isinstance(value, dict):
+        raise BadRequest("The body must be an object.", field="body")
 
 
 def refusal(errors: Sequence[Mapping[str, Any]]) -> BadRequest:

@@ -12,6 +12,24 @@ class View(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
 
+class ErrorDetail(View):
+    """`code` tells errors apart; `retryable` whether asking again may help; `field` what was wrong."""
+
+    code: str
+    message: str
+    retryable: bool
+    request_id: str
+    field: str | None = None
+    message_id: str | None = None
+
+
+class ErrorView(View):
+    """Every error; `conversationId` where a turn had begun."""
+
+    error: ErrorDetail
+    conversation_id: str | None = None
+
+
 class HealthView(View):
     """The function runs and is configured."""
 

@@ -26,17 +26,18 @@ class Settings(BaseModel):
     assistant_name: str = Field(default="Assistant", min_length=1, max_length=60)
 
     buffered_turn_seconds: float = Field(default=25, gt=0)  # API Gateway hangs up at 30 s
-    deadline_margin_seconds: float = Field(default=5, gt=0)  # left for storing the answer before Lambda kills us
-    model_idle_seconds: float = Field(default=90, gt=0)  # a model silent for longer is given up
+    deadline_margin_seconds: float = Field(default=7, gt=0)  # left for storing the answer before Lambda kills us
+    model_idle_seconds: float = Field(default=90, gt=0)  # a model silent for longer is given up, in one piece too
     memory_seconds: float = Field(default=1, gt=0)  # what a lookup may cost the waiting user
 
     max_body_bytes: int = Field(default=256 * 1024, gt=0)
     max_message_chars: int = Field(default=32_000, gt=0)
-    max_answer_bytes: int = Field(default=3 * 1024 * 1024, gt=0)  # what one transaction can store, with room
+    max_answer_bytes: int = Field(default=3 * 1024 * 1024, gt=0)  # as stored; a transaction takes 4 MB
     max_fact_chars: int = Field(default=500, gt=0)
     max_facts: int = Field(default=200, gt=0)
     history_messages: int = Field(default=40, gt=0)
     history_tokens: int = Field(default=12_000, ge=0)
+    facts_tokens: int = Field(default=4_000, ge=0)
 
     @field_validator("allowed_origins")
     @classmethod

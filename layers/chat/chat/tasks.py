@@ -1,13 +1,15 @@
 """Small jobs on a small model, in one piece: a title, a classification. Invoked directly, never over HTTP."""
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from chat.errors import ModelTimeout
 from chat.events import Chunk
 from chat.model.answer import Models
-from chat.model.transport import Call
+from chat.model.transport import Call, Stopped
 from chat.prompts.prompt import Prompt, Turn
 from chat.requests import ClassifyTask, Options, TitleTask, refusal
 
@@ -24,16 +26,18 @@ _CLASSIFY = (
 )
 
 
-def run(event: Mapping[str, Any], models: Models, alias: str) -> dict[str, Any]:
+def run(event: Mapping[str, Any], models: Models, alias: str, seconds: float) -> dict[str, Any]:
     """`{"title": str}` or `{"label": str | None}` (None when the model chose none of them).
 
-    Raises BadRequest, which names the field, and ModelError.
+    Raises BadRequest, which names the field, and ModelError; ModelTimeout after `seconds`.
     """
     try:
         task = _Task.validate_python(dict(event))
     except ValidationError as error:
-        raise refusal(error.errors(include_url=False, include_input=False)) from None
-    ask = _asker(models, alias)
+        wrong = error.errors(include_url=False, include_input=False)
+        # pydantic puts the chosen task before the field, and nothing where none was chosen.
+        raise refusal([{**each, "loc": each["loc"][1:] or ("task",)} for each in wrong]) from None
+    ask = _asker(models, alias, seconds)
     if isinstance(task, TitleTask):
         return {"title": _one_line(ask(_TITLE, task.text, 30))[:_LONGEST_TITLE]}
     labels = "\n".join(f"- {label}" for label in task.labels)
@@ -41,12 +45,21 @@ def run(event: Mapping[str, Any], models: Models, alias: str) -> dict[str, Any]:
     return {"label": next((label for label in task.labels if label.casefold() == said), None)}
 
 
-def _asker(models: Models, alias: str) -> Callable[[str, str, int], str]:
+def _asker(models: Models, alias: str, seconds: float) -> Callable[[str, str, int], str]:
     def ask(system: str, text: str, max_tokens: int) -> str:
         prompt = Prompt(system, (), "", Turn("user", (text,)))
         options = Options().model_copy(update={"max_tokens": max_tokens})
-        events = models.answer(prompt, alias, options, Call())
-        return "".join(event.content for event in events if isinstance(event, Chunk))
+        call = Call()
+        timer = threading.Timer(seconds, call.stop)
+        timer.start()
+        try:
+            events = models.answer(prompt, alias, options, call)
+            return "".join(event.content for event in events if isinstance(event, Chunk))
+        except Stopped:
+            raise ModelTimeout from None
+        finally:
+            timer.cancel()
+            timer.join()
 
     return ask
 

@@ -9,11 +9,12 @@ A turn ends exactly once, with one terminal event, and what came before it is st
 when `join` returns.
 """
 
+import json
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -40,7 +41,9 @@ from chat.model.stream import Ended
 from chat.model.transport import Call, Stopped
 from chat.telemetry import count_turn, logger
 
-READER_GRACE = 2  # seconds in which the reader notices that its socket was shut
+READER_GRACE = 1  # seconds in which the reader notices that its socket was shut
+
+NOTHING_COUNTED = Usage()
 
 Speech: TypeAlias = Generator[Chunk | Reasoning | Citation | Progress | Ended, None, None]
 
@@ -60,7 +63,8 @@ class Outcome:
 
     finish_reason: FinishReason | None = None
     error: ChatError | None = None
-    usage: Usage | None = None
+    usage: Usage = NOTHING_COUNTED
+    model: str = ""  # the alias that answered, where it is known
 
 
 class Turn:
@@ -90,11 +94,12 @@ class Turn:
         self._verdict: Outcome | None = None  # the keeper's, when it stopped the call
         self._outcome: Outcome | None = None  # the reader's
         self._read = threading.Event()
-        self._begun = self._heard = time.monotonic()
+        self._begun = time.monotonic()
         self._first_token: float | None = None
+        self._silent: float | None = None  # when the reader ended
         self._threads = [
-            threading.Thread(target=self._run_reader, name="reader", daemon=True),
             threading.Thread(target=self._run_keeper, name="keeper", daemon=True),
+            threading.Thread(target=self._run_reader, name="reader", daemon=True),
         ]
 
     def __enter__(self) -> Self:
@@ -111,7 +116,7 @@ class Turn:
 
     def join(self) -> None:
         """Returns when the answer is stored and both threads have ended."""
-        for thread in reversed(self._threads):
+        for thread in self._threads:
             thread.join()
 
     def wait(self, cursor: int, timeout: float) -> Sequence[Event]:
@@ -143,6 +148,7 @@ class Turn:
             logger.exception("the turn's reader failed")
             self._outcome = Outcome(error=ChatError())
         finally:
+            self._silent = time.monotonic()
             self._read.set()
 
     def _listen(self) -> Outcome:
@@ -150,15 +156,13 @@ class Turn:
         with closing(self._speak(self._call)) as speech:
             for event in speech:
                 if isinstance(event, Ended):
-                    return Outcome(event.finish_reason, usage=event.usage)
-                self._heard = time.monotonic()
-                if isinstance(event, (Chunk, Reasoning)):
-                    if self._first_token is None:
-                        self._first_token = self._heard
-                    size += len(event.content.encode())
-                self._append(event)
+                    return Outcome(event.finish_reason, usage=event.usage, model=event.model)
+                if self._first_token is None and isinstance(event, (Chunk, Reasoning)):
+                    self._first_token = time.monotonic()
+                size += len(json.dumps(asdict(event), ensure_ascii=False).encode())
                 if size > self._limits.size:
                     return Outcome("length")
+                self._append(event)
         return Outcome(error=ModelError())
 
     def _append(self, event: Event) -> None:
@@ -171,38 +175,43 @@ class Turn:
     # The keeper
 
     def _run_keeper(self) -> None:
-        while not self._read.wait(self._until_due()):
-            if self._verdict is not None:  # its grace is over, and still it reads
-                break
-            self._judge(time.monotonic())
+        try:
+            while not self._read.wait(self._until_due()):
+                if self._verdict is not None:  # its grace is over, and still it reads
+                    break
+                self._judge(time.monotonic())
+        except Exception:
+            logger.exception("the turn's keeper failed")
+            self._verdict = Outcome(error=ChatError())
         with self._changed:
             self._sealed = True
         done = self._outcome is not None and self._outcome.finish_reason is not None  # it won the race
         outcome = self._outcome if done else self._verdict or self._outcome
-        end = self._finish(outcome or Outcome(error=ModelError()))
+        outcome = outcome or Outcome(error=ModelError())
+        timing = self._timing(outcome.usage)
+        end = self._finish(outcome, timing)
         with self._changed:
             self._log.append(end)
             self._changed.notify_all()
-        count_turn(end, self._start.model)
+        count_turn(end, outcome.usage, timing, outcome.model or self._start.model)
 
     def _until_due(self) -> float:
         if self._verdict is not None:
             return READER_GRACE
-        return max(0.0, min(self._limits.deadline, self._heard + self._limits.idle) - time.monotonic())
+        return max(0.0, min(self._limits.deadline, self._call.heard + self._limits.idle) - time.monotonic())
 
     def _judge(self, time_now: float) -> None:
         if time_now >= self._limits.deadline:
             self._verdict = Outcome("deadline")
-        elif time_now >= self._heard + self._limits.idle:
+        elif time_now >= self._call.heard + self._limits.idle:
             self._verdict = Outcome(error=ModelTimeout())
         else:
             return
         self._call.stop()
 
-    def _finish(self, outcome: Outcome) -> Complete | Error:
+    def _finish(self, outcome: Outcome, timing: Timing) -> Complete | Error:
         """Stores the answer, then says how it ended. Never raises."""
-        usage = outcome.usage or Usage()
-        answer = self._message(fold(self._log).parts, outcome, usage)
+        answer = self._message(fold(self._log).parts, outcome)
         stored = self._keep(answer)
         error = outcome.error or (None if stored else StorageError())
         if error is not None:
@@ -214,7 +223,7 @@ class Turn:
                 request_id=self._request_id,
                 message_id=answer.id if stored else None,
             )
-        return Complete(outcome.finish_reason or "stop", self._user_message, answer, usage, self._timing(usage))
+        return Complete(outcome.finish_reason or "stop", self._user_message, answer, outcome.usage, timing)
 
     def _keep(self, answer: Message) -> bool:
         try:
@@ -224,7 +233,7 @@ class Turn:
             return False
         return True
 
-    def _message(self, parts: tuple[Part, ...], outcome: Outcome, usage: Usage) -> Message:
+    def _message(self, parts: tuple[Part, ...], outcome: Outcome) -> Message:
         return Message(
             id=self._start.message_id,
             role="assistant",
@@ -232,13 +241,13 @@ class Turn:
             created_at=now(),
             status="failed" if outcome.error else "partial" if outcome.finish_reason == "deadline" else "complete",
             generation_id=self._start.generation_id,
-            model=self._start.model,
+            model=outcome.model or self._start.model,
             finish_reason=outcome.error.code if outcome.error else outcome.finish_reason,
-            usage=usage,
+            usage=outcome.usage,
         )
 
     def _timing(self, usage: Usage) -> Timing:
-        end = time.monotonic()
+        end = self._silent or time.monotonic()
         first = self._first_token
         speaking = end - first if first is not None else 0.0
         return Timing(

@@ -3,6 +3,7 @@
 A waiting user matters more than a complete memory: what has not come in time, or failed, is left out and named.
 """
 
+import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from chat.events import Message
 from chat.store.conversations import Conversation, Conversations
 from chat.store.facts import NOBODY, Fact, Facts, Profile
+from chat.store.table import Table
 from chat.telemetry import logger
 
 
@@ -25,11 +27,10 @@ class Memory:
 
 
 class Lookup:
-    """Reads through clients of its own, whose time-outs lie within the budget, so that its threads end too."""
+    """Reads through a table of its own, whose client's time-outs lie within the budget: its threads end soon too."""
 
-    def __init__(self, conversations: Conversations, facts: Facts, *, seconds: float, messages: int) -> None:
-        self._conversations = conversations
-        self._facts = facts
+    def __init__(self, table: Table, *, seconds: float, messages: int) -> None:
+        self._table = table
         self._seconds = seconds
         self._messages = messages
 
@@ -37,8 +38,9 @@ class Lookup:
         """Never raises for a table that fails or hangs."""
         pool = ThreadPoolExecutor(2, "lookup")
         try:
-            history = pool.submit(self._conversations.recent, user, conversation_id, self._messages)
-            facts = pool.submit(self._facts.all, user)
+            table = self._table.until(time.monotonic() + self._seconds)
+            history = pool.submit(Conversations(table).recent, user, conversation_id, self._messages)
+            facts = pool.submit(Facts(table).all, user)
             asked: list[Future[Any]] = [history, facts]
             wait(asked, timeout=self._seconds)
             late = [name for name, future in (("history", history), ("facts", facts)) if not _came(future)]

@@ -7,6 +7,7 @@ refusal was one that costs nothing; a request that timed out waiting for its hea
 import random
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
 
 from chat import errors
 from chat.events import Chunk, Citation, Progress, Reasoning
@@ -29,7 +30,7 @@ class Models:
     def __init__(self, bedrock: Bedrock, catalog: Catalog) -> None:
         self._bedrock = bedrock
         self._catalog = catalog
-        self._refused: dict[str, set[str]] = {}  # alias -> what it refused: "stream", "system"
+        self._refused: dict[str, frozenset[str]] = {}  # alias -> what it refused: "stream", "system"
 
     def check(self, alias: str, options: Options) -> None:
         """Raises BadRequest for an unknown alias or options that the model does not have."""
@@ -57,20 +58,22 @@ class Models:
         self, prompt: Prompt, alias: str, options: Options, call: Call
     ) -> Iterator[Chunk | Reasoning | Citation | Ended]:
         """One answer of one model; asked anew, once for each, when it refuses to stream or a system prompt."""
+        refused = self._refused.get(alias, frozenset())
         while True:
-            model = self._known(alias)
+            model = self._catalog[alias].model_copy(update=dict.fromkeys(refused, False))
             begun = False
             try:
                 with closing(self._events(prompt, model, options, call)) as answer:
                     for event in answer:
                         begun = True
-                        yield event
+                        yield replace(event, model=alias) if isinstance(event, Ended) else event
+                self._refused[alias] = refused  # it answered, so what it refused is true
                 return
             except (errors.StreamingRefused, errors.SystemPromptRefused) as refusal:
                 what = "stream" if isinstance(refusal, errors.StreamingRefused) else "system"
-                if begun or not getattr(model, what):
+                if begun or what in refused or not getattr(model, what):
                     raise
-                self._refused.setdefault(alias, set()).add(what)
+                refused = refused | {what}
             except _COSTS_NOTHING as error:
                 if begun:
                     raise
@@ -86,10 +89,6 @@ class Models:
             return
         with closing(self._bedrock.converse_stream(request, call)) as raw:
             yield from events(raw)
-
-    def _known(self, alias: str) -> Model:
-        refused = self._refused.get(alias, set())
-        return self._catalog[alias].model_copy(update=dict.fromkeys(refused, False))
 
 
 class _Unpaid(Exception):

@@ -19,6 +19,7 @@ class Model(BaseModel):
     system: bool
     cache: bool  # takes cache points in the system prompt and in messages
     reasoning: bool
+    temperature_with_top_p: bool  # takes both in one request
     max_output_tokens: Annotated[int, Field(gt=0)]
     fallbacks: tuple[str, ...]
 
@@ -30,6 +31,9 @@ class Catalog:
         raw = Path(__file__).with_name("catalog.json").read_bytes()
         self._models = TypeAdapter(dict[str, Model]).validate_json(raw)
         self._prefix = "" if profile == "none" else f"{profile}."
+
+    def __contains__(self, alias: str) -> bool:
+        return alias in self._models
 
     def __getitem__(self, alias: str) -> Model:
         """Raises BadRequest for an alias that is not listed."""

@@ -33,6 +33,9 @@ def check_options(model: Model, options: Options) -> None:
         raise BadRequest(
             f"options.maxTokens is larger than {model.max_output_tokens} for this model.", field="options.maxTokens"
         )
+    both = options.temperature is not None and options.top_p is not None
+    if both and not model.temperature_with_top_p:
+        raise BadRequest("options.topP cannot go with options.temperature for this model.", field="options.topP")
     if options.reasoning is None:
         return
     if not model.reasoning:
@@ -45,7 +48,10 @@ def check_options(model: Model, options: Options) -> None:
 def granted(model: Model, options: Options) -> Options:
     """The options as far as a fallback model can grant them."""
     limit = options.max_tokens and min(options.max_tokens, model.max_output_tokens)
-    return options.model_copy(update={"max_tokens": limit, "reasoning": options.reasoning if model.reasoning else None})
+    update = {"max_tokens": limit, "reasoning": options.reasoning if model.reasoning else None}
+    if options.temperature is not None and not model.temperature_with_top_p:
+        update["top_p"] = None
+    return options.model_copy(update=update)
 
 
 def to_request(prompt: Prompt, model: Model, model_id: str, options: Options) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class Ended:
 
     finish_reason: FinishReason
     usage: Usage
+    model: str = ""  # the alias that answered, filled in where it is known
 
 
 def events(raw: Iterable[dict[str, Any]]) -> Iterator[Chunk | Reasoning | Citation | Ended]:
@@ -81,8 +82,8 @@ def _citation(citation: dict[str, Any]) -> Citation:
     location = citation.get("location", {})
     quote = " ".join(piece.get("text", "") for piece in citation.get("sourceContent", [])).strip()
     return Citation(
-        title=citation.get("title") or None,
-        url=location.get("web", {}).get("url") or None,
-        document=citation.get("source") or None,
-        quote=quote or None,
+        title=_whole(citation.get("title", "")) or None,
+        url=_whole(location.get("web", {}).get("url", "")) or None,
+        document=_whole(citation.get("source", "")) or None,
+        quote=_whole(quote) or None,
     )

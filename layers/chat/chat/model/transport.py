@@ -1,14 +1,17 @@
 """Every call to Bedrock, and the way to stop one.
 
-A call can be stopped from another thread at every moment: while it connects, while the headers are awaited (there
-is no stream object yet, and the pool holds no reference to a busy connection) and while the answer comes. For that
-the client's connection classes tell the call which socket it uses, and `Call.stop` shuts that. botocore's session
-and urllib3's connections are private paths: tests hold them against the pinned versions.
+A call can be stopped from another thread at every moment but a name's resolution: while it connects, while the
+headers are awaited (there is no stream object yet, and the pool holds no reference to a busy connection) and while
+the answer comes. For that the client's connection classes tell the call which socket it uses, before it connects, and
+`Call.stop` shuts that. botocore's session and urllib3's connections are private paths: tests hold them against the
+pinned versions.
 """
 
+import os
 import socket
 import threading
-from collections.abc import Generator, Iterator, Mapping
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -40,39 +43,62 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
 
 
+IDLE_CONNECTION = 30  # seconds after which a pooled connection may have been dropped by the other side
+
+
 class Stopped(Exception):
     """The call was stopped by us; what failed afterwards says nothing about the model."""
 
 
 class Call:
-    """One answer's right to talk to Bedrock, until it is stopped."""
+    """One answer's right to talk to Bedrock, until it is stopped.
+
+    `heard` is when Bedrock last sent something, a time of the monotonic clock.
+    """
 
     def __init__(self) -> None:
+        self.heard = time.monotonic()
         self._stopped = threading.Event()
+        self._lock = threading.Lock()
         self._socket: socket.socket | None = None
 
     def stop(self) -> None:
         """From any thread. A blocked read or connect of this call ends at once."""
-        self._stopped.set()
-        self._shut()
+        with self._lock:
+            self._stopped.set()
+            self._shut()
 
     def pause(self, seconds: float) -> None:
         """Waits between two attempts. Raises Stopped as soon as the call is stopped."""
         if self._stopped.wait(seconds):
             raise Stopped
 
-    def using(self, connected: socket.socket) -> None:
-        """The call speaks over this socket from now on."""
-        self._socket = connected
-        if self._stopped.is_set():
-            self._shut()
+    def uses(self, descriptor: int) -> None:
+        """The call speaks over this socket from now on, until `leaves`.
+
+        It keeps a duplicate: TLS takes the connected socket's object over, and SSLSocket's own shutdown would take
+        its state from under the reader.
+        """
+        with self._lock:
+            self._drop()
+            self._socket = socket.socket(fileno=os.dup(descriptor))
+            if self._stopped.is_set():
+                self._shut()
+
+    def leaves(self) -> None:
+        """The connection may serve somebody else now."""
+        with self._lock:
+            self._drop()
 
     def _shut(self) -> None:
-        if self._socket is None:
-            return
-        with suppress(OSError):  # it may have ended by itself
-            # The base class's shutdown: over TLS, SSLSocket's own would also take its state from under the reader.
-            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        if self._socket is not None:
+            with suppress(OSError):  # it may have ended by itself
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _drop(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     @property
     def stopped(self) -> bool:
@@ -97,23 +123,39 @@ class Bedrock:
 
     def __init__(self, client: "BedrockRuntimeClient") -> None:
         self._client = client
+        self._used = time.time()
         _announce_sockets(client)
 
     def converse_stream(self, request: Mapping[str, Any], call: Call) -> Generator[dict[str, Any], None, None]:
         """The stream's events. The connection is closed when the iterator is, or ends."""
-        with _errors(call):
+        with self._connected(call):
             stream = self._client.converse_stream(**request)["stream"]
             with closing(stream):
                 for event in stream:
+                    call.heard = time.monotonic()
                     yield dict(event)
 
     def converse(self, request: Mapping[str, Any], call: Call) -> dict[str, Any]:
         """The answer in one piece."""
-        with _errors(call):
+        with self._connected(call):
             answer = dict(self._client.converse(**request))
         if "output" not in answer:  # the body broke off, and botocore made the best of it
             raise errors.ModelTruncated
         return answer
+
+    @contextmanager
+    def _connected(self, call: Call) -> Iterator[None]:
+        """The call's time with Bedrock. Connections that were left alone for long are not trusted."""
+        if time.time() - self._used > IDLE_CONNECTION:  # wall time: a frozen sandbox stops the monotonic clock
+            self._client.close()
+        token = _current.set(call)
+        try:
+            with _errors(call):
+                yield
+        finally:
+            call.leaves()
+            _current.reset(token)
+            self._used = time.time()
 
 
 # Codes of HTTP errors are PascalCase, those of exceptions inside a stream lowerCamel.
@@ -132,21 +174,27 @@ _BY_CODE: dict[str, type[errors.ModelError]] = {
 }
 
 
+# What models say that cannot do something, in ValidationException's words.
+_REFUSALS: dict[str, type[errors.ModelError]] = {
+    "unsupported for streaming": errors.StreamingRefused,
+    "doesn't support streaming": errors.StreamingRefused,
+    "does not support streaming": errors.StreamingRefused,
+    "doesn't support system messages": errors.SystemPromptRefused,
+    "does not support system messages": errors.SystemPromptRefused,
+}
+
+
 def _from_client_error(error: ClientError) -> errors.ModelError:
     details = error.response.get("Error", {})
     kind = _BY_CODE.get(details.get("Code", "").lower(), errors.ModelError)
-    message = details.get("Message", "").lower()
-    if kind is errors.ModelInvalidRequest and "support" in message:
-        if "stream" in message:
-            kind = errors.StreamingRefused
-        elif "system" in message:
-            kind = errors.SystemPromptRefused
+    if kind is errors.ModelInvalidRequest:
+        message = details.get("Message", "").lower()
+        kind = next((refused for words, refused in _REFUSALS.items() if words in message), kind)
     return kind()
 
 
 @contextmanager
 def _errors(call: Call) -> Iterator[None]:
-    token = _current.set(call)
     try:
         call.pause(0)
         yield
@@ -164,8 +212,6 @@ def _errors(call: Call) -> Iterator[None]:
         failure = _classified(error)
         logger.warning("model call failed", extra={"code": failure.code, "cause": type(error).__name__})
         raise failure from error
-    finally:
-        _current.reset(token)
 
 
 def _classified(error: Exception) -> errors.ModelError:
@@ -192,24 +238,48 @@ def _announce_sockets(client: "BedrockRuntimeClient") -> None:
         logger.warning("botocore has changed: a call can only be stopped by its time-outs")
 
 
+def _announce(descriptor: int) -> None:
+    if call := _current.get():
+        call.pause(0)
+        call.uses(descriptor)
+
+
 class _Announcing:
     """Mixin for a connection: tells the current call which socket it uses, fresh or out of the pool."""
 
     sock: socket.socket | None
+    timeout: float | None
+    port: int
+    socket_options: Iterable[tuple[int, int, int]] | None
+    _dns_host: str
 
-    def connect(self) -> None:
-        super().connect()  # type: ignore[misc]  # the class beside us in the bases has it
-        self._announce()
+    def _new_conn(self) -> socket.socket:
+        """urllib3's own, but for the announcement before each attempt to connect."""
+        failure: OSError | None = None
+        try:
+            addresses = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            addresses, failure = [], error
+        for family, kind, protocol, _, address in addresses:
+            connecting = socket.socket(family, kind, protocol)
+            try:
+                for option in self.socket_options or ():
+                    connecting.setsockopt(*option)
+                connecting.settimeout(self.timeout)
+                _announce(connecting.fileno())
+                connecting.connect(address)
+                return connecting
+            except OSError as error:
+                connecting.close()
+                failure = error
+        timed_out = isinstance(failure, TimeoutError)
+        error_class = urllib3.exceptions.ConnectTimeoutError if timed_out else urllib3.exceptions.NewConnectionError
+        raise error_class(self, f"{self._dns_host}: {failure}")  # type: ignore[arg-type]  # its connection is us
 
     def request(self, *args: Any, **kwargs: Any) -> Any:
         if self.sock is not None:
-            self._announce()
-        return super().request(*args, **kwargs)  # type: ignore[misc]  # the same
-
-    def _announce(self) -> None:
-        call = _current.get()
-        if call is not None and self.sock is not None:
-            call.using(self.sock)
+            _announce(self.sock.fileno())
+        return super().request(*args, **kwargs)  # type: ignore[misc]  # the class beside us in the bases has it
 
 
 class _HttpConnection(_Announcing, AWSHTTPConnection):  # type: ignore[misc]  # the stubs of its bases disagree

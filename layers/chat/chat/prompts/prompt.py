@@ -4,7 +4,6 @@ The order is what caching wants (https://docs.aws.amazon.com/bedrock/latest/user
 changes least comes first.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,8 +14,8 @@ from typing import Literal
 from chat.events import Message
 from chat.memory.lookup import Memory
 
-# Look-alikes of our fence in foreign text: any case, inner space, full-width and angle quotation brackets.
-_FENCE = re.compile(r"[<\uff1c\u2039]\s*/?\s*facts\s*/?\s*[>\uff1e\u203a]", re.IGNORECASE)
+# Foreign text keeps no bracket that could open or close a fence, look-alikes included.
+_BRACKETS = str.maketrans("<>\uff1c\uff1e\u2039\u203a\ufe64\ufe65", "()()()()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +36,15 @@ class Prompt:
     turn: Turn
 
 
-def build(memory: Memory, message: str, *, assistant: str, history_tokens: int) -> Prompt:
-    """The prompt for `message`. The oldest turns go first when the history is over its budget of tokens."""
+def build(memory: Memory, message: str, *, assistant: str, history_tokens: int, facts_tokens: int) -> Prompt:
+    """The prompt for `message`. What is oldest goes first when the history or the facts are over their budgets."""
     turns = _alternating(memory.history)
-    unanswered = turns.pop().texts if turns and turns[-1].role == "user" else ()
+    unanswered = _newest(turns.pop().texts, history_tokens) if turns and turns[-1].role == "user" else []
+    left = history_tokens - sum(map(estimate_tokens, unanswered))
     return Prompt(
         system=_system(memory, assistant),
-        history=_within(turns, history_tokens),
-        facts=_fenced(fact.text for fact in memory.facts),
+        history=_within(turns, left),
+        facts=_fenced(_newest([fact.text for fact in memory.facts], facts_tokens)),
         turn=Turn("user", (*unanswered, message)),
     )
 
@@ -75,8 +75,19 @@ def _fenced(facts: Iterable[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Foreign text on one line and unable to close the fence."""
-    return " ".join(_FENCE.sub(" ", text).split())
+    """Foreign text on one line, unable to open or close a fence."""
+    return " ".join(text.translate(_BRACKETS).split())
+
+
+def _newest(texts: Sequence[str], budget: int) -> list[str]:
+    """The last of the texts that fit, in their order."""
+    kept: list[str] = []
+    for text in reversed(texts):
+        budget -= estimate_tokens(text)
+        if budget < 0:
+            break
+        kept.append(text)
+    return kept[::-1]
 
 
 def _alternating(messages: Iterable[Message]) -> list[Turn]:

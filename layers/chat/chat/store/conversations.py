@@ -12,6 +12,7 @@ where to go, and two messages sent at once cannot take the same place.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import Any
 
 from chat.errors import Conflict, NotFound, StorageError
@@ -23,6 +24,8 @@ from chat.store.table import ConditionFailed, Item, Table
 # An item holds 400 KB (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html);
 # a message's parts leave room in it for the rest.
 PIECE_BYTES = 300 * 1024
+
+PAGE_BYTES = 4 * 1024 * 1024  # Lambda answers with 6 MB at the most
 
 # Named conditions of the transactions above.
 _IS_NEW = "attribute_not_exists(pk)"
@@ -95,7 +98,9 @@ class Conversations:
     def messages(
         self, user: str, conversation_id: str, *, limit: int, before: int | None = None
     ) -> tuple[list[Message], int | None]:
-        """The newest `limit` messages before place `before`, oldest first, and where an older page ends.
+        """The newest messages before place `before`, oldest first, and where an older page ends.
+
+        A page has at most `limit` of them, and fewer when they are large.
 
         Raises NotFound when there is no such conversation, or it is not the user's.
         """
@@ -104,8 +109,9 @@ class Conversations:
             raise NotFound
         high = keys.message(before - 1) if before else "M#~"
         items = self._table.query(pk, keys.message(0), high, descending=True, limit=limit + 1)
-        page = items[:limit]
-        older = int(page[-1]["sk"].removeprefix("M#")) if len(items) > limit else None
+        sizes = accumulate(int(item["pieces"]) * PIECE_BYTES + len(bytes(item["parts"])) for item in items)
+        page = items[: max(1, min(limit, sum(size <= PAGE_BYTES for size in sizes)))]
+        older = int(page[-1]["sk"].removeprefix("M#")) if len(items) > len(page) else None
         return [self._message(item) for item in reversed(page)], older
 
     def page(self, user: str, *, limit: int, before: tuple[str, str] | None = None) -> tuple[list[Conversation], Any]:

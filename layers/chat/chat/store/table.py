@@ -1,5 +1,7 @@
 """The one place that speaks to DynamoDB: plain values in and out, and every failure a StorageError."""
 
+import random
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -8,6 +10,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chat.errors import StorageError
+from chat.telemetry import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -18,16 +21,29 @@ _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
 
+ATTEMPTS = 4  # for a transaction that meets another one; boto3 does not repeat those
+FIRST_PAUSE = 0.05  # seconds; doubled for each further attempt, with full jitter
+
+
 class ConditionFailed(Exception):
-    """A conditional write found the item in another state, or lost to another transaction."""
+    """A conditional write found the item in another state."""
+
+
+class _Conflict(Exception):
+    """Another transaction was writing to the same item; nothing was written."""
 
 
 class Table:
     """One table through one client. Reads are consistent unless they go to the index."""
 
-    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+    def __init__(self, client: "DynamoDBClient", name: str, deadline: float = float("inf")) -> None:
         self._client = client
         self._name = name
+        self._deadline = deadline
+
+    def until(self, deadline: float) -> "Table":
+        """The same table for reads that nobody waits for after `deadline`, a time of the monotonic clock."""
+        return Table(self._client, self._name, deadline)
 
     def get(self, pk: str, sk: str) -> Item | None:
         """The item, or None."""
@@ -44,6 +60,8 @@ class Table:
         }
         items: list[Item] = []
         while limit is None or len(items) < limit:
+            if time.monotonic() > self._deadline:
+                raise StorageError
             if limit is not None:
                 query["Limit"] = limit - len(items)
             with _errors():
@@ -85,8 +103,15 @@ class Table:
 
     def transact(self, parts: Iterable[Any]) -> None:
         """All of the parts or none. Raises ConditionFailed."""
-        with _errors():
-            self._client.transact_write_items(TransactItems=list(parts))
+        items = list(parts)
+        for attempt in range(ATTEMPTS):
+            try:
+                with _errors():
+                    self._client.transact_write_items(TransactItems=items)
+                return
+            except _Conflict:
+                time.sleep(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311  # jitter, not a secret
+        raise StorageError
 
     def absent(self, item: Item) -> Any:
         """For `transact`: puts the item if nothing has its key."""
@@ -125,8 +150,12 @@ def _errors() -> Iterator[None]:
         yield
     except ClientError as error:
         reasons = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
-        if "ConditionalCheckFailed" in reasons or "TransactionConflict" in reasons:
+        if "ConditionalCheckFailed" in reasons:
             raise ConditionFailed from None
+        if "TransactionConflict" in reasons:
+            raise _Conflict from None
+        logger.warning("table call failed", extra={"cause": error.response["Error"]["Code"], "reasons": reasons})
         raise StorageError from error
     except BotoCoreError as error:
+        logger.warning("table call failed", extra={"cause": type(error).__name__})
         raise StorageError from error
