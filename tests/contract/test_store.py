@@ -1,9 +1,8 @@
 """The store against a real table: places, pages, sizes, and races."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -19,20 +18,9 @@ from chat.memory.lookup import Lookup
 from chat.store.conversations import Conversation, Conversations
 from chat.store.facts import Facts, Profile
 from chat.store.table import Table
-from local_stack import template
 from local_stack.dynamodb import DynamoDB
 
 ALICE, BOB = "alice", "bob"
-
-
-@pytest.fixture(scope="module")
-def dynamodb() -> Iterator[DynamoDB]:
-    server = DynamoDB()
-    server.start()
-    for properties in template.read(Path("template.yaml")).tables:
-        server.create_table(properties)
-    yield server
-    server.stop()
 
 
 def connect(dynamodb: DynamoDB, **config: Any) -> Table:

@@ -1,0 +1,37 @@
+"""What the documents say of the code is true."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from local_stack.bedrock.directives import HTTP_FAULTS, STREAM_FAULTS
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [
+    path for path in ROOT.glob("**/*.md") if not any(part.startswith(".") for part in path.parts[len(ROOT.parts) :])
+]
+
+
+def test_the_readme_shows_the_handler_as_it_is() -> None:
+    handler = (ROOT / "functions/stream/app.py").read_text(encoding="utf-8")
+    shown = handler[handler.index("app = Application") :].strip()
+    assert shown in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (document.parent / target).exists(), target
+
+
+def test_every_fault_is_described() -> None:
+    text = (ROOT / "docs/local.md").read_text(encoding="utf-8")
+    for fault in (*HTTP_FAULTS, *STREAM_FAULTS, "refuse-stream", "refuse-system", "stall-headers"):
+        assert f"`{fault}`" in text
+
+
+def test_make_help_lists_at_most_twelve_verbs() -> None:
+    verbs = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {"run", "test", "test-long", "lint", "build", "validate", "invoke", "deploy", "clean"} <= set(verbs)
+    assert len(verbs) <= 12
