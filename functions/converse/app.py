@@ -17,10 +17,26 @@ from chat.auth import User, authenticate
 from chat.dialects import native, whole
 from chat.errors import ChatError, NotFound
 from chat.http import HttpRequest, error_body, json_bytes
-from chat.requests import ChatRequest, NewFact, NewProfile, bounded, check_json, checked_chat, refusal
+from chat.ids import new_id
+from chat.requests import (
+    CancelRequest,
+    ChatRequest,
+    ConversationChange,
+    NewConversation,
+    NewFact,
+    NewProfile,
+    bounded,
+    check_json,
+    checked_chat,
+    parse,
+    refusal,
+    send_of,
+)
 from chat.responses import (
+    AcceptedView,
     AnswerView,
     ConversationPage,
+    ConversationView,
     ErrorView,
     FactList,
     FactView,
@@ -29,13 +45,16 @@ from chat.responses import (
     ProfileView,
     View,
 )
+from chat.store.conversations import Conversation
 from chat.store.facts import Fact, Profile
+from chat.store.generations import Head
 from chat.telemetry import log_refusal, logger
 
 app = Application.from_environment()
 resolver = APIGatewayHttpResolver(enable_validation=True)
 
 JSON = {"content-type": "application/json"}
+NO_HEADERS: Mapping[str, str] = {}
 OPEN = frozenset({"/health", "/openapi.json"})
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(max_length=300)]
@@ -51,12 +70,17 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request_id = context.aws_request_id
     try:
         request = HttpRequest.from_event(event)
-        if request.method in {"POST", "PUT"}:
-            check_json(request.json_body(app.settings.max_body_bytes))
+        body = b""
+        if request.raw_body and request.method in {"POST", "PUT", "PATCH"}:
+            body = request.json_body(app.settings.max_body_bytes)
+            check_json(body)
             event["headers"] = {**request.headers, **JSON}  # Powertools knows only this spelling of it
         if request.path not in OPEN:
             resolver.append_context(  # type: ignore[no-untyped-call]  # Powertools ships it untyped
-                user=authenticate(request, context, app.settings), context=context
+                user=authenticate(request, context, app.settings),
+                context=context,
+                headers=request.headers,
+                body=body,
             )
         response = resolver.resolve(event, context)
         response["headers"]["x-request-id"] = request_id
@@ -85,9 +109,9 @@ def answers(view: type[View], status: int = 200) -> dict[int, Any]:
     }
 
 
-def reply(body: Mapping[str, Any], status: int = 200) -> Response[str]:
+def reply(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> Response[str]:
     """A JSON answer that no cache keeps."""
-    return Response(status, "application/json", json_bytes(body).decode(), {"cache-control": "no-store"})
+    return Response(status, "application/json", json_bytes(body).decode(), {"cache-control": "no-store", **headers})
 
 
 def user() -> str:
@@ -111,10 +135,51 @@ def _nothing(_: NotFoundError) -> Response[str]:
 def chat(body: ChatRequest) -> Response[str]:
     """Sends a message and answers it in one piece, within API Gateway's patience."""
     checked_chat(body, app.settings)
-    who, context = resolver.context["user"], resolver.context["context"]
-    turn = app.start(who, body, context, at_most=app.settings.buffered_turn_seconds)
-    status, answer = whole.answer(*turn.result())
-    return reply(answer, status)
+    who, context, headers = resolver.context["user"], resolver.context["context"], resolver.context["headers"]
+    patience = app.settings.buffered_turn_seconds
+    begun = app.start(who, body, send_of(headers, body), context, at_most=patience)
+    source = app.follow(who, begun, context, at_most=patience) if isinstance(begun, Head) else begun
+    status, answer = whole.answer(source)
+    return reply(answer, status, {"retry-after": "2"} if status == 202 else {})
+
+
+@resolver.post("/chat/<conversation>/cancel", responses=answers(AcceptedView, 202))
+def cancel(conversation: Id) -> Response[str]:
+    """Stops the answer that is being made; a body `{"generationId"}` stops only that one."""
+    body = resolver.context["body"]
+    asked = parse(CancelRequest, body) if body else CancelRequest()
+    app.cancel(resolver.context["user"], conversation, asked.generation_id)
+    return reply({"status": "accepted"}, 202)
+
+
+@resolver.post("/conversations", responses=answers(ConversationView, 201))
+def create_conversation(body: NewConversation) -> Response[str]:
+    """A conversation before its first message."""
+    return reply(_conversation(app.conversations.create(user(), body.id or new_id(), body.title)), 201)
+
+
+@resolver.get("/conversations/<conversation>", responses=answers(ConversationView))
+def conversation(conversation: Id) -> Response[str]:
+    """One conversation; `active` names the answer that is being made."""
+    known = app.conversations.get(user(), conversation)
+    if known.deleted or known.updated_at is None:
+        raise NotFound
+    running = app.running(resolver.context["user"], conversation)
+    active = running.gid if running and running.status == "run" else None
+    return reply(_conversation(known) | ({"active": active} if active else {}))
+
+
+@resolver.patch("/conversations/<conversation>", responses=answers(ConversationView))
+def rename(conversation: Id, body: ConversationChange) -> Response[str]:
+    """Gives it a title."""
+    return reply(_conversation(app.conversations.rename(user(), conversation, body.title)))
+
+
+@resolver.delete("/conversations/<conversation>", responses={204: {"description": "Deleted"}})
+def delete(conversation: Id) -> Response[str]:
+    """Removes it with everything in it, and stops an answer that is being made."""
+    app.delete(resolver.context["user"], conversation)
+    return Response(204, body="")
 
 
 @resolver.get("/conversations", responses=answers(ConversationPage))
@@ -122,9 +187,7 @@ def conversations(limit: Limit = 50, cursor: Cursor = None) -> Response[str]:
     """The user's conversations, newest change first."""
     before = cursors.read_change(cursor) if cursor else None
     page, more = app.conversations.page(user(), limit=limit, before=before)
-    listed = [
-        {"id": each.id, "updatedAt": each.updated_at} | ({"title": each.title} if each.title else {}) for each in page
-    ]
+    listed = [_conversation(each) for each in page]
     return reply({"conversations": listed} | ({"cursor": cursors.write(*more)} if more else {}))
 
 
@@ -188,6 +251,11 @@ def openapi() -> Response[str]:
         for operation in operations.values():
             operation["responses"].pop("422", None)  # Powertools' own, which we answer with a 400
     return reply(schema)
+
+
+def _conversation(known: Conversation) -> dict[str, Any]:
+    title = {"title": known.title} if known.title else {}
+    return {"id": known.id, "updatedAt": known.updated_at, **title}
 
 
 def _fact(fact: Fact) -> dict[str, Any]:

@@ -5,16 +5,23 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from chat.application import Application
-from chat.auth import authenticate
+from chat.auth import User, authenticate
 from chat.dialects import native, sse, whole
-from chat.errors import ChatError
+from chat.errors import BadRequest, ChatError
+from chat.following import cursor
 from chat.http import HttpRequest, error_body, json_bytes, route
-from chat.requests import parse_chat
+from chat.requests import client_of, parse_cancel, parse_chat, send_of
+from chat.store.generations import Head
 from chat.telemetry import log_refusal, logger
 from streaming_runtime import StreamingResponse
 
 app = Application.from_environment()
-ROUTES = {"/chat": "POST", "/health": "GET"}
+ROUTES = {
+    "POST /chat": "send",
+    "GET /chat/{}/stream": "resume",
+    "POST /chat/{}/cancel": "cancel",
+    "GET /health": "health",
+}
 JSON = {"content-type": "application/json", "cache-control": "no-store"}
 
 
@@ -25,18 +32,48 @@ def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
     try:
         request = HttpRequest.from_event(event)
         headers |= request.cors(app.settings.origins)
-        if route(request, ROUTES) == "/health":
+        name, conversation = route(request, ROUTES)
+        if name == "health":
             return StreamingResponse([json_bytes({"status": "ok"})], headers=JSON | headers)
 
         user = authenticate(request, context, app.settings)
-        body = parse_chat(request, app.settings)
-        turn = app.start(user, body, context)
-        if request.query.get("stream") != "false":
-            return StreamingResponse(sse.frames(turn, native.encode), headers=sse.HEADERS | headers)
-        status, answer = whole.answer(*turn.result())
-        return StreamingResponse([json_bytes(answer)], status=status, headers=JSON | headers)
+        if name == "send":
+            return send(request, user, context, headers)
+        if name == "resume":
+            return resume(request, user, context, conversation, headers)
+        app.cancel(user, conversation, parse_cancel(request, app.settings).generation_id)
+        return StreamingResponse([json_bytes({"status": "accepted"})], status=202, headers=JSON | headers)
 
     except ChatError as error:
         log_refusal(error)
         body_of_error = error_body(error, context.aws_request_id)
         return StreamingResponse([body_of_error], status=error.status, headers=JSON | headers)
+
+
+def send(request: HttpRequest, user: User, context: LambdaContext, headers: dict[str, str]) -> StreamingResponse:
+    """`POST /chat`: a new turn, or for a repeated send the turn that it started the first time."""
+    body = parse_chat(request, app.settings)
+    begun = app.start(user, body, send_of(request.headers, body), context)
+    generation = begun.gid if isinstance(begun, Head) else begun.generation
+    source = app.follow(user, begun, context, client=client_of(request.headers)) if isinstance(begun, Head) else begun
+    if request.query.get("stream") != "false":
+        return StreamingResponse(sse.frames(source, generation, native.encode), headers=sse.HEADERS | headers)
+    status, answer = whole.answer(source)
+    return StreamingResponse([json_bytes(answer)], status=status, headers=JSON | headers)
+
+
+def resume(
+    request: HttpRequest, user: User, context: LambdaContext, conversation: str, headers: dict[str, str]
+) -> StreamingResponse:
+    """`GET /chat/{conversation}/stream`: the rest of what is being made, or was, behind a cursor."""
+    named = request.headers.get("last-event-id") or request.query.get("after")
+    seen = cursor(named) if named else None
+    if named and seen is None:
+        raise BadRequest("The cursor is not one of ours.", field="after")
+    head = app.running(user, conversation, seen[0] if seen else None)
+    if head is None:
+        return StreamingResponse([], status=204, headers=headers)
+    after = seen[1] if seen else None
+    source = app.follow(user, head, context, after=after, client=client_of(request.headers))
+    source.attach()
+    return StreamingResponse(sse.frames(source, head.gid, native.encode), headers=sse.HEADERS | headers)

@@ -7,7 +7,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
 from chat.auth import User
-from chat.events import Chunk, Message, Progress, Start
+from chat.errors import NotActive, NotFound
+from chat.events import Chunk, Message, Progress, Start, Usage
+from chat.following import Following
 from chat.ids import new_id, now
 from chat.memory.lookup import Lookup
 from chat.model import transport
@@ -15,10 +17,12 @@ from chat.model.answer import Models
 from chat.model.catalog import Catalog
 from chat.model.transport import Bedrock, Call
 from chat.prompts import prompt
-from chat.requests import ChatRequest
+from chat.requests import ChatRequest, Send
 from chat.settings import Settings, SettingsError
 from chat.store.conversations import Conversations
 from chat.store.facts import Facts
+from chat.store.generations import LEASE, Generations, Head, generation_id
+from chat.store.generations import conversation_id as derived_conversation
 from chat.store.table import Table
 from chat.telemetry import logger
 from chat.turn import Limits, Speech, Turn
@@ -35,6 +39,7 @@ class Application:
         bedrock = boto3.client("bedrock-runtime", config=transport.config(idle_seconds=settings.model_idle_seconds))
         table = Table(store, settings.table_name)
         self.conversations = Conversations(table)
+        self.generations = Generations(table, self.conversations)
         self.facts = Facts(table)
         self._lookup = Lookup(
             Table(quick, settings.table_name), seconds=settings.memory_seconds, messages=settings.history_messages
@@ -50,28 +55,52 @@ class Application:
         """Raises SettingsError, and then the function does not start."""
         return cls(Settings.from_environment())
 
-    def start(self, user: User, request: ChatRequest, context: LambdaContext, *, at_most: float = float("inf")) -> Turn:
-        """Stores the user's message and returns its turn, not yet begun.
+    def start(
+        self,
+        user: User,
+        request: ChatRequest,
+        send: Send,
+        context: LambdaContext,
+        *,
+        at_most: float = float("inf"),
+    ) -> "Turn | Head":
+        """Stores the user's message and returns its turn, not yet begun; the generation's head for a repeated send.
 
         The model may speak until a margin before Lambda's deadline, and for `at_most` seconds. Raises BadRequest
-        before anything is stored, Conflict when another message to the conversation came first, StorageError.
+        before anything is stored, ConversationBusy, KeyReused, NotFound, StorageError.
         """
-        left = context.get_remaining_time_in_millis() / 1000 - self.settings.deadline_margin_seconds
-        deadline = time.monotonic() + min(left, at_most)
+        left = context.get_remaining_time_in_millis() / 1000
+        deadline = time.monotonic() + min(left - self.settings.deadline_margin_seconds, at_most)
         alias = request.model or self.settings.default_model
         self.models.check(alias, request.options)
-        start = Start(request.conversation_id or new_id(), new_id(), new_id(), alias)
-        memory = self._lookup(user.key, start.conversation_id)
-        conversation = memory.conversation or self.conversations.get(user.key, start.conversation_id)
+        gid = generation_id(user.key, send.key)
+        conversation_id = request.conversation_id or derived_conversation(gid)
+        memory = self._lookup(user.key, conversation_id, gid)
+        if memory.earlier:
+            return self.generations.attach(memory.earlier, send.fingerprint)
         message = Message(
-            id=new_id(),
-            role="user",
-            parts=(Chunk(request.message.text),),
-            created_at=now(),
-            generation_id=start.generation_id,
+            id=new_id(), role="user", parts=(Chunk(request.message.text),), created_at=now(), generation_id=gid
         )
-        place = self.conversations.start(user.key, conversation, message)
-        logger.append_keys(user=user.key[:12], conversation=start.conversation_id, generation=start.generation_id)
+        at = self.generations.now()
+        head = Head(
+            gid=gid,
+            status="run",
+            owner=new_id(),
+            fingerprint=send.fingerprint,
+            conversation=conversation_id,
+            place=0,
+            message_id=new_id(),
+            model=alias,
+            n=0,
+            t0=0,
+            tail=(),
+            lease=at + LEASE,
+            deadline=at + int(left * 1000),
+        )
+        writer = self.generations.start(user.key, head, memory.conversation, message)
+        if isinstance(writer, Head):
+            return writer
+        logger.append_keys(user=user.key[:12], conversation=conversation_id, generation=gid)
         built = prompt.build(
             memory,
             request.message.text,
@@ -83,12 +112,72 @@ class Application:
         def speak(call: Call) -> Speech:
             return self.models.answer(built, alias, request.options, call)
 
-        def store(answer: Message) -> None:
-            self.conversations.finish(user.key, start.conversation_id, place, answer)
+        def estimate(said: str) -> Usage:
+            return Usage(prompt.tokens(built), prompt.estimate_tokens(said), basis="estimated")
 
-        limits = Limits(deadline, self.settings.model_idle_seconds, self.settings.max_answer_bytes)
-        missing = [Progress("memory", f"{part} left out") for part in memory.missing]
-        return Turn(start, message, speak, store, limits, context.aws_request_id, before=missing)
+        return Turn(
+            Start(conversation_id, head.message_id, gid, alias),
+            message,
+            speak,
+            writer,
+            estimate,
+            Limits(deadline, self.settings.model_idle_seconds, self.settings.max_answer_bytes),
+            context.aws_request_id,
+            before=[Progress("memory", f"{part} left out") for part in memory.missing],
+        )
+
+    def follow(
+        self,
+        user: User,
+        head: Head,
+        context: LambdaContext,
+        *,
+        after: int | None = None,
+        client: str | None = None,
+        at_most: float = float("inf"),
+    ) -> Following:
+        """A view of a generation for one client; it lasts until a margin before Lambda's deadline."""
+        left = context.get_remaining_time_in_millis() / 1000 - self.settings.deadline_margin_seconds
+        return Following(
+            self.generations,
+            self.conversations,
+            user.key,
+            head,
+            after=after,
+            client=client,
+            request_id=context.aws_request_id,
+            deadline=time.monotonic() + min(left, at_most),
+        )
+
+    def running(self, user: User, conversation_id: str, gid: str | None = None) -> Head | None:
+        """The generation that is being made in the conversation; or the one named, whatever became of it.
+
+        Raises NotFound when the conversation, or the generation in it, is not the user's.
+        """
+        conversation = self.conversations.get(user.key, conversation_id)
+        if conversation.deleted or not (conversation.seq or conversation.updated_at):
+            raise NotFound
+        wanted = gid or conversation.active
+        head = self.generations.alive(user.key, wanted) if wanted else None
+        if gid and (head is None or head.conversation != conversation_id):
+            raise NotFound
+        return head
+
+    def cancel(self, user: User, conversation_id: str, gid: str | None) -> None:
+        """Asks the active generation to stop. Raises NotFound, and NotActive when `gid` names another one."""
+        active = self.conversations.get(user.key, conversation_id).active
+        head = self.running(user, conversation_id)
+        if gid is not None and gid != active:
+            raise NotActive
+        if head:
+            self.generations.cancel(user.key, head)
+
+    def delete(self, user: User, conversation_id: str) -> None:
+        """The conversation with everything in it; an answer that is being made is stopped. Raises NotFound."""
+        active = self.conversations.mark_deleted(user.key, conversation_id)
+        if active and (head := self.generations.head(user.key, active)):
+            self.generations.cancel(user.key, head)
+        self.conversations.remove_messages(user.key, conversation_id)
 
 
 def _store_config(*, connect: float, read: float) -> Config:

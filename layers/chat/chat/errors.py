@@ -4,6 +4,7 @@ The messages are ours and are sent to clients; the text of a foreign exception n
 beside the request id.
 """
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 
@@ -57,10 +58,46 @@ class MethodNotAllowed(ChatError):
     code, status, retryable, default = "method_not_allowed", 405, False, "This method is not allowed here."
 
 
-class Conflict(ChatError):
-    """Another request to the same conversation came first."""
+class ConversationBusy(ChatError):
+    """An answer to the conversation is being made: `generation`, if it is known."""
 
-    code, status, default = "conflict", 409, "Another message to this conversation came first; send again."
+    code, status, default = "conversation_busy", 409, "An answer is being made in this conversation."
+
+    def __init__(self, message: str | None = None, *, generation: str | None = None) -> None:
+        super().__init__(message)
+        self.generation = generation
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """With the running generation, so that the client can follow it."""
+        body = super().body(request_id)
+        if self.generation:
+            body["error"]["generationId"] = self.generation
+        return body
+
+
+class NotActive(ChatError):
+    """The generation that was named is not the one that is being made."""
+
+    code, status, retryable, default = "not_active", 409, False, "This answer is not being made any more."
+
+
+class Exists(ChatError):
+    """There is something with this id already."""
+
+    code, status, retryable, default = "exists", 409, False, "There is something with this id already."
+
+
+class KeyReused(ChatError):
+    """The same idempotency key came with another payload."""
+
+    code, status, retryable = "idempotency_key_reused", 422, False
+    default = "This idempotency key was used for another message."
+
+
+class TooManyFollowers(ChatError):
+    """Too many clients follow one generation."""
+
+    code, status, default = "too_many_followers", 429, "Too many clients follow this answer."
 
 
 class TooLarge(ChatError):
@@ -165,3 +202,14 @@ class ModelMalformed(ModelError):
     """The model wrote something that its own service could not read."""
 
     code, default = "model_malformed", "The model wrote an answer that could not be read."
+
+
+def by_code(code: str) -> ChatError:
+    """The error with this public code, as it is told again to whoever asks later."""
+
+    def below(kind: type[ChatError]) -> Iterator[type[ChatError]]:
+        yield kind
+        for each in kind.__subclasses__():
+            yield from below(each)
+
+    return next((kind() for kind in below(ChatError) if kind.code == code), ChatError())

@@ -56,13 +56,13 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as Bedrock counted them (`exact`); `unknown` when the answer ended before it said."""
+    """Tokens as Bedrock counted them (`exact`), or as we guess after a stop or a cut (`estimated`)."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
-    basis: Literal["exact", "unknown"] = "unknown"
+    basis: Literal["exact", "estimated", "unknown"] = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,19 @@ class Timing:
     tokens_per_second: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """The log ends at `position`: a client that has seen more cuts back."""
+
+    position: int
+
+
 Part: TypeAlias = Chunk | Reasoning | Citation
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A stored message. `status` is complete, partial (deadline) or failed; users' messages are complete."""
+    """A stored message. `status` is complete, partial (stopped, out of time, lost) or failed."""
 
     id: str
     role: Literal["user", "assistant"]
@@ -120,7 +127,7 @@ class Error:
     message_id: str | None
 
 
-Event: TypeAlias = Start | Progress | Chunk | Reasoning | Citation | Complete | Error
+Event: TypeAlias = Start | Progress | Chunk | Reasoning | Citation | Rollback | Complete | Error
 TERMINAL = (Complete, Error)
 
 
@@ -162,6 +169,8 @@ def accumulate(answer: Answer, event: Event) -> Answer:
             return replace(answer, parts=_joined(answer.parts, event))
         case Complete() | Error():
             return replace(answer, end=event)
+        case Rollback(position):
+            return replace(answer, parts=_until(answer.parts, position))
         case Progress():
             return answer
 
@@ -172,6 +181,20 @@ def fold(events: Iterable[Event]) -> Answer:
     for event in merge(events):
         answer = accumulate(answer, event)
     return answer
+
+
+def _until(parts: tuple[Part, ...], position: int) -> tuple[Part, ...]:
+    kept: list[Part] = []
+    for part in parts:
+        if position <= 0:
+            break
+        if isinstance(part, Citation):
+            kept.append(part)
+            position -= 1
+        else:
+            kept.append(type(part)(part.content[:position]))
+            position -= len(part.content)
+    return tuple(kept)
 
 
 def _joined(parts: tuple[Part, ...], part: Part) -> tuple[Part, ...]:

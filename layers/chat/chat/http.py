@@ -79,13 +79,21 @@ class HttpRequest:
         }
 
 
-def route(request: HttpRequest, routes: Mapping[str, str]) -> str:
-    """The path, if `routes` has it with the request's method. Raises NotFound or MethodNotAllowed."""
-    if request.path not in routes:
-        raise NotFound
-    if request.method != routes[request.path]:
-        raise MethodNotAllowed
-    return request.path
+def route(request: HttpRequest, routes: Mapping[str, str]) -> tuple[str, str]:
+    """What `routes` calls the request's method and path, and what stands in the path for its `{}`.
+
+    Raises NotFound or MethodNotAllowed.
+    """
+    known = False
+    for pattern, name in routes.items():
+        method, _, path = pattern.partition(" ")
+        before, braces, behind = path.partition("{}")
+        inside = request.path[len(before) : len(request.path) - len(behind)] if braces else ""
+        if request.path == before + inside + behind and "/" not in inside and bool(inside) == bool(braces):
+            if request.method == method:
+                return name, inside
+            known = True
+    raise MethodNotAllowed if known else NotFound
 
 
 def json_bytes(value: object) -> bytes:

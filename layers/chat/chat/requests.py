@@ -1,6 +1,9 @@
 """What callers may send. Unknown fields are refused, every size is bounded, and every refusal names its field."""
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -9,6 +12,7 @@ from pydantic_core import from_json
 
 from chat.errors import BadRequest, TooLarge
 from chat.http import HttpRequest
+from chat.ids import new_id
 from chat.settings import Settings
 
 ConversationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
@@ -50,6 +54,28 @@ class ChatRequest(Body):
     options: Options = Options()
 
 
+class CancelRequest(Body):
+    """`POST /chat/{conversation}/cancel`; nothing named means whatever is being made."""
+
+    generation_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")] | None = None
+
+
+Title = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class NewConversation(Body):
+    """`POST /conversations`; the id may be the caller's."""
+
+    id: ConversationId | None = None
+    title: Title | None = None
+
+
+class ConversationChange(Body):
+    """`PATCH /conversations/{id}`."""
+
+    title: Title
+
+
 class NewFact(Body):
     """`POST /memory`."""
 
@@ -81,6 +107,9 @@ class ClassifyTask(Body):
         list[Annotated[str, StringConstraints(min_length=1, max_length=50)]], Field(min_length=2, max_length=20)
     ]
 
+
+_KEY = re.compile(r"[\x21-\x7e]{1,128}")
+_CLIENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 B = TypeVar("B", bound=Body)
 
@@ -115,6 +144,30 @@ def parse(model: type[B], body: bytes) -> B:
         raise refusal(error.errors(include_url=False, include_input=False)) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Send:
+    """What makes two sends the same: the caller's key, and what was said with it."""
+
+    key: str
+    fingerprint: str
+
+
+def send_of(headers: Mapping[str, str], body: ChatRequest) -> Send:
+    """The caller's idempotency key, or one of our own, which protects from nothing. Raises BadRequest."""
+    key = headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise BadRequest("Idempotency-Key must be 1 to 128 visible characters.", field="idempotency-key")
+    return Send(key or new_id(), hashlib.sha256(body.model_dump_json().encode()).hexdigest()[:32])
+
+
+def client_of(headers: Mapping[str, str]) -> str | None:
+    """What a browser tab calls itself. Raises BadRequest."""
+    client = headers.get("x-client-id")
+    if client is not None and not _CLIENT.fullmatch(client):
+        raise BadRequest("X-Client-Id must be 1 to 64 letters, digits, - or _.", field="x-client-id")
+    return client
+
+
 def check_json(body: bytes) -> None:
     """Raises BadRequest for what is not a JSON object: lone surrogates and bottomless nesting included."""
     try:
@@ -147,6 +200,11 @@ def bounded(text: str, limit: int, field: str) -> str:
 def parse_chat(request: HttpRequest, settings: Settings) -> ChatRequest:
     """The body of `POST /chat`. Raises UnsupportedMediaType, TooLarge, BadRequest."""
     return checked_chat(parse(ChatRequest, request.json_body(settings.max_body_bytes)), settings)
+
+
+def parse_cancel(request: HttpRequest, settings: Settings) -> CancelRequest:
+    """The body of a cancel, which may be empty."""
+    return parse(CancelRequest, request.json_body(settings.max_body_bytes)) if request.raw_body else CancelRequest()
 
 
 def checked_chat(body: ChatRequest, settings: Settings) -> ChatRequest:

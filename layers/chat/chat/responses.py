@@ -36,6 +36,12 @@ class HealthView(View):
     status: Literal["ok"]
 
 
+class AcceptedView(View):
+    """It will be done."""
+
+    status: Literal["accepted"]
+
+
 class UsageView(View):
     """Tokens; `basis` says whether Bedrock counted them."""
 
@@ -43,7 +49,7 @@ class UsageView(View):
     output_tokens: int
     cache_read_tokens: int
     cache_write_tokens: int
-    basis: Literal["exact", "unknown"]
+    basis: Literal["exact", "estimated", "unknown"]
 
 
 class PartView(View):
@@ -94,11 +100,12 @@ class AnswerView(View):
 
 
 class ConversationView(View):
-    """One conversation of the list."""
+    """One conversation; `active` where an answer is being made."""
 
     id: str
     updated_at: str
     title: str | None = None
+    active: str | None = None
 
 
 class ConversationPage(View):

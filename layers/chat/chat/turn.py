@@ -1,12 +1,12 @@
 """One turn: from the model's first event to the stored answer, with three threads that never wait for the wrong one.
 
 - The *reader* owns the model's iteration and appends to the turn's log.
-- The *keeper* owns what must happen whatever the client does: deadline, silence of the model, storing, the terminal
-  event. It wakes by timer and at the end, not per token.
+- The *keeper* owns what must happen whatever the client does: flush, lease, cancel, deadline, silence of the model,
+  finish, the terminal event. It wakes by timer and at the end, not per token.
 - Whoever *follows* looks at the log from a cursor of its own: a client that stops reading blocks nobody else.
 
-A turn ends exactly once, with one terminal event, and what came before it is stored first. Both threads have ended
-when `join` returns.
+A slow table delays the keeper and no token. A turn ends exactly once, with one terminal event, and what came before it
+is stored first. Both threads have ended when `join` returns.
 """
 
 import json
@@ -14,8 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from types import TracebackType
+from dataclasses import asdict, dataclass, replace
 from typing import Self, TypeAlias
 
 from chat.errors import ChatError, ModelError, ModelTimeout, StorageError
@@ -34,15 +33,25 @@ from chat.events import (
     Start,
     Timing,
     Usage,
-    fold,
 )
 from chat.ids import now
+from chat.log import ENTRIES, Entry, Placed, joined, length
 from chat.model.stream import Ended
 from chat.model.transport import Call, Stopped
+from chat.store.generations import End, Fenced, Ledger, Status
 from chat.telemetry import count_turn, logger
 
 READER_GRACE = 1  # seconds in which the reader notices that its socket was shut
 
+# Seconds between two flushes. Together with their size they make the bill: docs/durability.md.
+FIRST_FLUSH = 0.25  # after the first token
+FLUSH = 1.0
+FOLLOWED_FLUSH = 0.5  # while somebody reads along from the table
+SILENT_FLUSH = 2.0  # with nothing new, for the lease and to hear of a cancel
+UNSAVED = 10.0  # seconds that text may wait for a table that fails
+FINISH_SECONDS, FINISH_PAUSE = 3.0, 0.5  # how long storing the end is tried again, and how often
+
+PARTIAL = frozenset({"deadline", "cancelled", "lost"})
 NOTHING_COUNTED = Usage()
 
 Speech: TypeAlias = Generator[Chunk | Reasoning | Citation | Progress | Ended, None, None]
@@ -68,14 +77,15 @@ class Outcome:
 
 
 class Turn:
-    """`speak` yields the model's events; `store` keeps the answer, or raises StorageError."""
+    """`speak` yields the model's events; `ledger` keeps them; `estimate` guesses what a text without an end cost."""
 
     def __init__(
         self,
         start: Start,
         user_message: Message,
         speak: Callable[[Call], Speech],
-        store: Callable[[Message], None],
+        ledger: Ledger,
+        estimate: Callable[[str], Usage],
         limits: Limits,
         request_id: str,
         *,
@@ -84,10 +94,16 @@ class Turn:
         self._start = start
         self._user_message = user_message
         self._speak = speak
-        self._store = store
+        self._ledger = ledger
+        self._estimate = estimate
         self._limits = limits
         self._request_id = request_id
-        self._log: list[Event] = [start, *before]
+        self._log: list[Placed] = [Placed(event, 0) for event in (start, *before)]
+        self._entries: list[Entry] = []
+        self._flushed = 0  # how many of them are durable
+        self._flushed_at: float | None = None
+        self._saved = time.monotonic()  # when everything that had come was durable
+        self._followed = False
         self._changed = threading.Condition()
         self._sealed = False
         self._call = Call()
@@ -108,9 +124,7 @@ class Turn:
             thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Waits for the turn's end, whether or not anybody still follows."""
         self.join()
 
@@ -119,21 +133,22 @@ class Turn:
         for thread in self._threads:
             thread.join()
 
-    def wait(self, cursor: int, timeout: float) -> Sequence[Event]:
+    @property
+    def generation(self) -> str:
+        """Its id."""
+        return self._start.generation_id
+
+    @property
+    def over(self) -> bool:
+        """Whether the terminal event is there."""
+        return isinstance(self._log[-1].event, TERMINAL)
+
+    def wait(self, cursor: int, timeout: float) -> Sequence[Placed]:
         """The events after the first `cursor` ones; empty when none came within `timeout` seconds."""
         with self._changed:
             if len(self._log) == cursor:
                 self._changed.wait(timeout)
             return self._log[cursor:]
-
-    def result(self) -> tuple[Start, Complete | Error]:
-        """Runs the turn to its end."""
-        with self:
-            pass
-        end = self._log[-1]
-        if not isinstance(end, TERMINAL):
-            raise ChatError
-        return self._start, end
 
     # The reader
 
@@ -169,7 +184,9 @@ class Turn:
         with self._changed:
             if self._sealed:
                 raise Stopped
-            self._log.append(event)
+            self._log.append(Placed(event, self._log[-1].position + length(event)))
+            if isinstance(event, ENTRIES):
+                self._entries.append(event)
             self._changed.notify_all()
 
     # The keeper
@@ -180,6 +197,8 @@ class Turn:
                 if self._verdict is not None:  # its grace is over, and still it reads
                     break
                 self._judge(time.monotonic())
+                if self._verdict is None and time.monotonic() >= self._next_flush():
+                    self._flush()
         except Exception:
             logger.exception("the turn's keeper failed")
             self._verdict = Outcome(error=ChatError())
@@ -187,32 +206,70 @@ class Turn:
             self._sealed = True
         done = self._outcome is not None and self._outcome.finish_reason is not None  # it won the race
         outcome = self._outcome if done else self._verdict or self._outcome
-        outcome = outcome or Outcome(error=ModelError())
+        outcome = self._priced(outcome or Outcome(error=ModelError()))
         timing = self._timing(outcome.usage)
         end = self._finish(outcome, timing)
         with self._changed:
-            self._log.append(end)
+            self._log.append(Placed(end, self._log[-1].position))
             self._changed.notify_all()
         count_turn(end, outcome.usage, timing, outcome.model or self._start.model)
 
     def _until_due(self) -> float:
         if self._verdict is not None:
             return READER_GRACE
-        return max(0.0, min(self._limits.deadline, self._call.heard + self._limits.idle) - time.monotonic())
+        due = min(self._limits.deadline, self._call.heard + self._limits.idle, self._next_flush())
+        if self._first_token is None:  # the first flush after it comes early
+            due = min(due, time.monotonic() + FIRST_FLUSH)
+        return max(0.0, due - time.monotonic())
+
+    def _next_flush(self) -> float:
+        if self._first_token is not None and self._flushed == 0:
+            return max(self._first_token, self._flushed_at or 0.0) + FIRST_FLUSH
+        waits = len(self._entries) > self._flushed
+        pause = (FOLLOWED_FLUSH if self._followed else FLUSH) if waits else SILENT_FLUSH
+        return (self._flushed_at or self._begun) + pause
+
+    def _flush(self) -> None:
+        """Makes durable what has come. A table that fails is asked again at the next turn of the clock."""
+        with self._changed:
+            entries = self._entries[self._flushed :]
+        self._flushed_at = asked = time.monotonic()
+        try:
+            signals = self._ledger.flush(entries)
+        except StorageError:
+            if entries and asked - self._saved > UNSAVED:
+                self._end_by(Outcome(error=StorageError()))
+            return
+        except Fenced:
+            self._end_by(Outcome(error=StorageError()))
+            return
+        self._flushed += len(entries)
+        self._saved = asked
+        self._followed = signals.followed
+        if signals.cancelled:
+            self._end_by(Outcome("cancelled"))
+
+    def _end_by(self, verdict: Outcome) -> None:
+        self._verdict = verdict
+        self._call.stop()
+
+    def _priced(self, outcome: Outcome) -> Outcome:
+        """Tokens that Bedrock did not count are guessed, if it had begun to speak."""
+        if outcome.usage.basis == "exact" or not self._entries:
+            return outcome
+        said = "".join(entry.content for entry in self._entries if isinstance(entry, (Chunk, Reasoning)))
+        return replace(outcome, usage=self._estimate(said))
 
     def _judge(self, time_now: float) -> None:
         if time_now >= self._limits.deadline:
-            self._verdict = Outcome("deadline")
+            self._end_by(Outcome("deadline"))
         elif time_now >= self._call.heard + self._limits.idle:
-            self._verdict = Outcome(error=ModelTimeout())
-        else:
-            return
-        self._call.stop()
+            self._end_by(Outcome(error=ModelTimeout()))
 
     def _finish(self, outcome: Outcome, timing: Timing) -> Complete | Error:
         """Stores the answer, then says how it ended. Never raises."""
-        answer = self._message(fold(self._log).parts, outcome)
-        stored = self._keep(answer)
+        answer = self._message(tuple(joined(self._entries)), outcome)
+        stored = self._keep(answer, outcome)
         error = outcome.error or (None if stored else StorageError())
         if error is not None:
             return Error(
@@ -225,13 +282,25 @@ class Turn:
             )
         return Complete(outcome.finish_reason or "stop", self._user_message, answer, outcome.usage, timing)
 
-    def _keep(self, answer: Message) -> bool:
-        try:
-            self._store(answer)
-        except Exception:
-            logger.exception("an answer could not be stored")
-            return False
-        return True
+    def _keep(self, answer: Message, outcome: Outcome) -> bool:
+        status: Status = "error" if outcome.error else "cancel" if outcome.finish_reason == "cancelled" else "done"
+        end = End(status, answer.finish_reason or "stop", outcome.usage)
+        give_up = time.monotonic() + FINISH_SECONDS
+        while True:
+            try:
+                if entries := self._entries[self._flushed :]:
+                    self._ledger.flush(entries)
+                    self._flushed += len(entries)
+                self._ledger.finish(answer, end)
+                return True
+            except StorageError:
+                if time.monotonic() > give_up:
+                    logger.exception("an answer could not be stored")
+                    return False
+                time.sleep(FINISH_PAUSE)
+            except Exception:
+                logger.exception("an answer could not be stored")
+                return False
 
     def _message(self, parts: tuple[Part, ...], outcome: Outcome) -> Message:
         return Message(
@@ -239,7 +308,7 @@ class Turn:
             role="assistant",
             parts=parts,
             created_at=now(),
-            status="failed" if outcome.error else "partial" if outcome.finish_reason == "deadline" else "complete",
+            status="failed" if outcome.error else "partial" if outcome.finish_reason in PARTIAL else "complete",
             generation_id=self._start.generation_id,
             model=outcome.model or self._start.model,
             finish_reason=outcome.error.code if outcome.error else outcome.finish_reason,

@@ -13,6 +13,7 @@ from chat.events import (
     Part,
     Progress,
     Reasoning,
+    Rollback,
     Start,
     Timing,
     Usage,
@@ -40,6 +41,8 @@ def to_json(event: Event) -> dict[str, Any]:
             return _present({"type": "progress", "stage": event.stage, "detail": event.detail})
         case Citation():
             return {"type": "citation", **_citation(event)}
+        case Rollback(position):
+            return {"type": "rollback", "position": position}
         case Complete():
             return {"type": "complete", **completion(event)}
         case Error():

@@ -11,6 +11,7 @@ from typing import Any
 from chat.events import Message
 from chat.store.conversations import Conversation, Conversations
 from chat.store.facts import NOBODY, Fact, Facts, Profile
+from chat.store.generations import Generations, Head
 from chat.store.table import Table
 from chat.telemetry import logger
 
@@ -23,6 +24,7 @@ class Memory:
     history: tuple[Message, ...] = ()
     facts: tuple[Fact, ...] = ()
     profile: Profile = NOBODY
+    earlier: Head | None = None  # the generation that an earlier send with the same key started
     missing: tuple[str, ...] = ()
 
 
@@ -34,21 +36,24 @@ class Lookup:
         self._seconds = seconds
         self._messages = messages
 
-    def __call__(self, user: str, conversation_id: str) -> Memory:
+    def __call__(self, user: str, conversation_id: str, gid: str) -> Memory:
         """Never raises for a table that fails or hangs."""
-        pool = ThreadPoolExecutor(2, "lookup")
+        pool = ThreadPoolExecutor(3, "lookup")
         try:
             table = self._table.until(time.monotonic() + self._seconds)
             history = pool.submit(Conversations(table).recent, user, conversation_id, self._messages)
             facts = pool.submit(Facts(table).all, user)
-            asked: list[Future[Any]] = [history, facts]
+            earlier = pool.submit(Generations(table, Conversations(table)).head, user, gid)
+            asked: list[Future[Any]] = [history, facts, earlier]
             wait(asked, timeout=self._seconds)
             late = [name for name, future in (("history", history), ("facts", facts)) if not _came(future)]
             for name in late:
                 logger.warning("memory left out", extra={"part": name})
             conversation, messages = history.result() if "history" not in late else (None, [])
             known, profile = facts.result() if "facts" not in late else ([], NOBODY)
-            return Memory(conversation, tuple(messages), tuple(known), profile, tuple(late))
+            # When this one did not come either, the start transaction finds out.
+            retried = earlier.result() if _came(earlier) else None
+            return Memory(conversation, tuple(messages), tuple(known), profile, retried, tuple(late))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

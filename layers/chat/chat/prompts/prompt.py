@@ -49,6 +49,12 @@ def build(memory: Memory, message: str, *, assistant: str, history_tokens: int, 
     )
 
 
+def tokens(prompt: Prompt) -> int:
+    """Roughly what the whole prompt costs."""
+    texts = [prompt.system, prompt.facts, *prompt.turn.texts, *(text for turn in prompt.history for text in turn.texts)]
+    return sum(map(estimate_tokens, texts))
+
+
 def estimate_tokens(text: str) -> int:
     """Roughly what a model counts: four ASCII characters a token, other scripts about one a token."""
     ascii_chars = sum(map(str.isascii, text))

@@ -5,14 +5,19 @@
 | conversation            | U#<user>#C#<conv> | ~META (sorts after its messages) |
 | message                 | the same          | M#00000007                       |
 | rest of a large message | the same          | L#00000007#01, …                 |
+| generation              | U#<user>#G#<gid>  | H                                |
+| sealed piece of its log | the same          | S#<first position, 10 digits>    |
+| who follows it          | the same          | A#<client>                       |
 | fact                    | U#<user>#F        | F#<id>                           |
 | profile                 | the same          | P                                |
+| a day's use             | U#<user>#R        | D#2026-11-21                     |
 
 The index `by-update` lists a user's conversations: gsi1pk = U#<user>, gsi1sk = the time of the last change.
 """
 
 META = "~META"
 PROFILE = "P"
+HEAD = "H"
 INDEX = "by-update"
 
 
@@ -24,6 +29,31 @@ def user(user_key: str) -> str:
 def conversation(user_key: str, conversation_id: str) -> str:
     """The partition of one conversation."""
     return f"U#{user_key}#C#{conversation_id}"
+
+
+def generation(user_key: str, gid: str) -> str:
+    """The partition of one generation."""
+    return f"U#{user_key}#G#{gid}"
+
+
+def segment(start: int) -> str:
+    """The sort key of a sealed piece of the log that begins at this position."""
+    return f"S#{start:010d}"
+
+
+def attach(client: str) -> str:
+    """The sort key of a follower; it sorts before the head, so one query reads both."""
+    return f"A#{client}"
+
+
+def limits(user_key: str) -> str:
+    """The partition of what a user has used."""
+    return f"U#{user_key}#R"
+
+
+def day(date: str) -> str:
+    """The sort key of a day, YYYY-MM-DD in UTC."""
+    return f"D#{date}"
 
 
 def facts(user_key: str) -> str:

@@ -26,7 +26,11 @@ FIRST_PAUSE = 0.05  # seconds; doubled for each further attempt, with full jitte
 
 
 class ConditionFailed(Exception):
-    """A conditional write found the item in another state."""
+    """A conditional write found the item in another state: `item`, where the write was of one item."""
+
+    def __init__(self, item: Item | None = None) -> None:
+        super().__init__()
+        self.item = item
 
 
 class _Conflict(Exception):
@@ -95,6 +99,17 @@ class Table:
         with _errors():
             self._client.put_item(TableName=self._name, Item=_wire(item))
 
+    def change(
+        self, pk: str, sk: str, update: str, *, condition: str, values: Item, names: Mapping[str, str] | None = None
+    ) -> Item:
+        """Updates one item and returns it as it is then. Raises ConditionFailed with the item as it was."""
+        request = self.update(pk, sk, update, condition=condition, values=values, names=names)["Update"]
+        with _errors():
+            changed = self._client.update_item(
+                **request, ReturnValues="ALL_NEW", ReturnValuesOnConditionCheckFailure="ALL_OLD"
+            )
+        return _plain(changed["Attributes"])
+
     def delete(self, pk: str, sk: str) -> bool:
         """Whether there was something to delete."""
         with _errors():
@@ -119,17 +134,28 @@ class Table:
             "Put": {"TableName": self._name, "Item": _wire(item), "ConditionExpression": "attribute_not_exists(pk)"}
         }
 
-    def update(self, pk: str, sk: str, update: str, *, condition: str, values: Item) -> Any:
-        """For `transact`: updates the item if `condition` holds."""
-        return {
-            "Update": {
-                "TableName": self._name,
-                "Key": _key(pk, sk),
-                "UpdateExpression": update,
-                "ConditionExpression": condition,
-                "ExpressionAttributeValues": _wire(values),
-            }
+    def update(
+        self,
+        pk: str,
+        sk: str,
+        update: str,
+        *,
+        values: Item,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> Any:
+        """For `transact`: updates the item, if `condition` holds."""
+        part: dict[str, Any] = {
+            "TableName": self._name,
+            "Key": _key(pk, sk),
+            "UpdateExpression": update,
+            "ExpressionAttributeValues": _wire(values),
         }
+        if condition:
+            part["ConditionExpression"] = condition
+        if names:
+            part["ExpressionAttributeNames"] = dict(names)
+        return {"Update": part}
 
 
 def _key(pk: str, sk: str) -> Any:
@@ -152,6 +178,9 @@ def _errors() -> Iterator[None]:
         reasons = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
         if "ConditionalCheckFailed" in reasons:
             raise ConditionFailed from None
+        if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+            old: Any = error.response.get("Item")
+            raise ConditionFailed(_plain(old) if old else None) from None
         if "TransactionConflict" in reasons:
             raise _Conflict from None
         logger.warning("table call failed", extra={"cause": error.response["Error"]["Code"], "reasons": reasons})

@@ -1,0 +1,143 @@
+"""Following a generation from the table: what a client sees that was not there, or left and came back.
+
+The durable log is read up to where it ends, then its head is looked at a few times a second until the generation has
+ended. One log and one cursor: there is no seam between what was missed and what is new.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Self
+
+from chat import errors, log
+from chat.errors import TooManyFollowers
+from chat.events import Complete, Error, Event, Rollback, Start, Timing, Usage
+from chat.ids import new_id
+from chat.log import Placed
+from chat.store.conversations import Conversations
+from chat.store.generations import Generations, Head
+
+INTERVAL = 0.4  # seconds between two looks at the head
+INTEREST = 5  # seconds between two notes to the owner that somebody follows; each is good for 10
+ATTACHED = 60  # seconds that an attach with a cursor lasts; then the client attaches again
+MOST = 5  # independent followers of one generation
+
+
+class Following:
+    """One client's view of a generation, with the turn's own interface for frames.
+
+    `after` is the position that the client has seen, None for one that has seen nothing. `client` names a browser tab:
+    its newer attach ends the older one.
+    """
+
+    def __init__(
+        self,
+        generations: Generations,
+        conversations: Conversations,
+        user: str,
+        head: Head,
+        *,
+        after: int | None,
+        client: str | None,
+        request_id: str,
+        deadline: float,
+    ) -> None:
+        self._generations = generations
+        self._conversations = conversations
+        self._user = user
+        self._head = head
+        self._position = after or 0
+        self._read_from = 0
+        self._client = client or new_id()
+        self._attached = new_id()
+        self._is_attached = False
+        self._request_id = request_id
+        self._until = min(deadline, time.monotonic() + ATTACHED) if after is not None else deadline
+        self._noted = self._looked = float("-inf")
+        self._over = False
+        self._events: list[Placed] = [Placed(Start(head.conversation, head.message_id, head.gid, head.model), 0)]
+
+    def __enter__(self) -> Self:
+        """Attaches, unless `attach` has. Raises TooManyFollowers."""
+        if not self._is_attached:
+            self.attach()
+        return self
+
+    def attach(self) -> None:
+        """Takes the client's place as a follower, and ends its older one. Raises TooManyFollowers."""
+        _, marks = self._generations.look(self._user, self._head.gid)
+        if len(marks.keys() - {self._client}) >= MOST:
+            raise TooManyFollowers
+        self._generations.attach_client(self._user, self._head.gid, self._client, self._attached)
+        self._is_attached = True
+
+    def __exit__(self, *_: object) -> None:
+        """A follower that ends leaves the generation as it is."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come; without a terminal event the client attaches again."""
+        return self._over
+
+    def wait(self, cursor: int, timeout: float) -> Sequence[Placed]:
+        """The events after the first `cursor` ones; empty when none came within `timeout` seconds, or it is over."""
+        end = time.monotonic() + timeout
+        while len(self._events) == cursor and not self._over:
+            due = self._looked + INTERVAL
+            if due > end:
+                time.sleep(max(0.0, end - time.monotonic()))
+                break
+            time.sleep(max(0.0, due - time.monotonic()))
+            self._look()
+        return self._events[cursor:]
+
+    def _look(self) -> None:
+        self._looked = time.monotonic()
+        head, marks = self._generations.look(self._user, self._head.gid)
+        if head is None or marks.get(self._client) != self._attached:
+            self._over = True  # its time is over, or a newer attach of the same client took its place
+            return
+        if head.status == "run":
+            self._show_interest(head)
+        self._take(head)
+        if head.status != "run":
+            self._end(head)
+        elif time.monotonic() > self._until:
+            self._over = True
+
+    def _take(self, head: Head) -> None:
+        """Appends what the durable log has behind our position."""
+        if head.n <= self._position:
+            return
+        since = self._read_from if self._read_from <= self._position else 0
+        entries = log.after(self._generations.read(self._user, head, since), self._position, since)
+        self._read_from = head.t0
+        for entry in log.joined(entries):
+            self._position += log.length(entry)
+            self._events.append(Placed(entry, self._position))
+
+    def _end(self, head: Head) -> None:
+        if head.n < self._position:  # it died before what the client saw was stored
+            self._events.append(Placed(Rollback(head.n), head.n))
+        self._events.append(Placed(self._terminal(head), head.n))
+        self._over = True
+
+    def _terminal(self, head: Head) -> Event:
+        if head.status == "error":
+            error = errors.by_code(head.reason or "internal")
+            return Error(error.code, error.message, error.retryable, error.status, self._request_id, head.message_id)
+        asked, answer = self._conversations.exchange(self._user, head.conversation, head.place)
+        usage = head.usage or Usage()
+        return Complete(head.reason or "stop", asked, answer, usage, Timing(0))
+
+    def _show_interest(self, head: Head) -> None:
+        if time.monotonic() - self._noted > INTEREST:
+            self._noted = time.monotonic()
+            self._generations.follow(self._user, head, self._generations.now() + 2 * INTEREST * 1000)
+
+
+def cursor(value: str) -> tuple[str, int] | None:
+    """The generation and the position that `<generation>:<position>` names, or None."""
+    gid, colon, position = value.rpartition(":")
+    if not colon or not gid or not position.isascii() or not position.isdigit() or len(position) > 9:
+        return None
+    return gid, int(position)

@@ -1,0 +1,97 @@
+"""The position-addressed log of one answer, pure.
+
+A piece of text or of reasoning is as long as its code points, any other entry is 1 long. A position is a sum of such
+lengths from the answer's begin, so it stays the same however the pieces are cut or joined: in memory, in the table and
+on the wire. What a client has seen up to a position and what the log holds after it are the whole, for every position.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+from chat.events import Chunk, Citation, Event, Reasoning, merge
+
+Entry: TypeAlias = Chunk | Reasoning | Citation
+ENTRIES = (Chunk, Reasoning, Citation)
+
+_NAMES: dict[type[Entry], str] = {Chunk: "t", Reasoning: "r", Citation: "c"}
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An event and the log's position behind it; what is not logged leaves the position where it was."""
+
+    event: Event
+    position: int
+
+
+def length(event: Event) -> int:
+    """How far the event moves the position."""
+    if isinstance(event, (Chunk, Reasoning)):
+        return len(event.content)
+    return 1 if isinstance(event, Citation) else 0
+
+
+def end_of(entries: Iterable[Entry], start: int = 0) -> int:
+    """The position behind the entries."""
+    return start + sum(map(length, entries))
+
+
+def after(entries: Iterable[Entry], position: int, start: int = 0) -> list[Entry]:
+    """The entries behind `position`, the first of them cut where it must be; `entries` begin at `start`."""
+    rest: list[Entry] = []
+    for entry in entries:
+        end = start + length(entry)
+        if start >= position:
+            rest.append(entry)
+        elif end > position and isinstance(entry, (Chunk, Reasoning)):
+            rest.append(type(entry)(entry.content[position - start :]))
+        start = end
+    return rest
+
+
+def joined(entries: Iterable[Entry]) -> list[Entry]:
+    """The same log in as few entries as it has kinds in a row."""
+    return [event for event in merge(entries) if isinstance(event, ENTRIES)]
+
+
+def encode(entries: Iterable[Entry]) -> bytes:
+    """The entries as they are stored: compact JSON, joined."""
+    return json.dumps([_pair(entry) for entry in joined(entries)], ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def decode(stored: bytes) -> list[Entry]:
+    """What `encode` made."""
+    return [_entry(name, value) for name, value in json.loads(stored)]
+
+
+def cut(entries: Iterable[Entry], size: int) -> Iterator[list[Entry]]:
+    """The log in runs of at most about `size` code points each."""
+    run: list[Entry] = []
+    room = size
+    for entry in joined(entries):
+        pieces: Sequence[Entry] = [entry]
+        if isinstance(entry, (Chunk, Reasoning)):
+            text, kind = entry.content, type(entry)
+            pieces = [kind(text[at : at + size]) for at in range(0, len(text), size)]
+        for piece in pieces:
+            if run and length(piece) > room:
+                yield run
+                run, room = [], size
+            run.append(piece)
+            room -= length(piece)
+    if run:
+        yield run
+
+
+def _pair(entry: Entry) -> list[Any]:
+    if isinstance(entry, Citation):
+        return ["c", {name: value for name, value in asdict(entry).items() if value is not None}]
+    return [_NAMES[type(entry)], entry.content]
+
+
+def _entry(name: str, value: Any) -> Entry:
+    if name == "c":
+        return Citation(**value)
+    return (Chunk if name == "t" else Reasoning)(value)

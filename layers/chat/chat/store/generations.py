@@ -1,0 +1,472 @@
+"""A generation: one answer being made, by one owner, into a log that outlives it.
+
+    start     transact  H: put, if absent       | META: active = gid, if none is | put the user's message
+    flush     update    H: tail, n, lease, if it runs and is mine at the n I know; brings back cx and fw
+      seal    put       S#<t0>: the tail that is durable already, when it has grown; then flush with a new one
+    cancel    update    H: cx, if it runs
+    finish    transact  H: its end, likewise    | META: active gone, if it is mine | put the answer | count the day
+    reap      the same, by anybody, when the lease ran out: H: lost, on the lease and the n that were seen
+
+One conditional write per second carries the text, the lease and the answer to "does anybody want it stopped?". A write
+whose condition fails has either succeeded before, unseen (then H says exactly what we wrote), or somebody else ended
+the generation: then its owner stops. A crash between sealing and flushing leaves a segment that readers ignore,
+because it does not begin before H's tail.
+"""
+
+import base64
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Protocol, TypeAlias
+
+from chat import log
+from chat.errors import ConversationBusy, KeyReused, NotFound, StorageError
+from chat.events import Message, Usage
+from chat.ids import now
+from chat.log import Entry
+from chat.store import keys, messages
+from chat.store.conversations import Conversation, Conversations
+from chat.store.table import ConditionFailed, Item, Table
+
+Status: TypeAlias = Literal["run", "done", "cancel", "error", "lost"]
+
+LEASE = 15_000  # ms; renewed by every flush
+PATIENCE = 10_000  # ms past the lease before anybody else ends it: clocks differ
+LIFETIME = 24 * 3600  # seconds that a log is kept after its start
+TAIL_BYTES = 600  # a tail beyond this is sealed: each flush rewrites it
+RUN = 64 * 1024  # code points in one write, so that an item stays below its limit
+FOLLOWS = 15 * 60_000  # ms that an attach counts: no function runs for longer
+ATTEMPTS = 3  # at a start that keeps losing races
+
+# Named conditions.
+_ABSENT = "attribute_not_exists(pk)"
+_IS_NEW = _ABSENT
+_FREE = "seq = :seen AND attribute_not_exists(deleted) AND attribute_not_exists(active)"
+_MINE = "st = :run AND own = :me AND n = :n"
+_AS_SEEN = "st = :run AND lease = :lease AND n = :n"
+_RUNS = "st = :run"
+_ACTIVE = "active = :gid"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The item H. Times are in ms since the epoch; `n` is how long the durable log is, `t0` where its tail begins."""
+
+    gid: str
+    status: Status
+    owner: str
+    fingerprint: str
+    conversation: str
+    place: int
+    message_id: str
+    model: str
+    n: int
+    t0: int
+    tail: tuple[Entry, ...]
+    lease: int
+    deadline: int
+    cancelled: bool = False
+    followed: int = 0  # until when somebody follows
+    reason: str | None = None  # how it ended: the finish reason, or the error's code
+    usage: Usage | None = None
+
+    def is_dead(self, at: int) -> bool:
+        """Its owner can no longer write: past its lease, or past the hard deadline of its function."""
+        return self.status == "run" and at > min(self.lease, self.deadline) + PATIENCE
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a generation ends."""
+
+    status: Status
+    reason: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What a flush brought back."""
+
+    cancelled: bool
+    followed: bool
+
+
+class Fenced(Exception):
+    """Somebody else has ended this generation; its owner must stop."""
+
+
+def generation_id(user: str, key: str) -> str:
+    """The same for every retry of one send, and for nobody else's."""
+    return _hash("generation", user, key)
+
+
+def conversation_id(gid: str) -> str:
+    """For a first message without one, so that a retry finds it again."""
+    return _hash("conversation", gid)
+
+
+def _hash(*fields: str) -> str:
+    digest = hashlib.sha256()
+    for each in fields:
+        encoded = each.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(4, "big") + encoded)
+    return base64.urlsafe_b64encode(digest.digest()[:18]).decode()
+
+
+class Generations:
+    """Starts, ends and looks at generations. `user` is a `User.key` everywhere; `clock` gives seconds."""
+
+    def __init__(self, table: Table, conversations: Conversations, clock: Callable[[], float] = time.time) -> None:
+        self._table = table
+        self._conversations = conversations
+        self._clock = clock
+
+    def now(self) -> int:
+        """The wall clock, in ms."""
+        return int(self._clock() * 1000)
+
+    def head(self, user: str, gid: str) -> Head | None:
+        """The generation's head, or None; one whose time is over is gone, though the table deletes it late."""
+        item = self._table.get(keys.generation(user, gid), keys.HEAD)
+        return _head(item) if item and int(item["ttl"]) > self._clock() else None
+
+    def start(self, user: str, head: Head, conversation: Conversation | None, message: Message) -> "Writer | Head":
+        """Stores the user's message and makes the generation the conversation's active one.
+
+        The head of an earlier send with the same key comes back instead, when there is one. Raises KeyReused when
+        that one had another payload, ConversationBusy while another answer is being made, NotFound when the
+        conversation was deleted.
+        """
+        for _ in range(ATTEMPTS):
+            known = conversation or self._conversations.get(user, head.conversation)
+            placed = replace(head, place=known.seq + 2)
+            parts = [
+                self._table.absent(_item(user, placed, int(self._clock()) + LIFETIME)),
+                self._claim(user, placed, known),
+                *(self._table.absent(item) for item in self._message_items(user, placed, known.seq + 1, message)),
+            ]
+            try:
+                self._table.transact(parts)
+                return Writer(self, self._table, user, placed)
+            except ConditionFailed:
+                earlier = self.head(user, head.gid)
+            if earlier and earlier.owner == head.owner:  # it had succeeded, and only the answer was lost
+                return Writer(self, self._table, user, earlier)
+            if earlier:
+                return self.attach(earlier, head.fingerprint)
+            conversation = self._free(user, head.conversation)
+        raise ConversationBusy
+
+    def attach(self, earlier: Head, fingerprint: str) -> Head:
+        """The head, if the send that made it said the same. Raises KeyReused."""
+        if earlier.fingerprint != fingerprint:
+            raise KeyReused
+        return earlier
+
+    def cancel(self, user: str, head: Head) -> None:
+        """Asks the owner to stop. One that has ended already stays as it is."""
+        try:
+            self._table.change(
+                *_key(user, head.gid), "SET cx = :true", condition=_RUNS, values={":true": True, ":run": "run"}
+            )
+        except ConditionFailed:
+            return
+
+    def follow(self, user: str, head: Head, until: int) -> None:
+        """Tells the owner that somebody follows, so that it flushes more often."""
+        try:
+            self._table.change(
+                *_key(user, head.gid), "SET fw = :until", condition=_RUNS, values={":until": until, ":run": "run"}
+            )
+        except ConditionFailed:
+            return
+
+    def _mark(self, user: str, head: Head, name: str, value: Any) -> None:
+        values = {":value": value, ":run": "run"}
+        with suppress(ConditionFailed):  # it has ended
+            self._table.change(*_key(user, head.gid), f"SET {name} = :value", condition=_RUNS, values=values)
+
+    def attach_client(self, user: str, gid: str, client: str, mark: str) -> None:
+        """Notes that this client follows; `mark` tells its attaches apart."""
+        expires = int(self._clock()) + LIFETIME
+        self._table.put(
+            {
+                "pk": keys.generation(user, gid),
+                "sk": keys.attach(client),
+                "since": mark,
+                "at": self.now(),
+                "ttl": expires,
+            }
+        )
+
+    def look(self, user: str, gid: str) -> tuple[Head | None, Mapping[str, str]]:
+        """The head, reaped first if its owner is dead, and the marks of the clients that follow; one read."""
+        items = self._table.query(keys.generation(user, gid), "A#", keys.HEAD)
+        head = _head(items.pop()) if items and items[-1]["sk"] == keys.HEAD else None
+        lately = self.now() - FOLLOWS
+        marks = {item["sk"].removeprefix("A#"): item["since"] for item in items if int(item["at"]) > lately}
+        return (self.reap(user, head) if head and head.is_dead(self.now()) else head), marks
+
+    def reap(self, user: str, head: Head) -> Head:
+        """Ends a dead generation as lost, with what it left; the head as it is then. Nothing is generated again."""
+        entries = self.read(user, head, 0)
+        lost = Message(
+            id=head.message_id,
+            role="assistant",
+            parts=tuple(entries),
+            created_at=now(),
+            status="partial",
+            generation_id=head.gid,
+            model=head.model,
+            finish_reason="lost",
+        )
+        condition = {":lease": head.lease}
+        self.end(user, head, lost, End("lost", "lost", Usage()), _AS_SEEN, condition)
+        return self.head(user, head.gid) or head
+
+    def alive(self, user: str, gid: str) -> Head | None:
+        """The head, reaped first if its owner is dead."""
+        head = self.head(user, gid)
+        return self.reap(user, head) if head and head.is_dead(self.now()) else head
+
+    def read(self, user: str, head: Head, since: int) -> list[Entry]:
+        """The durable log from `since` to the head's end; `since` must be where a segment or the tail begins, or 0."""
+        if since >= head.t0:
+            return list(head.tail)
+        pk = keys.generation(user, head.gid)
+        for _ in range(ATTEMPTS):  # a Query is no snapshot: on a gap, again
+            segments = self._table.query(pk, keys.segment(since), keys.segment(head.t0 - 1))
+            entries: list[Entry] = []
+            position = since
+            for segment in segments:
+                if int(segment["n0"]) != position:
+                    break
+                entries += log.decode(bytes(segment["ev"]))
+                position = int(segment["n1"])
+            if position == head.t0:
+                return entries + list(head.tail)
+        raise StorageError
+
+    def end(self, user: str, head: Head, answer: Message, end: End, condition: str, values: Item) -> bool:
+        """One transaction: the generation's end, the answer, and the conversation free again. False: it had ended."""
+        pk = keys.conversation(user, head.conversation)
+        finished = self._table.update(
+            *_key(user, head.gid),
+            "SET st = :st, reason = :reason, #usage = :usage",
+            condition=condition,
+            values={
+                ":run": "run",
+                ":n": head.n,
+                ":st": end.status,
+                ":reason": end.reason,
+                ":usage": asdict(end.usage),
+                **values,
+            },
+            names={"#usage": "usage"},
+        )
+        counted = self._table.update(
+            keys.limits(user),
+            keys.day(now()[:10]),
+            "ADD requests :one, tokens_in :in, tokens_out :out SET #ttl = :ttl",
+            values={
+                ":one": 1,
+                ":in": end.usage.input_tokens + end.usage.cache_read_tokens + end.usage.cache_write_tokens,
+                ":out": end.usage.output_tokens,
+                ":ttl": int(self._clock()) + 2 * 24 * 3600,
+            },
+            names={"#ttl": "ttl"},
+        )
+        # Without its condition the update would bring a deleted conversation back.
+        freed = self._table.update(
+            pk,
+            keys.META,
+            "SET gsi1sk = :now REMOVE active",
+            condition=_ACTIVE,
+            values={":now": now(), ":gid": head.gid},
+        )
+        put = [self._table.absent(item) for item in messages.items(pk, head.place, answer)]
+        for parts in ([finished, counted, freed, *put], [finished, counted]):  # the second: the conversation is deleted
+            try:
+                self._table.transact(parts)
+                return True
+            except ConditionFailed:
+                now_there = self.head(user, head.gid)
+                if now_there is None or now_there.status != "run":
+                    return False
+                if now_there.n != head.n or now_there.owner != head.owner:
+                    return False
+        raise StorageError
+
+    def _claim(self, user: str, head: Head, known: Conversation) -> Any:
+        values: Item = {
+            ":next": head.place,
+            ":gid": head.gid,
+            ":now": now(),
+            ":user": keys.user(user),
+            ":id": head.conversation,
+        }
+        if known.seq or known.updated_at:
+            values[":seen"] = known.seq
+        return self._table.update(
+            keys.conversation(user, head.conversation),
+            keys.META,
+            "SET seq = :next, active = :gid, gsi1pk = :user, gsi1sk = :now, id = :id",
+            condition=_FREE if ":seen" in values else _IS_NEW,
+            values=values,
+        )
+
+    def _message_items(self, user: str, head: Head, place: int, message: Message) -> Iterable[Item]:
+        return messages.items(keys.conversation(user, head.conversation), place, message)
+
+    def _free(self, user: str, conversation: str) -> Conversation:
+        """The conversation as it is now, free for an answer. Raises ConversationBusy and NotFound."""
+        known = self._conversations.get(user, conversation)
+        if known.deleted:
+            raise NotFound
+        if known.active:
+            running = self.alive(user, known.active)
+            if running and running.status == "run":
+                raise ConversationBusy(generation=known.active)
+            known = self._conversations.get(user, conversation)
+        return known
+
+
+class Writer:
+    """The owner's hand on its generation."""
+
+    def __init__(self, generations: Generations, table: Table, user: str, head: Head) -> None:
+        self.head = head
+        self._generations = generations
+        self._table = table
+        self._user = user
+
+    @property
+    def durable(self) -> int:
+        """How long the log in the table is."""
+        return self.head.n
+
+    def flush(self, entries: Sequence[Entry]) -> Signals:
+        """Makes the next entries durable, and renews the lease with none. Raises Fenced and StorageError.
+
+        After a StorageError the same entries may be given again, with what came since.
+        """
+        signals = Signals(cancelled=False, followed=False)
+        for run in list(log.cut(entries, RUN)) or [[]]:
+            signals = self._flush(run)
+        return signals
+
+    def finish(self, answer: Message, end: End) -> None:
+        """Ends the generation and stores the answer. Raises Fenced when somebody else has, and StorageError."""
+        values = {":me": self.head.owner}
+        if not self._generations.end(self._user, self.head, answer, end, _MINE, values):
+            there = self._generations.head(self._user, self.head.gid)
+            if there is None or (there.owner, there.status, there.reason) != (self.head.owner, end.status, end.reason):
+                raise Fenced
+
+    def _flush(self, run: list[Entry]) -> Signals:
+        head = self.head
+        tail, t0 = [*head.tail, *run], head.t0
+        if head.tail and run and len(log.encode(tail)) > TAIL_BYTES:
+            self._seal(head)
+            tail, t0 = run, head.n
+        n = log.end_of(tail, t0)
+        lease = self._generations.now() + LEASE
+        encoded = log.encode(tail)
+        values = {
+            ":tail": encoded,
+            ":t0": t0,
+            ":n1": n,
+            ":lease": lease,
+            ":run": "run",
+            ":me": head.owner,
+            ":n": head.n,
+        }
+        try:
+            item = self._table.change(
+                *_key(self._user, head.gid),
+                "SET tail = :tail, t0 = :t0, n = :n1, lease = :lease",
+                condition=_MINE,
+                values=values,
+            )
+        except ConditionFailed as failed:
+            item = failed.item or {}
+            ours = item.get("st") == "run" and item.get("own") == head.owner
+            if not ours or int(item["n"]) != n or bytes(item["tail"]) != encoded:
+                raise Fenced from None
+        self.head = _head(item)
+        return Signals(self.head.cancelled, self.head.followed > self._generations.now())
+
+    def _seal(self, head: Head) -> None:
+        self._table.put(
+            {
+                "pk": keys.generation(self._user, head.gid),
+                "sk": keys.segment(head.t0),
+                "n0": head.t0,
+                "n1": head.n,
+                "ev": log.encode(head.tail),
+                "ttl": int(self._generations.now() / 1000) + LIFETIME,
+            }
+        )
+
+
+class Ledger(Protocol):
+    """What a turn needs of its generation's writer."""
+
+    @property
+    def durable(self) -> int:
+        """How long the durable log is."""
+
+    def flush(self, entries: Sequence[Entry]) -> Signals:
+        """See Writer."""
+
+    def finish(self, answer: Message, end: End) -> None:
+        """See Writer."""
+
+
+def _key(user: str, gid: str) -> tuple[str, str]:
+    return keys.generation(user, gid), keys.HEAD
+
+
+def _item(user: str, head: Head, ttl: int) -> Item:
+    return {
+        "pk": keys.generation(user, head.gid),
+        "sk": keys.HEAD,
+        "st": head.status,
+        "own": head.owner,
+        "fp": head.fingerprint,
+        "conv": head.conversation,
+        "seq": head.place,
+        "mid": head.message_id,
+        "model": head.model,
+        "n": head.n,
+        "t0": head.t0,
+        "tail": log.encode(head.tail),
+        "lease": head.lease,
+        "dl": head.deadline,
+        "ttl": ttl,
+    }
+
+
+def _head(item: Item) -> Head:
+    return Head(
+        gid=item["pk"].rpartition("#")[2],
+        status=item["st"],
+        owner=item["own"],
+        fingerprint=item["fp"],
+        conversation=item["conv"],
+        place=int(item["seq"]),
+        message_id=item["mid"],
+        model=item["model"],
+        n=int(item["n"]),
+        t0=int(item["t0"]),
+        tail=tuple(log.decode(bytes(item["tail"]))),
+        lease=int(item["lease"]),
+        deadline=int(item["dl"]),
+        cancelled=bool(item.get("cx", False)),
+        followed=int(item.get("fw", 0)),
+        reason=item.get("reason"),
+        usage=messages.read_usage(item.get("usage")),
+    )

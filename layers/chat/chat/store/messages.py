@@ -1,0 +1,79 @@
+"""Messages as items. One that is too large for an item goes on in items of its own, in front of the messages."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from chat import log
+from chat.events import Message, Usage
+from chat.store import keys
+from chat.store.table import Item, Table
+
+# An item holds 400 KB (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html);
+# a message's parts leave room in it for the rest.
+PIECE_BYTES = 300 * 1024
+
+_COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+
+
+def items(pk: str, seq: int, message: Message) -> Iterator[Item]:
+    """The items that hold the message at its place."""
+    first, *others = _pieces(log.encode(message.parts), PIECE_BYTES)
+    yield {"pk": pk, "sk": keys.message(seq), **_fields(message), "parts": first, "pieces": len(others)}
+    for number, piece in enumerate(others, 1):
+        yield {"pk": pk, "sk": keys.rest(seq, number), "parts": piece}
+
+
+def read(table: Table, item: Item) -> Message:
+    """The message that begins with this item."""
+    data = bytes(item["parts"])
+    if pieces := int(item["pieces"]):
+        seq = place(item)
+        rest = table.query(item["pk"], keys.rest(seq, 1), keys.rest(seq, pieces))
+        data += b"".join(bytes(piece["parts"]) for piece in rest)
+    return Message(
+        id=item["id"],
+        role=item["role"],
+        parts=tuple(log.decode(data)),
+        created_at=item["at"],
+        status=item["st"],
+        generation_id=item.get("gid"),
+        model=item.get("model"),
+        finish_reason=item.get("reason"),
+        usage=read_usage(item.get("usage")),
+    )
+
+
+def place(item: Item) -> int:
+    """The place of the message that begins with this item."""
+    return int(item["sk"].removeprefix("M#"))
+
+
+def size(item: Item) -> int:
+    """Roughly how many bytes the whole message has, without reading it."""
+    return int(item["pieces"]) * PIECE_BYTES + len(bytes(item["parts"]))
+
+
+def read_usage(stored: Item | None) -> Usage | None:
+    """A usage as `asdict` stored it."""
+    if stored is None:
+        return None
+    return Usage(**{name: int(stored[name]) for name in _COUNTS}, basis=stored["basis"])
+
+
+def _fields(message: Message) -> Item:
+    fields: dict[str, Any] = {
+        "id": message.id,
+        "role": message.role,
+        "at": message.created_at,
+        "st": message.status,
+        "gid": message.generation_id,
+        "model": message.model,
+        "reason": message.finish_reason,
+        "usage": asdict(message.usage) if message.usage else None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _pieces(data: bytes, at_most: int) -> Sequence[bytes]:
+    return [data[at : at + at_most] for at in range(0, len(data), at_most)]
