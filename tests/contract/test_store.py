@@ -1,8 +1,10 @@
 """The store against a real table: places, pages, sizes, and races."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -11,12 +13,16 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
-from chat.errors import BadRequest, ChatError, Conflict, NotFound, StorageError
+from chat import log
+from chat.errors import BadRequest, ChatError, ConversationBusy, Exists, KeyReused, NotFound, StorageError
 from chat.events import Chunk, Citation, Message, Reasoning, Usage
 from chat.ids import new_id, now
+from chat.log import ENTRIES
 from chat.memory.lookup import Lookup
+from chat.store import keys
 from chat.store.conversations import Conversation, Conversations
 from chat.store.facts import Facts, Profile
+from chat.store.generations import LEASE, End, Fenced, Generations, Head, Signals, Status, Writer, generation_id
 from chat.store.table import Table
 from local_stack.dynamodb import DynamoDB
 
@@ -47,15 +53,46 @@ def answer(*parts: Chunk | Reasoning | Citation, **fields: Any) -> Message:
     return Message(new_id(), "assistant", parts, now(), **fields)
 
 
+def new_head(conversation: str, **fields: Any) -> Head:
+    at = int(time.time() * 1000)
+    head = Head(
+        gid=generation_id("anybody", new_id()),
+        status="run",
+        owner=new_id(),
+        fingerprint="payload",
+        conversation=conversation,
+        place=0,
+        message_id=new_id(),
+        model="nova-lite",
+        n=0,
+        t0=0,
+        tail=(),
+        lease=at + LEASE,
+        deadline=at + 60_000,
+    )
+    return replace(head, **fields)
+
+
+def begin(conversations: Conversations, user: str, conversation: str, message: Message, **fields: Any) -> Writer:
+    generations = Generations(conversations._table, conversations)
+    writer = generations.start(user, new_head(conversation, **fields), None, message)
+    assert isinstance(writer, Writer)
+    return writer
+
+
+def finish(writer: Writer, reply: Message, status: Status = "done", reason: str = "stop") -> None:
+    writer.flush([part for part in reply.parts if isinstance(part, ENTRIES)])
+    writer.finish(reply, End(status, reason, Usage(1, 2, basis="exact")))
+
+
 def exchange(conversations: Conversations, user: str, conversation: str, question: str, reply: str) -> None:
-    place = conversations.start(user, conversations.get(user, conversation), user_message(question))
-    conversations.finish(user, conversation, place, answer(Chunk(reply)))
+    finish(begin(conversations, user, conversation, user_message(question)), answer(Chunk(reply)))
 
 
 def test_what_is_stored_comes_back_as_it_was(conversations: Conversations) -> None:
     conversation = new_id()
     question = user_message("hé 🌊\u2028\x00")
-    place = conversations.start(ALICE, Conversation(conversation), question)
+    writer = begin(conversations, ALICE, conversation, question)
     reply = answer(
         Reasoning("hm"),
         Chunk("a"),
@@ -67,7 +104,7 @@ def test_what_is_stored_comes_back_as_it_was(conversations: Conversations) -> No
         finish_reason="deadline",
         usage=Usage(1, 2, 3, 4, "exact"),
     )
-    conversations.finish(ALICE, conversation, place, reply)
+    finish(writer, reply)
     found, history = conversations.recent(ALICE, conversation, 10)
     assert (found.seq, history) == (2, [question, reply])
     assert conversations.messages(ALICE, conversation, limit=10) == ([question, reply], None)
@@ -75,8 +112,7 @@ def test_what_is_stored_comes_back_as_it_was(conversations: Conversations) -> No
 
 def test_an_answer_of_three_megabytes_is_whole(conversations: Conversations) -> None:
     conversation, text = new_id(), "河🌊 " * 280_000
-    place = conversations.start(ALICE, Conversation(conversation), user_message("long"))
-    conversations.finish(ALICE, conversation, place, answer(Chunk(text)))
+    finish(begin(conversations, ALICE, conversation, user_message("long")), answer(Chunk(text)))
     _, history = conversations.recent(ALICE, conversation, 10)
     assert history[-1].text == text
 
@@ -145,15 +181,13 @@ def together(count: int, attempt: Callable[[], object]) -> list[object]:
 
 def test_of_five_messages_sent_at_once_one_wins_and_the_others_are_told(conversations: Conversations) -> None:
     conversation = new_id()
-    results = together(5, lambda: conversations.start(ALICE, Conversation(conversation), user_message("q")))
-    assert sorted(map(str, results)) == sorted(["2", *[str(Conflict)] * 4])
+    results = together(5, lambda: type(begin(conversations, ALICE, conversation, user_message("q"))))
+    assert sorted(map(str, results)) == sorted([str(Writer), *[str(ConversationBusy)] * 4])
     assert len(conversations.messages(ALICE, conversation, limit=10)[0]) == 1
 
 
-def test_a_transaction_that_meets_another_is_tried_again(conversations: Conversations, dynamodb: DynamoDB) -> None:
+def test_a_transaction_that_meets_another_is_tried_again(dynamodb: DynamoDB) -> None:
     """DynamoDB cancels one of two that write to the same item at once, and boto3 does not repeat it."""
-    conversation = new_id()
-    place = conversations.start(ALICE, Conversation(conversation), user_message("q"))
     client = boto3.client("dynamodb", endpoint_url=dynamodb.url)
     refusals = [{"Code": "TransactionConflict"}, {"Code": "None"}]
     answer_of_the_first = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": refusals}
@@ -164,9 +198,9 @@ def test_a_transaction_that_meets_another_is_tried_again(conversations: Conversa
         return (AWSResponse("", 400, HTTPHeaders(), None), answer_of_the_first) if len(attempts) == 1 else None
 
     client.meta.events.register("before-call.dynamodb.TransactWriteItems", conflict_once)
-    table = Table(client, client.list_tables()["TableNames"][0])
-    Conversations(table).finish(ALICE, conversation, place, answer(Chunk("paid for")))
-    assert len(attempts) == 2
+    conversations, conversation = Conversations(Table(client, client.list_tables()["TableNames"][0])), new_id()
+    exchange(conversations, ALICE, conversation, "q", "paid for")
+    assert len(attempts) == 3  # the start twice, the finish once
     assert conversations.recent(ALICE, conversation, 9)[1][-1].text == "paid for"
     client.close()
 
@@ -182,18 +216,145 @@ def test_a_page_of_large_messages_stays_below_lambdas_limit(conversations: Conve
     assert before is None
 
 
-def test_an_answer_takes_its_place_once(conversations: Conversations) -> None:
+# Generations
+
+
+def test_a_repeated_send_finds_the_same_generation(conversations: Conversations) -> None:
+    generations, conversation = Generations(conversations._table, conversations), new_id()
+    first = begin(conversations, ALICE, conversation, user_message("q"))
+    again = replace(new_head(conversation), gid=first.head.gid)
+    for known in (None, Conversation(conversation)):
+        found = generations.start(ALICE, again, known, user_message("q"))
+        assert isinstance(found, Head)
+        assert found.owner == first.head.owner
+    with pytest.raises(KeyReused):
+        generations.start(ALICE, replace(again, fingerprint="another payload"), None, user_message("other"))
+    assert len(conversations.messages(ALICE, conversation, limit=9)[0]) == 1
+
+
+def test_a_start_that_had_succeeded_unseen_is_ours(conversations: Conversations) -> None:
+    """The first attempt's answer was lost, and the SDK's second finds what the first had written."""
+    generations, conversation = Generations(conversations._table, conversations), new_id()
+    head = new_head(conversation)
+    assert isinstance(generations.start(ALICE, head, None, user_message("q")), Writer)
+    assert isinstance(generations.start(ALICE, head, Conversation(conversation), user_message("q")), Writer)
+
+
+def test_the_log_is_durable_flush_by_flush(conversations: Conversations) -> None:
+    generations = Generations(conversations._table, conversations)
+    writer = begin(conversations, ALICE, new_id(), user_message("q"))
+    said = ""
+    for number in range(60):
+        writer.flush([Chunk(f"word {number} 🌊 ")])
+        said += f"word {number} 🌊 "
+        head = generations.head(ALICE, writer.head.gid)
+        assert head is not None
+        assert (head.n, writer.durable) == (len(said), len(said))
+    assert head.t0 > 0, "the tail was sealed"
+    for position in (0, 1, head.t0 - 1, head.t0, head.t0 + 1, head.n):
+        entries = log.after(generations.read(ALICE, head, 0), position)
+        assert "".join(entry.content for entry in entries if isinstance(entry, Chunk)) == said[position:]
+    assert generations.read(ALICE, head, head.t0) == list(head.tail)
+
+
+def test_a_flush_brings_back_what_others_want(conversations: Conversations) -> None:
+    generations = Generations(conversations._table, conversations)
+    writer = begin(conversations, ALICE, new_id(), user_message("q"))
+    assert writer.flush([Chunk("a")]) == Signals(cancelled=False, followed=False)
+    generations.follow(ALICE, writer.head, generations.now() + 10_000)
+    assert writer.flush([]) == Signals(cancelled=False, followed=True)
+    generations.cancel(ALICE, writer.head)
+    assert writer.flush([]).cancelled
+    finish(writer, answer(Chunk("a")), "cancel", "cancelled")
+    generations.cancel(ALICE, writer.head)  # too late, and no harm
+    head = generations.head(ALICE, writer.head.gid)
+    assert head is not None
+    assert (head.status, head.reason) == ("cancel", "cancelled")
+
+
+def test_a_dead_generation_is_ended_by_whoever_looks_and_its_owner_is_fenced(conversations: Conversations) -> None:
     conversation = new_id()
-    place = conversations.start(ALICE, Conversation(conversation), user_message("q"))
-    conversations.finish(ALICE, conversation, place, answer(Chunk("first")))
-    with pytest.raises(StorageError):
-        conversations.finish(ALICE, conversation, place, answer(Chunk("second")))
-    assert conversations.recent(ALICE, conversation, 10)[1][-1].text == "first"
+    writer = begin(conversations, ALICE, conversation, user_message("q"))
+    writer.flush([Chunk("half an ans")])
+    alive = Generations(conversations._table, conversations)
+    later = Generations(conversations._table, conversations, clock=lambda: time.time() + 30)
+    assert alive.alive(ALICE, writer.head.gid).status == "run"  # type: ignore[union-attr]  # it is there
+    head = later.alive(ALICE, writer.head.gid)
+    assert head is not None
+    assert (head.status, head.reason) == ("lost", "lost")
+    assert conversations.get(ALICE, conversation).active is None
+    partial = conversations.messages(ALICE, conversation, limit=9)[0][-1]
+    assert (partial.text, partial.status, partial.id) == ("half an ans", "partial", writer.head.message_id)
+    with pytest.raises(Fenced):
+        writer.flush([Chunk("wer")])
+    with pytest.raises(Fenced):
+        writer.finish(answer(Chunk("half an answer")), End("done", "stop", Usage()))
+    exchange(conversations, ALICE, conversation, "and now?", "again")
+    assert [message.text for message in conversations.messages(ALICE, conversation, limit=9)[0]] == [
+        "q",
+        "half an ans",
+        "and now?",
+        "again",
+    ]
 
 
-def test_an_answer_without_a_conversation_is_not_stored(conversations: Conversations) -> None:
-    with pytest.raises(StorageError):
-        conversations.finish(ALICE, new_id(), 2, answer(Chunk("late")))
+def test_a_dead_generation_does_not_block_the_next_message(conversations: Conversations) -> None:
+    conversation = new_id()
+    begin(conversations, ALICE, conversation, user_message("q"), lease=0, deadline=0)
+    exchange(conversations, ALICE, conversation, "again", "a")
+    assert [message.text for message in conversations.messages(ALICE, conversation, limit=9)[0]] == [
+        "q",
+        "",
+        "again",
+        "a",
+    ]
+
+
+def test_a_finish_that_had_succeeded_unseen_is_no_error(conversations: Conversations) -> None:
+    writer = begin(conversations, ALICE, new_id(), user_message("q"))
+    reply = answer(Chunk("a"))
+    finish(writer, reply)
+    writer.finish(reply, End("done", "stop", Usage(1, 2, basis="exact")))
+
+
+def test_a_deleted_conversation_never_comes_back(conversations: Conversations) -> None:
+    conversation = new_id()
+    exchange(conversations, ALICE, conversation, "q", "a")
+    writer = begin(conversations, ALICE, conversation, user_message("q"))
+    assert conversations.mark_deleted(ALICE, conversation) == writer.head.gid
+    conversations.remove_messages(ALICE, conversation)
+    finish(writer, answer(Chunk("late")))
+    for attempt in (
+        lambda: conversations.messages(ALICE, conversation, limit=9),
+        lambda: conversations.rename(ALICE, conversation, "title"),
+        lambda: begin(conversations, ALICE, conversation, user_message("q")),
+    ):
+        with pytest.raises(NotFound):
+            attempt()
+    assert conversation not in [each.id for each in conversations.page(ALICE, limit=100)[0]]
+    assert conversations.recent(ALICE, conversation, 9)[1] == []
+
+
+def test_conversations_are_created_and_renamed(conversations: Conversations) -> None:
+    conversation = new_id()
+    created = conversations.create(ALICE, conversation, "first")
+    assert conversations.get(ALICE, conversation) == created
+    with pytest.raises(Exists):
+        conversations.create(ALICE, conversation, None)
+    exchange(conversations, ALICE, conversation, "q", "a")
+    assert conversations.rename(ALICE, conversation, "second").title == "second"
+    with pytest.raises(NotFound):
+        conversations.rename(BOB, conversation, "theirs")
+
+
+def test_a_days_use_is_counted_once(conversations: Conversations) -> None:
+    user = new_id()
+    for _ in range(2):
+        writer = begin(conversations, user, new_id(), user_message("q"))
+        finish(writer, answer(Chunk("a")))
+        writer.finish(answer(Chunk("a")), End("done", "stop", Usage(1, 2, basis="exact")))
+    [day] = conversations._table.query(keys.limits(user), "D#", "D#~")
+    assert (day["requests"], day["tokens_in"], day["tokens_out"]) == (2, 2, 4)
 
 
 def test_facts(facts: Facts) -> None:
@@ -220,7 +381,7 @@ def test_memory_has_both(dynamodb: DynamoDB, conversations: Conversations, facts
     user, conversation = new_id(), new_id()
     exchange(conversations, user, conversation, "q", "a")
     facts.add(user, "likes tea", "fact", limit=9)
-    memory = lookup(dynamodb, 5)(user, conversation)
+    memory = lookup(dynamodb, 5)(user, conversation, "none")
     assert [message.text for message in memory.history] == ["q", "a"]
     assert [fact.text for fact in memory.facts] == ["likes tea"]
     assert memory.missing == ()
@@ -234,7 +395,7 @@ def test_a_table_that_fails_or_hangs_costs_the_budget_and_leaves_no_thread(
     look_up = lookup(dynamodb, 0.3)
     dynamodb.set_faults(**fault)
     try:
-        memory = look_up(ALICE, new_id())
+        memory = look_up(ALICE, new_id(), "none")
         assert memory.missing == ("history", "facts")
         assert memory.conversation is None
         for thread in threading.enumerate():

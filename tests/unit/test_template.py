@@ -31,6 +31,11 @@ FREE_VALUES = {  # a second value for parameters that do not list theirs
 }
 PAIRS = [{"UrlAuthType": "AWS_IAM", "AuthMode": "iam"}, {"UrlAuthType": "NONE", "AuthMode": "jwt"}]
 ROUTES = {
+    "POST /chat/{id}/cancel",
+    "POST /conversations",
+    "GET /conversations/{id}",
+    "PATCH /conversations/{id}",
+    "DELETE /conversations/{id}",
     "POST /chat",
     "GET /conversations",
     "GET /conversations/{id}/messages",

@@ -9,8 +9,10 @@ import pytest
 from chat.dialects import native, sse
 from chat.errors import ModelThrottled, StorageError
 from chat.events import TERMINAL, Chunk, Complete, Error, Event, Message, Reasoning, Start, Usage
+from chat.log import Entry, end_of
 from chat.model.stream import Ended
 from chat.model.transport import Call
+from chat.store.generations import End, Fenced, Signals
 from chat.turn import Limits, Speech, Turn
 
 USER = Message("m1", "user", (Chunk("hi"),), "2026-01-01T00:00:00.000Z")
@@ -18,23 +20,38 @@ USAGE = Usage(3, 4, basis="exact")
 
 
 class Stored:
-    """Remembers what was stored, or fails to."""
+    """A ledger that remembers what it was given, or fails."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self.answers: list[Message] = []
+        self.ends: list[End] = []
+        self.flushed: list[Entry] = []
+        self.signals = Signals(cancelled=False, followed=False)
         self.fails = fails
 
-    def __call__(self, answer: Message) -> None:
+    @property
+    def durable(self) -> int:
+        return end_of(self.flushed)
+
+    def flush(self, entries: Sequence[Entry]) -> Signals:
+        if self.fails:
+            raise StorageError
+        self.flushed += entries
+        return self.signals
+
+    def finish(self, answer: Message, end: End) -> None:
         if self.fails:
             raise StorageError
         self.answers.append(answer)
+        self.ends.append(end)
 
 
 def turn(
     speak: Callable[[Call], Speech], store: Stored, *, seconds: float = 30, idle: float = 30, size: int = 1000
 ) -> Turn:
     start = Start("conversation", "answer", "generation", "nova-lite")
-    return Turn(start, USER, speak, store, Limits(time.monotonic() + seconds, idle, size), "request")
+    limits = Limits(time.monotonic() + seconds, idle, size)
+    return Turn(start, USER, speak, store, lambda said: Usage(1, len(said), basis="estimated"), limits, "request")
 
 
 def says(*events: Chunk | Reasoning | Ended | Exception) -> Callable[[Call], Speech]:
@@ -59,7 +76,7 @@ def followed(running: Turn) -> Sequence[Event]:
     events: list[Event] = []
     with running:
         while not (events and isinstance(events[-1], TERMINAL)):
-            events += running.wait(len(events), 5)
+            events += [placed.event for placed in running.wait(len(events), 5)]
     return events
 
 
@@ -79,16 +96,16 @@ def test_the_answer_is_stored_before_complete_is_seen() -> None:
     stored = threading.Event()
 
     class Slow(Stored):
-        def __call__(self, answer: Message) -> None:
+        def finish(self, answer: Message, end: End) -> None:
             time.sleep(0.1)
-            super().__call__(answer)
+            super().finish(answer, end)
             stored.set()
 
     with turn(says(Chunk("a"), Ended("stop", USAGE)), Slow()) as running:
         cursor = 0
         while events := running.wait(cursor, 5):
             cursor += len(events)
-            if isinstance(events[-1], TERMINAL):
+            if isinstance(events[-1].event, TERMINAL):
                 assert stored.is_set()
                 return
 
@@ -145,7 +162,9 @@ def test_an_answer_over_its_size_ends_as_length() -> None:
     assert store.answers[0].text == "x" * 400  # each is stored as JSON, with its name
 
 
-def test_an_answer_that_cannot_be_stored_says_so() -> None:
+def test_an_answer_that_cannot_be_stored_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chat.turn.FINISH_SECONDS", 0)
+    monkeypatch.setattr("chat.turn.FINISH_PAUSE", 0)
     end = followed(turn(says(Chunk("a"), Ended("stop", USAGE)), Stored(fails=True)))[-1]
     assert isinstance(end, Error)
     assert (end.code, end.message_id) == ("storage", None)
@@ -165,7 +184,7 @@ def test_a_reader_that_does_not_notice_the_stop_does_not_hold_up_the_end(monkeyp
     events: list[Event] = []
     running.__enter__()
     while not (events and isinstance(events[-1], TERMINAL)):
-        events += running.wait(len(events), 5)
+        events += [placed.event for placed in running.wait(len(events), 5)]
     released.set()
     running.join()
     assert store.answers[0].text == "half"
@@ -188,7 +207,7 @@ def test_a_keeper_that_fails_still_ends_the_turn(monkeypatch: pytest.MonkeyPatch
     running.__enter__()
     events: list[Event] = []
     while not (events and isinstance(events[-1], TERMINAL)):
-        events += running.wait(len(events), 5)
+        events += [placed.event for placed in running.wait(len(events), 5)]
     released.set()
     running.join()
     assert store.answers[0].text == "half"
@@ -197,7 +216,7 @@ def test_a_keeper_that_fails_still_ends_the_turn(monkeypatch: pytest.MonkeyPatch
 
 def test_the_time_of_storing_is_not_the_models() -> None:
     class Slow(Stored):
-        def __call__(self, answer: Message) -> None:
+        def finish(self, answer: Message, end: End) -> None:
             time.sleep(0.5)
 
     end = followed(turn(says(Chunk("a"), Ended("stop", USAGE)), Slow()))[-1]
@@ -214,8 +233,7 @@ def test_a_fallback_is_named_in_the_stored_answer() -> None:
 def test_two_followers_see_the_same() -> None:
     running = turn(says(*map(Chunk, "abc"), Ended("stop", USAGE)), Stored())
     first = followed(running)
-    second = running.wait(0, 0)
-    assert first == second
+    assert [placed.event for placed in running.wait(0, 0)] == first
 
 
 def test_the_model_is_closed_when_the_turn_ends() -> None:
@@ -231,6 +249,92 @@ def test_the_model_is_closed_when_the_turn_ends() -> None:
     assert closed.is_set()
 
 
+# The log, as the keeper keeps it
+
+
+def speaks_on(*, seconds: float, pause: float = 0.02) -> Callable[[Call], Speech]:
+    def speak(call: Call) -> Speech:
+        for _ in range(int(seconds / pause)):
+            call.pause(pause)
+            call.heard = time.monotonic()
+            yield Chunk("word ")
+        yield Ended("stop", USAGE)
+
+    return speak
+
+
+def test_what_was_said_is_durable_long_before_the_end() -> None:
+    store = Stored()
+    with turn(speaks_on(seconds=5), store, size=100_000) as running:
+        deadline = time.monotonic() + 2
+        while not store.flushed:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert not running.over
+        store.signals = Signals(cancelled=True, followed=False)
+    assert store.answers[0].text == "".join(entry.content for entry in store.flushed if isinstance(entry, Chunk))
+
+
+def test_a_cancel_stops_the_model_within_one_flush() -> None:
+    store = Stored()
+    running = turn(speaks_on(seconds=20), store, size=100_000)
+    threading.Timer(0.5, lambda: setattr(store, "signals", Signals(cancelled=True, followed=False))).start()
+    begun = time.monotonic()
+    end = followed(running)[-1]
+    assert isinstance(end, Complete)
+    assert end.finish_reason == "cancelled"
+    assert time.monotonic() - begun < 5
+    assert (store.answers[0].status, store.ends[0].status) == ("partial", "cancel")
+    assert (end.usage.basis, end.usage.output_tokens > 0) == ("estimated", True)
+
+
+def test_a_cancel_reaches_a_model_that_has_not_spoken() -> None:
+    store = Stored()
+    store.signals = Signals(cancelled=True, followed=False)
+    end = followed(turn(falls_silent(), store))[-1]
+    assert isinstance(end, Complete)
+    assert (end.finish_reason, end.usage.basis, end.ai_message.parts) == ("cancelled", "unknown", ())
+
+
+def test_a_table_that_fails_for_a_while_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chat.turn.FLUSH", 0.05)
+    store = Stored(fails=True)
+    threading.Timer(0.5, lambda: setattr(store, "fails", False)).start()
+    end = followed(turn(speaks_on(seconds=1), store, size=100_000))[-1]
+    assert isinstance(end, Complete)
+    assert end_of(store.flushed) == len(end.ai_message.text) == 250
+
+
+def test_a_table_that_stays_away_ends_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("UNSAVED", 0.3), ("FLUSH", 0.05), ("FIRST_FLUSH", 0.05), ("FINISH_SECONDS", 0.1)):
+        monkeypatch.setattr(f"chat.turn.{name}", value)
+    store = Stored(fails=True)
+    begun = time.monotonic()
+    end = followed(turn(speaks_on(seconds=20), store, size=100_000))[-1]
+    assert isinstance(end, Error)
+    assert (end.code, end.message_id) == ("storage", None)
+    assert time.monotonic() - begun < 10
+
+
+def test_an_owner_that_was_fenced_stops() -> None:
+    class Reaped(Stored):
+        def flush(self, entries: Sequence[Entry]) -> Signals:
+            raise Fenced
+
+        def finish(self, answer: Message, end: End) -> None:
+            raise Fenced
+
+    end = followed(turn(speaks_on(seconds=20), Reaped(), size=100_000))[-1]
+    assert isinstance(end, Error)
+    assert end.code == "storage"
+
+
+def test_frames_carry_the_position_of_what_is_logged() -> None:
+    frames = b"".join(sse.frames(turn(says(Chunk("a🌊"), Ended("stop", USAGE)), Stored()), "gid", native.encode))
+    assert 'id: gid:2\ndata: {"type":"chunk","content":"a🌊"}\n\n' in frames.decode()
+    assert frames.count(b"id: ") == 1
+
+
 def test_no_thread_outlives_its_turn() -> None:
     before = threading.active_count()
     followed(turn(says(Chunk("a"), Ended("stop", USAGE)), Stored()))
@@ -241,7 +345,9 @@ def test_no_thread_outlives_its_turn() -> None:
 
 
 def test_frames_open_at_once_batch_what_waits_and_end() -> None:
-    frames = b"".join(sse.frames(turn(says(*map(Chunk, "abc"), Ended("stop", USAGE)), Stored()), native.encode))
+    frames = b"".join(
+        sse.frames(turn(says(*map(Chunk, "abc"), Ended("stop", USAGE)), Stored()), "generation", native.encode)
+    )
     lines = [line for line in frames.decode().split("\n\n") if line]
     assert lines[0].startswith('data: {"type":"start"')
     assert lines[-1].startswith('data: {"type":"complete"')
@@ -250,7 +356,7 @@ def test_frames_open_at_once_batch_what_waits_and_end() -> None:
 def test_silence_brings_one_nudge_and_then_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "NUDGE_AFTER", 0.02)
     monkeypatch.setattr(sse, "HEARTBEAT_AFTER", 0.05)
-    frames = list(sse.frames(turn(falls_silent(Chunk("a")), Stored(), seconds=0.5), native.encode))
+    frames = list(sse.frames(turn(falls_silent(Chunk("a")), Stored(), seconds=0.5), "generation", native.encode))
     quiet = [frame for frame in frames if frame.startswith(b":")]
     assert quiet[0] == b":\n"
     assert quiet.count(b":\n") <= 2  # after `start`, and after the one burst
@@ -265,7 +371,7 @@ def test_frames_closed_early_leave_a_stored_answer() -> None:
         yield Ended("stop", USAGE)
 
     store = Stored()
-    frames = sse.frames(turn(speak, store), native.encode)
+    frames = sse.frames(turn(speak, store), "generation", native.encode)
     next(frames)
     frames.close()
     assert store.answers[0].text == "ab"

@@ -47,7 +47,7 @@ _FREE = "seq = :seen AND attribute_not_exists(deleted) AND attribute_not_exists(
 _MINE = "st = :run AND own = :me AND n = :n"
 _AS_SEEN = "st = :run AND lease = :lease AND n = :n"
 _RUNS = "st = :run"
-_ACTIVE = "active = :gid"
+_ACTIVE = "active = :gid AND attribute_not_exists(deleted)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,21 +168,11 @@ class Generations:
 
     def cancel(self, user: str, head: Head) -> None:
         """Asks the owner to stop. One that has ended already stays as it is."""
-        try:
-            self._table.change(
-                *_key(user, head.gid), "SET cx = :true", condition=_RUNS, values={":true": True, ":run": "run"}
-            )
-        except ConditionFailed:
-            return
+        self._mark(user, head, "cx", True)
 
     def follow(self, user: str, head: Head, until: int) -> None:
         """Tells the owner that somebody follows, so that it flushes more often."""
-        try:
-            self._table.change(
-                *_key(user, head.gid), "SET fw = :until", condition=_RUNS, values={":until": until, ":run": "run"}
-            )
-        except ConditionFailed:
-            return
+        self._mark(user, head, "fw", until)
 
     def _mark(self, user: str, head: Head, name: str, value: Any) -> None:
         values = {":value": value, ":run": "run"}
@@ -191,16 +181,8 @@ class Generations:
 
     def attach_client(self, user: str, gid: str, client: str, mark: str) -> None:
         """Notes that this client follows; `mark` tells its attaches apart."""
-        expires = int(self._clock()) + LIFETIME
-        self._table.put(
-            {
-                "pk": keys.generation(user, gid),
-                "sk": keys.attach(client),
-                "since": mark,
-                "at": self.now(),
-                "ttl": expires,
-            }
-        )
+        item = {"pk": keys.generation(user, gid), "sk": keys.attach(client), "since": mark, "at": self.now()}
+        self._table.put({**item, "ttl": int(self._clock()) + LIFETIME})
 
     def look(self, user: str, gid: str) -> tuple[Head | None, Mapping[str, str]]:
         """The head, reaped first if its owner is dead, and the marks of the clients that follow; one read."""
