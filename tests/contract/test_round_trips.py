@@ -11,7 +11,8 @@ from botocore.httpsession import URLLib3Session
 
 from chat.application import Application
 from chat.auth import User
-from chat.requests import ChatRequest
+from chat.ids import new_id
+from chat.requests import ChatRequest, Send
 from chat.settings import Settings
 from local_stack.dynamodb import DynamoDB
 
@@ -70,6 +71,10 @@ def test_two_waits_before_the_model_is_asked(waits: Waits) -> None:
     for _ in range(2):  # a new conversation, and one with a history
         waits.spans.clear()
         body = ChatRequest.model_validate({"message": {"text": "hi"}, "conversationId": CONVERSATION})
-        app.start(User("somebody"), body, Context())
-        assert len(waits.spans) == 3  # history and facts side by side, then one transaction
+        app.start(User("somebody"), body, Send(new_id(), "payload"), Context())
+        assert len(waits.spans) == 4  # history, facts and an earlier send side by side, then one transaction
         assert waits.in_a_row() == 2
+        active = app.conversations.get("somebody", CONVERSATION).active
+        head = app.generations.head("somebody", active or "")
+        assert head is not None
+        app.generations.reap("somebody", head)  # so that the next one may begin

@@ -243,12 +243,13 @@ def test_a_start_that_had_succeeded_unseen_is_ours(conversations: Conversations)
 def test_the_log_is_durable_flush_by_flush(conversations: Conversations) -> None:
     generations = Generations(conversations._table, conversations)
     writer = begin(conversations, ALICE, new_id(), user_message("q"))
-    said = ""
+    said, head = "", writer.head
     for number in range(60):
         writer.flush([Chunk(f"word {number} 🌊 ")])
         said += f"word {number} 🌊 "
-        head = generations.head(ALICE, writer.head.gid)
-        assert head is not None
+        found = generations.head(ALICE, writer.head.gid)
+        assert found is not None
+        head = found
         assert (head.n, writer.durable) == (len(said), len(said))
     assert head.t0 > 0, "the tail was sealed"
     for position in (0, 1, head.t0 - 1, head.t0, head.t0 + 1, head.n):

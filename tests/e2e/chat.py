@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from httpx_sse import connect_sse
 
 from tests.stack import RunningStack
 
+NO_HEADERS: Mapping[str, str] = {}
 _numbers = itertools.count()
 
 
@@ -20,6 +22,7 @@ class Streamed:
     """An answer as it came: events, and when each arrived (seconds since the request was sent)."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
+    cursor: str = ""  # the last event's id
     times: list[float] = field(default_factory=list)
 
     @property
@@ -56,15 +59,42 @@ class Person:
     def __exit__(self, *_: object) -> None:
         self.http.close()
 
-    def say(self, text: str, *, door: str | None = None, **body: Any) -> Streamed:
+    def say(
+        self, text: str, *, door: str | None = None, headers: Mapping[str, str] = NO_HEADERS, **body: Any
+    ) -> Streamed:
         """Sends a message through a streaming door and reads the answer to its end."""
+        url, payload = f"{door or self.stack.url}/chat", {"message": {"text": text}, **body}
+        return self._read("POST", url, None, json=payload, headers=headers)
+
+    def leave(self, text: str, events: int, **body: Any) -> Streamed:
+        """Sends a message, reads so many events of the answer, and leaves."""
+        return self._read("POST", f"{self.stack.url}/chat", events, json={"message": {"text": text}, **body})
+
+    def act(self, action: str, conversation: str) -> Streamed:
+        """Has the last answer made again, or gone on with."""
+        body = {"action": action, "conversationId": conversation}
+        return self._read("POST", f"{self.stack.url}/chat", None, json=body)
+
+    def resume(self, conversation: str, cursor: str = "", *, events: int | None = None, client: str = "") -> Streamed:
+        """Reads on behind a cursor, or from the begin of what is being made."""
+        headers = {"last-event-id": cursor} if cursor else {}
+        headers |= {"x-client-id": client} if client else {}
+        return self._read("GET", f"{self.stack.url}/chat/{conversation}/stream", events, headers=headers)
+
+    def cancel(self, conversation: str, *, door: str | None = None, **body: Any) -> httpx.Response:
+        """Asks for the answer that is being made to be stopped."""
+        return self.http.post(f"{door or self.stack.gateway}/chat/{conversation}/cancel", json=body)
+
+    def _read(self, method: str, url: str, at_most: int | None, **request: Any) -> Streamed:
         answer, begun = Streamed(), time.monotonic()
-        payload = {"message": {"text": text}, **body}
-        with connect_sse(self.http, "POST", f"{door or self.stack.url}/chat", json=payload) as source:
+        with connect_sse(self.http, method, url, **request) as source:
             assert source.response.status_code == 200, source.response.read()
             for event in source.iter_sse():
                 answer.events.append(json.loads(event.data))
                 answer.times.append(time.monotonic() - begun)
+                answer.cursor = event.id or answer.cursor
+                if len(answer.events) == at_most:
+                    break
         return answer
 
     def ask(self, text: str, **body: Any) -> httpx.Response:

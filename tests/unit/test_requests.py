@@ -33,6 +33,9 @@ def text(value: Any, **more: Any) -> bytes:
         (b"\xff", "body", "not valid JSON"),
         (b"[]", "body", "must be an object"),
         (b"{}", "message", "is required"),
+        (b'{"action": "regenerate"}', "conversationId", "is required"),
+        (b'{"action": "continue", "message": {"text": "hi"}}', "message", "cannot go with"),
+        (b'{"action": "invent", "message": {"text": "hi"}}', "action", "must be one of"),
         (b'{"message": "hi"}', "message", "must be an object"),
         (b'{"message": {}}', "message.text", "is required"),
         (text(""), "message.text", "must not be empty"),
@@ -83,6 +86,7 @@ def test_anything_but_json_is_an_unsupported_media_type(content_type: str) -> No
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8"])
 def test_a_good_body(content_type: str) -> None:
     request = parse_chat(post(text("hé 🌊", options={"maxTokens": 5, "topP": 1}), content_type), SETTINGS)
+    assert request.message is not None
     assert request.message.text == "hé 🌊"
     assert request.options.max_tokens == 5
     assert request.conversation_id is None

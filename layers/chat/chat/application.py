@@ -1,17 +1,19 @@
 """Everything that lives as long as the execution environment, built once, in this one place."""
 
 import time
+from dataclasses import dataclass, replace
 
 import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
 from chat.auth import User
-from chat.errors import NotActive, NotFound
+from chat.errors import BadRequest, ConversationBusy, NotActive, NotFound, StorageError
 from chat.events import Chunk, Message, Progress, Start, Usage
 from chat.following import Following
 from chat.ids import new_id, now
-from chat.memory.lookup import Lookup
+from chat.log import Entry, end_of
+from chat.memory.lookup import Lookup, Memory
 from chat.model import transport
 from chat.model.answer import Models
 from chat.model.catalog import Catalog
@@ -78,9 +80,7 @@ class Application:
         memory = self._lookup(user.key, conversation_id, gid)
         if memory.earlier:
             return self.generations.attach(memory.earlier, send.fingerprint)
-        message = Message(
-            id=new_id(), role="user", parts=(Chunk(request.message.text),), created_at=now(), generation_id=gid
-        )
+        plan = _plan(request, memory, gid, self.settings.max_continued_chars)
         at = self.generations.now()
         head = Head(
             gid=gid,
@@ -91,19 +91,20 @@ class Application:
             place=0,
             message_id=new_id(),
             model=alias,
-            n=0,
+            n=end_of(plan.begun),
             t0=0,
-            tail=(),
+            tail=plan.begun,
             lease=at + LEASE,
             deadline=at + int(left * 1000),
         )
-        writer = self.generations.start(user.key, head, memory.conversation, message)
+        stored = plan.replaces or plan.asked
+        writer = self.generations.start(user.key, head, memory.conversation, stored, instead=plan.replaces is not None)
         if isinstance(writer, Head):
             return writer
         logger.append_keys(user=user.key[:12], conversation=conversation_id, generation=gid)
         built = prompt.build(
-            memory,
-            request.message.text,
+            replace(memory, history=plan.history),
+            plan.text,
             assistant=self.settings.assistant_name,
             history_tokens=self.settings.history_tokens,
             facts_tokens=self.settings.facts_tokens,
@@ -117,13 +118,14 @@ class Application:
 
         return Turn(
             Start(conversation_id, head.message_id, gid, alias),
-            message,
+            plan.asked,
             speak,
             writer,
             estimate,
             Limits(deadline, self.settings.model_idle_seconds, self.settings.max_answer_bytes),
             context.aws_request_id,
             before=[Progress("memory", f"{part} left out") for part in memory.missing],
+            begun=plan.begun,
         )
 
     def follow(
@@ -178,6 +180,39 @@ class Application:
         if active and (head := self.generations.head(user.key, active)):
             self.generations.cancel(user.key, head)
         self.conversations.remove_messages(user.key, conversation_id)
+
+
+CONTINUE = "Continue your last answer exactly where it stopped. Repeat nothing, and do not comment on it."
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a request comes to: the question, its history, and the answer that is replaced or gone on with."""
+
+    asked: Message
+    text: str
+    history: tuple[Message, ...]
+    replaces: Message | None = None
+    begun: tuple[Entry, ...] = ()
+
+
+def _plan(request: ChatRequest, memory: Memory, gid: str, longest: int) -> _Plan:
+    if request.message is not None:
+        parts = (Chunk(request.message.text),)
+        asked = Message(id=new_id(), role="user", parts=parts, created_at=now(), generation_id=gid)
+        return _Plan(asked, request.message.text, memory.history)
+    if "history" in memory.missing:
+        raise StorageError
+    if memory.conversation and memory.conversation.active:
+        raise ConversationBusy(generation=memory.conversation.active)
+    match memory.history:
+        case [*before, Message(role="user") as asked, Message(role="assistant") as last]:
+            if request.action == "regenerate":
+                return _Plan(asked, asked.text, tuple(before), last)
+            if len(last.text) > longest:
+                raise BadRequest(f"An answer of more than {longest} characters cannot be continued.", field="action")
+            return _Plan(asked, CONTINUE, memory.history, last, last.parts)
+    raise BadRequest("There is no answer to go on from.", field="action")
 
 
 def _store_config(*, connect: float, read: float) -> Config:

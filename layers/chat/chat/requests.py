@@ -46,9 +46,10 @@ class Options(Body):
 
 
 class ChatRequest(Body):
-    """`POST /chat`."""
+    """`POST /chat`. `regenerate` answers the last message again, `continue` goes on with the last answer."""
 
-    message: NewMessage
+    message: NewMessage | None = None
+    action: Literal["send", "regenerate", "continue"] = "send"
     conversation_id: ConversationId | None = None
     model: Alias | None = None
     options: Options = Options()
@@ -208,6 +209,13 @@ def parse_cancel(request: HttpRequest, settings: Settings) -> CancelRequest:
 
 
 def checked_chat(body: ChatRequest, settings: Settings) -> ChatRequest:
-    """The same, if it is within the deployment's limits."""
-    bounded(body.message.text, settings.max_message_chars, "message.text")
+    """The same, if it makes sense and is within the deployment's limits."""
+    if body.action == "send":
+        if body.message is None:
+            raise BadRequest("message is required.", field="message")
+        bounded(body.message.text, settings.max_message_chars, "message.text")
+    elif body.message is not None:
+        raise BadRequest(f"message cannot go with action {body.action}.", field="message")
+    elif body.conversation_id is None:
+        raise BadRequest("conversationId is required.", field="conversationId")
     return body

@@ -35,7 +35,7 @@ from chat.events import (
     Usage,
 )
 from chat.ids import now
-from chat.log import ENTRIES, Entry, Placed, joined, length
+from chat.log import ENTRIES, Entry, Placed, end_of, joined, length
 from chat.model.stream import Ended
 from chat.model.transport import Call, Stopped
 from chat.store.generations import End, Fenced, Ledger, Status
@@ -77,7 +77,10 @@ class Outcome:
 
 
 class Turn:
-    """`speak` yields the model's events; `ledger` keeps them; `estimate` guesses what a text without an end cost."""
+    """`speak` yields the model's events; `ledger` keeps them; `estimate` guesses what a text without an end cost.
+
+    `begun` is the log so far of an answer that is gone on with: it is durable already, and not sent again.
+    """
 
     def __init__(
         self,
@@ -90,6 +93,7 @@ class Turn:
         request_id: str,
         *,
         before: Sequence[Event] = (),
+        begun: Sequence[Entry] = (),
     ) -> None:
         self._start = start
         self._user_message = user_message
@@ -98,9 +102,9 @@ class Turn:
         self._estimate = estimate
         self._limits = limits
         self._request_id = request_id
-        self._log: list[Placed] = [Placed(event, 0) for event in (start, *before)]
-        self._entries: list[Entry] = []
-        self._flushed = 0  # how many of them are durable
+        self._log: list[Placed] = [Placed(event, end_of(begun)) for event in (start, *before)]
+        self._entries: list[Entry] = list(begun)  # an answer that is gone on with
+        self._flushed = len(begun)  # how many of them are durable
         self._flushed_at: float | None = None
         self._saved = time.monotonic()  # when everything that had come was durable
         self._followed = False
@@ -223,7 +227,7 @@ class Turn:
         return max(0.0, due - time.monotonic())
 
     def _next_flush(self) -> float:
-        if self._first_token is not None and self._flushed == 0:
+        if self._first_token is not None and self._saved < self._first_token:
             return max(self._first_token, self._flushed_at or 0.0) + FIRST_FLUSH
         waits = len(self._entries) > self._flushed
         pause = (FOLLOWED_FLUSH if self._followed else FLUSH) if waits else SILENT_FLUSH

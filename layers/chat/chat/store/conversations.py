@@ -106,7 +106,7 @@ class Conversations:
     def remove_messages(self, user: str, conversation_id: str) -> None:
         """The second step, as often as it takes: every message goes."""
         pk = keys.conversation(user, conversation_id)
-        while items := self._table.query(pk, "L#", "M#~", limit=100):
+        while items := self._table.query(pk, "L#", "V#~", limit=100):
             for item in items:
                 self._table.delete(pk, item["sk"])
 

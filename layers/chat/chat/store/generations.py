@@ -1,6 +1,7 @@
 """A generation: one answer being made, by one owner, into a log that outlives it.
 
-    start     transact  H: put, if absent       | META: active = gid, if none is | put the user's message
+    start     transact  H: put, if absent       | META: active = gid, if none is | put the user's message,
+                                                                                   or move the old answer aside
     flush     update    H: tail, n, lease, if it runs and is mine at the n I know; brings back cx and fw
       seal    put       S#<t0>: the tail that is durable already, when it has grown; then flush with a new one
     cancel    update    H: cx, if it runs
@@ -133,8 +134,13 @@ class Generations:
         item = self._table.get(keys.generation(user, gid), keys.HEAD)
         return _head(item) if item and int(item["ttl"]) > self._clock() else None
 
-    def start(self, user: str, head: Head, conversation: Conversation | None, message: Message) -> "Writer | Head":
+    def start(
+        self, user: str, head: Head, conversation: Conversation | None, message: Message, *, instead: bool = False
+    ) -> "Writer | Head":
         """Stores the user's message and makes the generation the conversation's active one.
+
+        With `instead` there is no new message: the answer takes the place of `message`, which is the last one, and
+        moves aside.
 
         The head of an earlier send with the same key comes back instead, when there is one. Raises KeyReused when
         that one had another payload, ConversationBusy while another answer is being made, NotFound when the
@@ -142,11 +148,12 @@ class Generations:
         """
         for _ in range(ATTEMPTS):
             known = conversation or self._conversations.get(user, head.conversation)
-            placed = replace(head, place=known.seq + 2)
+            placed = replace(head, place=known.seq if instead else known.seq + 2)
+            store = self._moves if instead else self._puts
             parts = [
                 self._table.absent(_item(user, placed, int(self._clock()) + LIFETIME)),
                 self._claim(user, placed, known),
-                *(self._table.absent(item) for item in self._message_items(user, placed, known.seq + 1, message)),
+                *store(user, placed, message),
             ]
             try:
                 self._table.transact(parts)
@@ -300,8 +307,17 @@ class Generations:
             values=values,
         )
 
-    def _message_items(self, user: str, head: Head, place: int, message: Message) -> Iterable[Item]:
-        return messages.items(keys.conversation(user, head.conversation), place, message)
+    def _puts(self, user: str, head: Head, message: Message) -> Iterable[Any]:
+        pk = keys.conversation(user, head.conversation)
+        return (self._table.absent(item) for item in messages.items(pk, head.place - 1, message))
+
+    def _moves(self, user: str, head: Head, message: Message) -> Iterable[Any]:
+        pk = keys.conversation(user, head.conversation)
+        item = self._table.get(pk, keys.message(head.place))
+        if item is None or item["id"] != message.id:
+            raise ConversationBusy
+        yield self._table.absent(messages.earlier(item))
+        yield self._table.remove(pk, item["sk"], condition="id = :id", values={":id": message.id})
 
     def _free(self, user: str, conversation: str) -> Conversation:
         """The conversation as it is now, free for an answer. Raises ConversationBusy and NotFound."""

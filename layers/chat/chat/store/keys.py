@@ -4,7 +4,8 @@
 |-------------------------|-------------------|----------------------------------|
 | conversation            | U#<user>#C#<conv> | ~META (sorts after its messages) |
 | message                 | the same          | M#00000007                       |
-| rest of a large message | the same          | L#00000007#01, …                 |
+| rest of a large message | the same          | L#00000007#<message>#01, …       |
+| its earlier version     | the same          | V#00000007#<generation>          |
 | generation              | U#<user>#G#<gid>  | H                                |
 | sealed piece of its log | the same          | S#<first position, 10 digits>    |
 | who follows it          | the same          | A#<client>                       |
@@ -66,9 +67,14 @@ def message(seq: int) -> str:
     return f"M#{seq:08d}"
 
 
-def rest(seq: int, piece: int) -> str:
+def earlier(seq: int, gid: str) -> str:
+    """The sort key of an answer that another took the place of."""
+    return f"V#{seq:08d}#{gid}"
+
+
+def rest(seq: int, message_id: str, piece: int) -> str:
     """The sort key of a later piece of a message that is too large for one item; `piece` counts from 1."""
-    return f"L#{seq:08d}#{piece:02d}"
+    return f"L#{seq:08d}#{message_id}#{piece:02d}"
 
 
 def fact(fact_id: str) -> str:

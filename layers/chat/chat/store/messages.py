@@ -21,7 +21,12 @@ def items(pk: str, seq: int, message: Message) -> Iterator[Item]:
     first, *others = _pieces(log.encode(message.parts), PIECE_BYTES)
     yield {"pk": pk, "sk": keys.message(seq), **_fields(message), "parts": first, "pieces": len(others)}
     for number, piece in enumerate(others, 1):
-        yield {"pk": pk, "sk": keys.rest(seq, number), "parts": piece}
+        yield {"pk": pk, "sk": keys.rest(seq, message.id, number), "parts": piece}
+
+
+def earlier(item: Item) -> Item:
+    """The same item as an earlier version, which another answer takes the place of."""
+    return {**item, "sk": keys.earlier(place(item), item["gid"])}
 
 
 def read(table: Table, item: Item) -> Message:
@@ -29,7 +34,7 @@ def read(table: Table, item: Item) -> Message:
     data = bytes(item["parts"])
     if pieces := int(item["pieces"]):
         seq = place(item)
-        rest = table.query(item["pk"], keys.rest(seq, 1), keys.rest(seq, pieces))
+        rest = table.query(item["pk"], keys.rest(seq, item["id"], 1), keys.rest(seq, item["id"], pieces))
         data += b"".join(bytes(piece["parts"]) for piece in rest)
     return Message(
         id=item["id"],
@@ -46,7 +51,7 @@ def read(table: Table, item: Item) -> Message:
 
 def place(item: Item) -> int:
     """The place of the message that begins with this item."""
-    return int(item["sk"].removeprefix("M#"))
+    return int(item["sk"].split("#")[1])
 
 
 def size(item: Item) -> int:

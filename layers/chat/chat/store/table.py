@@ -134,6 +134,17 @@ class Table:
             "Put": {"TableName": self._name, "Item": _wire(item), "ConditionExpression": "attribute_not_exists(pk)"}
         }
 
+    def remove(self, pk: str, sk: str, *, condition: str, values: Item) -> Any:
+        """For `transact`: deletes the item if `condition` holds."""
+        return {
+            "Delete": {
+                "TableName": self._name,
+                "Key": _key(pk, sk),
+                "ConditionExpression": condition,
+                "ExpressionAttributeValues": _wire(values),
+            }
+        }
+
     def update(
         self,
         pk: str,
