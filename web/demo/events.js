@@ -1,11 +1,12 @@
 /** Reads server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html */
 
 /**
- * The `data` of each event in a response's body, parsed as JSON, as it comes.
+ * The events of a response's body as they come: `data`, parsed as JSON, and the `id` that came with it.
  * @param {ReadableStream<Uint8Array>} body
  */
 export async function* events(body) {
   let rest = "";
+  let id = "";
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
     const { value, done } = await reader.read();
@@ -14,7 +15,8 @@ export async function* events(body) {
     const lines = (rest + value).split("\n");
     rest = lines.pop() ?? "";
     for (const line of lines) {
-      if (line.startsWith("data:")) yield JSON.parse(line.slice(5));
+      if (line.startsWith("id:")) id = line.slice(3).trim();
+      else if (line.startsWith("data:")) yield { id, data: JSON.parse(line.slice(5)) };
     }
   }
 }

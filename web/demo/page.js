@@ -1,10 +1,15 @@
-import { events } from "./events.js";
+import { Chat, Refused } from "./chat.js";
 
 const $ = (id) => document.getElementById(id);
 const config = await (await fetch("config.json")).json();
+const STAGES = {
+  memory: "Answering without memory",
+  retry: "The model is busy: trying again",
+  reconnect: "Reconnecting",
+};
 
-let conversation; // the server's id, once a first message was sent
-let reading; // the AbortController of the answer that is being read
+let chat = new Chat(config, sessionStorage.getItem("conversation") ?? undefined);
+let reading = false;
 
 $("composer").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -21,79 +26,82 @@ $("suggestions").addEventListener("click", (event) => {
   if (event.target.matches("button")) send(event.target.textContent);
 });
 
-$("stop").addEventListener("click", () => reading?.abort());
+$("stop").addEventListener("click", () => {
+  status("Stopping");
+  chat.stop();
+});
 
 $("new").addEventListener("click", () => {
-  reading?.abort();
-  conversation = undefined;
+  sessionStorage.removeItem("conversation");
+  chat = new Chat(config);
   $("messages").replaceChildren();
   $("welcome").hidden = false;
+  busy(false);
   status("Ready");
   $("text").focus();
 });
 
 async function send(text) {
   if (reading || !text.trim()) return;
-  $("welcome").hidden = true;
+  sessionStorage.setItem("conversation", chat.id);
   $("text").value = "";
   message("user").text(text);
-  const answer = message("assistant");
-  reading = new AbortController();
+  status("Sending");
+  await read(chat.send(text));
+}
+
+/** After a reload: what was said, and what is being said. */
+async function restore() {
+  for (const { role, parts, status } of await chat.messages()) {
+    const shown = message(role);
+    for (const part of parts) shown.part(part);
+    if (role === "assistant") shown.end(status === "complete" ? "" : "This answer is not whole.");
+  }
+  await read(chat.resume());
+}
+
+async function read(events) {
+  const mine = chat;
+  let answer;
   busy(true);
   try {
-    await read(text, answer, reading.signal);
+    for await (const event of events) {
+      if (chat !== mine) return; // a new chat was begun; the server goes on
+      answer ??= message("assistant");
+      show(event, answer);
+    }
   } catch (error) {
-    if (error.name !== "AbortError") answer.end("The connection was lost. The answer is still finished and stored.", true);
-    else answer.end("You stopped reading. The answer is still finished and stored.");
-    status(error.name === "AbortError" ? "Stopped" : "Not connected");
+    answer ??= message("assistant");
+    answer.end(error instanceof Refused ? error.message : "The connection is lost. The answer is still finished and stored.", true);
+    status(error instanceof Refused ? "Refused" : "Not connected");
   } finally {
-    reading = undefined;
-    busy(false);
+    if (chat === mine) busy(false);
   }
 }
 
-async function read(text, answer, signal) {
-  status("Sending");
-  const response = await fetch(new URL("chat", config.functionUrl), {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ message: { text }, ...(conversation && { conversationId: conversation }) }),
-    signal,
-  });
-  if (!response.ok) {
-    const { error } = await response.json().catch(() => ({ error: undefined }));
-    status("Refused");
-    return answer.end(error?.message ?? `The server answered ${response.status}.`, true);
+function show(event, answer) {
+  switch (event.type) {
+    case "start":
+      return status(`${event.model} is thinking`);
+    case "progress":
+      return status(STAGES[event.stage] ?? event.stage);
+    case "chunk":
+      status("Answering");
+      return answer.text(event.content);
+    case "reasoning":
+      status("Reasoning");
+      return answer.reasoning(event.content);
+    case "citation":
+      return answer.citation(event);
+    case "rollback":
+      return answer.cut(event.position);
+    case "complete":
+      status(event.finishReason === "cancelled" ? "Stopped" : summary(event));
+      return answer.end({ cancelled: "You stopped here.", deadline: "Time was up.", lost: "The rest was lost." }[event.finishReason] ?? "");
+    case "error":
+      status("Failed");
+      return answer.end(event.message, true);
   }
-  for await (const event of events(response.body)) {
-    switch (event.type) {
-      case "start":
-        conversation = event.conversationId;
-        status(`${event.model} is thinking`);
-        break;
-      case "progress":
-        status({ memory: "Answering without memory", retry: "The model is busy: trying again" }[event.stage] ?? event.stage);
-        break;
-      case "chunk":
-        status("Answering");
-        answer.text(event.content);
-        break;
-      case "reasoning":
-        status("Reasoning");
-        answer.reasoning(event.content);
-        break;
-      case "citation":
-        answer.citation(event);
-        break;
-      case "complete":
-        status(summary(event));
-        return answer.end(event.finishReason === "deadline" ? "Time was up; what came is stored." : "");
-      case "error":
-        status("Failed");
-        return answer.end(event.message, true);
-    }
-  }
-  throw new Error("the stream ended without saying how");
 }
 
 /** One message on the page. Text gathers between frames, so that the page is written once per animation frame. */
@@ -102,6 +110,7 @@ function message(role) {
   const part = (name) => item.querySelector(`.${name}`);
   const waiting = { text: "", reasoning: "" };
   let frame;
+  $("welcome").hidden = true;
   item.classList.add(role);
   item.classList.toggle("speaking", role === "assistant");
   $("messages").append(item);
@@ -127,6 +136,16 @@ function message(role) {
   return {
     text: take("text"),
     reasoning: take("reasoning"),
+    part(stored) {
+      if (stored.type === "citation") this.citation(stored);
+      else this[stored.type](stored.text);
+    },
+    /** The server lost what came behind this position: text and reasoning count, in code points. */
+    cut(position) {
+      write();
+      const reasoned = [...part("reasoning").lastElementChild.textContent].length;
+      part("text").textContent = [...part("text").textContent].slice(0, Math.max(0, position - reasoned)).join("");
+    },
     citation({ title, url, document: name }) {
       const entry = document.createElement("li");
       const link = url && /^https?:/.test(url) ? document.createElement("a") : entry;
@@ -152,6 +171,7 @@ function message(role) {
 }
 
 function summary({ usage, metrics }) {
+  if (!metrics.durationMs) return `${usage.outputTokens} tokens`;
   const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
   const first = metrics.firstTokenMs === undefined ? "" : `, first after ${seconds(metrics.firstTokenMs)}`;
   return `${usage.outputTokens} tokens in ${seconds(metrics.durationMs)}${first}`;
@@ -162,6 +182,7 @@ function status(text) {
 }
 
 function busy(is) {
+  reading = is;
   $("send").hidden = is;
   $("stop").hidden = !is;
   (is ? $("stop") : $("text")).focus();
@@ -175,3 +196,5 @@ function atBottom() {
 function follow(item, down) {
   if (down) item.scrollIntoView({ block: "end" });
 }
+
+if (sessionStorage.getItem("conversation")) await restore();
