@@ -8,6 +8,9 @@ BIN := .venv/bin
 SAM := .venv-sam/bin/sam
 export SAM_CLI_TELEMETRY := 0
 
+# The contract tests run on DynamoDB Local too where it can be had; elsewhere they say what is missing.
+DYNAMODB_LOCAL := $(if $(shell command -v java 2>/dev/null),$(if $(shell command -v mvn 2>/dev/null),.dynamodb-local/installed))
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-long lint build validate invoke deploy clean requirements
 
@@ -17,7 +20,7 @@ help: ## list the verbs
 run: .venv/local ## the whole system on this machine; PORT=8787
 	@$(BIN)/python -m local_stack --port $(PORT)
 
-test: .venv/dev .venv-sam/installed ## every test that ends in minutes
+test: .venv/dev .venv-sam/installed $(DYNAMODB_LOCAL) ## every test that ends in minutes
 	@$(BIN)/python -m pytest -m "not long" -n 4 --dist loadgroup
 
 test-long: .venv/dev ## soaks, long walks and big fuzzes
@@ -40,7 +43,7 @@ deploy: .venv/dev .venv-sam/installed ## to your AWS account; ENV=dev|prod
 	@$(SAM) build --config-env $(ENV) && $(SAM) deploy --config-env $(ENV)
 
 clean: ## remove what was built and installed
-	rm -rf .venv .venv-sam .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-sam .dynamodb-local .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # Not a verb for newcomers: rewrites the lock files after a change in pyproject.toml.
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes pyproject.toml
@@ -66,4 +69,9 @@ requirements: .venv/dev
 	$(PYTHON) -m venv .venv-sam
 	@# --no-deps: the lock file is complete, and pip takes a dependency with extras for one without a hash.
 	.venv-sam/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
+.dynamodb-local/installed: tests/contract/dynamodb_local/pom.xml
+	rm -rf $(@D)
+	mvn --quiet --batch-mode --strict-checksums --file $< dependency:copy-dependencies
 	@touch $@

@@ -1,19 +1,56 @@
-"""The template's table on a DynamoDB of the tests' own."""
+"""The template's table, on a DynamoDB of the tests' own: moto's, which can be made to fail, and DynamoDB Local.
 
+A test that takes `dynamodb` runs on both.
+"""
+
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 
 from local_stack import template
-from local_stack.dynamodb import DynamoDB
+from local_stack.dynamodb import DynamoDB, create_elsewhere
+from tests.contract.dynamodb_local.server import DynamoDBLocal, Endpoint, missing
+
+TABLES = template.read(Path("template.yaml")).tables
 
 
 @pytest.fixture(scope="module")
-def dynamodb() -> Iterator[DynamoDB]:
+def moto() -> Iterator[DynamoDB]:
     server = DynamoDB()
     server.start()
-    for properties in template.read(Path("template.yaml")).tables:
+    for properties in TABLES:
         server.create_table(properties)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[DynamoDBLocal]:
+    """DynamoDB Local without tables, one for each worker."""
+    if reason := missing():
+        pytest.skip(reason)
+    running = DynamoDBLocal()
+    try:
+        running.wait()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def dynamodb_local(server: DynamoDBLocal) -> Iterator[DynamoDBLocal]:
+    create_elsewhere(TABLES, server.url, os.environ | {"AWS_REGION": os.environ["AWS_DEFAULT_REGION"]})
+    yield server
+    client = boto3.client("dynamodb", endpoint_url=server.url)
+    for properties in TABLES:
+        client.delete_table(TableName=properties["TableName"])
+    client.close()
+
+
+@pytest.fixture(scope="module", params=["moto", "dynamodb_local"])
+def dynamodb(request: pytest.FixtureRequest) -> Endpoint:
+    found: Endpoint = request.getfixturevalue(request.param)
+    return found

@@ -48,7 +48,7 @@ class Waits:
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch, dynamodb: DynamoDB) -> Iterator[Waits]:
+def waits(monkeypatch: pytest.MonkeyPatch, moto: DynamoDB) -> Iterator[Waits]:
     seen, send = Waits(), URLLib3Session.send
 
     def timed(session: URLLib3Session, request: Any) -> Any:
@@ -59,10 +59,10 @@ def waits(monkeypatch: pytest.MonkeyPatch, dynamodb: DynamoDB) -> Iterator[Waits
             seen.note(begun)
 
     monkeypatch.setattr(URLLib3Session, "send", timed)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)
-    dynamodb.set_faults(delay_ms=50)  # so that what runs side by side is seen to
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", moto.url)
+    moto.set_faults(delay_ms=50)  # so that what runs side by side is seen to
     yield seen
-    dynamodb.set_faults()
+    moto.set_faults()
 
 
 def test_two_waits_before_the_model_is_asked(waits: Waits) -> None:

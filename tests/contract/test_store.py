@@ -25,23 +25,24 @@ from chat.store.facts import Facts, Profile
 from chat.store.generations import LEASE, End, Fenced, Generations, Head, Signals, Status, Writer, generation_id
 from chat.store.table import Table
 from local_stack.dynamodb import DynamoDB
+from tests.contract.dynamodb_local.server import Endpoint
 
 ALICE, BOB = "alice", "bob"
 
 
-def connect(dynamodb: DynamoDB, **config: Any) -> Table:
+def connect(dynamodb: Endpoint, **config: Any) -> Table:
     once = Config(retries={"mode": "standard", "total_max_attempts": 1}, **config)
     client = boto3.client("dynamodb", endpoint_url=dynamodb.url, config=once)
     return Table(client, client.list_tables()["TableNames"][0])
 
 
 @pytest.fixture
-def conversations(dynamodb: DynamoDB) -> Conversations:
+def conversations(dynamodb: Endpoint) -> Conversations:
     return Conversations(connect(dynamodb))
 
 
 @pytest.fixture
-def facts(dynamodb: DynamoDB) -> Facts:
+def facts(dynamodb: Endpoint) -> Facts:
     return Facts(connect(dynamodb))
 
 
@@ -186,7 +187,7 @@ def test_of_five_messages_sent_at_once_one_wins_and_the_others_are_told(conversa
     assert len(conversations.messages(ALICE, conversation, limit=10)[0]) == 1
 
 
-def test_a_transaction_that_meets_another_is_tried_again(dynamodb: DynamoDB) -> None:
+def test_a_transaction_that_meets_another_is_tried_again(dynamodb: Endpoint) -> None:
     """DynamoDB cancels one of two that write to the same item at once, and boto3 does not repeat it."""
     client = boto3.client("dynamodb", endpoint_url=dynamodb.url)
     refusals = [{"Code": "TransactionConflict"}, {"Code": "None"}]
@@ -373,12 +374,12 @@ def test_facts(facts: Facts) -> None:
             facts.forget(stranger, fact)
 
 
-def lookup(dynamodb: DynamoDB, seconds: float) -> Lookup:
+def lookup(dynamodb: Endpoint, seconds: float) -> Lookup:
     table = connect(dynamodb, connect_timeout=seconds, read_timeout=seconds)
     return Lookup(table, seconds=seconds, messages=10)
 
 
-def test_memory_has_both(dynamodb: DynamoDB, conversations: Conversations, facts: Facts) -> None:
+def test_memory_has_both(dynamodb: Endpoint, conversations: Conversations, facts: Facts) -> None:
     user, conversation = new_id(), new_id()
     exchange(conversations, user, conversation, "q", "a")
     facts.add(user, "likes tea", "fact", limit=9)
@@ -390,11 +391,11 @@ def test_memory_has_both(dynamodb: DynamoDB, conversations: Conversations, facts
 
 @pytest.mark.parametrize("fault", [{"fail_for_ms": 60_000}, {"delay_ms": 60_000}])
 def test_a_table_that_fails_or_hangs_costs_the_budget_and_leaves_no_thread(
-    dynamodb: DynamoDB, fault: dict[str, float]
+    moto: DynamoDB, fault: dict[str, float]
 ) -> None:
     before = threading.active_count()
-    look_up = lookup(dynamodb, 0.3)
-    dynamodb.set_faults(**fault)
+    look_up = lookup(moto, 0.3)
+    moto.set_faults(**fault)
     try:
         memory = look_up(ALICE, new_id(), "none")
         assert memory.missing == ("history", "facts")
@@ -404,13 +405,14 @@ def test_a_table_that_fails_or_hangs_costs_the_budget_and_leaves_no_thread(
                 thread.join(5)
         assert threading.active_count() <= before
     finally:
-        dynamodb.set_faults()
+        moto.set_faults()
 
 
-def test_a_failing_table_is_a_storage_error(dynamodb: DynamoDB, conversations: Conversations) -> None:
-    dynamodb.set_faults(fail_for_ms=60_000)
+def test_a_failing_table_is_a_storage_error(moto: DynamoDB) -> None:
+    conversations = Conversations(connect(moto))
+    moto.set_faults(fail_for_ms=60_000)
     try:
         with pytest.raises(StorageError):
             conversations.get(ALICE, new_id())
     finally:
-        dynamodb.set_faults()
+        moto.set_faults()
