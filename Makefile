@@ -12,7 +12,7 @@ export SAM_CLI_TELEMETRY := 0
 DYNAMODB_LOCAL := $(if $(shell command -v java 2>/dev/null),$(if $(shell command -v mvn 2>/dev/null),.dynamodb-local/installed))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long lint build validate invoke deploy clean requirements
+.PHONY: help run test test-long lint bench build validate invoke deploy clean requirements
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,6 +29,9 @@ test-long: .venv/dev ## soaks, long walks and big fuzzes
 lint: .venv/dev .venv-sam/installed ## ruff, mypy, cfn-lint
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	@$(SAM) validate --lint
+
+bench: .venv/dev ## every claim about speed, beside what it is compared with
+	@for each in bench/*.py; do echo "$$each"; PYTHONPATH=. $(BIN)/python $$each || exit 1; done
 
 build: .venv/dev .venv-sam/installed ## what goes to AWS, into .aws-sam; ARCH=arm64|x86_64
 	@$(SAM) build --parameter-overrides Architecture=$(ARCH)
