@@ -179,6 +179,24 @@ def test_stop_stops_the_model(person: Person, moment: str, door: str) -> None:
     assert person.say("and now? [[tokens=2 pace=1 first=1]]", conversationId=conversation).kinds[-1] == "complete"
 
 
+@pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=[pytest.mark.long, pytest.mark.timeout(150)])])
+def test_a_client_that_stops_reading_holds_up_neither_the_lease_nor_stop(person: Person, seconds: int) -> None:
+    text, conversation = f"[[tokens=5000 pace=20 first=50]] unread {seconds}", "nobody-reads"
+    body = {"message": {"text": text}, "conversationId": conversation}
+    with person.http.stream("POST", f"{person.stack.url}/chat", json=body) as response:
+        next(response.iter_raw(1))
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:  # each of these would end a generation whose lease had run out
+            time.sleep(1)
+            assert person.http.get(f"{person.stack.gateway}/conversations/{conversation}").json()["active"]
+        assert person.cancel(conversation).status_code == 202
+        stored = until(lambda: person.messages(conversation)[1:])
+    assert stored[0]["finishReason"] == "cancelled"
+    assert len(text_of(stored[0]).split()) > 20 * seconds
+    asked = [each for each in person.stack.requests() if text in str(each["body"])]
+    assert [each["state"] for each in asked] == ["client-closed"]
+
+
 def test_stop_on_a_resumed_stream(person: Person) -> None:
     seen = person.leave("[[tokens=500 pace=20 first=50]] rivers", 20, conversationId="stop-resumed")
     ended: list[Streamed] = []
