@@ -245,9 +245,10 @@ def test_the_log_is_durable_flush_by_flush(conversations: Conversations) -> None
     generations = Generations(conversations._table, conversations)
     writer = begin(conversations, ALICE, new_id(), user_message("q"))
     said, head = "", writer.head
-    for number in range(60):
-        writer.flush([Chunk(f"word {number} 🌊 ")])
-        said += f"word {number} 🌊 "
+    for _ in range(60):
+        word = f"{new_id()} 🌊 "  # does not shrink
+        writer.flush([Chunk(word)])
+        said += word
         found = generations.head(ALICE, writer.head.gid)
         assert found is not None
         head = found

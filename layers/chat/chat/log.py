@@ -6,6 +6,7 @@ on the wire. What a client has seen up to a position and what the log holds afte
 """
 
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
@@ -14,6 +15,8 @@ from chat.events import Chunk, Citation, Event, Reasoning, merge
 
 Entry: TypeAlias = Chunk | Reasoning | Citation
 ENTRIES = (Chunk, Reasoning, Citation)
+
+WORTH_PACKING = 200  # bytes; less hardly shrinks
 
 _NAMES: dict[type[Entry], str] = {Chunk: "t", Reasoning: "r", Citation: "c"}
 
@@ -57,13 +60,21 @@ def joined(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def encode(entries: Iterable[Entry]) -> bytes:
-    """The entries as they are stored: compact JSON, joined."""
-    return json.dumps([_pair(entry) for entry in joined(entries)], ensure_ascii=False, separators=(",", ":")).encode()
+    """The entries as they are stored: compact JSON, deflated where that is shorter. Each kilobyte is paid for."""
+    plain = to_bytes(entries)
+    packed = zlib.compress(plain) if len(plain) > WORTH_PACKING else plain
+    return min(plain, packed, key=len)
 
 
 def decode(stored: bytes) -> list[Entry]:
     """What `encode` made."""
-    return [_entry(name, value) for name, value in json.loads(stored)]
+    plain = stored if stored.startswith(b"[") else zlib.decompress(stored)
+    return [_entry(name, value) for name, value in json.loads(plain)]
+
+
+def to_bytes(entries: Iterable[Entry]) -> bytes:
+    """The entries as compact JSON, joined."""
+    return json.dumps([_pair(entry) for entry in joined(entries)], ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def cut(entries: Iterable[Entry], size: int) -> Iterator[list[Entry]]:

@@ -18,8 +18,10 @@ _COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_to
 
 def items(pk: str, seq: int, message: Message) -> Iterator[Item]:
     """The items that hold the message at its place."""
+    size = len(log.to_bytes(message.parts))
     first, *others = _pieces(log.encode(message.parts), PIECE_BYTES)
-    yield {"pk": pk, "sk": keys.message(seq), **_fields(message), "parts": first, "pieces": len(others)}
+    place = {"pk": pk, "sk": keys.message(seq)}
+    yield {**place, **_fields(message), "parts": first, "pieces": len(others), "size": size}
     for number, piece in enumerate(others, 1):
         yield {"pk": pk, "sk": keys.rest(seq, message.id, number), "parts": piece}
 
@@ -55,8 +57,8 @@ def place(item: Item) -> int:
 
 
 def size(item: Item) -> int:
-    """Roughly how many bytes the whole message has, without reading it."""
-    return int(item["pieces"]) * PIECE_BYTES + len(bytes(item["parts"]))
+    """Roughly how many bytes the whole message has as JSON, without reading it."""
+    return int(item["size"])
 
 
 def read_usage(stored: Item | None) -> Usage | None:
