@@ -16,15 +16,19 @@ def log_refusal(error: ChatError) -> None:
     log("refused", extra={"code": error.code})
 
 
+def count_lost(model: str) -> None:
+    """A generation whose owner died, counted by whoever ended it."""
+    _count_outcome("lost", model)
+    _metrics.add_metric("Lost", MetricUnit.Count, 1)
+    _metrics.flush_metrics()
+
+
 def count_turn(end: Complete | Error, usage: Usage, timing: Timing, model: str) -> None:
     """EMF lines for one turn, written at its end: its numbers, and `Turns` by outcome.
 
     An outcome is the finish reason or the error's code, so errors by code and cancelled turns are there too.
     """
-    outcome = end.finish_reason if isinstance(end, Complete) else end.code
-    with single_metric("Turns", MetricUnit.Count, 1, default_dimensions={"service": logger.service}) as metric:
-        metric.add_dimension("outcome", outcome)
-        metric.add_metadata("model", model)
+    _count_outcome(end.finish_reason if isinstance(end, Complete) else end.code, model)
     _metrics.add_metric("Lost", MetricUnit.Count, int(isinstance(end, Error) and end.message_id is None))
     _metrics.add_metric("Duration", MetricUnit.Milliseconds, timing.duration_ms)
     if timing.first_token_ms is not None:
@@ -33,3 +37,9 @@ def count_turn(end: Complete | Error, usage: Usage, timing: Timing, model: str) 
         _metrics.add_metric("InputTokens", MetricUnit.Count, usage.input_tokens)
         _metrics.add_metric("OutputTokens", MetricUnit.Count, usage.output_tokens)
     _metrics.flush_metrics()
+
+
+def _count_outcome(outcome: str, model: str) -> None:
+    with single_metric("Turns", MetricUnit.Count, 1, default_dimensions={"service": logger.service}) as metric:
+        metric.add_dimension("outcome", outcome)
+        metric.add_metadata("model", model)

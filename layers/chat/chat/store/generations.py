@@ -30,6 +30,7 @@ from chat.log import Entry
 from chat.store import keys, messages
 from chat.store.conversations import Conversation, Conversations
 from chat.store.table import ConditionFailed, Item, Table
+from chat.telemetry import count_lost, logger
 
 Status: TypeAlias = Literal["run", "done", "cancel", "error", "lost"]
 
@@ -212,8 +213,9 @@ class Generations:
             model=head.model,
             finish_reason="lost",
         )
-        condition = {":lease": head.lease}
-        self.end(user, head, lost, End("lost", "lost", Usage()), _AS_SEEN, condition)
+        if self.end(user, head, lost, End("lost", "lost", Usage()), _AS_SEEN, {":lease": head.lease}):
+            logger.warning("a generation was lost", extra={"generation": head.gid})
+            count_lost(head.model)
         return self.head(user, head.gid) or head
 
     def alive(self, user: str, gid: str) -> Head | None:
