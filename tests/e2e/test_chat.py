@@ -335,7 +335,12 @@ def test_openapi_describes_every_route_of_the_gateway(person: Person) -> None:
     described = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
     assert described == {
         "POST /chat",
+        "POST /chat/{conversation}/cancel",
         "GET /conversations",
+        "POST /conversations",
+        "GET /conversations/{conversation}",
+        "PATCH /conversations/{conversation}",
+        "DELETE /conversations/{conversation}",
         "GET /conversations/{conversation}/messages",
         "GET /memory",
         "POST /memory",

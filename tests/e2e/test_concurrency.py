@@ -19,17 +19,17 @@ def crowd() -> Iterator[RunningStack]:
 
 
 def test_fifty_streams_at_once_are_each_complete_and_in_order(crowd: RunningStack) -> None:
-    def talk(number: int) -> tuple[Streamed, str]:
-        with Person(crowd) as person:
-            answer = person.say(f"Tell me about river number {number} [[tokens=100 pace=20 first=100]]")
-            return answer, text_of(person.messages(answer.start["conversationId"])[-1])
+    people = [Person(crowd) for _ in range(STREAMS)]
+
+    def talk(person: Person) -> Streamed:
+        return person.say("Tell me about rivers [[tokens=100 pace=20 first=100]]")
 
     with ThreadPoolExecutor(STREAMS) as pool:
-        answers = list(pool.map(talk, range(STREAMS)))
-    for answer, stored in answers:
-        assert answer.kinds[0] == "start"
-        assert answer.kinds[-1] == "complete"
-        assert len(answer.text.split()) == 100
-        assert answer.text == stored
-    environments = crowd.environments("StreamFunction")
-    assert len(environments) >= STREAMS
+        answers = list(pool.map(talk, people))
+    assert len(crowd.environments("StreamFunction")) >= STREAMS
+    for person, answer in zip(people, answers, strict=True):
+        with person:
+            assert answer.kinds[0] == "start"
+            assert answer.kinds[-1] == "complete"
+            assert len(answer.text.split()) == 100
+            assert answer.text == text_of(person.messages(answer.start["conversationId"])[-1])
