@@ -58,7 +58,7 @@ requirements: .venv/dev
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; } # half an environment would count as made
 
 .venv/local: requirements/local.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
@@ -69,7 +69,7 @@ requirements: .venv/dev
 	@touch $@ .venv/local
 
 .venv-sam/installed: requirements/sam.txt
-	$(PYTHON) -m venv .venv-sam
+	$(PYTHON) -m venv .venv-sam || { rm -rf .venv-sam; exit 1; }
 	@# --no-deps: the lock file is complete, and pip takes a dependency with extras for one without a hash.
 	.venv-sam/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@

@@ -42,6 +42,13 @@ def options(arguments: list[str]) -> Options:
     )
 
 
+def port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65531:
+        raise argparse.ArgumentTypeError(f"{number} is not from 0 to 65531")
+    return number
+
+
 def parameter(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:

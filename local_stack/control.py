@@ -64,10 +64,10 @@ class Control:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
         if self.table and "table" in faults:
             table = faults["table"]
-            self.table.set_faults(delay_ms=table.get("delayMs", 0), fail_for_ms=table.get("failForMs", 0))
+            self.table.set_faults(float(table.get("delayMs", 0)), float(table.get("failForMs", 0)))
         if self.bedrock and "model" in faults:
             model = faults["model"]
-            self.bedrock.set_faults(model.get("rate", 0.0), model.get("seed", 0))
+            self.bedrock.set_faults(float(model.get("rate", 0.0)), int(model.get("seed", 0)))
         if "freezeAfterResponse" in faults:
             for pool in self.pools.values():
                 pool.set_freezing(on=bool(faults["freezeAfterResponse"]))

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 from moto.core.request import Request as MotoRequest
 from moto.dynamodb.responses import DynamoHandler
 from werkzeug.exceptions import HTTPException
@@ -69,7 +69,7 @@ def create_elsewhere(tables: Iterable[Mapping[str, Any]], url: str, credentials:
         for properties in tables:
             with contextlib.suppress(client.exceptions.ResourceInUseException):
                 client.create_table(**table_parameters(properties))
-    except BotoCoreError as error:
+    except (BotoCoreError, ClientError, ValueError) as error:
         raise NoDynamoDB(f"DynamoDB at {url} does not answer") from error
 
 

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import platform
+import signal
 import socket
 import subprocess
 import sys
@@ -135,7 +136,7 @@ def function_for(event: Any, template: Template) -> Function:
     if "requestContext" not in event:
         return other
     is_rest = event.get("version") != "2.0"
-    return streaming if is_rest or ".lambda-url." in event["requestContext"]["domainName"] else other
+    return streaming if is_rest or ".lambda-url." in event["requestContext"].get("domainName", "") else other
 
 
 def readable(event: Any, result: bytes) -> str:
@@ -208,8 +209,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("events", type=Path, nargs="+", metavar="EVENT")
     parser.add_argument("--artifacts", type=Path, metavar="DIR", help="what `sam build` made before; else it is built")
     given = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is ended
     try:
         asyncio.run(run(given.events, given.artifacts))
+    except KeyboardInterrupt:
+        return 130
     except (EmulatorError, TemplateError, OSError, ValueError) as error:
         print(f"emulator: {error}", file=sys.stderr)
         return 1

@@ -95,16 +95,19 @@ class Environment:
     async def start(self) -> None:
         """Start the process and wait until it asks for an invocation. Raises InitError."""
         address = await self._api.start()
-        self._process = await asyncio.create_subprocess_exec(
-            *self._sandbox.command,
-            cwd=self._sandbox.task_root,
-            env={**self._sandbox.variables, "AWS_LAMBDA_RUNTIME_API": address},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=PIPE,
-            stderr=STDOUT,
-            limit=LOG_LINE_LIMIT,
-            process_group=0,
-        )
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._sandbox.command,
+                cwd=self._sandbox.task_root,
+                env={**self._sandbox.variables, "AWS_LAMBDA_RUNTIME_API": address},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=PIPE,
+                stderr=STDOUT,
+                limit=LOG_LINE_LIMIT,
+                process_group=0,
+            )
+        except OSError as error:
+            raise InitError(Failure.of("Runtime.InvalidEntrypoint", str(error))) from error
         self._guard.watch(self._process.pid)
         self._watcher = asyncio.create_task(self._watch(self._process))
         started = asyncio.create_task(self._started.wait())

@@ -1,5 +1,6 @@
 """The demo page's files, and what the page must know of the stack."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class Pages:
         relative = path.lstrip("/") or "index.html"
         for folder in (self._web / "demo", self._web):
             file = (folder / relative).resolve()
-            if file.is_relative_to(self._web) and file.is_file():
-                return file
+            with contextlib.suppress(OSError):  # a name that no file system takes
+                if file.is_relative_to(self._web) and file.is_file():
+                    return file
         return None

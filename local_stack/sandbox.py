@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError
 from local_stack.template import REGION, Function, Layer
 
 BOOTSTRAP = Path(__file__).parent / "var_runtime" / "bootstrap.py"
-NOT_IN_LAYERS = frozenset({"Makefile", "README.md", "requirements.txt"})
+NOT_IN_LAYERS = frozenset({"README.md"})
 RUNTIME_PACKAGES = ("awslambdaric", "runtime_client*", "simplejson", "snapshot_restore_py")
 OPT = re.compile(r"(?<![^:=\s])/opt(?=[/:]|$)")
 CREDENTIALS = (
@@ -145,8 +145,8 @@ def service_variables(
 
 
 def own_endpoints() -> dict[str, str]:
-    """The caller's AWS_ENDPOINT_URL_* variables."""
-    return {name: value for name, value in os.environ.items() if name.startswith("AWS_ENDPOINT_URL_")}
+    """The caller's AWS_ENDPOINT_URL_* variables; to boto3 an empty one is not set."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_ENDPOINT_URL_") and value}
 
 
 def own_credentials() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -50,7 +51,8 @@ def _taken(port: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise PortInUse(f"port {port} is in use") from error
+        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+        raise PortInUse(f"port {port} {reason}") from error
 
 
 class Door:

@@ -33,7 +33,7 @@ class Cors:
 
 @dataclass(frozen=True)
 class Layer:
-    """A folder that becomes part of /opt: as built by SAM, or as our sources (see opt.py)."""
+    """A folder that becomes part of /opt: as built by SAM, or as our sources (see sandbox.py)."""
 
     name: str
     folder: Path

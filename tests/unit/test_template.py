@@ -362,6 +362,7 @@ def test_four_alarms(stack: Resources, case: int) -> None:
         "ServerErrorsAlarm": {
             ("AWS/Lambda", "Url5xxCount", "FunctionName", "<StreamFunction>"),
             ("AWS/ApiGateway", "5xx", "ApiId", "<HttpApi>"),
+            ("AWS/Lambda", "Errors", "FunctionName", "<StreamFunction>"),
             ("StreamingRuntime", "UnhandledErrors", "FunctionName", "<StreamFunction>"),
             ("StreamingRuntime", "InterruptedResponses", "FunctionName", "<StreamFunction>"),
         },

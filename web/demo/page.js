@@ -1,7 +1,7 @@
 import { Chat, Refused } from "./chat.js";
 
 const $ = (id) => document.getElementById(id);
-const config = await (await fetch("config.json")).json();
+const config = await load();
 const STAGES = {
   memory: "Answering without memory",
   retry: "The model is busy: trying again",
@@ -47,7 +47,7 @@ async function send(text) {
   $("text").value = "";
   message("user").text(text);
   status("Sending");
-  await read(chat.send(text));
+  await read(chat.send(text), text);
 }
 
 /** After a reload: what was said, and what is being said. */
@@ -60,20 +60,28 @@ async function restore() {
   await read(chat.resume());
 }
 
-async function read(events) {
+async function read(events, text = "") {
   const mine = chat;
   let answer;
+  let started = false;
   busy(true);
   try {
     for await (const event of events) {
       if (chat !== mine) return; // a new chat was begun; the server goes on
+      if (event.stage === "reconnect" && !answer) {
+        status(STAGES.reconnect);
+        continue;
+      }
       answer ??= message("assistant");
+      started ||= event.type === "start";
       show(event, answer);
     }
   } catch (error) {
+    const lost = answer ? "The connection is lost. The answer is still finished and stored." : "The message was not sent.";
     answer ??= message("assistant");
-    answer.end(error instanceof Refused ? error.message : "The connection is lost. The answer is still finished and stored.", true);
+    answer.end(error instanceof Refused ? error.message : lost, true);
     status(error instanceof Refused ? "Refused" : "Not connected");
+    if (!started && text && !$("text").value) $("text").value = text; // to send again
   } finally {
     if (chat === mine) busy(false);
   }
@@ -112,6 +120,8 @@ function message(role) {
   let frame;
   $("welcome").hidden = true;
   item.classList.add(role);
+  part("who").textContent = role === "user" ? "You:" : "Assistant:";
+  part("text").setAttribute("aria-busy", String(role === "assistant")); // read out when it is whole, not by token
   item.classList.toggle("speaking", role === "assistant");
   $("messages").append(item);
   follow(item, true);
@@ -162,12 +172,21 @@ function message(role) {
       if (frame) cancelAnimationFrame(frame);
       write();
       item.classList.remove("speaking");
+      part("text").setAttribute("aria-busy", "false");
       part("note").textContent = note;
       part("note").hidden = !note;
       part("note").classList.toggle("failed", failed);
       follow(item, true);
     },
   };
+}
+
+async function load() {
+  try {
+    return await (await fetch("config.json")).json();
+  } catch {
+    return { functionUrl: location.origin, apiUrl: location.origin };
+  }
 }
 
 function summary({ usage, metrics }) {
@@ -185,7 +204,7 @@ function busy(is) {
   reading = is;
   $("send").hidden = is;
   $("stop").hidden = !is;
-  (is ? $("stop") : $("text")).focus();
+  if (document.activeElement === document.body) $("text").focus(); // the button that had it is gone
 }
 
 function atBottom() {

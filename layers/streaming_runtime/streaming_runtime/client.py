@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import time
+from asyncio.exceptions import CancelledError
 from collections.abc import Callable, Iterator, Sequence
 
 from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
@@ -25,6 +26,8 @@ AFTER_SECONDS = 5.0
 DEADLINE_MARGIN = 0.1  # seconds kept back from the deadline: the next event must be asked for before it
 
 logger = logging.getLogger("streaming_runtime")
+# What a body may raise. The last two are no Exceptions, and come out of bodies that drive coroutines.
+BODY_ERRORS = (Exception, CancelledError, GeneratorExit)
 
 
 class StreamingMarshaller(LambdaMarshaller):  # type: ignore[misc]  # awslambdaric ships no types
@@ -122,7 +125,7 @@ class StreamingRuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # awsl
             try:
                 prelude = framing.prelude(head_fields(response, self.marshaller.caller))
                 first = next(chunks, b"\n")  # without any byte after the prelude Lambda would hang
-            except Exception:
+            except BODY_ERRORS:
                 logger.exception("the answer failed before its first chunk")
                 _count("UnhandledErrors", invoke_id)
                 return self._stream(_internal_error(invoke_id), invoke_id, invocation_id)
@@ -148,7 +151,7 @@ def _send_rest(chunks: Iterator[bytes], post: StreamedPost, invoke_id: str) -> b
             post.send(framing.chunk(chunk))
     except PostError:
         raise
-    except Exception as error:
+    except BODY_ERRORS as error:
         logger.exception("the answer broke off")
         _count("InterruptedResponses", invoke_id)
         return framing.last_chunk_with_error(type(error).__name__)
