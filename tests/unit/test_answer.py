@@ -63,7 +63,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(bedrock: Scripted, alias: str = "nova-pro", models: Models | None = None) -> list[Any]:
-    return list((models or Models(bedrock, Catalog("none"))).answer(PROMPT, alias, Options(), Call()))
+    return list((models or Models(bedrock, Catalog("us"))).answer(PROMPT, alias, Options(), Call()))
 
 
 def test_a_plain_answer() -> None:
@@ -79,7 +79,7 @@ def test_a_refusal_that_costs_nothing_is_tried_again(refusal: type[errors.ModelE
     bedrock = Scripted(refusal(), refusal(), SPEECH)
     events = ask(bedrock)
     assert events[:3] == [Progress("retry"), Progress("retry"), Chunk("hello")]
-    assert bedrock.models == ["amazon.nova-pro-v1:0"] * 3
+    assert bedrock.models == ["us.amazon.nova-pro-v1:0"] * 3
 
 
 def test_then_the_next_model_is_asked_and_in_its_own_way() -> None:
@@ -96,7 +96,7 @@ def test_the_end_names_the_model_that_answered() -> None:
 
 def test_a_refusal_is_not_remembered_when_the_other_way_fails_too() -> None:
     bedrock = Scripted(errors.StreamingRefused(), errors.ModelInternal(), SPEECH)
-    models = Models(bedrock, Catalog("none"))
+    models = Models(bedrock, Catalog("us"))
     with pytest.raises(errors.ModelInternal):
         ask(bedrock, "nova-pro", models)
     ask(bedrock, "nova-pro", models)
@@ -136,7 +136,7 @@ def test_no_retry_after_the_first_event() -> None:
 
 def test_a_model_that_refuses_to_stream_answers_in_one_piece_and_is_remembered() -> None:
     bedrock = Scripted(errors.StreamingRefused(), IN_ONE_PIECE, IN_ONE_PIECE)
-    models = Models(bedrock, Catalog("none"))
+    models = Models(bedrock, Catalog("us"))
     for _ in range(2):
         events = ask(bedrock, "nova-pro", models)
         assert events[0] == Chunk("hello")
@@ -162,7 +162,7 @@ def test_a_stopped_call_is_not_tried_again() -> None:
     call.stop()
     bedrock = Scripted(errors.ModelThrottled(), SPEECH)
     with pytest.raises(Stopped):
-        list(Models(bedrock, Catalog("none")).answer(PROMPT, "nova-pro", Options(), call))
+        list(Models(bedrock, Catalog("us")).answer(PROMPT, "nova-pro", Options(), call))
     assert len(bedrock.asked) == 1
 
 
@@ -176,12 +176,18 @@ def test_a_stopped_call_is_not_tried_again() -> None:
     ],
 )
 def test_a_model_is_asked_only_for_what_it_has(alias: str, options: dict[str, Any], field: str) -> None:
-    models = Models(Scripted(), Catalog("none"))
+    models = Models(Scripted(), Catalog("us"))
     with pytest.raises(errors.BadRequest) as refused:
         models.check(alias, Options.model_validate(options))
     assert refused.value.field == field
 
 
+def test_a_model_that_the_profile_does_not_have_is_unknown() -> None:
+    assert "claude-haiku" not in Catalog("none")
+    assert "nova-lite" not in Catalog("global")
+    assert "claude-haiku" in Catalog("global")
+
+
 def test_an_unknown_alias_names_the_known_ones() -> None:
     with pytest.raises(errors.BadRequest, match="claude-haiku, claude-sonnet, nova-lite, nova-micro, nova-pro"):
-        Models(Scripted(), Catalog("none")).check("gpt", Options())
+        Models(Scripted(), Catalog("us")).check("gpt", Options())

@@ -337,6 +337,31 @@ def test_a_malformed_event_is_not_taken_for_the_one_before(tmp_path: Path) -> No
     assert api.posts[1].target.endswith("/2/error")
 
 
+@pytest.mark.parametrize("kind", ["asyncio.CancelledError", "GeneratorExit"])
+def test_a_body_that_drives_coroutines_does_not_end_the_runtime(tmp_path: Path, kind: str) -> None:
+    handler = (
+        TOOLS
+        + f"""
+import asyncio
+class Body:
+    said = False
+    def __iter__(self): return self
+    def __next__(self):
+        if self.said: raise {kind}
+        self.said = True
+        return b"so far"
+def handler(event, context):
+    return StreamingResponse(Body())
+"""
+    )
+    api, log = run(tmp_path, handler, Invocation(URL), Invocation(URL))
+    for post in api.posts:
+        assert post.payload == b"so far"
+        assert post.trailers is not None
+        assert post.trailers["lambda-runtime-function-error-type"] == kind.rpartition(".")[2]
+    assert metrics(log) == ["InterruptedResponses"] * 2
+
+
 def test_failure_after_the_first_chunk_is_told_in_trailers(tmp_path: Path) -> None:
     handler = (
         TOOLS
@@ -483,15 +508,17 @@ import json, sys
 def handler(event, context):
     return sys.path
 """
-    api, _ = run(tmp_path, handler, Invocation({}), variables={"LAMBDA_RUNTIME_DIR": "/var/runtime"})
+    own = {"LAMBDA_RUNTIME_DIR": "/var/runtime", "PYTHONPATH": "/mnt/vendored"}
+    api, _ = run(tmp_path, handler, Invocation({}), variables=own)
     path = json.loads(api.posts[0].body)
     opt = tmp_path / "opt"
     interpreter = Path(sys.executable).name
-    assert path[:4] == [
+    assert path[:5] == [
         str(tmp_path / "var task"),
         f"{opt}/python/lib/{interpreter}/site-packages",
         f"{opt}/python",
         "/var/runtime",
+        "/mnt/vendored",
     ]
     assert path[-1].endswith("site-packages")
 

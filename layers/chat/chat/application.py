@@ -49,7 +49,7 @@ class Application:
         catalog = Catalog(settings.inference_profile)
         for name in ("default_model", "task_model"):
             if getattr(settings, name) not in catalog:
-                raise SettingsError(f"{name.upper()}: no such model in the catalog")
+                raise SettingsError(f"{name.upper()}: the catalog has no such model for INFERENCE_PROFILE")
         self.models = Models(Bedrock(bedrock), catalog)
 
     @classmethod

@@ -40,7 +40,7 @@ class Models:
         self, prompt: Prompt, alias: str, options: Options, call: Call
     ) -> Generator[Chunk | Reasoning | Citation | Progress | Ended, None, None]:
         """The answer's events, ending with Ended. Raises ModelError or Stopped."""
-        aliases = [alias, *self._catalog[alias].fallbacks]
+        aliases = [alias, *(each for each in self._catalog[alias].fallbacks if each in self._catalog)]
         for number, candidate in enumerate(aliases, 1):
             for attempt in range(ATTEMPTS):
                 try:

@@ -15,6 +15,7 @@ class Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
     id: str
+    profiles: tuple[str, ...]  # inference profiles it can be called by; none is the model itself
     stream: bool
     system: bool
     cache: bool  # takes cache points in the system prompt and in messages
@@ -25,11 +26,12 @@ class Model(BaseModel):
 
 
 class Catalog:
-    """Aliases to models. `profile` is the geography of the inference profiles to call them by, or none."""
+    """Aliases to the models that can be called by `profile`, a geography of inference profiles, or none."""
 
     def __init__(self, profile: str) -> None:
         raw = Path(__file__).with_name("catalog.json").read_bytes()
-        self._models = TypeAdapter(dict[str, Model]).validate_json(raw)
+        every = TypeAdapter(dict[str, Model]).validate_json(raw)
+        self._models = {alias: model for alias, model in every.items() if profile in model.profiles}
         self._prefix = "" if profile == "none" else f"{profile}."
 
     def __contains__(self, alias: str) -> bool:
