@@ -1,0 +1,525 @@
+"""DynamoDB in memory, as wild as it may be: what a test steers, moto cannot do.
+
+`FakeDynamo` stands where boto3's client would, so the real `Table` runs above it. It judges the expressions that the
+store writes, refuses what DynamoDB refuses (as a Violation: such a request is a bug, not an event), and asks its
+`Steering` before every call: other actors may work in between, also between two items of one Query, and the call may
+fail, before or after it was done, or be done and repeated as boto3 repeats it.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal, Protocol, TypeAlias, cast
+
+from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError, ReadTimeoutError
+from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
+
+from chat.store.table import Table
+
+Item: TypeAlias = dict[str, Any]
+Key: TypeAlias = tuple[str, str]
+Fault: TypeAlias = Literal["none", "before", "after", "again", "late"]
+
+ITEM_BYTES = 400 * 1024
+TRANSACTION_BYTES = 4 * 1024 * 1024
+TRANSACTION_ITEMS = 100
+PAGE_ITEMS = 3  # DynamoDB's pages end at 1 MB; these end early, so that there are some
+RESERVED = frozenset(ReservedKeywords.get_reserved_keywords())
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+class Violation(AssertionError):
+    """An invariant does not hold, or DynamoDB would have refused the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One item before and after a write."""
+
+    key: Key
+    old: Item | None
+    new: Item | None
+
+
+class Steering(Protocol):
+    """The test's hand on the table."""
+
+    def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
+        """Called before every call: says how it goes, and may let others work first."""
+
+    def between(self) -> None:
+        """Called between two items of one Query."""
+
+    def committed(self, changes: Sequence[Change]) -> None:
+        """Called after every write that changed something, all of it at once."""
+
+
+class Calm:
+    """Nothing goes wrong and nobody else is there."""
+
+    def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
+        """See Steering."""
+        return "none"
+
+    def between(self) -> None:
+        """See Steering."""
+
+    def committed(self, changes: Sequence[Change]) -> None:
+        """See Steering."""
+
+
+class _Refused(Exception):
+    """A condition did not hold; `old` is the item as it is."""
+
+    def __init__(self, old: Item | None) -> None:
+        super().__init__()
+        self.old = old
+
+
+class FakeDynamo:
+    """The calls of boto3's client that `Table` makes."""
+
+    def __init__(self, steering: Steering) -> None:
+        self.items: dict[Key, Item] = {}
+        self.late: list[Callable[[], None]] = []  # writes that were given up by their caller, and still under way
+        self._steering = steering
+
+    def table(self) -> Table:
+        """The real Table above this."""
+        return Table(cast(Any, self), "table")
+
+    def partition(self, pk: str, prefix: str = "") -> list[Item]:
+        """The partition's items in order, for the test's own eyes."""
+        return [self.items[key] for key in sorted(self.items) if key[0] == pk and key[1].startswith(prefix)]
+
+    def expire(self, at: float) -> None:
+        """What DynamoDB does with `ttl`, at any time after."""
+        gone = [(key, item) for key, item in self.items.items() if "ttl" in item and int(item["ttl"]) < at]
+        for key, item in gone:
+            del self.items[key]
+            self._steering.committed([Change(key, item, None)])
+
+    def deliver(self) -> None:
+        """Lets the writes arrive that nobody waits for any more."""
+        late, self.late = self.late, []
+        for write in late:
+            write()
+
+    # The client's calls
+
+    def get_item(self, *, TableName: str, Key: Any, ConsistentRead: bool) -> Any:
+        key = _key(_plain(Key))
+        if self._steering.before("get", [key[0]], writes=False) != "none":
+            raise _timeout()
+        item = self.items.get(key)
+        return {"Item": _wire(item)} if item is not None else {}
+
+    def put_item(self, *, TableName: str, Item: Any) -> Any:
+        return self._write("put", [{"Put": {"TableName": TableName, "Item": Item}}], _nothing)
+
+    def delete_item(self, *, TableName: str, Key: Any, ReturnValues: str) -> Any:
+        def answer(changes: Sequence[Change]) -> Any:
+            return {"Attributes": _wire(changes[0].old)} if changes[0].old is not None else {}
+
+        return self._write("delete", [{"Delete": {"TableName": TableName, "Key": Key}}], answer)
+
+    def update_item(self, *, ReturnValues: str, ReturnValuesOnConditionCheckFailure: str, **part: Any) -> Any:
+        def answer(changes: Sequence[Change]) -> Any:
+            return {"Attributes": _wire(changes[0].new or {})}
+
+        return self._write("update", [{"Update": part}], answer)
+
+    def transact_write_items(self, *, TransactItems: Sequence[Any]) -> Any:
+        return self._write("transact", TransactItems, _nothing)
+
+    def query(
+        self,
+        *,
+        TableName: str,
+        KeyConditionExpression: str,
+        ExpressionAttributeValues: Any,
+        ScanIndexForward: bool,
+        ConsistentRead: bool = False,
+        IndexName: str | None = None,
+        Limit: int | None = None,
+        ExclusiveStartKey: Any = None,
+    ) -> Any:
+        expression = Expression(KeyConditionExpression, {}, _plain(ExpressionAttributeValues))
+        condition = expression.condition()
+        expression.check()
+        pk_name, sk_name = ("pk", "sk") if IndexName is None else ("gsi1pk", "gsi1sk")
+        pk = cast(str, expression.values[":pk"])
+        if IndexName is None and ":low" in expression.values and expression.values[":low"] > expression.values[":high"]:
+            raise Violation("BETWEEN: the upper bound is below the lower")
+        if self._steering.before("query", [pk], writes=False) != "none":
+            raise _timeout()
+        start = _plain(ExclusiveStartKey) if ExclusiveStartKey else None
+        page: list[Item] = []
+        at_most = min(Limit or PAGE_ITEMS, PAGE_ITEMS)
+
+        def order(item: Item) -> tuple[str, ...]:
+            return (item[sk_name], item["pk"], item["sk"])
+
+        last = order(start) if start else None
+        while len(page) < at_most:
+            if page:
+                self._steering.between()
+            ahead = [
+                item
+                for item in self.items.values()
+                if item.get(pk_name) == pk
+                and sk_name in item
+                and condition(item)
+                and (last is None or (order(item) > last if ScanIndexForward else order(item) < last))
+            ]
+            if not ahead:
+                return {"Items": [_wire(item) for item in page]}
+            item = (min if ScanIndexForward else max)(ahead, key=order)
+            page.append(item)
+            last = order(item)
+        names = ("pk", "sk") if IndexName is None else ("pk", "sk", "gsi1pk", "gsi1sk")
+        return {
+            "Items": [_wire(item) for item in page],
+            "LastEvaluatedKey": _wire({name: page[-1][name] for name in names}),
+        }
+
+    # Writes
+
+    def _write(self, operation: str, parts: Sequence[Any], answer: Callable[[Sequence[Change]], Any]) -> Any:
+        writes = [_Write(part) for part in parts]
+        if operation == "transact":
+            _check_transaction(writes)
+        fault = self._steering.before(operation, [write.key[0] for write in writes], writes=True)
+        if fault == "before":
+            raise _timeout()
+        if fault == "late":
+            self.late.append(lambda: self._apply_late(writes))
+            raise _timeout()
+        try:
+            changes = self._apply(writes)
+            if fault == "again" and operation != "transact":  # a transaction has boto3's token, and is not done twice
+                changes = self._apply(writes)
+        except _Failed as failed:
+            if fault in ("after", "again"):
+                raise _timeout() from None
+            raise failed.error(operation) from None
+        if fault == "after":
+            raise _timeout()
+        return answer(changes)
+
+    def _apply_late(self, writes: Sequence["_Write"]) -> None:
+        try:
+            self._apply(writes)
+        except _Failed:
+            return
+
+    def _apply(self, writes: Sequence["_Write"]) -> Sequence[Change]:
+        changes: list[Change] = []
+        reasons: list[_Refused | None] = []
+        for write in writes:
+            old = self.items.get(write.key)
+            try:
+                changes.append(Change(write.key, old, write.apply(old)))
+                reasons.append(None)
+            except _Refused as refused:
+                reasons.append(refused)
+        if any(reasons):
+            raise _Failed(reasons)
+        for change in changes:
+            if change.new is None:
+                self.items.pop(change.key, None)
+            else:
+                self.items[change.key] = change.new
+        self._steering.committed(changes)
+        return changes
+
+
+def _nothing(_: Sequence[Change]) -> Any:
+    return {}
+
+
+class _Failed(Exception):
+    def __init__(self, reasons: Sequence[_Refused | None]) -> None:
+        super().__init__()
+        self.reasons = reasons
+
+    def error(self, operation: str) -> ClientError:
+        if operation == "transact":
+            codes = [{"Code": "ConditionalCheckFailed" if reason else "None"} for reason in self.reasons]
+            body: Any = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": codes}
+        else:
+            body = {"Error": {"Code": "ConditionalCheckFailedException"}}
+            if self.reasons[0] and self.reasons[0].old is not None:
+                body["Item"] = _wire(self.reasons[0].old)
+        return ClientError(body, operation)
+
+
+class _Write:
+    """One Put, Update or Delete, checked as far as it can be without an item."""
+
+    def __init__(self, part: Mapping[str, Any]) -> None:
+        ((self.kind, request),) = part.items()
+        self._new = _plain(request["Item"]) if self.kind == "Put" else {}
+        self.key = _key(self._new or _plain(request["Key"]))
+        values = request.get("ExpressionAttributeValues")
+        if values is not None and not values:
+            raise Violation("ExpressionAttributeValues must not be empty")
+        expression = Expression("", request.get("ExpressionAttributeNames", {}), _plain(values or {}))
+        text = request.get("ConditionExpression")
+        self._condition = expression.read(text).condition() if text else None
+        self._update = expression.read(request["UpdateExpression"]).update() if self.kind == "Update" else None
+        expression.check()
+        self.bytes = size(expression.values) + size(self._new)
+
+    def apply(self, old: Item | None) -> Item | None:
+        """The item as it will be. Raises _Refused."""
+        if self._condition and not self._condition(old or {}):
+            raise _Refused(old)
+        if self.kind == "Delete":
+            return None
+        new = dict(self._new) if self._update is None else self._update(old or dict(zip(("pk", "sk"), self.key)))  # noqa: B905  # two and two
+        if (new["pk"], new["sk"]) != self.key:
+            raise Violation("an update may not change a key")
+        if size(new) > ITEM_BYTES:
+            raise Violation(f"I11: {self.key[1][:2]} has {size(new)} bytes")
+        for name in ("gsi1pk", "gsi1sk"):
+            if name in new and not (isinstance(new[name], str) and new[name]):
+                raise Violation(f"{name} must be a string that is not empty")
+        return new
+
+
+def _check_transaction(writes: Sequence[_Write]) -> None:
+    if not 0 < len(writes) <= TRANSACTION_ITEMS:
+        raise Violation(f"a transaction of {len(writes)} items")
+    if len({write.key for write in writes}) != len(writes):
+        raise Violation("a transaction may not name an item twice")
+    if sum(write.bytes for write in writes) > TRANSACTION_BYTES:
+        raise Violation("I11: a transaction of more than 4 MB")
+
+
+# Expressions
+
+_TOKEN = re.compile(r"\s*(<>|<=|>=|[=<>(),+]|[:#]?\w+)")
+Test: TypeAlias = Callable[[Item], bool]
+Operand: TypeAlias = Callable[[Item], Any]
+_COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
+    "=": lambda one, other: one == other,
+    "<": lambda one, other: one < other,
+    "<=": lambda one, other: one <= other,
+    ">": lambda one, other: one > other,
+    ">=": lambda one, other: one >= other,
+}
+
+
+class Expression:
+    """Condition and update expressions that share their names and values."""
+
+    def __init__(self, text: str, names: Mapping[str, str], values: Item) -> None:
+        self.values = values
+        self._names = names
+        self._used: set[str] = set()
+        self.read(text)
+
+    def read(self, text: str) -> "Expression":
+        """Turns to another expression with the same names and values."""
+        self._tokens: list[str] = []
+        at = 0
+        while at < len(text.rstrip()):
+            found = _TOKEN.match(text, at)
+            if not found:
+                raise Violation(f"cannot read {text[at:]!r}")
+            self._tokens.append(found[1])
+            at = found.end()
+        return self
+
+    def check(self) -> None:
+        """Nothing may be given that was not used."""
+        if unused := (self._names.keys() | self.values.keys()) - self._used:
+            raise Violation(f"unused in expressions: {', '.join(sorted(unused))}")
+
+    def condition(self) -> Test:
+        """The whole as a condition."""
+        test = self._or()
+        if self._tokens:
+            raise Violation(f"left over: {self._tokens}")
+        return test
+
+    def update(self) -> Callable[[Item], Item]:
+        """The whole as an update."""
+        steps: list[Callable[[Item, Item], None]] = []
+        seen: set[str] = set()
+        paths: list[str] = []
+        while self._tokens:
+            clause = self._take().upper()
+            if clause in seen:
+                raise Violation(f"{clause} twice")
+            seen.add(clause)
+            while True:
+                path = self._path(self._take())
+                paths.append(path)
+                steps.append(self._step(clause, path))
+                if not self._taken(","):
+                    break
+        if len(set(paths)) != len(paths):
+            raise Violation("two paths overlap")
+
+        def apply(old: Item) -> Item:
+            new = dict(old)
+            for step in steps:
+                step(old, new)
+            return new
+
+        return apply
+
+    def _step(self, clause: str, path: str) -> Callable[[Item, Item], None]:
+        if clause == "SET":
+            self._expect("=")
+            value = self._operand(self._take())
+
+            def put(old: Item, new: Item) -> None:
+                new[path] = value(old)
+
+            return put
+        if clause == "REMOVE":
+
+            def remove(old: Item, new: Item) -> None:
+                new.pop(path, None)
+
+            return remove
+        if clause == "ADD":
+            more = self._operand(self._take())
+
+            def add(old: Item, new: Item) -> None:
+                if not isinstance(more(old), Decimal) or not isinstance(old.get(path, Decimal()), Decimal):
+                    raise Violation(f"ADD {path}: not a number")
+                new[path] = old.get(path, Decimal()) + more(old)
+
+            return add
+        raise Violation(f"unknown clause {clause}")
+
+    def _or(self) -> Test:
+        tests = [self._and()]
+        while self._taken("OR"):
+            tests.append(self._and())
+        return lambda item: any(test(item) for test in tests)
+
+    def _and(self) -> Test:
+        tests = [self._one()]
+        while self._taken("AND"):
+            tests.append(self._one())
+        return lambda item: all(test(item) for test in tests)
+
+    def _one(self) -> Test:
+        if self._taken("("):
+            inner = self._or()
+            self._expect(")")
+            return inner
+        first = self._take()
+        if first in ("attribute_exists", "attribute_not_exists"):
+            self._expect("(")
+            path = self._path(self._take())
+            self._expect(")")
+            return lambda item: (path in item) == (first == "attribute_exists")
+        left, sign = self._operand(first), self._take()
+        if sign.upper() == "BETWEEN":
+            low = self._operand(self._take())
+            self._expect("AND")
+            high = self._operand(self._take())
+            return lambda item: bool(low(item) <= left(item) <= high(item))
+        right = self._operand(self._take())
+        if sign == "<>":
+            return lambda item: bool(left(item) != right(item))
+        compare = _COMPARE[sign]
+
+        def test(item: Item) -> bool:
+            one, other = left(item), right(item)
+            return one is not None and type(one) is type(other) and compare(one, other)
+
+        return test
+
+    def _operand(self, token: str) -> Operand:
+        if token.startswith(":"):
+            if token not in self.values:
+                raise Violation(f"undefined value {token}")
+            self._used.add(token)
+            value = self.values[token]
+            return lambda _: value
+        path = self._path(token)
+        return lambda item: item.get(path)
+
+    def _path(self, token: str) -> str:
+        if token.startswith("#"):
+            if token not in self._names:
+                raise Violation(f"undefined name {token}")
+            self._used.add(token)
+            return self._names[token]
+        if not token.isidentifier():
+            raise Violation(f"not a path: {token!r}")
+        if token.upper() in RESERVED:
+            raise Violation(f"{token} is a reserved word")
+        return token
+
+    def _take(self) -> str:
+        if not self._tokens:
+            raise Violation("the expression ends too early")
+        return self._tokens.pop(0)
+
+    def _taken(self, token: str) -> bool:
+        if self._tokens and self._tokens[0].upper() == token:
+            self._tokens.pop(0)
+            return True
+        return False
+
+    def _expect(self, token: str) -> None:
+        if not self._taken(token):
+            raise Violation(f"{token} expected before {self._tokens[:3]}")
+
+
+# Values
+
+
+def size(value: Any) -> int:
+    """Bytes as DynamoDB counts them."""
+    match value:
+        case str():
+            return len(value.encode())
+        case bytes() | bytearray() | Binary():
+            return len(bytes(cast(Any, value)))
+        case bool() | None:
+            return 1
+        case Decimal():
+            return 2 + len(value.as_tuple().digits) // 2
+        case Mapping():
+            return sum(len(name.encode()) + size(inner) for name, inner in value.items()) + 3
+        case Sequence():
+            return sum(map(size, value)) + 3
+    raise Violation(f"no such type in DynamoDB: {type(value)}")
+
+
+def _key(item: Item) -> Key:
+    pk, sk = item["pk"], item["sk"]
+    if not (isinstance(pk, str) and 0 < len(pk.encode()) <= 2048):
+        raise Violation(f"not a partition key: {pk!r}")
+    if not (isinstance(sk, str) and 0 < len(sk.encode()) <= 1024):
+        raise Violation(f"not a sort key: {sk!r}")
+    return pk, sk
+
+
+def _timeout() -> ReadTimeoutError:
+    return ReadTimeoutError(endpoint_url="http://table")
+
+
+def _plain(item: Mapping[str, Any]) -> Item:
+    return {name: _bare(_deserialize(value)) for name, value in item.items()}
+
+
+def _bare(value: Any) -> Any:
+    return bytes(cast(Any, value)) if isinstance(value, Binary) else value
+
+
+def _wire(item: Mapping[str, Any]) -> Any:
+    return {name: _serialize(value) for name, value in item.items()}

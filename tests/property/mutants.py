@@ -1,0 +1,209 @@
+"""Seeded bugs: what somebody might break in the store. For each there is an invariant that must notice.
+
+Each mutant is a context in which the real store is wrong in one small way.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+from unittest import mock
+
+from chat import log
+from chat.events import Rollback
+from chat.following import Following
+from chat.log import Entry, Placed
+from chat.store import conversations, generations, keys, messages
+from chat.store.generations import Generations, Head, Signals, Writer
+from chat.store.table import Item, Table
+
+Broken: TypeAlias = Callable[[], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """`invariant` is the one that it is there for; another may see it first."""
+
+    name: str
+    invariant: str
+    broken: Broken
+
+
+def condition(name: str, text: str) -> Broken:
+    """Another text for one of the named conditions."""
+    return lambda: mock.patch.object(generations, name, text)
+
+
+def constant(name: str, value: int) -> Broken:
+    """Another number for one of the constants."""
+    return lambda: mock.patch.object(generations, name, value)
+
+
+def rewritten(old: str, new: str) -> Broken:
+    """Update expressions in which `old` reads `new`."""
+    real = Table.update
+
+    def update(self: Table, pk: str, sk: str, text: str, **more: Any) -> Any:
+        return real(self, pk, sk, text.replace(old, new), **more)
+
+    return lambda: mock.patch.object(Table, "update", update)
+
+
+def method(owner: Any, name: str, make: Callable[[Any], Any]) -> Broken:
+    """A method that is made from the real one."""
+    return lambda: mock.patch.object(owner, name, make(getattr(owner, name)))
+
+
+def _overwriting(real: Any) -> Any:
+    def absent(self: Table, item: Item) -> Any:
+        part = real(self, item)
+        if item["sk"] == keys.HEAD:
+            del part["Put"]["ConditionExpression"]
+        return part
+
+    return absent
+
+
+def _counted_apart(real: Any) -> Any:
+    def transact(self: Table, parts: Sequence[Any]) -> None:
+        rest = []
+        for part in parts:
+            if part.get("Update", {}).get("Key", {}).get("sk", {}).get("S", "").startswith("D#"):
+                real(self, [part])
+            else:
+                rest.append(part)
+        real(self, rest)
+
+    return transact
+
+
+def _forgetful(real: Any) -> Any:
+    """The flush that trusts its caller to know what is durable."""
+
+    def flush(self: Writer, entries: Sequence[Entry]) -> Signals:
+        signals = Signals(cancelled=False, followed=False)
+        for run in list(log.cut(entries, generations.RUN)) or [[]]:
+            signals = self._flush(run)
+        return signals
+
+    return flush
+
+
+@contextmanager
+def _sealed_late() -> Iterator[None]:
+    real_flush, real_seal = Writer._flush, Writer._seal
+    waiting: list[Head] = []
+
+    def flush(self: Writer, run: list[Entry]) -> Signals:
+        waiting.clear()
+        signals = real_flush(self, run)
+        for head in waiting:
+            real_seal(self, head)
+        return signals
+
+    def seal(self: Writer, head: Head) -> None:
+        waiting.append(head)
+
+    with mock.patch.object(Writer, "_flush", flush), mock.patch.object(Writer, "_seal", seal):
+        yield
+
+
+def _ahead(real: Any) -> Any:
+    def after(entries: Sequence[Entry], position: int, start: int = 0) -> list[Entry]:
+        shifted: list[Entry] = real(entries, position + (position > start), start)
+        return shifted
+
+    return after
+
+
+def _without_rollback(real: Any) -> Any:
+    def end(self: Following, head: Head) -> None:
+        real(self, head)
+        self._events[:] = [each for each in self._events if not isinstance(each.event, Rollback)]
+
+    return end
+
+
+def _never_cancelled(real: Any) -> Any:
+    def head(item: Item) -> Head:
+        found: Head = real(item)
+        return replace(found, cancelled=False)
+
+    return head
+
+
+def _tail_only(real: Any) -> Any:
+    def read(self: Generations, user: str, head: Head, since: int) -> list[Entry]:
+        return list(head.tail) if head.t0 > 0 else real(self, user, head, since)
+
+    return read
+
+
+def _lost_text(real: Any) -> Any:
+    def items(pk: str, seq: int, message: Any) -> Any:
+        return real(pk, seq, replace(message, parts=message.parts[:3]))
+
+    return items
+
+
+def _placed_early(real: Any) -> Any:
+    def take(self: Following, head: Head) -> None:
+        before = len(self._events)
+        real(self, head)
+        self._events[before:] = [Placed(each.event, each.position + 1) for each in self._events[before:]]
+
+    return take
+
+
+def _const(value: Any) -> Callable[[Any], Any]:
+    return lambda _: value
+
+
+MUTANTS: Sequence[Mutant] = (
+    Mutant("a flush whatever n is", "I2", condition("_MINE", "st = :run AND own = :me AND (n = :n OR n <> :n)")),
+    Mutant("text that was given again is appended again", "I1", method(Writer, "flush", _forgetful)),
+    Mutant("sealed after the flush", "I1", _sealed_late),
+    Mutant("segments in the order of text", "I1", method(keys, "segment", _const(lambda start: f"S#{start}"))),
+    Mutant("an ended generation is reaped", "I2", condition("_AS_SEEN", "(st = :run OR lease = :lease) AND n = :n")),
+    Mutant("a position too far", "I3", method(log, "after", _ahead)),
+    Mutant("only the tail is read", "I3", method(Generations, "read", _tail_only)),
+    Mutant("a cursor too far", "I3", method(Following, "_take", _placed_early)),
+    Mutant("no rollback", "I4", method(Following, "_end", _without_rollback)),
+    Mutant("a zombie may write", "I5", condition("_MINE", "(st = :run OR own = :me) AND n = :n")),
+    Mutant("no patience", "I5", constant("PATIENCE", -5_000)),
+    Mutant("a short lease", "I5", constant("LEASE", 1_000)),
+    Mutant(
+        "a lease renewed since is not seen",
+        "I5",
+        condition("_AS_SEEN", "st = :run AND n = :n AND (lease = :lease OR lease <> :lease)"),
+    ),
+    Mutant("a second head for one key", "I6", method(Table, "absent", _overwriting)),
+    Mutant(
+        "another payload is attached",
+        "I6",
+        method(Generations, "attach", _const(lambda _, earlier, __: earlier)),
+    ),
+    Mutant("a cancel is not written", "I7", method(Generations, "cancel", _const(lambda *_: None))),
+    Mutant("a cancel is not told", "I7", method(generations, "_head", _never_cancelled)),
+    Mutant("active stays", "I8", rewritten(" REMOVE active", "")),
+    Mutant("active is not set", "I8", rewritten("active = :gid,", "once = :gid,")),
+    Mutant("two answers at once", "I8", condition("_FREE", "seq = :seen AND attribute_not_exists(deleted)")),
+    Mutant("nobody reaps", "I8", method(Head, "is_dead", _const(lambda *_: False))),
+    Mutant(
+        "seq whatever it is",
+        "I9",
+        condition(
+            "_FREE", "(seq = :seen OR seq <> :seen) AND attribute_not_exists(deleted) AND attribute_not_exists(active)"
+        ),
+    ),
+    Mutant("the answer is not the log", "I9", method(messages, "items", _lost_text)),
+    Mutant("a write of any size", "I11", constant("RUN", 10**9)),
+    Mutant("a message in one item", "I11", lambda: mock.patch.object(messages, "PIECE_BYTES", 10**9)),
+    Mutant("a partition for everybody", "I12", method(keys, "generation", _const(lambda _, gid: f"U#G#{gid}"))),
+    Mutant("usage counted apart", "I13", method(Table, "transact", _counted_apart)),
+    Mutant("the end brings it back", "I14", condition("_ACTIVE", "active = :gid")),
+    Mutant("a start brings it back", "I14", condition("_FREE", "seq = :seen AND attribute_not_exists(active)")),
+    Mutant(
+        "a new name brings it back", "I14", lambda: mock.patch.object(conversations, "_EXISTS", "attribute_exists(pk)")
+    ),
+)
