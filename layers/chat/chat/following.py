@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from chat import errors, log
-from chat.errors import TooManyFollowers
+from chat.errors import NotFound, TooManyFollowers
 from chat.events import Complete, Error, Event, Rollback, Start, Timing, Usage
 from chat.ids import new_id
 from chat.log import Placed
@@ -125,7 +125,10 @@ class Following:
         if head.status == "error":
             error = errors.by_code(head.reason or "internal")
             return Error(error.code, error.message, error.retryable, error.status, self._request_id, head.message_id)
-        asked, answer = self._conversations.exchange(self._user, head.conversation, head.place)
+        try:
+            asked, answer = self._conversations.exchange(self._user, head.conversation, head.place, head.gid)
+        except NotFound as gone:  # the conversation was deleted meanwhile
+            return Error(gone.code, gone.message, gone.retryable, gone.status, self._request_id, None)
         usage = head.usage or Usage()
         return Complete(head.reason or "stop", asked, answer, usage, Timing(0))
 

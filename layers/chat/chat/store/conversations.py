@@ -4,6 +4,7 @@ How a message and its answer get in is the business of `generations`.
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -17,6 +18,7 @@ from chat.store.table import ConditionFailed, Item, Table
 PAGE_BYTES = 4 * 1024 * 1024  # Lambda answers with 6 MB at the most
 MARK = 48 * 3600  # seconds that a deleted conversation is remembered, longer than any generation can run
 
+_MARKED = "attribute_exists(deleted)"
 _EXISTS = "attribute_exists(pk) AND attribute_not_exists(deleted)"
 
 
@@ -51,14 +53,25 @@ class Conversations:
         item = self._table.get(keys.conversation(user, conversation_id), keys.META)
         return _conversation(item) if item else Conversation(conversation_id)
 
-    def exchange(self, user: str, conversation_id: str, place: int) -> tuple[Message, Message]:
-        """The answer at `place` and the user's message before it. Raises NotFound when they are gone."""
+    def exchange(self, user: str, conversation_id: str, place: int, gid: str) -> tuple[Message, Message]:
+        """That generation's answer and the user's message before it. Raises NotFound when they are gone.
+
+        Another answer may have taken its place since.
+        """
         pk = keys.conversation(user, conversation_id)
-        items = self._table.query(pk, keys.message(place - 1), keys.message(place))
-        if len(items) != 2:
+        asked = self._table.get(pk, keys.message(place - 1))
+        answer = self._table.get(pk, keys.message(place))
+        if answer is None or answer.get("gid") != gid:
+            answer = self._table.get(pk, keys.earlier(place, gid))
+        if asked is None or answer is None:
             raise NotFound
-        asked, answer = (messages.read(self._table, item) for item in items)
-        return asked, answer
+        return messages.read(self._table, asked), messages.read(self._table, answer)
+
+    def release(self, user: str, conversation_id: str, gid: str) -> None:
+        """Frees the conversation of a generation that has left nothing behind."""
+        pk = keys.conversation(user, conversation_id)
+        with suppress(ConditionFailed):
+            self._table.change(pk, keys.META, "REMOVE active", condition="active = :gid", values={":gid": gid})
 
     def create(self, user: str, conversation_id: str, title: str | None) -> Conversation:
         """A conversation without messages. Raises Exists when there is, or was, one with this id."""
@@ -90,25 +103,41 @@ class Conversations:
     def mark_deleted(self, user: str, conversation_id: str) -> str | None:
         """The first step of deleting: nothing can be started or stored in it any more. Returns what was running.
 
-        The mark stays when the rest is gone, until no late writer can be left to find it. Raises NotFound.
+        Raises NotFound when there is, and was, no such conversation; one that is marked already may be marked again.
         """
-        pk = keys.conversation(user, conversation_id)
-        values = {":true": True, ":ttl": int(time.time()) + MARK}
-        update, names = "SET deleted = :true, #ttl = :ttl REMOVE gsi1pk, gsi1sk, title", {"#ttl": "ttl"}
-        condition = "attribute_exists(pk)"
+        update = "SET deleted = :true REMOVE gsi1pk, gsi1sk, title"
+        pk, there = keys.conversation(user, conversation_id), "attribute_exists(pk)"
         try:
-            item = self._table.change(pk, keys.META, update, condition=condition, values=values, names=names)
+            item = self._table.change(pk, keys.META, update, condition=there, values={":true": True})
         except ConditionFailed:
             raise NotFound from None
         active: str | None = item.get("active")
         return active
 
     def remove_messages(self, user: str, conversation_id: str) -> None:
-        """The second step, as often as it takes: every message goes."""
+        """The second step, in pages: every message goes, with the logs that it came from.
+
+        The mark stays until no late writer can be left to find it, and for ever when this broke off: a conversation
+        that is not quite gone must not be opened again.
+        """
         pk = keys.conversation(user, conversation_id)
         while items := self._table.query(pk, "L#", "V#~", limit=100):
+            for gid in {item["gid"] for item in items if "gid" in item}:
+                self._remove_log(user, gid)
             for item in items:
                 self._table.delete(pk, item["sk"])
+        with suppress(ConditionFailed):
+            values = {":ttl": int(time.time()) + MARK}
+            names = {"#ttl": "ttl"}
+            self._table.change(pk, keys.META, "SET #ttl = :ttl", condition=_MARKED, values=values, names=names)
+
+    def _remove_log(self, user: str, gid: str) -> None:
+        pk = keys.generation(user, gid)
+        items = self._table.query(pk, "A#", "S#~")
+        if any(item.get("st") == "run" for item in items):
+            return  # its owner is about to hear of the cancel, and must find its head; it expires within a day
+        for item in items:
+            self._table.delete(pk, item["sk"])
 
     def messages(
         self, user: str, conversation_id: str, *, limit: int, before: int | None = None

@@ -151,13 +151,14 @@ class Generations:
             known = conversation or self._conversations.get(user, head.conversation)
             placed = replace(head, place=known.seq if instead else known.seq + 2)
             store = self._moves if instead else self._puts
-            parts = [
-                self._table.absent(_item(user, placed, int(self._clock()) + LIFETIME)),
-                self._claim(user, placed, known),
-                *store(user, placed, message),
-            ]
             try:
-                self._table.transact(parts)
+                self._table.transact(
+                    [
+                        self._table.absent(_item(user, placed, int(self._clock()) + LIFETIME)),
+                        self._claim(user, placed, known),
+                        *store(user, placed, message),
+                    ]
+                )
                 return Writer(self, self._table, user, placed)
             except ConditionFailed:
                 earlier = self.head(user, head.gid)
@@ -284,10 +285,10 @@ class Generations:
                 self._table.transact(parts)
                 return True
             except ConditionFailed:
-                now_there = self.head(user, head.gid)
-                if now_there is None or now_there.status != "run":
+                there = self.head(user, head.gid)
+                if there is None or there.status != "run":
                     return False
-                if now_there.n != head.n or now_there.owner != head.owner:
+                if (there.n, there.owner) != (head.n, head.owner) or there.lease != values.get(":lease", there.lease):
                     return False
         raise StorageError
 
@@ -317,7 +318,7 @@ class Generations:
         pk = keys.conversation(user, head.conversation)
         item = self._table.get(pk, keys.message(head.place))
         if item is None or item["id"] != message.id:
-            raise ConversationBusy
+            raise ConditionFailed  # another one has moved it
         yield self._table.absent(messages.earlier(item))
         yield self._table.remove(pk, item["sk"], condition="id = :id", values={":id": message.id})
 
@@ -330,6 +331,8 @@ class Generations:
             running = self.alive(user, known.active)
             if running and running.status == "run":
                 raise ConversationBusy(generation=known.active)
+            if running is None:  # nobody looked while its log was kept
+                self._conversations.release(user, conversation, known.active)
             known = self._conversations.get(user, conversation)
         return known
 
@@ -342,6 +345,7 @@ class Writer:
         self._generations = generations
         self._table = table
         self._user = user
+        self._flushed = head.n  # where the entries of the next flush begin
 
     @property
     def durable(self) -> int:
@@ -354,8 +358,11 @@ class Writer:
         After a StorageError the same entries may be given again, with what came since.
         """
         signals = Signals(cancelled=False, followed=False)
+        start = self._flushed
         for run in list(log.cut(entries, RUN)) or [[]]:
-            signals = self._flush(run)
+            signals = self._flush(run, start)
+            start = log.end_of(run, start)
+        self._flushed = self.head.n
         return signals
 
     def finish(self, answer: Message, end: End) -> None:
@@ -366,8 +373,9 @@ class Writer:
             if there is None or (there.owner, there.status, there.reason) != (self.head.owner, end.status, end.reason):
                 raise Fenced
 
-    def _flush(self, run: list[Entry]) -> Signals:
+    def _flush(self, run: list[Entry], start: int) -> Signals:
         head = self.head
+        run = log.after(run, head.n, start)  # less what an earlier attempt has made durable
         tail, t0 = [*head.tail, *run], head.t0
         if head.tail and run and len(log.encode(tail)) > TAIL_BYTES:
             self._seal(head)
@@ -393,9 +401,11 @@ class Writer:
             )
         except ConditionFailed as failed:
             item = failed.item or {}
-            ours = item.get("st") == "run" and item.get("own") == head.owner
-            if not ours or int(item["n"]) != n or bytes(item["tail"]) != encoded:
+            if item.get("st") != "run" or item.get("own") != head.owner or int(item["n"]) <= head.n:
                 raise Fenced from None
+            # Nobody else writes as us: an attempt that seemed to fail had succeeded. Go on from there.
+            self.head = _head(item)
+            return self._flush(run, head.n)
         self.head = _head(item)
         return Signals(self.head.cancelled, self.head.followed > self._generations.now())
 
