@@ -81,10 +81,11 @@ def _forgetful(real: Any) -> Any:
     """The flush that trusts its caller to know what is durable."""
 
     def flush(self: Writer, entries: Sequence[Entry]) -> Signals:
-        signals = Signals(cancelled=False, followed=False)
+        signals: Any = Signals(cancelled=False, followed=False)
         for run in list(log.cut(entries, generations.RUN)) or [[]]:
-            signals = self._flush(run)
-        return signals
+            signals = self._flush(run, self.head.n)
+        told: Signals = signals
+        return told
 
     return flush
 
@@ -94,9 +95,9 @@ def _sealed_late() -> Iterator[None]:
     real_flush, real_seal = Writer._flush, Writer._seal
     waiting: list[Head] = []
 
-    def flush(self: Writer, run: list[Entry]) -> Signals:
+    def flush(self: Writer, run: list[Entry], start: int) -> Any:
         waiting.clear()
-        signals = real_flush(self, run)
+        signals = real_flush(self, run, start)
         for head in waiting:
             real_seal(self, head)
         return signals
@@ -164,7 +165,11 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("text that was given again is appended again", "I1", method(Writer, "flush", _forgetful)),
     Mutant("sealed after the flush", "I1", _sealed_late),
     Mutant("segments in the order of text", "I1", method(keys, "segment", _const(lambda start: f"S#{start}"))),
-    Mutant("an ended generation is reaped", "I2", condition("_AS_SEEN", "(st = :run OR lease = :lease) AND n = :n")),
+    Mutant(
+        "an ended generation is reaped",
+        "I2",
+        condition("_AS_SEEN", "(st = :run OR st <> :run) AND lease = :lease AND n = :n"),
+    ),
     Mutant("a position too far", "I3", method(log, "after", _ahead)),
     Mutant("only the tail is read", "I3", method(Generations, "read", _tail_only)),
     Mutant("a cursor too far", "I3", method(Following, "_take", _placed_early)),

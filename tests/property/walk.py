@@ -257,7 +257,8 @@ class World:
     def _check_head(self, pk: str, old: Item | None, new: Item | None) -> None:
         user, gid = self._generation(pk)
         if new is None:
-            if int((old or {})["ttl"]) >= self.at:
+            was = old or {}
+            if int(was["ttl"]) >= self.at and ((user, was["conv"]) not in self.deleted or was["st"] == "run"):
                 raise Violation("I2: a head is gone before its time")
             self.gone.add((user, gid))
             self.uncounted.add(user)
