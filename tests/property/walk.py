@@ -532,7 +532,9 @@ class World:
                 self.counts["key reused"] += 1
             except (ConversationBusy, NotFound) as refused:
                 known = where in self._began and self._began[where] < self._last_call[-1]
-                if before or (known and self._lives(where, environment) and isinstance(refused, ConversationBusy)):
+                deleted = isinstance(refused, NotFound) and self.raw_head(*where) is None  # its log went too
+                lives = known and self._lives(where, environment) and isinstance(refused, ConversationBusy)
+                if (before and not deleted) or lives:
                     raise Violation(f"I6: a retry is told {refused.code}") from refused
                 self.counts[refused.code] += 1
             else:

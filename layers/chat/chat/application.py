@@ -12,7 +12,7 @@ from chat.errors import BadRequest, ConversationBusy, NotActive, NotFound, Stora
 from chat.events import Chunk, Message, Progress, Start, Usage
 from chat.following import Following
 from chat.ids import new_id, now
-from chat.log import Entry, end_of
+from chat.log import Entry, encode, end_of
 from chat.memory.lookup import Lookup, Memory
 from chat.model import transport
 from chat.model.answer import Models
@@ -80,7 +80,13 @@ class Application:
         memory = self._lookup(user.key, conversation_id, gid)
         if memory.earlier:
             return self.generations.attach(memory.earlier, send.fingerprint)
-        plan = _plan(request, memory, gid, self.settings.max_continued_chars)
+        active = memory.conversation.active if memory.conversation else None
+        if request.message is None and active is not None and active != gid:
+            running = self.generations.alive(user.key, active)
+            if running and running.status == "run":
+                raise ConversationBusy(generation=active)
+            memory = self._lookup(user.key, conversation_id, gid)  # what was lost is an answer now
+        plan = _plan(request, memory, gid, self.settings.max_continued_bytes)
         at = self.generations.now()
         head = Head(
             gid=gid,
@@ -203,14 +209,12 @@ def _plan(request: ChatRequest, memory: Memory, gid: str, longest: int) -> _Plan
         return _Plan(asked, request.message.text, memory.history)
     if "history" in memory.missing:
         raise StorageError
-    if memory.conversation and memory.conversation.active:
-        raise ConversationBusy(generation=memory.conversation.active)
     match memory.history:
         case [*before, Message(role="user") as asked, Message(role="assistant") as last]:
             if request.action == "regenerate":
                 return _Plan(asked, asked.text, tuple(before), last)
-            if len(last.text) > longest:
-                raise BadRequest(f"An answer of more than {longest} characters cannot be continued.", field="action")
+            if len(encode(last.parts)) > longest:
+                raise BadRequest("This answer is too long to be continued.", field="action")
             return _Plan(asked, CONTINUE, memory.history, last, last.parts)
     raise BadRequest("There is no answer to go on from.", field="action")
 

@@ -33,7 +33,7 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(default=256 * 1024, gt=0)
     max_message_chars: int = Field(default=32_000, gt=0)
     max_answer_bytes: int = Field(default=3 * 1024 * 1024, gt=0)  # as stored; a transaction takes 4 MB
-    max_continued_chars: int = Field(default=50_000, gt=0)  # an answer is gone on with from its log's first write
+    max_continued_bytes: int = Field(default=100_000, gt=0)  # as stored: the new log begins with it, in one item
     max_fact_chars: int = Field(default=500, gt=0)
     max_facts: int = Field(default=200, gt=0)
     history_messages: int = Field(default=40, gt=0)
