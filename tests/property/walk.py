@@ -257,9 +257,7 @@ class World:
     def _check_head(self, pk: str, old: Item | None, new: Item | None) -> None:
         user, gid = self._generation(pk)
         if new is None:
-            if old is None:  # two deletions at once
-                return
-            if int(old["ttl"]) >= self.at and ((user, old["conv"]) not in self.deleted or old["st"] == "run"):
+            if int((old or {})["ttl"]) >= self.at:
                 raise Violation("I2: a head is gone before its time")
             self.gone.add((user, gid))
             self.uncounted.add(user)
@@ -532,9 +530,7 @@ class World:
                 self.counts["key reused"] += 1
             except (ConversationBusy, NotFound) as refused:
                 known = where in self._began and self._began[where] < self._last_call[-1]
-                deleted = isinstance(refused, NotFound) and self.raw_head(*where) is None  # its log went too
-                lives = known and self._lives(where, environment) and isinstance(refused, ConversationBusy)
-                if (before and not deleted) or lives:
+                if before or (known and self._lives(where, environment) and isinstance(refused, ConversationBusy)):
                     raise Violation(f"I6: a retry is told {refused.code}") from refused
                 self.counts[refused.code] += 1
             else:

@@ -98,7 +98,11 @@ class Following:
             return
         if head.status == "run":
             self._show_interest(head)
-        self._take(head)
+        try:
+            self._take(head)
+        except NotFound:
+            self._over = True
+            return
         if head.status != "run":
             self._end(head)
         elif time.monotonic() > self._until:

@@ -115,29 +115,19 @@ class Conversations:
         return active
 
     def remove_messages(self, user: str, conversation_id: str) -> None:
-        """The second step, in pages: every message goes, with the logs that it came from.
+        """The second step, in pages: every message goes. The logs, which nobody can reach any more, expire in a day.
 
         The mark stays until no late writer can be left to find it, and for ever when this broke off: a conversation
         that is not quite gone must not be opened again.
         """
         pk = keys.conversation(user, conversation_id)
         while items := self._table.query(pk, "L#", "V#~", limit=100):
-            for gid in {item["gid"] for item in items if "gid" in item}:
-                self._remove_log(user, gid)
             for item in items:
                 self._table.delete(pk, item["sk"])
         with suppress(ConditionFailed):
             values = {":ttl": int(time.time()) + MARK}
             names = {"#ttl": "ttl"}
             self._table.change(pk, keys.META, "SET #ttl = :ttl", condition=_MARKED, values=values, names=names)
-
-    def _remove_log(self, user: str, gid: str) -> None:
-        pk = keys.generation(user, gid)
-        items = self._table.query(pk, "A#", "S#~")
-        if any(item.get("st") == "run" for item in items):
-            return  # its owner is about to hear of the cancel, and must find its head; it expires within a day
-        for item in items:
-            self._table.delete(pk, item["sk"])
 
     def messages(
         self, user: str, conversation_id: str, *, limit: int, before: int | None = None

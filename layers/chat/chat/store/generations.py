@@ -225,7 +225,10 @@ class Generations:
         return self.reap(user, head) if head and head.is_dead(self.now()) else head
 
     def read(self, user: str, head: Head, since: int) -> list[Entry]:
-        """The durable log from `since` to the head's end; `since` must be where a segment or the tail begins, or 0."""
+        """The durable log from `since` to the head's end; `since` must be where a segment or the tail begins, or 0.
+
+        Raises NotFound when it is deleted meanwhile.
+        """
         if since >= head.t0:
             return list(head.tail)
         pk = keys.generation(user, head.gid)
@@ -240,6 +243,8 @@ class Generations:
                 position = int(segment["n1"])
             if position == head.t0:
                 return entries + list(head.tail)
+        if self.head(user, head.gid) is None:  # its conversation was deleted meanwhile
+            raise NotFound
         raise StorageError
 
     def end(self, user: str, head: Head, answer: Message, end: End, condition: str, values: Item) -> bool:
