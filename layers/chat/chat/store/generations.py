@@ -166,7 +166,12 @@ class Generations:
                 return Writer(self, self._table, user, earlier)
             if earlier:
                 return self.attach(earlier, head.fingerprint)
-            conversation = self._free(user, head.conversation)
+            try:
+                conversation = self._free(user, head.conversation)
+            except ConversationBusy:
+                if twin := self.head(user, head.gid):  # the same send, begun between our two looks
+                    return self.attach(twin, head.fingerprint)
+                raise
         raise ConversationBusy
 
     def attach(self, earlier: Head, fingerprint: str) -> Head:
