@@ -11,7 +11,7 @@ import pytest
 from botocore.eventstream import EventStreamBuffer
 
 from local_stack.bedrock import BedrockServer
-from tests.wire.bedrock_standin import LITE, QUICK, ask, boto3_client, last, standin, text_of
+from tests.wire.bedrock_standin import LITE, QUICK, ask, boto3_client, last, standin, text_of, until
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
@@ -127,6 +127,7 @@ def test_a_request_is_recorded(server: BedrockServer, client: "BedrockRuntimeCli
     question = f"Tell me about rivers [[{QUICK} tokens=4]]"
     events = stream(client, question, model=model)
     assert events
+    until(lambda: last(server).state != "open")  # the server may still be on its way back
     record = last(server).as_json()
     assert record["modelId"] == model
     assert record["body"]["messages"][0]["content"] == [{"text": question}]
