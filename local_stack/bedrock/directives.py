@@ -94,7 +94,7 @@ def strip(text: str) -> str:
 def by_chance(rate: float, seed: int, number: int) -> Fault | None:
     """The fault of the request with that number, for the given rate (0 to 1) and seed."""
     # Chance for tests, not for secrets.
-    chance = random.Random(f"{seed}:{number}")  # noqa: S311
+    chance = random.Random(f"{seed}:{number}")  # noqa: S311  # the same faults each time, not a secret
     if chance.random() >= rate:
         return None
     return Fault(chance.choice(BY_CHANCE), chance.randrange(40), times=None, ms=None, code=chance.choice(EXCEPTIONS))
