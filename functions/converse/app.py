@@ -47,7 +47,7 @@ from chat.responses import (
 )
 from chat.store.conversations import Conversation
 from chat.store.facts import Fact, Profile
-from chat.store.generations import Head
+from chat.store.head import Head
 from chat.telemetry import log_refusal, logger
 
 app = Application.from_environment()

@@ -11,7 +11,7 @@ from chat.errors import BadRequest, ChatError
 from chat.following import cursor
 from chat.http import HttpRequest, error_body, json_bytes, route
 from chat.requests import client_of, parse_cancel, parse_chat, send_of
-from chat.store.generations import Head
+from chat.store.head import Head
 from chat.telemetry import log_refusal, logger
 from streaming_runtime import StreamingResponse
 

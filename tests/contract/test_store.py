@@ -22,8 +22,10 @@ from chat.memory.lookup import Lookup
 from chat.store import keys
 from chat.store.conversations import Conversation, Conversations
 from chat.store.facts import Facts, Profile
-from chat.store.generations import LEASE, End, Fenced, Generations, Head, Signals, Status, Writer, generation_id
+from chat.store.generations import Generations
+from chat.store.head import LEASE, End, Head, Status, generation_id
 from chat.store.table import Table
+from chat.store.writer import Fenced, Signals, Writer
 from local_stack.dynamodb import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 

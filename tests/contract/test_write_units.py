@@ -10,7 +10,7 @@ import pytest
 from chat.events import Chunk, Usage
 from chat.ids import new_id
 from chat.store.conversations import Conversations
-from chat.store.generations import End
+from chat.store.head import End
 from chat.store.table import Table
 from tests.contract.dynamodb_local.server import DynamoDBLocal
 from tests.contract.test_store import ALICE, answer, begin, user_message

@@ -118,8 +118,8 @@ class FakeDynamo:
         item = self.items.get(key)
         return {"Item": _wire(item)} if item is not None else {}
 
-    def put_item(self, *, TableName: str, Item: Any) -> Any:
-        return self._write("put", [{"Put": {"TableName": TableName, "Item": Item}}], _nothing)
+    def put_item(self, **part: Any) -> Any:
+        return self._write("put", [{"Put": part}], _nothing)
 
     def delete_item(self, *, TableName: str, Key: Any, ReturnValues: str) -> Any:
         def answer(changes: Sequence[Change]) -> Any:

@@ -13,9 +13,11 @@ from chat import log
 from chat.events import Rollback
 from chat.following import Following
 from chat.log import Entry, Placed
-from chat.store import conversations, generations, keys, messages
-from chat.store.generations import Generations, Head, Signals, Writer
+from chat.store import conversations, generations, head, keys, messages, writer
+from chat.store.generations import Generations
+from chat.store.head import Head
 from chat.store.table import Item, Table
+from chat.store.writer import Signals, Writer
 
 Broken: TypeAlias = Callable[[], AbstractContextManager[Any]]
 
@@ -29,14 +31,9 @@ class Mutant:
     broken: Broken
 
 
-def condition(name: str, text: str) -> Broken:
-    """Another text for one of the named conditions."""
-    return lambda: mock.patch.object(generations, name, text)
-
-
-def constant(name: str, value: int) -> Broken:
-    """Another number for one of the constants."""
-    return lambda: mock.patch.object(generations, name, value)
+def changed(where: Any, name: str, value: Any) -> Broken:
+    """Another text for one of the named conditions, or another number for a constant."""
+    return lambda: mock.patch.object(where, name, value)
 
 
 def rewritten(old: str, new: str) -> Broken:
@@ -82,7 +79,7 @@ def _forgetful(real: Any) -> Any:
 
     def flush(self: Writer, entries: Sequence[Entry]) -> Signals:
         signals: Any = Signals(cancelled=False, followed=False)
-        for run in list(log.cut(entries, generations.RUN)) or [[]]:
+        for run in list(log.cut(entries, writer.RUN)) or [[]]:
             signals = self._flush(run, self.head.n)
         told: Signals = signals
         return told
@@ -98,8 +95,8 @@ def _sealed_late() -> Iterator[None]:
     def flush(self: Writer, run: list[Entry], start: int) -> Any:
         waiting.clear()
         signals = real_flush(self, run, start)
-        for head in waiting:
-            real_seal(self, head)
+        for sealed in waiting:
+            real_seal(self, sealed)
         return signals
 
     def seal(self: Writer, head: Head) -> None:
@@ -161,26 +158,27 @@ def _const(value: Any) -> Callable[[Any], Any]:
 
 
 MUTANTS: Sequence[Mutant] = (
-    Mutant("a flush whatever n is", "I2", condition("_MINE", "st = :run AND own = :me AND (n = :n OR n <> :n)")),
+    Mutant("a flush whatever n is", "I2", changed(writer, "MINE", "st = :run AND own = :me AND (n = :n OR n <> :n)")),
     Mutant("text that was given again is appended again", "I1", method(Writer, "flush", _forgetful)),
     Mutant("sealed after the flush", "I1", _sealed_late),
+    Mutant("an older segment replaces a newer", "I1", changed(writer, "_GROWS", "n1 <> :n1 OR n1 = :n1")),
     Mutant("segments in the order of text", "I1", method(keys, "segment", _const(lambda start: f"S#{start}"))),
     Mutant(
         "an ended generation is reaped",
         "I2",
-        condition("_AS_SEEN", "(st = :run OR st <> :run) AND lease = :lease AND n = :n"),
+        changed(generations, "AS_SEEN", "(st = :run OR st <> :run) AND lease = :lease AND n = :n"),
     ),
     Mutant("a position too far", "I3", method(log, "after", _ahead)),
     Mutant("only the tail is read", "I3", method(Generations, "read", _tail_only)),
     Mutant("a cursor too far", "I3", method(Following, "_take", _placed_early)),
     Mutant("no rollback", "I4", method(Following, "_end", _without_rollback)),
-    Mutant("a zombie may write", "I5", condition("_MINE", "(st = :run OR own = :me) AND n = :n")),
-    Mutant("no patience", "I5", constant("PATIENCE", -5_000)),
-    Mutant("a short lease", "I5", constant("LEASE", 1_000)),
+    Mutant("a zombie may write", "I5", changed(writer, "MINE", "(st = :run OR own = :me) AND n = :n")),
+    Mutant("no patience", "I5", changed(head, "PATIENCE", -5_000)),
+    Mutant("a short lease", "I5", changed(writer, "LEASE", 1_000)),
     Mutant(
         "a lease renewed since is not seen",
         "I5",
-        condition("_AS_SEEN", "st = :run AND n = :n AND (lease = :lease OR lease <> :lease)"),
+        changed(generations, "AS_SEEN", "st = :run AND n = :n AND (lease = :lease OR lease <> :lease)"),
     ),
     Mutant("a second head for one key", "I6", method(Table, "absent", _overwriting)),
     Mutant(
@@ -189,26 +187,28 @@ MUTANTS: Sequence[Mutant] = (
         method(Generations, "attach", _const(lambda _, earlier, __: earlier)),
     ),
     Mutant("a cancel is not written", "I7", method(Generations, "cancel", _const(lambda *_: None))),
-    Mutant("a cancel is not told", "I7", method(generations, "_head", _never_cancelled)),
+    Mutant("a cancel is not told", "I7", method(writer, "from_item", _never_cancelled)),
     Mutant("active stays", "I8", rewritten(" REMOVE active", "")),
     Mutant("active is not set", "I8", rewritten("active = :gid,", "once = :gid,")),
-    Mutant("two answers at once", "I8", condition("_FREE", "seq = :seen AND attribute_not_exists(deleted)")),
+    Mutant("two answers at once", "I8", changed(generations, "_FREE", "seq = :seen AND attribute_not_exists(deleted)")),
     Mutant("nobody reaps", "I8", method(Head, "is_dead", _const(lambda *_: False))),
     Mutant(
         "seq whatever it is",
         "I9",
-        condition(
-            "_FREE", "(seq = :seen OR seq <> :seen) AND attribute_not_exists(deleted) AND attribute_not_exists(active)"
+        changed(
+            generations,
+            "_FREE",
+            "(seq = :seen OR seq <> :seen) AND attribute_not_exists(deleted) AND attribute_not_exists(active)",
         ),
     ),
     Mutant("the answer is not the log", "I9", method(messages, "items", _lost_text)),
-    Mutant("a write of any size", "I11", constant("RUN", 10**9)),
-    Mutant("a message in one item", "I11", lambda: mock.patch.object(messages, "PIECE_BYTES", 10**9)),
+    Mutant("a write of any size", "I11", changed(writer, "RUN", 10**9)),
+    Mutant("a message in one item", "I11", changed(messages, "PIECE_BYTES", 10**9)),
     Mutant("a partition for everybody", "I12", method(keys, "generation", _const(lambda _, gid: f"U#G#{gid}"))),
     Mutant("usage counted apart", "I13", method(Table, "transact", _counted_apart)),
-    Mutant("the end brings it back", "I14", condition("_ACTIVE", "active = :gid")),
-    Mutant("a start brings it back", "I14", condition("_FREE", "seq = :seen AND attribute_not_exists(active)")),
+    Mutant("the end brings it back", "I14", changed(generations, "_ACTIVE", "active = :gid")),
     Mutant(
-        "a new name brings it back", "I14", lambda: mock.patch.object(conversations, "_EXISTS", "attribute_exists(pk)")
+        "a start brings it back", "I14", changed(generations, "_FREE", "seq = :seen AND attribute_not_exists(active)")
     ),
+    Mutant("a new name brings it back", "I14", changed(conversations, "_EXISTS", "attribute_exists(pk)")),
 )

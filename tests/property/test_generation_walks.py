@@ -10,9 +10,11 @@ from collections.abc import Sequence
 import pytest
 
 from chat.events import Chunk, Message, Usage
-from chat.store import generations, keys
+from chat.store import keys
 from chat.store.conversations import Conversations
-from chat.store.generations import End, Generations, Head, Writer
+from chat.store.generations import Generations
+from chat.store.head import End, Head
+from chat.store.writer import RUN, Writer
 from tests.property import walk
 from tests.property.fake_table import ITEM_BYTES, Calm, FakeDynamo, size
 from tests.property.mutants import MUTANTS, Mutant
@@ -62,7 +64,7 @@ def large() -> None:
     writer.flush([Chunk(text)])
     there = shelf.head("alice", "gid")
     assert there is not None
-    assert shelf.read("alice", there, 0)[0] == Chunk(text[: generations.RUN])
+    assert shelf.read("alice", there, 0)[0] == Chunk(text[:RUN])
     answer = Message("answer", "assistant", (Chunk(text),), "t", generation_id="gid")
     writer.finish(answer, End("done", "stop", Usage()))
     assert archive.recent("alice", "conversation", 5)[1] == [question, answer]

@@ -10,9 +10,11 @@ from chat import following
 from chat.errors import ConversationBusy, StorageError
 from chat.events import Chunk, Complete, Message, Usage
 from chat.following import Following
-from chat.store import conversations, generations, keys
+from chat.store import conversations, keys
 from chat.store.conversations import Conversations
-from chat.store.generations import End, Generations, Head, Writer
+from chat.store.generations import Generations
+from chat.store.head import LEASE, PATIENCE, End, Head
+from chat.store.writer import Writer
 from tests.property.fake_table import Calm, FakeDynamo, Fault
 
 ALICE, CONVERSATION = "alice", "conversation"
@@ -51,7 +53,7 @@ class Store:
     def head(self, gid: str) -> Head:
         """A new generation's head."""
         at = int(self.at * 1000)
-        lease, deadline = at + generations.LEASE, at + 60_000
+        lease, deadline = at + LEASE, at + 60_000
         return Head(gid, "run", f"owner of {gid}", "payload", CONVERSATION, 0, f"{gid}-answer", "nova-lite", 0, 0, (),
                     lease, deadline)  # fmt: skip
 
@@ -107,7 +109,7 @@ def test_a_flush_that_failed_in_its_second_write_may_be_given_again(store: Store
         store.once.arm("update", fails("before"))
         return "none"
 
-    with mock.patch.object(generations, "RUN", 10):
+    with mock.patch("chat.store.writer.RUN", 10):
         store.once.arm("update", second)
         with pytest.raises(StorageError):
             writer.flush(entries)
@@ -163,7 +165,7 @@ def test_a_conversation_is_not_stuck_when_nobody_looked_for_a_day(store: Store, 
 
 def test_a_reader_that_loses_against_a_renewed_lease_sees_a_running_generation(store: Store) -> None:
     writer = store.send("one")
-    store.at += (generations.LEASE + generations.PATIENCE) / 1000 + 1
+    store.at += (LEASE + PATIENCE) / 1000 + 1
 
     def wake() -> Fault:
         writer.flush([])

@@ -31,9 +31,11 @@ from chat.errors import (
 from chat.events import TERMINAL, Chunk, Citation, Complete, Message, Reasoning, Rollback, Usage
 from chat.following import Following
 from chat.log import Entry
-from chat.store import conversations, generations, keys, messages, table
+from chat.store import conversations, generations, keys, messages, table, writer
 from chat.store.conversations import Conversation, Conversations
-from chat.store.generations import Generations, Head, Writer
+from chat.store.generations import Generations
+from chat.store.head import LEASE, PATIENCE, End, Head, Status, conversation_id, generation_id
+from chat.store.writer import Fenced, Writer
 from tests.property.fake_table import Change, FakeDynamo, Fault, Item, Violation
 
 Atom: TypeAlias = tuple[str, Any]
@@ -44,7 +46,7 @@ SKEW = 4.5  # seconds that a clock may be wrong: two of them differ by less than
 RUN = 400  # code points in one write, so that a flush takes several
 SHORTEST_LIFE, LONGEST_LIFE = 40, 300  # seconds until a function's deadline
 DEPTH = 2  # how deep others may work inside a call
-LEASE_SECONDS, PATIENCE_SECONDS = generations.LEASE / 1000, generations.PATIENCE / 1000
+LEASE_SECONDS, PATIENCE_SECONDS = LEASE / 1000, PATIENCE / 1000
 
 TEXTS = ("a", "word ", "hé ", "🌊", "\u2028", '"\\', "x" * 60, "河" * 40, "lorem ipsum " * 20, "y" * 500)
 HOSTILE = ("U#bob#G#x", "#", "~META", "../H", "\x00", "H", "S#0000000000")
@@ -92,7 +94,7 @@ class Speaking:
     spoken: Spoken
     writer: Writer
     flushed: int
-    ending: tuple[Message, generations.End] | None = None
+    ending: tuple[Message, End] | None = None
     tries: int = 0
 
 
@@ -512,8 +514,8 @@ class World:
         if environment is None:
             return False
         user = send.user
-        gid = generations.generation_id(user, send.key)
-        conversation = send.conversation or generations.conversation_id(gid)
+        gid = generation_id(user, send.key)
+        conversation = send.conversation or conversation_id(gid)
         where = (user, gid)
         before = self._lives(where, environment)
         with self._act(environment, user, f"{send.action} {send.key} {send.payload} in {conversation}"):
@@ -591,7 +593,7 @@ class World:
             n=log.end_of(begun),
             t0=0,
             tail=begun,
-            lease=at + generations.LEASE,
+            lease=at + LEASE,
             deadline=at + int(life * 1000),
         )
         result = environment.generations.start(user, head, known, asked, instead=send.action != "send")
@@ -691,7 +693,7 @@ class World:
         except StorageError:
             self._storage_error()
             return False
-        except generations.Fenced:
+        except Fenced:
             head = self.raw_head(*spoken.where)
             if head is not None and head["st"] == "run":
                 raise Violation("I5: the owner is fenced from a generation that is its own") from None
@@ -726,9 +728,9 @@ class World:
             self._finish(environment, turn, *turn.ending)
         return True
 
-    def _end(self, turn: Speaking) -> tuple[Message, generations.End]:
+    def _end(self, turn: Speaking) -> tuple[Message, End]:
         spoken = turn.spoken
-        status: generations.Status
+        status: Status
         status, reason = self.random.choice((("done", "stop"), ("done", "stop"), ("error", "model_error")))
         if spoken.told:
             status, reason = "cancel", "cancelled"
@@ -744,9 +746,9 @@ class World:
             finish_reason=reason,
             usage=usage,
         )
-        return answer, generations.End(status, reason, usage)
+        return answer, End(status, reason, usage)
 
-    def _finish(self, environment: Environment, turn: Speaking, answer: Message, end: generations.End) -> None:
+    def _finish(self, environment: Environment, turn: Speaking, answer: Message, end: End) -> None:
         turn.tries += 1
         spoken = turn.spoken
         if turn.flushed < len(spoken.entries) and not self._flush(environment, turn):
@@ -758,7 +760,7 @@ class World:
             self._storage_error()
             self._give_up(environment, turn)
             return
-        except generations.Fenced:
+        except Fenced:
             head = self.raw_head(*spoken.where)
             if head is not None and head["st"] == "run":
                 raise Violation("I5: the owner cannot end what is its own") from None
@@ -1148,7 +1150,7 @@ class World:
         reader, where = self.environments[0], (user, conversation)
         gone = where in self.deleted
         send = Send(user, self._new("key"), "payload", conversation, "send", "next")
-        gid = generations.generation_id(user, send.key)
+        gid = generation_id(user, send.key)
         self._last_call.append(0)
         try:
             result = self._start(reader, send, gid, conversation)
@@ -1224,7 +1226,7 @@ def simulated(world: World) -> Iterator[None]:
         mock.patch.object(table, "logger", mock.NonCallableMock()),
         mock.patch.object(generations, "logger", mock.NonCallableMock()),
         mock.patch.object(generations, "count_lost"),
-        mock.patch.object(generations, "RUN", RUN),
+        mock.patch.object(writer, "RUN", RUN),
     ):
         yield
 

@@ -12,7 +12,8 @@ from chat.events import TERMINAL, Chunk, Complete, Error, Event, Message, Reason
 from chat.log import Entry, end_of
 from chat.model.stream import Ended
 from chat.model.transport import Call
-from chat.store.generations import End, Fenced, Signals
+from chat.store.head import End
+from chat.store.writer import Fenced, Signals
 from chat.turn import Limits, Speech, Turn
 
 USER = Message("m1", "user", (Chunk("hi"),), "2026-01-01T00:00:00.000Z")

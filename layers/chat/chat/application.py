@@ -23,8 +23,9 @@ from chat.requests import ChatRequest, Send
 from chat.settings import Settings, SettingsError
 from chat.store.conversations import Conversations
 from chat.store.facts import Facts
-from chat.store.generations import LEASE, Generations, Head, generation_id
-from chat.store.generations import conversation_id as derived_conversation
+from chat.store.generations import Generations
+from chat.store.head import LEASE, Head, generation_id
+from chat.store.head import conversation_id as derived_conversation
 from chat.store.table import Table
 from chat.telemetry import logger
 from chat.turn import Limits, Speech, Turn
@@ -107,6 +108,10 @@ class Application:
         writer = self.generations.start(user.key, head, memory.conversation, stored, instead=plan.replaces is not None)
         if isinstance(writer, Head):
             return writer
+        known = memory.conversation
+        if request.message is not None and known is not None and writer.head.place != known.seq + 2:
+            memory = self._lookup(user.key, conversation_id, gid)  # another answer was stored between our two looks
+            plan = replace(plan, history=tuple(each for each in memory.history if each.generation_id != gid))
         logger.append_keys(user=user.key[:12], conversation=conversation_id, generation=gid)
         built = prompt.build(
             replace(memory, history=plan.history),

@@ -14,7 +14,8 @@ from chat.events import Complete, Error, Event, Rollback, Start, Timing, Usage
 from chat.ids import new_id
 from chat.log import Placed
 from chat.store.conversations import Conversations
-from chat.store.generations import Generations, Head
+from chat.store.generations import Generations
+from chat.store.head import Head
 
 INTERVAL = 0.4  # seconds between two looks at the head
 INTEREST = 5  # seconds between two notes to the owner that somebody follows; each is good for 10

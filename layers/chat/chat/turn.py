@@ -38,7 +38,8 @@ from chat.ids import now
 from chat.log import ENTRIES, Entry, Placed, end_of, joined, length
 from chat.model.stream import Ended
 from chat.model.transport import Call, Stopped
-from chat.store.generations import End, Fenced, Ledger, Status
+from chat.store.head import End, Status
+from chat.store.writer import Fenced, Ledger
 from chat.telemetry import count_turn, logger
 
 READER_GRACE = 1  # seconds in which the reader notices that its socket was shut

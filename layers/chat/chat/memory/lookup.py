@@ -11,7 +11,8 @@ from typing import Any
 from chat.events import Message
 from chat.store.conversations import Conversation, Conversations
 from chat.store.facts import NOBODY, Fact, Facts, Profile
-from chat.store.generations import Generations, Head
+from chat.store.generations import Generations
+from chat.store.head import Head
 from chat.store.table import Table
 from chat.telemetry import logger
 

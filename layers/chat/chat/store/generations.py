@@ -14,13 +14,11 @@ the generation: then its owner stops. A crash between sealing and flushing leave
 because it does not begin before H's tail.
 """
 
-import base64
-import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Protocol, TypeAlias
+from dataclasses import asdict, replace
+from typing import Any
 
 from chat import log
 from chat.errors import ConversationBusy, KeyReused, NotFound, StorageError
@@ -29,93 +27,18 @@ from chat.ids import now
 from chat.log import Entry
 from chat.store import keys, messages
 from chat.store.conversations import Conversation, Conversations
+from chat.store.head import AS_SEEN, LIFETIME, RUNS, End, Head, from_item, key, to_item
 from chat.store.table import ConditionFailed, Item, Table
+from chat.store.writer import Writer
 from chat.telemetry import count_lost, logger
 
-Status: TypeAlias = Literal["run", "done", "cancel", "error", "lost"]
-
-LEASE = 15_000  # ms; renewed by every flush
-PATIENCE = 10_000  # ms past the lease before anybody else ends it: clocks differ
-LIFETIME = 24 * 3600  # seconds that a log is kept after its start
-TAIL_BYTES = 600  # a tail beyond this is sealed: each flush rewrites it
-RUN = 64 * 1024  # code points in one write, so that an item stays below its limit
 FOLLOWS = 15 * 60_000  # ms that an attach counts: no function runs for longer
 ATTEMPTS = 3  # at a start that keeps losing races
 
-# Named conditions.
-_ABSENT = "attribute_not_exists(pk)"
-_IS_NEW = _ABSENT
+# Named conditions on META; those on H are in head.py.
+_IS_NEW = "attribute_not_exists(pk)"
 _FREE = "seq = :seen AND attribute_not_exists(deleted) AND attribute_not_exists(active)"
-_MINE = "st = :run AND own = :me AND n = :n"
-_AS_SEEN = "st = :run AND lease = :lease AND n = :n"
-_RUNS = "st = :run"
 _ACTIVE = "active = :gid AND attribute_not_exists(deleted)"
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The item H. Times are in ms since the epoch; `n` is how long the durable log is, `t0` where its tail begins."""
-
-    gid: str
-    status: Status
-    owner: str
-    fingerprint: str
-    conversation: str
-    place: int
-    message_id: str
-    model: str
-    n: int
-    t0: int
-    tail: tuple[Entry, ...]
-    lease: int
-    deadline: int
-    cancelled: bool = False
-    followed: int = 0  # until when somebody follows
-    reason: str | None = None  # how it ended: the finish reason, or the error's code
-    usage: Usage | None = None
-
-    def is_dead(self, at: int) -> bool:
-        """Its owner can no longer write: past its lease, or past the hard deadline of its function."""
-        return self.status == "run" and at > min(self.lease, self.deadline) + PATIENCE
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a generation ends."""
-
-    status: Status
-    reason: str
-    usage: Usage
-
-
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """What a flush brought back."""
-
-    cancelled: bool
-    followed: bool
-
-
-class Fenced(Exception):
-    """Somebody else has ended this generation; its owner must stop."""
-
-
-def generation_id(user: str, key: str) -> str:
-    """The same for every retry of one send, and for nobody else's."""
-    return _hash("generation", user, key)
-
-
-def conversation_id(gid: str) -> str:
-    """For a first message without one, so that a retry finds it again."""
-    return _hash("conversation", gid)
-
-
-def _hash(*fields: str) -> str:
-    digest = hashlib.sha256()
-    for each in fields:
-        encoded = each.encode("utf-8", "surrogatepass")
-        digest.update(len(encoded).to_bytes(4, "big") + encoded)
-    return base64.urlsafe_b64encode(digest.digest()[:18]).decode()
 
 
 class Generations:
@@ -133,11 +56,11 @@ class Generations:
     def head(self, user: str, gid: str) -> Head | None:
         """The generation's head, or None; one whose time is over is gone, though the table deletes it late."""
         item = self._table.get(keys.generation(user, gid), keys.HEAD)
-        return _head(item) if item and int(item["ttl"]) > self._clock() else None
+        return from_item(item) if item and int(item["ttl"]) > self._clock() else None
 
     def start(
         self, user: str, head: Head, conversation: Conversation | None, message: Message, *, instead: bool = False
-    ) -> "Writer | Head":
+    ) -> Writer | Head:
         """Stores the user's message and makes the generation the conversation's active one.
 
         With `instead` there is no new message: the answer takes the place of `message`, which is the last one, and
@@ -154,7 +77,7 @@ class Generations:
             try:
                 self._table.transact(
                     [
-                        self._table.absent(_item(user, placed, int(self._clock()) + LIFETIME)),
+                        self._table.absent(to_item(user, placed, int(self._clock()) + LIFETIME)),
                         self._claim(user, placed, known),
                         *store(user, placed, message),
                     ]
@@ -191,7 +114,7 @@ class Generations:
     def _mark(self, user: str, head: Head, name: str, value: Any) -> None:
         values = {":value": value, ":run": "run"}
         with suppress(ConditionFailed):  # it has ended
-            self._table.change(*_key(user, head.gid), f"SET {name} = :value", condition=_RUNS, values=values)
+            self._table.change(*key(user, head.gid), f"SET {name} = :value", condition=RUNS, values=values)
 
     def attach_client(self, user: str, gid: str, client: str, mark: str) -> None:
         """Notes that this client follows; `mark` tells its attaches apart."""
@@ -201,7 +124,7 @@ class Generations:
     def look(self, user: str, gid: str) -> tuple[Head | None, Mapping[str, str]]:
         """The head, reaped first if its owner is dead, and the marks of the clients that follow; one read."""
         items = self._table.query(keys.generation(user, gid), "A#", keys.HEAD)
-        head = _head(items.pop()) if items and items[-1]["sk"] == keys.HEAD else None
+        head = from_item(items.pop()) if items and items[-1]["sk"] == keys.HEAD else None
         lately = self.now() - FOLLOWS
         marks = {item["sk"].removeprefix("A#"): item["since"] for item in items if int(item["at"]) > lately}
         return (self.reap(user, head) if head and head.is_dead(self.now()) else head), marks
@@ -219,7 +142,7 @@ class Generations:
             model=head.model,
             finish_reason="lost",
         )
-        if self.end(user, head, lost, End("lost", "lost", Usage()), _AS_SEEN, {":lease": head.lease}):
+        if self.end(user, head, lost, End("lost", "lost", Usage()), AS_SEEN, {":lease": head.lease}):
             logger.warning("a generation was lost", extra={"generation": head.gid})
             count_lost(head.model)
         return self.head(user, head.gid) or head
@@ -256,7 +179,7 @@ class Generations:
         """One transaction: the generation's end, the answer, and the conversation free again. False: it had ended."""
         pk = keys.conversation(user, head.conversation)
         finished = self._table.update(
-            *_key(user, head.gid),
+            *key(user, head.gid),
             "SET st = :st, reason = :reason, #usage = :usage",
             condition=condition,
             values={
@@ -345,148 +268,3 @@ class Generations:
                 self._conversations.release(user, conversation, known.active)
             known = self._conversations.get(user, conversation)
         return known
-
-
-class Writer:
-    """The owner's hand on its generation."""
-
-    def __init__(self, generations: Generations, table: Table, user: str, head: Head) -> None:
-        self.head = head
-        self._generations = generations
-        self._table = table
-        self._user = user
-        self._flushed = head.n  # where the entries of the next flush begin
-
-    @property
-    def durable(self) -> int:
-        """How long the log in the table is."""
-        return self.head.n
-
-    def flush(self, entries: Sequence[Entry]) -> Signals:
-        """Makes the next entries durable, and renews the lease with none. Raises Fenced and StorageError.
-
-        After a StorageError the same entries may be given again, with what came since.
-        """
-        signals = Signals(cancelled=False, followed=False)
-        start = self._flushed
-        for run in list(log.cut(entries, RUN)) or [[]]:
-            signals = self._flush(run, start)
-            start = log.end_of(run, start)
-        self._flushed = self.head.n
-        return signals
-
-    def finish(self, answer: Message, end: End) -> None:
-        """Ends the generation and stores the answer. Raises Fenced when somebody else has, and StorageError."""
-        values = {":me": self.head.owner}
-        if not self._generations.end(self._user, self.head, answer, end, _MINE, values):
-            there = self._generations.head(self._user, self.head.gid)
-            if there is None or (there.owner, there.status, there.reason) != (self.head.owner, end.status, end.reason):
-                raise Fenced
-
-    def _flush(self, run: list[Entry], start: int) -> Signals:
-        head = self.head
-        run = log.after(run, head.n, start)  # less what an earlier attempt has made durable
-        tail, t0 = [*head.tail, *run], head.t0
-        if head.tail and run and len(log.encode(tail)) > TAIL_BYTES:
-            self._seal(head)
-            tail, t0 = run, head.n
-        n = log.end_of(tail, t0)
-        lease = self._generations.now() + LEASE
-        encoded = log.encode(tail)
-        values = {
-            ":tail": encoded,
-            ":t0": t0,
-            ":n1": n,
-            ":lease": lease,
-            ":run": "run",
-            ":me": head.owner,
-            ":n": head.n,
-        }
-        try:
-            item = self._table.change(
-                *_key(self._user, head.gid),
-                "SET tail = :tail, t0 = :t0, n = :n1, lease = :lease",
-                condition=_MINE,
-                values=values,
-            )
-        except ConditionFailed as failed:
-            item = failed.item or {}
-            if item.get("st") != "run" or item.get("own") != head.owner or int(item["n"]) <= head.n:
-                raise Fenced from None
-            # Nobody else writes as us: an attempt that seemed to fail had succeeded. Go on from there.
-            self.head = _head(item)
-            return self._flush(run, head.n)
-        self.head = _head(item)
-        return Signals(self.head.cancelled, self.head.followed > self._generations.now())
-
-    def _seal(self, head: Head) -> None:
-        self._table.put(
-            {
-                "pk": keys.generation(self._user, head.gid),
-                "sk": keys.segment(head.t0),
-                "n0": head.t0,
-                "n1": head.n,
-                "ev": log.encode(head.tail),
-                "ttl": int(self._generations.now() / 1000) + LIFETIME,
-            }
-        )
-
-
-class Ledger(Protocol):
-    """What a turn needs of its generation's writer."""
-
-    @property
-    def durable(self) -> int:
-        """How long the durable log is."""
-
-    def flush(self, entries: Sequence[Entry]) -> Signals:
-        """See Writer."""
-
-    def finish(self, answer: Message, end: End) -> None:
-        """See Writer."""
-
-
-def _key(user: str, gid: str) -> tuple[str, str]:
-    return keys.generation(user, gid), keys.HEAD
-
-
-def _item(user: str, head: Head, ttl: int) -> Item:
-    return {
-        "pk": keys.generation(user, head.gid),
-        "sk": keys.HEAD,
-        "st": head.status,
-        "own": head.owner,
-        "fp": head.fingerprint,
-        "conv": head.conversation,
-        "seq": head.place,
-        "mid": head.message_id,
-        "model": head.model,
-        "n": head.n,
-        "t0": head.t0,
-        "tail": log.encode(head.tail),
-        "lease": head.lease,
-        "dl": head.deadline,
-        "ttl": ttl,
-    }
-
-
-def _head(item: Item) -> Head:
-    return Head(
-        gid=item["pk"].rpartition("#")[2],
-        status=item["st"],
-        owner=item["own"],
-        fingerprint=item["fp"],
-        conversation=item["conv"],
-        place=int(item["seq"]),
-        message_id=item["mid"],
-        model=item["model"],
-        n=int(item["n"]),
-        t0=int(item["t0"]),
-        tail=tuple(log.decode(bytes(item["tail"]))),
-        lease=int(item["lease"]),
-        deadline=int(item["dl"]),
-        cancelled=bool(item.get("cx", False)),
-        followed=int(item.get("fw", 0)),
-        reason=item.get("reason"),
-        usage=messages.read_usage(item.get("usage")),
-    )

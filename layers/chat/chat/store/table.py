@@ -94,10 +94,11 @@ class Table:
         last = page.get("LastEvaluatedKey")
         return [_plain(item) for item in page["Items"]], _plain(last) if last else None
 
-    def put(self, item: Item) -> None:
-        """Writes the item, whatever was there."""
+    def put(self, item: Item, *, condition: str | None = None, values: Item | None = None) -> None:
+        """Writes the item, whatever was there; raises ConditionFailed where `condition` does not hold."""
+        guard: Any = {"ConditionExpression": condition, "ExpressionAttributeValues": _wire(values or {})}
         with _errors():
-            self._client.put_item(TableName=self._name, Item=_wire(item))
+            self._client.put_item(TableName=self._name, Item=_wire(item), **(guard if condition else {}))
 
     def change(
         self, pk: str, sk: str, update: str, *, condition: str, values: Item, names: Mapping[str, str] | None = None

@@ -1,0 +1,126 @@
+"""The item H of a generation, as a value: what it is, how it is stored, and the conditions that guard it."""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from chat import log
+from chat.events import Usage
+from chat.log import Entry
+from chat.store import keys, messages
+from chat.store.table import Item
+
+Status: TypeAlias = Literal["run", "done", "cancel", "error", "lost"]
+
+LEASE = 15_000  # ms; renewed by every flush
+PATIENCE = 10_000  # ms past the lease before anybody else ends it: clocks differ
+LIFETIME = 24 * 3600  # seconds that a log is kept after its start
+
+# Named conditions on H.
+MINE = "st = :run AND own = :me AND n = :n"
+AS_SEEN = "st = :run AND lease = :lease AND n = :n"
+RUNS = "st = :run"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The item H. Times are in ms since the epoch; `n` is how long the durable log is, `t0` where its tail begins."""
+
+    gid: str
+    status: Status
+    owner: str
+    fingerprint: str
+    conversation: str
+    place: int
+    message_id: str
+    model: str
+    n: int
+    t0: int
+    tail: tuple[Entry, ...]
+    lease: int
+    deadline: int
+    cancelled: bool = False
+    followed: int = 0  # until when somebody follows
+    reason: str | None = None  # how it ended: the finish reason, or the error's code
+    usage: Usage | None = None
+
+    def is_dead(self, at: int) -> bool:
+        """Its owner can no longer write: past its lease, or past the hard deadline of its function."""
+        return self.status == "run" and at > min(self.lease, self.deadline) + PATIENCE
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a generation ends."""
+
+    status: Status
+    reason: str
+    usage: Usage
+
+
+def generation_id(user: str, key: str) -> str:
+    """The same for every retry of one send, and for nobody else's."""
+    return _hash("generation", user, key)
+
+
+def conversation_id(gid: str) -> str:
+    """For a first message without one, so that a retry finds it again."""
+    return _hash("conversation", gid)
+
+
+def _hash(*fields: str) -> str:
+    digest = hashlib.sha256()
+    for each in fields:
+        encoded = each.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(4, "big") + encoded)
+    return base64.urlsafe_b64encode(digest.digest()[:18]).decode()
+
+
+def key(user: str, gid: str) -> tuple[str, str]:
+    """Where it is stored."""
+    return keys.generation(user, gid), keys.HEAD
+
+
+def to_item(user: str, head: Head, ttl: int) -> Item:
+    """As it is stored when it begins; `ttl` is in seconds since the epoch."""
+    return {
+        "pk": keys.generation(user, head.gid),
+        "sk": keys.HEAD,
+        "st": head.status,
+        "own": head.owner,
+        "fp": head.fingerprint,
+        "conv": head.conversation,
+        "seq": head.place,
+        "mid": head.message_id,
+        "model": head.model,
+        "n": head.n,
+        "t0": head.t0,
+        "tail": log.encode(head.tail),
+        "lease": head.lease,
+        "dl": head.deadline,
+        "ttl": ttl,
+    }
+
+
+def from_item(item: Item) -> Head:
+    """What is stored, as a value."""
+    return Head(
+        gid=item["pk"].rpartition("#")[2],
+        status=item["st"],
+        owner=item["own"],
+        fingerprint=item["fp"],
+        conversation=item["conv"],
+        place=int(item["seq"]),
+        message_id=item["mid"],
+        model=item["model"],
+        n=int(item["n"]),
+        t0=int(item["t0"]),
+        tail=tuple(log.decode(bytes(item["tail"]))),
+        lease=int(item["lease"]),
+        deadline=int(item["dl"]),
+        cancelled=bool(item.get("cx", False)),
+        followed=int(item.get("fw", 0)),
+        reason=item.get("reason"),
+        usage=messages.read_usage(item.get("usage")),
+    )

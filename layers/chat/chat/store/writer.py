@@ -1,0 +1,132 @@
+"""The owner's hand on its generation: it flushes, seals and finishes, and nobody else writes as it does."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from chat import log
+from chat.events import Message
+from chat.log import Entry
+from chat.store import keys
+from chat.store.head import LEASE, LIFETIME, MINE, End, Head, from_item, key
+from chat.store.table import ConditionFailed, Table
+
+if TYPE_CHECKING:
+    from chat.store.generations import Generations
+
+TAIL_BYTES = 600  # a tail beyond this is sealed: each flush rewrites it
+RUN = 64 * 1024  # code points in one write, so that an item stays below its limit
+
+_GROWS = "attribute_not_exists(pk) OR n1 < :n1"  # a late write of a shorter segment must not replace a longer one
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What a flush brought back."""
+
+    cancelled: bool
+    followed: bool
+
+
+class Fenced(Exception):
+    """Somebody else has ended this generation; its owner must stop."""
+
+
+class Ledger(Protocol):
+    """What a turn needs of its generation's writer."""
+
+    @property
+    def durable(self) -> int:
+        """How long the durable log is."""
+
+    def flush(self, entries: Sequence[Entry]) -> Signals:
+        """See Writer."""
+
+    def finish(self, answer: Message, end: End) -> None:
+        """See Writer."""
+
+
+class Writer:
+    """The owner's hand on its generation."""
+
+    def __init__(self, generations: "Generations", table: Table, user: str, head: Head) -> None:
+        self.head = head
+        self._generations = generations
+        self._table = table
+        self._user = user
+        self._flushed = head.n  # where the entries of the next flush begin
+
+    @property
+    def durable(self) -> int:
+        """How long the log in the table is."""
+        return self.head.n
+
+    def flush(self, entries: Sequence[Entry]) -> Signals:
+        """Makes the next entries durable, and renews the lease with none. Raises Fenced and StorageError.
+
+        After a StorageError the same entries may be given again, with what came since.
+        """
+        signals = Signals(cancelled=False, followed=False)
+        start = self._flushed
+        for run in list(log.cut(entries, RUN)) or [[]]:
+            signals = self._flush(run, start)
+            start = log.end_of(run, start)
+        self._flushed = self.head.n
+        return signals
+
+    def finish(self, answer: Message, end: End) -> None:
+        """Ends the generation and stores the answer. Raises Fenced when somebody else has, and StorageError."""
+        values = {":me": self.head.owner}
+        if not self._generations.end(self._user, self.head, answer, end, MINE, values):
+            there = self._generations.head(self._user, self.head.gid)
+            if there is None or (there.owner, there.status, there.reason) != (self.head.owner, end.status, end.reason):
+                raise Fenced
+
+    def _flush(self, run: list[Entry], start: int) -> Signals:
+        head = self.head
+        run = log.after(run, head.n, start)  # less what an earlier attempt has made durable
+        tail, t0 = [*head.tail, *run], head.t0
+        if head.tail and run and len(log.encode(tail)) > TAIL_BYTES:
+            self._seal(head)
+            tail, t0 = run, head.n
+        n = log.end_of(tail, t0)
+        lease = self._generations.now() + LEASE
+        encoded = log.encode(tail)
+        values = {
+            ":tail": encoded,
+            ":t0": t0,
+            ":n1": n,
+            ":lease": lease,
+            ":run": "run",
+            ":me": head.owner,
+            ":n": head.n,
+        }
+        try:
+            item = self._table.change(
+                *key(self._user, head.gid),
+                "SET tail = :tail, t0 = :t0, n = :n1, lease = :lease",
+                condition=MINE,
+                values=values,
+            )
+        except ConditionFailed as failed:
+            item = failed.item or {}
+            if item.get("st") != "run" or item.get("own") != head.owner or int(item["n"]) <= head.n:
+                raise Fenced from None
+            # Nobody else writes as us: an attempt that seemed to fail had succeeded. Go on from there.
+            self.head = from_item(item)
+            return self._flush(run, head.n)
+        self.head = from_item(item)
+        return Signals(self.head.cancelled, self.head.followed > self._generations.now())
+
+    def _seal(self, head: Head) -> None:
+        segment = {
+            "pk": keys.generation(self._user, head.gid),
+            "sk": keys.segment(head.t0),
+            "n0": head.t0,
+            "n1": head.n,
+            "ev": log.encode(head.tail),
+            "ttl": int(self._generations.now() / 1000) + LIFETIME,
+        }
+        with suppress(ConditionFailed):  # it is there already
+            self._table.put(segment, condition=_GROWS, values={":n1": head.n})
