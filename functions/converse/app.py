@@ -16,7 +16,7 @@ from chat.application import Application
 from chat.auth import User, authenticate
 from chat.dialects import native, whole
 from chat.errors import ChatError, NotFound
-from chat.http import HttpRequest, error_body, json_bytes
+from chat.http import HttpRequest, check_origin, error_body, json_bytes
 from chat.ids import new_id
 from chat.requests import (
     CancelRequest,
@@ -70,6 +70,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request_id = context.aws_request_id
     try:
         request = HttpRequest.from_event(event)
+        check_origin(request, app.settings)
         body = b""
         if request.raw_body and request.method in {"POST", "PUT", "PATCH"}:
             body = request.json_body(app.settings.max_body_bytes)

@@ -9,7 +9,7 @@ from chat.auth import User, authenticate
 from chat.dialects import native, sse, whole
 from chat.errors import BadRequest, ChatError
 from chat.following import cursor
-from chat.http import HttpRequest, error_body, json_bytes, route
+from chat.http import HttpRequest, check_origin, error_body, json_bytes, route
 from chat.requests import client_of, parse_cancel, parse_chat, send_of
 from chat.store.head import Head
 from chat.telemetry import log_refusal, logger
@@ -32,6 +32,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
     try:
         request = HttpRequest.from_event(event)
         headers |= request.cors(app.settings.origins)
+        check_origin(request, app.settings)
         name, conversation = route(request, ROUTES)
         if name == "health":
             return StreamingResponse([json_bytes({"status": "ok"})], headers=JSON | headers)

@@ -9,7 +9,9 @@ from local_stack.bedrock.directives import HTTP_FAULTS, STREAM_FAULTS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
-    path for path in ROOT.glob("**/*.md") if not any(part.startswith(".") for part in path.parts[len(ROOT.parts) :])
+    path
+    for path in ROOT.glob("**/*.md")
+    if not any(part.startswith(".") or part == "node_modules" for part in path.parts[len(ROOT.parts) :])
 ]
 
 

@@ -25,6 +25,7 @@ def test_defaults() -> None:
         ({"BUFFERED_TURN_SECONDS": "soon"}, "BUFFERED_TURN_SECONDS"),
         ({"MODEL_IDLE_SECONDS": "-1"}, "MODEL_IDLE_SECONDS"),
         ({"INFERENCE_PROFILE": "moon"}, "INFERENCE_PROFILE"),
+        ({"ORIGIN_SECRET": "too-short"}, "ORIGIN_SECRET"),
     ],
 )
 def test_a_wrong_variable_is_named(change: dict[str, str], names: str) -> None:

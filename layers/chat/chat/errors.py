@@ -46,6 +46,12 @@ class Unauthenticated(ChatError):
     code, status, retryable, default = "unauthenticated", 401, False, "Authentication is needed."
 
 
+class Forbidden(ChatError):
+    """The request did not come through the host in front."""
+
+    code, status, retryable, default = "forbidden", 403, False, "This address is not open to you."
+
+
 class NotFound(ChatError):
     """Unknown, or not the caller's: the same answer for both."""
 

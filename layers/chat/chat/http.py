@@ -6,15 +6,26 @@ Function URLs and HTTP APIs send payload 2.0, REST APIs payload 1.0
 
 import base64
 import binascii
+import hmac
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import parse_qs
 
-from chat.errors import BadRequest, ChatError, MethodNotAllowed, NotFound, TooLarge, UnsupportedMediaType
+from chat.errors import (
+    BadRequest,
+    ChatError,
+    Forbidden,
+    MethodNotAllowed,
+    NotFound,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from chat.settings import Settings
 
 EXPOSED_HEADERS = "retry-after,x-request-id,x-vercel-ai-ui-message-stream"
+ORIGIN_SECRET = "x-origin-secret"  # noqa: S105 - the header's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,13 @@ class HttpRequest:
             "access-control-expose-headers": EXPOSED_HEADERS,
             "vary": "origin",
         }
+
+
+def check_origin(request: HttpRequest, settings: Settings) -> None:
+    """Raises Forbidden when there is a host in front and the request did not come through it."""
+    given = request.headers.get(ORIGIN_SECRET, "").encode("utf-8", "replace")
+    if settings.origin_secret and not hmac.compare_digest(given, settings.origin_secret.encode()):
+        raise Forbidden
 
 
 def route(request: HttpRequest, routes: Mapping[str, str]) -> tuple[str, str]:

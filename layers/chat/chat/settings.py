@@ -20,6 +20,9 @@ class Settings(BaseModel):
     auth_mode: Literal["iam", "jwt", "dev"]
     url_auth_type: Literal["NONE", "AWS_IAM"]
     allowed_origins: str = ""
+    origin_secret: str = Field(
+        default="", pattern=r"^([A-Za-z0-9_-]{32,128})?$", repr=False
+    )  # only the web host has it
     default_model: str = "nova-lite"
     task_model: str = "nova-micro"
     inference_profile: Literal["us", "eu", "apac", "global", "none"] = "none"
