@@ -161,7 +161,6 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("a flush whatever n is", "I2", changed(writer, "MINE", "st = :run AND own = :me AND (n = :n OR n <> :n)")),
     Mutant("text that was given again is appended again", "I1", method(Writer, "flush", _forgetful)),
     Mutant("sealed after the flush", "I1", _sealed_late),
-    Mutant("an older segment replaces a newer", "I1", changed(writer, "_GROWS", "n1 <> :n1 OR n1 = :n1")),
     Mutant("segments in the order of text", "I1", method(keys, "segment", _const(lambda start: f"S#{start}"))),
     Mutant(
         "an ended generation is reaped",

@@ -8,7 +8,7 @@ import pytest
 
 from chat import following
 from chat.errors import ConversationBusy, StorageError
-from chat.events import Chunk, Complete, Message, Usage
+from chat.events import Chunk, Complete, Message, Reasoning, Usage
 from chat.following import Following
 from chat.store import conversations, keys
 from chat.store.conversations import Conversations
@@ -115,6 +115,18 @@ def test_a_flush_that_failed_in_its_second_write_may_be_given_again(store: Store
             writer.flush(entries)
         writer.flush(entries)
     assert store.durable("one") == "a" * 10 + "b" * 10
+
+
+def test_a_segment_that_arrives_late_does_not_replace_a_longer_one(store: Store) -> None:
+    writer = store.send("one")
+    with mock.patch("chat.store.writer.RUN", 40), mock.patch("chat.store.writer.TAIL_BYTES", 40):
+        writer.flush([Chunk("a")])
+        store.once.arm("put", fails("late"))
+        with pytest.raises(StorageError):
+            writer.flush([Reasoning("b"), Chunk("c" * 35)])  # one run: "a" is sealed for it, and the write is late
+        writer.flush([Reasoning("b"), Chunk("c" * 40)])  # two runs: "b" joins the tail, and both are sealed
+    store.dynamo.deliver()
+    assert store.durable("one") == "a" + "c" * 40
 
 
 def test_a_regeneration_sent_twice_at_once_is_one(store: Store) -> None:
