@@ -1,12 +1,15 @@
 """Every streamed answer: the Function URL, and the REST API where it streams."""
 
+from collections.abc import Callable
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from chat.application import Application
 from chat.auth import User, authenticate
-from chat.dialects import native, sse, whole
+from chat.dialects import sse, whole
+from chat.dialects.native import Native
+from chat.dialects.plain import Plain
 from chat.errors import BadRequest, ChatError
 from chat.following import cursor
 from chat.http import HttpRequest, check_origin, error_body, json_bytes, route
@@ -22,6 +25,7 @@ ROUTES = {
     "POST /chat/{}/cancel": "cancel",
     "GET /health": "health",
 }
+DIALECTS: dict[str, Callable[[str], sse.Dialect]] = {"native": Native, "plain": lambda _: Plain()}
 JSON = {"content-type": "application/json", "cache-control": "no-store"}
 
 
@@ -54,11 +58,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
 def send(request: HttpRequest, user: User, context: LambdaContext, headers: dict[str, str]) -> StreamingResponse:
     """`POST /chat`: a new turn, or for a repeated send the turn that it started the first time."""
     body = parse_chat(request, app.settings)
+    dialect = dialect_of(request)
     begun = app.start(user, body, send_of(request.headers, body), context)
     generation = begun.gid if isinstance(begun, Head) else begun.generation
     source = app.follow(user, begun, context, client=client_of(request.headers)) if isinstance(begun, Head) else begun
     if request.query.get("stream") != "false":
-        return StreamingResponse(sse.frames(source, generation, native.encode), headers=sse.HEADERS | headers)
+        return StreamingResponse(sse.frames(source, dialect(generation)), headers=sse.HEADERS | headers)
     status, answer = whole.answer(source)
     return StreamingResponse([json_bytes(answer)], status=status, headers=JSON | headers)
 
@@ -71,10 +76,19 @@ def resume(
     seen = cursor(named) if named else None
     if named and seen is None:
         raise BadRequest("The cursor is not one of ours.", field="after")
+    dialect = dialect_of(request)
     head = app.running(user, conversation, seen[0] if seen else None)
     if head is None:
         return StreamingResponse([], status=204, headers=headers)
     after = seen[1] if seen else None
     source = app.follow(user, head, context, after=after, client=client_of(request.headers))
     source.attach()
-    return StreamingResponse(sse.frames(source, head.gid, native.encode), headers=sse.HEADERS | headers)
+    return StreamingResponse(sse.frames(source, dialect(head.gid)), headers=sse.HEADERS | headers)
+
+
+def dialect_of(request: HttpRequest) -> Callable[[str], sse.Dialect]:
+    """The dialect of a generation that `?dialect=` names."""
+    named = request.query.get("dialect", "native")
+    if named not in DIALECTS:
+        raise BadRequest(f"dialect must be one of {', '.join(DIALECTS)}.", field="dialect")
+    return DIALECTS[named]

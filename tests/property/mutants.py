@@ -162,11 +162,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("text that was given again is appended again", "I1", method(Writer, "flush", _forgetful)),
     Mutant("sealed after the flush", "I1", _sealed_late),
     Mutant("segments in the order of text", "I1", method(keys, "segment", _const(lambda start: f"S#{start}"))),
-    Mutant(
-        "an ended generation is reaped",
-        "I2",
-        changed(generations, "AS_SEEN", "(st = :run OR st <> :run) AND lease = :lease AND n = :n"),
-    ),
+    Mutant("an ended generation is marked", "I2", changed(generations, "RUNS", "(st = :run OR st <> :run)")),
     Mutant("a position too far", "I3", method(log, "after", _ahead)),
     Mutant("only the tail is read", "I3", method(Generations, "read", _tail_only)),
     Mutant("a cursor too far", "I3", method(Following, "_take", _placed_early)),

@@ -41,7 +41,10 @@ def test_utf16_cut_anywhere_arrives_whole(text: str, data: st.DataObject) -> Non
     edges = [0, *cuts, len(units) // 2]
     deltas = [units[2 * a : 2 * b].decode("utf-16-le", "surrogatepass") for a, b in pairwise(edges)]
     raw = [{"contentBlockDelta": {"delta": {"text": delta}, "contentBlockIndex": 0}} for delta in deltas]
-    end: list[dict[str, Any]] = [{"contentBlockStop": {}}, {"messageStop": {"stopReason": "end_turn"}}]
+    end: list[dict[str, Any]] = [
+        {"contentBlockStop": {"contentBlockIndex": 0}},
+        {"messageStop": {"stopReason": "end_turn"}},
+    ]
     chunks = [event for event in from_converse([*raw, *end]) if isinstance(event, Chunk)]
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     assert "".join(chunk.content for chunk in chunks) == whole

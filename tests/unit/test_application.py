@@ -65,5 +65,5 @@ def test_the_prompt_knows_what_was_answered_between_our_look_and_our_start() -> 
     interrupted.event = lambda: send("second")
     send("third")
 
-    assert prompts[-1].turn.texts == ("third",)
-    assert [turn.texts for turn in prompts[-1].history] == [("first",), ("answer 1",), ("second",), ("answer 2",)]
+    assert prompts[-1].turn.content == ("third",)
+    assert [turn.content for turn in prompts[-1].history] == [("first",), ("answer 1",), ("second",), ("answer 2",)]

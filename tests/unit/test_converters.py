@@ -9,6 +9,7 @@ from botocore.validate import ParamValidator
 
 from chat.errors import ModelMalformed, ModelTruncated
 from chat.events import Chunk, Citation, Reasoning, Usage
+from chat.finish import MALFORMED
 from chat.model import converters, stream
 from chat.model.catalog import Catalog
 from chat.prompts.prompt import Prompt, Turn
@@ -108,7 +109,7 @@ def test_stop_reasons(reason: str, finish: str) -> None:
     assert list(spoken(stop=reason))[-1].finish_reason == finish
 
 
-@pytest.mark.parametrize("reason", sorted(converters.MALFORMED))
+@pytest.mark.parametrize("reason", sorted(MALFORMED))
 def test_a_malformed_answer_is_an_error(reason: str) -> None:
     with pytest.raises(ModelMalformed):
         list(spoken(stop=reason))

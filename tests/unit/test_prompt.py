@@ -42,14 +42,14 @@ def test_sides_alternate_whatever_was_stored() -> None:
         ("assistant", "hello"), ("user", "a"), ("assistant", ""), ("user", "b"), ("assistant", "c"), ("user", "lost")
     )
     assert built.history == (Turn("user", ("a", "b")), Turn("assistant", ("c",)))
-    assert built.turn.texts == ("lost", "now")
+    assert built.turn.content == ("lost", "now")
 
 
 def test_the_oldest_turns_go_first_when_the_budget_is_small() -> None:
     turns = [(role, f"{number:>03}" * 40) for number in range(10) for role in ("user", "assistant")]
     built = build(*turns, budget=100)
     assert [turn.role for turn in built.history] == ["user", "assistant"]
-    assert "009" in built.history[-1].texts[0]
+    assert "009" in "".join(built.history[-1].texts)
 
 
 def test_no_budget_no_history() -> None:
@@ -77,7 +77,7 @@ def test_a_fact_cannot_leave_its_fence(attack: str) -> None:
 def test_questions_without_an_answer_share_the_budget() -> None:
     failed = [("user", f"{number:>04}" * 10) for number in range(20)]
     built = build(*failed, budget=25)
-    assert built.turn.texts == ("0018" * 10, "0019" * 10, "now")
+    assert built.turn.content == ("0018" * 10, "0019" * 10, "now")
     assert built.history == ()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 import pytest
 
 from chat.dialects import native, sse
+from chat.dialects.native import Native
 from chat.errors import ModelThrottled, StorageError
 from chat.events import TERMINAL, Chunk, Complete, Error, Event, Message, Reasoning, Start, Usage
 from chat.log import Entry, end_of
@@ -119,7 +120,7 @@ def test_a_failure_keeps_what_was_said_and_tells_nothing_else(failure: Exception
     end = followed(turn(says(Chunk("half"), failure), store))[-1]
     assert isinstance(end, Error)
     assert (end.code, end.message_id) == (code, "answer")
-    assert "secret" not in native.encode(end)
+    assert "secret" not in sse.data(native.to_json(end))
     assert (store.answers[0].text, store.answers[0].status) == ("half", "failed")
 
 
@@ -212,7 +213,7 @@ def test_a_keeper_that_fails_still_ends_the_turn(monkeypatch: pytest.MonkeyPatch
     released.set()
     running.join()
     assert store.answers[0].text == "half"
-    assert "secret" not in native.encode(events[-1])
+    assert "secret" not in sse.data(native.to_json(events[-1]))
 
 
 def test_the_time_of_storing_is_not_the_models() -> None:
@@ -331,7 +332,7 @@ def test_an_owner_that_was_fenced_stops() -> None:
 
 
 def test_frames_carry_the_position_of_what_is_logged() -> None:
-    frames = b"".join(sse.frames(turn(says(Chunk("a🌊"), Ended("stop", USAGE)), Stored()), "gid", native.encode))
+    frames = b"".join(sse.frames(turn(says(Chunk("a🌊"), Ended("stop", USAGE)), Stored()), Native("gid")))
     assert 'id: gid:2\ndata: {"type":"chunk","content":"a🌊"}\n\n' in frames.decode()
     assert frames.count(b"id: ") == 1
 
@@ -346,9 +347,7 @@ def test_no_thread_outlives_its_turn() -> None:
 
 
 def test_frames_open_at_once_batch_what_waits_and_end() -> None:
-    frames = b"".join(
-        sse.frames(turn(says(*map(Chunk, "abc"), Ended("stop", USAGE)), Stored()), "generation", native.encode)
-    )
+    frames = b"".join(sse.frames(turn(says(*map(Chunk, "abc"), Ended("stop", USAGE)), Stored()), Native("generation")))
     lines = [line for line in frames.decode().split("\n\n") if line]
     assert lines[0].startswith('data: {"type":"start"')
     assert lines[-1].startswith('data: {"type":"complete"')
@@ -357,7 +356,7 @@ def test_frames_open_at_once_batch_what_waits_and_end() -> None:
 def test_silence_brings_one_nudge_and_then_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "NUDGE_AFTER", 0.02)
     monkeypatch.setattr(sse, "HEARTBEAT_AFTER", 0.05)
-    frames = list(sse.frames(turn(falls_silent(Chunk("a")), Stored(), seconds=0.5), "generation", native.encode))
+    frames = list(sse.frames(turn(falls_silent(Chunk("a")), Stored(), seconds=0.5), Native("generation")))
     quiet = [frame for frame in frames if frame.startswith(b":")]
     assert quiet[0] == b":\n"
     assert quiet.count(b":\n") <= 2  # after `start`, and after the one burst
@@ -372,13 +371,13 @@ def test_frames_closed_early_leave_a_stored_answer() -> None:
         yield Ended("stop", USAGE)
 
     store = Stored()
-    frames = sse.frames(turn(speak, store), "generation", native.encode)
+    frames = sse.frames(turn(speak, store), Native("generation"))
     next(frames)
     frames.close()
     assert store.answers[0].text == "ab"
 
 
 def test_line_separators_are_escaped() -> None:
-    encoded = native.encode(Chunk("a\u2028b\u2029c\x85d\ne🌊"))
-    assert encoded.splitlines() == [encoded]
+    encoded = sse.data(native.to_json(Chunk("a\u2028b\u2029c\x85d\ne🌊")))
+    assert encoded.splitlines() == [encoded.rstrip(), ""]
     assert "🌊" in encoded

@@ -1,6 +1,7 @@
 """Everything that lives as long as the execution environment, built once, in this one place."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import boto3
@@ -9,7 +10,7 @@ from botocore.config import Config
 
 from chat.auth import User
 from chat.errors import BadRequest, ConversationBusy, NotActive, NotFound, StorageError
-from chat.events import Chunk, Message, Progress, Start, Usage
+from chat.events import Chunk, Event, Message, Progress, Start, Usage
 from chat.following import Following
 from chat.ids import new_id, now
 from chat.log import Entry, encode, end_of
@@ -19,7 +20,7 @@ from chat.model.answer import Models
 from chat.model.catalog import Catalog
 from chat.model.transport import Bedrock, Call
 from chat.prompts import prompt
-from chat.requests import ChatRequest, Send
+from chat.requests import ChatRequest, Options, Send
 from chat.settings import Settings, SettingsError
 from chat.store.conversations import Conversations
 from chat.store.facts import Facts
@@ -27,8 +28,19 @@ from chat.store.generations import Generations
 from chat.store.head import LEASE, Head, generation_id
 from chat.store.head import conversation_id as derived_conversation
 from chat.store.table import Table
+from chat.store.usage import Unstored
+from chat.store.writer import Ledger
 from chat.telemetry import logger
 from chat.turn import Limits, Speech, Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model is asked: the prompt, the model's alias and how it should answer."""
+
+    prompt: prompt.Prompt
+    model: str
+    options: Options
 
 
 class Application:
@@ -40,10 +52,10 @@ class Application:
         patience = settings.memory_seconds / 2
         quick = boto3.client("dynamodb", config=_store_config(connect=patience, read=patience))
         bedrock = boto3.client("bedrock-runtime", config=transport.config(idle_seconds=settings.model_idle_seconds))
-        table = Table(store, settings.table_name)
-        self.conversations = Conversations(table)
-        self.generations = Generations(table, self.conversations)
-        self.facts = Facts(table)
+        self._table = Table(store, settings.table_name)
+        self.conversations = Conversations(self._table)
+        self.generations = Generations(self._table, self.conversations)
+        self.facts = Facts(self._table)
         self._lookup = Lookup(
             Table(quick, settings.table_name), seconds=settings.memory_seconds, messages=settings.history_messages
         )
@@ -120,24 +132,49 @@ class Application:
             history_tokens=self.settings.history_tokens,
             facts_tokens=self.settings.facts_tokens,
         )
-
-        def speak(call: Call) -> Speech:
-            return self.models.answer(built, alias, request.options, call)
-
-        def estimate(said: str) -> Usage:
-            return Usage(prompt.tokens(built), prompt.estimate_tokens(said), basis="estimated")
-
-        return Turn(
+        return self._turn(
             Start(conversation_id, head.message_id, gid, alias),
             plan.asked,
-            speak,
+            Completion(built, alias, request.options),
             writer,
-            estimate,
-            Limits(deadline, self.settings.model_idle_seconds, self.settings.max_answer_bytes),
-            context.aws_request_id,
+            deadline,
+            context,
             before=[Progress("memory", f"{part} left out") for part in memory.missing],
             begun=plan.begun,
         )
+
+    def complete(self, user: User, asked: Completion, context: LambdaContext) -> Turn:
+        """One answer to a prompt that its caller keeps; nothing is stored but what it cost.
+
+        Raises BadRequest for a model or options that there are not.
+        """
+        self.models.check(asked.model, asked.options)
+        left = context.get_remaining_time_in_millis() / 1000
+        deadline = time.monotonic() + left - self.settings.deadline_margin_seconds
+        start = Start("", new_id(), new_id(), asked.model)
+        message = Message(id=new_id(), role="user", parts=(), created_at=now(), generation_id=start.generation_id)
+        return self._turn(start, message, asked, Unstored(self._table, user.key), deadline, context)
+
+    def _turn(
+        self,
+        start: Start,
+        message: Message,
+        asked: Completion,
+        ledger: Ledger,
+        deadline: float,
+        context: LambdaContext,
+        *,
+        before: Sequence[Event] = (),
+        begun: Sequence[Entry] = (),
+    ) -> Turn:
+        def speak(call: Call) -> Speech:
+            return self.models.answer(asked.prompt, asked.model, asked.options, call)
+
+        def estimate(said: str) -> Usage:
+            return Usage(prompt.tokens(asked.prompt), prompt.estimate_tokens(said), basis="estimated")
+
+        limits = Limits(deadline, self.settings.model_idle_seconds, self.settings.max_answer_bytes)
+        return Turn(start, message, speak, ledger, estimate, limits, context.aws_request_id, before=before, begun=begun)
 
     def follow(
         self,

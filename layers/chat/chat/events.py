@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-FinishReason: TypeAlias = str  # stop, length, content-filter, deadline; a model's unknown reasons as they are
+FinishReason: TypeAlias = str  # one of chat.finish, or a model's unknown reason as it is
 Stage: TypeAlias = Literal["memory", "retry", "fallback"]
 
 
@@ -55,6 +55,18 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool's call, and what it came to: another event with the same id. `input` and `output` are JSON text."""
+
+    id: str
+    name: str
+    state: Literal["call", "result", "error"] = "call"
+    input: str | None = None
+    output: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens as Bedrock counted them (`exact`), or as we guess after a stop or a cut (`estimated`)."""
 
@@ -81,7 +93,7 @@ class Rollback:
     position: int
 
 
-Part: TypeAlias = Chunk | Reasoning | Citation
+Part: TypeAlias = Chunk | Reasoning | Citation | Tool  # what is logged, and what a message holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +112,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text alone, without reasoning and citations."""
+        """The text alone."""
         return "".join(part.content for part in self.parts if isinstance(part, Chunk))
 
 
@@ -127,7 +139,7 @@ class Error:
     message_id: str | None
 
 
-Event: TypeAlias = Start | Progress | Chunk | Reasoning | Citation | Rollback | Complete | Error
+Event: TypeAlias = Start | Progress | Part | Rollback | Complete | Error
 TERMINAL = (Complete, Error)
 
 
@@ -165,7 +177,7 @@ def accumulate(answer: Answer, event: Event) -> Answer:
     match event:
         case Start():
             return replace(answer, start=event)
-        case Chunk() | Reasoning() | Citation():
+        case Chunk() | Reasoning() | Citation() | Tool():
             return replace(answer, parts=_joined(answer.parts, event))
         case Complete() | Error():
             return replace(answer, end=event)
@@ -188,12 +200,12 @@ def _until(parts: tuple[Part, ...], position: int) -> tuple[Part, ...]:
     for part in parts:
         if position <= 0:
             break
-        if isinstance(part, Citation):
-            kept.append(part)
-            position -= 1
-        else:
+        if isinstance(part, (Chunk, Reasoning)):
             kept.append(type(part)(part.content[:position]))
             position -= len(part.content)
+        else:
+            kept.append(part)
+            position -= 1
     return tuple(kept)
 
 

@@ -7,18 +7,19 @@ on the wire. What a client has seen up to a position and what the log holds afte
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from chat.events import Chunk, Citation, Event, Reasoning, merge
+from chat.events import Chunk, Citation, Event, Part, Reasoning, Tool, merge
 
-Entry: TypeAlias = Chunk | Reasoning | Citation
-ENTRIES = (Chunk, Reasoning, Citation)
+Entry: TypeAlias = Part
+ENTRIES = (Chunk, Reasoning, Citation, Tool)
 
 WORTH_PACKING = 200  # bytes; less hardly shrinks
 
-_NAMES: dict[type[Entry], str] = {Chunk: "t", Reasoning: "r", Citation: "c"}
+_NAMES: dict[type[Entry], str] = {Chunk: "t", Reasoning: "r", Citation: "c", Tool: "x"}
+_KINDS: dict[str, Callable[..., Entry]] = {name: kind for kind, name in _NAMES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def length(event: Event) -> int:
     """How far the event moves the position."""
     if isinstance(event, (Chunk, Reasoning)):
         return len(event.content)
-    return 1 if isinstance(event, Citation) else 0
+    return 1 if isinstance(event, ENTRIES) else 0
 
 
 def end_of(entries: Iterable[Entry], start: int = 0) -> int:
@@ -97,12 +98,12 @@ def cut(entries: Iterable[Entry], size: int) -> Iterator[list[Entry]]:
 
 
 def _pair(entry: Entry) -> list[Any]:
-    if isinstance(entry, Citation):
-        return ["c", {name: value for name, value in asdict(entry).items() if value is not None}]
-    return [_NAMES[type(entry)], entry.content]
+    name = _NAMES[type(entry)]
+    if isinstance(entry, (Chunk, Reasoning)):
+        return [name, entry.content]
+    return [name, {field: value for field, value in asdict(entry).items() if value is not None}]
 
 
 def _entry(name: str, value: Any) -> Entry:
-    if name == "c":
-        return Citation(**value)
-    return (Chunk if name == "t" else Reasoning)(value)
+    kind = _KINDS[name]
+    return kind(**value) if isinstance(value, dict) else kind(value)

@@ -21,7 +21,6 @@ from chat.errors import ChatError, ModelError, ModelTimeout, StorageError
 from chat.events import (
     TERMINAL,
     Chunk,
-    Citation,
     Complete,
     Error,
     Event,
@@ -55,7 +54,7 @@ FINISH_SECONDS, FINISH_PAUSE = 3.0, 0.5  # how long storing the end is tried aga
 PARTIAL = frozenset({"deadline", "cancelled", "lost"})
 NOTHING_COUNTED = Usage()
 
-Speech: TypeAlias = Generator[Chunk | Reasoning | Citation | Progress | Ended, None, None]
+Speech: TypeAlias = Generator[Part | Progress | Ended, None, None]
 
 
 @dataclass(frozen=True, slots=True)

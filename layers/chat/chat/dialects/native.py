@@ -1,8 +1,13 @@
-"""Our own dialect: one JSON object with a `type` for each event; also the shape of messages everywhere."""
+"""Our own dialect: one JSON object with a `type` for each event; also the shape of messages everywhere.
+
+What is logged carries `id: <generation>:<position>`, which a client gives back to go on from there.
+"""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
+from chat.dialects import sse
 from chat.events import (
     Chunk,
     Citation,
@@ -16,16 +21,27 @@ from chat.events import (
     Rollback,
     Start,
     Timing,
+    Tool,
     Usage,
 )
+from chat.log import ENTRIES, Placed
 
 
-def encode(event: Event) -> str:
-    """The event as one line of JSON. Characters that some readers take for line ends are escaped."""
-    line = json.dumps(to_json(event), ensure_ascii=False, separators=(",", ":"))
-    if line.isascii():
-        return line
-    return line.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").replace("\x85", "\\u0085")
+@dataclass(frozen=True, slots=True)
+class Native:
+    """Frames of one generation."""
+
+    generation: str
+    comment_end = "\n"
+
+    def encode(self, placed: Placed) -> str:
+        """The event's frame."""
+        frame = sse.data(to_json(placed.event))
+        return f"id: {self.generation}:{placed.position}\n{frame}" if isinstance(placed.event, ENTRIES) else frame
+
+    def cut(self) -> str:
+        """Nothing: an end without a terminal event asks the client to attach again."""
+        return ""
 
 
 def to_json(event: Event) -> dict[str, Any]:
@@ -41,6 +57,8 @@ def to_json(event: Event) -> dict[str, Any]:
             return _present({"type": "progress", "stage": event.stage, "detail": event.detail})
         case Citation():
             return {"type": "citation", **_citation(event)}
+        case Tool():
+            return {"type": "tool", **_tool(event)}
         case Rollback(position):
             return {"type": "rollback", "position": position}
         case Complete():
@@ -104,6 +122,21 @@ def _part(part: Part) -> dict[str, Any]:
             return {"type": "reasoning", "text": text}
         case Citation():
             return {"type": "citation", **_citation(part)}
+        case Tool():
+            return {"type": "tool", **_tool(part)}
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    return _present(
+        {
+            "id": tool.id,
+            "name": tool.name,
+            "state": tool.state,
+            "input": json.loads(tool.input) if tool.input is not None else None,
+            "output": json.loads(tool.output) if tool.output is not None else None,
+            "error": tool.error,
+        }
+    )
 
 
 def _citation(citation: Citation) -> dict[str, Any]:

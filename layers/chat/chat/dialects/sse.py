@@ -4,19 +4,20 @@ Several events that wait leave together, as one write. After a burst with nothin
 so that no proxy sits on a small chunk; in a long silence, a heartbeat keeps idle time-outs away, from the first moment.
 """
 
-from collections.abc import Callable, Generator, Sequence
+import json
+from collections.abc import Generator, Sequence
 from typing import Protocol
 
-from chat.events import TERMINAL, Event
-from chat.log import ENTRIES, Placed
+from chat.events import TERMINAL
+from chat.log import Placed
 
 HEADERS = {
     "content-type": "text/event-stream",
     "cache-control": "no-cache, no-transform",
     "x-accel-buffering": "no",
 }
-NUDGE, NUDGE_AFTER = b":\n", 0.1  # seconds of silence after a burst
-HEARTBEAT, HEARTBEAT_AFTER = b": hb\n", 10.0  # one LF: two make some clients see an empty event
+NUDGE, NUDGE_AFTER = ":", 0.1  # seconds of silence after a burst
+HEARTBEAT, HEARTBEAT_AFTER = ": hb", 10.0
 
 
 class Source(Protocol):
@@ -36,32 +37,45 @@ class Source(Protocol):
         """The events after the first `cursor` ones; empty when none came within `timeout` seconds."""
 
 
-def frames(source: Source, generation: str, encode: Callable[[Event], str]) -> Generator[bytes, None, None]:
-    """Runs the source and yields its frames. Closed early, it waits for the turn's end all the same.
+class Dialect(Protocol):
+    """A protocol that clients speak. What it says depends on the events alone."""
 
-    What is logged carries `id: <generation>:<position>`, which a client gives back to go on from there.
-    """
+    comment_end: str  # one LF where it can be: two make some clients see an empty event
+
+    def encode(self, placed: Placed) -> str:
+        """The frames of an event, none for one that it has no words for; a terminal event's close everything."""
+
+    def cut(self) -> str:
+        """The frames of an end without a terminal event: the answer is still being made."""
+
+
+def data(value: object) -> str:
+    """One frame with the value as a line of JSON. Characters that some readers take for line ends are escaped."""
+    line = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if not line.isascii():
+        line = line.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").replace("\x85", "\\u0085")
+    return f"data: {line}\n\n"
+
+
+def frames(source: Source, dialect: Dialect) -> Generator[bytes, None, None]:
+    """Runs the source and yields its frames. Closed early, it waits for the turn's end all the same."""
     cursor, patience = 0, NUDGE_AFTER
     with source:
         while True:
             batch = source.wait(cursor, patience)
             if batch:
                 cursor += len(batch)
-                yield "".join(_frame(placed, generation, encode) for placed in batch).encode()
+                if said := "".join(map(dialect.encode, batch)):
+                    yield said.encode()
                 if isinstance(batch[-1].event, TERMINAL):
                     return
                 patience = NUDGE_AFTER
             elif source.over:
+                if said := dialect.cut():
+                    yield said.encode()
                 return
             elif patience == NUDGE_AFTER:
-                yield NUDGE
+                yield (NUDGE + dialect.comment_end).encode()
                 patience = HEARTBEAT_AFTER
             else:
-                yield HEARTBEAT
-
-
-def _frame(placed: Placed, generation: str, encode: Callable[[Event], str]) -> str:
-    data = f"data: {encode(placed.event)}\n\n"
-    if isinstance(placed.event, ENTRIES):
-        return f"id: {generation}:{placed.position}\n{data}"
-    return data
+                yield (HEARTBEAT + dialect.comment_end).encode()

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from chat import errors
-from chat.events import Chunk, Citation, Progress, Reasoning
+from chat.events import Part, Progress
 from chat.model import converters
 from chat.model.catalog import Catalog, Model
 from chat.model.stream import Ended, events
@@ -32,13 +32,18 @@ class Models:
         self._catalog = catalog
         self._refused: dict[str, frozenset[str]] = {}  # alias -> what it refused: "stream", "system"
 
+    @property
+    def aliases(self) -> list[str]:
+        """What callers may name."""
+        return sorted(self._catalog)
+
     def check(self, alias: str, options: Options) -> None:
         """Raises BadRequest for an unknown alias or options that the model does not have."""
         converters.check_options(self._catalog[alias], options)
 
     def answer(
         self, prompt: Prompt, alias: str, options: Options, call: Call
-    ) -> Generator[Chunk | Reasoning | Citation | Progress | Ended, None, None]:
+    ) -> Generator[Part | Progress | Ended, None, None]:
         """The answer's events, ending with Ended. Raises ModelError or Stopped."""
         aliases = [alias, *(each for each in self._catalog[alias].fallbacks if each in self._catalog)]
         for number, candidate in enumerate(aliases, 1):
@@ -54,9 +59,7 @@ class Models:
                         raise failure.error from None
             yield Progress("fallback", aliases[number])
 
-    def _attempt(
-        self, prompt: Prompt, alias: str, options: Options, call: Call
-    ) -> Iterator[Chunk | Reasoning | Citation | Ended]:
+    def _attempt(self, prompt: Prompt, alias: str, options: Options, call: Call) -> Iterator[Part | Ended]:
         """One answer of one model; asked anew, once for each, when it refuses to stream or a system prompt."""
         refused = self._refused.get(alias, frozenset())
         while True:
@@ -81,7 +84,7 @@ class Models:
 
     def _events(
         self, prompt: Prompt, model: Model, options: Options, call: Call
-    ) -> Generator[Chunk | Reasoning | Citation | Ended, None, None]:
+    ) -> Generator[Part | Ended, None, None]:
         options = converters.granted(model, options)
         request = converters.to_request(prompt, model, self._catalog.model_id(model), options)
         if not model.stream:

@@ -1,5 +1,6 @@
 """The models that callers may name: aliases with their capabilities, from catalog.json."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,9 @@ class Catalog:
         every = TypeAdapter(dict[str, Model]).validate_json(raw)
         self._models = {alias: model for alias, model in every.items() if profile in model.profiles}
         self._prefix = "" if profile == "none" else f"{profile}."
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._models)
 
     def __contains__(self, alias: str) -> bool:
         return alias in self._models

@@ -1,5 +1,6 @@
 """Between our values and Converse's, pure (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html)."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -7,24 +8,13 @@ from typing import Any
 from chat.errors import BadRequest
 from chat.events import Usage
 from chat.model.catalog import Model
-from chat.prompts.prompt import Prompt, Turn
+from chat.prompts.prompt import Content, Prompt, ToolResult, ToolUse, Turn
 from chat.requests import Options
 
 CACHE_POINT = {"cachePoint": {"type": "default"}}  # at most four in a request; we set two
 
 # Thinking tokens by the caller's wish; the smallest that Claude takes is 1024.
 REASONING_TOKENS = {"low": 1_024, "medium": 4_096, "high": 16_384}
-
-# Bedrock's stop reasons as finish reasons, in this one place. Unknown ones pass as they are.
-FINISH_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "content_filtered": "content-filter",
-    "guardrail_intervened": "content-filter",
-}
-MALFORMED = frozenset({"malformed_model_output", "malformed_tool_use"})
 
 
 def check_options(model: Model, options: Options) -> None:
@@ -57,7 +47,7 @@ def granted(model: Model, options: Options) -> Options:
 def to_request(prompt: Prompt, model: Model, model_id: str, options: Options) -> dict[str, Any]:
     """The arguments of `converse` and `converse_stream`."""
     if not model.system:
-        turn = replace(prompt.turn, texts=(prompt.system, *prompt.turn.texts))
+        turn = replace(prompt.turn, content=(prompt.system, *prompt.turn.content))
         prompt = replace(prompt, system="", turn=turn)
     request: dict[str, Any] = {
         "modelId": model_id,
@@ -70,6 +60,8 @@ def to_request(prompt: Prompt, model: Model, model_id: str, options: Options) ->
         for prefix in (request.get("system"), request["messages"][-1]["content"] if prompt.history else None):
             if prefix:
                 prefix.append(CACHE_POINT)
+    if prompt.tools:
+        request["toolConfig"] = _tools(prompt)
     facts = [{"text": prompt.facts}] if prompt.facts else []
     request["messages"].append({"role": "user", "content": facts + _message(prompt.turn)["content"]})
     if options.reasoning:
@@ -93,6 +85,9 @@ def as_stream(response: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """A Converse answer in one piece as the events that ConverseStream would have sent."""
     yield {"messageStart": {"role": "assistant"}}
     for index, block in enumerate(response["output"]["message"]["content"]):
+        if used := block.get("toolUse"):
+            start = {"toolUse": {"toolUseId": used["toolUseId"], "name": used["name"]}}
+            yield {"contentBlockStart": {"contentBlockIndex": index, "start": start}}
         for delta in _deltas(block):
             yield {"contentBlockDelta": {"contentBlockIndex": index, "delta": delta}}
         yield {"contentBlockStop": {"contentBlockIndex": index}}
@@ -105,6 +100,8 @@ def _deltas(block: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"text": block["text"]}
     if text := block.get("reasoningContent", {}).get("reasoningText", {}).get("text"):
         yield {"reasoningContent": {"text": text}}
+    if used := block.get("toolUse"):
+        yield {"toolUse": {"input": json.dumps(used["input"], ensure_ascii=False)}}
     if cited := block.get("citationsContent"):
         for piece in cited.get("content", []):
             yield {"text": piece["text"]}
@@ -113,7 +110,31 @@ def _deltas(block: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _message(turn: Turn) -> dict[str, Any]:
-    return {"role": turn.role, "content": [{"text": text} for text in turn.texts]}
+    return {"role": turn.role, "content": list(map(_block, turn.content))}
+
+
+def _block(content: Content) -> dict[str, Any]:
+    match content:
+        case ToolUse(identity, name, used):
+            return {"toolUse": {"toolUseId": identity, "name": name, "input": used}}
+        case ToolResult(identity, text):
+            return {"toolResult": {"toolUseId": identity, "content": [{"text": text}]}}
+        case text:
+            return {"text": text}
+
+
+def _tools(prompt: Prompt) -> dict[str, Any]:
+    specs = [
+        {"name": tool.name, "inputSchema": {"json": tool.schema}}
+        | ({"description": tool.description} if tool.description else {})
+        for tool in prompt.tools
+    ]
+    config: dict[str, Any] = {"tools": [{"toolSpec": spec} for spec in specs]}
+    if prompt.tool_choice == "any":
+        config["toolChoice"] = {"any": {}}
+    elif prompt.tool_choice:
+        config["toolChoice"] = {"tool": {"name": prompt.tool_choice}}
+    return config
 
 
 def _inference(model: Model, options: Options) -> dict[str, Any]:

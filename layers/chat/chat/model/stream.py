@@ -4,13 +4,15 @@ Text may be cut anywhere: JSON escapes a character beyond the basic plane as two
 between them. The first is held back until its partner comes.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from chat.errors import ModelMalformed, ModelTruncated
-from chat.events import Chunk, Citation, FinishReason, Reasoning, Usage
-from chat.model.converters import FINISH_REASONS, MALFORMED, to_usage
+from chat.events import Chunk, Citation, FinishReason, Part, Reasoning, Tool, Usage
+from chat.finish import MALFORMED, from_bedrock
+from chat.model.converters import to_usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +24,17 @@ class Ended:
     model: str = ""  # the alias that answered, filled in where it is known
 
 
-def events(raw: Iterable[dict[str, Any]]) -> Iterator[Chunk | Reasoning | Citation | Ended]:
+def events(raw: Iterable[dict[str, Any]]) -> Iterator[Part | Ended]:
     """Ours for Bedrock's, ending with Ended. Raises ModelTruncated when the model never said that it was done."""
     text, reasoning = _Pieces(), _Pieces()
+    calls: dict[int, _Call] = {}
     stop_reason: str | None = None
     usage = Usage()
     for event in raw:
-        if "contentBlockDelta" in event:
+        if "contentBlockStart" in event:
+            if used := event["contentBlockStart"]["start"].get("toolUse"):
+                calls[event["contentBlockStart"]["contentBlockIndex"]] = _Call(used["toolUseId"], used["name"])
+        elif "contentBlockDelta" in event:
             delta = event["contentBlockDelta"]["delta"]
             if "text" in delta:
                 if piece := text.take(delta["text"]):
@@ -36,6 +42,8 @@ def events(raw: Iterable[dict[str, Any]]) -> Iterator[Chunk | Reasoning | Citati
             elif "reasoningContent" in delta:
                 if piece := reasoning.take(delta["reasoningContent"].get("text", "")):
                     yield Reasoning(piece)
+            elif "toolUse" in delta:
+                calls[event["contentBlockDelta"]["contentBlockIndex"]].pieces.append(delta["toolUse"]["input"])
             elif "citation" in delta:
                 yield _citation(delta["citation"])
         elif "contentBlockStop" in event:
@@ -43,6 +51,8 @@ def events(raw: Iterable[dict[str, Any]]) -> Iterator[Chunk | Reasoning | Citati
                 yield Reasoning(piece)
             if piece := text.rest():
                 yield Chunk(piece)
+            if call := calls.pop(event["contentBlockStop"]["contentBlockIndex"], None):
+                yield call.whole()
         elif "messageStop" in event:
             stop_reason = event["messageStop"]["stopReason"]
         elif "metadata" in event:  # comes after messageStop
@@ -51,7 +61,27 @@ def events(raw: Iterable[dict[str, Any]]) -> Iterator[Chunk | Reasoning | Citati
         raise ModelTruncated
     if stop_reason in MALFORMED:
         raise ModelMalformed
-    yield Ended(FINISH_REASONS.get(stop_reason, stop_reason), usage)
+    yield Ended(from_bedrock(stop_reason), usage)
+
+
+@dataclass(slots=True)
+class _Call:
+    """A tool's input comes in pieces of JSON that mean nothing one by one."""
+
+    id: str
+    name: str
+    pieces: list[str] = field(default_factory=list)
+
+    def whole(self) -> Tool:
+        """Raises ModelMalformed for an input that is no JSON object."""
+        said = "".join(self.pieces) or "{}"
+        try:
+            given = json.loads(said)
+        except ValueError:
+            raise ModelMalformed from None
+        if not isinstance(given, dict):
+            raise ModelMalformed
+        return Tool(self.id, self.name, "call", input=_whole(said))
 
 
 @dataclass(slots=True)

@@ -4,12 +4,13 @@ The order is what caching wants (https://docs.aws.amazon.com/bedrock/latest/user
 changes least comes first.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from string import Template
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 from chat.events import Message
 from chat.memory.lookup import Memory
@@ -19,27 +20,73 @@ _BRACKETS = str.maketrans("<>\uff1c\uff1e\u2039\u203a\ufe64\ufe65", "()()()()")
 
 
 @dataclass(frozen=True, slots=True)
+class ToolUse:
+    """The model's wish to use a tool."""
+
+    id: str
+    name: str
+    input: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What the tool with this call's id answered."""
+
+    id: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool that the model may use; `schema` is JSON Schema of its input."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+
+
+Content: TypeAlias = str | ToolUse | ToolResult
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """What one side said in a row, without reasoning; none of the texts is blank."""
 
     role: Literal["user", "assistant"]
-    texts: tuple[str, ...]
+    content: tuple[Content, ...]
+
+    @property
+    def texts(self) -> Iterator[str]:
+        """What counts as tokens: tools' inputs and outputs too."""
+        for content in self.content:
+            match content:
+                case ToolUse():
+                    yield content.name + json.dumps(content.input, ensure_ascii=False)
+                case ToolResult():
+                    yield content.output
+                case text:
+                    yield text
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """`history` and `turn` alternate, beginning with the user; `turn` is the user's and ends with the new message."""
+    """`history` and `turn` alternate, beginning with the user; `turn` is the user's and ends with the new message.
+
+    `tool_choice` is a tool's name, `any` for one at least, None for the model's own choice.
+    """
 
     system: str
     history: tuple[Turn, ...]
     facts: str
     turn: Turn
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: str | None = None
 
 
 def build(memory: Memory, message: str, *, assistant: str, history_tokens: int, facts_tokens: int) -> Prompt:
     """The prompt for `message`. What is oldest goes first when the history or the facts are over their budgets."""
     turns = _alternating(memory.history)
-    unanswered = _newest(turns.pop().texts, history_tokens) if turns and turns[-1].role == "user" else []
+    unanswered = _newest([*turns.pop().texts], history_tokens) if turns and turns[-1].role == "user" else []
     left = history_tokens - sum(map(estimate_tokens, unanswered))
     return Prompt(
         system=_system(memory, assistant),
@@ -104,7 +151,7 @@ def _alternating(messages: Iterable[Message]) -> list[Turn]:
         if not text.strip():
             continue
         if turns and turns[-1].role == message.role:
-            turns[-1] = Turn(message.role, (*turns[-1].texts, text))
+            turns[-1] = Turn(message.role, (*turns[-1].content, text))
         else:
             turns.append(Turn(message.role, (text,)))
     return turns

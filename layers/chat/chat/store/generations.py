@@ -29,6 +29,7 @@ from chat.store import keys, messages
 from chat.store.conversations import Conversation, Conversations
 from chat.store.head import AS_SEEN, LIFETIME, RUNS, End, Head, from_item, key, to_item
 from chat.store.table import ConditionFailed, Item, Table
+from chat.store.usage import counted
 from chat.store.writer import Writer
 from chat.telemetry import count_lost, logger
 
@@ -192,18 +193,6 @@ class Generations:
             },
             names={"#usage": "usage"},
         )
-        counted = self._table.update(
-            keys.limits(user),
-            keys.day(now()[:10]),
-            "ADD requests :one, tokens_in :in, tokens_out :out SET #ttl = :ttl",
-            values={
-                ":one": 1,
-                ":in": end.usage.input_tokens + end.usage.cache_read_tokens + end.usage.cache_write_tokens,
-                ":out": end.usage.output_tokens,
-                ":ttl": int(self._clock()) + 2 * 24 * 3600,
-            },
-            names={"#ttl": "ttl"},
-        )
         # Without its condition the update would bring a deleted conversation back.
         freed = self._table.update(
             pk,
@@ -213,7 +202,8 @@ class Generations:
             values={":now": now(), ":gid": head.gid},
         )
         put = [self._table.absent(item) for item in messages.items(pk, head.place, answer)]
-        for parts in ([finished, counted, freed, *put], [finished, counted]):  # the second: the conversation is deleted
+        cost = counted(self._table, user, end.usage, self._clock())
+        for parts in ([finished, cost, freed, *put], [finished, cost]):  # the second: the conversation is deleted
             try:
                 self._table.transact(parts)
                 return True

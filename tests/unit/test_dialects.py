@@ -1,0 +1,81 @@
+"""Each dialect against the raw text in tests/fixtures, which the clients' own tests read too."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from chat import events
+from chat.dialects.native import Native
+from chat.dialects.plain import Plain
+from chat.dialects.sse import Dialect
+from chat.events import Event, Rollback, Start, fold
+from chat.log import Placed, length
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+CASES = sorted(path.parent for path in FIXTURES.glob("*/events.json"))
+DIALECTS: dict[str, Callable[[str], Dialect]] = {
+    "native": Native,
+    "plain": lambda _: Plain(),
+}
+
+
+def value(kind: Any, raw: Any) -> Any:
+    """What JSON holds, as the dataclass that the hint names."""
+    if isinstance(kind, UnionType):
+        kind = next((each for each in get_args(kind) if is_dataclass(each)), None)
+    if is_dataclass(kind) and isinstance(raw, dict):
+        return build(getattr(events, raw.get("event", kind.__name__)), raw)  # type: ignore[union-attr]
+    return tuple(map(event, raw)) if isinstance(raw, list) else raw
+
+
+def build(kind: type, raw: dict[str, Any]) -> Any:
+    hints = get_type_hints(kind)
+    return kind(**{each.name: value(hints[each.name], raw[each.name]) for each in fields(kind) if each.name in raw})
+
+
+def event(raw: dict[str, Any]) -> Any:
+    return build(getattr(events, raw["event"]), raw)
+
+
+def placed(case: Path) -> Iterator[Placed]:
+    position = 0
+    for raw in json.loads((case / "events.json").read_text(encoding="utf-8")):
+        each: Event = event(raw)
+        position = each.position if isinstance(each, Rollback) else position + length(each)
+        yield Placed(each, position)
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_dialect_says_what_the_fixture_holds(case: Path, name: str) -> None:
+    answer = list(placed(case))
+    start = answer[0].event
+    assert isinstance(start, Start)
+    dialect = DIALECTS[name](start.generation_id)
+    assert "".join(map(dialect.encode, answer)) == (case / f"{name}.sse").read_bytes().decode()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_fixtures_agree_on_the_answer(case: Path) -> None:
+    folded = fold(each.event for each in placed(case))
+    expected = json.loads((case / "answer.json").read_text(encoding="utf-8"))
+    text = "".join(part.content for part in folded.parts if isinstance(part, events.Chunk))
+    reasoning = "".join(part.content for part in folded.parts if isinstance(part, events.Reasoning))
+    assert (text, reasoning) == (expected["text"], expected["reasoning"])
+    assert len(expected["citations"]) == sum(isinstance(part, events.Citation) for part in folded.parts)
+    assert len(expected["tools"]) == len({part.id for part in folded.parts if isinstance(part, events.Tool)})
+    match folded.end:
+        case events.Complete(finish_reason=reason):
+            assert expected["finishReason"] == reason
+        case events.Error(code=code):
+            assert expected["error"] == code
+
+
+@pytest.mark.parametrize("dialect", [Native("gid"), Plain()], ids=lambda dialect: type(dialect).__name__)
+def test_an_end_without_a_terminal_event_is_no_success(dialect: Dialect) -> None:
+    assert dialect.cut() == "" or "error" in dialect.cut()
