@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def options(arguments: list[str]) -> Options:
     parser = argparse.ArgumentParser(prog="python -m local_stack", description=__doc__)
     parser.add_argument(
-        "--port", type=int, default=8787, help="Function URL; the four above it are taken too (0: free)"
+        "--port", type=port, default=8787, help="the one host; the five above it are taken too (0: free)"
     )
     parser.add_argument("--artifacts", type=Path, metavar="DIR", help="run what `sam build` made, e.g. .aws-sam/build")
     parser.add_argument("--bedrock", action="store_true", help="real Bedrock, with your own AWS credentials")
@@ -44,8 +44,8 @@ def options(arguments: list[str]) -> Options:
 
 def port(text: str) -> int:
     number = int(text)
-    if not 0 <= number <= 65531:
-        raise argparse.ArgumentTypeError(f"{number} is not from 0 to 65531")
+    if not 0 <= number <= 65530:
+        raise argparse.ArgumentTypeError(f"{number} is not from 0 to 65530")
     return number
 
 
@@ -83,6 +83,7 @@ async def run(given: Options) -> int:
 
 
 def announce(stack: Stack, *, rest: bool) -> None:
+    print(f"One host      {stack.web_host.url}")
     print(f"Function URL  {stack.function_url.url}")
     print(f"API Gateway   {stack.http_api.url}")
     print(f"Demo page     {stack.page.url}")

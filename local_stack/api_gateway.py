@@ -98,7 +98,7 @@ class HttpApiDoor:
 
 
 class RestApiDoor:
-    """A REST API in streamed mode. CORS is the function's own affair, but for the OPTIONS mock."""
+    """A REST API in streamed mode. CORS is the function's own affair, but for the OPTIONS mock and refusals."""
 
     def __init__(self, api: RestApi, pools: Mapping[str, Pool]) -> None:
         self._api = api
@@ -109,7 +109,7 @@ class RestApiDoor:
         prefix = f"/{self._api.stage}/"
         found = self._routes.find(request.method, request.path[len(prefix) - 1 :])
         if found is None or not request.path.startswith(prefix):
-            await _send(responder, *_message(403, "Missing Authentication Token"))
+            await self._refuse(responder, 403, "Missing Authentication Token")
             return
         if self._api.cors and request.method == "OPTIONS":
             await responder.send(204, cors.preflight_headers(self._api.cors, request))
@@ -119,12 +119,16 @@ class RestApiDoor:
             answer = await self._pools[found[0].function].invoke(json.dumps(event).encode())
             await send_answer(answer, responder)
         except Throttled:
-            await _send(responder, *_message(429, "Too Many Requests"))
+            await self._refuse(responder, 429, "Too Many Requests")
         except PayloadTooLarge:
-            await _send(responder, *_message(413, "Request Too Long"))
+            await self._refuse(responder, 413, "Request Too Long")
         except BadResult as error:
             print(f"[REST API] 502: {error}", file=sys.stderr, flush=True)
-            await _send(responder, *_message(502, "Internal server error"))
+            await self._refuse(responder, 502, "Internal server error")
+
+    async def _refuse(self, responder: Responder, status: int, text: str) -> None:
+        head, body = _message(status, text)
+        await responder.send(status, [*head.headers, *self._api.refusals], body)
 
 
 def _pattern(path: str) -> str:
@@ -139,7 +143,3 @@ def _pattern(path: str) -> str:
 
 def _message(status: int, text: str) -> tuple[Head, bytes]:
     return Head(status, (JSON,)), json.dumps({"message": text}).encode()
-
-
-async def _send(responder: Responder, head: Head, body: bytes) -> None:
-    await responder.send(head.status, head.headers, body)

@@ -108,6 +108,11 @@ class Responder:
         self.writer = connection.writer
         self._connection = connection
         self._bodiless = method == "HEAD"
+        self._overrides: dict[str, str] = {}
+
+    def override(self, headers: Headers) -> None:
+        """Put `headers`, named in lower case, on the answer in place of whatever it has of the same names."""
+        self._overrides.update(headers)
 
     async def send(self, status: int, headers: Headers = (), body: bytes = b"") -> None:
         await self.start(status, [*headers, ("content-length", str(len(body)))])
@@ -119,6 +124,8 @@ class Responder:
         self._bodiless = self._bodiless or status in NO_BODY
         if status == 204:
             headers = [header for header in headers if header[0].lower() != "content-length"]
+        kept = [header for header in headers if header[0].lower() not in self._overrides]
+        headers = [*kept, *self._overrides.items()]
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         await self._connection.send(h11.Response(status_code=status, headers=encoded))
 

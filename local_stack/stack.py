@@ -13,6 +13,7 @@ from local_stack import template as templates
 from local_stack.api_gateway import HttpApiDoor, RestApiDoor
 from local_stack.bedrock import BedrockServer
 from local_stack.bedrock import serve as serve_bedrock
+from local_stack.cloudfront import CloudFront
 from local_stack.control import PREFIX, Control
 from local_stack.dynamodb import DynamoDB, create_elsewhere
 from local_stack.environment import Environment, Guard
@@ -88,7 +89,8 @@ class Stack:
         self.bedrock: BedrockServer | None = None
         self.table: DynamoDB | None = None
         self.invoke_api = InvokeApi(self.pools)
-        self.function_url, self.http_api, self.page, self.rest_api = Door(), Door(), Door(), Door()
+        self.web_host, self.function_url = Door(), Door()
+        self.http_api, self.page, self.rest_api = Door(), Door(), Door()
         self.rest_url = ""
         self._options = options
         self._guard = Guard()
@@ -98,7 +100,8 @@ class Stack:
         """Raises PortInUse, TemplateError and NoCredentials; call `close` in every case."""
         self._cleanup.callback(self._guard.close)
         port = self._options.port
-        await self._open(self.function_url, port)
+        await self._open(self.web_host, port)
+        await self._open(self.function_url, port and port + 5)
         await self._open(self.http_api, port and port + 1)
         await self._open(self.page, port and port + 2)
         template = templates.read(self._options.template, self._parameters())
@@ -110,10 +113,10 @@ class Stack:
         await self._cleanup.aclose()
 
     def _parameters(self) -> dict[str, str]:
-        """The parameters that are the laptop's own: its page is another origin, and REST is asked for by a flag."""
+        """The parameters that are the laptop's own: one host, with its page on another origin too; REST by a flag."""
         origins = ",".join(f"http://{name}:{self.page.port}" for name in ("127.0.0.1", "localhost"))
         rest = {"RestStreaming": "enabled"} if self._options.rest_streaming else {}
-        return {"AllowedOrigins": origins, **rest, **self._options.parameters}
+        return {"AllowedOrigins": origins, "WebHost": "enabled", **rest, **self._options.parameters}
 
     def _warm(self, function: Function) -> int:
         """Environments to start with: as many as asked for behind the Function URL, one for others."""
@@ -166,6 +169,13 @@ class Stack:
         self.function_url.handler = FunctionUrl(streaming[0])
         if template.http_api:
             self.http_api.handler = HttpApiDoor(template.http_api, self.pools)
+        if template.distribution:
+            behind: dict[str, Handler] = {
+                streaming[0].function.name: self.function_url,
+                "HttpApi": self.http_api,
+                "WebBucket": Pages(self._options.web, "/", "/"),
+            }
+            self.web_host.handler = CloudFront(template.distribution, behind)
         if template.rest_api:
             self.rest_api.handler = RestApiDoor(template.rest_api, self.pools)
             await self._open(self.rest_api, 0)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local_stack.distribution import Distribution, distribution
 from local_stack.intrinsics import PSEUDO_PARAMETERS, Resolver, TemplateError, load
 
 REGION = PSEUDO_PARAMETERS["AWS::Region"]
@@ -83,11 +84,15 @@ class HttpApi:
 
 @dataclass(frozen=True)
 class RestApi:
-    """A REST API whose routes stream, payload format 1.0; `cors` is what its OPTIONS mock answers."""
+    """A REST API whose routes stream, payload format 1.0.
+
+    `cors` is what its OPTIONS mock answers, `refusals` are headers of the answers that the gateway makes itself.
+    """
 
     stage: str
     routes: tuple[Route, ...]
     cors: Cors | None
+    refusals: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,7 @@ class Template:
     tables: tuple[Mapping[str, Any], ...]
     http_api: HttpApi | None
     rest_api: RestApi | None
+    distribution: Distribution | None
 
 
 def function_arn(name: str) -> str:
@@ -126,6 +132,7 @@ class _Reader:
             tables=tuple(self._table(name) for name in self._of_type("AWS::DynamoDB::Table")),
             http_api=self._http_api(),
             rest_api=self._rest_api(),
+            distribution=self._distribution(),
         )
 
     # What the template holds
@@ -169,6 +176,12 @@ class _Reader:
                 return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
             case "AWS::SQS::Queue", "QueueName":
                 return name
+            case None, "FunctionUrl":  # of a resource that SAM makes
+                return f"https://{name.lower()}.lambda-url.{REGION}.on.aws/"
+            case "AWS::S3::Bucket", "RegionalDomainName":
+                return f"{name.lower()}.s3.{REGION}.amazonaws.com"
+            case "AWS::CloudFront::Function", "FunctionARN":
+                return f"arn:aws:cloudfront::{ACCOUNT}:function/{name}"
         return None
 
     # Functions
@@ -238,6 +251,8 @@ class _Reader:
         [api] = apis
         properties = self._properties(api, "StageName", "DefinitionBody")
         routes, cors = [], None
+        gateway_responses = properties["DefinitionBody"].get("x-amazon-apigateway-gateway-responses", {})
+        refusals = _refusals(gateway_responses.get("DEFAULT_4XX", {}))
         for path, operations in properties["DefinitionBody"]["paths"].items():
             for name, operation in operations.items():
                 integration = operation["x-amazon-apigateway-integration"]
@@ -248,7 +263,18 @@ class _Reader:
                     raise TemplateError(f"{api}: {name} {path} does not stream, and the laptop has no other REST mode")
                 method = "ANY" if name == "x-amazon-apigateway-any-method" else name.upper()
                 routes.append(Route(method, path, _function_in(integration["uri"], api)))
-        return RestApi(properties["StageName"], tuple(routes), cors)
+        return RestApi(properties["StageName"], tuple(routes), cors, refusals)
+
+    def _distribution(self) -> Distribution | None:
+        distributions = self._of_type("AWS::CloudFront::Distribution")
+        if not distributions:
+            return None
+        [name] = distributions
+        policies = {
+            policy: self._properties(policy)["ResponseHeadersPolicyConfig"]
+            for policy in self._of_type("AWS::CloudFront::ResponseHeadersPolicy")
+        }
+        return distribution(self._properties(name)["DistributionConfig"], policies)
 
 
 def _merge(general: Any, own: Any) -> Any:
@@ -291,6 +317,14 @@ def _preflight(response: Mapping[str, Any]) -> Cors:
         exposed=(),
         max_age=int(fixed["max-age"]) if "max-age" in fixed else None,
         credentials=False,
+    )
+
+
+def _refusals(response: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The fixed headers of a gateway response."""
+    prefix = "gatewayresponse.header."
+    return tuple(
+        (key.removeprefix(prefix), value.strip("'")) for key, value in response.get("responseParameters", {}).items()
     )
 
 

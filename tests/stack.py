@@ -20,6 +20,7 @@ READY_SECONDS = 120
 class RunningStack:
     """Base URLs without a slash at the end, and the stack's own endpoints."""
 
+    host: str  # the page, the stream and the API under one host
     url: str  # Function URL
     gateway: str  # HTTP API
     demo: str  # demo page and control
@@ -67,7 +68,7 @@ def start_stack(*options: str, env: dict[str, str] | None = None) -> RunningStac
     threading.Thread(target=_drain, args=(process.stderr, log.append), daemon=True).start()
     threading.Thread(target=_drain, args=(process.stdout, lines.put), daemon=True).start()
     urls = []
-    for name in ("Function URL", "API Gateway", "Demo page", "REST API"):
+    for name in ("One host", "Function URL", "API Gateway", "Demo page", "REST API"):
         try:
             line = lines.get(timeout=READY_SECONDS)
         except queue.Empty:
@@ -75,8 +76,8 @@ def start_stack(*options: str, env: dict[str, str] | None = None) -> RunningStac
             line = ""
         assert line.startswith(f"{name:14}http://127.0.0.1:"), "".join([line, *log])
         urls.append(line.split()[-1])
-    url, gateway, demo, rest = urls
-    return RunningStack(url, gateway, demo, rest, process, log)
+    host, url, gateway, demo, rest = urls
+    return RunningStack(host, url, gateway, demo, rest, process, log)
 
 
 def _drain(pipe: TextIO, take: Callable[[str], object]) -> None:

@@ -1,0 +1,184 @@
+"""The one host in front, after SAM's transform: what CloudFront and S3 would be told."""
+
+import re
+from typing import Any
+
+import pytest
+
+from local_stack.distribution import Distribution, distribution
+from tests.unit.transform import CASES, DOORS, ROOT, SOURCE, Resources, of_type, stacks
+
+HOSTED = [CASES.index(next(case for case in CASES if doors.items() <= case.items())) for doors in DOORS[-2:]]
+ALL_METHODS = {"GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"}
+HEARTBEAT_SECONDS = 10
+
+
+@pytest.fixture(params=HOSTED, ids=["CloudFront's name", "own name"])
+def case(request: pytest.FixtureRequest) -> dict[str, str]:
+    chosen: dict[str, str] = CASES[request.param]
+    return chosen
+
+
+@pytest.fixture
+def stack(case: dict[str, str]) -> Resources:
+    return stacks()[CASES.index(case)]
+
+
+@pytest.fixture
+def config(stack: Resources) -> dict[str, Any]:
+    [properties] = of_type(stack, "AWS::CloudFront::Distribution").values()
+    settings: dict[str, Any] = properties["DistributionConfig"]
+    return settings
+
+
+@pytest.fixture
+def table(config: dict[str, Any], stack: Resources) -> Distribution:
+    policies = of_type(stack, "AWS::CloudFront::ResponseHeadersPolicy")
+    return distribution(
+        config, {f"<{name}>": policy["ResponseHeadersPolicyConfig"] for name, policy in policies.items()}
+    )
+
+
+def stream_routes() -> set[str]:
+    return set(re.findall(r'"((?:GET|POST) /[^"]*)"', (ROOT / "functions/stream/app.py").read_text(encoding="utf-8")))
+
+
+def api_routes(stack: Resources) -> set[str]:
+    routes = of_type(stack, "AWS::ApiGatewayV2::Route").values()
+    return {re.sub(r"\{\w+\}", "{}", route["RouteKey"]) for route in routes}
+
+
+def test_it_is_there_only_when_asked_for() -> None:
+    for case, stack in zip(CASES, stacks(), strict=True):
+        kinds = {resource["Type"] for resource in stack.values()}
+        made = {kind for kind in kinds if kind.startswith(("AWS::CloudFront::", "AWS::S3::"))}
+        assert bool(made) == (case["WebHost"] == "enabled")
+
+
+def test_every_route_goes_to_the_function_that_has_it(table: Distribution, stack: Resources) -> None:
+    streams, buffered = stream_routes(), api_routes(stack)
+    assert {"POST /chat", "POST /chat/{}/cancel", "GET /health"} <= streams & buffered
+    for route in streams | buffered:
+        method, path = route.split(" ")
+        behavior = table.behavior(path.replace("{}", "an-id_1234"))
+        wanted = "StreamFunction" if route in streams - buffered or route == "POST /chat" else "HttpApi"
+        assert (behavior.origin, method in behavior.methods) == (wanted, True), route
+
+
+def test_every_file_of_the_page_goes_to_the_bucket(table: Distribution) -> None:
+    files = [path for path in (ROOT / "web/demo").rglob("*") if path.is_file()]
+    assert files
+    for path in ["/", "/config.json", *(f"/{file.relative_to(ROOT / 'web/demo')}" for file in files)]:
+        assert table.behavior(path).origin == "WebBucket", path
+
+
+@pytest.mark.parametrize(
+    ("path", "origin"),
+    [
+        ("/chat", "StreamFunction"),
+        ("/chat.js", "WebBucket"),
+        ("/Chat", "WebBucket"),
+        ("/chat/a/stream", "StreamFunction"),
+        ("/chat/a/cancel", "HttpApi"),
+        ("/ai/chat/a/stop", "HttpApi"),
+        ("/v1/models/nova-lite", "StreamFunction"),
+        ("/memory.js", "WebBucket"),
+        ("/memory/a", "HttpApi"),
+    ],
+)
+def test_paths(table: Distribution, path: str, origin: str) -> None:
+    assert table.behavior(path).origin == origin
+
+
+def test_nothing_but_the_page_is_cached_or_compressed(config: dict[str, Any]) -> None:
+    for behavior in config["CacheBehaviors"]:
+        assert behavior["CachePolicyId"] == "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"  # CachingDisabled
+        assert behavior["OriginRequestPolicyId"] == "b689b0a8-53d0-40ab-baf2-68738e2966ac"  # all viewer's but Host
+        assert behavior["Compress"] is False
+        assert behavior["ViewerProtocolPolicy"] == "https-only"  # a redirect would come after a token was sent in clear
+        assert set(behavior["AllowedMethods"]) == ALL_METHODS
+        assert [each["FunctionARN"] for each in behavior["FunctionAssociations"]] == ["<ViewerAddress.FunctionARN>"]
+    page = config["DefaultCacheBehavior"]
+    assert page["CachePolicyId"] == "658327ea-f89d-4fab-a63d-7e88639e58f6"  # CachingOptimized
+    assert page["Compress"] is True
+    assert "OriginRequestPolicyId" not in page  # no viewer's header has business at the bucket
+    assert config["DefaultRootObject"] == "index.html"
+
+
+def test_origins(config: dict[str, Any], case: dict[str, str]) -> None:
+    origins = {origin["Id"]: origin for origin in config["Origins"]}
+    assert {name: origin["DomainName"] for name, origin in origins.items()} == {
+        "StreamFunction": "<StreamFunctionUrl>",
+        "HttpApi": "<HttpApi>.execute-api.us-east-1.amazonaws.com",
+        "WebBucket": "<WebBucket.RegionalDomainName>",
+    }
+    page = origins.pop("WebBucket")
+    assert page["OriginAccessControlId"] == "<WebBucketAccess>"
+    assert "OriginCustomHeaders" not in page
+    for origin in origins.values():
+        assert origin["OriginCustomHeaders"] == [{"HeaderName": "x-origin-secret", "HeaderValue": case["OriginSecret"]}]
+        custom = origin["CustomOriginConfig"]
+        assert (custom["OriginProtocolPolicy"], custom["OriginSSLProtocols"]) == ("https-only", ["TLSv1.2"])
+        assert custom["OriginReadTimeout"] > 2 * HEARTBEAT_SECONDS
+        assert max(custom["OriginReadTimeout"], custom["OriginKeepaliveTimeout"]) <= 60  # more asks for a quota
+
+
+def test_tls(config: dict[str, Any], case: dict[str, str]) -> None:
+    if case["WebDomain"]:
+        assert config["Aliases"] == [case["WebDomain"]]
+        assert config["ViewerCertificate"] == {
+            "AcmCertificateArn": case["WebCertificateArn"],
+            "SslSupportMethod": "sni-only",
+            "MinimumProtocolVersion": "TLSv1.2_2021",
+        }
+    else:
+        assert "Aliases" not in config
+        assert config["ViewerCertificate"] == {"CloudFrontDefaultCertificate": True}
+
+
+def test_every_answer_has_the_security_headers(table: Distribution) -> None:
+    [headers] = {behavior.headers for behavior in table.behaviors}
+    named = dict(headers)
+    assert named.keys() == {
+        "content-security-policy",
+        "permissions-policy",
+        "referrer-policy",
+        "strict-transport-security",
+        "x-content-type-options",
+    }
+    directives = dict(part.strip().split(" ", 1) for part in named["content-security-policy"].split(";"))
+    assert directives.pop("default-src") == "'none'"
+    assert {directives.pop(name) for name in ("base-uri", "form-action", "frame-ancestors")} == {"'none'"}
+    assert directives.pop("img-src") == "'self' data:"
+    assert directives.keys() == {"script-src", "style-src", "connect-src", "manifest-src"}
+    assert set(directives.values()) == {"'self'"}
+
+
+def test_headers_replace_what_an_origin_says(stack: Resources) -> None:
+    [policy] = of_type(stack, "AWS::CloudFront::ResponseHeadersPolicy").values()
+    config = policy["ResponseHeadersPolicyConfig"]
+    assert all(each["Override"] is True for each in config["SecurityHeadersConfig"].values())
+    assert all(each["Override"] is True for each in config["CustomHeadersConfig"]["Items"])
+
+
+def test_the_bucket_is_read_by_the_distribution_alone(stack: Resources) -> None:
+    [bucket] = of_type(stack, "AWS::S3::Bucket").values()
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    [rule] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    [policy] = of_type(stack, "AWS::S3::BucketPolicy").values()
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert statement["Action"] == "s3:GetObject"
+    assert statement["Resource"] == "<WebBucket.Arn>/*"
+    assert statement["Principal"] == {"Service": "cloudfront.amazonaws.com"}
+    distribution = "arn:aws:cloudfront::000000000000:distribution/<Distribution>"
+    assert statement["Condition"] == {"StringEquals": {"AWS:SourceArn": distribution}}
+
+
+@pytest.mark.parametrize("secret", ["short", "x" * 31, "x" * 129, "with space " * 4, "ünïcode" * 6])
+def test_a_secret_that_can_be_guessed_is_refused(secret: str) -> None:
+    parameter = SOURCE["Parameters"]["OriginSecret"]
+    assert parameter["NoEcho"] is True
+    assert not re.search(parameter["AllowedPattern"], secret)

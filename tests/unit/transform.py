@@ -1,0 +1,118 @@
+"""template.yaml after SAM's transform, for every set of parameters that changes its shape."""
+
+import functools
+import itertools
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from local_stack.intrinsics import Resolver, load
+
+ROOT = Path(__file__).parents[2]
+SAM_PYTHON = ROOT / ".venv-sam/bin/python"
+SOURCE = load(ROOT / "template.yaml")
+FREE_VALUES = {  # a second value for parameters that do not list theirs
+    "AllowedOrigins": "https://one.example,https://two.example:8443",
+    "ModelIdleSeconds": "30",
+    "DefaultModel": "claude-haiku",
+    "TaskModel": "nova-lite",
+    "AssistantName": "Ada",
+    "StreamMemory": "2048",
+    "StreamTimeout": "900",
+    "StreamConcurrency": "7",
+    "ConverseMemory": "256",
+    "ConverseTimeout": "60",
+    "ConverseConcurrency": "3",
+    "AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:alarms",
+    "OriginSecret": "0123456789abcdef0123456789abcdef",
+    "WebDomain": "chat.example.com",
+    "WebCertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234",
+}
+IAM = {"UrlAuthType": "AWS_IAM", "AuthMode": "iam"}
+JWT = {"UrlAuthType": "NONE", "AuthMode": "jwt"}
+NO_DOMAIN = {"WebDomain": "", "WebCertificateArn": ""}
+DOMAIN = {name: FREE_VALUES[name] for name in NO_DOMAIN}
+NO_HOST = {"WebHost": "disabled", "OriginSecret": "", **NO_DOMAIN}
+HOST = {"WebHost": "enabled", "OriginSecret": FREE_VALUES["OriginSecret"], "RestStreaming": "disabled"}
+# Every set of doors that makes sense; the template's rules refuse any other.
+DOORS = [
+    {**IAM, **NO_HOST, "RestStreaming": "disabled"},
+    {**IAM, **NO_HOST, "RestStreaming": "enabled"},
+    {**JWT, **NO_HOST, "RestStreaming": "disabled"},
+    {**JWT, **NO_HOST, "RestStreaming": "enabled"},
+    {**JWT, **HOST, **NO_DOMAIN},
+    {**JWT, **HOST, **DOMAIN},
+]
+# SAM's transform as CloudFormation runs it; code must look uploaded. One process for all the cases.
+TRANSFORM = """
+import copy, json, sys
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+template, cases = json.load(sys.stdin)
+for resource in template["Resources"].values():
+    for key in {"CodeUri", "ContentUri"} & resource.get("Properties", {}).keys():
+        resource["Properties"][key] = "s3://bucket/key"
+print(json.dumps([Translator({}, Parser()).translate(copy.deepcopy(template), case) for case in cases]))
+"""
+
+Resources = dict[str, dict[str, Any]]
+
+
+def values_of(name: str) -> list[str]:
+    parameter = SOURCE["Parameters"][name]
+    return [str(value) for value in parameter.get("AllowedValues", [parameter["Default"], FREE_VALUES.get(name)])]
+
+
+SHAPE = ["Architecture", "StreamConcurrency", "ConverseConcurrency"]
+
+
+def parameter_sets() -> Iterator[dict[str, str]]:
+    """Every combination of what changes the shape of the stack; the other parameters take their values in turn."""
+    others = sorted(SOURCE["Parameters"].keys() - DOORS[0].keys() - set(SHAPE))
+    shapes = itertools.product(*map(values_of, SHAPE))
+    for number, (doors, shape) in enumerate(itertools.product(DOORS, shapes)):
+        turn = {name: values_of(name)[number % len(values_of(name))] for name in others}
+        yield turn | doors | dict(zip(SHAPE, shape, strict=True))
+
+
+CASES = list(parameter_sets())
+
+
+def case_id(case: dict[str, str]) -> str:
+    rest = {"enabled": "rest", "disabled": "no-rest"}[case["RestStreaming"]]
+    host = "no-host" if case["WebHost"] == "disabled" else case["WebDomain"] or "host"
+    reserved = (case["StreamConcurrency"] or "none", case["ConverseConcurrency"] or "none")
+    return "-".join((case["AuthMode"], case["Architecture"], rest, host, *reserved))
+
+
+@functools.cache
+def stacks() -> list[Resources]:
+    """For each case the resources that CloudFormation would make, with all but references between them filled in."""
+    done = subprocess.run(
+        [SAM_PYTHON, "-W", "ignore", "-c", TRANSFORM],
+        input=json.dumps([SOURCE, CASES]),
+        env={"AWS_DEFAULT_REGION": "us-east-1", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [resources(document, case) for document, case in zip(json.loads(done.stdout), CASES, strict=True)]
+
+
+def resources(document: dict[str, Any], parameters: dict[str, str]) -> Resources:
+    def attribute(name: str, wanted: str) -> str:
+        return f"https://<{name}>/" if wanted == "FunctionUrl" else f"<{name}.{wanted}>"
+
+    resolver = Resolver(document, parameters, lambda name: f"<{name}>", attribute)
+    return {
+        name: resolver.resolve({key: value for key, value in resource.items() if key != "Condition"}, name)
+        for name, resource in document["Resources"].items()
+        if "Condition" not in resource or resolver.condition(resource["Condition"])
+    }
+
+
+def of_type(stack: Resources, kind: str) -> Resources:
+    return {name: resource["Properties"] for name, resource in stack.items() if resource["Type"] == kind}
