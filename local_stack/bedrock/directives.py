@@ -1,17 +1,20 @@
 """What a user's message may ask of the stand-in: its pace, and faults.
 
     [[tokens=200 pace=20 first=100]]    words in the answer; ms between tokens; ms before the first
-    [[cite]]  [[tool=NAME]]             a citation; a call of that tool, if the request offers it
+    [[cite]]                            a citation
+    [[tool=NAME {"city": "Łódź"}]]      a call of that tool, if the request offers it; its input made up if not given
     [[fault=NAME at=5 times=1 ms=500 code=throttlingException]]
 
 Each request carries its own, so that concurrent ones do not disturb each other. Faults can also come at random.
 """
 
+import json
 import random
 import re
 from dataclasses import dataclass
 
 from local_stack.bedrock.errors import BedrockError
+from local_stack.bedrock.events import Json
 
 HTTP_FAULTS = {
     "throttle": "ThrottlingException",
@@ -31,7 +34,7 @@ EXCEPTIONS = (
 # Others say something about the caller or the model, and do not come and go.
 BY_CHANCE = ("throttle", "unavailable", "not-ready", "stall-headers", *STREAM_FAULTS)
 
-_BLOCK = re.compile(r"\[\[([^\[\]]*)\]\]")
+_BLOCK = re.compile(r"\[\[([^\[\]{}]*)(\{.*?\})?\s*\]\]", re.DOTALL)  # words, and then perhaps a tool's input
 _KEYS = frozenset({"tokens", "pace", "first", "cite", "tool", "fault", "at", "times", "ms", "code"})
 
 
@@ -57,6 +60,14 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool to call; `input` is None for one that is made up from the tool's schema."""
+
+    name: str
+    input: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Directives:
     """`pace` and `first` are milliseconds; None: as a model would."""
 
@@ -64,22 +75,25 @@ class Directives:
     pace: int | None
     first: int | None
     cite: bool
-    tool: str | None
+    tools: tuple[ToolCall, ...]
     fault: Fault | None
 
 
 def parse(text: str) -> Directives:
     """The directives in a text. Raises BedrockError (ValidationException) for a fault or a number that is none."""
     found: dict[str, str] = {}
-    for block in _BLOCK.findall(text):
-        found |= _pairs(block)
+    tools: list[ToolCall] = []
     try:
+        for block in _BLOCK.finditer(text):
+            found |= (pairs := _pairs(block))
+            if "tool" in pairs:
+                tools.append(ToolCall(pairs["tool"], json.loads(block[2]) if block[2] else None))
         return Directives(
             tokens=_number(found, "tokens"),
             pace=_number(found, "pace"),
             first=_number(found, "first"),
             cite="cite" in found,
-            tool=found.get("tool"),
+            tools=tuple(tools),
             fault=_fault(found) if "fault" in found else None,
         )
     except ValueError as error:
@@ -88,7 +102,7 @@ def parse(text: str) -> Directives:
 
 def strip(text: str) -> str:
     """The text without its directives."""
-    return _BLOCK.sub(lambda block: "" if _pairs(block[1]) else block[0], text).strip()
+    return _BLOCK.sub(lambda block: "" if _pairs(block) else block[0], text).strip()
 
 
 def by_chance(rate: float, seed: int, number: int) -> Fault | None:
@@ -100,10 +114,10 @@ def by_chance(rate: float, seed: int, number: int) -> Fault | None:
     return Fault(chance.choice(BY_CHANCE), chance.randrange(40), times=None, ms=None, code=chance.choice(EXCEPTIONS))
 
 
-def _pairs(block: str) -> dict[str, str]:
+def _pairs(block: re.Match[str]) -> dict[str, str]:
     """The words of a block by key; empty when it holds anything else and so is the user's own text."""
-    pairs = {key: value for key, _, value in (word.partition("=") for word in block.split())}
-    return pairs if pairs.keys() <= _KEYS else {}
+    pairs = {key: value for key, _, value in (word.partition("=") for word in block[1].split())}
+    return pairs if pairs.keys() <= _KEYS and (block[2] is None or "tool" in pairs) else {}
 
 
 def _fault(found: dict[str, str]) -> Fault:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from local_stack.bedrock import conversation, directives, events, speaker
 from local_stack.bedrock.conversation import Conversation
-from local_stack.bedrock.directives import Directives
+from local_stack.bedrock.directives import Directives, ToolCall
 from local_stack.bedrock.events import Event, Json
 from local_stack.bedrock.usage import Meter, count
 
@@ -74,10 +74,9 @@ def compose(model_id: str, body: Json, wish: Directives) -> Reply:
         blocks.append(_reasoning(talk))
     said = [{"text": token} for token in speaker.tokens(text)]
     blocks.append(Block((*said, *([_citation(talk)] if wish.cite else []))))
-    stop_reason = "stop_sequence" if stopped else "end_turn"
-    if (schema := _tool_schema(body, wish.tool)) is not None and not stopped:
-        blocks.append(_tool(talk, wish.tool or "", schema))
-        stop_reason = "tool_use"
+    calls = [] if stopped else _tools(body, talk, wish.tools)
+    stop_reason = "stop_sequence" if stopped else "tool_use" if calls else "end_turn"
+    blocks += calls
     spoken = tuple(block for block in blocks if block.deltas)
     return _limited(Reply(spoken, stop_reason), config.get("maxTokens"))
 
@@ -123,23 +122,30 @@ def _citation(talk: Conversation) -> Json:
     }
 
 
-def _tool_schema(body: Json, name: str | None) -> Json | None:
-    """The input schema of the tool of that name, if the request offers one."""
-    tools = body.get("toolConfig", {}).get("tools", [])
-    specs = [tool["toolSpec"] for tool in tools if "toolSpec" in tool]
-    return next((spec["inputSchema"].get("json", {}) for spec in specs if spec["name"] == name), None)
+def _tools(body: Json, talk: Conversation, wishes: tuple[ToolCall, ...]) -> list[Block]:
+    """Calls of the tools that are wished for and offered, and of the one that the request insists on."""
+    config = body.get("toolConfig", {})
+    specs = [tool["toolSpec"] for tool in config.get("tools", []) if "toolSpec" in tool]
+    schemas = {spec["name"]: spec["inputSchema"].get("json", {}) for spec in specs}
+    calls = [wish for wish in wishes if wish.name in schemas]
+    match config.get("toolChoice", {}):
+        case {"tool": {"name": name}} if name not in [call.name for call in calls]:
+            calls = [ToolCall(name)]
+        case {"any": _} if not calls:
+            calls = [ToolCall(specs[0]["name"])]
+    return [_tool(talk, number, call, schemas[call.name]) for number, call in enumerate(calls)]
 
 
-def _tool(talk: Conversation, name: str, schema: Json) -> Block:
-    """A call with plausible input, its JSON in fragments of a few characters."""
+def _tool(talk: Conversation, number: int, call: ToolCall, schema: Json) -> Block:
+    """A call with plausible input, unless its own is given; the JSON in fragments of a few characters."""
     examples = {"string": speaker.subject(talk.question).strip("“”"), "integer": 1, "number": 1.5, "boolean": True}
     examples |= {"array": [], "object": {}}
     properties = schema.get("properties", {})
-    given = {key: examples.get(value.get("type"), "") for key, value in properties.items()}
-    source = json.dumps(given)
-    digest = hashlib.sha256(f"{name}{source}{talk.question}".encode()).hexdigest()
+    made_up = {key: examples.get(value.get("type"), "") for key, value in properties.items()}
+    source = json.dumps(made_up if call.input is None else call.input, ensure_ascii=False)
+    digest = hashlib.sha256(f"{number}{call.name}{source}{talk.question}".encode()).hexdigest()
     fragments = [source[start : start + 7] for start in range(0, len(source), 7)]
-    start = {"toolUse": {"toolUseId": f"tooluse_{digest[:22]}", "name": name}}
+    start = {"toolUse": {"toolUseId": f"tooluse_{digest[:22]}", "name": call.name}}
     return Block(tuple({"toolUse": {"input": fragment}} for fragment in fragments), start)
 
 

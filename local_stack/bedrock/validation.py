@@ -44,6 +44,9 @@ def check_converse(operation: str, model_id: str, body: Any) -> None:
         raise _invalid(f"1 validation error detected: {complaint}")
     _check_messages(body.get("messages", []))
     _check_cache_points(body)
+    _check_tools(body)
+    if "anthropic" in model_id:
+        _check_thinking(body)
 
 
 def _check_messages(messages: list[Json]) -> None:
@@ -73,8 +76,48 @@ def _check_cache_points(body: Json) -> None:
         raise _invalid("A cache point must follow the content that is to be cached.")
 
 
+def _check_tools(body: Json) -> None:
+    """Each call is answered in the turn behind it, and nothing else is; a call's input is an object."""
+    config = body.get("toolConfig", {})
+    names = {tool["toolSpec"]["name"] for tool in config.get("tools", []) if "toolSpec" in tool}
+    chosen = config.get("toolChoice", {}).get("tool", {}).get("name")
+    if chosen is not None and chosen not in names:
+        raise _invalid(f"The tool {chosen} in toolConfig.toolChoice is not one of toolConfig.tools.")
+    called: list[str] = []
+    for position, message in enumerate(body["messages"]):
+        where = f"messages.{position}.content"
+        results = [block["toolResult"]["toolUseId"] for block in message["content"] if "toolResult" in block]
+        if missing := [each for each in called if each not in results]:
+            raise _invalid(f"Expected toolResult blocks at {where} for the following Ids: {', '.join(missing)}")
+        if len(results) > len(called):
+            raise _invalid(
+                f"The number of toolResult blocks at {where} exceeds the number of toolUse blocks of previous turn."
+            )
+        uses = [block["toolUse"] for block in message["content"] if "toolUse" in block]
+        if any(not isinstance(use["input"], dict) for use in uses):
+            raise _invalid(f"The format of the value at {where}.toolUse.input is invalid. Provide a json object.")
+        if (uses or results) and not config:
+            raise _invalid("The toolConfig field must be defined when using toolUse and toolResult content blocks.")
+        called = [use["toolUseId"] for use in uses]
+
+
+def _check_thinking(body: Json) -> None:
+    """Claude's own rules for tools beside its reasoning."""
+    if (body.get("additionalModelRequestFields") or {}).get("thinking", {}).get("type") != "enabled":
+        return
+    if body.get("toolConfig", {}).get("toolChoice", {}).keys() & {"any", "tool"}:
+        raise _invalid("Thinking may not be enabled when tool_choice forces tool use.")
+    *before, last = body["messages"]
+    answers = any("toolResult" in block for block in last["content"])
+    if answers and "reasoningContent" not in before[-1]["content"][0]:
+        raise _invalid(
+            f"messages.{len(before) - 1}.content.0.type: Expected `thinking` or `redacted_thinking`. "
+            "When `thinking` is enabled, a final `assistant` message must start with a thinking block."
+        )
+
+
 def _constraints(value: Any, shape: Shape, where: str) -> Iterator[str]:
-    """Broken upper limits and unknown enum values, which botocore leaves to the service."""
+    """Broken upper limits and patterns and unknown enum values, which botocore leaves to the service."""
     if isinstance(shape, StructureShape):
         if not shape.is_document_type:
             for name, member in value.items():
@@ -89,6 +132,9 @@ def _constraints(value: Any, shape: Shape, where: str) -> Iterator[str]:
         broken = f"Value '{value}' at '{where[1:]}' failed to satisfy constraint: Member must"
         if isinstance(shape, StringShape) and shape.enum and value not in shape.enum:
             yield f"{broken} satisfy enum value set: [{', '.join(shape.enum)}]"
+        pattern = shape.metadata.get("pattern")
+        if pattern is not None and not re.fullmatch(pattern, value):
+            yield f"{broken} satisfy regular expression pattern: {pattern}"
         limit = shape.metadata.get("max")
         if limit is not None and (len(value) if isinstance(value, str | bytes) else value) > limit:
             yield f"{broken} be at most {limit}{' characters long' if isinstance(value, str) else ''}"

@@ -9,6 +9,8 @@ from local_stack.bedrock.standin import Reply, compose
 
 LITE = "us.amazon.nova-lite-v1:0"
 MICRO = "us.amazon.nova-micro-v1:0"
+WEATHER = {"toolSpec": {"name": "weather", "inputSchema": {"json": {"properties": {"city": {"type": "string"}}}}}}
+TIDES = {"toolSpec": {"name": "tides", "inputSchema": {"json": {}}}}
 FACTS = "<facts>\n- my dog is called Rex\n- I live in Łódź 🌊\n</facts>"
 
 
@@ -103,10 +105,36 @@ def test_reasoning_comes_first_and_is_signed(field: str) -> None:
     assert "rivers" in text(answer)
 
 
+def calls(answer: Reply) -> list[tuple[str, str]]:
+    """The tools that the answer calls, each with its input as it was spoken."""
+    return [
+        (block.start["toolUse"]["name"], "".join(delta["toolUse"]["input"] for delta in block.deltas))
+        for block in answer.blocks
+        if block.start
+    ]
+
+
+def test_tools_are_called_with_the_input_that_is_given() -> None:
+    offered = {"tools": [WEATHER, TIDES]}
+    wish = 'Hello [[tool=tides {"at": ["Łódź"]}]] [[tool=weather]] [[tool=unknown]]'
+    answer = reply(body(wish, toolConfig=offered))
+    assert calls(answer) == [("tides", '{"at": ["Łódź"]}'), ("weather", '{"city": "Hello"}')]
+    assert len({block.start["toolUse"]["toolUseId"] for block in answer.blocks if block.start}) == 2
+
+
+@pytest.mark.parametrize(
+    ("choice", "called"),
+    [({"any": {}}, ["weather"]), ({"tool": {"name": "tides"}}, ["tides"]), ({"auto": {}}, [])],
+    ids=["any", "named", "auto"],
+)
+def test_a_tool_that_the_request_insists_on_is_called(choice: dict[str, Any], called: list[str]) -> None:
+    config = {"tools": [WEATHER, TIDES], "toolChoice": choice}
+    assert [name for name, _ in calls(reply(body("Hello", toolConfig=config)))] == called
+
+
 def test_a_tool_is_called_only_when_it_is_offered() -> None:
-    tool = {"toolSpec": {"name": "weather", "inputSchema": {"json": {"properties": {"city": {"type": "string"}}}}}}
     question = "Tell me about Lisbon [[tool=weather]]"
-    offered = reply(body(question, toolConfig={"tools": [tool]}))
+    offered = reply(body(question, toolConfig={"tools": [WEATHER]}))
     assert offered.stop_reason == "tool_use"
     fragments = [delta["toolUse"]["input"] for delta in offered.blocks[-1].deltas]
     assert len(fragments) > 1
@@ -115,8 +143,7 @@ def test_a_tool_is_called_only_when_it_is_offered() -> None:
 
 
 def test_half_a_tool_call_is_left_out() -> None:
-    tool = {"toolSpec": {"name": "weather", "inputSchema": {"json": {"properties": {"city": {"type": "string"}}}}}}
-    request = body("Tell me about Lisbon [[tokens=3 tool=weather]]", toolConfig={"tools": [tool]})
+    request = body("Tell me about Lisbon [[tokens=3 tool=weather]]", toolConfig={"tools": [WEATHER]})
     kept = [(len(reply(request | {"inferenceConfig": {"maxTokens": limit}}).blocks), limit) for limit in (2, 3, 5, 6)]
     assert kept == [(1, 2), (1, 3), (1, 5), (2, 6)]
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from local_stack.bedrock.directives import BY_CHANCE, Directives, Fault, by_chance, parse, strip
+from local_stack.bedrock.directives import BY_CHANCE, Directives, Fault, ToolCall, by_chance, parse, strip
 from local_stack.bedrock.errors import BedrockError
 
-NONE = Directives(tokens=None, pace=None, first=None, cite=False, tool=None, fault=None)
+NONE = Directives(tokens=None, pace=None, first=None, cite=False, tools=(), fault=None)
 
 
 @pytest.mark.parametrize(
@@ -13,8 +13,16 @@ NONE = Directives(tokens=None, pace=None, first=None, cite=False, tool=None, fau
     [
         pytest.param("Tell me about rivers", NONE, id="none"),
         pytest.param("[[a wiki link]] and [[tokens]d]", NONE, id="the user's own brackets"),
-        pytest.param("a [[tokens=200 pace=20]] b [[first=0]]", Directives(200, 20, 0, False, None, None), id="pace"),
-        pytest.param("[[cite]] [[tool=weather]]", Directives(None, None, None, True, "weather", None), id="extras"),
+        pytest.param("a [[tokens=200 pace=20]] b [[first=0]]", Directives(200, 20, 0, False, (), None), id="pace"),
+        pytest.param('[[{"a": 1}]] [[big {"a": 1}]]', NONE, id="the user's own JSON"),
+        pytest.param("[[cite]]", Directives(None, None, None, True, (), None), id="a citation"),
+        pytest.param(
+            '[[tool=tides pace=1]] [[tool=weather {"at": [["Łódź"], {"x": {}}]} ]]',
+            Directives(
+                None, 1, None, False, (ToolCall("tides"), ToolCall("weather", {"at": [["Łódź"], {"x": {}}]})), None
+            ),
+            id="tools",
+        ),
     ],
 )
 def test_reads_what_is_asked(text: str, wish: Directives) -> None:
@@ -37,7 +45,9 @@ def test_reads_faults(text: str, fault: Fault) -> None:
     assert parse(f"Hello [[{text}]]").fault == fault
 
 
-@pytest.mark.parametrize("text", ["fault=thortle", "fault=exception code=ThrottlingException", "pace=fast", "tokens"])
+@pytest.mark.parametrize(
+    "text", ["fault=thortle", "fault=exception code=ThrottlingException", "pace=fast", "tokens", "tool=a {b}"]
+)
 def test_refuses_what_it_does_not_know(text: str) -> None:
     with pytest.raises(BedrockError) as caught:
         parse(f"[[{text}]]")
@@ -45,7 +55,7 @@ def test_refuses_what_it_does_not_know(text: str) -> None:
 
 
 def test_strips_directives_and_nothing_else() -> None:
-    assert strip("About [[rivers]] please [[pace=1 fault=cut]]") == "About [[rivers]] please"
+    assert strip('About [[rivers]] please [[pace=1 fault=cut]] [[tool=a {"b": []}]]') == "About [[rivers]] please"
 
 
 def test_chance_follows_rate_and_seed() -> None:

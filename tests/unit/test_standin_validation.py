@@ -22,8 +22,23 @@ def assistant(text: str) -> dict[str, Any]:
     return {"role": "assistant", "content": [{"text": text}]}
 
 
+def calling(*ids: str, given: Any = None) -> dict[str, Any]:
+    uses = [{"toolUse": {"toolUseId": each, "name": "t", "input": {} if given is None else given}} for each in ids]
+    return {"role": "assistant", "content": uses}
+
+
+def result(identity: str) -> dict[str, Any]:
+    return {"toolResult": {"toolUseId": identity, "content": [{"text": "It is done."}]}}
+
+
 GOOD: dict[str, Any] = {
-    "messages": [user("Hello"), assistant("Hi"), user("Tell me about rivers", POINT)],
+    "messages": [
+        user("Hello"),
+        calling("a", "b"),
+        user(result("b"), result("a")),
+        assistant("Hi"),
+        user("Tell me about rivers", POINT),
+    ],
     "system": [{"text": "Be kind."}, POINT],
     "inferenceConfig": {"maxTokens": 10, "temperature": 0, "topP": 0.9, "stopSequences": ["x"]},
     "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 1024}},
@@ -71,12 +86,55 @@ def test_takes_what_bedrock_takes(operation: str, model: str) -> None:
         pytest.param({"messages": [user("a", *[POINT] * 4)]}, "maximum of 4 cache points.*Found 5", id="cache points"),
         pytest.param({"messages": [user(POINT, "a")]}, "cache point must follow", id="cache point first"),
         pytest.param({"toolConfig": {"tools": []}}, "Invalid length for parameter toolConfig.tools", id="no tools"),
+        pytest.param({"toolConfig": {}}, "Missing required parameter in toolConfig", id="tools without tools"),
+        pytest.param(
+            {"toolConfig": {"tools": [{"toolSpec": {"name": "a b", "inputSchema": {"json": {}}}}]}},
+            "regular expression pattern",
+            id="a tool's name",
+        ),
+        pytest.param(
+            {"toolConfig": GOOD["toolConfig"] | {"toolChoice": {"tool": {"name": "other"}}}},
+            "other in toolConfig.toolChoice",
+            id="an unknown tool is chosen",
+        ),
+        pytest.param(
+            {"messages": [user("a"), calling("x", "y"), user(result("x"))]},
+            "Expected toolResult blocks at messages.2.content for the following Ids: y",
+            id="a call without a result",
+        ),
+        pytest.param(
+            {"messages": [user("a"), assistant("b"), user(result("x"))]},
+            "toolResult blocks at messages.2.content exceeds",
+            id="a result without a call",
+        ),
+        pytest.param({"messages": [user("a"), calling("x", given="{}")]}, "Provide a json object", id="input is text"),
     ],
 )
 def test_refuses_what_bedrock_refuses(change: dict[str, Any], message: str) -> None:
     with pytest.raises(BedrockError, match=message) as caught:
         check_converse("ConverseStream", MODEL, copy.deepcopy(GOOD) | change)
     assert (caught.value.code, caught.value.status) == ("ValidationException", 400)
+
+
+def test_refuses_tools_that_are_not_declared() -> None:
+    body = {"messages": [user("a"), calling("x"), user(result("x"))]}
+    with pytest.raises(BedrockError, match="toolConfig field must be defined"):
+        check_converse("Converse", MODEL, body)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"toolConfig": GOOD["toolConfig"] | {"toolChoice": {"any": {}}}}, "forces tool use"),
+        ({"messages": [user("a"), calling("x"), user(result("x"))]}, "must start with a thinking block"),
+    ],
+    ids=["a forced tool", "a result"],
+)
+def test_refuses_reasoning_where_claude_does(change: dict[str, Any], message: str) -> None:
+    claude = "anthropic.claude-haiku-4-5-20251001-v1:0"
+    with pytest.raises(BedrockError, match=message):
+        check_converse("ConverseStream", claude, GOOD | change)
+    check_converse("ConverseStream", claude, GOOD | change | {"additionalModelRequestFields": {}})
 
 
 @pytest.mark.parametrize("model", ["nova-lite", "", "us.", "amazon.titan-embed-text-v2:0"])
