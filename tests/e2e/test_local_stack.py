@@ -39,8 +39,32 @@ def test_serves_the_template_through_every_door(stack: RunningStack) -> None:
         assert answer.status_code == 200
         assert answer.headers.get_list("access-control-allow-origin") == [stack.demo]
     assert httpx.get(f"{stack.rest}/health").status_code == 200
+    for path in ("/", "/health", "/openapi.json", "/conversations"):
+        assert httpx.get(f"{stack.host}{path}").status_code == 200
+    assert httpx.get(f"{stack.host}/config.json").json() == {"functionUrl": "/", "apiUrl": "/"}
     assert httpx.get(f"{stack.demo}/config.json").json() == {"functionUrl": stack.url, "apiUrl": stack.gateway}
     assert httpx.get(f"{stack.demo}/../template.yaml").status_code == 404
+
+
+def test_only_the_one_host_is_let_in_when_there_is_a_secret() -> None:
+    secret = "0123456789abcdef0123456789abcdef"
+    running = start_stack("--parameter", f"OriginSecret={secret}")
+    try:
+        for door in (running.url, running.gateway, running.rest):
+            for headers in ({}, {"x-origin-secret": secret[:-1]}, {"x-origin-secret": secret.upper()}):
+                for path in ("/health", "/conversations"):
+                    refused = httpx.get(door + path, headers=headers)
+                    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden")
+            assert httpx.get(f"{door}/health", headers={"x-origin-secret": secret}).status_code == 200
+        body = {"message": {"text": "[[tokens=3 pace=1 first=1]]"}}
+        streamed = httpx.post(f"{running.host}/chat", json=body, headers={"x-origin-secret": "wrong"})
+        assert '"type":"complete"' in streamed.text
+        assert len(httpx.get(f"{running.host}/conversations").json()["conversations"]) == 1
+        preflight = {"origin": running.demo, "access-control-request-method": "POST"}
+        assert httpx.options(f"{running.host}/chat", headers=preflight).status_code == 200  # by the door
+    finally:
+        stop_stack(running)
+    assert secret not in "".join(running.log)
 
 
 def test_tells_which_port_is_busy() -> None:

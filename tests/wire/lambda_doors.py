@@ -12,10 +12,12 @@ from typing import Any
 
 from local_stack import sandbox
 from local_stack.api_gateway import HttpApiDoor, RestApiDoor
+from local_stack.cloudfront import CloudFront
 from local_stack.environment import Environment, Guard
 from local_stack.function_url import FunctionUrl
 from local_stack.http import Handler, port_of, serve
 from local_stack.invoke_api import InvokeApi
+from local_stack.pages import Pages
 from local_stack.pool import Pool
 from local_stack.template import Template, read
 
@@ -24,8 +26,9 @@ SYSTEM = Path(__file__).parent / "local_lambda"
 
 @dataclass(frozen=True)
 class Doors:
-    """Base URLs of the four doors, and what is behind them."""
+    """Base URLs of the one host and of the four doors, and what is behind them."""
 
+    host: str
     url: str
     gateway: str
     rest: str
@@ -40,19 +43,24 @@ async def doors(*, gateway_seconds: float = 30, **changes: Any) -> AsyncIterator
     template = read(SYSTEM / "template.yaml")
     assert template.http_api
     assert template.rest_api
+    assert template.distribution
     guard = Guard()
     pools = _pools(template, guard, changes)
     invoke_api = InvokeApi(pools, retry_seconds=(0, 0))
+    url_door = FunctionUrl(pools["Scripted"])
+    api_door = HttpApiDoor(template.http_api, pools, gateway_seconds)
+    files = Pages(SYSTEM / "web", "/", "/")
     handlers: list[Handler] = [
-        FunctionUrl(pools["Scripted"]),
-        HttpApiDoor(template.http_api, pools, gateway_seconds),
+        CloudFront(template.distribution, {"Scripted": url_door, "Api": api_door, "Files": files}),
+        url_door,
+        api_door,
         RestApiDoor(template.rest_api, pools),
         invoke_api,
     ]
     servers = [await serve(handler, "127.0.0.1", 0) for handler in handlers]
-    url, gateway, rest, invoke = (f"http://127.0.0.1:{port_of(server)}" for server in servers)
+    host, url, gateway, rest, invoke = (f"http://127.0.0.1:{port_of(server)}" for server in servers)
     try:
-        yield Doors(url, gateway, f"{rest}/live", invoke, pools, invoke_api)
+        yield Doors(host, url, gateway, f"{rest}/live", invoke, pools, invoke_api)
     finally:
         for server in servers:
             server.close()

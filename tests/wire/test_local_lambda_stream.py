@@ -257,3 +257,6 @@ async def test_rest_streams_with_an_event_of_format_1() -> None:
     assert mock.headers["access-control-allow-origin"] == "http://page"
     assert lost.status_code == 403
     assert failed.status_code == 502
+    for refused in (lost, failed):  # by the gateway itself
+        assert refused.headers["access-control-allow-origin"] == "http://page"
+    assert "access-control-allow-origin" not in answer.headers, "the function's own affair"

@@ -1,0 +1,120 @@
+"""The one host in front of the doors, over real sockets."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local_stack.distribution import Behavior
+from tests.wire.lambda_doors import doors
+
+pytestmark = pytest.mark.anyio
+
+POLICY = {
+    "content-security-policy": "default-src 'self'",
+    "strict-transport-security": "max-age=60",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-own": "the policy's",
+}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "fits"),
+    [
+        ("/chat", "/chat", True),
+        ("/chat", "/chat/", False),
+        ("/chat", "/Chat", False),
+        ("/chat/*", "/chat/", True),
+        ("/chat/*", "/chat/a/b", True),
+        ("/chat/*/cancel", "/chat/a/cancel", True),
+        ("/chat/*/cancel", "/chat/cancel", False),
+        ("/a?c", "/abc", True),
+        ("/a?c", "/ac", False),
+        ("/a.c", "/abc", False),
+        ("/[ab]", "/a", False),
+        ("*", "/", True),
+    ],
+)
+def test_patterns(pattern: str, path: str, fits: bool) -> None:
+    assert Behavior(pattern, "origin", frozenset(), ()).fits(path) == fits
+
+
+async def test_the_first_behavior_that_fits_names_the_origin() -> None:
+    async with doors() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
+        page = await client.get("/")
+        api = await client.get("/things/abc")
+        stream = await client.post("/things/abcd", json=[["prelude"], ["send", "streamed"], ["end"]])
+        nowhere = await client.get("/nowhere")
+        refused = [await client.post("/"), await client.post("/things/abc")]
+    assert "<title>The page</title>" in page.text
+    assert api.json()["event"]["routeKey"] == "GET /things/{id}"
+    assert stream.text == "streamed"
+    assert nowhere.status_code == 404
+    assert {answer.status_code for answer in refused} == {403}
+
+
+async def test_every_answer_has_the_policys_headers_once() -> None:
+    own = {"statusCode": 200, "headers": {"X-Own": "the function's", "Referrer-Policy": "unsafe-url"}}
+    async with doors() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
+        answers = [
+            await client.get("/"),
+            await client.get("/nowhere"),
+            await client.post("/"),
+            await client.get("/things/abc"),
+            await client.post("/things", json=[["prelude", own], ["send", "x"], ["end"]]),
+            await client.post("/things", json=[["exit"]]),
+        ]
+    assert [answer.status_code for answer in answers] == [200, 404, 403, 200, 200, 502]
+    for answer in answers:
+        assert {name: answer.headers.get_list(name) for name in POLICY} == {k: [v] for k, v in POLICY.items()}
+
+
+async def test_an_origin_gets_its_secret_and_the_viewers_address_whatever_the_viewer_says() -> None:
+    forged = [("x-origin-secret", "guessed"), ("X-Viewer-Address", "1.2.3.4"), ("x-viewer-address", "5.6.7.8")]
+    async with doors() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
+        asked = await client.post("/things", json=[["prelude"], ["event"], ["end"]], headers=forged)
+        without = await client.get("/things/abc", headers=[("x-other", "kept")])
+    headers = asked.json()["headers"]
+    assert headers["x-origin-secret"] == "known"
+    assert headers["x-viewer-address"] == "127.0.0.1"
+    headers = without.json()["event"]["headers"]
+    assert "x-origin-secret" not in headers  # none is configured
+    assert headers["x-other"] == "kept"
+
+
+async def test_each_chunk_passes_before_the_next_is_made(tmp_path: Path) -> None:
+    steps: list[list[object]] = [["prelude"]]
+    for number in range(10):
+        steps += [["send", f"chunk {number};"], ["wait", str(tmp_path / str(number))]]
+    received: list[str] = []
+    async with (
+        doors() as system,
+        httpx.AsyncClient(timeout=30) as client,
+        client.stream("POST", f"{system.host}/things", json=[*steps, ["end"]]) as answer,
+    ):
+        async for chunk in answer.aiter_raw():
+            (tmp_path / str(len(received))).touch()
+            received.append(chunk.decode())
+    assert received == [f"chunk {number};" for number in range(10)]
+
+
+async def test_a_burst_passes_whole_while_the_answer_goes_on(tmp_path: Path) -> None:
+    """The function waits for the client to show that it has every byte of the burst."""
+    steps = [["prelude"], ["flood", 50, 60_000], ["wait", str(tmp_path / "all")], ["send", "end"], ["end"]]
+    size = 0
+    async with (
+        doors() as system,
+        httpx.AsyncClient(timeout=30) as client,
+        client.stream("POST", f"{system.host}/things", json=steps) as answer,
+    ):
+        async for chunk in answer.aiter_raw():
+            size += len(chunk)
+            if size == 3_000_000:
+                (tmp_path / "all").touch()
+    assert size == 3_000_003
