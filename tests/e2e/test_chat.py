@@ -3,7 +3,6 @@
 import json
 import subprocess
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -13,18 +12,6 @@ import pytest
 from chat.responses import AnswerView, ConversationPage, FactList, FactView, MessagePage, ProfileView
 from tests.e2e.chat import Person, text_of
 from tests.stack import RunningStack
-
-
-@pytest.fixture
-def person(stack: RunningStack) -> Iterator[Person]:
-    with Person(stack) as somebody:
-        yield somebody
-
-
-@pytest.fixture
-def other(stack: RunningStack) -> Iterator[Person]:
-    with Person(stack) as somebody:
-        yield somebody
 
 
 def test_curl_sees_the_answer_as_it_is_spoken(stack: RunningStack) -> None:

@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,18 +12,6 @@ import pytest
 
 from tests.e2e.chat import Person, Streamed, text_of
 from tests.stack import RunningStack
-
-
-@pytest.fixture
-def person(stack: RunningStack) -> Iterator[Person]:
-    with Person(stack) as somebody:
-        yield somebody
-
-
-@pytest.fixture
-def other(stack: RunningStack) -> Iterator[Person]:
-    with Person(stack) as somebody:
-        yield somebody
 
 
 def until(condition: Callable[[], Any], seconds: float = 10) -> Any:

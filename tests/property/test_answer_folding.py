@@ -7,13 +7,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.events import Answer, Chunk, Citation, Event, Progress, Reasoning, accumulate, fold, merge
+from chat.events import Answer, Chunk, Citation, Event, Progress, Reasoning, Tool, accumulate, fold, merge
 from chat.model.stream import events as from_converse
 
 PIECES = st.one_of(
     st.builds(Chunk, st.text(min_size=1, max_size=5)),
     st.builds(Reasoning, st.text(min_size=1, max_size=5)),
     st.builds(Citation, title=st.text(max_size=3)),
+    st.builds(Tool, st.text(max_size=3), st.text(max_size=3)),
     st.builds(Progress, st.just("retry")),
 )
 

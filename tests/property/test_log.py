@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat import log
-from chat.events import Chunk, Citation, Event, Progress, Reasoning, Rollback, Start, fold
+from chat.events import Chunk, Citation, Event, Progress, Reasoning, Rollback, Start, Tool, fold
 from chat.log import Entry
 
 TEXT = st.text(min_size=1, max_size=8)
@@ -17,6 +17,7 @@ ENTRY = st.one_of(
     st.builds(Chunk, TEXT),
     st.builds(Reasoning, TEXT),
     st.builds(Citation, title=MAYBE, url=MAYBE, document=MAYBE, quote=MAYBE),
+    st.builds(Tool, TEXT, TEXT, st.sampled_from(("call", "result", "error")), MAYBE, MAYBE, MAYBE),
 )
 LOG = st.lists(ENTRY, max_size=12)
 
@@ -25,7 +26,7 @@ def atoms(entries: list[Any]) -> list[Any]:
     """The log, position by position."""
     flat: list[Any] = []
     for entry in entries:
-        if isinstance(entry, Citation):
+        if isinstance(entry, (Citation, Tool)):
             flat.append(entry)
         else:
             flat += [type(entry)(character) for character in entry.content]
@@ -66,7 +67,7 @@ def test_batches_join_to_one_log(entries: list[Entry], data: st.DataObject) -> N
     joined = log.joined(entries)
     assert log.joined([entry for batch in batches(data, entries) for entry in log.joined(batch)]) == joined
     assert log.joined(joined) == joined
-    assert all(type(one) is not type(other) or isinstance(one, Citation) for one, other in pairwise(joined))
+    assert all(type(one) is not type(other) or isinstance(one, (Citation, Tool)) for one, other in pairwise(joined))
 
 
 @given(LOG, st.data())

@@ -8,7 +8,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from chat.errors import ModelMalformed, ModelTruncated
-from chat.events import Chunk, Citation, Reasoning, Usage
+from chat.events import Chunk, Citation, Reasoning, Tool, Usage
 from chat.finish import MALFORMED
 from chat.model import converters, stream
 from chat.model.catalog import Catalog
@@ -88,6 +88,45 @@ def test_the_order_of_events_is_kept_and_usage_comes_last() -> None:
     ]
 
 
+def started(index: int, identity: str, name: str) -> dict[str, Any]:
+    return {
+        "contentBlockStart": {"contentBlockIndex": index, "start": {"toolUse": {"toolUseId": identity, "name": name}}}
+    }
+
+
+def fragment(index: int, piece: str) -> dict[str, Any]:
+    return {"contentBlockDelta": {"contentBlockIndex": index, "delta": {"toolUse": {"input": piece}}}}
+
+
+def test_a_tools_input_comes_in_fragments_that_mean_nothing_alone() -> None:
+    stops = [{"contentBlockStop": {"contentBlockIndex": index}} for index in (1, 2)]
+    events = list(
+        spoken(
+            delta(text="Let me look."),
+            started(1, "a", "weather"),
+            fragment(1, '{"ci'),
+            started(2, "b", "tides"),
+            fragment(1, 'ty": "Porto 🌊'),
+            fragment(1, '"}'),
+            *stops,
+            stop="tool_use",
+        )
+    )
+    assert events[:-1] == [
+        Chunk("Let me look."),
+        Tool("a", "weather", "call", input='{"city": "Porto 🌊"}'),
+        Tool("b", "tides", "call", input="{}"),
+    ]
+    assert isinstance(events[-1], stream.Ended)
+    assert events[-1].finish_reason == "tool-calls"
+
+
+@pytest.mark.parametrize("said", ['{"city": "Por', "[1]", "no json"])
+def test_a_tools_input_that_is_no_object_is_malformed(said: str) -> None:
+    with pytest.raises(ModelMalformed):
+        list(spoken(started(1, "a", "weather"), fragment(1, said), {"contentBlockStop": {"contentBlockIndex": 1}}))
+
+
 def test_half_a_character_in_a_citation_harms_nobody() -> None:
     [citation, _] = spoken(delta(citation={"title": "a\ud83d", "sourceContent": [{"text": "\ude00b"}]}))
     assert citation == Citation("a\ufffd", quote="\ufffdb")
@@ -102,6 +141,7 @@ def test_half_a_character_in_a_citation_harms_nobody() -> None:
         ("model_context_window_exceeded", "length"),
         ("guardrail_intervened", "content-filter"),
         ("content_filtered", "content-filter"),
+        ("tool_use", "tool-calls"),
         ("something_new", "something_new"),
     ],
 )
@@ -131,6 +171,7 @@ def test_an_answer_in_one_piece_says_the_same_as_a_stream() -> None:
                 "content": [
                     {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "x"}}},
                     {"text": "hello"},
+                    {"toolUse": {"toolUseId": "a", "name": "weather", "input": {"city": "Porto"}}},
                     {"citationsContent": {"content": [{"text": "cited"}], "citations": [{"title": "T"}]}},
                 ],
             }
@@ -138,9 +179,10 @@ def test_an_answer_in_one_piece_says_the_same_as_a_stream() -> None:
         "stopReason": "end_turn",
         "usage": {"inputTokens": 9, "outputTokens": 5},
     }
-    assert list(stream.events(converters.as_stream(whole)))[:4] == [
+    assert list(stream.events(converters.as_stream(whole)))[:5] == [
         Reasoning("hm"),
         Chunk("hello"),
+        Tool("a", "weather", "call", input='{"city": "Porto"}'),
         Chunk("cited"),
         Citation("T"),
     ]

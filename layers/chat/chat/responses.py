@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic.alias_generators import to_camel
 
 
@@ -53,14 +53,20 @@ class UsageView(View):
 
 
 class PartView(View):
-    """Text, reasoning, or a citation."""
+    """Text, reasoning, a citation, or a tool's call or outcome."""
 
-    type: Literal["text", "reasoning", "citation"]
+    type: Literal["text", "reasoning", "citation", "tool"]
     text: str | None = None
     title: str | None = None
     url: str | None = None
     document: str | None = None
     quote: str | None = None
+    id: str | None = None
+    name: str | None = None
+    state: Literal["call", "result", "error"] | None = None
+    input: JsonValue = None
+    output: JsonValue = None
+    error: str | None = None
 
 
 class MessageView(View):

@@ -1,0 +1,71 @@
+"""The native dialect in httpx-sse, however the network cuts it."""
+
+import json
+import random
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from httpx_sse import connect_sse
+
+from chat.dialects.native import Native
+from chat.events import Chunk
+from chat.log import Placed
+from tests.unit.test_dialects import CASES
+
+ALPHABET = 'abc \n"\\é河🌊\u2028\x85:'
+
+
+@contextmanager
+def served(body: bytes, seed: int) -> Iterator[str]:
+    """A server for one request, which it answers with the body in pieces of random length; its URL."""
+    cuts = random.Random(seed)  # noqa: S311  # reproducible, not a secret
+
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+            position = 0
+            while position < len(body):
+                end = position + cuts.choice((1, 2, 3, 100, 5_000))
+                connection.sendall(body[position:end])
+                position = end
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+def received(body: bytes, seed: int) -> str:
+    with served(body, seed) as url, httpx.Client() as client, connect_sse(client, "GET", url) as source:
+        events = [json.loads(event.data) for event in source.iter_sse()]
+    return "".join(event["content"] for event in events if event["type"] == "chunk")
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_megabyte_cut_anywhere_arrives_byte_for_byte(seed: int) -> None:
+    letters = random.Random(seed)  # noqa: S311  # reproducible, not a secret
+    pieces = ["".join(letters.choices(ALPHABET, k=letters.randint(1, 400))) for _ in range(4_000)]
+    text = "".join(pieces)
+    assert len(text.encode()) > 1_000_000
+    dialect, position, frames = Native("generation"), 0, []
+    for piece in pieces:
+        position += len(piece)
+        frames.append(dialect.encode(Placed(Chunk(piece), position)))
+    assert received("".join(frames).encode(), seed) == text
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_fixtures_say_the_same_to_it(case: Path) -> None:
+    body = (case / "native.sse").read_bytes()
+    expected = json.loads((case / "answer.json").read_text(encoding="utf-8"))
+    if b'"type":"rollback"' not in body:
+        assert received(body, 7) == expected["text"]
