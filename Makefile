@@ -16,7 +16,7 @@ CLIENTS := $(if $(shell command -v npm 2>/dev/null),tests/clients/node_modules/.
 NODE_BIN := tests/clients/node_modules/.bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long lint bench build validate invoke deploy clean requirements web
+.PHONY: help run test test-long lint bench build validate invoke deploy deploy-web clean requirements web
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -49,6 +49,16 @@ invoke: .venv/dev .venv-sam/installed ## one event through AWS's Lambda emulator
 
 deploy: .venv/dev .venv-sam/installed ## to your AWS account; ENV=dev|prod
 	@$(SAM) build --config-env $(ENV) && $(SAM) deploy --config-env $(ENV)
+
+# For a stack with a web host (docs/web-host.md): the page into its bucket, by the AWS CLI.
+OUTPUT = aws cloudformation describe-stacks --stack-name converse-stream-$(ENV) --output text \
+  --query 'Stacks[0].Outputs[?OutputKey==`$(1)`].OutputValue'
+deploy-web:
+	rm -rf .aws-sam/web && mkdir -p .aws-sam && cp -r web/demo .aws-sam/web
+	echo '{"functionUrl": "/", "apiUrl": "/"}' >.aws-sam/web/config.json
+	@# Browsers ask each time, CloudFront keeps everything until it is told that there is something new.
+	aws s3 sync .aws-sam/web "s3://$$($(call OUTPUT,WebBucket))" --delete --cache-control "max-age=0, s-maxage=31536000"
+	aws cloudfront create-invalidation --distribution-id "$$($(call OUTPUT,Distribution))" --paths "/*"
 
 clean: ## remove what was built and installed
 	rm -rf .venv .venv-sam .dynamodb-local .aws-sam tests/clients/node_modules web/client/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
