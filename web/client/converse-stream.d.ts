@@ -198,7 +198,8 @@ export interface Message {
   usage?: Usage;
 }
 export type MessagePart =
-  | { type: "text" | "reasoning"; text: string }
+  | { type: "text"; text: string }
+  | { type: "reasoning"; text: string }
   | ({ type: "citation" } & Citation)
   | ({ type: "tool" } & Tool);
 /** A part, and the position at which it begins. Each event of a tool is a part; `tools` has them joined. */

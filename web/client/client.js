@@ -1,0 +1,80 @@
+import { Answer } from "./answer.js";
+import { cancel } from "./cancel.js";
+import { Http } from "./http.js";
+
+/** @import { ClientOptions, ConverseStream as Declared, SendOptions, TurnOptions } from "./converse-stream.js" */
+
+/** @implements {Declared} */
+export class ConverseStream {
+  #http;
+  /** @type {Set<Answer>} */
+  #reading = new Set();
+
+  /** @param {ClientOptions} options */
+  constructor(options) {
+    this.#http = new Http(options);
+  }
+
+  /** @param {SendOptions} options */
+  send({ text, conversationId = crypto.randomUUID(), ...turn }) {
+    return this.#turn({ conversationId, message: { text } }, turn);
+  }
+
+  /** @type {Declared["regenerate"]} */
+  regenerate(conversationId, turn) {
+    return this.#turn({ action: "regenerate", conversationId }, turn);
+  }
+
+  /** @type {Declared["continue"]} */
+  continue(conversationId, turn) {
+    return this.#turn({ action: "continue", conversationId }, turn);
+  }
+
+  /** @type {Declared["resume"]} */
+  resume(conversationId, { cursor, stopOnLeave } = {}) {
+    // The server ends the older reader of a client, which would come back and end the newer one in its turn.
+    for (const older of this.#reading) if (older.conversationId === conversationId) older.leave();
+    return this.#read(new Answer(this.#http, { conversationId, cursor, stopOnLeave }));
+  }
+
+  /** @type {Declared["stop"]} */
+  stop(conversationId, generationId) {
+    return cancel(this.#http, conversationId, generationId);
+  }
+
+  /** @type {Declared["get"]} */
+  get = (path) => this.#json("GET", path);
+  /** @type {Declared["post"]} */
+  post = (path, body) => this.#json("POST", path, body);
+  /** @type {Declared["put"]} */
+  put = (path, body) => this.#json("PUT", path, body);
+  /** @type {Declared["patch"]} */
+  patch = (path, body) => this.#json("PATCH", path, body);
+  /** @type {Declared["delete"]} */
+  delete = (path) => this.#json("DELETE", path);
+
+  /**
+   * @param {{ conversationId: string } & Record<string, unknown>} said
+   * @param {TurnOptions} [turn]
+   */
+  #turn(said, { model, options, stopOnLeave } = {}) {
+    const send = { key: crypto.randomUUID(), body: { ...said, model, options } };
+    return this.#read(new Answer(this.#http, { conversationId: said.conversationId, send, stopOnLeave }));
+  }
+
+  /** @param {Answer} answer */
+  #read(answer) {
+    this.#reading.add(answer);
+    answer.finished.then(() => this.#reading.delete(answer));
+    return answer;
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {unknown} [body]
+   */
+  #json(method, path, body) {
+    return this.#http.json(`${this.#http.apiDoor}/${path.replace(/^\/+/, "")}`, { method, body });
+  }
+}

@@ -1,0 +1,6 @@
+/** @type {typeof import("./converse-stream.js").features} */
+export const features = () => ({
+  streaming: typeof ReadableStream === "function" && "body" in Response.prototype,
+  signing: Boolean(globalThis.crypto?.subtle), // in secure contexts only
+  keepalive: "keepalive" in Request.prototype,
+});

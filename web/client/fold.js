@@ -1,0 +1,84 @@
+/** @import { AnswerState, Citation, MessagePart, Part, Tool } from "./converse-stream.js" */
+
+/** @type {AnswerState} */
+export const NOTHING = { text: "", reasoning: "", citations: [], tools: [], parts: [], position: 0 };
+
+/** @type {typeof import("./converse-stream.js").fold} */
+export function fold(state = NOTHING, event, position) {
+  switch (event.type) {
+    case "start": {
+      const { type, ...ids } = event;
+      return { ...state, ...ids };
+    }
+    case "chunk":
+      return grown(state, { type: "text", text: event.content }, [...event.content].length, position);
+    case "reasoning":
+      return grown(state, { type: "reasoning", text: event.content }, [...event.content].length, position);
+    case "citation":
+    case "tool":
+      return grown(state, event, 1, position);
+    case "rollback":
+      return cut(state, event.position);
+    case "complete": {
+      const { aiMessage: message, finishReason, usage } = event;
+      return { ...state, message, finishReason, usage };
+    }
+    case "error": {
+      const { type, ...error } = event;
+      return { ...state, error };
+    }
+    default:
+      return { ...state, position: position ?? state.position }; // what we do not know may be logged all the same
+  }
+}
+
+/**
+ * @param {AnswerState} state
+ * @param {MessagePart} part
+ * @param {number} length
+ * @param {number} [end]
+ */
+function grown(state, part, length, end = state.position + length) {
+  const begin = end - length;
+  const last = state.parts.at(-1);
+  const joins = last && "text" in last && "text" in part && last.type === part.type && state.position === begin;
+  const parts = joins
+    ? [...state.parts.slice(0, -1), { ...last, text: last.text + part.text }]
+    : [...state.parts, { ...part, position: begin }];
+  return withParts(state, parts, end);
+}
+
+/**
+ * @param {AnswerState} state
+ * @param {number} position
+ */
+function cut(state, position) {
+  const parts = state.parts
+    .filter((part) => part.position < position)
+    .map((part) => ("text" in part ? { ...part, text: [...part.text].slice(0, position - part.position).join("") } : part));
+  return withParts(state, parts, position);
+}
+
+/**
+ * The state with these parts, and what follows from them.
+ * @param {AnswerState} state
+ * @param {Part[]} parts
+ * @param {number} position
+ * @returns {AnswerState}
+ */
+function withParts(state, parts, position) {
+  const written = { text: "", reasoning: "" };
+  /** @type {Citation[]} */
+  const citations = [];
+  /** @type {Map<string, Tool>} */
+  const tools = new Map();
+  for (const { position, ...part } of parts) {
+    if ("text" in part) written[part.type] += part.text;
+    else {
+      const { type, ...said } = part;
+      if ("id" in said) tools.set(said.id, { ...tools.get(said.id), ...said });
+      else citations.push(said);
+    }
+  }
+  return { ...state, ...written, citations, tools: [...tools.values()], parts, position };
+}

@@ -1,0 +1,28 @@
+import { createParser } from "eventsource-parser";
+
+/** @import { StreamEvent } from "./converse-stream.js" */
+
+/**
+ * The events of a response as they come, each with the `id` of its frame. `hear` is called for every network chunk.
+ * @param {ReadableStream<Uint8Array>} body
+ * @param {() => void} hear
+ * @returns {AsyncGenerator<{ id: string | undefined, event: StreamEvent }, void, undefined>}
+ */
+export async function* events(body, hear) {
+  /** @type {import("eventsource-parser").EventSourceMessage[]} */
+  const frames = [];
+  const parser = createParser({ onEvent: (frame) => frames.push(frame) });
+  const decoder = new TextDecoder(); // one for the whole stream: a chunk may end inside a character
+  const reader = body.getReader();
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      hear();
+      parser.feed(decoder.decode(value, { stream: true }));
+      for (const { id, data } of frames.splice(0)) yield { id, event: JSON.parse(data) };
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
