@@ -78,6 +78,13 @@ def test_tells_which_port_is_busy() -> None:
     assert ended.stderr == f"local_stack: port {port} is in use; try another one: make run PORT=9797\n"
 
 
+def test_refuses_a_port_without_room_above_it() -> None:
+    command = [sys.executable, "-m", "local_stack", "--port", "65531"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert "65531 is not from 0 to 65530" in ended.stderr
+
+
 def test_stops_with_all_its_processes() -> None:
     running = start_stack()
     pids = [each["pid"] for name in ("StreamFunction", "ConverseFunction") for each in running.environments(name)]
