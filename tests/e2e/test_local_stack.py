@@ -39,6 +39,10 @@ def test_serves_the_template_through_every_door(stack: RunningStack) -> None:
         assert answer.status_code == 200
         assert answer.headers.get_list("access-control-allow-origin") == [stack.demo]
     assert httpx.get(f"{stack.rest}/health").status_code == 200
+    preflight = {**origin, "access-control-request-method": "POST"}
+    for path in ("/chat", "/ai/chat", "/v1/chat/completions"):
+        allowed = httpx.options(f"{stack.rest}{path}", headers=preflight)
+        assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (204, stack.demo)
     for path in ("/", "/health", "/openapi.json", "/conversations"):
         assert httpx.get(f"{stack.host}{path}").status_code == 200
     assert httpx.get(f"{stack.host}/config.json").json() == {"functionUrl": "/", "apiUrl": "/"}

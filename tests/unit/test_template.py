@@ -129,6 +129,7 @@ def test_rest_api_streams(stack: Resources, case: int) -> None:
     assert len(apis) == (CASES[case]["RestStreaming"] == "enabled")
     for api in apis.values():
         assert api["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
+        assert api["Body"]["paths"].keys() == {"/{proxy+}"}  # whatever routes the function has
         [operations] = api["Body"]["paths"].values()
         integration = operations["x-amazon-apigateway-any-method"]["x-amazon-apigateway-integration"]
         assert integration["responseTransferMode"] == "STREAM"
