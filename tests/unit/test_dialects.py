@@ -11,6 +11,7 @@ import pytest
 
 from chat import events
 from chat.dialects.native import Native
+from chat.dialects.openai import OpenAI
 from chat.dialects.plain import Plain
 from chat.dialects.sse import Dialect
 from chat.events import Event, Rollback, Start, fold
@@ -21,6 +22,7 @@ CASES = sorted(path.parent for path in FIXTURES.glob("*/events.json"))
 DIALECTS: dict[str, Callable[[str], Dialect]] = {
     "native": Native,
     "plain": lambda _: Plain(),
+    "openai": lambda _: OpenAI(1_795_251_600, usage=True),
 }
 
 
@@ -76,6 +78,6 @@ def test_the_fixtures_agree_on_the_answer(case: Path) -> None:
             assert expected["error"] == code
 
 
-@pytest.mark.parametrize("dialect", [Native("gid"), Plain()], ids=lambda dialect: type(dialect).__name__)
+@pytest.mark.parametrize("dialect", [Native("gid"), Plain(), OpenAI(0)], ids=lambda dialect: type(dialect).__name__)
 def test_an_end_without_a_terminal_event_is_no_success(dialect: Dialect) -> None:
     assert dialect.cut() == "" or "error" in dialect.cut()

@@ -34,6 +34,7 @@ class Settings(BaseModel):
     memory_seconds: float = Field(default=1, gt=0)  # what a lookup may cost the waiting user
 
     max_body_bytes: int = Field(default=256 * 1024, gt=0)
+    max_completion_bytes: int = Field(default=2 * 1024 * 1024, gt=0)  # the same where callers send their whole history
     max_message_chars: int = Field(default=32_000, gt=0)
     max_answer_bytes: int = Field(default=3 * 1024 * 1024, gt=0)  # as stored; a transaction takes 4 MB
     max_continued_bytes: int = Field(default=100_000, gt=0)  # as stored: the new log begins with it, in one item

@@ -123,10 +123,15 @@ class Turn:
         ]
 
     def __enter__(self) -> Self:
-        """Begins the turn."""
-        for thread in self._threads:
-            thread.start()
+        """Begins the turn, unless `begin` has."""
+        self.begin()
         return self
+
+    def begin(self) -> None:
+        """From now on the model is asked, and the answer is stored whoever follows it."""
+        for thread in self._threads:
+            if thread.ident is None:  # it has not been started
+                thread.start()
 
     def __exit__(self, *_: object) -> None:
         """Waits for the turn's end, whether or not anybody still follows."""

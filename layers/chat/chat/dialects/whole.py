@@ -1,10 +1,11 @@
 """The answer in one piece: the same fields as the native `start` and `complete`, or the error."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from chat.dialects import native
 from chat.dialects.sse import Source
-from chat.events import Complete, Error, Start
+from chat.events import TERMINAL, Complete, Error, Event, Start, fold
 
 PATIENCE = 3600.0  # seconds; the source ends by its own clock
 
@@ -15,18 +16,25 @@ def answer(source: Source) -> tuple[int, dict[str, Any]]:
     An error names the conversation, where what had come is stored. A source that is over without a terminal event
     still runs somewhere else: 202, and ask again.
     """
-    cursor, start = 0, Start("", "", "", "")
+    said = fold(events(source))
+    start = said.start or Start("", "", "", "")
+    match said.end:
+        case Complete() as end:
+            return 200, {**native.opening(start), **native.completion(end)}
+        case Error() as end:
+            error = native.to_json(end)
+            del error["type"]
+            return end.status, {"error": error, "conversationId": start.conversation_id}
+    running = {"conversationId": start.conversation_id, "generationId": start.generation_id, "status": "running"}
+    return 202, running
+
+
+def events(source: Source) -> Iterator[Event]:
+    """Runs the source to its end."""
+    cursor = 0
     with source:
         while batch := source.wait(cursor, PATIENCE):
             cursor += len(batch)
-            if isinstance(batch[0].event, Start):
-                start = batch[0].event
-            end = batch[-1].event
-            if isinstance(end, Complete):
-                return 200, {**native.opening(start), **native.completion(end)}
-            if isinstance(end, Error):
-                error = native.to_json(end)
-                del error["type"]
-                return end.status, {"error": error, "conversationId": start.conversation_id}
-    running = {"conversationId": start.conversation_id, "generationId": start.generation_id, "status": "running"}
-    return 202, running
+            yield from (placed.event for placed in batch)
+            if isinstance(batch[-1].event, TERMINAL):
+                return

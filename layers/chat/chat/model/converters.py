@@ -46,7 +46,7 @@ def granted(model: Model, options: Options) -> Options:
 
 def to_request(prompt: Prompt, model: Model, model_id: str, options: Options) -> dict[str, Any]:
     """The arguments of `converse` and `converse_stream`."""
-    if not model.system:
+    if prompt.system and not model.system:
         turn = replace(prompt.turn, content=(prompt.system, *prompt.turn.content))
         prompt = replace(prompt, system="", turn=turn)
     request: dict[str, Any] = {

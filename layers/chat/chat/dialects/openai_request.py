@@ -1,0 +1,200 @@
+"""The body of OpenAI's `POST /v1/chat/completions`.
+
+https://platform.openai.com/docs/api-reference/chat/create. Of its many fields we take those that have a meaning here,
+and those that change nothing with the value they have; every other is refused by name.
+"""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+
+from chat.http import HttpRequest
+from chat.requests import Body, check_json, refusal
+from chat.settings import Settings
+
+
+class _Body(Body):
+    """snake_case, as this protocol has it."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+
+class Part(_Body):
+    """Text; images, audio and files are refused by their type."""
+
+    type: Literal["text"]
+    text: str
+
+
+def _parts(value: Any) -> Any:
+    return [{"type": "text", "text": value}] if isinstance(value, str) else value
+
+
+def _list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _choice(value: Any) -> Any:
+    return {"type": value} if isinstance(value, str) else value
+
+
+Parts = Annotated[list[Part], BeforeValidator(_parts)]
+ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+CallId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+Stop = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Zero = Annotated[float, Field(ge=0, le=0)]
+
+
+class SystemMessage(_Body):
+    """Instructions; they come first, wherever they stand."""
+
+    role: Literal["system", "developer"]
+    content: Parts
+    name: str | None = None
+
+
+class UserMessage(_Body):
+    """What the user says. Bedrock knows no names of participants."""
+
+    role: Literal["user"]
+    content: Parts
+    name: str | None = None
+
+
+class CalledFunction(_Body):
+    """A function with its arguments, a JSON object as text."""
+
+    name: ToolName
+    arguments: str
+
+
+class Call(_Body):
+    """The model's call of a tool."""
+
+    id: CallId
+    type: Literal["function"]
+    function: CalledFunction
+
+
+class AssistantMessage(_Body):
+    """An answer as we gave it, or as an SDK writes it down again, with every field that it has."""
+
+    role: Literal["assistant"]
+    content: Parts | None = None
+    tool_calls: list[Call] | None = None
+    reasoning_content: str | None = None  # not given back: models want their reasoning with a signature
+    name: str | None = None
+    refusal: None = None
+    annotations: None = None
+    audio: None = None
+    function_call: None = None
+
+
+class ToolMessage(_Body):
+    """What a tool answered."""
+
+    role: Literal["tool"]
+    content: Parts
+    tool_call_id: CallId
+    name: str | None = None
+
+
+Message: TypeAlias = Annotated[
+    SystemMessage | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")
+]
+
+
+class Function(_Body):
+    """A tool of the caller's. `strict` is not enforced."""
+
+    name: ToolName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class FunctionTool(_Body):
+    """The one type of tool that there is."""
+
+    type: Literal["function"]
+    function: Function
+
+
+class ChosenFunction(_Body):
+    """A tool by its name."""
+
+    name: ToolName
+
+
+class ToolChoice(_Body):
+    """auto, none, required, or one function."""
+
+    type: Literal["auto", "none", "required", "function"]
+    function: ChosenFunction | None = None
+
+
+class StreamOptions(_Body):
+    """`include_obfuscation` is a padding that we never add."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class TextFormat(_Body):
+    """JSON modes are refused: not every model has one."""
+
+    type: Literal["text"]
+
+
+class CompletionRequest(_Body):
+    """`POST /v1/chat/completions`."""
+
+    model: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    messages: Annotated[list[Message], Field(min_length=1)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=200_000)
+    max_tokens: int | None = Field(default=None, ge=1, le=200_000)
+    temperature: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    top_p: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    stop: Annotated[Annotated[list[Stop], Field(max_length=4)] | None, BeforeValidator(_list)] = None
+    reasoning_effort: Literal["none", "low", "medium", "high"] | None = None
+    tools: list[FunctionTool] | None = None
+    tool_choice: Annotated[ToolChoice | None, BeforeValidator(_choice)] = None
+    parallel_tool_calls: bool | None = None
+
+    # Taken and not used: who asks, and hints that promise nothing.
+    user: str | None = None
+    safety_identifier: str | None = None
+    metadata: dict[str, str] | None = None
+    prompt_cache_key: str | None = None
+    seed: int | None = None
+
+    # Taken with the value that changes nothing.
+    n: Literal[1] | None = None
+    store: Literal[False] | None = None
+    logprobs: Literal[False] | None = None
+    response_format: TextFormat | None = None
+    frequency_penalty: Zero | None = None
+    presence_penalty: Zero | None = None
+    service_tier: Literal["auto", "default"] | None = None
+
+
+def parse(request: HttpRequest, settings: Settings) -> CompletionRequest:
+    """Raises UnsupportedMediaType, TooLarge, and BadRequest, which names the first wrong field."""
+    body = request.json_body(settings.max_completion_bytes)
+    check_json(body)
+    try:
+        return CompletionRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise refusal([_named(each) for each in error.errors(include_url=False, include_input=False)]) from None
+
+
+def _named(error: Any) -> dict[str, Any]:
+    """pydantic puts a message's role before its fields, and names the message where the role is wrong."""
+    match error["loc"]:
+        case ("messages", number):
+            return {**error, "loc": ("messages", number, "role")}
+        case ("messages", number, _, *field):
+            return {**error, "loc": ("messages", number, *field)}
+    return dict(error)

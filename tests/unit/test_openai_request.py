@@ -1,0 +1,217 @@
+"""The body of a chat completion: what it comes to, and what is refused by name."""
+
+import json
+from typing import Any
+
+import pytest
+
+from chat.dialects.openai_prompt import options, prompt
+from chat.dialects.openai_request import CompletionRequest, parse
+from chat.errors import BadRequest, TooLarge
+from chat.http import HttpRequest
+from chat.model.catalog import Catalog
+from chat.model.converters import to_request
+from chat.prompts.prompt import Prompt, ToolResult, ToolSpec, ToolUse, Turn
+from chat.settings import Settings
+from local_stack.bedrock.validation import check_converse
+
+SETTINGS = Settings(table_name="table", auth_mode="dev", url_auth_type="NONE", max_completion_bytes=50_000)
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}
+TIDES = {"type": "function", "function": {"name": "tides", "description": "High water", "strict": True}}
+
+
+def user(content: Any = "Hello") -> dict[str, Any]:
+    return {"role": "user", "content": content}
+
+
+def call(*ids: str, arguments: str = '{"city": "Łódź"}') -> dict[str, Any]:
+    function = {"name": "weather", "arguments": arguments}
+    calls = [{"id": each, "type": "function", "function": function} for each in ids]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+def tool(identity: str, content: Any = "It is mild.") -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": identity, "content": content}
+
+
+def request(*messages: dict[str, Any], **fields: Any) -> CompletionRequest:
+    body = {"model": "nova-lite", "messages": list(messages) or [user()], **fields}
+    event = {
+        "requestContext": {"http": {"method": "POST"}},
+        "rawPath": "/v1/chat/completions",
+        "headers": {"content-type": "application/json"},
+        "body": json.dumps(body),
+    }
+    return parse(HttpRequest.from_event(event), SETTINGS)
+
+
+def built(*messages: dict[str, Any], **fields: Any) -> Prompt:
+    return prompt(request(*messages, **fields))
+
+
+def test_the_callers_messages_are_the_prompt() -> None:
+    parts = [{"type": "text", "text": "About "}, {"type": "text", "text": "rivers"}]
+    said = built(
+        {"role": "system", "content": "Be kind."},
+        user(parts),
+        user("and lakes"),
+        {"role": "developer", "content": "Be brief."},
+        {"role": "assistant", "content": "They "},
+        {"role": "assistant", "content": "flow.", "refusal": None, "annotations": None, "reasoning_content": "Hm."},
+        {"role": "assistant", "content": " "},
+        user("Why?"),
+    )
+    history = (Turn("user", ("About rivers", "and lakes")), Turn("assistant", ("They ", "flow.")))
+    assert said == Prompt("Be kind.\n\nBe brief.", history, "", Turn("user", ("Why?",)))
+
+
+def test_calls_and_their_answers_make_one_turn_each() -> None:
+    said = built(user(), call("a", "b"), tool("b"), tool("a", ""), user("And now?"), tools=[WEATHER, TIDES])
+    given = {"city": "Łódź"}
+    assert said.history[1] == Turn("assistant", (ToolUse("a", "weather", given), ToolUse("b", "weather", given)))
+    assert said.turn == Turn("user", (ToolResult("b", "It is mild."), ToolResult("a", "(nothing)"), "And now?"))
+    nothing = {"type": "object", "properties": {}}
+    assert said.tools == (ToolSpec("weather", "", SCHEMA), ToolSpec("tides", "High water", nothing))
+    check(said)
+
+
+@pytest.mark.parametrize("fields", [{}, {"tools": [WEATHER], "tool_choice": "none"}], ids=["no tools", "none chosen"])
+def test_calls_without_tools_are_told_in_words(fields: dict[str, Any]) -> None:
+    said = built(user(), call("a"), tool("a"), **fields)
+    assert said.tools == ()
+    assert said.history[1].content == ('(Tool weather called with {"city": "Łódź"})',)
+    assert said.turn.content == ("(The tool answered: It is mild.)",)
+    check(said)
+
+
+def check(said: Prompt) -> None:
+    """Bedrock takes it."""
+    catalog = Catalog("us")
+    arguments = to_request(
+        said, catalog["claude-haiku"], "us.anthropic.claude-haiku-4-5-20251001-v1:0", options(request(), said)
+    )
+    check_converse("ConverseStream", arguments.pop("modelId"), arguments)
+
+
+@pytest.mark.parametrize(
+    ("choice", "chosen"),
+    [
+        (None, None),
+        ("auto", None),
+        ("required", "any"),
+        ({"type": "function", "function": {"name": "tides"}}, "tides"),
+    ],
+    ids=["nothing", "auto", "required", "named"],
+)
+def test_a_choice_of_tools(choice: Any, chosen: str | None) -> None:
+    assert built(tools=[WEATHER, TIDES], tool_choice=choice).tool_choice == chosen
+
+
+def wishes(*messages: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    asked = request(*messages, **fields)
+    return options(asked, prompt(asked)).model_dump(exclude_none=True)
+
+
+def test_options() -> None:
+    asked = wishes(max_tokens=9, temperature=0, top_p=0.5, stop="END", reasoning_effort="low")
+    assert asked == {"max_tokens": 9, "temperature": 0, "top_p": 0.5, "stop": ["END"], "reasoning": "low"}
+    asked = wishes(max_completion_tokens=7, stop=["a", "b"], reasoning_effort="none")
+    assert asked == {"max_tokens": 7, "stop": ["a", "b"]}
+
+
+def test_an_answer_to_a_call_is_made_without_reasoning() -> None:
+    assert "reasoning" not in wishes(user(), call("a"), tool("a"), tools=[WEATHER], reasoning_effort="high")
+
+
+def test_what_changes_nothing_is_taken() -> None:
+    request(
+        n=1,
+        store=False,
+        logprobs=False,
+        frequency_penalty=0,
+        presence_penalty=0.0,
+        service_tier="auto",
+        user="u",
+        safety_identifier="s",
+        metadata={"a": "b"},
+        prompt_cache_key="k",
+        seed=7,
+        parallel_tool_calls=True,
+        stream=False,
+        stream_options={"include_usage": True, "include_obfuscation": False},
+        tools=None,
+        response_format={"type": "text"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"n": 2}, "n"),
+        ({"store": True}, "store"),
+        ({"logprobs": True}, "logprobs"),
+        ({"presence_penalty": 0.5}, "presence_penalty"),
+        ({"temperature": 1.2}, "temperature"),
+        ({"max_tokens": 5, "max_completion_tokens": 5}, "max_tokens"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": ""}, "stop.0"),
+        ({"reasoning_effort": "xhigh"}, "reasoning_effort"),
+        ({"reasoning_effort": "low", "tools": [WEATHER], "tool_choice": "required"}, "reasoning_effort"),
+        ({"response_format": {"type": "json_object"}}, "response_format.type"),
+        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"maxTokens": 5}, "maxTokens"),
+        ({"model": ""}, "model"),
+        ({"messages": []}, "messages"),
+        ({"tools": [WEATHER, WEATHER]}, "tools"),
+        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools.0.type"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": "perhaps", "tools": [WEATHER]}, "tool_choice.type"),
+        (
+            {"tool_choice": {"type": "function", "function": {"name": "tides"}}, "tools": [WEATHER]},
+            "tool_choice.function.name",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_refuses_fields_by_name(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        wishes(**fields)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("messages", "field"),
+    [
+        ([{"role": "critic", "content": "a"}], "messages.0.role"),
+        ([{"content": "a"}], "messages.0.role"),
+        ([user(), {"role": "assistant", "content": "a"}], "messages.1.role"),
+        ([{"role": "assistant", "content": "a"}, user()], "messages.0.role"),
+        ([{"role": "system", "content": "a"}], "messages.0.role"),
+        ([user(" ")], "messages.0.content"),
+        ([user(None)], "messages.0.content"),
+        ([user([{"type": "image_url", "image_url": {"url": "data:"}}])], "messages.0.content.0.type"),
+        ([user() | {"tool_calls": []}], "messages.0.tool_calls"),
+        ([user(), call("a"), user()], "messages.2.role"),
+        ([user(), call("a")], "messages.1.role"),
+        ([user(), call("a"), tool("b")], "messages.2.tool_call_id"),
+        ([user(), tool("a")], "messages.1.tool_call_id"),
+        ([user(), call("a", arguments="{"), tool("a")], "messages.1.tool_calls.0.function.arguments"),
+        ([user(), call("a", arguments="[1]"), tool("a")], "messages.1.tool_calls.0.function.arguments"),
+        ([user(), call("a", arguments='{"a": NaN}'), tool("a")], "messages.1.tool_calls.0.function.arguments"),
+        ([user(), call("a b"), tool("a")], "messages.1.tool_calls.0.id"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_refuses_messages_by_name(messages: list[dict[str, Any]], field: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        built(*messages, tools=[WEATHER])
+    assert caught.value.field == field
+    assert field in caught.value.message or "message" in caught.value.message
+
+
+def test_a_body_has_a_limit_of_its_own() -> None:
+    with pytest.raises(TooLarge):
+        request(user("a" * 50_000))
