@@ -17,7 +17,7 @@ PREFIX = "/_local/"
 
 @dataclass(frozen=True)
 class Control:
-    """`POST faults`, `POST kill`, `GET requests`, `GET environments`, `GET dead-letters`; JSON in and out.
+    """`POST faults` and `kill`; `GET requests`, `calls`, `environments` and `dead-letters`; JSON in and out.
 
     `bedrock` and `table` are None where the caller brought a service of their own.
     """
@@ -44,6 +44,10 @@ class Control:
                 return (200, {"pid": killed}) if killed else (409, {"message": "no environment is busy"})
             case "GET", "requests":
                 return 200, [call.as_json() for call in self.bedrock.requests] if self.bedrock else []
+            case "GET", "calls":
+                services = [each for each in (self.table, self.bedrock, self.invoke_api) if each]
+                calls = (call for service in services for call in service.calls)
+                return 200, [call._asdict() for call in calls if call.function in self.pools]  # not a real token
             case "GET", "environments":
                 return 200, [
                     {

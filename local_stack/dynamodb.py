@@ -20,6 +20,7 @@ from moto.core.request import Request as MotoRequest
 from moto.dynamodb.responses import DynamoHandler
 from werkzeug.exceptions import HTTPException
 
+from local_stack.calls import CALLER, Calls
 from local_stack.http import Request, Responder, port_of, serve
 
 HOST = "127.0.0.1"
@@ -78,6 +79,7 @@ class DynamoDB:
 
     def __init__(self) -> None:
         self.url = ""
+        self.calls = Calls()
         self._port = 0
         self._account = f"{next(_accounts):012}"
         self._delay = 0.0
@@ -125,6 +127,7 @@ class DynamoDB:
         if asyncio.get_running_loop().time() < self._fails_until:
             await responder.send(500, [("content-type", _JSON)], json.dumps(_FAILURE).encode())
         elif target.startswith(_TARGET):
+            self.calls.of_table(request.header(CALLER), target.removeprefix(_TARGET), body)
             await responder.send(*self._dispatch(target, body))
         else:
             await responder.send(400, [("content-type", _JSON)], b'{"__type": "UnknownOperationException"}')

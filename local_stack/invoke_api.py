@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from local_stack.calls import CALLER, Calls
 from local_stack.events import PRELUDE_END
 from local_stack.http import Request, Responder
 from local_stack.invocation import Answer, Failure, Result, Stream, StreamBroken
@@ -41,6 +42,7 @@ class InvokeApi:
 
     def __init__(self, pools: Mapping[str, Pool], retry_seconds: Sequence[float] = RETRY_SECONDS) -> None:
         self.dead_letters: list[DeadLetter] = []
+        self.calls = Calls()
         self._pools = pools
         self._retry_seconds = retry_seconds
         self._events: set[asyncio.Task[None]] = set()
@@ -55,6 +57,7 @@ class InvokeApi:
         if pool is None:
             await _refuse(responder, 404, "ResourceNotFoundException", f"Function not found: {function_arn(name)}")
             return
+        self.calls.of_function(request.header(CALLER), name)
         try:
             payload = await read_body(request) or b"{}"
             json.loads(payload)

@@ -157,7 +157,9 @@ class Stack:
 
     def _make_pools(self, template: Template, variables: Mapping[str, str]) -> None:
         for name, function in template.functions.items():
-            box = sandbox.build(function, self._guard.folder / name, variables)
+            # The stand-ins take any credentials: by their session token they know who calls (see calls.py).
+            token = {} if self._options.real_bedrock else {"AWS_SESSION_TOKEN": name}
+            box = sandbox.build(function, self._guard.folder / name, {**variables, **token})
             pool = Pool(function, functools.partial(Environment, function, box, self._guard))
             self._cleanup.push_async_callback(pool.close)
             self.pools[name] = pool

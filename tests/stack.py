@@ -42,6 +42,10 @@ class RunningStack:
         answer: list[dict[str, Any]] = self._call("requests")
         return answer
 
+    def calls(self) -> set[tuple[str, str, str]]:
+        """What the functions asked AWS for: function, IAM action, and the table, index or model."""
+        return {(call["function"], call["action"], call["resource"]) for call in self._call("calls")}
+
     def environments(self, function: str) -> list[dict[str, Any]]:
         """That function's environments: pid, state and number of invocations."""
         return [each for each in self._call("environments") if each["function"] == function]

@@ -18,6 +18,7 @@ from local_stack.bedrock.directives import HTTP_FAULTS, Fault
 from local_stack.bedrock.errors import BedrockError
 from local_stack.bedrock.events import Model
 from local_stack.bedrock.standin import StandIn
+from local_stack.calls import CALLER, Calls
 from local_stack.http import Request, Responder
 
 KEPT_REQUESTS = 1_000
@@ -46,6 +47,7 @@ class BedrockServer:
 
     def __init__(self, model: Model) -> None:
         self.requests: deque[ModelRequest] = deque(maxlen=KEPT_REQUESTS)
+        self.calls = Calls()
         self._model = model
         self._rate, self._seed, self._drawn = 0.0, 0, 0
         self._struck: Counter[str] = Counter()
@@ -78,6 +80,7 @@ class BedrockServer:
         body = _parsed(await request.read())
         call = ModelRequest(request.path, unquote(route[1]), body)
         self.requests.append(call)
+        self.calls.of_model(request.header(CALLER), route[2], call.model_id)
         # The connection is watched while we answer, so that a client who leaves is noticed even in a stall.
         answer = asyncio.create_task(self._answer(call, route[2], responder))
         left = asyncio.create_task(responder.closed())
