@@ -1,10 +1,12 @@
 """Debian's Chromium, driven by Playwright. Playwright's own browsers are never downloaded."""
 
+import itertools
+import os
 import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 # Quiet at start: without these Chromium looks for its maker's hosts, which a closed network refuses.
 ARGUMENTS = [
@@ -16,6 +18,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+_numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")  # and no longer: Playwright keeps an event loop running in its thread
@@ -30,12 +33,26 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(chromium: Browser) -> Iterator[Page]:
+def person() -> dict[str, str]:
+    """The headers of somebody of their own, so that no two tests share a conversation or a fact."""
+    return {"x-dev-user": f"browser-{os.getpid()}-{next(_numbers)}"}
+
+
+@pytest.fixture
+def context(chromium: Browser, person: dict[str, str]) -> Iterator[BrowserContext]:
+    """That person's browser."""
+    context = chromium.new_context(extra_http_headers=person)
+    context.set_default_timeout(20_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
     """A page on which nothing may go wrong unnoticed."""
     problems: list[str] = []
-    page = chromium.new_page()
+    page = context.new_page()
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda said: problems.append(said.text) if said.type in {"error", "warning"} else None)
     yield page
-    page.close()
     assert problems == []

@@ -1,155 +1,134 @@
-"""The demo page as a person uses it, from another origin than the Function URL."""
+"""Sending, stopping, and what can be done with an answer."""
 
-import contextlib
 import re
-import socket
-import threading
-from typing import Self
 
-import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.e2e.chat import text_of
+from tests.browser.chat import has_words, is_whole, prose, say, stored, until, words
 from tests.stack import RunningStack
 
 pytestmark = pytest.mark.xdist_group("browser")
-
-
-def say(page: Page, text: str) -> None:
-    page.get_by_label("Your message").fill(text)
-    page.get_by_label("Your message").press("Enter")
 
 
 def test_the_text_grows_while_the_model_speaks(stack: RunningStack, page: Page) -> None:
     page.goto(stack.demo)
     page.evaluate(
         """() => {
-            window.lengths = [];
-            const note = () => {
-                const length = document.querySelector(".assistant .text")?.textContent.length ?? 0;
-                if (length && length !== window.lengths.at(-1)) window.lengths.push(length);
+            window.samples = [];
+            const look = () => {
+                const length = document.querySelector(".prose")?.textContent.length ?? 0;
+                if (length && length !== samples.at(-1)?.length) samples.push({ at: performance.now(), length });
             };
-            new MutationObserver(note).observe(document.body, { subtree: true, childList: true, characterData: true });
+            new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
         }"""
     )
     say(page, "Tell me about rivers [[tokens=40 pace=30 first=100]]")
-    expect(page.get_by_role("status")).to_have_text(re.compile(r"40 tokens in \d"), timeout=20_000)
-    lengths = page.evaluate("window.lengths")
+    is_whole(page)
+    samples = page.evaluate("samples")
+    lengths = [sample["length"] for sample in samples]
     assert len(lengths) >= 15
     assert lengths == sorted(lengths)
-    shown = page.locator(".assistant .text").inner_text()
-    assert len(shown.split()) == 40
+    assert samples[-1]["at"] - samples[0]["at"] >= 39 * 30 * 0.8  # it took as long as the model, not one moment
+    assert len(prose(page).inner_text().split()) == 40
 
 
-def test_stop_stops_the_model_and_the_next_message_works(stack: RunningStack, page: Page) -> None:
+def test_stop_closes_the_model_and_continue_goes_on(stack: RunningStack, page: Page, person: dict[str, str]) -> None:
     page.goto(stack.demo)
     say(page, "Tell me about rivers [[tokens=400 pace=30 first=50]]")
-    expect(page.locator(".assistant .text")).to_have_text(re.compile(r"\w+ \w+"))
+    has_words(page, 3)
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_role("status")).to_have_text("Stopped", timeout=10_000)
-    assert stack.requests()[-1]["state"] == "client-closed"
-    stopped = page.locator(".assistant .text").inner_text()
-    assert len(stopped.split()) < 400
-    say(page, "hello again [[tokens=5 pace=1 first=1]]")
-    expect(page.get_by_role("status")).to_have_text(re.compile("5 tokens"), timeout=20_000)
+    expect(page.locator(".note")).to_contain_text("You stopped this answer.")
+    until(lambda: stack.requests()[-1]["state"] == "client-closed")
+    stopped = prose(page).inner_text()
+    assert 3 <= len(stopped.split()) < 400
+
+    page.get_by_role("button", name="Continue").click()
+    expect(page.locator(".note")).to_be_hidden()
+    is_whole(page)
+    whole = prose(page).inner_text()
+    assert whole.startswith(stopped)
+    assert len(whole) > len(stopped)
+    assert words(whole) == words(stored(stack, page, person))
+    assert page.locator(".answer").count() == 1
 
 
-def test_a_reload_in_the_middle_of_an_answer_goes_on(stack: RunningStack, page: Page) -> None:
+def test_regenerate_answers_again_in_place(stack: RunningStack, page: Page, person: dict[str, str]) -> None:
     page.goto(stack.demo)
-    say(page, "Tell me about rivers [[tokens=150 pace=30 first=50]]")
-    expect(page.locator(".assistant .text")).to_have_text(re.compile(r"(\w+\W+){10}"))
-    page.reload()
-    expect(page.get_by_role("status")).to_have_text(re.compile("tokens"), timeout=20_000)
-    assert page.locator(".user .text").inner_text().startswith("Tell me about rivers")
-    assert len(page.locator(".assistant .text").inner_text().split()) == 150
+    say(page, "rivers [[fault=cut at=4 times=1]] [[tokens=12 pace=1 first=1]]")
+    expect(page.locator(".note.failed")).to_be_visible()
+    received = prose(page).inner_text()
+    assert len(received.split()) >= 3
+    page.get_by_role("button", name="Try again").click()
+    is_whole(page)
+    expect(page.locator(".note")).to_be_hidden()
+    assert len(prose(page).inner_text().split()) == 12
+    page.get_by_role("button", name="Answer again").click()
+    expect(page.get_by_role("button", name="Answer again")).to_be_hidden()
+    is_whole(page)
+    assert page.locator("#messages > li").count() == 2
+    assert words(prose(page).inner_text()) == words(stored(stack, page, person))
 
 
-class BadLine:
-    """A proxy that cuts every connection after so many bytes of the answer."""
-
-    def __init__(self, url: str, after: int) -> None:
-        self._target = ("127.0.0.1", int(url.rpartition(":")[2]))
-        self._after = after
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.cuts = 0
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=[client], daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with client, socket.create_connection(self._target) as server:
-            threading.Thread(target=self._forward, args=[client, server], daemon=True).start()
-            left = self._after
-            with contextlib.suppress(OSError):
-                while left > 0 and (data := server.recv(min(left, 4096))):
-                    left -= len(data)
-                    client.sendall(data)
-            self.cuts += left <= 0
-            for end in (client, server):
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-
-    def _forward(self, client: socket.socket, server: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := client.recv(4096):
-                server.sendall(data)
-
-
-def test_a_line_that_drops_costs_no_word_and_repeats_none(stack: RunningStack, chromium: Browser) -> None:
-    page = chromium.new_page()
-    with BadLine(stack.url, after=4000) as line:
-        page.route(
-            "**/config.json", lambda route: route.fulfill(json={"functionUrl": line.url, "apiUrl": stack.gateway})
-        )
-        page.goto(stack.demo)
-        say(page, "Tell me about rivers 🌊 [[tokens=200 pace=25 first=50]]")
-        expect(page.get_by_role("status")).to_have_text(re.compile("tokens"), timeout=30_000)
-        shown = page.locator(".assistant .text").inner_text()
-        conversation = page.evaluate("sessionStorage.getItem('conversation')")
-        assert line.cuts >= 1
-    page.close()
-    [_, answer] = httpx.get(f"{stack.gateway}/conversations/{conversation}/messages").json()["messages"]
-    assert shown == text_of(answer)
-
-
-def test_an_error_is_shown_below_what_came(stack: RunningStack, page: Page) -> None:
+def test_a_refused_message_says_why_and_can_be_changed(stack: RunningStack, context: BrowserContext) -> None:
+    page = context.new_page()  # the browser says on its console that a request failed
     page.goto(stack.demo)
-    say(page, "rivers [[fault=reset at=8]] [[pace=5 first=5]]")
-    expect(page.locator(".note.failed")).to_have_text("The connection to the model was lost.", timeout=20_000)
-    assert len(page.locator(".assistant .text").inner_text().split()) >= 7
+    text = "x" * 40_000
+    say(page, text)
+    expect(page.locator(".note.failed")).to_contain_text("message.text is longer than")
+    expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+    expect(page.get_by_label("Your message")).to_have_value(text)
 
 
-def test_reasoning_is_folded_away(stack: RunningStack, page: Page) -> None:
-    page.route("**/chat", lambda route: route.continue_(post_data=_with_reasoning(route.request.post_data or "")))
+def test_an_answer_can_be_copied_as_it_was_written(
+    stack: RunningStack, context: BrowserContext, page: Page, person: dict[str, str]
+) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(stack.demo)
-    say(page, "[[cite]] rivers [[pace=1 first=1]]")
-    expect(page.get_by_role("status")).to_have_text(re.compile("tokens in"), timeout=20_000)
-    expect(page.locator(".assistant .reasoning p")).to_be_hidden()
-    page.locator(".assistant .reasoning summary").click()
-    expect(page.locator(".assistant .reasoning p")).to_be_visible()
-    expect(page.locator(".assistant .citations li").first).to_be_visible()
+    say(page, "Tell me about rivers [[tokens=20 pace=1 first=1]]")
+    is_whole(page)
+    page.get_by_role("button", name="Copy answer").click()
+    expect(page.get_by_role("button", name="Copy answer")).to_have_attribute("data-said", "Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == stored(stack, page, person)
 
 
-def _with_reasoning(body: str) -> str:
-    return body[:-1] + ',"model":"claude-haiku","options":{"reasoning":"low"}}'
-
-
-def test_it_fits_a_phone(stack: RunningStack, page: Page) -> None:
-    page.set_viewport_size({"width": 360, "height": 640})
+def test_at_300_tokens_a_second_the_page_is_written_at_most_once_a_frame(stack: RunningStack, page: Page) -> None:
     page.goto(stack.demo)
-    say(page, "Tell me about a_word_that_is_much_too_long_for_a_small_screen_and_cannot_be_broken_anywhere [[pace=1]]")
-    expect(page.get_by_role("status")).to_have_text(re.compile("tokens in"), timeout=20_000)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    say(page, "Tell me about rivers [[tokens=40 pace=1 first=1]]")
+    is_whole(page)
+    page.evaluate(
+        """() => {
+            window.frames_ = [0];
+            const all = { subtree: true, childList: true, characterData: true, attributes: true };
+            new MutationObserver(() => frames_[frames_.length - 1]++).observe(document, all);
+            requestAnimationFrame(function frame() { frames_.push(0); requestAnimationFrame(frame); });
+        }"""
+    )
+    say(page, "Tell me about many rivers [[tokens=900 pace=3 first=50]]")
+    page.evaluate("frames_ = [0]")  # what the keyboard wrote is not counted
+    is_whole(page)
+    frames = page.evaluate("frames_")
+    assert sum(frames) >= 30  # it grew, it did not come at once
+    assert max(frames) == 1
+    assert len(prose(page).inner_text().split()) == 900
+
+
+def test_only_the_last_block_is_rendered_again(stack: RunningStack, page: Page) -> None:
+    page.goto(stack.demo)
+    kept, whole, grown = page.evaluate(
+        """async () => {
+            const { Prose } = await import("./prose.js");
+            const text = "# One\\n\\ntwo *three*\\n\\n- a\\n\\n- b\\n\\n  c\\n\\n```js\\nlet d;\\n```\\n\\n| e | f |\\n|--|--:|\\n| g | h |\\n\\nend";
+            const [whole, grown] = [new Prose(), new Prose()];
+            whole.show({ text });
+            let first, kept = true;
+            for (let length = 1; length <= text.length; length++) {
+                grown.show({ text: text.slice(0, length) });
+                if (length > 12) kept &&= grown.element.firstElementChild === (first ??= grown.element.firstElementChild);
+            }
+            return [kept, whole.element.innerHTML, grown.element.innerHTML];
+        }"""
+    )
+    assert kept
+    assert grown == whole
+    assert re.search(r"<h1>.*<em>.*<ul>.*<pre.*<table>", whole, re.DOTALL)

@@ -1,0 +1,216 @@
+"""What an answer may consist of, from a server that says all of it."""
+
+import json
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.chat import is_whole, say
+from tests.stack import RunningStack
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+def says(page: Page, *events: dict[str, Any]) -> None:
+    """The server's next answers: these events."""
+
+    def answer(route: Route) -> None:
+        asked = route.request.post_data_json
+        start = {
+            "type": "start",
+            "conversationId": asked["conversationId"],
+            "messageId": "the-message",
+            "generationId": "generation",
+            "model": "nova-lite",
+        }
+        body = "".join(f"data: {json.dumps(event)}\n\n" for event in (start, *events))
+        headers = {"access-control-allow-origin": "*", "content-type": "text/event-stream"}
+        route.fulfill(headers=headers, body=body)
+
+    page.route("**/chat", answer)
+    cross = {"access-control-allow-origin": "*"}
+    page.route("**/conversations/*", lambda route: route.fulfill(headers=cross, json={}))
+
+
+def complete(*parts: dict[str, Any], reason: str = "stop") -> dict[str, Any]:
+    message = {"id": "the-message", "role": "assistant", "parts": list(parts), "status": "complete", "createdAt": "now"}
+    usage = {"inputTokens": 1, "outputTokens": 2, "cacheReadTokens": 0, "cacheWriteTokens": 0, "basis": "exact"}
+    message |= {"finishReason": reason, "usage": usage, "model": "nova-lite"}
+    return {"type": "complete", "finishReason": reason, "aiMessage": message, "usage": usage, "metrics": {}}
+
+
+def text(content: str) -> dict[str, Any]:
+    return {"type": "text", "text": content}
+
+
+def test_reasoning_tools_and_sources_are_shown_apart(stack: RunningStack, page: Page) -> None:
+    weather: dict[str, Any] = {"type": "tool", "id": "1", "name": "weather", "input": {"city": "Lisbon"}, "state": "run"}
+    ticket: dict[str, Any] = {"type": "tool", "id": "2", "name": "ticket", "input": {}, "error": "No seats."}
+    citation = {"type": "citation", "title": "Almanac", "url": "https://example.com/a", "quote": "It rains."}
+    unsafe = {"type": "citation", "title": "Unsafe", "url": "javascript:alert(1)"}
+    parts = [
+        {"type": "reasoning", "text": "They want the weather."},
+        {**weather, "output": {"rain": True}},
+        ticket,
+        text("It is **rai"),
+        citation,
+        text("ning**."),
+        unsafe,
+    ]
+    says(
+        page,
+        {"type": "reasoning", "content": "They want"},
+        {"type": "reasoning", "content": " the weather."},
+        weather,
+        {**weather, "output": {"rain": True}},
+        ticket,
+        {"type": "holiday", "greeting": "unknown types break nothing"},
+        {"type": "chunk", "content": "It is **rai", "more": 1},
+        citation,
+        {"type": "chunk", "content": "ning**."},
+        unsafe,
+        complete(*parts),
+    )
+    page.goto(stack.demo)
+    say(page, "hello")
+    is_whole(page)
+    reasoning = page.locator(".reasoning")
+    expect(reasoning.locator("p")).to_be_hidden()
+    reasoning.locator("summary").click()
+    expect(reasoning.locator("p")).to_have_text("They want the weather.")
+    tools = page.locator(".tool")
+    expect(tools.locator("summary")).to_have_text(["weather is done", "ticket failed"])
+    tools.first.locator("summary").click()
+    expect(tools.first.locator("dd").last).to_contain_text('"rain": true')
+    expect(page.locator(".prose strong")).to_have_text("raining")
+    sources = page.get_by_label("Sources").get_by_role("listitem")
+    expect(sources).to_have_text(["AlmanacIt rains.", "Unsafe"])
+    expect(sources.get_by_role("link")).to_have_count(1)
+
+
+def test_an_error_in_the_middle_shows_what_came_and_offers_to_try_again(stack: RunningStack, page: Page) -> None:
+    error = {"type": "error", "code": "model_reset", "message": "The line broke.", "retryable": True, "requestId": "r"}
+    says(page, {"type": "chunk", "content": "Half an"}, error)
+    page.goto(stack.demo)
+    say(page, "hello")
+    expect(page.locator(".note.failed")).to_contain_text("The line broke.")
+    expect(page.locator(".prose")).to_have_text("Half an")
+    says(page, {"type": "chunk", "content": "Whole."}, complete(text("Whole.")))
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".prose")).to_have_text("Whole.")
+    expect(page.locator(".question")).to_have_count(1)
+
+
+def test_a_rollback_cuts_what_is_shown(stack: RunningStack, page: Page) -> None:
+    error = {"type": "error", "code": "lost", "message": "Lost.", "retryable": True, "requestId": "r"}
+    says(page, {"type": "chunk", "content": "# One 🌊\n\ntwo"}, {"type": "rollback", "position": 7}, error)
+    page.goto(stack.demo)
+    say(page, "hello")
+    expect(page.locator(".note.failed")).to_be_visible()
+    expect(page.locator(".prose")).to_have_text("One 🌊")
+
+
+@pytest.mark.parametrize(("reason", "offered"), [("length", True), ("deadline", True), ("content-filter", False)])
+def test_continue_is_offered_where_there_is_more_to_say(
+    stack: RunningStack, page: Page, reason: str, offered: bool
+) -> None:
+    says(page, {"type": "chunk", "content": "Half"}, complete(text("Half"), reason=reason))
+    page.goto(stack.demo)
+    say(page, "hello")
+    is_whole(page)
+    expect(page.locator(".note")).to_be_visible()
+    expect(page.get_by_role("button", name="Continue")).to_be_visible(visible=offered)
+
+
+ATTACKS = [
+    "<script>window.pwned = 1</script>",
+    "<img src=x onerror=window.pwned=1>",
+    "<svg/onload=window.pwned=1>",
+    "<iframe srcdoc='<script>parent.pwned=1</script>'></iframe>",
+    "<a href='javascript:window.pwned=1'>a</a>",
+    "<form action=https://evil.example><input name=password><button>go</button></form>",
+    "<style>* { display: none }</style>",
+    "<base href=https://evil.example>",
+    "<math><mtext><table><mglyph><style><img src=x onerror=window.pwned=1>",
+    "[a](javascript:window.pwned=1)",
+    "[a](JaVaScRiPt:window.pwned=1)",
+    "[a](&#106;avascript:window.pwned=1)",
+    "[a](java\tscript:window.pwned=1)",
+    "[a](data:text/html,<script>window.pwned=1</script>)",
+    "[a](vbscript:msgbox)",
+    "[a](//evil.example)",
+    "[a](/_local/kill)",
+    "[a](file:///etc/passwd)",
+    "[a][b]\n\n[b]: javascript:window.pwned=1",
+    '[a](https://example.com "x\\" onmouseover=window.pwned=1")',
+    "![a](https://evil.example/pixel.png)",
+    "![a](x\"onerror=window.pwned=1)",
+    "![a](javascript:window.pwned=1)",
+    "<javascript:window.pwned=1>",
+    "`<img src=x onerror=window.pwned=1>`",
+    "```\"><script>window.pwned=1</script>\n<img src=x onerror=window.pwned=1>\n```",
+    "| <img src=x onerror=window.pwned=1> |\n|--|\n| <script>window.pwned=1</script> |",
+    "<!-- --><script>window.pwned=1</script>",
+    "<![CDATA[<script>window.pwned=1</script>]]>",
+    "<div id=composer class=unseen name=messages>x</div>",
+]
+
+
+def test_markdown_is_harmless(stack: RunningStack, page: Page) -> None:
+    asked: list[str] = []
+    page.goto(stack.demo)
+    page.on("request", lambda request: asked.append(request.url))
+    for attack in ATTACKS:
+        found = page.evaluate(
+            """async (text) => {
+                const { Prose } = await import("./prose.js");
+                const prose = new Prose();
+                for (let length = 1; length <= text.length; length++) prose.show({ text: text.slice(0, length) });
+                prose.settle();
+                document.getElementById("messages").replaceChildren(prose.element);
+                for (const each of prose.element.querySelectorAll("*")) each.dispatchEvent(new Event("mouseover"));
+                await new Promise(requestAnimationFrame);
+                const ours = "button.icon.copy-code, button.copy-code svg, button.copy-code use, figure, figcaption, pre[tabindex]";
+                const all = [...prose.element.querySelectorAll("*")].filter((each) => !each.matches(ours));
+                return {
+                    pwned: window.pwned,
+                    tags: all.map((each) => each.localName),
+                    attributes: all.flatMap((each) => each.getAttributeNames()),
+                    links: [...prose.element.querySelectorAll("a")].map((each) => each.getAttribute("href")),
+                    text: prose.element.textContent,
+                };
+            }""",
+            attack,
+        )
+        assert found["pwned"] is None, attack
+        assert set(found["tags"]) <= set("div p a code table thead tbody tr th td".split()), attack
+        assert set(found["attributes"]) <= {"class", "href", "title", "rel", "target", "tabindex"}, attack
+        assert all(link.startswith(("https://e", "http://", "mailto:")) for link in found["links"]), attack
+        assert found["text"].strip(), attack
+    assert [url for url in asked if "127.0.0.1" not in url] == []
+
+
+def test_links_open_elsewhere_and_tell_nothing(stack: RunningStack, page: Page) -> None:
+    parts = text("[a](https://example.com) and [b](mailto:a@example.com) and https://example.com/c")
+    says(page, {"type": "chunk", "content": parts["text"]}, complete(parts))
+    page.goto(stack.demo)
+    say(page, "hello")
+    links = page.locator(".prose a")
+    expect(links).to_have_count(3)
+    for link in links.all():
+        expect(link).to_have_attribute("rel", "noreferrer noopener")
+        expect(link).to_have_attribute("target", "_blank")
+
+
+def test_code_has_its_language_and_is_copied(stack: RunningStack, page: Page) -> None:
+    parts = text("So:\n\n```python\nprint('a')\n```\n")
+    says(page, {"type": "chunk", "content": parts["text"]}, complete(parts))
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(stack.demo)
+    say(page, "hello")
+    is_whole(page)
+    expect(page.locator("figcaption")).to_have_text("python")
+    page.get_by_role("button", name="Copy code").click()
+    expect(page.get_by_role("button", name="Copy code")).to_have_attribute("data-said", "Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == "print('a')\n"

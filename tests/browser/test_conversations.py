@@ -1,0 +1,96 @@
+"""The list at the side, and the dialogs."""
+
+import httpx
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.browser.chat import conversation, is_whole, say
+from tests.stack import RunningStack
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+def test_conversations_are_listed_opened_renamed_and_deleted(
+    stack: RunningStack, context: BrowserContext, page: Page
+) -> None:
+    page.goto(stack.demo)
+    expect(page.get_by_text("What you talk about will be listed here.")).to_be_visible()
+    for subject in ("Rivers", "Mountains"):
+        page.get_by_role("button", name="New chat").click()
+        say(page, f"{subject} [[tokens=5 pace=1 first=1]]")
+        is_whole(page)
+    entries = page.get_by_role("navigation").get_by_role("link")
+    expect(entries).to_have_text(["Mountains [[tokens=5 pace=1 first=1]]", "Rivers [[tokens=5 pace=1 first=1]]"])
+
+    other = context.new_page()
+    other.goto(page.url)
+    entries.last.click()
+    expect(page.locator(".question")).to_contain_text("Rivers")
+    expect(entries.last).to_have_attribute("aria-current", "page")
+    page.get_by_role("button", name="Edit title", exact=True).click()
+    page.get_by_label("Title", exact=True).fill("Great rivers")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Great rivers")
+    expect(other.get_by_role("link", name="Great rivers")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Great rivers")
+
+    entries.filter(has_text="Great rivers").hover()
+    page.get_by_role("button", name="Delete Great rivers").click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(entries).to_have_count(2)
+    page.get_by_role("button", name="Delete Great rivers").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(entries).to_have_count(1)
+    expect(page.get_by_role("heading", level=1)).to_have_text("New chat")
+    expect(other.get_by_role("link", name="Great rivers")).to_have_count(0)
+    page.reload()
+    expect(entries).to_have_count(1)
+
+
+def test_older_conversations_and_messages_come_page_by_page(
+    stack: RunningStack, page: Page, person: dict[str, str]
+) -> None:
+    with httpx.Client(base_url=stack.gateway, headers=person) as http:
+        for number in range(32):
+            http.post("/conversations", json={"title": f"Number {number}"}).raise_for_status()
+        for number in range(16):
+            body = {"conversationId": "a-long-one", "message": {"text": f"{number} [[tokens=1 pace=0 first=0]]"}}
+            http.post("/chat", json=body).raise_for_status()
+    page.goto(f"{stack.demo}/#c=a-long-one")
+    expect(page.get_by_role("navigation").get_by_role("link")).to_have_count(30)
+    page.get_by_role("button", name="Show more").click()
+    expect(page.get_by_role("navigation").get_by_role("link")).to_have_count(33)
+    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+
+    expect(page.locator("#messages > li")).to_have_count(30)
+    page.get_by_role("button", name="Show earlier messages").click()
+    expect(page.locator("#messages > li")).to_have_count(32)
+    expect(page.locator(".question").first).to_contain_text("0 [[")
+    expect(page.locator("#messages > li").last.get_by_role("button", name="Answer again")).to_be_visible()
+
+
+def test_facts_are_added_and_forgotten_and_the_profile_is_kept(stack: RunningStack, page: Page) -> None:
+    page.goto(stack.demo)
+    page.get_by_role("button", name="Memory and profile").click()
+    expect(page.get_by_text("Nothing yet.")).to_be_visible()
+    for fact in ("I live in Lisbon", "My dog is called Argos"):
+        page.get_by_label("Something to remember").fill(fact)
+        page.get_by_role("button", name="Add").click()
+        expect(page.get_by_role("button", name=f"Forget: {fact}")).to_be_visible()
+    page.get_by_label("Your name").fill("Ada")
+    page.get_by_label("The assistant’s name").fill("Iris")
+    page.get_by_role("button", name="Save profile").click()
+    expect(page.get_by_text("The profile is saved.")).to_be_visible()
+    page.get_by_role("button", name="Forget: I live in Lisbon").click()
+    expect(page.get_by_role("button", name="Forget: I live in Lisbon")).to_have_count(0)
+    page.reload()
+    page.get_by_role("button", name="Memory and profile").click()
+    expect(page.locator("#facts li")).to_have_text(["My dog is called Argos"])
+    expect(page.get_by_label("Your name")).to_have_value("Ada")
+    expect(page.get_by_label("The assistant’s name")).to_have_value("Iris")
+    page.keyboard.press("Escape")
+    say(page, "Tell me about my dog [[first=1 pace=1]]")
+    is_whole(page)
+    expect(page.locator(".prose")).to_contain_text("My dog is called Argos")
+    assert conversation(page)

@@ -1,0 +1,216 @@
+import { announce } from "./announcer.js";
+import { byId } from "./elements.js";
+import { onFrame } from "./frame.js";
+import { Answer, question } from "./message.js";
+import { fold } from "./vendor/converse-stream.js";
+
+const TITLE = 60; // characters of the first message
+
+/** One conversation on the page: what was said, and the answer that is being made. */
+export class Conversation {
+  #client;
+  #page;
+  #list = byId("messages");
+  #cursor;
+  #left = false;
+  /** The client's answer while it comes. */
+  #coming;
+  /** The last answer on the page: its view, what it shows, and what "Try again" does. */
+  #last;
+
+  /**
+   * @param {import("../client/converse-stream.js").ConverseStream} client
+   * @param {string} id
+   * @param {{
+   *   busy(is: boolean): void, event(event: object): void, begun(id: string): void, failed(error: Error): void,
+   *   title(id: string): string | undefined, entitled(id: string, title: string): void, unsent(text: string): void,
+   *   scroller: import("./scroller.js").Scroller,
+   * }} page  what the rest of the page is told and asked
+   */
+  constructor(client, id, page) {
+    this.#client = client;
+    this.id = id;
+    this.#page = page;
+    this.#list.replaceChildren();
+    byId("earlier").hidden = true;
+    byId("earlier").onclick = () => this.#earlier().catch(page.failed);
+  }
+
+  get busy() {
+    return this.#coming !== undefined;
+  }
+
+  /** Shows what is stored and goes on with what is being made, by whomever. Raises ConverseError. */
+  async open() {
+    const messages = await this.#load();
+    const came = await this.#read(this.#client.resume(this.id));
+    if (!came && messages.at(-1)?.role === "user") await this.#load(); // it ended between the two requests
+  }
+
+  /** @param {string} text */
+  async send(text) {
+    const asked = question(text);
+    const view = this.#view();
+    const again = () => {
+      asked.remove();
+      view.element.remove();
+      return this.send(text);
+    };
+    onFrame(() => this.#list.append(asked));
+    this.#page.scroller.toEnd();
+    const sent = await this.#read(this.#client.send({ text, conversationId: this.id }), {
+      view,
+      again,
+      begun: () => this.#entitle(text),
+    });
+    if (!sent && this.#last.shown.error?.retryable === false) this.#page.unsent(text);
+  }
+
+  /** Has the last answer made again. */
+  regenerate() {
+    this.#last.view.element.remove();
+    return this.#read(this.#client.regenerate(this.id), { view: this.#view(), again: () => this.regenerate() });
+  }
+
+  /** Has the last answer gone on with. */
+  continue() {
+    const { view, shown } = this.#last;
+    const again = () => this.continue();
+    return this.#read(this.#client.continue(this.id), { view, again, before: shown.parts });
+  }
+
+  /** Stops the model. Raises ConverseError. */
+  async stop() {
+    await this.#coming?.stop();
+  }
+
+  /** Looks away; the server goes on. */
+  leave() {
+    this.#left = true;
+    this.#coming?.leave();
+  }
+
+  async #load() {
+    const messages = await this.#messages();
+    this.#write(() => this.#list.replaceChildren(...messages.map((each) => this.#stored(each))));
+    this.#page.scroller.toEnd();
+    return messages;
+  }
+
+  async #earlier() {
+    const messages = await this.#messages(this.#cursor);
+    this.#write(() => {
+      const last = this.#last;
+      this.#page.scroller.keeping(() => this.#list.prepend(...messages.map((each) => this.#stored(each))));
+      this.#last = last;
+    });
+  }
+
+  async #messages(cursor) {
+    const query = new URLSearchParams({ limit: "30", ...(cursor && { cursor }) });
+    const page = await this.#client.get(`/conversations/${this.id}/messages?${query}`);
+    this.#cursor = page.cursor;
+    return page.messages;
+  }
+
+  #write(write) {
+    onFrame(() => {
+      if (this.#left) return;
+      write();
+      byId("earlier").hidden = !this.#cursor;
+    });
+  }
+
+  #stored(message) {
+    if (message.role === "user") return question(message.parts.map((part) => part.text ?? "").join(""));
+    const view = this.#view();
+    view.show(message);
+    this.#last = { view, shown: message, retry: () => this.regenerate() };
+    return view.element;
+  }
+
+  #view() {
+    return new Answer({
+      retry: () => this.#last.retry(),
+      regenerate: () => this.regenerate(),
+      continue: () => this.continue(),
+    });
+  }
+
+  /**
+   * Shows an answer as it comes; whether anything came.
+   * @param {import("../client/converse-stream.js").Answer} answer
+   * @param {object} asked  of an answer that the user asked for: its view, how to ask again, what to do when it has
+   *   begun, and what it says already. One that is found running is shown when its first event comes.
+   */
+  async #read(answer, { view = this.#view(), again, begun, before = [] } = {}) {
+    const last = { view, shown: { parts: before, speaking: true }, retry: again };
+    let state = before.reduce((said, part) => fold(said, eventOf(part)), undefined);
+    let came = false;
+    const paint = () => {
+      if (this.#left) return;
+      view.show(last.shown);
+      if (!view.element.isConnected) this.#list.append(view.element);
+      this.#page.scroller.follow();
+    };
+    const begin = () => {
+      this.#last = last;
+      this.#page.busy(true);
+      announce("Answering");
+      onFrame(paint);
+    };
+
+    this.#coming = answer;
+    if (again) begin();
+    try {
+      for await (const event of answer) {
+        this.#page.event(event);
+        if (event.type === "connection") continue;
+        if (!came) {
+          if (!again) begin();
+          this.#page.begun(this.id);
+          begun?.();
+        }
+        came = true;
+        state = fold(state, event);
+        last.shown = after(event, last.shown, state);
+        last.retry = () => this.regenerate();
+        onFrame(paint);
+      }
+      if (again && !came) throw new Error("Stopped before it was sent.");
+    } catch (error) {
+      if (!again && !came) throw error;
+      last.shown = { ...last.shown, speaking: false, error };
+      if (came) last.retry = () => this.open(); // the server may well have gone on
+      onFrame(paint);
+    } finally {
+      this.#coming = undefined;
+      if (!this.#left) this.#page.busy(false);
+    }
+    if (this.#left) return came;
+    if (came && last.shown.speaking) await this.#load(); // it ended while we were away
+    if (this.#last === last) onFrame(() => announce(view.spoken || last.shown.error?.message || "No answer"));
+    return came;
+  }
+
+  /** A conversation without a title gets the first words said in it. */
+  #entitle(text) {
+    if (this.#page.title(this.id)) return;
+    const title = text.trim().split("\n", 1)[0].slice(0, TITLE);
+    this.#page.entitled(this.id, title);
+    this.#client.patch(`/conversations/${this.id}`, { title }).catch(this.#page.failed);
+  }
+}
+
+/** What is shown after an event. */
+function after(event, shown, state) {
+  if (event.type === "complete") return { ...event.aiMessage, metrics: event.metrics };
+  if (event.type === "error") return { ...shown, speaking: false, error: event };
+  return { ...shown, parts: state.parts };
+}
+
+/** A stored part as the event that said it. */
+function eventOf({ type, text, ...rest }) {
+  if (type === "text") return { type: "chunk", content: text };
+  return type === "reasoning" ? { type, content: text } : { type, ...rest };
+}

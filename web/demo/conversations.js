@@ -1,0 +1,122 @@
+import { askTitle, confirmDeletion } from "./dialogs.js";
+import { byId, template } from "./elements.js";
+import { onFrame } from "./frame.js";
+
+export const UNTITLED = "Untitled chat";
+
+/** The list of conversations, newest change first. */
+export class Conversations {
+  #client;
+  #on;
+  /** @type {Map<string, { id: string, title?: string, element: HTMLElement }>} */
+  #known = new Map();
+  #cursor;
+  #open;
+
+  /** @param {{ renamed(id: string, title: string): void, deleted(id: string): void, failed(error: Error): void }} on */
+  constructor(client, on) {
+    this.#client = client;
+    this.#on = on;
+    byId("more").addEventListener("click", () => this.#read(this.#cursor).catch(on.failed));
+  }
+
+  /** Reads the newest page; older entries stay. */
+  refresh() {
+    return this.#read();
+  }
+
+  /** Marks the one that is open. @param {string | undefined} id */
+  mark(id) {
+    this.#open = id;
+    onFrame(() => {
+      for (const { id: each, element } of this.#known.values()) {
+        element.firstElementChild.ariaCurrent = each === id ? "page" : null;
+      }
+    });
+  }
+
+  /** Something was said in it, or it has a title now: it is the newest. */
+  touch(id, title) {
+    const entry = this.#entry({ id, title });
+    onFrame(() => {
+      const list = byId("conversations");
+      this.#write(entry);
+      if (list.firstElementChild !== entry.element) list.prepend(entry.element);
+      this.#empty();
+    });
+  }
+
+  /** @returns {string | undefined} */
+  title(id) {
+    return this.#known.get(id)?.title;
+  }
+
+  async rename(id) {
+    const title = await askTitle(this.title(id) ?? "");
+    if (!title) return;
+    await this.#client.patch(`/conversations/${id}`, { title });
+    const entry = this.#entry({ id, title });
+    onFrame(() => this.#write(entry));
+    this.#on.renamed(id, title);
+  }
+
+  async delete(id) {
+    if (!(await confirmDeletion(this.title(id) ?? UNTITLED))) return;
+    await this.#client.delete(`/conversations/${id}`);
+    this.forget(id);
+    this.#on.deleted(id);
+  }
+
+  /** It is gone. */
+  forget(id) {
+    const entry = this.#known.get(id);
+    this.#known.delete(id);
+    onFrame(() => {
+      entry?.element.remove();
+      this.#empty();
+    });
+  }
+
+  async #read(cursor) {
+    const query = new URLSearchParams({ limit: "30", ...(cursor && { cursor }) });
+    const page = await this.#client.get(`/conversations?${query}`);
+    if (cursor || this.#known.size === 0) this.#cursor = page.cursor;
+    const entries = page.conversations.map((each) => this.#entry(each));
+    onFrame(() => {
+      const list = byId("conversations");
+      entries.forEach((entry, index) => {
+        this.#write(entry);
+        const place = cursor ? null : list.children[index];
+        if (place !== entry.element && (!cursor || !entry.element.isConnected)) list.insertBefore(entry.element, place ?? null);
+      });
+      byId("more").hidden = !this.#cursor;
+      this.#empty();
+    });
+  }
+
+  #entry({ id, title }) {
+    const entry = this.#known.get(id) ?? { id, element: this.#make(id) };
+    entry.title = title ?? entry.title;
+    this.#known.set(id, entry);
+    return entry;
+  }
+
+  #make(id) {
+    const element = template("entry");
+    element.firstElementChild.href = `#c=${id}`;
+    element.querySelector(".rename").addEventListener("click", () => this.rename(id).catch(this.#on.failed));
+    element.querySelector(".delete").addEventListener("click", () => this.delete(id).catch(this.#on.failed));
+    return element;
+  }
+
+  #write({ id, title = UNTITLED, element }) {
+    element.firstElementChild.textContent = title;
+    element.firstElementChild.ariaCurrent = id === this.#open ? "page" : null;
+    element.querySelector(".rename").ariaLabel = `Edit title of ${title}`;
+    element.querySelector(".delete").ariaLabel = `Delete ${title}`;
+  }
+
+  #empty() {
+    byId("no-conversations").hidden = this.#known.size > 0;
+  }
+}

@@ -1,0 +1,67 @@
+/** Markdown as elements. Raw HTML stays text, links go to the web or to mail, and no image is loaded. */
+
+import { icon } from "./elements.js";
+import { DOMPurify, Marked } from "./vendor/markdown.js";
+
+const marked = new Marked({
+  // undefined: these two read nothing, and "<" is a character like any other.
+  tokenizer: { html: () => undefined, tag: () => undefined },
+  renderer: {
+    image(image) {
+      return this.link({ ...image, type: "link", tokens: [{ type: "text", raw: image.text, text: image.text }] });
+    },
+    checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
+  },
+});
+
+const ALLOWED = {
+  ALLOWED_TAGS: "a blockquote br code del em h1 h2 h3 h4 h5 h6 hr li ol p pre strong table tbody td th thead tr ul".split(" "),
+  ALLOWED_ATTR: ["href", "title", "start", "align", "class"],
+  ADD_URI_SAFE_ATTR: ["start", "align"], // what is not safe must look like a link of ours
+  ALLOWED_URI_REGEXP: /^(?:https?:\/\/|mailto:)/i,
+  ALLOW_DATA_ATTR: false,
+  ALLOW_ARIA_ATTR: false,
+  RETURN_DOM_FRAGMENT: true,
+};
+
+/**
+ * The text's blocks, in order; what each has eaten of the text is its `raw`.
+ * @param {string} text  lines end with LF
+ * @param {Record<string, object>} links  definitions from further up
+ */
+export function blocks(text, links) {
+  const lexer = new marked.Lexer(marked.defaults);
+  lexer.tokens.links = { ...links };
+  return lexer.lex(text);
+}
+
+/** One block as a safe element. */
+export function element(block) {
+  const made = document.createElement("div");
+  made.className = "block";
+  made.append(DOMPurify.sanitize(marked.parser([block]), ALLOWED));
+  for (const link of made.querySelectorAll("a")) {
+    link.rel = "noreferrer noopener";
+    link.target = "_blank";
+    if (!link.href) link.replaceWith(...link.childNodes);
+  }
+  for (const code of made.querySelectorAll("pre")) code.replaceWith(figure(code));
+  if (block.type === "table") made.tabIndex = 0; // it may scroll sideways
+  return made;
+}
+
+/** Code with its language above it, and a button that copies it. */
+function figure(pre) {
+  const made = document.createElement("figure");
+  const caption = document.createElement("figcaption");
+  const button = document.createElement("button");
+  const [, language] = /language-(\S+)/.exec(pre.firstElementChild?.className ?? "") ?? [];
+  button.type = "button";
+  button.className = "icon copy-code";
+  button.ariaLabel = "Copy code";
+  button.append(icon("copy"));
+  caption.append(language ?? "", button);
+  pre.tabIndex = 0; // it may scroll sideways
+  made.append(caption, pre.cloneNode(true));
+  return made;
+}

@@ -1,0 +1,69 @@
+import { byId, template } from "./elements.js";
+
+/** The dialog of what the assistant remembers, and of who the user is. */
+export class Memory {
+  #client;
+
+  constructor(client) {
+    this.#client = client;
+    byId("open-memory").addEventListener("click", () => this.#say(this.#open()));
+    byId("new-fact").addEventListener("submit", (event) => this.#submit(event, this.#add()));
+    byId("profile").addEventListener("submit", (event) => this.#submit(event, this.#save()));
+  }
+
+  async #open() {
+    byId("memory").showModal();
+    const [{ facts }, profile] = await Promise.all([this.#client.get("/memory"), this.#client.get("/profile")]);
+    byId("facts").replaceChildren(...facts.map((fact) => this.#entry(fact)));
+    for (const field of byId("profile").querySelectorAll("[name]")) field.value = profile[field.name] ?? "";
+    this.#empty();
+    return "";
+  }
+
+  async #add() {
+    const fact = await this.#client.post("/memory", { text: byId("fact").value.trim() });
+    byId("facts").append(this.#entry(fact));
+    byId("new-fact").reset();
+    this.#empty();
+    return "It will be remembered.";
+  }
+
+  async #forget(fact, element) {
+    await this.#client.delete(`/memory/${fact.id}`);
+    (element.nextElementSibling?.querySelector("button") ?? byId("fact")).focus();
+    element.remove();
+    this.#empty();
+    return "It is forgotten.";
+  }
+
+  async #save() {
+    const fields = [...new FormData(byId("profile"))].map(([name, value]) => [name, value.trim()]);
+    await this.#client.put("/profile", Object.fromEntries(fields.filter(([, value]) => value)));
+    return "The profile is saved.";
+  }
+
+  #entry(fact) {
+    const element = template("fact-entry");
+    const button = element.querySelector("button");
+    element.firstElementChild.textContent = fact.text;
+    button.ariaLabel = `Forget: ${fact.text}`;
+    button.addEventListener("click", () => this.#say(this.#forget(fact, element)));
+    return element;
+  }
+
+  #submit(event, done) {
+    event.preventDefault();
+    this.#say(done);
+  }
+
+  /** @param {Promise<string>} done  what to say when it is; an error says its own message */
+  async #say(done) {
+    const note = byId("memory-note");
+    note.textContent = "";
+    note.textContent = await done.catch((error) => error.message);
+  }
+
+  #empty() {
+    byId("no-facts").hidden = byId("facts").children.length > 0;
+  }
+}

@@ -1,0 +1,54 @@
+import { byId } from "./elements.js";
+import { onFrame } from "./frame.js";
+
+const STAGES = {
+  memory: "Answering without memory",
+  search: "Searching",
+  thinking: "Thinking",
+  tool: "Using a tool",
+  retry: "The model is busy, trying again",
+  fallback: "Another model answers",
+};
+
+/** What an event says of the line and of the model, or undefined. */
+function words(event) {
+  if (event.type === "connection") {
+    if (event.state === "waiting") return navigator.onLine ? "Reconnecting…" : "Offline, will go on by itself";
+    return { connecting: "Connecting…", buffered: "Answering in one piece" }[event.state];
+  }
+  if (event.type === "progress") return STAGES[event.stage];
+  return { start: "Thinking…", chunk: "Answering", reasoning: "Reasoning…", tool: "Using a tool" }[event.type];
+}
+
+/** The line at the top: one dot, a few words. */
+export class Status {
+  #state = "ready";
+  #text = "Ready";
+  #paint = () => {
+    byId("connection").dataset.state = this.#state;
+    byId("connection").textContent = this.#text;
+  };
+
+  constructor() {
+    for (const name of ["online", "offline"]) addEventListener(name, () => this.#state !== "busy" && this.rest());
+    this.rest();
+  }
+
+  /** Nothing is being made. */
+  rest() {
+    this.#set(navigator.onLine ? "ready" : "offline", navigator.onLine ? "Ready" : "Offline");
+  }
+
+  /** @param {object} event  of an answer */
+  show(event) {
+    const text = words(event);
+    if (text) this.#set(event.type === "connection" && event.state === "waiting" ? "offline" : "busy", text);
+  }
+
+  #set(state, text) {
+    if (state === this.#state && text === this.#text) return;
+    this.#state = state;
+    this.#text = text;
+    onFrame(this.#paint);
+  }
+}
