@@ -365,7 +365,7 @@ class World:
                 self._check_answer(user, item)
         if found:
             raise Violation(f"I9: messages at {sorted(found)}, seq is {seq}")
-        for item in self.dynamo.partition(pk, "V#"):
+        for item in self.dynamo.partition(pk, "E#"):
             self._check_answer(user, item)
 
     def _check_answer(self, user: str, item: Item) -> None:

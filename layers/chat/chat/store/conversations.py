@@ -121,7 +121,7 @@ class Conversations:
         that is not quite gone must not be opened again.
         """
         pk = keys.conversation(user, conversation_id)
-        while items := self._table.query(pk, "L#", "V#~", limit=100):
+        while items := self._table.query(pk, "E#", "M#~", limit=100):
             for item in items:
                 self._table.delete(pk, item["sk"])
         with suppress(ConditionFailed):

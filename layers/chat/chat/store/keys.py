@@ -5,13 +5,17 @@
 | conversation            | U#<user>#C#<conv> | ~META (sorts after its messages) |
 | message                 | the same          | M#00000007                       |
 | rest of a large message | the same          | L#00000007#<message>#01, …       |
-| its earlier version     | the same          | V#00000007#<generation>          |
+| its earlier version     | the same          | E#00000007#<generation>          |
 | generation              | U#<user>#G#<gid>  | H                                |
 | sealed piece of its log | the same          | S#<first position, 10 digits>    |
 | who follows it          | the same          | A#<client>                       |
 | fact                    | U#<user>#F        | F#<id>                           |
 | profile                 | the same          | P                                |
 | a day's use             | U#<user>#R        | D#2026-11-21                     |
+| a user's rate and slots | the same          | rl                               |
+| an address's rate       | R#ip#<hash>       | rl                               |
+| the day of everybody    | R#all#<day>#<0-9> | D                                |
+| the switch: all is off  | R#all             | paused                           |
 
 The index `by-update` lists a user's conversations: gsi1pk = U#<user>, gsi1sk = the time of the last change.
 """
@@ -20,6 +24,8 @@ META = "~META"
 PROFILE = "P"
 HEAD = "H"
 INDEX = "by-update"
+RATE = "rl"
+SWITCH = ("R#all", "paused")
 
 
 def user(user_key: str) -> str:
@@ -57,6 +63,16 @@ def day(date: str) -> str:
     return f"D#{date}"
 
 
+def address(hashed: str) -> tuple[str, str]:
+    """The rate of an address; see `chat.http` for what of it is hashed."""
+    return f"R#ip#{hashed}", RATE
+
+
+def everybodys_day(date: str, shard: int) -> tuple[str, str]:
+    """A tenth of what the whole deployment has used on a day."""
+    return f"R#all#{date}#{shard}", "D"
+
+
 def facts(user_key: str) -> str:
     """The partition of what the assistant remembers of a user."""
     return f"U#{user_key}#F"
@@ -69,7 +85,7 @@ def message(seq: int) -> str:
 
 def earlier(seq: int, gid: str) -> str:
     """The sort key of an answer that another took the place of."""
-    return f"V#{seq:08d}#{gid}"
+    return f"E#{seq:08d}#{gid}"
 
 
 def rest(seq: int, message_id: str, piece: int) -> str:
