@@ -35,8 +35,9 @@ class Calls:
 
     def of_table(self, caller: str | None, operation: str, body: bytes) -> None:
         """A request to DynamoDB."""
-        for action, resource in _table_actions(operation, json.loads(body)):
-            self._add(caller, f"dynamodb:{action}", resource)
+        if caller is not None:
+            for action, resource in _table_actions(operation, json.loads(body)):
+                self._add(caller, f"dynamodb:{action}", resource)
 
     def of_model(self, caller: str | None, operation: str, model_id: str) -> None:
         """A request to Bedrock's runtime, as its path names the operation."""
@@ -59,5 +60,5 @@ def _table_actions(operation: str, request: Mapping[str, Any]) -> Iterator[tuple
     elif operation in {"BatchGetItem", "BatchWriteItem"}:
         yield from ((operation, table) for table in request["RequestItems"])
     else:
-        index = request.get("IndexName")
-        yield operation, f"{request['TableName']}/index/{index}" if index else request["TableName"]
+        table, index = request.get("TableName", "*"), request.get("IndexName")
+        yield operation, f"{table}/index/{index}" if index else table
