@@ -16,7 +16,6 @@ export class Answer {
   #begun = performance.now();
   #isResumed;
   #isStopping = false;
-  #isOver = false;
   /** @type {unknown} */
   #failure;
   /** @type {StreamEvent[]} */
@@ -57,14 +56,14 @@ export class Answer {
 
   leave() {
     this.#leaving.abort();
-    this.#end();
+    this.#tell();
   }
 
   /** @returns {AsyncGenerator<StreamEvent, void, undefined>} */
   async *[Symbol.asyncIterator]() {
     try {
       for (let next = 0; ; next++) {
-        while (next === this.#events.length && !this.#isOver) {
+        while (next === this.#events.length && !this.#leaving.signal.aborted) {
           await new Promise((/** @type {(value?: undefined) => void} */ news) => this.#waiting.push(news));
         }
         const event = this.#events[next];
@@ -84,14 +83,14 @@ export class Answer {
   async #read(delivery) {
     try {
       for await (const delivered of delivery) {
-        if (this.#isOver) break;
+        if (this.#leaving.signal.aborted) break;
         this.#take(delivered);
       }
     } catch (error) {
       this.#failure = error;
       if (error instanceof ConverseError) this.#state = { ...this.#state, error };
     }
-    this.#end();
+    this.leave();
     return this.#state;
   }
 
@@ -108,6 +107,7 @@ export class Answer {
     this.#events.push(event);
     this.#tell();
   }
+
   /** @param {Delivered} delivered */
   #measure({ event, position }) {
     if (this.#isResumed) return; // its begin was not seen
@@ -122,16 +122,8 @@ export class Answer {
 
   async #stopOnLeave() {
     const path = cancelPath(this.conversationId);
-    const lastWord = await this.#http.lastWord(this.#http.apiDoor + path).catch(() => undefined);
-    if (!lastWord || this.#isOver) return;
-    globalThis.addEventListener?.("pagehide", lastWord);
-    await this.finished;
-    globalThis.removeEventListener?.("pagehide", lastWord);
-  }
-
-  #end() {
-    this.#isOver = true;
-    this.#tell();
+    const lastWord = await this.#http.lastWord(this.#http.apiDoor + path).catch(() => {});
+    if (lastWord) globalThis.addEventListener?.("pagehide", lastWord, { signal: this.#leaving.signal });
   }
 
   #tell() {

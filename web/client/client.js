@@ -54,7 +54,7 @@ export class ConverseStream {
   delete = (path) => this.#json("DELETE", path);
 
   /**
-   * @param {{ conversationId: string } & Record<string, unknown>} said
+   * @param {import("./delivery.js").Send["body"]} said
    * @param {TurnOptions} [turn]
    */
   #turn(said, { model, options, stopOnLeave } = {}) {

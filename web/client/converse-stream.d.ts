@@ -250,5 +250,5 @@ export declare class ConverseError extends Error implements Failure {
   readonly retryAfterMs: number | undefined;
 }
 
-/** What this browser can do. Without `streaming`, answers come in one piece. */
-export declare function features(): { streaming: boolean; signing: boolean; keepalive: boolean };
+/** What this browser can do. Without `streaming` answers come in one piece; `signBody` needs `signing`. */
+export declare function features(): { streaming: boolean; signing: boolean };

@@ -1,12 +1,13 @@
 import { ConverseError, retryAfter } from "./error.js";
 import { features } from "./features.js";
+import { fold } from "./fold.js";
 import { events } from "./sse.js";
 import { pause, watch } from "./waiting.js";
 
 /**
  * @import { CompleteEvent, ConnectionEvent, ErrorEvent, Message, StreamEvent } from "./converse-stream.js"
  * @import { Http } from "./http.js"
- * @typedef {{ key: string, body: unknown }} Send
+ * @typedef {{ key: string, body: { conversationId: string, action?: string } & Record<string, unknown> }} Send
  * @typedef {{ conversationId: string, send?: Send | undefined, cursor?: string | undefined, signal: AbortSignal }} What
  * @typedef {{ event: StreamEvent, cursor?: string | undefined, position?: number | undefined }} Delivered
  * @typedef {ReturnType<typeof watch>} Line
@@ -19,6 +20,12 @@ const LONGEST_RETRY_AFTER = 30_000; // ms; a longer one is for the user to decid
 const POLL = 2_000; // ms
 const FIRST_PAUSE = 250; // ms, doubled from attempt to attempt
 const LONGEST_PAUSE = 8_000; // ms
+
+/**
+ * What follows is the answer from its begin. An answer that is gone on with is usually sent from where it had ended.
+ * @type {Delivered}
+ */
+const BEGIN = { event: { type: "rollback", position: 0 } };
 
 /**
  * The events of one answer to its terminal one, whatever the line does.
@@ -34,6 +41,7 @@ export class Delivery {
   #signal;
   #attempt = 0;
   #hasBegun = false;
+  #isContinued;
   #inOnePiece;
   /** @type {string | undefined} */
   #generation;
@@ -46,6 +54,7 @@ export class Delivery {
     this.#http = http;
     this.#conversationId = conversationId;
     this.#post = send && { method: "POST", body: send.body, headers: { "idempotency-key": send.key } };
+    this.#isContinued = send?.body.action === "continue";
     this.#cursor = cursor;
     this.#signal = signal;
     this.#inOnePiece = Boolean(send) && !features().streaming;
@@ -109,7 +118,9 @@ export class Delivery {
         this.#cursor = id;
         this.#attempt = 0;
       }
-      yield { event, cursor: this.#cursor, position: id ? Number(id.split(":")[1]) : undefined };
+      const position = id ? Number(id.split(":")[1]) : undefined;
+      if (position && this.#isContinued && fold(undefined, event).position === position) yield BEGIN;
+      yield { event, cursor: this.#cursor, position };
       if (event.type === "complete" || event.type === "error") return undefined;
     }
     throw ConverseError.unreachable(); // an end without a terminal event is none
@@ -138,6 +149,7 @@ export class Delivery {
       return retryAfter(response) ?? POLL;
     }
     yield { event: { type: "start", conversationId, messageId, generationId, model } };
+    if (this.#isContinued) yield BEGIN;
     yield* pieces(completion.aiMessage);
     yield { event: { type: "complete", ...completion } };
     return undefined;
@@ -159,7 +171,7 @@ export class Delivery {
     if (!aiMessage) {
       throw new ConverseError({ code: "not_found", message: "The answer is gone.", status: 404, retryable: false });
     }
-    yield { event: { type: "rollback", position: 0 } };
+    yield BEGIN;
     yield* pieces(aiMessage);
     const { finishReason = "stop", usage, id: messageId, status } = aiMessage;
     if (status === "failed") {

@@ -2,5 +2,4 @@
 export const features = () => ({
   streaming: typeof ReadableStream === "function" && "body" in Response.prototype,
   signing: Boolean(globalThis.crypto?.subtle), // in secure contexts only
-  keepalive: "keepalive" in Request.prototype,
 });

@@ -73,7 +73,7 @@ export class Http {
     try {
       return await token();
     } catch (cause) {
-      const message = "There is no token to authenticate with.";
+      const message = "There is no token.";
       throw new ConverseError({ code: "no_token", message, status: 401, retryable: true }, { cause });
     }
   }

@@ -1,16 +1,10 @@
 /**
- * Calls when the network may be back: it says so, or the page is looked at again. Returns what ends it.
+ * Calls when the network may be back: it says so, or the page is hidden or looked at again.
  * @param {() => void} call
+ * @param {AbortSignal} signal ends it
  */
-function onWake(call) {
-  const page = globalThis.document;
-  const looked = () => page.visibilityState === "visible" && call();
-  globalThis.addEventListener?.("online", call);
-  page?.addEventListener("visibilitychange", looked);
-  return () => {
-    globalThis.removeEventListener?.("online", call);
-    page?.removeEventListener("visibilitychange", looked);
-  };
+function onWake(call, signal) {
+  for (const name of ["online", "visibilitychange"]) globalThis.addEventListener?.(name, call, { signal });
 }
 
 /**
@@ -21,18 +15,17 @@ function onWake(call) {
  */
 export function pause(ms, { signal, wakes = false } = {}) {
   return new Promise((resolve) => {
+    const over = new AbortController();
     /** @param {boolean} woken */
     const end = (woken) => {
       clearTimeout(timer);
-      unlisten?.();
-      signal?.removeEventListener("abort", aborted);
+      over.abort();
       resolve(woken);
     };
-    const aborted = () => end(false);
     const timer = setTimeout(end, ms, false);
-    const unlisten = wakes ? onWake(() => end(true)) : undefined;
-    signal?.addEventListener("abort", aborted);
-    if (signal?.aborted) aborted();
+    if (wakes) onWake(() => end(true), over.signal);
+    signal?.addEventListener("abort", () => end(false), { signal: over.signal });
+    if (signal?.aborted) end(false);
   });
 }
 
@@ -42,8 +35,9 @@ export function pause(ms, { signal, wakes = false } = {}) {
  * @param {number} ms
  */
 export function watch(parent, ms) {
-  const controller = new AbortController();
-  const abort = () => controller.abort();
+  const line = new AbortController();
+  const over = new AbortController();
+  const abort = () => line.abort();
   /** @type {ReturnType<typeof setTimeout>} */
   let timer;
   let heard = 0;
@@ -52,14 +46,13 @@ export function watch(parent, ms) {
     clearTimeout(timer);
     timer = setTimeout(abort, ms);
   };
-  const unlisten = onWake(() => Date.now() - heard > ms && abort()); // timers sleep too
-  parent.addEventListener("abort", abort);
-  if (parent.aborted) abort();
   hear();
+  onWake(() => Date.now() - heard > ms && abort(), over.signal); // timers sleep too
+  parent.addEventListener("abort", abort, { signal: over.signal });
+  if (parent.aborted) abort();
   const close = () => {
     clearTimeout(timer);
-    unlisten();
-    parent.removeEventListener("abort", abort);
+    over.abort();
   };
-  return { signal: controller.signal, hear, close };
+  return { signal: line.signal, hear, close };
 }

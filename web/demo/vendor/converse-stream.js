@@ -43,34 +43,27 @@ function retryAfter({ headers }) {
 }
 
 // web/client/waiting.js
-function onWake(call) {
-  const page = globalThis.document;
-  const looked = () => page.visibilityState === "visible" && call();
-  globalThis.addEventListener?.("online", call);
-  page?.addEventListener("visibilitychange", looked);
-  return () => {
-    globalThis.removeEventListener?.("online", call);
-    page?.removeEventListener("visibilitychange", looked);
-  };
+function onWake(call, signal) {
+  for (const name of ["online", "visibilitychange"]) globalThis.addEventListener?.(name, call, { signal });
 }
 function pause(ms, { signal, wakes = false } = {}) {
   return new Promise((resolve) => {
+    const over = new AbortController();
     const end = (woken) => {
       clearTimeout(timer);
-      unlisten?.();
-      signal?.removeEventListener("abort", aborted);
+      over.abort();
       resolve(woken);
     };
-    const aborted = () => end(false);
     const timer = setTimeout(end, ms, false);
-    const unlisten = wakes ? onWake(() => end(true)) : void 0;
-    signal?.addEventListener("abort", aborted);
-    if (signal?.aborted) aborted();
+    if (wakes) onWake(() => end(true), over.signal);
+    signal?.addEventListener("abort", () => end(false), { signal: over.signal });
+    if (signal?.aborted) end(false);
   });
 }
 function watch(parent, ms) {
-  const controller = new AbortController();
-  const abort = () => controller.abort();
+  const line = new AbortController();
+  const over = new AbortController();
+  const abort = () => line.abort();
   let timer;
   let heard = 0;
   const hear = () => {
@@ -78,16 +71,15 @@ function watch(parent, ms) {
     clearTimeout(timer);
     timer = setTimeout(abort, ms);
   };
-  const unlisten = onWake(() => Date.now() - heard > ms && abort());
-  parent.addEventListener("abort", abort);
-  if (parent.aborted) abort();
   hear();
+  onWake(() => Date.now() - heard > ms && abort(), over.signal);
+  parent.addEventListener("abort", abort, { signal: over.signal });
+  if (parent.aborted) abort();
   const close = () => {
     clearTimeout(timer);
-    unlisten();
-    parent.removeEventListener("abort", abort);
+    over.abort();
   };
-  return { signal: controller.signal, hear, close };
+  return { signal: line.signal, hear, close };
 }
 
 // web/client/cancel.js
@@ -120,10 +112,64 @@ function isOurs(error) {
 // web/client/features.js
 var features = () => ({
   streaming: typeof ReadableStream === "function" && "body" in Response.prototype,
-  signing: Boolean(globalThis.crypto?.subtle),
+  signing: Boolean(globalThis.crypto?.subtle)
   // in secure contexts only
-  keepalive: "keepalive" in Request.prototype
 });
+
+// web/client/fold.js
+var NOTHING = { text: "", reasoning: "", citations: [], tools: [], parts: [], position: 0 };
+function fold(state = NOTHING, event, position) {
+  switch (event.type) {
+    case "start": {
+      const { type, ...ids } = event;
+      return { ...state, ...ids };
+    }
+    case "chunk":
+      return grown(state, { type: "text", text: event.content }, [...event.content].length, position);
+    case "reasoning":
+      return grown(state, { type: "reasoning", text: event.content }, [...event.content].length, position);
+    case "citation":
+    case "tool":
+      return grown(state, event, 1, position);
+    case "rollback":
+      return cut(state, event.position);
+    case "complete": {
+      const { aiMessage: message, finishReason, usage } = event;
+      return { ...state, message, finishReason, usage };
+    }
+    case "error": {
+      const { type, ...error } = event;
+      return { ...state, error };
+    }
+    default:
+      return { ...state, position: position ?? state.position };
+  }
+}
+function grown(state, part, length, end = state.position + length) {
+  const begin = end - length;
+  const last = state.parts.at(-1);
+  const joins = last && "text" in last && "text" in part && last.type === part.type && state.position === begin;
+  const parts = joins ? [...state.parts.slice(0, -1), { ...last, text: last.text + part.text }] : [...state.parts, { ...part, position: begin }];
+  return withParts(state, parts, end);
+}
+function cut(state, position) {
+  const parts = state.parts.filter((part) => part.position < position).map((part) => "text" in part ? { ...part, text: [...part.text].slice(0, position - part.position).join("") } : part);
+  return withParts(state, parts, position);
+}
+function withParts(state, parts, position) {
+  const written = { text: "", reasoning: "" };
+  const citations = [];
+  const tools = /* @__PURE__ */ new Map();
+  for (const { position: position2, ...part } of parts) {
+    if ("text" in part) written[part.type] += part.text;
+    else {
+      const { type, ...said } = part;
+      if ("id" in said) tools.set(said.id, { ...tools.get(said.id), ...said });
+      else citations.push(said);
+    }
+  }
+  return { ...state, ...written, citations, tools: [...tools.values()], parts, position };
+}
 
 // tests/clients/node_modules/eventsource-parser/dist/errors.js
 var ParseError = class extends Error {
@@ -506,6 +552,7 @@ var LONGEST_RETRY_AFTER = 3e4;
 var POLL = 2e3;
 var FIRST_PAUSE = 250;
 var LONGEST_PAUSE = 8e3;
+var BEGIN = { event: { type: "rollback", position: 0 } };
 var Delivery = class {
   #http;
   #conversationId;
@@ -514,6 +561,7 @@ var Delivery = class {
   #signal;
   #attempt = 0;
   #hasBegun = false;
+  #isContinued;
   #inOnePiece;
   /** @type {string | undefined} */
   #generation;
@@ -525,6 +573,7 @@ var Delivery = class {
     this.#http = http;
     this.#conversationId = conversationId;
     this.#post = send && { method: "POST", body: send.body, headers: { "idempotency-key": send.key } };
+    this.#isContinued = send?.body.action === "continue";
     this.#cursor = cursor;
     this.#signal = signal;
     this.#inOnePiece = Boolean(send) && !features().streaming;
@@ -585,7 +634,9 @@ var Delivery = class {
         this.#cursor = id;
         this.#attempt = 0;
       }
-      yield { event, cursor: this.#cursor, position: id ? Number(id.split(":")[1]) : void 0 };
+      const position = id ? Number(id.split(":")[1]) : void 0;
+      if (position && this.#isContinued && fold(void 0, event).position === position) yield BEGIN;
+      yield { event, cursor: this.#cursor, position };
       if (event.type === "complete" || event.type === "error") return void 0;
     }
     throw ConverseError.unreachable();
@@ -611,6 +662,7 @@ var Delivery = class {
       return retryAfter(response) ?? POLL;
     }
     yield { event: { type: "start", conversationId, messageId, generationId, model } };
+    if (this.#isContinued) yield BEGIN;
     yield* pieces(completion.aiMessage);
     yield { event: { type: "complete", ...completion } };
     return void 0;
@@ -630,7 +682,7 @@ var Delivery = class {
     if (!aiMessage) {
       throw new ConverseError({ code: "not_found", message: "The answer is gone.", status: 404, retryable: false });
     }
-    yield { event: { type: "rollback", position: 0 } };
+    yield BEGIN;
     yield* pieces(aiMessage);
     const { finishReason = "stop", usage, id: messageId, status } = aiMessage;
     if (status === "failed") {
@@ -674,61 +726,6 @@ function failed({ code, message, retryable, requestId }) {
   return { type: "error", code, message, retryable, ...requestId && { requestId } };
 }
 
-// web/client/fold.js
-var NOTHING = { text: "", reasoning: "", citations: [], tools: [], parts: [], position: 0 };
-function fold(state = NOTHING, event, position) {
-  switch (event.type) {
-    case "start": {
-      const { type, ...ids } = event;
-      return { ...state, ...ids };
-    }
-    case "chunk":
-      return grown(state, { type: "text", text: event.content }, [...event.content].length, position);
-    case "reasoning":
-      return grown(state, { type: "reasoning", text: event.content }, [...event.content].length, position);
-    case "citation":
-    case "tool":
-      return grown(state, event, 1, position);
-    case "rollback":
-      return cut(state, event.position);
-    case "complete": {
-      const { aiMessage: message, finishReason, usage } = event;
-      return { ...state, message, finishReason, usage };
-    }
-    case "error": {
-      const { type, ...error } = event;
-      return { ...state, error };
-    }
-    default:
-      return { ...state, position: position ?? state.position };
-  }
-}
-function grown(state, part, length, end = state.position + length) {
-  const begin = end - length;
-  const last = state.parts.at(-1);
-  const joins = last && "text" in last && "text" in part && last.type === part.type && state.position === begin;
-  const parts = joins ? [...state.parts.slice(0, -1), { ...last, text: last.text + part.text }] : [...state.parts, { ...part, position: begin }];
-  return withParts(state, parts, end);
-}
-function cut(state, position) {
-  const parts = state.parts.filter((part) => part.position < position).map((part) => "text" in part ? { ...part, text: [...part.text].slice(0, position - part.position).join("") } : part);
-  return withParts(state, parts, position);
-}
-function withParts(state, parts, position) {
-  const written = { text: "", reasoning: "" };
-  const citations = [];
-  const tools = /* @__PURE__ */ new Map();
-  for (const { position: position2, ...part } of parts) {
-    if ("text" in part) written[part.type] += part.text;
-    else {
-      const { type, ...said } = part;
-      if ("id" in said) tools.set(said.id, { ...tools.get(said.id), ...said });
-      else citations.push(said);
-    }
-  }
-  return { ...state, ...written, citations, tools: [...tools.values()], parts, position };
-}
-
 // web/client/answer.js
 var Answer = class {
   #http;
@@ -736,7 +733,6 @@ var Answer = class {
   #begun = performance.now();
   #isResumed;
   #isStopping = false;
-  #isOver = false;
   /** @type {unknown} */
   #failure;
   /** @type {StreamEvent[]} */
@@ -774,13 +770,13 @@ var Answer = class {
   }
   leave() {
     this.#leaving.abort();
-    this.#end();
+    this.#tell();
   }
   /** @returns {AsyncGenerator<StreamEvent, void, undefined>} */
   async *[Symbol.asyncIterator]() {
     try {
       for (let next = 0; ; next++) {
-        while (next === this.#events.length && !this.#isOver) {
+        while (next === this.#events.length && !this.#leaving.signal.aborted) {
           await new Promise((news) => this.#waiting.push(news));
         }
         const event = this.#events[next];
@@ -799,14 +795,14 @@ var Answer = class {
   async #read(delivery) {
     try {
       for await (const delivered of delivery) {
-        if (this.#isOver) break;
+        if (this.#leaving.signal.aborted) break;
         this.#take(delivered);
       }
     } catch (error) {
       this.#failure = error;
       if (error instanceof ConverseError) this.#state = { ...this.#state, error };
     }
-    this.#end();
+    this.leave();
     return this.#state;
   }
   /** @param {Delivered} delivered */
@@ -836,15 +832,9 @@ var Answer = class {
   }
   async #stopOnLeave() {
     const path = cancelPath(this.conversationId);
-    const lastWord = await this.#http.lastWord(this.#http.apiDoor + path).catch(() => void 0);
-    if (!lastWord || this.#isOver) return;
-    globalThis.addEventListener?.("pagehide", lastWord);
-    await this.finished;
-    globalThis.removeEventListener?.("pagehide", lastWord);
-  }
-  #end() {
-    this.#isOver = true;
-    this.#tell();
+    const lastWord = await this.#http.lastWord(this.#http.apiDoor + path).catch(() => {
+    });
+    if (lastWord) globalThis.addEventListener?.("pagehide", lastWord, { signal: this.#leaving.signal });
   }
   #tell() {
     for (const news of this.#waiting.splice(0)) news();
@@ -914,7 +904,7 @@ var Http = class {
     try {
       return await token();
     } catch (cause) {
-      const message = "There is no token to authenticate with.";
+      const message = "There is no token.";
       throw new ConverseError({ code: "no_token", message, status: 401, retryable: true }, { cause });
     }
   }
@@ -977,7 +967,7 @@ var ConverseStream = class {
   /** @type {Declared["delete"]} */
   delete = (path) => this.#json("DELETE", path);
   /**
-   * @param {{ conversationId: string } & Record<string, unknown>} said
+   * @param {import("./delivery.js").Send["body"]} said
    * @param {TurnOptions} [turn]
    */
   #turn(said, { model, options, stopOnLeave } = {}) {

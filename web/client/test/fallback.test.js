@@ -1,0 +1,124 @@
+/** Where streaming cannot start, the same send is answered in one piece by the other door. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fold } from "../converse-stream.js";
+import { chunk, COMPLETE, events, frame, json, refused, reset, served, START, stream } from "./server.js";
+
+const STREAM = "POST stream /chat";
+const PIECE = "POST api /chat?stream=false";
+const { type: _, ...opening } = START;
+const aiMessage = { id: "message", role: "assistant", parts: [{ type: "reasoning", text: "Hm" }, { type: "text", text: "All" }, { type: "citation", title: "Atlas" }] };
+const whole = json(200, { ...opening, finishReason: "stop", aiMessage, usage: { outputTokens: 9 } });
+
+const REASONS = {
+  "the connection is refused": reset,
+  "it is forbidden": json(403, { Message: "Forbidden" }),
+  "there is no such route": json(404, { message: "Not Found" }),
+  "the function fails": json(502, { Message: "Internal Server Error" }),
+  "something else answers": json(200, { hello: "world" }),
+  "the stream ends before its first event": stream(": hb\n"),
+};
+for (const [reason, refusal] of Object.entries(REASONS)) {
+  test(`in one piece because ${reason}`, async (t) => {
+    const { client, requests, asked } = await served(t, [refusal, whole]);
+    const answer = client.send({ text: "x", options: { maxTokens: 5 } });
+    const seen = [];
+    const states = [];
+    for await (const event of answer) (event.type === "connection" ? states : seen).push(event);
+    assert.deepEqual(seen.map((event) => event.type), ["start", "reasoning", "chunk", "citation", "complete"]);
+    assert.ok(states.some(({ state }) => state === "buffered"));
+    assert.deepEqual(asked(), [STREAM, PIECE]);
+    assert.equal(requests[0].text, requests[1].text);
+    assert.equal(requests[0].headers["idempotency-key"], requests[1].headers["idempotency-key"]);
+    const state = await answer.finished;
+    assert.deepEqual([state.text, state.reasoning, state.generationId], ["All", "Hm", answer.generationId]);
+    assert.equal(answer.metrics.tokensPerSecond, undefined);
+  });
+}
+
+test("while it runs elsewhere it is asked for again, as late as the server says", async (t) => {
+  const running = json(202, { ...opening, status: "running" }, { "retry-after": "1" });
+  const { client, requests, asked } = await served(t, [reset, running, whole]);
+  const waits = [];
+  const answer = client.send({ text: "x" });
+  for await (const { retryInMs } of answer) if (retryInMs !== undefined) waits.push(retryInMs);
+  assert.deepEqual(waits, [1000]);
+  assert.deepEqual(asked(), [STREAM, PIECE, PIECE]);
+  assert.equal(new Set(requests.map(({ headers, text }) => headers["idempotency-key"] + text)).size, 1);
+  assert.equal((await answer.finished).text, "All");
+});
+
+test("the doors take turns until one of them has the message", async (t) => {
+  const { client, requests, asked } = await served(t, [reset, reset, reset, json(504), stream(frame(START), chunk("a", 1), frame(COMPLETE))]);
+  assert.equal((await client.send({ text: "x" }).finished).text, "a");
+  assert.deepEqual(asked(), [STREAM, PIECE, STREAM, PIECE, STREAM]);
+  assert.equal(new Set(requests.map(({ headers }) => headers["idempotency-key"])).size, 1);
+});
+
+test("a turn that failed in one piece ends with its error", async (t) => {
+  const failed = json(503, { error: { code: "model_throttled", message: "Busy.", retryable: true, requestId: "r" }, conversationId: "c" });
+  const { client } = await served(t, [reset, failed]);
+  const answer = client.send({ text: "x" });
+  assert.deepEqual(await events(answer), [{ type: "error", code: "model_throttled", message: "Busy.", retryable: true, requestId: "r" }]);
+  assert.equal((await answer.finished).error.code, "model_throttled");
+});
+
+test("an answer that is gone on with is the rest, or begins anew where it comes whole", async (t) => {
+  const before = { type: "chunk", content: "Once" };
+  const rest = stream(frame(START), chunk(" upon", 9), frame(COMPLETE));
+  const all = stream(frame(START), chunk("Once upon", 9), frame(COMPLETE));
+  const upon = { ...aiMessage, parts: [{ type: "text", text: "Once upon" }] };
+  const piece = json(200, { ...opening, finishReason: "stop", aiMessage: upon });
+  for (const answers of [[rest], [stream(frame(START)), all], [reset, piece]]) {
+    const { client } = await served(t, answers);
+    let state = fold(undefined, before);
+    for (const event of await events(client.continue("conversation"))) state = fold(state, event);
+    assert.equal(state.text, "Once upon");
+  }
+});
+
+test("never after the first event, even one that is not known", async (t) => {
+  const { client, asked } = await served(t, [stream('data: {"type":"weather"}\n\n'), stream(frame(START), frame(COMPLETE))]);
+  await client.send({ text: "x" }).finished;
+  assert.deepEqual(asked(), [STREAM, STREAM]);
+});
+
+test("a browser that cannot stream asks for one piece first", async (t) => {
+  const { client, asked } = await served(t, [whole]);
+  const body = Object.getOwnPropertyDescriptor(Response.prototype, "body");
+  t.after(() => Object.defineProperty(Response.prototype, "body", body));
+  delete Response.prototype.body;
+  assert.equal((await client.send({ text: "x" }).finished).text, "All");
+  assert.deepEqual(asked(), [PIECE]);
+});
+
+test("a busy server is given the time that it asks for, at the same door", async (t) => {
+  const { client, requests, asked } = await served(t, [
+    refused(429, "throttled", { "retry-after": "1" }),
+    refused(503, "storage", { "retry-after": "0" }),
+    stream(frame(START), chunk("a", 1), frame(COMPLETE)),
+  ]);
+  const waits = [];
+  const answer = client.send({ text: "x" });
+  for await (const { retryInMs } of answer) if (retryInMs !== undefined) waits.push(retryInMs);
+  assert.deepEqual(waits, [1000, 0]);
+  assert.deepEqual(asked(), [STREAM, STREAM, STREAM]);
+  assert.equal(new Set(requests.map(({ headers }) => headers["idempotency-key"])).size, 1);
+});
+
+test("a server that asks for more than half a minute is for the user to decide", async (t) => {
+  const { client, asked } = await served(t, [refused(429, "quota", { "retry-after": "3600" })]);
+  await assert.rejects(events(client.send({ text: "x" })), { code: "quota", status: 429, retryAfterMs: 3_600_000 });
+  assert.deepEqual(asked(), [STREAM]);
+});
+
+for (const status of [400, 409, 413, 415, 422]) {
+  test(`${status} is told at once`, async (t) => {
+    const { client, asked } = await served(t, [json(status, { error: { code: "no", message: "No.", requestId: "r", retryable: false, field: "message" } })]);
+    const answer = client.send({ text: "x" });
+    await assert.rejects(events(answer), { name: "ConverseError", message: "No.", code: "no", status, field: "message", requestId: "r", retryable: false });
+    assert.equal((await answer.finished).error.code, "no");
+    assert.deepEqual(asked(), [STREAM]);
+  });
+}

@@ -1,0 +1,168 @@
+/** What happens when the line drops, hangs, or finds nobody: a send is said once, and its answer is read without loss or repeat. */
+
+import assert from "node:assert/strict";
+import { mock, test } from "node:test";
+import { ConverseStream } from "../converse-stream.js";
+import { chunk, COMPLETE, events, frame, json, open, pieces, refused, reset, served, START, stream } from "./server.js";
+
+const RESUME = "GET stream /chat/conversation/stream";
+const cutAfter = (...frames) => (response) => {
+  open(...frames)(response);
+  setTimeout(reset, 20, response);
+};
+
+test("a dropped line is taken up behind the last event, and nothing is sent again", async (t) => {
+  const { client, requests, asked } = await served(t, [
+    cutAfter(frame(START), chunk("A🌊", 2)),
+    cutAfter(frame(START), chunk("b", 3), 'id: generation:9\ndata: {"type":"chunk","con'),
+    stream(frame(START), chunk("c", 4), frame(COMPLETE)),
+  ]);
+  const answer = client.send({ text: "x", conversationId: "conversation" });
+  const seen = await events(answer);
+  assert.deepEqual(seen.map((event) => event.type), ["start", "chunk", "chunk", "chunk", "complete"]);
+  assert.equal((await answer.finished).text, "A🌊bc");
+  assert.deepEqual(asked(), ["POST stream /chat", RESUME, RESUME]);
+  assert.deepEqual(requests.slice(1).map(({ headers }) => headers["last-event-id"]), ["generation:2", "generation:3"]);
+  assert.equal(new Set(requests.map(({ headers }) => headers["x-client-id"])).size, 1);
+});
+
+test("an end without a terminal event is no success; `start` alone is enough to go on from", async (t) => {
+  const { client, requests, asked } = await served(t, [
+    stream(frame(START)),
+    stream(frame(START), chunk("a", 1), frame(COMPLETE)),
+  ]);
+  const state = await client.send({ text: "x", conversationId: "conversation" }).finished;
+  assert.equal(state.text, "a");
+  assert.deepEqual(asked(), ["POST stream /chat", RESUME]);
+  assert.equal(requests[1].headers["last-event-id"], "generation:0");
+});
+
+test("what the server had not stored is cut back", async (t) => {
+  const rollback = frame({ type: "rollback", position: 3 });
+  const lost = frame({ ...COMPLETE, finishReason: "lost" });
+  const { client } = await served(t, [cutAfter(frame(START), chunk("kept?no", 7)), stream(frame(START), rollback, lost)]);
+  const state = await client.send({ text: "x" }).finished;
+  assert.equal(state.text, "kep");
+  assert.equal(state.finishReason, "lost");
+});
+
+test("refusals while it is resumed are waited out, and never answered in one piece", async (t) => {
+  const { client, asked } = await served(t, [
+    cutAfter(frame(START), chunk("a", 1)),
+    json(502),
+    refused(503, "storage"),
+    reset,
+    stream(frame(START), chunk("b", 2), frame(COMPLETE)),
+  ]);
+  assert.equal((await client.send({ text: "x", conversationId: "conversation" }).finished).text, "ab");
+  assert.deepEqual(asked(), ["POST stream /chat", RESUME, RESUME, RESUME, RESUME]);
+});
+
+test("a connection that hangs is given up after 25 s of silence and taken up again", async (t) => {
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  t.after(() => mock.timers.reset());
+  const asked = [];
+  const hangs = (init) =>
+    new ReadableStream({
+      start(controller) {
+        controller.enqueue(new TextEncoder().encode(frame(START) + chunk("a", 1)));
+        init.signal.addEventListener("abort", () => controller.error(init.signal.reason));
+      },
+    });
+  const fetch = async (url, init) => {
+    asked.push(`${init.method} ${url}`);
+    if (asked.length > 1) return pieces(chunk("b", 2) + frame(COMPLETE), 50)();
+    return new Response(hangs(init), { headers: { "content-type": "text/event-stream" } });
+  };
+  const answer = new ConverseStream({ url: "http://x", fetch }).send({ text: "x", conversationId: "conversation" });
+  const states = [];
+  for await (const event of answer) {
+    if (event.type === "chunk" && event.content === "a") mock.timers.tick(24_999);
+    if (event.type === "chunk" && asked.length === 1) mock.timers.tick(1);
+    if (event.type === "connection") states.push(event.state);
+    if (event.state === "waiting") setImmediate(() => mock.timers.tick(event.retryInMs));
+  }
+  assert.equal((await answer.finished).text, "ab");
+  assert.deepEqual(asked, ["POST http://x/chat", "GET http://x/chat/conversation/stream"]);
+  assert.deepEqual(states, ["connecting", "open", "waiting", "connecting", "open"]);
+});
+
+test("a network that is back is used at once", async (t) => {
+  const page = new EventTarget();
+  globalThis.addEventListener = page.addEventListener.bind(page);
+  t.after(() => delete globalThis.addEventListener);
+  t.mock.method(Math, "random", () => 1e6); // a back-off of days
+  const { client } = await served(t, [cutAfter(frame(START)), stream(frame(START), frame(COMPLETE))]);
+  const answer = client.send({ text: "x" });
+  for await (const { state } of answer) if (state === "waiting") setImmediate(() => page.dispatchEvent(new Event("online")));
+  assert.equal((await answer.finished).finishReason, "stop");
+});
+
+test("back-off grows to 8 s with full jitter, and ends", async (t) => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  t.after(() => mock.timers.reset());
+  t.mock.method(Math, "random", () => 0.5);
+  const fetch = async () => {
+    throw new TypeError("offline");
+  };
+  const pauses = [];
+  const answer = new ConverseStream({ url: "http://x", fetch }).resume("conversation");
+  await assert.rejects(
+    async () => {
+      for await (const { state, retryInMs } of answer) {
+        if (state !== "waiting") continue;
+        pauses.push(retryInMs);
+        setImmediate(() => mock.timers.tick(retryInMs));
+      }
+    },
+    { name: "ConverseError", code: "unreachable", status: 0, retryable: true },
+  );
+  assert.deepEqual(pauses.slice(0, 7), [125, 250, 500, 1000, 2000, 4000, 4000]);
+  assert.equal(pauses.length, 40);
+});
+
+test("nothing to resume yields nothing", async (t) => {
+  const { client, asked } = await served(t, [json(204)]);
+  for await (const event of client.resume("conversation")) assert.fail(event.type);
+  assert.deepEqual(asked(), [RESUME]);
+});
+
+test("a log that is gone gives way to what is stored", async (t) => {
+  const question = { id: "q", role: "user", generationId: "generation", parts: [{ type: "text", text: "?" }] };
+  const parts = [{ type: "reasoning", text: "Hm" }, { type: "text", text: "All of it" }, { type: "citation", title: "Atlas" }];
+  const stored = { id: "m", role: "assistant", generationId: "generation", parts, finishReason: "length", status: "complete" };
+  const other = { ...stored, generationId: "another" };
+  const { client, asked } = await served(t, [
+    cutAfter(frame(START), chunk("All", 3)),
+    json(204),
+    json(200, { messages: [other, question, stored] }),
+  ]);
+  const answer = client.send({ text: "x", conversationId: "conversation" });
+  const end = (await events(answer)).at(-1);
+  assert.deepEqual([end.type, end.aiMessage.id, end.userMessage.id], ["complete", "m", "q"]);
+  const state = await answer.finished;
+  assert.deepEqual([state.text, state.reasoning, state.finishReason], ["All of it", "Hm", "length"]);
+  assert.deepEqual(state.citations, [{ title: "Atlas" }]);
+  assert.deepEqual(asked().slice(1), [RESUME, "GET api /conversations/conversation/messages"]);
+});
+
+test("a stored answer that failed ends as an error; one that is gone is told", async (t) => {
+  const stored = { id: "m", role: "assistant", generationId: "generation", parts: [], status: "failed" };
+  const { client } = await served(t, [json(204), json(200, { messages: [stored] }), json(204), json(200, { messages: [] })]);
+  const failed = client.resume("conversation", { cursor: "generation:3" });
+  assert.equal((await events(failed)).at(-1).type, "error");
+  assert.equal((await failed.finished).error.code, "failed");
+  await assert.rejects(events(client.resume("conversation", { cursor: "generation:3" })), { code: "not_found", status: 404 });
+});
+
+test("leaving ends here and not there, and a second reader of a conversation ends the first", async (t) => {
+  const { client, asked } = await served(t, [open(frame(START)), open(frame(START)), stream(frame(START), frame(COMPLETE))]);
+  const first = client.send({ text: "x", conversationId: "conversation" });
+  for await (const event of first) if (event.type === "start") break;
+  assert.equal((await first.finished).finishReason, undefined);
+  const second = client.resume("conversation");
+  for await (const event of second) {
+    if (event.type === "start") assert.equal((await client.resume("conversation").finished).finishReason, "stop");
+  }
+  assert.deepEqual(asked(), ["POST stream /chat", RESUME, RESUME]);
+});

@@ -1,0 +1,176 @@
+/** What is sent: bodies, headers, tokens and signatures; and stopping. */
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { test } from "node:test";
+import { COMPLETE, events, frame, json, open, pieces, refused, reset, served, START, stream } from "./server.js";
+import { ConverseStream, features } from "../converse-stream.js";
+
+const answered = () => stream(frame(START), frame(COMPLETE));
+const CANCEL = "/chat/conversation/cancel";
+
+test("every send has a key of its own and a conversation that it chose", async (t) => {
+  const { client, requests } = await served(t, [answered(), answered()]);
+  const [one, two] = [client.send({ text: "x" }), client.send({ text: "x" })];
+  await Promise.all([one.finished, two.finished]);
+  const bodies = requests.map(({ body }) => body.conversationId);
+  assert.deepEqual(new Set(bodies), new Set([one.conversationId, two.conversationId]));
+  assert.match(one.conversationId, /^[A-Za-z0-9_-]{8,64}$/);
+  assert.equal(new Set(requests.map(({ headers }) => headers["idempotency-key"])).size, 2);
+});
+
+test("send, regenerate and continue say what the interface defines, and nothing else", async (t) => {
+  const { client, requests } = await served(t, [answered(), answered(), answered()]);
+  await client.send({ text: "Hi", conversationId: "conversation", model: "m", options: { topP: 1 }, stopOnLeave: true }).finished;
+  await client.regenerate("conversation", { model: "m" }).finished;
+  await client.continue("conversation").finished;
+  assert.deepEqual(requests.map(({ body }) => body), [
+    { conversationId: "conversation", message: { text: "Hi" }, model: "m", options: { topP: 1 } },
+    { action: "regenerate", conversationId: "conversation", model: "m" },
+    { action: "continue", conversationId: "conversation" },
+  ]);
+});
+
+test("a token that is not accepted is asked for once more", async (t) => {
+  const tokens = ["old", "new", "newer", "newest"];
+  const { client, requests } = await served(
+    t,
+    [refused(401, "unauthenticated"), answered(), refused(401, "unauthenticated"), refused(401, "unauthenticated")],
+    { token: async () => tokens.shift(), tokenHeader: "x-authorization", headers: { "x-dev-user": "me" } },
+  );
+  await client.send({ text: "x" }).finished;
+  assert.deepEqual(requests.map(({ headers }) => headers["x-authorization"]), ["Bearer old", "Bearer new"]);
+  assert.equal(requests[0].headers.authorization, undefined);
+  assert.equal(requests[0].headers["x-dev-user"], "me");
+  await assert.rejects(events(client.send({ text: "x" })), { code: "unauthenticated", status: 401 });
+  assert.equal(requests.length, 4);
+});
+
+test("without a token nothing is sent", async (t) => {
+  const token = () => Promise.reject(new Error("signed out"));
+  const { client, requests } = await served(t, [], { token });
+  await assert.rejects(events(client.send({ text: "x" })), { code: "no_token", status: 401 });
+  assert.deepEqual(requests, []);
+});
+
+test("bodies are signed as they are sent", async (t) => {
+  const { client, requests } = await served(t, [answered(), json(200, {}), json(204)], { signBody: true });
+  await client.send({ text: "河🌊" }).finished;
+  await client.get("/profile");
+  await client.post("empty");
+  for (const { headers, text, asked } of requests) {
+    const expected = asked.startsWith("GET") ? undefined : createHash("sha256").update(text).digest("hex");
+    assert.equal(headers["x-amz-content-sha256"], expected);
+  }
+});
+
+test("the buffered routes go to the other door", async (t) => {
+  const { client, requests, asked } = await served(t, [
+    json(200, { facts: [] }),
+    json(201, { id: "f" }),
+    json(200, { name: "Ada" }),
+    json(200, { title: "T" }),
+    json(204),
+    json(404, { error: { code: "not_found", message: "Nothing.", requestId: "r", retryable: false } }),
+    json(502),
+  ]);
+  assert.deepEqual(await client.get("/memory"), { facts: [] });
+  assert.deepEqual(await client.post("/memory", { text: "t" }), { id: "f" });
+  assert.deepEqual(await client.put("/profile", { name: "Ada" }), { name: "Ada" });
+  assert.deepEqual(await client.patch("/conversations/c", { title: "T" }), { title: "T" });
+  assert.equal(await client.delete("/memory/f"), undefined);
+  await assert.rejects(client.get("/conversations/d"), { code: "not_found", status: 404, retryable: false });
+  await assert.rejects(client.get("/health"), { code: "http", status: 502, retryable: true });
+  assert.deepEqual(asked().slice(0, 5), ["GET api /memory", "POST api /memory", "PUT api /profile", "PATCH api /conversations/c", "DELETE api /memory/f"]);
+  assert.deepEqual(requests[1].body, { text: "t" });
+});
+
+test("a stop asks API Gateway, and the streaming door when that is out of reach", async (t) => {
+  const { client, asked, requests } = await served(t, [json(202, {}), reset, json(202, {}), json(403), json(202, {}), refused(409, "not_active")]);
+  await client.stop("conversation", "generation");
+  await client.stop("conversation");
+  await client.stop("conversation");
+  await client.stop("conversation", "generation"); // it had ended
+  const [api, door] = [`POST api ${CANCEL}`, `POST stream ${CANCEL}`];
+  assert.deepEqual(asked(), [api, api, door, api, door, api]);
+  assert.deepEqual(requests[0].body, { generationId: "generation" });
+  assert.deepEqual(requests[1].body, {});
+});
+
+test("a stop that overtakes its message is repeated; one with a name is not", async (t) => {
+  const { client, asked } = await served(t, [refused(404, "not_found"), refused(404, "not_found"), json(202, {}), refused(404, "not_found")]);
+  await client.stop("conversation");
+  assert.equal(asked().length, 3);
+  await assert.rejects(client.stop("conversation", "generation"), { code: "not_found" });
+});
+
+test("an answer's stop names its generation, and ends when the server says so", async (t) => {
+  let speaking;
+  const cancelled = (response) => {
+    json(202, {})(response);
+    speaking.end(frame({ ...COMPLETE, finishReason: "cancelled" }));
+  };
+  const { client, requests } = await served(t, [(response) => open(frame(START))((speaking = response)), cancelled]);
+  const answer = client.send({ text: "x", conversationId: "conversation" });
+  for await (const event of answer) if (event.type === "start") await answer.stop();
+  assert.deepEqual(requests[1].body, { generationId: "generation" });
+  assert.equal((await answer.finished).finishReason, "cancelled");
+});
+
+test("a stop before `start` is said again by name when it has come", async (t) => {
+  let speaking;
+  const { client, requests, asked } = await served(t, [
+    (response) => (speaking = response),
+    (response) => {
+      json(202, {})(response);
+      open(frame(START))(speaking);
+    },
+    (response) => {
+      json(202, {})(response);
+      speaking.end(frame({ ...COMPLETE, finishReason: "cancelled" }));
+    },
+  ]);
+  const answer = client.send({ text: "x", conversationId: "conversation" });
+  while (!speaking) await new Promise(setImmediate);
+  await answer.stop();
+  assert.equal((await answer.finished).finishReason, "cancelled");
+  assert.deepEqual(asked(), ["POST stream /chat", `POST api ${CANCEL}`, `POST api ${CANCEL}`]);
+  assert.deepEqual(requests.slice(1).map(({ body }) => body), [{}, { generationId: "generation" }]);
+});
+
+test("a message that the server never got is not sent again once it is stopped", async (t) => {
+  t.mock.timers.enable({ apis: ["Date"] });
+  const late = (response) => {
+    t.mock.timers.tick(10_001);
+    refused(404, "not_found")(response);
+  };
+  const { client, asked } = await served(t, [() => {}, late]);
+  const answer = client.send({ text: "x", conversationId: "conversation" });
+  while (!asked().length) await new Promise(setImmediate);
+  await answer.stop();
+  assert.equal((await answer.finished).finishReason, undefined);
+  assert.equal(asked().length, 2);
+});
+
+test("leaving the page stops the model where that was asked for", async (t) => {
+  const page = new EventTarget();
+  globalThis.addEventListener = page.addEventListener.bind(page);
+  t.after(() => delete globalThis.addEventListener);
+  const asked = [];
+  const fetch = (url, init) => {
+    asked.push([init.method, url, init.keepalive, init.headers.authorization]);
+    return pieces(frame(START) + frame(COMPLETE), 1e6)();
+  };
+  const client = new ConverseStream({ url: "http://x", token: () => "t", fetch });
+  for (const stopOnLeave of [false, true]) {
+    asked.length = 0;
+    const answer = client.send({ text: "x", conversationId: "conversation", stopOnLeave });
+    for await (const event of answer) if (event.type === "start") page.dispatchEvent(new Event("pagehide"));
+    page.dispatchEvent(new Event("pagehide")); // nothing is left to stop
+    assert.deepEqual(asked.slice(1), stopOnLeave ? [["POST", `http://x${CANCEL}`, true, "Bearer t"]] : []);
+  }
+});
+
+test("what this platform can do", () => {
+  assert.deepEqual(features(), { streaming: true, signing: true });
+});
