@@ -169,8 +169,12 @@ def pretty(value: Any) -> str:
 
 
 def frames(text: str) -> Iterator[str]:
-    """One line an event; text that came in many pieces is joined."""
-    events = [json.loads(line.removeprefix("data: ")) for line in text.split("\n") if line.startswith("data: ")]
+    """One line an event; in our own dialect, text that came in many pieces is joined."""
+    lines = [line.removeprefix("data: ") for line in text.split("\n") if line.startswith("data: ")]
+    if "[DONE]" in lines:
+        yield from lines
+        return
+    events = [json.loads(line) for line in lines]
     for kind, group in itertools.groupby(events, key=lambda event: event["type"]):
         alike = list(group)
         if kind in TEXT:

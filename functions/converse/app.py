@@ -145,6 +145,7 @@ def chat(body: ChatRequest) -> Response[str]:
 
 
 @resolver.post("/chat/<conversation>/cancel", responses=answers(AcceptedView, 202))
+@resolver.post("/ai/chat/<conversation>/stop", responses=answers(AcceptedView, 202))
 def cancel(conversation: Id) -> Response[str]:
     """Stops the answer that is being made; a body `{"generationId"}` stops only that one."""
     body = resolver.context["body"]

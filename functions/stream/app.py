@@ -5,6 +5,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+import ai_sdk
 from chat.application import Application
 from chat.auth import User, authenticate
 from chat.dialects import sse, whole
@@ -23,6 +24,9 @@ ROUTES = {
     "POST /chat": "send",
     "GET /chat/{}/stream": "resume",
     "POST /chat/{}/cancel": "cancel",
+    "POST /ai/chat": "ai-sdk send",
+    "GET /ai/chat/{}/stream": "ai-sdk resume",
+    "POST /ai/chat/{}/stop": "cancel",
     "GET /health": "health",
 }
 DIALECTS: dict[str, Callable[[str], sse.Dialect]] = {"native": Native, "plain": lambda _: Plain()}
@@ -46,6 +50,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
             return send(request, user, context, headers)
         if name == "resume":
             return resume(request, user, context, conversation, headers)
+        if name == "ai-sdk send":
+            return ai_sdk.send(app, request, user, context, headers)
+        if name == "ai-sdk resume":
+            return ai_sdk.resume(app, request, user, context, conversation, headers)
         app.cancel(user, conversation, parse_cancel(request, app.settings).generation_id)
         return StreamingResponse([json_bytes({"status": "accepted"})], status=202, headers=JSON | headers)
 

@@ -58,6 +58,9 @@ STORY = [
     "chat-rest",
     "chat-in-one-piece",
     "chat-malformed",
+    "ai-sdk",
+    "ai-sdk-resume",
+    "http-api-ai-sdk-stop",
     "health",
     "http-api-health",
     "http-api-openapi",
@@ -109,6 +112,18 @@ def test_base64_body_is_decoded(answers: dict[str, Answer]) -> None:
 def test_rest_event_has_cors_from_the_function_and_url_events_have_not(answers: dict[str, Answer]) -> None:
     assert "access-control-allow-origin: http://localhost:8789" in answers["chat-rest"].head
     assert not [line for line in answers["chat"].head if line.startswith("access-control-")]
+
+
+def test_the_ai_sdk_is_told_the_same_again(answers: dict[str, Answer]) -> None:
+    answer, again = answers["ai-sdk"], answers["ai-sdk-resume"]
+    for each in (answer, again):
+        assert (each.function, each.status) == ("StreamFunction", 200)
+        assert "x-vercel-ai-ui-message-stream: v1" in each.head
+        assert [json.loads(line)["type"] for line in each.body.splitlines()[-3:-1]] == ["message-metadata", "finish"]
+        assert each.body.endswith("[DONE]")
+    assert answer.body.splitlines()[0] == again.body.splitlines()[0]
+    stopped = answers["http-api-ai-sdk-stop"]
+    assert (stopped.function, stopped.status) == ("ConverseFunction", 202)
 
 
 def test_in_one_piece_is_json(answers: dict[str, Answer]) -> None:

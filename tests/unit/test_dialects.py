@@ -10,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from chat import events
+from chat.dialects.ai_sdk import AiSdk
 from chat.dialects.native import Native
 from chat.dialects.openai import OpenAI
 from chat.dialects.plain import Plain
@@ -22,6 +23,7 @@ CASES = sorted(path.parent for path in FIXTURES.glob("*/events.json"))
 DIALECTS: dict[str, Callable[[str], Dialect]] = {
     "native": Native,
     "plain": lambda _: Plain(),
+    "ai-sdk": lambda _: AiSdk(),
     "openai": lambda _: OpenAI(1_795_251_600, usage=True),
 }
 

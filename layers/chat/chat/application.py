@@ -12,7 +12,7 @@ from chat.auth import User
 from chat.errors import BadRequest, ConversationBusy, NotActive, NotFound, StorageError
 from chat.events import Chunk, Event, Message, Progress, Start, Usage
 from chat.following import Following
-from chat.ids import new_id, now
+from chat.ids import age, new_id, now
 from chat.log import Entry, encode, end_of
 from chat.memory.lookup import Lookup, Memory
 from chat.model import transport
@@ -212,6 +212,17 @@ class Application:
         if gid and (head is None or head.conversation != conversation_id):
             raise NotFound
         return head
+
+    def latest(self, user: User, conversation_id: str, *, within: float) -> Head | None:
+        """The generation that is being made in the conversation, or that ended within so many seconds."""
+        conversation, newest = self.conversations.recent(user.key, conversation_id, 1)
+        if conversation.deleted:
+            return None
+        gid = conversation.active
+        match newest:
+            case [Message(role="assistant") as answer] if gid is None and age(answer.created_at) < within:
+                gid = answer.generation_id
+        return self.generations.alive(user.key, gid) if gid else None
 
     def cancel(self, user: User, conversation_id: str, gid: str | None) -> None:
         """Asks the active generation to stop. Raises NotFound, and NotActive when `gid` names another one."""

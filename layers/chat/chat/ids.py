@@ -1,4 +1,4 @@
-"""Identifiers that are ours: random, unguessable, safe in a URL and in a key."""
+"""Identifiers that are ours: random, unguessable, safe in a URL and in a key; and times."""
 
 import secrets
 from datetime import UTC, datetime
@@ -12,3 +12,8 @@ def new_id() -> str:
 def now() -> str:
     """The time, ISO 8601 in UTC with milliseconds; sorts as text."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def age(at: str) -> float:
+    """Seconds since a time that `now` gave."""
+    return (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
