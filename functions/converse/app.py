@@ -1,6 +1,7 @@
 """Every answer in one piece: API Gateway's routes, and the tasks that are invoked directly."""
 
 import json
+import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -180,7 +181,7 @@ def rename(conversation: Id, body: ConversationChange) -> Response[str]:
 @resolver.delete("/conversations/<conversation>", responses={204: {"description": "Deleted"}})
 def delete(conversation: Id) -> Response[str]:
     """Removes it with everything in it, and stops an answer that is being made."""
-    app.delete(resolver.context["user"], conversation)
+    app.erasure.conversation(user(), conversation)
     return Response(204, body="")
 
 
@@ -237,6 +238,14 @@ def set_profile(body: NewProfile) -> Response[str]:
     known = Profile(body.name, body.assistant_name, body.about)
     app.facts.set_profile(user(), known)
     return reply(_profile(known))
+
+
+@resolver.delete("/me", responses=answers(AcceptedView, 202) | {204: {"description": "Erased"}})
+def erase() -> Response[str]:
+    """Erases the user: conversations, facts and profile. 202 when there is more than one call can do: call again."""
+    if app.erasure.everything(user(), time.monotonic() + app.settings.buffered_turn_seconds):
+        return Response(204, body="")
+    return reply({"status": "accepted"}, 202, {"retry-after": "1"})
 
 
 @resolver.get("/health", responses=answers(HealthView))

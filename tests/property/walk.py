@@ -259,7 +259,8 @@ class World:
     def _check_head(self, pk: str, old: Item | None, new: Item | None) -> None:
         user, gid = self._generation(pk)
         if new is None:
-            if int((old or {})["ttl"]) >= self.at:
+            removed = old is not None and old["st"] != "run" and (user, old["conv"]) in self.deleted
+            if int((old or {})["ttl"]) >= self.at and not removed:
                 raise Violation("I2: a head is gone before its time")
             self.gone.add((user, gid))
             self.uncounted.add(user)
@@ -303,7 +304,8 @@ class World:
                 raise Violation("I14: the mark is gone, and the messages of the deleted conversation are not")
             self.deleted.discard((user, conversation))
             return
-        back = "deleted" not in new or (old is not None and new["seq"] != old["seq"]) or new.get("gsi1pk")
+        back = "deleted" not in new or (old is not None and new["seq"] != old["seq"])
+        back = back or new["gsi1pk"] == keys.user(user)
         if old is not None and "deleted" in old and back:
             raise Violation("I14: a deleted conversation comes back")
         if "deleted" in new:
@@ -902,7 +904,7 @@ class World:
             if active and (head := environment.generations.head(user, active)):
                 self.counts["deleted mid-answer"] += head.status == "run"
                 environment.generations.cancel(user, head)
-            environment.conversations.remove_messages(user, conversation)
+            environment.conversations.remove_messages(user, conversation, active)
         except StorageError:
             return
         except NotFound:

@@ -23,10 +23,12 @@ from chat.prompts import prompt
 from chat.requests import ChatRequest, Options, Send
 from chat.settings import Settings, SettingsError
 from chat.store.conversations import Conversations
+from chat.store.erasure import Erasure
 from chat.store.facts import Facts
 from chat.store.generations import Generations
 from chat.store.head import LEASE, Head, generation_id
 from chat.store.head import conversation_id as derived_conversation
+from chat.store.retention import Retention
 from chat.store.table import Table
 from chat.store.usage import Unstored
 from chat.store.writer import Ledger
@@ -53,8 +55,9 @@ class Application:
         quick = boto3.client("dynamodb", config=_store_config(connect=patience, read=patience))
         bedrock = boto3.client("bedrock-runtime", config=transport.config(idle_seconds=settings.model_idle_seconds))
         self._table = Table(store, settings.table_name)
-        self.conversations = Conversations(self._table)
+        self.conversations = Conversations(self._table, Retention(settings.retention_days))
         self.generations = Generations(self._table, self.conversations)
+        self.erasure = Erasure(self._table, self.conversations, self.generations)
         self.facts = Facts(self._table)
         self._lookup = Lookup(
             Table(quick, settings.table_name), seconds=settings.memory_seconds, messages=settings.history_messages
@@ -232,13 +235,6 @@ class Application:
             raise NotActive
         if head:
             self.generations.cancel(user.key, head)
-
-    def delete(self, user: User, conversation_id: str) -> None:
-        """The conversation with everything in it; an answer that is being made is stopped. Raises NotFound."""
-        active = self.conversations.mark_deleted(user.key, conversation_id)
-        if active and (head := self.generations.head(user.key, active)):
-            self.generations.cancel(user.key, head)
-        self.conversations.remove_messages(user.key, conversation_id)
 
 
 CONTINUE = "Continue your last answer exactly where it stopped. Repeat nothing, and do not comment on it."

@@ -44,6 +44,8 @@ class Settings(BaseModel):
     history_tokens: int = Field(default=12_000, ge=0)
     facts_tokens: int = Field(default=4_000, ge=0)
 
+    retention_days: int = Field(default=0, ge=0)  # of conversations, after their last change; 0 keeps them
+
     @field_validator("allowed_origins")
     @classmethod
     def _no_wildcard(cls, value: str) -> str:

@@ -4,6 +4,7 @@ How a message and its answer get in is the business of `generations`.
 """
 
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
@@ -13,10 +14,13 @@ from chat.errors import Exists, NotFound
 from chat.events import Message
 from chat.ids import now
 from chat.store import keys, messages
-from chat.store.table import ConditionFailed, Item, Table
+from chat.store.retention import Retention, conversation_is_over, message_is_over
+from chat.store.table import PAGE, ConditionFailed, Item, Table
 
 PAGE_BYTES = 4 * 1024 * 1024  # Lambda answers with 6 MB at the most
 MARK = 48 * 3600  # seconds that a deleted conversation is remembered, longer than any generation can run
+
+KEPT = Retention()
 
 _MARKED = "attribute_exists(deleted)"
 _EXISTS = "attribute_exists(pk) AND attribute_not_exists(deleted)"
@@ -31,13 +35,14 @@ class Conversation:
     title: str | None = None
     updated_at: str | None = None
     active: str | None = None  # the generation that is being made
-    deleted: bool = False
+    deleted: bool = False  # or its time is over
 
 
 class Conversations:
     """One user's conversations in the table. `user` is a `User.key` everywhere."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, retention: Retention = KEPT) -> None:
+        self.retention = retention
         self._table = table
 
     def recent(self, user: str, conversation_id: str, limit: int) -> tuple[Conversation, list[Message]]:
@@ -46,7 +51,7 @@ class Conversations:
         items = self._table.query(pk, "M#", keys.META, descending=True, limit=limit + 1)
         if not items or items[0]["sk"] != keys.META:
             return Conversation(conversation_id), []
-        return _conversation(items[0]), [messages.read(self._table, item) for item in reversed(items[1:])]
+        return _conversation(items[0]), [messages.read(self._table, item) for item in reversed(_current(items[1:]))]
 
     def get(self, user: str, conversation_id: str) -> Conversation:
         """The conversation; one that does not exist has `seq` 0."""
@@ -83,6 +88,7 @@ class Conversations:
             "seq": 0,
             "gsi1pk": keys.user(user),
             "gsi1sk": at,
+            "ttl": self.retention.of_conversation(time.time()),
         } | ({"title": title} if title else {})
         try:
             self._table.transact([self._table.absent(item)])
@@ -92,42 +98,65 @@ class Conversations:
 
     def rename(self, user: str, conversation_id: str, title: str) -> Conversation:
         """Raises NotFound."""
-        pk = keys.conversation(user, conversation_id)
+        if self.get(user, conversation_id).deleted:
+            raise NotFound
+        pk, update = keys.conversation(user, conversation_id), "SET title = :title, #ttl = :ttl"
+        values: Item = {":title": title, ":ttl": self.retention.of_conversation(time.time())}
         try:
-            return _conversation(
-                self._table.change(pk, keys.META, "SET title = :title", condition=_EXISTS, values={":title": title})
-            )
+            item = self._table.change(pk, keys.META, update, condition=_EXISTS, values=values, names={"#ttl": "ttl"})
         except ConditionFailed:
             raise NotFound from None
+        return _conversation(item)
 
     def mark_deleted(self, user: str, conversation_id: str) -> str | None:
         """The first step of deleting: nothing can be started or stored in it any more. Returns what was running.
 
         Raises NotFound when there is, and was, no such conversation; one that is marked already may be marked again.
         """
-        update = "SET deleted = :true REMOVE gsi1pk, gsi1sk, title"
+        update = "SET deleted = :true, gsi1pk = :deleted REMOVE title"
         pk, there = keys.conversation(user, conversation_id), "attribute_exists(pk)"
+        values: Item = {":true": True, ":deleted": keys.deleted(user)}
         try:
-            item = self._table.change(pk, keys.META, update, condition=there, values={":true": True})
+            item = self._table.change(pk, keys.META, update, condition=there, values=values)
         except ConditionFailed:
             raise NotFound from None
         active: str | None = item.get("active")
         return active
 
-    def remove_messages(self, user: str, conversation_id: str) -> None:
-        """The second step, in pages: every message goes. The logs, which nobody can reach any more, expire in a day.
+    def remove_messages(self, user: str, conversation_id: str, running: str | None = None) -> None:
+        """The second step, in pages: every message goes, and its log before it, but for that of `running`.
 
         The mark stays until no late writer can be left to find it, and for ever when this broke off: a conversation
         that is not quite gone must not be opened again.
         """
         pk = keys.conversation(user, conversation_id)
-        while items := self._table.query(pk, "E#", "M#~", limit=100):
+        while items := self._table.query(pk, "E#", "M#~", limit=PAGE):
+            for gid in {item["gid"] for item in items if "gid" in item} - {running}:
+                self.remove_log(user, gid)
             for item in items:
                 self._table.delete(pk, item["sk"])
         with suppress(ConditionFailed):
             values = {":ttl": int(time.time()) + MARK}
             names = {"#ttl": "ttl"}
             self._table.change(pk, keys.META, "SET #ttl = :ttl", condition=_MARKED, values=values, names=names)
+
+    def remove_log(self, user: str, gid: str) -> None:
+        """The log of a generation that has ended."""
+        self._table.clear(keys.generation(user, gid), "A#", "S#~")
+
+    def remove_mark(self, user: str, conversation_id: str) -> None:
+        """The last that is left of a deleted conversation, when no writer can be left."""
+        self._table.delete(keys.conversation(user, conversation_id), keys.META)
+
+    def all(self, user: str) -> Iterator[Conversation]:
+        """Every conversation that there is, and whatever is left of deleted ones."""
+        for pk in (keys.user(user), keys.deleted(user)):
+            start: Item | None = None
+            while True:
+                items, start = self._table.query_index(keys.INDEX, pk, limit=PAGE, start=start)
+                yield from map(_conversation, items)
+                if start is None:
+                    break
 
     def messages(
         self, user: str, conversation_id: str, *, limit: int, before: int | None = None
@@ -139,11 +168,11 @@ class Conversations:
         Raises NotFound when there is no such conversation, or it is not the user's.
         """
         pk = keys.conversation(user, conversation_id)
-        meta = self._table.get(pk, keys.META)
-        if meta is None or "deleted" in meta:
+        known = self.get(user, conversation_id)
+        if known.deleted or known.updated_at is None:
             raise NotFound
         high = keys.message(before - 1) if before else "M#~"
-        items = self._table.query(pk, keys.message(0), high, descending=True, limit=limit + 1)
+        items = _current(self._table.query(pk, keys.message(0), high, descending=True, limit=limit + 1))
         sizes = accumulate(messages.size(item) for item in items)
         page = items[: max(1, min(limit, sum(size <= PAGE_BYTES for size in sizes)))]
         older = messages.place(page[-1]) if len(items) > len(page) else None
@@ -162,10 +191,19 @@ class Conversations:
             }
         items, last = self._table.query_index(keys.INDEX, keys.user(user), limit=limit, start=start)
         more = (last["gsi1sk"], last["pk"].rpartition("#")[2]) if last else None
-        return [_conversation(item) for item in items], more
+        return [known for known in map(_conversation, items) if not known.deleted], more
 
 
 def _conversation(item: Item) -> Conversation:
     return Conversation(
-        item["id"], int(item["seq"]), item.get("title"), item.get("gsi1sk"), item.get("active"), "deleted" in item
+        id=item["id"],
+        seq=int(item["seq"]),
+        title=item.get("title"),
+        updated_at=item.get("gsi1sk"),
+        active=item.get("active"),
+        deleted="deleted" in item or conversation_is_over(item, time.time()),
     )
+
+
+def _current(items: Sequence[Item]) -> Sequence[Item]:
+    return [item for item in items if not message_is_over(item, time.time())]

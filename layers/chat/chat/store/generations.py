@@ -48,6 +48,7 @@ class Generations:
     def __init__(self, table: Table, conversations: Conversations, clock: Callable[[], float] = time.time) -> None:
         self._table = table
         self._conversations = conversations
+        self._retention = conversations.retention
         self._clock = clock
 
     def now(self) -> int:
@@ -197,11 +198,12 @@ class Generations:
         freed = self._table.update(
             pk,
             keys.META,
-            "SET gsi1sk = :now REMOVE active",
+            "SET gsi1sk = :now, #ttl = :ttl REMOVE active",
             condition=_ACTIVE,
-            values={":now": now(), ":gid": head.gid},
+            values={":now": now(), ":ttl": self._retention.of_conversation(self._clock()), ":gid": head.gid},
+            names={"#ttl": "ttl"},
         )
-        put = [self._table.absent(item) for item in messages.items(pk, head.place, answer)]
+        put = [self._table.absent(item) for item in self._items(pk, head.place, answer)]
         cost = counted(self._table, user, end.usage, self._clock())
         for parts in ([finished, cost, freed, *put], [finished, cost]):  # the second: the conversation is deleted
             try:
@@ -215,6 +217,9 @@ class Generations:
                     return False
         raise StorageError
 
+    def _items(self, pk: str, place: int, message: Message) -> Iterable[Item]:
+        return messages.items(pk, place, message, self._retention.of_message(self._clock()))
+
     def _claim(self, user: str, head: Head, known: Conversation) -> Any:
         values: Item = {
             ":next": head.place,
@@ -222,20 +227,24 @@ class Generations:
             ":now": now(),
             ":user": keys.user(user),
             ":id": head.conversation,
+            ":ttl": self._retention.of_conversation(self._clock()),
         }
+        if known.deleted:
+            raise ConditionFailed  # its time may be over, which no condition looks at
         if known.seq or known.updated_at:
             values[":seen"] = known.seq
         return self._table.update(
             keys.conversation(user, head.conversation),
             keys.META,
-            "SET seq = :next, active = :gid, gsi1pk = :user, gsi1sk = :now, id = :id",
+            "SET seq = :next, active = :gid, gsi1pk = :user, gsi1sk = :now, id = :id, #ttl = :ttl",
             condition=_FREE if ":seen" in values else _IS_NEW,
             values=values,
+            names={"#ttl": "ttl"},
         )
 
     def _puts(self, user: str, head: Head, message: Message) -> Iterable[Any]:
         pk = keys.conversation(user, head.conversation)
-        return (self._table.absent(item) for item in messages.items(pk, head.place - 1, message))
+        return (self._table.absent(item) for item in self._items(pk, head.place - 1, message))
 
     def _moves(self, user: str, head: Head, message: Message) -> Iterable[Any]:
         pk = keys.conversation(user, head.conversation)

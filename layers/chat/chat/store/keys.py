@@ -17,7 +17,8 @@
 | the day of everybody    | R#all#<day>#<0-9> | D                                |
 | the switch: all is off  | R#all             | paused                           |
 
-The index `by-update` lists a user's conversations: gsi1pk = U#<user>, gsi1sk = the time of the last change.
+The index `by-update` lists a user's conversations: gsi1pk = U#<user>, gsi1sk = the time of the last change; and under
+gsi1pk = U#<user>#D what is left of deleted ones.
 """
 
 META = "~META"
@@ -31,6 +32,11 @@ SWITCH = ("R#all", "paused")
 def user(user_key: str) -> str:
     """The user's partition in the index."""
     return f"U#{user_key}"
+
+
+def deleted(user_key: str) -> str:
+    """The partition in the index of the user's deleted conversations."""
+    return f"U#{user_key}#D"
 
 
 def conversation(user_key: str, conversation_id: str) -> str:

@@ -16,14 +16,14 @@ PIECE_BYTES = 300 * 1024
 _COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
-def items(pk: str, seq: int, message: Message) -> Iterator[Item]:
-    """The items that hold the message at its place."""
+def items(pk: str, seq: int, message: Message, ttl: int) -> Iterator[Item]:
+    """The items that hold the message at its place until `ttl`, in seconds since the epoch."""
     size = len(log.to_bytes(message.parts))
     first, *others = _pieces(log.encode(message.parts), PIECE_BYTES)
     place = {"pk": pk, "sk": keys.message(seq)}
-    yield {**place, **_fields(message), "parts": first, "pieces": len(others), "size": size}
+    yield {**place, **_fields(message), "parts": first, "pieces": len(others), "size": size, "ttl": ttl}
     for number, piece in enumerate(others, 1):
-        yield {"pk": pk, "sk": keys.rest(seq, message.id, number), "parts": piece}
+        yield {"pk": pk, "sk": keys.rest(seq, message.id, number), "parts": piece, "ttl": ttl}
 
 
 def earlier(item: Item) -> Item:

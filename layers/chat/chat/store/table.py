@@ -22,6 +22,7 @@ _deserialize = TypeDeserializer().deserialize
 
 
 ATTEMPTS = 4  # for a transaction that meets another one; boto3 does not repeat those
+PAGE = 100  # items that are read at once to be deleted
 FIRST_PAUSE = 0.05  # seconds; doubled for each further attempt, with full jitter
 
 
@@ -116,6 +117,12 @@ class Table:
         with _errors():
             old = self._client.delete_item(TableName=self._name, Key=_key(pk, sk), ReturnValues="ALL_OLD")
         return "Attributes" in old
+
+    def clear(self, pk: str, low: str, high: str) -> None:
+        """Deletes the partition's items from `low` to `high`, in pages; broken off, it can be done again."""
+        while items := self.query(pk, low, high, limit=PAGE):
+            for item in items:
+                self.delete(pk, item["sk"])
 
     def transact(self, parts: Iterable[Any]) -> None:
         """All of the parts or none. Raises ConditionFailed."""
