@@ -259,8 +259,10 @@ class World:
     def _check_head(self, pk: str, old: Item | None, new: Item | None) -> None:
         user, gid = self._generation(pk)
         if new is None:
-            removed = old is not None and old["st"] != "run" and (user, old["conv"]) in self.deleted
-            if int((old or {})["ttl"]) >= self.at and not removed:
+            if old is None:  # a delete, done again
+                return
+            removed = old["st"] != "run" and (user, old["conv"]) in self.deleted
+            if int(old["ttl"]) >= self.at and not removed:
                 raise Violation("I2: a head is gone before its time")
             self.gone.add((user, gid))
             self.uncounted.add(user)

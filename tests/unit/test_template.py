@@ -27,6 +27,7 @@ ROUTES = {
     "DELETE /memory/{id}",
     "GET /profile",
     "PUT /profile",
+    "DELETE /me",
     "GET /health",
     "GET /openapi.json",
 }
@@ -211,18 +212,25 @@ def test_wildcard_resources_have_their_reason_beside_them() -> None:
         assert lines[number - 2].strip().startswith("#"), lines[number]
 
 
-def test_functions_may_do_what_they_do_and_no_more(stack: Resources) -> None:
+def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) -> None:
+    """What they do is in tests/e2e/test_permissions.py."""
     granted = {(owner, statement["Sid"]): statement for owner, statement in statements(stack)}
     logs = {"logs:CreateLogStream", "logs:PutLogEvents"}
-    turn = {f"dynamodb:{action}" for action in ("GetItem", "PutItem", "Query", "UpdateItem")}
+    turn = {f"dynamodb:{action}" for action in ("DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")}
     expected = {
         ("StreamRole", "Turn"): (turn, "<ChatTable.Arn>"),
         ("StreamRole", "Logs"): (logs, "<StreamLogs.Arn>"),
-        ("ConverseRole", "TurnAndMemory"): (turn | {"dynamodb:DeleteItem"}, "<ChatTable.Arn>"),
+        ("ConverseRole", "TurnAndMemory"): (turn, "<ChatTable.Arn>"),
         ("ConverseRole", "ListConversations"): ({"dynamodb:Query"}, "<ChatTable.Arn>/index/by-update"),
         ("ConverseRole", "Logs"): (logs, "<ConverseLogs.Arn>"),
         ("ConverseRole", "DeadLetters"): ({"sqs:SendMessage"}, "<DeadLetters.Arn>"),
     }
+    if key := CASES[case]["KmsKeyArn"]:
+        expected |= {
+            ("StreamRole", "TableKey"): ({"kms:Decrypt"}, key),
+            ("ConverseRole", "TableKey"): ({"kms:Decrypt"}, key),
+            ("ConverseRole", "DeadLettersKey"): ({"kms:Decrypt", "kms:GenerateDataKey"}, key),
+        }
     own = {key: value for key, value in granted.items() if key[0] != "ModelPolicy"}
     assert {key: (set(listed(value["Action"])), value["Resource"]) for key, value in own.items()} == expected
 
@@ -249,9 +257,28 @@ def test_table_keeps_what_it_holds(stack: Resources) -> None:
     assert properties["BillingMode"] == "PAY_PER_REQUEST"
     assert properties["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
     assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert properties["SSESpecification"] == {"SSEEnabled": True}
     [index] = properties["GlobalSecondaryIndexes"]
     assert (index["IndexName"], index["Projection"]) == ("by-update", {"ProjectionType": "ALL"})
+
+
+def test_a_key_of_ones_own_is_used_wherever_text_may_lie(stack: Resources, case: int) -> None:
+    key = CASES[case]["KmsKeyArn"]
+    own_table = {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
+    assert stack["ChatTable"]["Properties"]["SSESpecification"] == (own_table if key else {"SSEEnabled": True})
+    assert {group.get("KmsKeyId", "") for group in of_type(stack, "AWS::Logs::LogGroup").values()} == {key}
+    queue = stack["DeadLetters"]["Properties"]
+    assert (queue.get("KmsMasterKeyId", ""), queue.get("SqsManagedSseEnabled", False)) == (key, not key)
+    for owner, statement in statements(stack):
+        if statement.get("Resource") == key:
+            service = "sqs" if statement["Sid"] == "DeadLettersKey" else "dynamodb"
+            assert statement["Condition"] == {
+                "StringEquals": {"kms:ViaService": f"{service}.us-east-1.amazonaws.com"}
+            }, owner
+
+
+def test_both_functions_know_how_long_conversations_are_kept(stack: Resources, case: int) -> None:
+    for function in of_type(stack, "AWS::Lambda::Function").values():
+        assert function["Environment"]["Variables"]["RETENTION_DAYS"] == CASES[case]["RetentionDays"]
 
 
 def test_logs_are_kept_for_the_days_asked_for(stack: Resources, case: int) -> None:
@@ -265,7 +292,6 @@ def test_failed_work_goes_to_the_dead_letters(stack: Resources) -> None:
     assert retry["FunctionName"] == "<ConverseFunction>"
     assert retry["MaximumRetryAttempts"] == 2
     assert retry["DestinationConfig"] == {"OnFailure": {"Destination": "<DeadLetters.Arn>"}}
-    assert stack["DeadLetters"]["Properties"]["SqsManagedSseEnabled"] is True
 
 
 def metrics(alarm: dict[str, Any]) -> set[tuple[str, str, str, str]]:

@@ -25,6 +25,8 @@ FREE_VALUES = {  # a second value for parameters that do not list theirs
     "ConverseMemory": "256",
     "ConverseTimeout": "60",
     "ConverseConcurrency": "3",
+    "RetentionDays": "30",
+    "KmsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/12345678-1234",
     "AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:alarms",
     "OriginSecret": "0123456789abcdef0123456789abcdef",
     "WebDomain": "chat.example.com",
