@@ -6,6 +6,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import ai_sdk
+import completions
 from chat.application import Application
 from chat.auth import User, authenticate
 from chat.dialects import sse, whole
@@ -27,6 +28,9 @@ ROUTES = {
     "POST /ai/chat": "ai-sdk send",
     "GET /ai/chat/{}/stream": "ai-sdk resume",
     "POST /ai/chat/{}/stop": "cancel",
+    "POST /v1/chat/completions": "openai complete",
+    "GET /v1/models": "openai models",
+    "GET /v1/models/{}": "openai model",
     "GET /health": "health",
 }
 DIALECTS: dict[str, Callable[[str], sse.Dialect]] = {"native": Native, "plain": lambda _: Plain()}
@@ -36,31 +40,39 @@ JSON = {"content-type": "application/json", "cache-control": "no-store"}
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
     """Answers one HTTP event; what it raises becomes a JSON error before the first byte."""
-    headers = {"x-request-id": context.aws_request_id}
+    headers, refused = {"x-request-id": context.aws_request_id}, refusal
     try:
         request = HttpRequest.from_event(event)
+        if request.path.startswith("/v1/"):
+            refused = completions.refusal
         headers |= request.cors(app.settings.origins)
         check_origin(request, app.settings)
-        name, conversation = route(request, ROUTES)
+        name, named = route(request, ROUTES)
         if name == "health":
             return StreamingResponse([json_bytes({"status": "ok"})], headers=JSON | headers)
 
         user = authenticate(request, context, app.settings)
-        if name == "send":
-            return send(request, user, context, headers)
-        if name == "resume":
-            return resume(request, user, context, conversation, headers)
-        if name == "ai-sdk send":
-            return ai_sdk.send(app, request, user, context, headers)
-        if name == "ai-sdk resume":
-            return ai_sdk.resume(app, request, user, context, conversation, headers)
-        app.cancel(user, conversation, parse_cancel(request, app.settings).generation_id)
+        match name:
+            case "send":
+                return send(request, user, context, headers)
+            case "resume":
+                return resume(request, user, context, named, headers)
+            case "ai-sdk send":
+                return ai_sdk.send(app, request, user, context, headers)
+            case "ai-sdk resume":
+                return ai_sdk.resume(app, request, user, context, named, headers)
+            case "openai complete":
+                return completions.complete(app, request, user, context, headers)
+            case "openai models":
+                return completions.models(app, headers)
+            case "openai model":
+                return completions.model(app, named, headers)
+        app.cancel(user, named, parse_cancel(request, app.settings).generation_id)
         return StreamingResponse([json_bytes({"status": "accepted"})], status=202, headers=JSON | headers)
 
     except ChatError as error:
         log_refusal(error)
-        body_of_error = error_body(error, context.aws_request_id)
-        return StreamingResponse([body_of_error], status=error.status, headers=JSON | headers)
+        return refused(error, headers)
 
 
 def send(request: HttpRequest, user: User, context: LambdaContext, headers: dict[str, str]) -> StreamingResponse:
@@ -92,6 +104,12 @@ def resume(
     source = app.follow(user, head, context, after=after, client=client_of(request.headers))
     source.attach()
     return StreamingResponse(sse.frames(source, dialect(head.gid)), headers=sse.HEADERS | headers)
+
+
+def refusal(error: ChatError, headers: dict[str, str]) -> StreamingResponse:
+    """An error before the first byte."""
+    body = error_body(error, headers["x-request-id"])
+    return StreamingResponse([body], status=error.status, headers=JSON | headers)
 
 
 def dialect_of(request: HttpRequest) -> Callable[[str], sse.Dialect]:

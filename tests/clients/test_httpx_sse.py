@@ -21,7 +21,7 @@ ALPHABET = 'abc \n"\\é河🌊\u2028\x85:'
 
 
 @contextmanager
-def served(body: bytes, seed: int) -> Iterator[str]:
+def served(body: bytes, seed: int, *, status: int = 200, media_type: str = "text/event-stream") -> Iterator[str]:
     """A server for one request, which it answers with the body in pieces of random length; its URL."""
     cuts = random.Random(seed)  # noqa: S311  # reproducible, not a secret
 
@@ -30,14 +30,19 @@ def served(body: bytes, seed: int) -> Iterator[str]:
         with connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+            head = f"HTTP/1.1 {status} As told\r\ncontent-type: {media_type}\r\nconnection: close\r\n\r\n"
+            connection.sendall(head.encode())
             position = 0
             while position < len(body):
                 end = position + cuts.choice((1, 2, 3, 100, 5_000))
                 connection.sendall(body[position:end])
                 position = end
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):  # a request that was not read to its end would reset the connection
+                pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
         thread = threading.Thread(target=answer)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
