@@ -27,7 +27,9 @@ class Line:
     def cut(self) -> None:
         """Ends every connection that stands."""
         while self._open:
-            _shut(self._open.pop())
+            end = self._open.pop()
+            _shut(end)
+            end.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):

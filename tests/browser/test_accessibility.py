@@ -27,8 +27,7 @@ def faults(page: Page) -> list[tuple[str, list[str]]]:
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: npm ci --prefix tests/clients")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 360)])
 def test_axe_finds_nothing_serious(
     stack: RunningStack, chromium: Browser, person: dict[str, str], scheme: Any, width: int
 ) -> None:
@@ -121,9 +120,10 @@ def test_a_screen_reader_hears_the_begin_and_the_whole_and_nothing_between(stack
     page.evaluate(
         """() => {
             window.heard = [];
-            const live = document.querySelectorAll("#chat [aria-live], #chat [role=status], #chat [role=alert], #announcer");
-            for (const each of live) {
-                new MutationObserver(() => heard.push(each.textContent)).observe(each, { subtree: true, childList: true });
+            const live = "#chat [aria-live], #chat [role=status], #chat [role=alert], #announcer";
+            for (const each of document.querySelectorAll(live)) {
+                const hear = () => heard.push(each.textContent);
+                new MutationObserver(hear).observe(each, { subtree: true, childList: true });
             }
         }"""
     )
@@ -135,22 +135,10 @@ def test_a_screen_reader_hears_the_begin_and_the_whole_and_nothing_between(stack
     assert whole.split() == prose(page).inner_text().split()
 
 
-def test_the_policy_of_the_one_host_is_enough(stack: RunningStack, page: Page) -> None:
-    answer = page.goto(stack.host)
-    assert answer is not None
-    assert "script-src 'self'; style-src 'self'" in answer.headers["content-security-policy"]
-    say(page, "Tell me about rivers [[cite]] [[tokens=20 pace=1 first=1]]")
-    is_whole(page)
-    page.get_by_role("button", name="Memory and profile").click()
-    page.get_by_label("Your name").fill("Ada")
-    page.get_by_role("button", name="Save profile").click()
-    expect(page.get_by_text("The profile is saved.")).to_be_visible()
-
-
 def test_nothing_moves_for_those_who_want_it_so(stack: RunningStack, page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
     page.goto(stack.demo)
-    say(page, "Tell me about rivers [[tokens=30 pace=10 first=500]]")
+    say(page, "Tell me about rivers [[tokens=30 pace=10 first=1500]]")
     expect(page.locator(".waiting")).to_be_visible()
     assert page.evaluate("document.getAnimations().length") == 0
     is_whole(page)

@@ -16,10 +16,9 @@ def says(page: Page, *events: dict[str, Any]) -> None:
     """The server's next answers: these events."""
 
     def answer(route: Route) -> None:
-        asked = route.request.post_data_json
         start = {
             "type": "start",
-            "conversationId": asked["conversationId"],
+            "conversationId": json.loads(route.request.post_data or "")["conversationId"],
             "messageId": "the-message",
             "generationId": "generation",
             "model": "nova-lite",
@@ -34,9 +33,17 @@ def says(page: Page, *events: dict[str, Any]) -> None:
 
 
 def complete(*parts: dict[str, Any], reason: str = "stop") -> dict[str, Any]:
-    message = {"id": "the-message", "role": "assistant", "parts": list(parts), "status": "complete", "createdAt": "now"}
     usage = {"inputTokens": 1, "outputTokens": 2, "cacheReadTokens": 0, "cacheWriteTokens": 0, "basis": "exact"}
-    message |= {"finishReason": reason, "usage": usage, "model": "nova-lite"}
+    message = {
+        "id": "the-message",
+        "role": "assistant",
+        "parts": list(parts),
+        "status": "complete",
+        "createdAt": "2026-01-01T00:00:00Z",
+        "finishReason": reason,
+        "usage": usage,
+        "model": "nova-lite",
+    }
     return {"type": "complete", "finishReason": reason, "aiMessage": message, "usage": usage, "metrics": {}}
 
 
@@ -45,7 +52,7 @@ def text(content: str) -> dict[str, Any]:
 
 
 def test_reasoning_tools_and_sources_are_shown_apart(stack: RunningStack, page: Page) -> None:
-    weather: dict[str, Any] = {"type": "tool", "id": "1", "name": "weather", "input": {"city": "Lisbon"}, "state": "run"}
+    weather: dict[str, Any] = {"type": "tool", "id": "1", "name": "weather", "input": {"city": "Lisbon"}}
     ticket: dict[str, Any] = {"type": "tool", "id": "2", "name": "ticket", "input": {}, "error": "No seats."}
     citation = {"type": "citation", "title": "Almanac", "url": "https://example.com/a", "quote": "It rains."}
     unsafe = {"type": "citation", "title": "Unsafe", "url": "javascript:alert(1)"}
@@ -145,11 +152,11 @@ ATTACKS = [
     "[a][b]\n\n[b]: javascript:window.pwned=1",
     '[a](https://example.com "x\\" onmouseover=window.pwned=1")',
     "![a](https://evil.example/pixel.png)",
-    "![a](x\"onerror=window.pwned=1)",
+    '![a](x"onerror=window.pwned=1)',
     "![a](javascript:window.pwned=1)",
     "<javascript:window.pwned=1>",
     "`<img src=x onerror=window.pwned=1>`",
-    "```\"><script>window.pwned=1</script>\n<img src=x onerror=window.pwned=1>\n```",
+    '```"><script>window.pwned=1</script>\n<img src=x onerror=window.pwned=1>\n```',
     "| <img src=x onerror=window.pwned=1> |\n|--|\n| <script>window.pwned=1</script> |",
     "<!-- --><script>window.pwned=1</script>",
     "<![CDATA[<script>window.pwned=1</script>]]>",
@@ -171,7 +178,7 @@ def test_markdown_is_harmless(stack: RunningStack, page: Page) -> None:
                 document.getElementById("messages").replaceChildren(prose.element);
                 for (const each of prose.element.querySelectorAll("*")) each.dispatchEvent(new Event("mouseover"));
                 await new Promise(requestAnimationFrame);
-                const ours = "button.icon.copy-code, button.copy-code svg, button.copy-code use, figure, figcaption, pre[tabindex]";
+                const ours = "figure, figcaption, pre[tabindex], button.copy-code, button.copy-code *";
                 const all = [...prose.element.querySelectorAll("*")].filter((each) => !each.matches(ours));
                 return {
                     pwned: window.pwned,
@@ -184,7 +191,7 @@ def test_markdown_is_harmless(stack: RunningStack, page: Page) -> None:
             attack,
         )
         assert found["pwned"] is None, attack
-        assert set(found["tags"]) <= set("div p a code table thead tbody tr th td".split()), attack
+        assert set(found["tags"]) <= {"div", "p", "a", "code", "table", "thead", "tbody", "tr", "th", "td"}, attack
         assert set(found["attributes"]) <= {"class", "href", "title", "rel", "target", "tabindex"}, attack
         assert all(link.startswith(("https://e", "http://", "mailto:")) for link in found["links"]), attack
         assert found["text"].strip(), attack

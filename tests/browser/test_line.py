@@ -14,15 +14,15 @@ pytestmark = pytest.mark.xdist_group("browser")
 
 def test_a_reload_in_the_middle_of_an_answer_goes_on(stack: RunningStack, page: Page, person: dict[str, str]) -> None:
     page.goto(stack.demo)
-    say(page, "Tell me about rivers [[tokens=100 pace=30 first=50]]")
+    say(page, "Tell me about rivers [[tokens=130 pace=30 first=50]]")
     has_words(page, 10)
     page.reload()
-    has_words(page, 12)
     expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    has_words(page, 12)
     is_whole(page)
     assert page.locator(".question .text").inner_text().startswith("Tell me about rivers")
     assert len(words(prose(page).inner_text())) == len(words(stored(stack, page, person)))
-    assert len(prose(page).inner_text().split()) == 100
+    assert len(prose(page).inner_text().split()) == 130
 
 
 def test_a_second_tab_follows(stack: RunningStack, context: BrowserContext, page: Page, person: dict[str, str]) -> None:
@@ -32,8 +32,9 @@ def test_a_second_tab_follows(stack: RunningStack, context: BrowserContext, page
     other = context.new_page()
     other.goto(page.url)
     expect(other.locator(".answer")).to_have_count(1)
+    page.bring_to_front()  # pages behind are painted once a second
 
-    say(page, "Tell me about rivers [[tokens=80 pace=30 first=50]]")  # the other tab hears of it
+    say(page, "Tell me about rivers [[tokens=120 pace=30 first=50]]")  # the other tab hears of it
     late = context.new_page()
     has_words(page, 5)
     late.goto(page.url)  # and one that comes later finds it
@@ -41,6 +42,7 @@ def test_a_second_tab_follows(stack: RunningStack, context: BrowserContext, page
         expect(tab.locator(".answer")).to_have_count(2)
         expect(tab.get_by_role("button", name="Stop")).to_be_visible()
     for tab in (page, other, late):
+        tab.bring_to_front()
         is_whole(tab)
         assert words(prose(tab).inner_text()) == words(stored(stack, page, person))
 
@@ -53,7 +55,7 @@ def test_three_seconds_offline_cost_no_word(
         config = {"functionUrl": line.url, "apiUrl": stack.gateway}
         page.route("**/config.json", lambda route: route.fulfill(json=config))
         page.goto(stack.demo)
-        say(page, "Tell me about rivers 🌊 [[tokens=150 pace=30 first=50]]")
+        say(page, "Tell me about rivers 🌊 [[tokens=130 pace=30 first=50]]")
         has_words(page, 10)
         context.set_offline(True)  # refuses new connections, and
         line.cut()  # this is what happens to those that stand
@@ -75,7 +77,7 @@ def test_where_streaming_is_refused_the_answer_comes_in_one_piece(
     page = context.new_page()  # the browser says on its console what was refused
     page.route(f"{stack.url}/**", lambda route: route.abort())
     page.goto(stack.demo)
-    say(page, "Tell me about rivers [[tokens=30 pace=20 first=50]]")
+    say(page, "Tell me about rivers [[tokens=30 pace=50 first=50]]")
     expect(page.locator("#connection")).to_have_text(re.compile("in one piece"))
     is_whole(page)
     assert len(prose(page).inner_text().split()) == 30

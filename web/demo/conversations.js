@@ -87,7 +87,8 @@ export class Conversations {
       entries.forEach((entry, index) => {
         this.#write(entry);
         const place = cursor ? null : list.children[index];
-        if (place !== entry.element && (!cursor || !entry.element.isConnected)) list.insertBefore(entry.element, place ?? null);
+        if (place !== entry.element && (!cursor || !entry.element.isConnected))
+          list.insertBefore(entry.element, place ?? null);
       });
       byId("more").hidden = !this.#cursor;
       this.#empty();

@@ -15,7 +15,8 @@ const marked = new Marked({
 });
 
 const ALLOWED = {
-  ALLOWED_TAGS: "a blockquote br code del em h1 h2 h3 h4 h5 h6 hr li ol p pre strong table tbody td th thead tr ul".split(" "),
+  ALLOWED_TAGS:
+    "a blockquote br code del em h1 h2 h3 h4 h5 h6 hr li ol p pre strong table tbody td th thead tr ul".split(" "),
   ALLOWED_ATTR: ["href", "title", "start", "align", "class"],
   ADD_URI_SAFE_ATTR: ["start", "align"], // what is not safe must look like a link of ours
   ALLOWED_URI_REGEXP: /^(?:https?:\/\/|mailto:)/i,

@@ -46,6 +46,10 @@ export class Answer {
     this.#on("regenerate", () => actions.regenerate());
     this.#on("continue", () => actions.continue());
     this.#on("copy", (button) => copy(button, this.text));
+    this.#part("parts").addEventListener("click", ({ target }) => {
+      const button = target.closest(".copy-code");
+      if (button) copy(button, button.closest("figure").querySelector("code").textContent);
+    });
   }
 
   /** The text as the model wrote it. */
@@ -53,13 +57,19 @@ export class Answer {
 
   /** What a screen reader is told when the answer is whole. */
   get spoken() {
-    return this.#views.filter((view) => view instanceof Prose).map((view) => view.element.textContent).join("\n");
+    return this.#views
+      .filter((view) => view instanceof Prose)
+      .map((view) => view.element.textContent)
+      .join("\n");
   }
 
   /** @param {Shown} shown */
   show(shown) {
     const { blocks, sources } = arrange(shown.parts);
-    this.text = blocks.filter((block) => block.type === "text").map((block) => block.text).join("\n\n");
+    this.text = blocks
+      .filter((block) => block.type === "text")
+      .map((block) => block.text)
+      .join("\n\n");
     this.#showBlocks(blocks, shown.speaking);
     this.#showSources(sources);
     this.element.classList.toggle("speaking", Boolean(shown.speaking));
@@ -87,7 +97,9 @@ export class Answer {
     if (sources.length === this.#sources) return;
     this.#sources = sources.length;
     this.#part("sources").hidden = sources.length === 0;
-    this.#part("sources").querySelector("ol").replaceChildren(...sources.map(source));
+    this.#part("sources")
+      .querySelector("ol")
+      .replaceChildren(...sources.map(source));
   }
 
   #end({ error, status, finishReason, model, usage, metrics }) {
@@ -95,7 +107,9 @@ export class Answer {
     const failed = Boolean(error) || status === "failed";
     this.#part("note").hidden = !failed && !(finishReason in ENDINGS);
     this.#part("note").classList.toggle("failed", failed);
-    this.#part("note").firstElementChild.textContent = failed ? (error?.message ?? "This answer failed.") : (ENDINGS[finishReason] ?? "");
+    this.#part("note").firstElementChild.textContent = failed
+      ? (error?.message ?? "This answer failed.")
+      : (ENDINGS[finishReason] ?? "");
     this.#part("retry").hidden = !failed || error?.retryable === false;
     this.#part("continue").hidden = failed || !CONTINUABLE.has(finishReason);
     this.#part("regenerate").hidden = failed;
@@ -123,7 +137,8 @@ export function arrange(parts) {
     const call = part.type === "tool" ? blocks.findIndex((block) => block.type === "tool" && block.id === part.id) : -1;
     if (part.type === "citation") sources.push(part);
     else if (call >= 0) blocks[call] = { ...blocks[call], ...part };
-    else if (last && last.type === part.type && "text" in part) blocks.splice(-1, 1, { ...last, text: last.text + part.text });
+    else if (last && last.type === part.type && "text" in part)
+      blocks.splice(-1, 1, { ...last, text: last.text + part.text });
     else if (part.type in VIEWS) blocks.push(part);
   }
   return { blocks, sources };

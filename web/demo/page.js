@@ -13,7 +13,10 @@ import { Status } from "./status.js";
 import { ConverseStream } from "./vendor/converse-stream.js";
 
 const { functionUrl, apiUrl } = await (await fetch("config.json")).json();
-const client = new ConverseStream({ url: new URL(functionUrl, location.href).href, apiUrl: new URL(apiUrl, location.href).href });
+const client = new ConverseStream({
+  url: new URL(functionUrl, location.href).href,
+  apiUrl: new URL(apiUrl, location.href).href,
+});
 const tabs = new BroadcastChannel("conversations");
 const scroller = new Scroller();
 const status = new Status();

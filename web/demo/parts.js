@@ -20,9 +20,15 @@ export class ToolCall {
     const state = error !== undefined ? "failed" : output !== undefined ? "done" : "running";
     this.element.dataset.state = state;
     this.element.querySelector(".name").textContent = name;
-    this.element.querySelector(".state").textContent = { running: "is running…", done: "is done", failed: "failed" }[state];
-    const rows = Object.entries({ Input: input, Output: output, Error: error }).filter(([, value]) => value !== undefined);
-    this.element.querySelector("dl").replaceChildren(...rows.flatMap(([term, value]) => [withText("dt", term), withText("dd", plain(value))]));
+    this.element.querySelector(".state").textContent = { running: "is running…", done: "is done", failed: "failed" }[
+      state
+    ];
+    const rows = Object.entries({ Input: input, Output: output, Error: error }).filter(
+      ([, value]) => value !== undefined,
+    );
+    this.element
+      .querySelector("dl")
+      .replaceChildren(...rows.flatMap(([term, value]) => [withText("dt", term), withText("dd", plain(value))]));
   }
 }
 
