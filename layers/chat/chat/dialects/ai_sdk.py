@@ -102,15 +102,17 @@ def _metadata(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _source(source: str, citation: Citation) -> dict[str, Any]:
-    given = {name: value for name, value in asdict(citation).items() if value is not None}
-    title, url, document = given.pop("title", None), given.pop("url", None), given.get("document")
-    chunk: dict[str, Any] = {"sourceId": source}
+    """What such a chunk has no field for goes along as the provider's metadata."""
+    said = {name: value for name, value in asdict(citation).items() if value is not None}
+    title, url = said.pop("title", None), said.pop("url", None)
     if url:
-        chunk |= {"type": "source-url", "url": url} | ({"title": title} if title else {})
+        chunk = {"type": "source-url", "sourceId": source, "url": url, "title": title}
     else:
-        named = {"title": title or document or "", "mediaType": "text/plain"}
-        chunk |= {"type": "source-document", **named} | ({"filename": document} if document else {})
-    return chunk | ({"providerMetadata": {"bedrock": given}} if given else {})
+        file = said.pop("document", None)
+        named = {"title": title or file or "", "filename": file}
+        chunk = {"type": "source-document", "sourceId": source, "mediaType": "text/plain", **named}
+    chunk["providerMetadata"] = {"bedrock": said} if said else None
+    return {name: value for name, value in chunk.items() if value is not None}
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

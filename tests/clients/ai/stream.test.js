@@ -1,0 +1,65 @@
+// The bytes of the AI SDK's dialect, cut anywhere, as one version of the AI SDK reads them.
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { after, before, test } from "node:test";
+import { Person, isOpen, read } from "./chat.js";
+
+const FIXTURES = new URL("../../fixtures/", import.meta.url);
+
+let server, api, bytes;
+
+before(async () => {
+  server = createServer(async (_, response) => {
+    response.writeHead(200, { "content-type": "text/event-stream", "x-vercel-ai-ui-message-stream": "v1" });
+    for (const piece of split(bytes)) {
+      response.write(piece);
+      await new Promise(setImmediate); // a write of its own on the wire
+    }
+    response.end();
+  });
+  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+  api = `http://127.0.0.1:${server.address().port}`;
+});
+
+after(() => server.close());
+
+/** The bytes in pieces of random sizes, the smallest inside a character. */
+function* split(whole, largest = Math.max(16, whole.length / 500)) {
+  for (let at = 0; at < whole.length; ) {
+    const size = 1 + Math.floor(Math.random() * largest);
+    yield whole.subarray(at, at + size);
+    at += size;
+  }
+}
+
+/** A chat that was sent the bytes. */
+async function told(sent) {
+  bytes = sent;
+  const chat = new Person().chat({ api });
+  await chat.sendMessage({ text: "Hello?" });
+  return chat;
+}
+
+for (const { name } of readdirSync(FIXTURES, { withFileTypes: true }).filter((each) => each.isDirectory())) {
+  // A rollback is told only to who has seen more than the table holds, which nobody has who reads from the begin.
+  test(`fixture ${name}`, { skip: name === "rollback" }, async () => {
+    const answer = JSON.parse(readFileSync(new URL(`${name}/answer.json`, FIXTURES)));
+    const chat = await told(readFileSync(new URL(`${name}/ai-sdk.sse`, FIXTURES)));
+    const message = chat.lastMessage;
+    const { finishReason, error, ...said } = answer;
+    assert.deepEqual(read(message), said);
+    assert.equal(message.id, "message-2");
+    assert.equal(message.metadata.finishReason, finishReason);
+    assert.equal(message.metadata.error?.code, error);
+    assert.deepEqual(chat.errors.map((each) => each.message), error ? [message.metadata.error.message] : []);
+    assert.equal(chat.status, error ? "error" : "ready");
+    assert.ok(!message.parts.some(isOpen));
+  });
+}
+
+test("an answer of a megabyte", async () => {
+  const chat = await told(readFileSync(process.env.MEGABYTE_SSE));
+  assert.deepEqual(chat.errors, []);
+  assert.ok(read(chat.lastMessage).text === readFileSync(process.env.MEGABYTE_TEXT, "utf8"));
+});

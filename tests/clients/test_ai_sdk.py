@@ -1,0 +1,265 @@
+"""The AI SDK's chats of versions 5, 6 and 7 against the running stack, and what they are told of."""
+
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat import following
+from chat.application import Application
+from chat.auth import User
+from chat.dialects.ai_sdk import AiSdk
+from chat.events import Chunk, Complete, Error, Event, Message, Rollback, Start, Timing, Usage
+from chat.following import Following
+from chat.log import Entry, Placed, end_of
+from chat.store.conversations import Conversation, Conversations
+from chat.store.generations import Generations
+from chat.store.head import Head, Status
+from tests.clients.test_httpx_sse import ALPHABET
+from tests.clients.test_web_client import node_test
+from tests.clients.test_web_client import pytestmark as needs_node
+from tests.e2e.chat import Person, text_of
+from tests.stack import ROOT, RunningStack
+
+HERE = ROOT / "tests" / "clients" / "ai"
+QUICK = "[[tokens=5 pace=1 first=1]]"
+SLOW = "[[tokens=400 pace=40 first=1]]"
+
+
+@needs_node
+@pytest.mark.parametrize("version", ["ai5", "ai6", "ai7"])
+def test_a_front_end(stack: RunningStack, version: str) -> None:
+    node_test([HERE / "live.test.js"], AI_SDK=version, STREAM_URL=stack.url, API_URL=stack.gateway)
+
+
+@pytest.fixture(scope="module")
+def megabyte(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of text, and of the frames that say it."""
+    letters = random.Random(1)  # noqa: S311  # reproducible, not a secret
+    pieces = ["".join(letters.choices(ALPHABET, k=letters.randint(1, 900))) for _ in range(1_800)]
+    answer = Message("message-2", "assistant", (Chunk("".join(pieces)),), "2026-11-21T09:00:00.000Z")
+    assert len(answer.text.encode()) > 1024 * 1024
+    dialect, end = AiSdk(), Complete("stop", answer, answer, Usage(), Timing(1))
+    events: list[Event] = [Start("conversation-1", "message-2", "generation-1", "nova-lite"), *map(Chunk, pieces), end]
+    folder = tmp_path_factory.mktemp("megabyte")
+    (folder / "sse").write_bytes("".join(dialect.encode(Placed(event, 0)) for event in events).encode())
+    (folder / "text").write_bytes(answer.text.encode())
+    return folder
+
+
+@needs_node
+@pytest.mark.parametrize("version", ["ai5-first", "ai5", "ai6", "ai7"])
+def test_every_byte_is_understood(megabyte: Path, version: str) -> None:
+    node_test(
+        [HERE / "stream.test.js"],
+        AI_SDK=version,
+        MEGABYTE_SSE=str(megabyte / "sse"),
+        MEGABYTE_TEXT=str(megabyte / "text"),
+    )
+
+
+# The wire
+
+
+@pytest.fixture
+def person(stack: RunningStack) -> Iterator[Person]:
+    with Person(stack) as somebody:
+        yield somebody
+
+
+def question(text: str, message: str = "message-of-theirs") -> dict[str, Any]:
+    return {"id": message, "role": "user", "parts": [{"type": "text", "text": text}]}
+
+
+def asked(text: str, **fields: Any) -> dict[str, Any]:
+    return {"id": "their-chat", "messages": [question(text)], "trigger": "submit-message", **fields}
+
+
+def post(person: Person, body: dict[str, Any]) -> httpx.Response:
+    return person.http.post(f"{person.stack.url}/ai/chat", json=body)
+
+
+def chunks(answer: httpx.Response) -> list[dict[str, Any]]:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-vercel-ai-ui-message-stream"] == "v1"
+    *lines, done = [line.removeprefix("data: ") for line in answer.text.split("\n") if line and line[0] != ":"]
+    assert done == "[DONE]"
+    return [json.loads(line) for line in lines]
+
+
+def leave(person: Person, text: str, **fields: str) -> str:
+    """Sends, and hangs up when the answer has begun; its message's id."""
+    with person.http.stream("POST", f"{person.stack.url}/ai/chat", json=asked(text, **fields)) as answer:
+        for line in answer.iter_lines():
+            if '"text-delta"' in line:
+                break
+            if '"start"' in line:
+                started = json.loads(line.removeprefix("data: "))
+    return str(started["messageId"])
+
+
+def test_nothing_but_data_and_comments_is_on_the_wire(person: Person) -> None:
+    answer = post(person, asked(f"rivers {QUICK}"))
+    assert {line.partition(":")[0] for line in answer.text.split("\n")} <= {"data", ""}
+    assert answer.headers["content-type"] == "text/event-stream"
+    kinds = [chunk["type"] for chunk in chunks(answer)]
+    assert kinds[:3] == ["start", "start-step", "text-start"]
+    assert kinds[-4:] == ["text-end", "finish-step", "message-metadata", "finish"]
+
+
+BLANK = [{"type": "text", "text": " "}]
+FILE = [{"type": "file", "url": "data:,a", "mediaType": "text/plain"}]
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a short id": ({"id": "chat"}, "id"),
+    "no messages": ({"messages": []}, "messages"),
+    "an answer last": ({"messages": [question("a"), {**question("b"), "role": "assistant"}]}, "messages.1.role"),
+    "a system message": ({"messages": [{**question("a"), "role": "system"}]}, "messages.0.role"),
+    "a file": ({"messages": [{**question("a"), "parts": FILE}]}, "messages.0.parts.0.type"),
+    "nothing said": ({"messages": [{**question("a"), "parts": BLANK}]}, "messages.0"),
+    "no parts": ({"messages": [{**question("a"), "parts": []}]}, "messages.0"),
+    "an edit": ({"messageId": "message-of-theirs"}, "messageId"),
+    "a trigger of its own": ({"trigger": "resume-stream"}, "trigger"),
+    "an unknown option": ({"options": {"heat": 1}}, "options.heat"),
+    "an answer that is not here": ({"trigger": "regenerate-message", "messageId": "an-answer"}, "messageId"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_name_the_field_and_store_nothing(person: Person, case: str) -> None:
+    fields, named = REFUSED[case]
+    refused = post(person, asked("hello", **fields))
+    assert (refused.status_code, refused.json()["error"]["field"]) == (400, named)
+    assert person.conversations() == []
+
+
+def test_a_long_history_of_theirs_is_no_obstacle(person: Person) -> None:
+    history = [question("a" * 1000, f"message-{number}") for number in range(1000)]
+    answer = post(person, asked("", messages=[*history, question(f"rivers {QUICK}")]))
+    assert chunks(answer)[-1] == {"type": "finish"}
+    assert len(person.messages("their-chat")) == 2
+
+
+@pytest.mark.parametrize("door", ["url", "gateway"])
+def test_stop_closes_the_models_connection_and_leaves_no_part_open(person: Person, door: str) -> None:
+    message = leave(person, f"{door} {SLOW}")
+    stopped = person.http.post(f"{getattr(person.stack, door)}/ai/chat/their-chat/stop", json={})
+    assert stopped.status_code == 202
+    again = post(person, asked(f"{door} {SLOW}"))  # an identical send is told of the same answer
+    told = chunks(again)
+    assert told[0]["messageId"] == message
+    assert [chunk["type"] for chunk in told[-4:]] == ["text-end", "finish-step", "message-metadata", "abort"]
+    assert "".join(chunk.get("delta", "") for chunk in told) == text_of(person.messages("their-chat")[-1])
+    [asking] = [each for each in person.stack.requests() if door in json.dumps(each["body"]["messages"][-1])]
+    assert asking["state"] == "client-closed"
+
+
+def test_a_wish_for_another_answer_while_one_is_made_is_the_same_wish_until_it_is_stopped(person: Person) -> None:
+    wish = {"trigger": "regenerate-message"}
+    first = leave(person, f"rivers {SLOW}")
+    assert leave(person, f"rivers {SLOW}", **wish) == first
+    person.http.post(f"{person.stack.url}/ai/chat/their-chat/stop", json={})
+    busy = post(person, asked(f"rivers {SLOW}", **wish))
+    assert (busy.status_code, busy.json()["error"]["code"]) == (409, "conversation_busy")
+
+
+def test_what_never_arrived_is_sent_by_regenerate(person: Person) -> None:
+    assert chunks(post(person, asked(f"rivers {QUICK}", trigger="regenerate-message")))[-1] == {"type": "finish"}
+    assert len(person.messages("their-chat")) == 2
+
+
+def test_nothing_to_resume_is_no_content(person: Person) -> None:
+    assert person.http.get(f"{person.stack.url}/ai/chat/their-chat/stream").status_code == 204
+    post(person, asked(f"rivers {QUICK}"))
+    assert person.http.get(f"{person.stack.url}/ai/chat/their-chat/stream").status_code == 200
+    person.http.delete(f"{person.stack.gateway}/conversations/their-chat")
+    assert person.http.get(f"{person.stack.url}/ai/chat/their-chat/stream").status_code == 204
+
+
+# A replay
+
+
+NOW = datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("role", "age", "active", "deleted", "replayed"),
+    [
+        ("assistant", 300, None, False, "that answer's"),
+        ("assistant", 601, None, False, None),
+        ("user", 1, None, False, None),  # of a conversation whose answer could not be stored
+        ("user", 601, "running", False, "running"),
+        ("assistant", 1, "running", True, None),
+    ],
+)
+def test_an_answer_is_replayed_for_ten_minutes(
+    role: Any, age: int, active: str | None, deleted: bool, replayed: str | None
+) -> None:
+    at = (NOW - timedelta(seconds=age)).isoformat()
+    newest = Message("message", role, (), at, generation_id="that answer's")
+    known = Conversation("chat", 2, active=active, deleted=deleted)
+    recent = SimpleNamespace(recent=lambda *_: (known, [newest]))
+    app = SimpleNamespace(conversations=recent, generations=SimpleNamespace(alive=lambda _, gid: gid))
+    head: Any = Application.latest(cast("Application", app), User("alice"), "chat", within=600)
+    assert head == replayed
+
+
+class Growing:
+    """A table where an answer grows by a piece with each look, until its model fails."""
+
+    def __init__(self, pieces: list[str]) -> None:
+        self._heads = [head(pieces[:number], "run") for number in range(len(pieces) + 1)]
+        self._end = head(pieces, "error")
+        self._marks: dict[str, str] = {}
+
+    def look(self, user: str, gid: str) -> tuple[Head, dict[str, str]]:
+        return (self._heads.pop(0) if self._heads else self._end), self._marks
+
+    def attach_client(self, user: str, gid: str, client: str, mark: str) -> None:
+        self._marks[client] = mark
+
+    def read(self, user: str, head: Head, since: int) -> list[Entry]:
+        return list(head.tail)
+
+    def now(self) -> int:
+        return 0
+
+    def follow(self, user: str, head: Head, until: int) -> None:
+        """Somebody follows."""
+
+
+def head(pieces: list[str], status: Status) -> Head:
+    tail = tuple(map(Chunk, pieces))
+    reason = "model_failed" if status == "error" else None
+    return Head("gid", status, "me", "", "chat", 2, "message", "m", end_of(tail), 0, tail, 0, 0, reason=reason)
+
+
+def told(pieces: list[str], after: int | None) -> list[Event]:
+    """What a follower is told who has seen so much."""
+    table, nothing = cast("Generations", Growing(pieces)), cast("Conversations", None)
+    source = Following(
+        table, nothing, "alice", head([], "run"), after=after, client=None, request_id="request", deadline=float("inf")
+    )
+    events: list[Placed] = []
+    with pytest.MonkeyPatch.context() as patched, source:
+        patched.setattr(following, "INTERVAL", 0)
+        while batch := source.wait(len(events), 5):
+            events += batch
+    return [placed.event for placed in events]
+
+
+@given(st.lists(st.text(min_size=1, max_size=5), max_size=6), st.integers(0, 40))
+def test_only_who_has_seen_more_than_the_table_holds_is_told_to_cut_back(pieces: list[str], seen: int) -> None:
+    start, *said, end = told(pieces, after=None)
+    assert (type(start), type(end)) == (Start, Error)
+    assert [type(each) for each in said] == [Chunk] * len(said)
+    assert "".join(each.content for each in said if isinstance(each, Chunk)) == "".join(pieces)
+    length = len("".join(pieces))
+    assert (Rollback(length) in told(pieces, after=seen)) == (seen > length)
