@@ -16,6 +16,7 @@ WHOLE = re.compile(r"\d+ tokens")
 
 def say(page: Page, text: str) -> None:
     """Sends a message and waits until it and its answer's place are on the page."""
+    expect(page.locator("#connection")).not_to_have_text("Loading…")
     questions = page.locator(".question").count()
     page.get_by_label("Your message").fill(text)
     page.get_by_label("Your message").press("Enter")

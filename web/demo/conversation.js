@@ -13,6 +13,7 @@ export class Conversation {
   #list = byId("messages");
   #cursor;
   #left = false;
+  #isNew = true;
   /** The client's answer while it comes. */
   #coming;
   /** The last answer on the page: its view, what it shows, and what "Try again" does. */
@@ -23,7 +24,7 @@ export class Conversation {
    * @param {string} id
    * @param {{
    *   busy(is: boolean): void, event(event: object): void, begun(id: string): void, failed(error: Error): void,
-   *   title(id: string): string | undefined, entitled(id: string, title: string): void, unsent(text: string): void,
+   *   entitled(id: string, title: string): void, unsent(text: string): void,
    *   scroller: import("./scroller.js").Scroller,
    * }} page  what the rest of the page is told and asked
    */
@@ -42,6 +43,7 @@ export class Conversation {
 
   /** Shows what is stored and goes on with what is being made, by whomever. Raises ConverseError. */
   async open() {
+    this.#isNew = false;
     const messages = await this.#load();
     const came = await this.#read(this.#client.resume(this.id));
     if (!came && messages.at(-1)?.role === "user") await this.#load(); // it ended between the two requests
@@ -61,7 +63,7 @@ export class Conversation {
     const sent = await this.#read(this.#client.send({ text, conversationId: this.id }), {
       view,
       again,
-      begun: () => this.#entitle(text),
+      begun: () => this.#isNew && this.#entitle(text),
     });
     if (!sent && this.#last.shown.error?.retryable === false) this.#page.unsent(text);
   }
@@ -184,8 +186,10 @@ export class Conversation {
       if (came) last.retry = () => this.open(); // the server may well have gone on
       onFrame(paint);
     } finally {
-      this.#coming = undefined;
-      if (!this.#left) this.#page.busy(false);
+      if (this.#coming === answer) {
+        this.#coming = undefined;
+        if (!this.#left) this.#page.busy(false);
+      }
     }
     if (this.#left) return came;
     if (came && last.shown.speaking) await this.#load(); // it ended while we were away
@@ -193,9 +197,9 @@ export class Conversation {
     return came;
   }
 
-  /** A conversation without a title gets the first words said in it. */
+  /** The title of a new conversation is the first words said in it. */
   #entitle(text) {
-    if (this.#page.title(this.id)) return;
+    this.#isNew = false;
     const title = text.trim().split("\n", 1)[0].slice(0, TITLE);
     this.#page.entitled(this.id, title);
     this.#client.patch(`/conversations/${this.id}`, { title }).catch(this.#page.failed);

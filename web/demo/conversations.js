@@ -25,6 +25,16 @@ export class Conversations {
     return this.#read();
   }
 
+  /** One that is further down than what is listed is listed last. */
+  async find(id) {
+    if (this.#known.has(id)) return;
+    const entry = this.#entry(await this.#client.get(`/conversations/${id}`));
+    onFrame(() => {
+      this.#write(entry);
+      byId("conversations").append(entry.element);
+    });
+  }
+
   /** Marks the one that is open. @param {string | undefined} id */
   mark(id) {
     this.#open = id;

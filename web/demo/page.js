@@ -23,6 +23,8 @@ const status = new Status();
 const composer = new Composer({ send, stop: () => conversation?.stop().catch(failed) });
 const conversations = new Conversations(client, { renamed, deleted, failed });
 
+const listed = conversations.refresh().catch(failed);
+
 /** @type {Conversation | undefined} */
 let conversation;
 
@@ -35,9 +37,8 @@ const page = {
   event: (event) => status.show(event),
   begun(id) {
     conversations.touch(id);
-    tabs.postMessage({ id });
+    tabs.postMessage({ id, begun: true });
   },
-  title: (id) => conversations.title(id),
   failed,
   unsent: (text) => composer.restore(text),
   entitled(id, title) {
@@ -66,7 +67,10 @@ async function open() {
   if (!id) byId("messages").replaceChildren();
   welcome(!id);
   byId("sidebar").hidePopover();
-  await conversation?.open().catch(failed);
+  byId("problem").hidden = true;
+  if (!id) return;
+  listed.then(() => conversations.find(id)).then(heading, failed);
+  await conversation.open().catch(failed);
 }
 
 function welcome(is) {
@@ -109,7 +113,7 @@ tabs.addEventListener("message", async ({ data }) => {
   if (data.deleted) return conversations.forget(data.id);
   await conversations.refresh().catch(failed);
   heading();
-  if (data.id === conversation?.id && !conversation.busy) await conversation.open().catch(failed);
+  if (data.begun && data.id === conversation?.id && !conversation.busy) await conversation.open().catch(failed);
 });
 byId("new").addEventListener("click", () => {
   if (location.hash) location.hash = "";
@@ -123,6 +127,5 @@ byId("suggestions").addEventListener("click", (event) => {
 
 prepareDialogs();
 new Memory(client);
-conversations.refresh().then(heading, failed);
 composer.focus();
 await open();

@@ -22,25 +22,28 @@ function words(event) {
 
 /** The line at the top: one dot, a few words. */
 export class Status {
-  #state = "ready";
-  #text = "Ready";
+  #state = "busy";
+  #text = "Loading…";
+  #idle = true;
   #paint = () => {
     byId("connection").dataset.state = this.#state;
     byId("connection").textContent = this.#text;
   };
 
   constructor() {
-    for (const name of ["online", "offline"]) addEventListener(name, () => this.#state !== "busy" && this.rest());
+    for (const name of ["online", "offline"]) addEventListener(name, () => this.#idle && this.rest());
     this.rest();
   }
 
   /** Nothing is being made. */
   rest() {
+    this.#idle = true;
     this.#set(navigator.onLine ? "ready" : "offline", navigator.onLine ? "Ready" : "Offline");
   }
 
   /** @param {object} event  of an answer */
   show(event) {
+    this.#idle = false;
     const text = words(event);
     if (text) this.#set(event.type === "connection" && event.state === "waiting" ? "offline" : "busy", text);
   }
