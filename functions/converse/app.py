@@ -98,7 +98,7 @@ def _refused(error: ChatError, request_id: str) -> dict[str, Any]:
     log_refusal(error)
     return {
         "statusCode": error.status,
-        "headers": {**JSON, "cache-control": "no-store", "x-request-id": request_id},
+        "headers": {**JSON, "cache-control": "no-store", "x-request-id": request_id, **error.headers},
         "body": error_body(error, request_id).decode(),
     }
 

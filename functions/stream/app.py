@@ -109,7 +109,7 @@ def resume(
 def refusal(error: ChatError, headers: dict[str, str]) -> StreamingResponse:
     """An error before the first byte."""
     body = error_body(error, headers["x-request-id"])
-    return StreamingResponse([body], status=error.status, headers=JSON | headers)
+    return StreamingResponse([body], status=error.status, headers=JSON | headers | error.headers)
 
 
 def dialect_of(request: HttpRequest) -> Callable[[str], sse.Dialect]:

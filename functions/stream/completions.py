@@ -9,9 +9,8 @@ from chat.application import Application, Completion
 from chat.auth import User
 from chat.dialects import openai, openai_prompt, openai_request, sse, whole
 from chat.errors import ChatError, NotFound
-from chat.events import Error, Progress, Start, fold
+from chat.events import Error, Event, Progress, Start, fold
 from chat.http import HttpRequest, json_bytes
-from chat.turn import Turn
 from streaming_runtime import StreamingResponse
 
 JSON = {"content-type": "application/json", "cache-control": "no-store"}
@@ -31,7 +30,10 @@ def complete(
         answer = openai.completion(fold(whole.events(turn)), created, parallel=parallel)
         return StreamingResponse([json_bytes(answer)], headers=JSON | headers)
     turn.begin()
-    check_begin(turn)
+    begun = first_event(turn)
+    if isinstance(begun, Error):
+        turn.join()
+        raise errors.by_code(begun.code)
     usage = bool(asked.stream_options and asked.stream_options.include_usage)
     dialect = openai.OpenAI(created, usage=usage, parallel=parallel)
     return StreamingResponse(sse.frames(turn, dialect), headers=sse.HEADERS | headers)
@@ -51,7 +53,8 @@ def model(app: Application, alias: str, headers: dict[str, str]) -> StreamingRes
 def refusal(error: ChatError, headers: dict[str, str]) -> StreamingResponse:
     """An error as the SDKs expect it. What cost something, or was repeated here already, they are not to repeat."""
     repeats = {"x-should-retry": "false"} if error.status >= 500 else {}
-    return StreamingResponse([json_bytes(openai.error(error))], status=error.status, headers=JSON | headers | repeats)
+    headers = JSON | headers | error.headers | repeats
+    return StreamingResponse([json_bytes(openai.error(error))], status=error.status, headers=headers)
 
 
 def check_model(app: Application, alias: str) -> None:
@@ -60,14 +63,11 @@ def check_model(app: Application, alias: str) -> None:
         raise NotFound(f"There is no such model; there are {', '.join(app.models.aliases)}.", field="model")
 
 
-def check_begin(turn: Turn) -> None:
-    """Returns with the model's first event, or when it was waited for long enough. Raises the turn's error."""
+def first_event(source: sse.Source) -> Event | None:
+    """The first thing that the model says, or the end before it; None when it was waited for long enough."""
     cursor, until = 0, time.monotonic() + OPENING
-    while batch := turn.wait(cursor, max(0.0, until - time.monotonic())):
+    while batch := source.wait(cursor, max(0.0, until - time.monotonic())):
         cursor += len(batch)
-        last = batch[-1].event
-        if isinstance(last, Error):
-            turn.join()
-            raise errors.by_code(last.code)
-        if not isinstance(last, (Start, Progress)):
-            return
+        if not isinstance(last := batch[-1].event, (Start, Progress)):
+            return last
+    return None

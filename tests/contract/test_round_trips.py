@@ -65,15 +65,16 @@ def waits(monkeypatch: pytest.MonkeyPatch, moto: DynamoDB) -> Iterator[Waits]:
     moto.set_faults()
 
 
-def test_two_waits_before_the_model_is_asked(waits: Waits) -> None:
+def test_three_waits_before_the_model_is_asked(waits: Waits) -> None:
     settings = Settings(table_name="ChatTable", auth_mode="dev", url_auth_type="AWS_IAM", memory_seconds=5)
     app = Application(settings)
     for _ in range(2):  # a new conversation, and one with a history
         waits.spans.clear()
         body = ChatRequest.model_validate({"message": {"text": "hi"}, "conversationId": CONVERSATION})
-        app.start(User("somebody"), body, Send(new_id(), "payload"), Context())
-        assert len(waits.spans) == 4  # history, facts and an earlier send side by side, then one transaction
-        assert waits.in_a_row() == 2
+        app.start(User("somebody", "address"), body, Send(new_id(), "payload"), Context())
+        # History, facts, an earlier send and what was used (two) side by side; user and address; one transaction.
+        assert len(waits.spans) == 5 + 2 + 1
+        assert waits.in_a_row() == 3
         active = app.conversations.get("somebody", CONVERSATION).active
         head = app.generations.head("somebody", active or "")
         assert head is not None

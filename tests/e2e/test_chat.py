@@ -323,6 +323,8 @@ def test_openapi_describes_every_route_of_the_gateway(person: Person) -> None:
     assert described == {
         "POST /chat",
         "POST /chat/{conversation}/cancel",
+        "POST /ai/chat/{conversation}/stop",
+        "DELETE /me",
         "GET /conversations",
         "POST /conversations",
         "GET /conversations/{conversation}",

@@ -118,6 +118,15 @@ class FakeDynamo:
         item = self.items.get(key)
         return {"Item": _wire(item)} if item is not None else {}
 
+    def batch_get_item(self, *, RequestItems: Any) -> Any:
+        ((name, request),) = RequestItems.items()
+        wanted = [_key(_plain(key)) for key in request["Keys"]]
+        if not 0 < len(set(wanted)) == len(wanted) <= 100:
+            raise Violation("a batch of keys that is empty, too large or names one twice")
+        if self._steering.before("batch", [key[0] for key in wanted], writes=False) != "none":
+            raise _timeout()
+        return {"Responses": {name: [_wire(self.items[key]) for key in wanted if key in self.items]}}
+
     def put_item(self, **part: Any) -> Any:
         return self._write("put", [{"Put": part}], _nothing)
 
@@ -378,7 +387,7 @@ class Expression:
     def _step(self, clause: str, path: str) -> Callable[[Item, Item], None]:
         if clause == "SET":
             self._expect("=")
-            value = self._operand(self._take())
+            value = self._sum()
 
             def put(old: Item, new: Item) -> None:
                 new[path] = value(old)
@@ -394,12 +403,42 @@ class Expression:
             more = self._operand(self._take())
 
             def add(old: Item, new: Item) -> None:
-                if not isinstance(more(old), Decimal) or not isinstance(old.get(path, Decimal()), Decimal):
-                    raise Violation(f"ADD {path}: not a number")
-                new[path] = old.get(path, Decimal()) + more(old)
+                given = more(old)
+                there = old.get(path, type(given)())
+                if isinstance(given, set) and isinstance(there, set):
+                    new[path] = there | given
+                elif isinstance(given, Decimal) and isinstance(there, Decimal):
+                    new[path] = there + given
+                else:
+                    raise Violation(f"ADD {path}: neither numbers nor sets")
 
             return add
+        if clause == "DELETE":
+            less = self._operand(self._take())
+
+            def delete(old: Item, new: Item) -> None:
+                if not isinstance(less(old), set):
+                    raise Violation(f"DELETE {path}: not a set")
+                if left := old.get(path, set()) - less(old):
+                    new[path] = left
+                else:
+                    new.pop(path, None)
+
+            return delete
         raise Violation(f"unknown clause {clause}")
+
+    def _sum(self) -> Operand:
+        first = self._operand(self._take())
+        if not self._taken("+"):
+            return first
+        second = self._operand(self._take())
+
+        def total(item: Item) -> Any:
+            if not isinstance(first(item), Decimal):
+                raise Violation("a sum with what is no number")
+            return first(item) + second(item)
+
+        return total
 
     def _or(self) -> Test:
         tests = [self._and()]
@@ -448,6 +487,11 @@ class Expression:
             self._used.add(token)
             value = self.values[token]
             return lambda _: value
+        if token == "size":
+            self._expect("(")
+            sized = self._path(self._take())
+            self._expect(")")
+            return lambda item: Decimal(len(item[sized])) if sized in item else None
         path = self._path(token)
         return lambda item: item.get(path)
 
@@ -495,7 +539,7 @@ def size(value: Any) -> int:
             return 2 + len(value.as_tuple().digits) // 2
         case Mapping():
             return sum(len(name.encode()) + size(inner) for name, inner in value.items()) + 3
-        case Sequence():
+        case Sequence() | set():
             return sum(map(size, value)) + 3
     raise Violation(f"no such type in DynamoDB: {type(value)}")
 

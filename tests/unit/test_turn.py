@@ -15,7 +15,7 @@ from chat.model.stream import Ended
 from chat.model.transport import Call
 from chat.store.head import End
 from chat.store.writer import Fenced, Signals
-from chat.turn import Limits, Speech, Turn
+from chat.turn import Bounds, Speech, Turn
 
 USER = Message("m1", "user", (Chunk("hi"),), "2026-01-01T00:00:00.000Z")
 USAGE = Usage(3, 4, basis="exact")
@@ -52,7 +52,7 @@ def turn(
     speak: Callable[[Call], Speech], store: Stored, *, seconds: float = 30, idle: float = 30, size: int = 1000
 ) -> Turn:
     start = Start("conversation", "answer", "generation", "nova-lite")
-    limits = Limits(time.monotonic() + seconds, idle, size)
+    limits = Bounds(time.monotonic() + seconds, idle, size)
     return Turn(start, USER, speak, store, lambda said: Usage(1, len(said), basis="estimated"), limits, "request")
 
 

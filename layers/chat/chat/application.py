@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import boto3
@@ -9,10 +10,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
 from chat.auth import User
-from chat.errors import BadRequest, ConversationBusy, NotActive, NotFound, StorageError
+from chat.errors import BadRequest, ChatError, ConversationBusy, NotActive, NotFound, StorageError
 from chat.events import Chunk, Event, Message, Progress, Start, Usage
 from chat.following import Following
 from chat.ids import age, new_id, now
+from chat.limits import Budget, Rate, Rules, slot
 from chat.log import Entry, encode, end_of
 from chat.memory.lookup import Lookup, Memory
 from chat.model import transport
@@ -28,12 +30,13 @@ from chat.store.facts import Facts
 from chat.store.generations import Generations
 from chat.store.head import LEASE, Head, generation_id
 from chat.store.head import conversation_id as derived_conversation
+from chat.store.limits import Usages
 from chat.store.retention import Retention
 from chat.store.table import Table
-from chat.store.usage import Unstored
+from chat.store.unstored import Unstored
 from chat.store.writer import Ledger
 from chat.telemetry import logger
-from chat.turn import Limits, Speech, Turn
+from chat.turn import Bounds, Speech, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Application:
         self.generations = Generations(self._table, self.conversations)
         self.erasure = Erasure(self._table, self.conversations, self.generations)
         self.facts = Facts(self._table)
+        self._rules = _rules(settings)
+        self._usages = Usages(self._table, self._rules)
         self._lookup = Lookup(
             Table(quick, settings.table_name), seconds=settings.memory_seconds, messages=settings.history_messages
         )
@@ -85,7 +90,7 @@ class Application:
         """Stores the user's message and returns its turn, not yet begun; the generation's head for a repeated send.
 
         The model may speak until a margin before Lambda's deadline, and for `at_most` seconds. Raises BadRequest
-        before anything is stored, ConversationBusy, KeyReused, NotFound, StorageError.
+        before anything is stored, what `Rules.check` raises, ConversationBusy, KeyReused, NotFound, StorageError.
         """
         left = context.get_remaining_time_in_millis() / 1000
         deadline = time.monotonic() + min(left - self.settings.deadline_margin_seconds, at_most)
@@ -93,9 +98,12 @@ class Application:
         self.models.check(alias, request.options)
         gid = generation_id(user.key, send.key)
         conversation_id = request.conversation_id or derived_conversation(gid)
-        memory = self._lookup(user.key, conversation_id, gid)
+        with ThreadPoolExecutor(1, "limits") as pool:
+            looked = pool.submit(self._usages.look, user.key, user.address)
+            memory = self._lookup(user.key, conversation_id, gid)
         if memory.earlier:
             return self.generations.attach(memory.earlier, send.fingerprint)
+        used = looked.result()
         active = memory.conversation.active if memory.conversation else None
         if request.message is None and active is not None and active != gid:
             running = self.generations.alive(user.key, active)
@@ -119,9 +127,16 @@ class Application:
             lease=at + LEASE,
             deadline=at + int(left * 1000),
         )
-        stored = plan.replaces or plan.asked
-        writer = self.generations.start(user.key, head, memory.conversation, stored, instead=plan.replaces is not None)
+        taken = slot(head.deadline, gid)
+        self._usages.admit(user.key, user.address, taken, used)
+        try:
+            message, instead = plan.replaces or plan.asked, plan.replaces is not None
+            writer = self.generations.start(user.key, head, memory.conversation, message, instead=instead)
+        except ChatError:
+            self._usages.leave(user.key, taken)
+            raise
         if isinstance(writer, Head):
+            self._usages.leave(user.key, taken)
             return writer
         known = memory.conversation
         if request.message is not None and known is not None and writer.head.place != known.seq + 2:
@@ -140,6 +155,7 @@ class Application:
             plan.asked,
             Completion(built, alias, request.options),
             writer,
+            self._rules.left(used),
             deadline,
             context,
             before=[Progress("memory", f"{part} left out") for part in memory.missing],
@@ -149,14 +165,18 @@ class Application:
     def complete(self, user: User, asked: Completion, context: LambdaContext) -> Turn:
         """One answer to a prompt that its caller keeps; nothing is stored but what it cost.
 
-        Raises BadRequest for a model or options that there are not.
+        Raises BadRequest for a model or options that there are not, and what `Rules.check` raises.
         """
         self.models.check(asked.model, asked.options)
         left = context.get_remaining_time_in_millis() / 1000
         deadline = time.monotonic() + left - self.settings.deadline_margin_seconds
         start = Start("", new_id(), new_id(), asked.model)
+        taken = slot(self.generations.now() + int(left * 1000), start.generation_id)
+        used = self._usages.look(user.key, user.address)
+        self._usages.admit(user.key, user.address, taken, used)
         message = Message(id=new_id(), role="user", parts=(), created_at=now(), generation_id=start.generation_id)
-        return self._turn(start, message, asked, Unstored(self._table, user.key), deadline, context)
+        ledger = Unstored(self._table, user.key, taken)
+        return self._turn(start, message, asked, ledger, self._rules.left(used), deadline, context)
 
     def _turn(
         self,
@@ -164,20 +184,24 @@ class Application:
         message: Message,
         asked: Completion,
         ledger: Ledger,
+        left: Budget,
         deadline: float,
         context: LambdaContext,
         *,
         before: Sequence[Event] = (),
         begun: Sequence[Entry] = (),
     ) -> Turn:
+        model, tokens = self.models[asked.model], prompt.tokens(asked.prompt)
+
         def speak(call: Call) -> Speech:
             return self.models.answer(asked.prompt, asked.model, asked.options, call)
 
         def estimate(said: str) -> Usage:
-            return Usage(prompt.tokens(asked.prompt), prompt.estimate_tokens(said), basis="estimated")
+            return model.priced(Usage(tokens, prompt.estimate_tokens(said), basis="estimated"))
 
-        limits = Limits(deadline, self.settings.model_idle_seconds, self.settings.max_answer_bytes)
-        return Turn(start, message, speak, ledger, estimate, limits, context.aws_request_id, before=before, begun=begun)
+        idle, size = self.settings.model_idle_seconds, self.settings.max_answer_bytes
+        bounds = Bounds(deadline, idle, size, model.affordable(left, tokens))
+        return Turn(start, message, speak, ledger, estimate, bounds, context.aws_request_id, before=before, begun=begun)
 
     def follow(
         self,
@@ -266,6 +290,16 @@ def _plan(request: ChatRequest, memory: Memory, gid: str, longest: int) -> _Plan
                 raise BadRequest("This answer is too long to be continued.", field="action")
             return _Plan(asked, CONTINUE, memory.history, last, last.parts)
     raise BadRequest("There is no answer to go on from.", field="action")
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        Rate.per_minute(settings.user_requests_per_minute, settings.user_burst),
+        Rate.per_minute(settings.address_requests_per_minute, settings.address_burst),
+        settings.user_generations,
+        Budget(settings.user_day_tokens, round(settings.user_day_usd * 1e9)),
+        Budget(settings.day_tokens, round(settings.day_usd * 1e9)),
+    )
 
 
 def _store_config(*, connect: float, read: float) -> Config:

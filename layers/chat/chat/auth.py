@@ -6,8 +6,9 @@ configured, an environment variable can, so the account in the function's own AR
 
 import base64
 import hashlib
+import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -24,19 +25,35 @@ class User:
     """`key` is safe inside a table key: no raw input enters it, and no other identity can make it."""
 
     key: str
+    address: str = field(default="", compare=False)  # where the request came from, hashed
 
     @classmethod
     def of(cls, mode: str, issuer: str, subject: str) -> "User":
         """The user with this subject at this issuer."""
         digest = hashlib.sha256()
-        for field in (mode, issuer, subject):
-            encoded = field.encode("utf-8", "surrogatepass")
+        for part in (mode, issuer, subject):
+            encoded = part.encode("utf-8", "surrogatepass")
             digest.update(len(encoded).to_bytes(4, "big") + encoded)
         return cls(base64.urlsafe_b64encode(digest.digest()).decode().rstrip("="))
 
 
 def authenticate(request: HttpRequest, context: LambdaContext, settings: Settings) -> User:
     """Raises Unauthenticated, the same for every reason."""
+    user = _identify(request, context, settings)
+    return replace(user, address=hashed(request.address(behind_host=bool(settings.origin_secret))))
+
+
+def hashed(address: str) -> str:
+    """An IP address as a key; of IPv6 the network alone, because one host has a whole one."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    network = ipaddress.ip_network((ip, 64 if ip.version == 6 else 32), strict=False)
+    return base64.urlsafe_b64encode(hashlib.sha256(str(network).encode()).digest()[:18]).decode()
+
+
+def _identify(request: HttpRequest, context: LambdaContext, settings: Settings) -> User:
     match settings.auth_mode:
         case "dev":
             return _dev(request, context)

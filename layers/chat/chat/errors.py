@@ -16,10 +16,16 @@ class ChatError(Exception):
     retryable: ClassVar[bool] = True
     default: ClassVar[str] = "Something went wrong on our side."
 
-    def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
+    def __init__(self, message: str | None = None, *, field: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(message or self.default)
         self.message = message or self.default
         self.field = field
+        self.retry_after = retry_after  # seconds
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with an answer that has not started to stream."""
+        return {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
 
     def body(self, request_id: str) -> dict[str, Any]:
         """The JSON body of an answer that has not started to stream."""
@@ -104,6 +110,39 @@ class TooManyFollowers(ChatError):
     """Too many clients follow one generation."""
 
     code, status, default = "too_many_followers", 429, "Too many clients follow this answer."
+
+
+class TooManyRequests(ChatError):
+    """The user, or the address that they come from, asks too often."""
+
+    code, status = "too_many_requests", 429
+
+    def __init__(self, limit: str, seconds: int) -> None:
+        super().__init__(f"Too many requests by this {limit}.", retry_after=seconds)
+
+
+class TooManyGenerations(ChatError):
+    """The user has as many answers being made as they may have at once."""
+
+    code, status = "too_many_generations", 429
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"No more than {most} answers can be made at once.", retry_after=5)
+
+
+class BudgetExhausted(ChatError):
+    """The day's tokens or money are used up; `limit` says whose."""
+
+    code, status = "budget_exhausted", 429
+
+    def __init__(self, limit: str, reset: str, seconds: int) -> None:
+        super().__init__(f"The {limit}'s budget for today is used up. It is renewed at {reset}.", retry_after=seconds)
+
+
+class Paused(ChatError):
+    """The operator has switched new answers off."""
+
+    code, status, default = "paused", 503, "New answers are paused by the operator."
 
 
 class TooLarge(ChatError):

@@ -75,6 +75,7 @@ class Usage:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     basis: Literal["exact", "estimated", "unknown"] = "unknown"
+    cost: int | None = None  # billionths of a US dollar, by the catalog's prices
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from chat.errors import (
 from chat.settings import Settings
 
 EXPOSED_HEADERS = "retry-after,x-request-id,x-vercel-ai-ui-message-stream"
+VIEWER_ADDRESS = "x-viewer-address"  # believed only beside the secret
 ORIGIN_SECRET = "x-origin-secret"  # noqa: S105 - the header's name
 
 
@@ -58,6 +59,13 @@ class HttpRequest:
         if not isinstance(method, str) or not isinstance(path, str) or not isinstance(body, str | None):
             raise BadRequest("This is not an HTTP request.")
         return cls(method, path, query, headers, body, bool(event.get("isBase64Encoded")), context, is_rest)
+
+    def address(self, *, behind_host: bool) -> str:
+        """The IP address that the request came from; the web host says it where it stands in front."""
+        if behind_host:
+            return self.headers.get(VIEWER_ADDRESS, "")
+        place = self.context.get("identity") if self.is_rest else self.context.get("http")
+        return str((place or {}).get("sourceIp", ""))
 
     def json_body(self, limit: int) -> bytes:
         """The body, if it is declared as JSON and within `limit` bytes. Raises what the refusal is."""

@@ -49,6 +49,7 @@ class UsageView(View):
     output_tokens: int
     cache_read_tokens: int
     cache_write_tokens: int
+    cost_usd: float | None = None
     basis: Literal["exact", "estimated", "unknown"]
 
 

@@ -44,6 +44,15 @@ class Settings(BaseModel):
     history_tokens: int = Field(default=12_000, ge=0)
     facts_tokens: int = Field(default=4_000, ge=0)
 
+    user_requests_per_minute: int = Field(default=30, gt=0, le=6_000)
+    user_burst: int = Field(default=10, gt=0)
+    address_requests_per_minute: int = Field(default=300, gt=0, le=60_000)
+    address_burst: int = Field(default=100, gt=0)
+    user_generations: int = Field(default=5, gt=0)  # being made at once
+    user_day_tokens: int = Field(default=1_000_000, ge=0)  # of a day in UTC; here and below 0 is without limit
+    user_day_usd: float = Field(default=5, ge=0)
+    day_tokens: int = Field(default=0, ge=0)  # of the whole deployment
+    day_usd: float = Field(default=100, ge=0)
     retention_days: int = Field(default=0, ge=0)  # of conversations, after their last change; 0 keeps them
 
     @field_validator("allowed_origins")

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from typing import Self, TypeAlias
 
 from chat.errors import ChatError, ModelError, ModelTimeout, StorageError
@@ -37,6 +38,7 @@ from chat.ids import now
 from chat.log import ENTRIES, Entry, Placed, end_of, joined, length
 from chat.model.stream import Ended
 from chat.model.transport import Call, Stopped
+from chat.prompts.prompt import estimate_tokens
 from chat.store.head import End, Status
 from chat.store.writer import Fenced, Ledger
 from chat.telemetry import count_turn, logger
@@ -51,19 +53,23 @@ SILENT_FLUSH = 2.0  # with nothing new, for the lease and to hear of a cancel
 UNSAVED = 10.0  # seconds that text may wait for a table that fails
 FINISH_SECONDS, FINISH_PAUSE = 3.0, 0.5  # how long storing the end is tried again, and how often
 
-PARTIAL = frozenset({"deadline", "cancelled", "lost"})
+PARTIAL = frozenset({"deadline", "cancelled", "budget", "lost"})
 NOTHING_COUNTED = Usage()
 
 Speech: TypeAlias = Generator[Part | Progress | Ended, None, None]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """`deadline` is a time of the monotonic clock, `idle` seconds of silence, `size` bytes of the answer's UTF-8."""
+class Bounds:
+    """`deadline` is a time of the monotonic clock, `idle` seconds of silence, `size` bytes of the answer's UTF-8.
+
+    `tokens` is what the answer may say, by our estimate, before a budget is empty.
+    """
 
     deadline: float
     idle: float
     size: int
+    tokens: float = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ class Turn:
         speak: Callable[[Call], Speech],
         ledger: Ledger,
         estimate: Callable[[str], Usage],
-        limits: Limits,
+        bounds: Bounds,
         request_id: str,
         *,
         before: Sequence[Event] = (),
@@ -100,7 +106,7 @@ class Turn:
         self._speak = speak
         self._ledger = ledger
         self._estimate = estimate
-        self._limits = limits
+        self._bounds = bounds
         self._request_id = request_id
         self._log: list[Placed] = [Placed(event, end_of(begun)) for event in (start, *before)]
         self._entries: list[Entry] = list(begun)  # an answer that is gone on with
@@ -176,7 +182,9 @@ class Turn:
             self._read.set()
 
     def _listen(self) -> Outcome:
-        size = 0
+        if self._bounds.tokens <= 0:
+            return Outcome("budget")
+        size, tokens = 0, 0
         with closing(self._speak(self._call)) as speech:
             for event in speech:
                 if isinstance(event, Ended):
@@ -184,8 +192,12 @@ class Turn:
                 if self._first_token is None and isinstance(event, (Chunk, Reasoning)):
                     self._first_token = time.monotonic()
                 size += len(json.dumps(asdict(event), ensure_ascii=False).encode())
-                if size > self._limits.size:
+                if size > self._bounds.size:
                     return Outcome("length")
+                if isinstance(event, (Chunk, Reasoning)) and self._bounds.tokens < inf:
+                    tokens += estimate_tokens(event.content)
+                    if tokens > self._bounds.tokens:
+                        return Outcome("budget")
                 self._append(event)
         return Outcome(error=ModelError())
 
@@ -226,7 +238,7 @@ class Turn:
     def _until_due(self) -> float:
         if self._verdict is not None:
             return READER_GRACE
-        due = min(self._limits.deadline, self._call.heard + self._limits.idle, self._next_flush())
+        due = min(self._bounds.deadline, self._call.heard + self._bounds.idle, self._next_flush())
         if self._first_token is None:  # the first flush after it comes early
             due = min(due, time.monotonic() + FIRST_FLUSH)
         return max(0.0, due - time.monotonic())
@@ -270,9 +282,9 @@ class Turn:
         return replace(outcome, usage=self._estimate(said))
 
     def _judge(self, time_now: float) -> None:
-        if time_now >= self._limits.deadline:
+        if time_now >= self._bounds.deadline:
             self._end_by(Outcome("deadline"))
-        elif time_now >= self._call.heard + self._limits.idle:
+        elif time_now >= self._call.heard + self._bounds.idle:
             self._end_by(Outcome(error=ModelTimeout()))
 
     def _finish(self, outcome: Outcome, timing: Timing) -> Complete | Error:

@@ -37,6 +37,10 @@ class Models:
         """What callers may name."""
         return sorted(self._catalog)
 
+    def __getitem__(self, alias: str) -> Model:
+        """Raises BadRequest for an alias that is not listed."""
+        return self._catalog[alias]
+
     def check(self, alias: str, options: Options) -> None:
         """Raises BadRequest for an unknown alias or options that the model does not have."""
         converters.check_options(self._catalog[alias], options)
@@ -69,7 +73,9 @@ class Models:
                 with closing(self._events(prompt, model, options, call)) as answer:
                     for event in answer:
                         begun = True
-                        yield replace(event, model=alias) if isinstance(event, Ended) else event
+                        if isinstance(event, Ended):
+                            event = replace(event, model=alias, usage=model.priced(event.usage))
+                        yield event
                 self._refused[alias] = refused  # it answered, so what it refused is true
                 return
             except (errors.StreamingRefused, errors.SystemPromptRefused) as refusal:

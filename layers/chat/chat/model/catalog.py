@@ -1,6 +1,8 @@
 """The models that callers may name: aliases with their capabilities, from catalog.json."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
 from chat.errors import BadRequest
+from chat.events import Usage
+from chat.limits import Budget
+
+
+class Price(BaseModel):
+    """US dollars for a million tokens, on demand (https://aws.amazon.com/bedrock/pricing/): yours may differ."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+    input: float
+    output: float
+    cache_read: float
+    cache_write: float
 
 
 class Model(BaseModel):
@@ -23,7 +38,25 @@ class Model(BaseModel):
     reasoning: bool
     temperature_with_top_p: bool  # takes both in one request
     max_output_tokens: Annotated[int, Field(gt=0)]
+    price: Price
     fallbacks: tuple[str, ...]
+
+    def priced(self, usage: Usage) -> Usage:
+        """The same with what it cost."""
+        price = self.price
+        millionths = (
+            usage.input_tokens * price.input
+            + usage.output_tokens * price.output
+            + usage.cache_read_tokens * price.cache_read
+            + usage.cache_write_tokens * price.cache_write
+        )
+        return replace(usage, cost=round(millionths * 1000))
+
+    def affordable(self, budget: Budget, input_tokens: int) -> float:
+        """Output tokens that the budget allows after such an input; 0 or less allows no call."""
+        by_tokens = budget.tokens - input_tokens if budget.tokens else inf
+        by_cost = (budget.cost / 1000 - input_tokens * self.price.input) / self.price.output if budget.cost else inf
+        return min(by_tokens, by_cost)
 
 
 class Catalog:

@@ -24,12 +24,13 @@ from chat import log
 from chat.errors import ConversationBusy, KeyReused, NotFound, StorageError
 from chat.events import Message, Usage
 from chat.ids import now
+from chat.limits import slot
 from chat.log import Entry
 from chat.store import keys, messages
 from chat.store.conversations import Conversation, Conversations
 from chat.store.head import AS_SEEN, LIFETIME, RUNS, End, Head, from_item, key, to_item
+from chat.store.limits import settled
 from chat.store.table import ConditionFailed, Item, Table
-from chat.store.usage import counted
 from chat.store.writer import Writer
 from chat.telemetry import count_lost, logger
 
@@ -204,8 +205,8 @@ class Generations:
             names={"#ttl": "ttl"},
         )
         put = [self._table.absent(item) for item in self._items(pk, head.place, answer)]
-        cost = counted(self._table, user, end.usage, self._clock())
-        for parts in ([finished, cost, freed, *put], [finished, cost]):  # the second: the conversation is deleted
+        cost = settled(self._table, user, slot(head.deadline, head.gid), end.usage, self._clock())
+        for parts in ([finished, *cost, freed, *put], [finished, *cost]):  # the second: the conversation is deleted
             try:
                 self._table.transact(parts)
                 return True

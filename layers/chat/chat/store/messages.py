@@ -65,7 +65,9 @@ def read_usage(stored: Item | None) -> Usage | None:
     """A usage as `asdict` stored it."""
     if stored is None:
         return None
-    return Usage(**{name: int(stored[name]) for name in _COUNTS}, basis=stored["basis"])
+    cost = stored.get("cost")
+    counts = {name: int(stored[name]) for name in _COUNTS}
+    return Usage(**counts, basis=stored["basis"], cost=None if cost is None else int(cost))
 
 
 def _fields(message: Message) -> Item:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -39,7 +39,7 @@ class _Conflict(Exception):
 
 
 class Table:
-    """One table through one client. Reads are consistent unless they go to the index."""
+    """One table through one client. Reads are consistent unless they go to the index or are of many items."""
 
     def __init__(self, client: "DynamoDBClient", name: str, deadline: float = float("inf")) -> None:
         self._client = client
@@ -55,6 +55,19 @@ class Table:
         with _errors():
             found = self._client.get_item(TableName=self._name, Key=_key(pk, sk), ConsistentRead=True)
         return _plain(found["Item"]) if "Item" in found else None
+
+    def get_many(self, wanted: Sequence[tuple[str, str]]) -> list[Item]:
+        """Those of at most 100 items that there are, in any order."""
+        left: Any = {self._name: {"Keys": [_key(*each) for each in wanted]}}
+        items: list[Item] = []
+        while left:
+            if time.monotonic() > self._deadline:
+                raise StorageError
+            with _errors():
+                page = self._client.batch_get_item(RequestItems=left)
+            items += map(_plain, page["Responses"].get(self._name, []))
+            left = page.get("UnprocessedKeys")
+        return items
 
     def query(self, pk: str, low: str, high: str, *, descending: bool = False, limit: int | None = None) -> list[Item]:
         """The partition's items with sort keys from `low` to `high`, both included; at most `limit`."""

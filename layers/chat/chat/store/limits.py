@@ -1,0 +1,166 @@
+"""What users, addresses and the whole deployment have used, and the write that lets one more request in.
+
+    look     query + batch   the user's rl and day, the address's rl, the day of all in ten shards, the switch
+    admit    update          rl: tat a step on, if it is not too far ahead; the answer takes a slot
+    settle   in a transaction with the answer's end: the day of the user and of all, and the slot is free again
+
+A rate's write needs no version: whoever comes first moves `tat`, and the condition holds or not for whoever comes next.
+"""
+
+import random
+import time
+from collections.abc import Callable, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from chat import limits
+from chat.errors import TooManyRequests
+from chat.events import Usage
+from chat.limits import Rate, Rules, Spent, Used
+from chat.store import keys
+from chat.store.table import ConditionFailed, Item, Table
+
+KEPT = 2 * 24 * 3600  # seconds that a day's count is kept
+SHARDS = 10  # of the only counter that everybody writes
+ATTEMPTS = 5  # at an item that others write too
+TTL = {"#ttl": "ttl"}  # a reserved word
+
+# Named conditions and updates on an item `rl`.
+_IDLE = "(attribute_not_exists(tat) OR tat <= :now)"
+_BUSY = "tat > :now AND tat <= :latest"
+_ROOM = "(attribute_not_exists(act) OR size(act) < :most)"
+
+
+class Usages:
+    """`user` is a `User.key`, `address` where a request came from; `clock` gives seconds."""
+
+    def __init__(self, table: Table, rules: Rules, clock: Callable[[], float] = time.time) -> None:
+        self._table = table
+        self._rules = rules
+        self._clock = clock
+
+    def look(self, user: str, address: str) -> Used:
+        """What has been used so far, by one query and one batch, side by side."""
+        today = _day(self._clock())
+        shards = [keys.everybodys_day(today, shard) for shard in range(SHARDS)]
+        with ThreadPoolExecutor(1, "limits") as pool:
+            shared = pool.submit(self._table.get_many, [keys.address(address), keys.SWITCH, *shards])
+            own = {item["sk"]: item for item in self._table.query(keys.limits(user), keys.day(today), keys.RATE)}
+            found = {(item["pk"], item["sk"]): item for item in shared.result()}
+        rate = own.get(keys.RATE)
+        days = [_spent(found[key]) for key in shards if key in found]
+        return Used(
+            tat=_tat(rate),
+            address_tat=_tat(found.get(keys.address(address))),
+            slots=_slots(rate),
+            user=_spent(own.get(keys.day(today), {})),
+            everybody=Spent(sum(day.tokens for day in days), sum(day.cost for day in days)),
+            paused=keys.SWITCH in found,
+        )
+
+    def admit(self, user: str, address: str, slot: str, used: Used) -> None:
+        """Lets one more answer begin, which takes `slot`. Raises what `Rules.check` raises, and StorageError."""
+        self._rules.check(used, self._now())
+        with ThreadPoolExecutor(1, "limits") as pool:
+            asked = pool.submit(self._step, address, used.address_tat)
+            self._enter(user, slot, used)
+            try:
+                asked.result()
+            except TooManyRequests:
+                self.leave(user, slot)
+                raise
+
+    def leave(self, user: str, slot: str) -> None:
+        """Frees the slot of an answer that did not begin."""
+        with suppress(ConditionFailed):
+            self._drop(user, {slot})
+
+    def _enter(self, user: str, slot: str, used: Used) -> None:
+        for _ in range(ATTEMPTS):
+            now = self._now()
+            self._rules.check(used, now)
+            if dead := used.slots - limits.live(used.slots, now):
+                with suppress(ConditionFailed):
+                    self._drop(user, dead)
+            key = keys.limits(user), keys.RATE
+            try:
+                self._move(key, self._rules.user, used.tat, now, slot)
+            except ConditionFailed as failed:  # somebody else moved it, or took the last slot
+                used = Used(tat=_tat(failed.item), slots=_slots(failed.item))
+            else:
+                return
+        raise TooManyRequests("user", 1)
+
+    def _step(self, address: str, tat: int) -> None:
+        rate = self._rules.address
+        for _ in range(ATTEMPTS):
+            now = self._now()
+            if wait := rate.wait(tat, now):
+                raise TooManyRequests("address", -(-wait // 1000))
+            try:
+                self._move(keys.address(address), rate, tat, now, None)
+            except ConditionFailed as failed:
+                tat = _tat(failed.item)
+            else:
+                return
+        raise TooManyRequests("address", 1)
+
+    def _move(self, key: tuple[str, str], rate: Rate, tat: int, now: int, slot: str | None) -> None:
+        """One step of the rate, in the form that fits what was seen. Raises ConditionFailed with the item."""
+        values: Item = {":now": now, ":ttl": now // 1000 + KEPT}
+        if tat <= now:
+            update, condition = "SET tat = :next, #ttl = :ttl", _IDLE
+            values[":next"] = now + rate.interval
+        else:
+            update, condition = "SET tat = tat + :interval, #ttl = :ttl", _BUSY
+            values |= {":interval": rate.interval, ":latest": now + rate.tolerance}
+        if slot is not None:
+            update, condition = f"{update} ADD act :slot", f"{condition} AND {_ROOM}"
+            values |= {":slot": {slot}, ":most": self._rules.generations}
+        self._table.change(*key, update, condition=condition, values=values, names=TTL)
+
+    def _drop(self, user: str, slots: Set[str]) -> None:
+        key = keys.limits(user), keys.RATE
+        self._table.change(*key, "DELETE act :slots", condition="attribute_exists(pk)", values={":slots": set(slots)})
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def settled(table: Table, user: str, slot: str, usage: Usage, at: float) -> Sequence[Any]:
+    """For `transact`: counts one answer for its user and for all, and frees its slot; `at` in seconds."""
+    ttl = int(at) + KEPT
+    today, shard = _day(at), random.randrange(SHARDS)  # noqa: S311  # any will do
+    count = "ADD requests :one, tokens_in :in, tokens_out :out, cost :cost SET #ttl = :ttl"
+    values: Item = {
+        ":one": 1,
+        ":in": usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens,
+        ":out": usage.output_tokens,
+        ":cost": usage.cost or 0,
+        ":ttl": ttl,
+    }
+    days = (keys.limits(user), keys.day(today)), keys.everybodys_day(today, shard)
+    free: Item = {":slot": {slot}, ":ttl": ttl}
+    return [
+        *(table.update(*day, count, values=values, names=TTL) for day in days),
+        table.update(keys.limits(user), keys.RATE, "DELETE act :slot SET #ttl = :ttl", values=free, names=TTL),
+    ]
+
+
+def _tat(item: Item | None) -> int:
+    return int((item or {}).get("tat", 0))
+
+
+def _slots(item: Item | None) -> Set[str]:
+    return frozenset((item or {}).get("act", ()))
+
+
+def _spent(day: Item) -> Spent:
+    tokens = int(day.get("tokens_in", 0)) + int(day.get("tokens_out", 0))
+    return Spent(tokens, int(day.get("cost", 0)))
+
+
+def _day(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).date().isoformat()

@@ -1,0 +1,31 @@
+"""The ledger of an answer that nobody can come back to: only what it cost is kept."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from chat.events import Message
+from chat.log import Entry
+from chat.store.head import End
+from chat.store.limits import settled
+from chat.store.table import Table
+from chat.store.writer import Signals
+
+
+class Unstored:
+    """Takes the place of a Writer. `slot` is the answer's place among its user's running ones."""
+
+    durable = 0
+
+    def __init__(self, table: Table, user: str, slot: str, clock: Callable[[], float] = time.time) -> None:
+        self._table = table
+        self._user = user
+        self._slot = slot
+        self._clock = clock
+
+    def flush(self, _: Sequence[Entry]) -> Signals:
+        """Nobody can ask for it to be stopped."""
+        return Signals(cancelled=False, followed=False)
+
+    def finish(self, _: Message, end: End) -> None:
+        """Counts it. Raises StorageError."""
+        self._table.transact(settled(self._table, self._user, self._slot, end.usage, self._clock()))

@@ -1,0 +1,203 @@
+"""I10: in any window W, at most 1 + tolerance / interval + W / interval requests of one user are admitted.
+
+The real store over the table in memory: environments with clocks of their own ask at once, and any call to the table
+may let others work first.
+"""
+
+import random
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager, suppress
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from chat.errors import BudgetExhausted, ChatError, Paused, StorageError, TooManyGenerations, TooManyRequests
+from chat.events import Usage
+from chat.limits import Budget, Rate, Rules, Spent, Used, live, slot
+from chat.store import keys, limits
+from chat.store.limits import Usages, settled
+from tests.property.fake_table import Calm, FakeDynamo, Fault
+
+BEGIN = 1_800_000_000.0
+RULES = Rules(Rate.per_minute(60, 5), Rate.per_minute(600, 20), 3, Budget(1_000, 0), Budget(0, 0))
+SKEW = 0.05  # seconds; what a clock in front adds to the bound is SKEW / interval
+OPEN = 10**6  # answers at once where only the rate is looked at
+
+
+class InTurn(Executor):
+    """Does at once what it is given."""
+
+    def __init__(self, *_: object) -> None:
+        """As many threads as there are: one."""
+
+    def submit(self, work: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        """See Executor."""
+        done: Future[Any] = Future()
+        try:
+            done.set_result(work(*arguments, **named))
+        except ChatError as error:
+            done.set_exception(error)
+        return done
+
+
+class World(Calm):
+    """Five environments, one user at two addresses; `admitted` is when, in true milliseconds."""
+
+    def __init__(self, seed: int, rules: Rules) -> None:
+        self.random = random.Random(seed)  # noqa: S311  # reproducible, not a secret
+        self.at = BEGIN
+        self.dynamo = FakeDynamo(self)
+        self.usages = [Usages(self.dynamo.table(), rules, self._clock()) for _ in range(5)]
+        self.rules = rules
+        self.admitted: list[float] = []
+        self.running: dict[str, float] = {}
+        self.refused = 0
+        self.most = 0
+        self._depth = 0
+        self._number = 0
+
+    def _clock(self) -> Callable[[], float]:
+        skew = self.random.uniform(0, SKEW)
+        return lambda: self.at + skew
+
+    def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
+        """Others work first; some calls fail."""
+        if self._depth < 3 and self.random.random() < 0.5:
+            self.ask()
+        if writes and self.random.random() < 0.03:
+            return self.random.choice(("before", "after"))
+        return "none"
+
+    def ask(self) -> None:
+        """One request, somewhere in whose middle others may ask."""
+        self._depth += 1
+        self._number += 1
+        usages, address = self.random.choice(self.usages), self.random.choice(("here", "there"))
+        length = self.random.choice((500, 3_000))
+        taken = slot(int(self.at * 1000) + length, str(self._number))
+        try:
+            usages.admit("alice", address, taken, usages.look("alice", address))
+        except (TooManyRequests, TooManyGenerations):
+            self.refused += 1
+        except StorageError:
+            pass
+        else:
+            self.admitted.append(self.at * 1000)
+            self.running[taken] = self.at * 1000 + length
+        finally:
+            self._depth -= 1
+        item = self.dynamo.items.get((keys.limits("alice"), keys.RATE), {})
+        self.most = max(self.most, len(live(item.get("act", frozenset()), int((self.at + SKEW) * 1000))))
+
+    def run(self) -> None:
+        """Bursts and pauses for a while."""
+        for _ in range(150):
+            chance = self.random.random()
+            if chance < 0.7:
+                self.ask()
+            elif chance < 0.85:
+                self.at += self.random.choice((0.05, 0.2, 1.0, 5.0))
+            else:
+                with suppress(StorageError):
+                    self.end()
+
+    def end(self) -> None:
+        """The oldest answer ends in time."""
+        if self.running:
+            taken = next(iter(self.running))
+            del self.running[taken]
+            self.dynamo.table().transact(settled(self.dynamo.table(), "alice", taken, Usage(), self.at))
+
+
+def walk(seed: int, rules: Rules) -> World:
+    """One world to its end, in one thread: the same every time."""
+    world = World(seed, rules)
+    with mock.patch.object(limits, "ThreadPoolExecutor", InTurn):
+        world.run()
+    return world
+
+
+def excess(admitted: Sequence[float], rate: Rate) -> float:
+    """By how much the busiest window is over the bound."""
+    times = sorted(admitted)
+    worst = float("-inf")
+    for first, begin in enumerate(times):
+        for end in times[first:]:
+            count = bisect_right(times, end) - first
+            worst = max(worst, count - (1 + (rate.tolerance + end - begin + SKEW * 1000) / rate.interval))
+    return worst
+
+
+def check(seeds: Sequence[int]) -> None:
+    rate_only = Rules(RULES.user, RULES.address, OPEN, Budget(0, 0), Budget(0, 0))
+    refused = 0
+    for seed in seeds:
+        world = walk(seed, rate_only)
+        refused += world.refused
+        assert len(world.admitted) >= RULES.user.tolerance // RULES.user.interval
+        assert excess(world.admitted, RULES.user) <= 1e-6, f"I10, seed {seed}"
+        slots_only = Rules(Rate(1, 10**9), Rate(1, 10**9), RULES.generations, Budget(0, 0), Budget(0, 0))
+        assert walk(seed, slots_only).most <= RULES.generations, f"slots, seed {seed}"
+    assert refused > 20 * len(seeds)
+
+
+def test_no_window_admits_more_than_the_bound() -> None:
+    check(range(15))
+
+
+@contextmanager
+def broken(where: object, name: str, value: object) -> Iterator[None]:
+    with mock.patch.object(where, name, value):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "value"),
+    [
+        (limits, "_BUSY", "tat > :now AND (tat <= :latest OR tat > :latest)"),
+        (limits, "_IDLE", "(attribute_not_exists(tat) OR tat <= :now OR tat > :now)"),
+        (limits, "_ROOM", "(attribute_not_exists(act) OR size(act) < :most OR attribute_exists(act))"),
+    ],
+    ids=["busy whatever tat is", "idle whatever tat is", "a slot too many"],
+)
+def test_a_seeded_bug_is_caught(where: object, name: str, value: object) -> None:
+    with broken(where, name, value), pytest.raises(AssertionError):
+        check(range(15))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_no_window_admits_more_in_long_walks() -> None:
+    check(range(100, 400))
+
+
+NOW = int(BEGIN * 1000)
+
+
+@pytest.mark.parametrize(
+    ("used", "error", "words"),
+    [
+        (Used(paused=True), Paused, "paused"),
+        (Used(user=Spent(1_000)), BudgetExhausted, "user's budget"),
+        (Used(slots={slot(NOW + 1, str(number)) for number in range(3)}), TooManyGenerations, "3 answers"),
+        (Used(tat=NOW + 4_001), TooManyRequests, "user"),
+        (Used(address_tat=NOW + 1_901), TooManyRequests, "address"),
+    ],
+)
+def test_a_refusal_names_its_limit_and_when_to_come_back(used: Used, error: type[ChatError], words: str) -> None:
+    with pytest.raises(error, match=words) as refused:
+        RULES.check(used, NOW)
+    assert (refused.value.retry_after or 0) > 0 or error is Paused
+
+
+def test_a_dead_answer_holds_no_slot() -> None:
+    RULES.check(Used(slots={slot(NOW - 1, str(number)) for number in range(9)}), NOW)
+
+
+def test_a_budget_is_renewed_at_midnight() -> None:
+    with pytest.raises(BudgetExhausted, match="2027-01-16T00:00:00") as refused:
+        RULES.check(Used(user=Spent(1_000)), NOW)
+    assert refused.value.retry_after == 57_600 + 1
