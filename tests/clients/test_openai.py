@@ -2,10 +2,13 @@
 
 import json
 import random
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import tool
@@ -19,7 +22,7 @@ from chat.log import Placed
 from tests.clients.openai.sdk import HERE, SDK, Heard, Node, python
 from tests.clients.test_httpx_sse import ALPHABET, served
 from tests.e2e.chat import Person
-from tests.stack import RunningStack
+from tests.stack import ROOT, RunningStack
 from tests.unit.test_dialects import CASES
 
 QUICK = "[[pace=1 first=0]]"
@@ -148,6 +151,25 @@ def test_options(caller: Caller, call: str) -> None:
 
 
 @pytest.mark.parametrize("call", ["whole", "streamed"])
+def test_reasoning_comes_apart_and_stays_out_of_answers_to_tools(caller: Caller, call: str) -> None:
+    claude = {"model": "claude-haiku", "reasoning_effort": "low", "tools": [WEATHER]}
+    asked = caller(call, f"Hello {LISBON}", **claude)
+    assert asked.reasoning.startswith("The question is about")
+    assert asked.reasoning not in asked.text
+    function = {"name": "weather", "arguments": asked.calls[0]["given"]}
+    said = {
+        "role": "assistant",
+        "content": asked.text,
+        "reasoning_content": asked.reasoning,
+        "tool_calls": [{"id": asked.calls[0]["id"], "type": "function", "function": function}],
+    }
+    result = {"role": "tool", "tool_call_id": asked.calls[0]["id"], "content": "mild"}
+    answered = caller(call, "Hello", said, result, **claude, max_tokens=15)
+    assert (answered.reasoning, answered.error) == ("", None)
+    assert "The tool says: mild" in answered.text
+
+
+@pytest.mark.parametrize("call", ["whole", "streamed"])
 @pytest.mark.parametrize(
     ("fields", "kind", "status", "code", "param"),
     [
@@ -231,6 +253,34 @@ def test_a_megabyte_cut_anywhere_arrives_byte_for_byte(sdk: SDK, seed: int) -> N
     assert len(text.encode()) > 1_000_000
     with served(body.encode(), seed) as base:
         assert sdk("streamed", base, {}, 0, {"model": "m", "messages": []}).text == text
+
+
+def snippets(language: str) -> list[str]:
+    section = (ROOT / "docs/clients.md").read_text(encoding="utf-8").split("\n## OpenAI SDKs and LangChain\n")[1]
+    return re.findall(rf"```{language}\n(.*?)```", section.split("\n## ")[0], re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("number", "says"), [(0, "rivers"), (1, "Porto"), (2, "nova-lite")], ids=["SDK", "LangChain", "signed"]
+)
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # a snippet leaves its client open
+def test_the_snippets_in_the_documents_run(
+    stack: RunningStack, number: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, Any] = {"URL": stack.host, "REGION": "eu-central-1"}
+    exec(snippets("python")[number], names)  # noqa: S102  # our own
+    assert says in capsys.readouterr().out
+    if "Signed" in names:
+        signed = next(names["Signed"]().auth_flow(httpx2.Request("POST", stack.host, json={})))
+        assert signed.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=test/")
+
+
+@JAVASCRIPT
+def test_the_snippet_for_node_runs(stack: RunningStack) -> None:
+    script = f"const URL = {json.dumps(stack.host)};\n{snippets('js')[0]}"
+    command = ["node", "--input-type=module", "--eval", script]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True)
+    assert "rivers" in done.stdout
 
 
 # LangChain

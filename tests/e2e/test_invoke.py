@@ -61,6 +61,9 @@ STORY = [
     "ai-sdk",
     "ai-sdk-resume",
     "http-api-ai-sdk-stop",
+    "openai",
+    "openai-in-one-piece",
+    "openai-models",
     "health",
     "http-api-health",
     "http-api-openapi",
@@ -146,6 +149,14 @@ def test_what_was_stored_is_there_and_used(answers: dict[str, Answer]) -> None:
     roles = [message["role"] for message in answers["http-api-messages"].json()["messages"]]
     assert roles == ["user", "assistant"] * 2
     assert "about-rivers" in {listed["id"] for listed in answers["http-api-conversations"].json()["conversations"]}
+
+
+def test_openai_s_routes(answers: dict[str, Answer]) -> None:
+    streamed, whole, models = (answers[name] for name in ("openai", "openai-in-one-piece", "openai-models"))
+    assert {each.function for each in (streamed, whole, models)} == {"StreamFunction"}
+    assert "content-type: text/event-stream" in streamed.head
+    assert whole.json()["choices"][0]["finish_reason"] == "tool_calls"
+    assert "nova-lite" in {model["id"] for model in models.json()["data"]}
 
 
 @pytest.mark.parametrize(
