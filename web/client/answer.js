@@ -32,7 +32,8 @@ export class Answer {
 
   /**
    * @param {Http} http
-   * @param {{ conversationId: string, send?: Send, cursor?: string | undefined, stopOnLeave?: boolean | undefined }} what
+   * @param {{ conversationId: string, send?: Send, cursor?: string | undefined, stopOnLeave?: boolean | undefined }}
+   *   what
    */
   constructor(http, { conversationId, send, cursor, stopOnLeave }) {
     this.#http = http;

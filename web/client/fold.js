@@ -55,7 +55,7 @@ function grown(state, part, length, end = state.position + length) {
 function cut(state, position) {
   const parts = state.parts
     .filter((part) => part.position < position)
-    .map((part) => ("text" in part ? { ...part, text: [...part.text].slice(0, position - part.position).join("") } : part));
+    .map((part) => ("text" in part ? { ...part, text: first(part.text, position - part.position) } : part));
   return withParts(state, parts, position);
 }
 
@@ -82,3 +82,9 @@ function withParts(state, parts, position) {
   }
   return { ...state, ...written, citations, tools: [...tools.values()], parts, position };
 }
+
+/**
+ * @param {string} text
+ * @param {number} length code points
+ */
+const first = (text, length) => [...text].slice(0, length).join("");

@@ -12,11 +12,6 @@ const client = (options) => new ConverseStream({ url: STREAM_URL, apiUrl: API_UR
 const textOf = ({ parts }) => parts.filter(({ type }) => type === "text").map(({ text }) => text).join("");
 const stored = async ({ conversationId }) => (await client().get(`/conversations/${conversationId}/messages`)).messages;
 
-/** Waits for the so manieth piece of text. */
-async function pieces(answer, count) {
-  for await (const event of answer) if (event.type === "chunk" && --count === 0) return;
-}
-
 for (const [door, url] of [["Function URL", STREAM_URL], ["REST API", REST_URL]]) {
   test(`${door}: an answer comes piece by piece, and is what is stored`, async () => {
     const answer = client({ url }).send({ text: `Rivers ${door} [[tokens=12 pace=10]] [[cite]]` });
@@ -141,8 +136,10 @@ test("one host for everything: its buffered path is the streaming function's", a
 });
 
 test("a refusal names its field, and an error of the model ends with what was said", async () => {
-  await assert.rejects(pieces(client().send({ text: " " }), 1), { status: 400, field: "message.text", retryable: false });
-  const failed = await client().send({ text: `Caves ${crypto.randomUUID()} [[tokens=20]] [[fault=reset at=6]]` }).finished;
+  const { error } = await client().send({ text: " " }).finished;
+  assert.deepEqual([error.status, error.field, error.retryable], [400, "message.text", false]);
+  const text = `Caves ${crypto.randomUUID()} [[tokens=20]] [[fault=reset at=6]]`;
+  const failed = await client().send({ text }).finished;
   assert.equal(failed.error.code, "model_connection_lost");
   assert.equal(failed.error.retryable, true);
   assert.ok(failed.text.length > 0);

@@ -8,7 +8,12 @@ import { chunk, COMPLETE, events, frame, json, refused, reset, served, START, st
 const STREAM = "POST stream /chat";
 const PIECE = "POST api /chat?stream=false";
 const { type: _, ...opening } = START;
-const aiMessage = { id: "message", role: "assistant", parts: [{ type: "reasoning", text: "Hm" }, { type: "text", text: "All" }, { type: "citation", title: "Atlas" }] };
+const parts = [
+  { type: "reasoning", text: "Hm" },
+  { type: "text", text: "All" },
+  { type: "citation", title: "Atlas" },
+];
+const aiMessage = { id: "message", role: "assistant", parts };
 const whole = json(200, { ...opening, finishReason: "stop", aiMessage, usage: { outputTokens: 9 } });
 
 const REASONS = {
@@ -50,17 +55,18 @@ test("while it runs elsewhere it is asked for again, as late as the server says"
 });
 
 test("the doors take turns until one of them has the message", async (t) => {
-  const { client, requests, asked } = await served(t, [reset, reset, reset, json(504), stream(frame(START), chunk("a", 1), frame(COMPLETE))]);
+  const answered = stream(frame(START), chunk("a", 1), frame(COMPLETE));
+  const { client, requests, asked } = await served(t, [reset, reset, reset, json(504), answered]);
   assert.equal((await client.send({ text: "x" }).finished).text, "a");
   assert.deepEqual(asked(), [STREAM, PIECE, STREAM, PIECE, STREAM]);
   assert.equal(new Set(requests.map(({ headers }) => headers["idempotency-key"])).size, 1);
 });
 
 test("a turn that failed in one piece ends with its error", async (t) => {
-  const failed = json(503, { error: { code: "model_throttled", message: "Busy.", retryable: true, requestId: "r" }, conversationId: "c" });
-  const { client } = await served(t, [reset, failed]);
+  const error = { code: "model_throttled", message: "Busy.", retryable: true, requestId: "r" };
+  const { client } = await served(t, [reset, json(503, { error, conversationId: "c" })]);
   const answer = client.send({ text: "x" });
-  assert.deepEqual(await events(answer), [{ type: "error", code: "model_throttled", message: "Busy.", retryable: true, requestId: "r" }]);
+  assert.deepEqual(await events(answer), [{ type: "error", ...error }]);
   assert.equal((await answer.finished).error.code, "model_throttled");
 });
 
@@ -79,7 +85,8 @@ test("an answer that is gone on with is the rest, or begins anew where it comes 
 });
 
 test("never after the first event, even one that is not known", async (t) => {
-  const { client, asked } = await served(t, [stream('data: {"type":"weather"}\n\n'), stream(frame(START), frame(COMPLETE))]);
+  const unknown = stream(frame({ type: "weather" }));
+  const { client, asked } = await served(t, [unknown, stream(frame(START), frame(COMPLETE))]);
   await client.send({ text: "x" }).finished;
   assert.deepEqual(asked(), [STREAM, STREAM]);
 });
@@ -115,9 +122,10 @@ test("a server that asks for more than half a minute is for the user to decide",
 
 for (const status of [400, 409, 413, 415, 422]) {
   test(`${status} is told at once`, async (t) => {
-    const { client, asked } = await served(t, [json(status, { error: { code: "no", message: "No.", requestId: "r", retryable: false, field: "message" } })]);
+    const error = { code: "no", message: "No.", requestId: "r", retryable: false, field: "message" };
+    const { client, asked } = await served(t, [json(status, { error })]);
     const answer = client.send({ text: "x" });
-    await assert.rejects(events(answer), { name: "ConverseError", message: "No.", code: "no", status, field: "message", requestId: "r", retryable: false });
+    await assert.rejects(events(answer), { name: "ConverseError", status, ...error });
     assert.equal((await answer.finished).error.code, "no");
     assert.deepEqual(asked(), [STREAM]);
   });

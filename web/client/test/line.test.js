@@ -1,4 +1,4 @@
-/** What happens when the line drops, hangs, or finds nobody: a send is said once, and its answer is read without loss or repeat. */
+/** When the line drops, hangs, or finds nobody, a send is said once, and its answer is read without loss or repeat. */
 
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
@@ -39,8 +39,8 @@ test("an end without a terminal event is no success; `start` alone is enough to 
 
 test("what the server had not stored is cut back", async (t) => {
   const rollback = frame({ type: "rollback", position: 3 });
-  const lost = frame({ ...COMPLETE, finishReason: "lost" });
-  const { client } = await served(t, [cutAfter(frame(START), chunk("kept?no", 7)), stream(frame(START), rollback, lost)]);
+  const lost = stream(frame(START), rollback, frame({ ...COMPLETE, finishReason: "lost" }));
+  const { client } = await served(t, [cutAfter(frame(START), chunk("kept?no", 7)), lost]);
   const state = await client.send({ text: "x" }).finished;
   assert.equal(state.text, "kep");
   assert.equal(state.finishReason, "lost");
@@ -58,43 +58,85 @@ test("refusals while it is resumed are waited out, and never answered in one pie
   assert.deepEqual(asked(), ["POST stream /chat", RESUME, RESUME, RESUME, RESUME]);
 });
 
-test("a connection that hangs is given up after 25 s of silence and taken up again", async (t) => {
-  mock.timers.enable({ apis: ["setTimeout", "Date"] });
-  t.after(() => mock.timers.reset());
+/** A client whose first stream stays open, as `say` feeds it; the second one ends the answer. */
+function hanging() {
   const asked = [];
-  const hangs = (init) =>
-    new ReadableStream({
-      start(controller) {
-        controller.enqueue(new TextEncoder().encode(frame(START) + chunk("a", 1)));
-        init.signal.addEventListener("abort", () => controller.error(init.signal.reason));
-      },
-    });
+  const given = { up: 0 };
+  let line;
   const fetch = async (url, init) => {
     asked.push(`${init.method} ${url}`);
     if (asked.length > 1) return pieces(chunk("b", 2) + frame(COMPLETE), 50)();
-    return new Response(hangs(init), { headers: { "content-type": "text/event-stream" } });
+    const start = (controller) => {
+      line = controller;
+      init.signal.addEventListener("abort", () => {
+        given.up++;
+        controller.error(init.signal.reason);
+      });
+    };
+    return new Response(new ReadableStream({ start }), { headers: { "content-type": "text/event-stream" } });
   };
   const answer = new ConverseStream({ url: "http://x", fetch }).send({ text: "x", conversationId: "conversation" });
-  const states = [];
-  for await (const event of answer) {
-    if (event.type === "chunk" && event.content === "a") mock.timers.tick(24_999);
-    if (event.type === "chunk" && asked.length === 1) mock.timers.tick(1);
-    if (event.type === "connection") states.push(event.state);
-    if (event.state === "waiting") setImmediate(() => mock.timers.tick(event.retryInMs));
+  const say = async (text) => {
+    while (!line) await settled();
+    line.enqueue(new TextEncoder().encode(text));
+    await settled();
+  };
+  return { answer, asked, given, say };
+}
+const settled = () => new Promise(setImmediate);
+const RESUMED = ["POST http://x/chat", "GET http://x/chat/conversation/stream"];
+
+test("25 s without a byte, not even a heartbeat, are a line that hangs: it is taken up again", async (t) => {
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  t.after(() => mock.timers.reset());
+  t.mock.method(Math, "random", () => 0);
+  const { answer, asked, given, say } = hanging();
+  await say(frame(START) + chunk("a", 1));
+  mock.timers.tick(24_999);
+  await say(": hb\n");
+  mock.timers.tick(24_999);
+  assert.equal(given.up, 0);
+  mock.timers.tick(1);
+  assert.equal(given.up, 1);
+  while (asked.length === 1) {
+    await settled();
+    mock.timers.tick(1); // the back-off of no length
   }
   assert.equal((await answer.finished).text, "ab");
-  assert.deepEqual(asked, ["POST http://x/chat", "GET http://x/chat/conversation/stream"]);
-  assert.deepEqual(states, ["connecting", "open", "waiting", "connecting", "open"]);
+  assert.deepEqual(asked, RESUMED);
 });
 
-test("a network that is back is used at once", async (t) => {
+test("a tab that slept through its timers looks at the time when it wakes", async (t) => {
+  const page = woken(t);
+  mock.timers.enable({ apis: ["Date"] });
+  t.after(() => mock.timers.reset());
+  const { answer, asked, say } = hanging();
+  await say(frame(START) + chunk("a", 1));
+  page.dispatchEvent(new Event("visibilitychange"));
+  await settled();
+  assert.equal(asked.length, 1);
+  mock.timers.tick(25_001);
+  page.dispatchEvent(new Event("visibilitychange"));
+  assert.equal((await answer.finished).text, "ab");
+  assert.deepEqual(asked, RESUMED);
+});
+
+/** A page that can be told of `online` and the like. */
+function woken(t) {
   const page = new EventTarget();
   globalThis.addEventListener = page.addEventListener.bind(page);
   t.after(() => delete globalThis.addEventListener);
+  return page;
+}
+
+test("a network that is back is used at once", async (t) => {
+  const page = woken(t);
   t.mock.method(Math, "random", () => 1e6); // a back-off of days
   const { client } = await served(t, [cutAfter(frame(START)), stream(frame(START), frame(COMPLETE))]);
   const answer = client.send({ text: "x" });
-  for await (const { state } of answer) if (state === "waiting") setImmediate(() => page.dispatchEvent(new Event("online")));
+  for await (const { state } of answer) {
+    if (state === "waiting") setImmediate(() => page.dispatchEvent(new Event("online")));
+  }
   assert.equal((await answer.finished).finishReason, "stop");
 });
 
@@ -121,6 +163,19 @@ test("back-off grows to 8 s with full jitter, and ends", async (t) => {
   assert.equal(pauses.length, 40);
 });
 
+test("every piece that comes begins the back-off anew", async (t) => {
+  t.mock.method(Math, "random", () => 0.1);
+  const { client } = await served(t, [
+    stream(frame(START), chunk("a", 1)),
+    stream(frame(START), chunk("b", 2)),
+    reset,
+    stream(frame(START), chunk("c", 3), frame(COMPLETE)),
+  ]);
+  const pauses = [];
+  for await (const { retryInMs } of client.send({ text: "x" })) if (retryInMs !== undefined) pauses.push(retryInMs);
+  assert.deepEqual(pauses, [25, 25, 50]);
+});
+
 test("nothing to resume yields nothing", async (t) => {
   const { client, asked } = await served(t, [json(204)]);
   for await (const event of client.resume("conversation")) assert.fail(event.type);
@@ -129,8 +184,13 @@ test("nothing to resume yields nothing", async (t) => {
 
 test("a log that is gone gives way to what is stored", async (t) => {
   const question = { id: "q", role: "user", generationId: "generation", parts: [{ type: "text", text: "?" }] };
-  const parts = [{ type: "reasoning", text: "Hm" }, { type: "text", text: "All of it" }, { type: "citation", title: "Atlas" }];
-  const stored = { id: "m", role: "assistant", generationId: "generation", parts, finishReason: "length", status: "complete" };
+  const parts = [
+    { type: "reasoning", text: "Hm" },
+    { type: "text", text: "All of it" },
+    { type: "citation", title: "Atlas" },
+  ];
+  const ids = { id: "m", role: "assistant", generationId: "generation" };
+  const stored = { ...ids, parts, finishReason: "length", status: "complete" };
   const other = { ...stored, generationId: "another" };
   const { client, asked } = await served(t, [
     cutAfter(frame(START), chunk("All", 3)),
@@ -148,15 +208,18 @@ test("a log that is gone gives way to what is stored", async (t) => {
 
 test("a stored answer that failed ends as an error; one that is gone is told", async (t) => {
   const stored = { id: "m", role: "assistant", generationId: "generation", parts: [], status: "failed" };
-  const { client } = await served(t, [json(204), json(200, { messages: [stored] }), json(204), json(200, { messages: [] })]);
-  const failed = client.resume("conversation", { cursor: "generation:3" });
+  const [one, none] = [json(200, { messages: [stored] }), json(200, { messages: [] })];
+  const { client } = await served(t, [json(204), one, json(204), none]);
+  const cursor = "generation:3";
+  const failed = client.resume("conversation", { cursor });
   assert.equal((await events(failed)).at(-1).type, "error");
   assert.equal((await failed.finished).error.code, "failed");
-  await assert.rejects(events(client.resume("conversation", { cursor: "generation:3" })), { code: "not_found", status: 404 });
+  await assert.rejects(events(client.resume("conversation", { cursor })), { code: "not_found", status: 404 });
 });
 
 test("leaving ends here and not there, and a second reader of a conversation ends the first", async (t) => {
-  const { client, asked } = await served(t, [open(frame(START)), open(frame(START)), stream(frame(START), frame(COMPLETE))]);
+  const speaking = open(frame(START));
+  const { client, asked } = await served(t, [speaking, speaking, stream(frame(START), frame(COMPLETE))]);
   const first = client.send({ text: "x", conversationId: "conversation" });
   for await (const event of first) if (event.type === "start") break;
   assert.equal((await first.finished).finishReason, undefined);

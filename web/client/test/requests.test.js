@@ -21,7 +21,8 @@ test("every send has a key of its own and a conversation that it chose", async (
 
 test("send, regenerate and continue say what the interface defines, and nothing else", async (t) => {
   const { client, requests } = await served(t, [answered(), answered(), answered()]);
-  await client.send({ text: "Hi", conversationId: "conversation", model: "m", options: { topP: 1 }, stopOnLeave: true }).finished;
+  const said = { text: "Hi", conversationId: "conversation", model: "m", options: { topP: 1 } };
+  await client.send({ ...said, stopOnLeave: true }).finished;
   await client.regenerate("conversation", { model: "m" }).finished;
   await client.continue("conversation").finished;
   assert.deepEqual(requests.map(({ body }) => body), [
@@ -81,12 +82,15 @@ test("the buffered routes go to the other door", async (t) => {
   assert.equal(await client.delete("/memory/f"), undefined);
   await assert.rejects(client.get("/conversations/d"), { code: "not_found", status: 404, retryable: false });
   await assert.rejects(client.get("/health"), { code: "http", status: 502, retryable: true });
-  assert.deepEqual(asked().slice(0, 5), ["GET api /memory", "POST api /memory", "PUT api /profile", "PATCH api /conversations/c", "DELETE api /memory/f"]);
+  const routes = ["GET api /memory", "POST api /memory", "PUT api /profile", "PATCH api /conversations/c"];
+  assert.deepEqual(asked().slice(0, 5), [...routes, "DELETE api /memory/f"]);
   assert.deepEqual(requests[1].body, { text: "t" });
 });
 
 test("a stop asks API Gateway, and the streaming door when that is out of reach", async (t) => {
-  const { client, asked, requests } = await served(t, [json(202, {}), reset, json(202, {}), json(403), json(202, {}), refused(409, "not_active")]);
+  const stopped = json(202, {});
+  const answers = [stopped, reset, stopped, json(403), stopped, refused(409, "not_active")];
+  const { client, asked, requests } = await served(t, answers);
   await client.stop("conversation", "generation");
   await client.stop("conversation");
   await client.stop("conversation");
@@ -98,7 +102,8 @@ test("a stop asks API Gateway, and the streaming door when that is out of reach"
 });
 
 test("a stop that overtakes its message is repeated; one with a name is not", async (t) => {
-  const { client, asked } = await served(t, [refused(404, "not_found"), refused(404, "not_found"), json(202, {}), refused(404, "not_found")]);
+  const unknown = refused(404, "not_found");
+  const { client, asked } = await served(t, [unknown, unknown, json(202, {}), unknown]);
   await client.stop("conversation");
   assert.equal(asked().length, 3);
   await assert.rejects(client.stop("conversation", "generation"), { code: "not_found" });

@@ -3,11 +3,14 @@
 import { createServer } from "node:http";
 import { ConverseStream } from "../converse-stream.js";
 
-export const START = { type: "start", conversationId: "conversation", messageId: "message", generationId: "generation", model: "nova" };
-export const COMPLETE = { type: "complete", finishReason: "stop", aiMessage: { id: "message", parts: [] }, usage: { outputTokens: 9 } };
+const ids = { conversationId: "conversation", messageId: "message", generationId: "generation" };
+export const START = { type: "start", ...ids, model: "nova" };
+const aiMessage = { id: "message", parts: [] };
+export const COMPLETE = { type: "complete", finishReason: "stop", aiMessage, usage: { outputTokens: 9 } };
 
 /** The frame of an event; `position` for one that is logged. */
-export const frame = (event, position) => `${position ? `id: generation:${position}\n` : ""}data: ${JSON.stringify(event)}\n\n`;
+export const frame = (event, position) =>
+  `${position ? `id: generation:${position}\n` : ""}data: ${JSON.stringify(event)}\n\n`;
 export const chunk = (content, position) => frame({ type: "chunk", content }, position);
 
 /** Answers: each writes a response. A stream ends where its frames end, with or without a terminal event. */
@@ -19,7 +22,8 @@ export const json = (status, body, headers = {}) => (response) => {
   response.writeHead(status, { "content-type": "application/json", ...headers });
   response.end(body && JSON.stringify(body));
 };
-export const refused = (status, code, headers) => json(status, { error: { code, message: code, requestId: "r", retryable: status > 500 } }, headers);
+export const refused = (status, code, headers) =>
+  json(status, { error: { code, message: code, requestId: "r", retryable: status > 500 } }, headers);
 export const reset = (response) => response.socket.destroy();
 /** Frames, and then nothing, with the connection open. */
 export const open = (...frames) => (response) => {
@@ -28,7 +32,7 @@ export const open = (...frames) => (response) => {
 };
 
 /**
- * A client of a server that gives the answers one after the other, whichever door is asked, and `requests`: what it got.
+ * A client of a server that gives these answers in turn, whichever door is asked; and what it got, as `requests`.
  * @param {import("node:test").TestContext} t
  */
 export async function served(t, answers, options = {}) {

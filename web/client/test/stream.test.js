@@ -9,7 +9,7 @@ import { chunk, COMPLETE, events, frame, pieces, served, START, stream } from ".
 const FIXTURES = new URL("../../../tests/fixtures/", import.meta.url);
 const reading = (text, ...lengths) => new ConverseStream({ url: "http://x", fetch: pieces(text, ...lengths) });
 
-for (const name of readdirSync(FIXTURES, { withFileTypes: true }).filter((each) => each.isDirectory()).map((each) => each.name)) {
+for (const { name } of readdirSync(FIXTURES, { withFileTypes: true }).filter((each) => each.isDirectory())) {
   test(`fixture ${name}: the same answer however it is cut`, async () => {
     const text = readFileSync(new URL(`${name}/native.sse`, FIXTURES), "utf8");
     const expected = JSON.parse(readFileSync(new URL(`${name}/answer.json`, FIXTURES), "utf8"));
@@ -33,7 +33,8 @@ test("a megabyte in random pieces arrives byte for byte", async (t) => {
   const letters = ["a", " ", "\n", "\r", '"', "\\", "é", "河", "🌊", "\u2028", ":", "data: "];
   let seed = 7;
   const random = (below) => (seed = (seed * 48271) % 2147483647) % below;
-  const contents = Array.from({ length: 4000 }, () => Array.from({ length: 1 + random(250) }, () => letters[random(letters.length)]).join(""));
+  const content = () => Array.from({ length: 1 + random(250) }, () => letters[random(letters.length)]).join("");
+  const contents = Array.from({ length: 4000 }, content);
   let position = 0;
   const frames = contents.map((content) => chunk(content, (position += [...content].length)));
   const bytes = Buffer.from(frame(START) + frames.join("") + frame(COMPLETE));
@@ -62,7 +63,8 @@ test("unknown events and fields are passed on and break nothing", async (t) => {
 });
 
 test("an error in the stream ends it, with what had come", async (t) => {
-  const error = { type: "error", code: "model_timeout", message: "Silence.", retryable: true, requestId: "r", messageId: "m" };
+  const failure = { code: "model_timeout", message: "Silence.", retryable: true };
+  const error = { type: "error", ...failure, requestId: "r", messageId: "m" };
   const { client, requests } = await served(t, [stream(frame(START), chunk("Half", 4), frame(error))]);
   const answer = client.send({ text: "x" });
   assert.deepEqual((await events(answer)).at(-1), error);

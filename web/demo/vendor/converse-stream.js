@@ -153,7 +153,7 @@ function grown(state, part, length, end = state.position + length) {
   return withParts(state, parts, end);
 }
 function cut(state, position) {
-  const parts = state.parts.filter((part) => part.position < position).map((part) => "text" in part ? { ...part, text: [...part.text].slice(0, position - part.position).join("") } : part);
+  const parts = state.parts.filter((part) => part.position < position).map((part) => "text" in part ? { ...part, text: first(part.text, position - part.position) } : part);
   return withParts(state, parts, position);
 }
 function withParts(state, parts, position) {
@@ -170,6 +170,7 @@ function withParts(state, parts, position) {
   }
   return { ...state, ...written, citations, tools: [...tools.values()], parts, position };
 }
+var first = (text, length) => [...text].slice(0, length).join("");
 
 // tests/clients/node_modules/eventsource-parser/dist/errors.js
 var ParseError = class extends Error {
@@ -748,7 +749,8 @@ var Answer = class {
   metrics = {};
   /**
    * @param {Http} http
-   * @param {{ conversationId: string, send?: Send, cursor?: string | undefined, stopOnLeave?: boolean | undefined }} what
+   * @param {{ conversationId: string, send?: Send, cursor?: string | undefined, stopOnLeave?: boolean | undefined }}
+   *   what
    */
   constructor(http, { conversationId, send, cursor, stopOnLeave }) {
     this.#http = http;
