@@ -53,7 +53,7 @@ def model(app: Application, alias: str, headers: dict[str, str]) -> StreamingRes
 def refusal(error: ChatError, headers: dict[str, str]) -> StreamingResponse:
     """An error as the SDKs expect it. What cost something, or was repeated here already, they are not to repeat."""
     repeats = {"x-should-retry": "false"} if error.status >= 500 else {}
-    headers = JSON | headers | repeats
+    headers = JSON | headers | error.headers | repeats
     return StreamingResponse([json_bytes(openai.error(error))], status=error.status, headers=headers)
 
 
