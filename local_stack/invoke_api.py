@@ -22,7 +22,8 @@ from local_stack.pool import PayloadTooLarge, Pool, Throttled
 from local_stack.relay import read_body
 from local_stack.template import function_arn
 
-PATH = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+PREFIX = "/2015-03-31/functions/"
+PATH = re.compile(f"{PREFIX}([^/]+)/invocations")
 RETRY_SECONDS = (1.0, 2.0)  # before the second and the third attempt; Lambda waits minutes
 
 

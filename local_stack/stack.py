@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local_stack import sandbox
+from local_stack import invoke_api, sandbox
 from local_stack import template as templates
 from local_stack.api_gateway import HttpApiDoor, RestApiDoor
 from local_stack.bedrock import BedrockServer
@@ -186,6 +186,8 @@ class Stack:
         control = Control(self.pools, self.invoke_api, self.bedrock, self.table)
 
         async def page(request: Request, responder: Responder) -> None:
-            await (control if request.path.startswith(PREFIX) else pages)(request, responder)
+            own: dict[str, Handler] = {PREFIX: control, invoke_api.PREFIX: self.invoke_api}
+            handler = next((each for prefix, each in own.items() if request.path.startswith(prefix)), pages)
+            await handler(request, responder)
 
         self.page.handler = page

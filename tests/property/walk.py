@@ -537,7 +537,10 @@ class World:
                 self.counts["key reused"] += 1
             except (ConversationBusy, NotFound) as refused:
                 known = where in self._began and self._began[where] < self._last_call[-1]
-                if before or (known and self._lives(where, environment) and isinstance(refused, ConversationBusy)):
+                erased = isinstance(refused, NotFound) and (user, conversation) in self.deleted
+                if not erased and (
+                    before or (known and self._lives(where, environment) and isinstance(refused, ConversationBusy))
+                ):
                     raise Violation(f"I6: a retry is told {refused.code}") from refused
                 self.counts[refused.code] += 1
             else:
@@ -969,7 +972,9 @@ class World:
                         raise Violation("I3: what is read is not the log")
             except StorageError:
                 self._storage_error()
-                return True
+            except NotFound:  # deleted between the two reads
+                if self.raw_head(*spoken.where) is not None:
+                    raise Violation("I3: the log is there, and was not found") from None
         return True
 
     def pry(self) -> bool:

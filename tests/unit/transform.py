@@ -91,17 +91,22 @@ def case_id(case: dict[str, str]) -> str:
 
 @functools.cache
 def stacks() -> list[Resources]:
+    """The stack of each case."""
+    return transformed(CASES)
+
+
+def transformed(cases: list[dict[str, str]]) -> list[Resources]:
     """For each case the resources that CloudFormation would make, with all but references between them filled in."""
     done = subprocess.run(
         [SAM_PYTHON, "-W", "ignore", "-c", TRANSFORM],
-        input=json.dumps([SOURCE, CASES]),
+        input=json.dumps([SOURCE, cases]),
         env={"AWS_DEFAULT_REGION": "us-east-1", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return [resources(document, case) for document, case in zip(json.loads(done.stdout), CASES, strict=True)]
+    return [resources(document, case) for document, case in zip(json.loads(done.stdout), cases, strict=True)]
 
 
 def resources(document: dict[str, Any], parameters: dict[str, str]) -> Resources:

@@ -1,0 +1,166 @@
+"""What users take away is gone: from a real table, looked at item by item."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chat.errors import StorageError
+from chat.events import Chunk, Usage
+from chat.ids import new_id
+from chat.store import keys
+from chat.store.conversations import Conversations
+from chat.store.erasure import Erasure
+from chat.store.facts import Facts, Profile
+from chat.store.generations import Generations
+from chat.store.head import End
+from chat.store.retention import Retention
+from chat.store.table import Table
+from chat.store.writer import Writer
+from tests.contract.dynamodb_local.server import Endpoint
+from tests.contract.test_store import answer, connect, finish, new_head, user_message
+
+SOON = 20.0  # seconds that an erasure may take here
+
+
+@pytest.fixture
+def table(dynamodb: Endpoint) -> Table:
+    return connect(dynamodb)
+
+
+@pytest.fixture
+def alice() -> str:
+    return f"alice-{new_id()}"
+
+
+def erasure(table: Table) -> Erasure:
+    conversations = Conversations(table)
+    return Erasure(table, conversations, Generations(table, conversations))
+
+
+def of(table: Table, user: str) -> dict[tuple[str, str], Any]:
+    """Every item that names the user anywhere."""
+    pages = table._client.get_paginator("scan").paginate(TableName=table._name)
+    items = [item for page in pages for item in page["Items"] if user in str(item)]
+    return {(item["pk"]["S"], item["sk"]["S"]): item for item in items}
+
+
+def asked(conversations: Conversations, user: str, conversation: str) -> Writer:
+    """A generation that runs, for a new message or in place of the last answer."""
+    head = new_head(conversation)
+    _, last = conversations.recent(user, conversation, 1)
+    message = last[0] if last else replace(user_message("a question"), generation_id=head.gid)
+    generations = Generations(conversations._table, conversations)
+    writer = generations.start(user, head, None, message, instead=bool(last))
+    assert isinstance(writer, Writer)
+    return writer
+
+
+def answered(conversations: Conversations, user: str, conversation: str, text: str) -> None:
+    writer = asked(conversations, user, conversation)
+    finish(writer, answer(Chunk(text), generation_id=writer.head.gid))
+
+
+def live(table: Table, user: str) -> None:
+    """Conversations, with an answer made again and too large for an item; one deleted; a fact and a profile."""
+    conversations, facts = Conversations(table), Facts(table)
+    again, gone = new_id(), new_id()
+    for conversation in (new_id(), again, gone):
+        answered(conversations, user, conversation, "an answer")
+    answered(conversations, user, again, "".join(new_id() for _ in range(20_000)))
+    erasure(table).conversation(user, gone)
+    facts.add(user, "a fact", "fact", limit=10)
+    facts.set_profile(user, Profile("a name"))
+
+
+def ends(writer: Writer, when: Callable[[bool], bool]) -> threading.Thread:
+    """Its owner goes on flushing until it is cancelled and `when` agrees."""
+
+    def speak() -> None:
+        said = [Chunk("word ")]
+        while not when(writer.flush([Chunk("word ")]).cancelled):
+            said.append(Chunk("word "))
+            time.sleep(0.05)
+        said.append(Chunk("word "))
+        writer.finish(answer(*said), End("cancel", "cancelled", Usage()))
+
+    thread = threading.Thread(target=speak)
+    thread.start()
+    return thread
+
+
+def test_nothing_of_a_user_is_left_but_what_they_used(table: Table, alice: str) -> None:
+    bob = f"bob-{new_id()}"
+    live(table, alice)
+    live(table, bob)
+    before = of(table, bob)
+    assert erasure(table).everything(alice, time.monotonic() + SOON)
+    assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}
+    assert of(table, bob) == before
+    assert erasure(table).everything(alice, time.monotonic() + SOON), "again, with nothing left"
+
+
+def test_a_running_answer_is_stopped_and_leaves_nothing(table: Table, alice: str) -> None:
+    conversations = Conversations(table)
+    owner = ends(asked(conversations, alice, new_id()), lambda cancelled: cancelled)
+    assert erasure(table).everything(alice, time.monotonic() + SOON)
+    owner.join()
+    assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}
+
+
+def test_an_owner_that_does_not_end_is_waited_for_by_the_next_call(table: Table, alice: str) -> None:
+    conversations, conversation = Conversations(table), new_id()
+    ended = threading.Event()
+    owner = ends(asked(conversations, alice, conversation), lambda _: ended.is_set())
+    assert not erasure(table).everything(alice, time.monotonic() + 0.5)
+    assert conversations.get(alice, conversation).deleted
+    assert list(conversations.page(alice, limit=9)[0]) == []
+    ended.set()
+    owner.join()
+    assert erasure(table).everything(alice, time.monotonic() + SOON)
+    assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}
+
+
+class Failing(Table):
+    """Fails at the n-th delete."""
+
+    deletes = 0
+
+    def until(self, deadline: float) -> Table:
+        return self
+
+    def delete(self, pk: str, sk: str) -> bool:
+        self.deletes -= 1
+        if self.deletes == 0:
+            raise StorageError
+        return super().delete(pk, sk)
+
+
+@pytest.fixture
+def failing(table: Table) -> Failing:
+    return Failing(table._client, table._name)
+
+
+@pytest.mark.parametrize("place", [1, 3, 8])
+def test_what_broke_it_off_does_not_matter(table: Table, failing: Failing, alice: str, place: int) -> None:
+    live(table, alice)
+    failing.deletes = place
+    with pytest.raises(StorageError):
+        erasure(failing).everything(alice, time.monotonic() + SOON)
+    assert erasure(table).everything(alice, time.monotonic() + SOON)
+    assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}
+
+
+def test_what_is_over_is_read_by_nobody_though_it_is_there(table: Table, alice: str) -> None:
+    conversation = new_id()
+    answered(Conversations(table, Retention(days=-1)), alice, conversation, "an answer")
+    kept = Conversations(table)
+    assert len(of(table, alice)) > 3
+    assert kept.get(alice, conversation).deleted
+    assert kept.page(alice, limit=9) == ([], None)
+    assert kept.recent(alice, conversation, 9)[1] == []
+    assert erasure(table).everything(alice, time.monotonic() + SOON)
+    assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}

@@ -1,0 +1,76 @@
+"""Each function's role allows what the function does, and nothing else: the transformed template against a tour."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.chat import Person
+from tests.e2e.tour import tour
+from tests.stack import start_stack, stop_stack
+from tests.unit.transform import CASES, of_type, transformed
+
+FUNCTIONS = {"StreamFunction": "StreamRole", "ConverseFunction": "ConverseRole"}
+AWS_ITSELF = {"Logs", "DeadLetters", "DeadLettersKey", "TableKey"}  # what Lambda and DynamoDB do as the function
+
+Called = set[tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def calls() -> dict[str, Called]:
+    """What each function asked for: IAM action and resource."""
+    stack = start_stack()
+    try:
+        with Person(stack) as person:
+            tour(person)
+        seen = stack.calls()
+    finally:
+        stop_stack(stack)
+    return {
+        function: {(action, arn) for name, action, asked in seen if name == function for arn in arns(action, asked)}
+        for function in FUNCTIONS
+    }
+
+
+def arns(action: str, asked: str) -> list[str]:
+    """The resources that IAM looks at; a call by an inference profile needs its model too."""
+    if action.startswith("dynamodb:"):
+        table, slash, index = asked.partition("/")
+        return [f"<{table}.Arn>{slash}{index}"]
+    return [f"inference-profile/{asked}", f"foundation-model/{asked.removeprefix('us.')}"]
+
+
+def granted(function: str) -> Iterator[tuple[str, set[str], set[str]]]:
+    """The statements about what the code itself calls: their name, actions and resources."""
+    [stack] = transformed([next(case for case in CASES if case["InferenceProfile"] == "us")])
+    [own] = of_type(stack, "AWS::IAM::Role")[FUNCTIONS[function]]["Policies"]
+    shared = of_type(stack, "AWS::IAM::ManagedPolicy")["ModelPolicy"]
+    for statement in [*own["PolicyDocument"]["Statement"], *shared["PolicyDocument"]["Statement"]]:
+        if statement["Sid"] not in AWS_ITSELF:
+            resources = {re.sub("^arn:aws:bedrock:[^/]*:", "", each) for each in listed(statement["Resource"])}
+            yield statement["Sid"], set(listed(statement["Action"])), resources
+
+
+def listed(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_call_is_allowed(calls: dict[str, Called], function: str) -> None:
+    statements = list(granted(function))
+    refused = {
+        (action, resource)
+        for action, resource in calls[function]
+        if not any(action in actions and resource in resources for _, actions, resources in statements)
+    }
+    assert calls[function]
+    assert refused == set()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_everything_that_is_allowed_is_called(calls: dict[str, Called], function: str) -> None:
+    for name, actions, resources in granted(function):
+        used = {call for call in calls[function] if call[0] in actions and call[1] in resources}
+        assert {action for action, _ in used} == actions, name
+        assert {resource for _, resource in used} == resources, name

@@ -1,0 +1,72 @@
+"""Every route and task, through both functions: for tests that look at what it leaves behind."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import boto3
+import httpx
+
+from chat.http import json_bytes
+from chat.model.catalog import Catalog
+from tests.e2e.chat import Person
+
+BRIEF = "[[tokens=4 pace=1 first=1]]"
+
+
+def tour(person: Person, words: str = "Tell me about rivers", headers: Mapping[str, str] | None = None) -> list[str]:
+    """Says `words` wherever something may be said, sends `headers` with all of it; what was answered, as text."""
+    http, url, api = person.http, person.stack.url, person.stack.gateway
+    sent: dict[str, Any] = {"headers": headers}
+    send = {"message": {"text": f"{words} {BRIEF}"}}
+    answers: list[httpx.Response] = []
+
+    def ask(method: str, target: str, body: Any = None) -> Any:
+        answer = http.request(method, target, json=body, **sent)
+        answers.append(answer)
+        assert answer.status_code != 429, "a tour needs a stack without limits"
+        is_json = answer.content and answer.headers["content-type"] == "application/json"
+        return answer.json() if is_json else {}
+
+    for alias in Catalog("us"):
+        for door in (f"{url}/chat?stream=false", f"{api}/chat"):
+            ask("POST", door, {**send, "model": alias})
+    conversation = ask("POST", f"{api}/conversations", {"title": words})["id"]
+    ask("POST", f"{api}/memory", {"text": words})
+    ask("PUT", f"{api}/profile", {"name": words, "assistantName": words, "about": words})
+    for door in (url, api):
+        known = {"conversationId": conversation}
+        ask("POST", f"{door}/chat", {**send, **known})
+        ask("POST", f"{door}/chat", {"action": "regenerate", **known})
+        ask("POST", f"{door}/chat", {"message": {"text": f"{words} [[fault=refuse-stream]] {BRIEF}"}, **known})
+        ask("POST", f"{door}/chat/{conversation}/cancel")
+        ask("POST", f"{door}/ai/chat/{conversation}/stop")
+        ask("GET", f"{door}/health")
+    for path in ("/conversations", f"/conversations/{conversation}", f"/conversations/{conversation}/messages"):
+        ask("GET", api + path)
+    ask("PATCH", f"{api}/conversations/{conversation}", {"title": words})
+
+    slow = person.leave(f"{words} [[tokens=60 pace=20 first=1]]", 3)
+    running = slow.start["conversationId"]
+    answers.append(http.get(f"{url}/chat/{running}/stream", headers={**(headers or {}), "last-event-id": slow.cursor}))
+    ask("GET", f"{url}/ai/chat/{running}/stream")
+    ai = {"id": "tour-of-the-ai-sdk", "trigger": "submit-message"}
+    message = {"id": "the-first-message", "role": "user", "parts": [{"type": "text", "text": send["message"]["text"]}]}
+    ask("POST", f"{url}/ai/chat", {**ai, "messages": [message]})
+    ask("GET", f"{url}/v1/models")
+    ask("GET", f"{url}/v1/models/nova-lite")
+    ask("POST", f"{url}/v1/chat/completions", {"model": "nova-lite", "messages": [{"role": "user", "content": words}]})
+
+    for fact in ask("GET", f"{api}/memory")["facts"]:
+        ask("DELETE", f"{api}/memory/{fact['id']}")
+    ask("GET", f"{api}/profile")
+    ask("GET", f"{api}/openapi.json")
+    ask("DELETE", f"{api}/conversations/{conversation}")
+    ask("DELETE", f"{api}/me")
+    tasks = ({"task": "title", "text": words}, {"task": "classify", "text": words, "labels": ["one", "two"]})
+    return [answer.text for answer in answers] + [run(person, task) for task in tasks]
+
+
+def run(person: Person, task: Mapping[str, Any]) -> str:
+    """A task, invoked as a service of the same account would."""
+    client: Any = boto3.client("lambda", endpoint_url=person.stack.demo)
+    return str(client.invoke(FunctionName="ConverseFunction", Payload=json_bytes(task))["Payload"].read().decode())
