@@ -4,11 +4,12 @@ import json
 import random
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import tool
@@ -16,6 +17,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
 from chat.dialects import openai as dialect
+from chat.dialects import sse
 from chat.errors import ChatError, Forbidden, StorageError, TooManyFollowers, Unauthenticated
 from chat.events import Chunk, Complete, Event, Message, Start, Timing, Usage
 from chat.log import Placed
@@ -248,7 +250,8 @@ def test_a_megabyte_cut_anywhere_arrives_byte_for_byte(sdk: SDK, seed: int) -> N
     end = Complete("stop", message, message, Usage(), Timing(0))
     speaker = dialect.OpenAI(0)
     events: list[Event] = [Start("", "", "g", "m"), *map(Chunk, pieces), end]
-    body = "".join(speaker.encode(Placed(each, 0)) for each in events)
+    heartbeat = f"{sse.HEARTBEAT}{speaker.comment_end}"
+    body = heartbeat.join(speaker.encode(Placed(each, 0)) for each in events)
     text = "".join(pieces)
     assert len(text.encode()) > 1_000_000
     with served(body.encode(), seed) as base:
@@ -260,27 +263,28 @@ def snippets(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", section.split("\n## ")[0], re.DOTALL)
 
 
-@pytest.mark.parametrize(
-    ("number", "says"), [(0, "rivers"), (1, "Porto"), (2, "nova-lite")], ids=["SDK", "LangChain", "signed"]
-)
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # a snippet leaves its client open
-def test_the_snippets_in_the_documents_run(
-    stack: RunningStack, number: int, says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    names: dict[str, Any] = {"URL": stack.host, "REGION": "eu-central-1"}
-    exec(snippets("python")[number], names)  # noqa: S102  # our own
-    assert says in capsys.readouterr().out
-    if "Signed" in names:
-        signed = next(names["Signed"]().auth_flow(httpx2.Request("POST", stack.host, json={})))
-        assert signed.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=test/")
+def said(*command: str) -> str:
+    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_python_snippets_in_the_documents_run(stack: RunningStack) -> None:
+    head = f'URL, REGION = "{stack.host}", "eu-central-1"\n'
+    plain, chain, signed = snippets("python")
+    signed += 'print(next(Signed().auth_flow(httpx2.Request("POST", URL, json={}))).headers["authorization"])'
+    with ThreadPoolExecutor() as pool:
+        answers = pool.map(lambda script: said(sys.executable, "-c", head + script), (plain, chain, signed))
+    rivers, porto, listed = answers
+    assert "rivers" in rivers
+    assert "Porto" in porto
+    models, header = listed.splitlines()
+    assert "nova-lite" in models
+    assert header.startswith("AWS4-HMAC-SHA256 Credential=test/")
 
 
 @JAVASCRIPT
-def test_the_snippet_for_node_runs(stack: RunningStack) -> None:
-    script = f"const URL = {json.dumps(stack.host)};\n{snippets('js')[0]}"
-    command = ["node", "--input-type=module", "--eval", script]
-    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True)
-    assert "rivers" in done.stdout
+def test_the_javascript_snippet_in_the_documents_runs(stack: RunningStack) -> None:
+    (script,) = snippets("js")
+    assert "rivers" in said("node", "--input-type=module", "--eval", f'const URL = "{stack.host}";\n{script}')
 
 
 # LangChain
