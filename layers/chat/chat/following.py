@@ -6,10 +6,11 @@ ended. One log and one cursor: there is no seam between what was missed and what
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Self
 
 from chat import errors, log
-from chat.errors import NotFound, TooManyFollowers
+from chat.errors import NotFound, StorageError, TooManyFollowers
 from chat.events import Complete, Error, Event, Rollback, Start, Timing, Usage
 from chat.ids import new_id
 from chat.log import Placed
@@ -65,14 +66,17 @@ class Following:
 
     def attach(self) -> None:
         """Takes the client's place as a follower, and ends its older one. Raises TooManyFollowers."""
-        _, marks = self._generations.look(self._user, self._head.gid)
-        if len(marks.keys() - {self._client}) >= MOST:
+        head, marks = self._generations.look(self._user, self._head.gid)
+        runs = head is not None and head.status == "run"
+        if runs and len(marks.keys() - {self._client}) >= MOST:
             raise TooManyFollowers
         self._generations.attach_client(self._user, self._head.gid, self._client, self._attached)
         self._is_attached = True
 
     def __exit__(self, *_: object) -> None:
-        """A follower that ends leaves the generation as it is."""
+        """A follower that ends makes room for another, and leaves the generation as it is."""
+        with suppress(StorageError):
+            self._generations.detach_client(self._user, self._head.gid, self._client, self._attached)
 
     @property
     def over(self) -> bool:

@@ -38,7 +38,7 @@ from chat.ids import now
 from chat.log import ENTRIES, Entry, Placed, end_of, joined, length
 from chat.model.stream import Ended
 from chat.model.transport import Call, Stopped
-from chat.prompts.prompt import estimate_tokens
+from chat.prompts.prompt import quarters
 from chat.store.head import End, Status
 from chat.store.writer import Fenced, Ledger
 from chat.telemetry import count_turn, logger
@@ -184,7 +184,7 @@ class Turn:
     def _listen(self) -> Outcome:
         if self._bounds.tokens <= 0:
             return Outcome("budget")
-        size, tokens = 0, 0
+        size, said = 0, 0
         with closing(self._speak(self._call)) as speech:
             for event in speech:
                 if isinstance(event, Ended):
@@ -195,8 +195,8 @@ class Turn:
                 if size > self._bounds.size:
                     return Outcome("length")
                 if isinstance(event, (Chunk, Reasoning)) and self._bounds.tokens < inf:
-                    tokens += estimate_tokens(event.content)
-                    if tokens > self._bounds.tokens:
+                    said += quarters(event.content)
+                    if said > 4 * self._bounds.tokens:
                         return Outcome("budget")
                 self._append(event)
         return Outcome(error=ModelError())

@@ -124,6 +124,13 @@ class Generations:
         item = {"pk": keys.generation(user, gid), "sk": keys.attach(client), "since": mark, "at": self.now()}
         self._table.put({**item, "ttl": int(self._clock()) + LIFETIME})
 
+    def detach_client(self, user: str, gid: str, client: str, mark: str) -> None:
+        """Takes the note back, unless a newer attach of the client has replaced it."""
+        key = keys.generation(user, gid), keys.attach(client)
+        gone = {":mark": mark, ":gone": 0}
+        with suppress(ConditionFailed):
+            self._table.change(*key, "SET #at = :gone", condition="since = :mark", values=gone, names={"#at": "at"})
+
     def look(self, user: str, gid: str) -> tuple[Head | None, Mapping[str, str]]:
         """The head, reaped first if its owner is dead, and the marks of the clients that follow; one read."""
         items = self._table.query(keys.generation(user, gid), "A#", keys.HEAD)

@@ -1,0 +1,132 @@
+"""The limits, as callers meet them: a stack with small ones, and a table that the operator reaches."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+
+from local_stack import template
+from local_stack.dynamodb import DynamoDB
+from tests.e2e.chat import Person, text_of
+from tests.stack import RunningStack, start_stack, stop_stack
+
+BURST, EVERY = 6, 30.0  # requests at once, and seconds for one more
+SMALL = ("UserRequestsPerMinute=2", f"UserBurst={BURST}", "UserGenerations=3", "UserDayTokens=600")
+QUICK = "[[tokens=2 pace=1 first=1]]"
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[DynamoDB]:
+    server = DynamoDB()
+    server.start()
+    for properties in template.read(Path("template.yaml")).tables:
+        server.create_table(properties)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def stack(table: DynamoDB) -> Iterator[RunningStack]:
+    options = [word for parameter in SMALL for word in ("--parameter", parameter)]
+    running = start_stack(*options, env={**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": table.url})
+    yield running
+    stop_stack(running)
+
+
+def ask(person: Person, text: str = QUICK, **headers: str) -> httpx.Response:
+    body = {"message": {"text": text}}
+    return person.http.post(f"{person.stack.url}/chat?stream=false", json=body, headers=headers)
+
+
+def test_a_user_at_the_limit_is_told_when_to_come_back_and_others_notice_nothing(person: Person, other: Person) -> None:
+    def at_once(number: int) -> httpx.Response:
+        if number % 10:
+            return ask(person)
+        return ask(other) if number < 10 * BURST else ask(person)
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(at_once, range(50)))
+    others = [answer for number, answer in enumerate(answers) if not number % 10]
+    assert [answer.status_code for answer in others] == [200] * len(others)
+    mine = [answer for number, answer in enumerate(answers) if number % 10]
+    admitted = [answer for answer in mine if answer.status_code == 200]
+    took = max(answer.elapsed.total_seconds() for answer in answers)
+    assert 1 <= len(admitted) <= 1 + (BURST - 1) + took / EVERY
+    for refused in (answer for answer in mine if answer.status_code != 200):
+        assert refused.status_code == 429
+        assert refused.json()["error"]["code"] in ("too_many_requests", "too_many_generations")
+        assert int(refused.headers["retry-after"]) >= 1
+    assert len(person.conversations()) == len(admitted), "a refused message is not stored"
+
+
+def test_a_repeated_send_is_not_charged(person: Person) -> None:
+    first = ask(person, **{"idempotency-key": "one"})
+    again = [ask(person, **{"idempotency-key": "one"}) for _ in range(2 * BURST)]
+    assert {answer.json()["messageId"] for answer in again} == {first.json()["messageId"]}
+    assert [ask(person).status_code for _ in range(BURST - 1)] == [200] * (BURST - 1)
+    assert ask(person).status_code == 429
+
+
+def test_answers_at_once_are_counted_until_they_end(person: Person) -> None:
+    left = [person.leave("[[tokens=40 pace=100 first=1]]", 2) for _ in range(3)]
+    refused = ask(person)
+    assert refused.status_code == 429
+    assert refused.json()["error"]["code"] == "too_many_generations"
+    conversation = left[0].start["conversationId"]
+    person.cancel(conversation)
+    assert person.resume(conversation).end["finishReason"] == "cancelled"
+    assert ask(person).status_code == 200
+
+
+def test_a_budget_that_ends_mid_answer_ends_it_and_the_next_is_refused(person: Person) -> None:
+    answer = person.say("Tell me about rivers [[tokens=2000 pace=1 first=1]]")
+    assert answer.end["finishReason"] == "budget"
+    assert answer.end["usage"]["costUsd"] > 0
+    stored = person.messages(answer.start["conversationId"])[-1]
+    assert (stored["status"], stored["finishReason"]) == ("partial", "budget")
+    assert text_of(stored) == answer.text != ""
+    refused = ask(person)
+    assert refused.status_code == 429
+    error = refused.json()["error"]
+    assert error["code"] == "budget_exhausted"
+    reset = datetime.fromisoformat(error["message"].split()[-1].rstrip("."))
+    seconds = int(refused.headers["retry-after"])
+    assert abs(reset.timestamp() - (datetime.now(reset.tzinfo).timestamp() + seconds)) < 5
+
+
+def test_the_openai_door_has_the_same_limits(person: Person) -> None:
+    body = {"model": "nova-lite", "messages": [{"role": "user", "content": QUICK}]}
+    url = f"{person.stack.url}/v1/chat/completions"
+    answers = [person.http.post(url, json=body) for _ in range(BURST + 1)]
+    assert [answer.status_code for answer in answers] == [200] * BURST + [429]
+    assert answers[-1].json()["error"]["code"] == "too_many_requests"
+    assert int(answers[-1].headers["retry-after"]) >= 1
+
+
+def test_the_switch_refuses_what_is_new_at_every_door(person: Person, table: DynamoDB) -> None:
+    client = boto3.client("dynamodb", endpoint_url=table.url)
+    [name] = client.list_tables()["TableNames"]
+    switch: Any = {"pk": {"S": "R#all"}, "sk": {"S": "paused"}}
+    known = person.say(QUICK).start["conversationId"]
+    client.put_item(TableName=name, Item=switch)
+    try:
+        openai = {"model": "nova-lite", "messages": [{"role": "user", "content": QUICK}]}
+        doors: tuple[tuple[str, Any], ...] = (
+            (f"{person.stack.url}/chat", {"message": {"text": QUICK}}),
+            (f"{person.stack.gateway}/chat", {"message": {"text": QUICK}}),
+            (f"{person.stack.url}/v1/chat/completions", openai),
+        )
+        for url, body in doors:
+            refused = person.http.post(url, json=body)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "paused")
+        assert person.messages(known), "what is there can be read"
+    finally:
+        client.delete_item(TableName=name, Key=switch)
+        client.close()
+    assert ask(person).status_code == 200
