@@ -49,7 +49,7 @@ from chat.responses import (
 from chat.store.conversations import Conversation
 from chat.store.facts import Fact, Profile
 from chat.store.head import Head
-from chat.telemetry import log_refusal, logger
+from chat.telemetry import contained, log_caller, log_refusal, logger
 
 app = Application.from_environment()
 resolver = APIGatewayHttpResolver(enable_validation=True)
@@ -67,7 +67,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers an HTTP event, or runs a task: `{"task": "title" | "classify", ...}`."""
     if isinstance(event, dict) and "task" in event:
         seconds = context.get_remaining_time_in_millis() / 1000 - 1
-        return tasks.run(event, app.models, app.settings.task_model, seconds)
+        with contained():
+            return tasks.run(event, app.models, app.settings.task_model, seconds)
     request_id = context.aws_request_id
     try:
         request = HttpRequest.from_event(event)
@@ -78,8 +79,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             check_json(body)
             event["headers"] = {**request.headers, **JSON}  # Powertools knows only this spelling of it
         if request.path not in OPEN:
+            caller = authenticate(request, context, app.settings)
+            log_caller(caller.key, request.path)
             resolver.append_context(  # type: ignore[no-untyped-call]  # Powertools ships it untyped
-                user=authenticate(request, context, app.settings),
+                user=caller,
                 context=context,
                 headers=request.headers,
                 body=body,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import ai_sdk
@@ -17,10 +18,11 @@ from chat.following import cursor
 from chat.http import HttpRequest, check_origin, error_body, json_bytes, route
 from chat.requests import client_of, parse_cancel, parse_chat, send_of
 from chat.store.head import Head
-from chat.telemetry import log_refusal, logger
+from chat.telemetry import contained, log_caller, log_refusal, logger
 from streaming_runtime import StreamingResponse
 
 app = Application.from_environment()
+copy_config_to_registered_loggers(logger, include={"streaming_runtime"})  # it logs what a body raises
 ROUTES = {
     "POST /chat": "send",
     "GET /chat/{}/stream": "resume",
@@ -38,6 +40,7 @@ JSON = {"content-type": "application/json", "cache-control": "no-store"}
 
 
 @logger.inject_lambda_context(clear_state=True)
+@contained()
 def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
     """Answers one HTTP event; what it raises becomes a JSON error before the first byte."""
     headers, refused = {"x-request-id": context.aws_request_id}, refusal
@@ -52,6 +55,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
             return StreamingResponse([json_bytes({"status": "ok"})], headers=JSON | headers)
 
         user = authenticate(request, context, app.settings)
+        log_caller(user.key, request.path)
         match name:
             case "send":
                 return send(request, user, context, headers)

@@ -8,20 +8,20 @@ import httpx
 
 from chat.http import json_bytes
 from chat.model.catalog import Catalog
-from tests.e2e.chat import Person
+from tests.e2e.chat import NO_HEADERS, Person
 
 BRIEF = "[[tokens=4 pace=1 first=1]]"
 
 
-def tour(person: Person, words: str = "Tell me about rivers", headers: Mapping[str, str] | None = None) -> list[str]:
+def tour(person: Person, words: str = "Tell-me-about-rivers", headers: Mapping[str, str] = NO_HEADERS) -> list[str]:
     """Says `words` wherever something may be said, sends `headers` with all of it; what was answered, as text."""
     http, url, api = person.http, person.stack.url, person.stack.gateway
-    sent: dict[str, Any] = {"headers": headers}
     send = {"message": {"text": f"{words} {BRIEF}"}}
     answers: list[httpx.Response] = []
 
     def ask(method: str, target: str, body: Any = None) -> Any:
-        answer = http.request(method, target, json=body, **sent)
+        key = {"idempotency-key": f"{words}-{len(answers)}"}
+        answer = http.request(method, target, json=body, headers={**headers, **key})
         answers.append(answer)
         assert answer.status_code != 429, "a tour needs a stack without limits"
         is_json = answer.content and answer.headers["content-type"] == "application/json"
@@ -47,7 +47,7 @@ def tour(person: Person, words: str = "Tell me about rivers", headers: Mapping[s
 
     slow = person.leave(f"{words} [[tokens=60 pace=20 first=1]]", 3)
     running = slow.start["conversationId"]
-    answers.append(http.get(f"{url}/chat/{running}/stream", headers={**(headers or {}), "last-event-id": slow.cursor}))
+    answers.append(http.get(f"{url}/chat/{running}/stream", headers={**headers, "last-event-id": slow.cursor}))
     ask("GET", f"{url}/ai/chat/{running}/stream")
     ai = {"id": "tour-of-the-ai-sdk", "trigger": "submit-message"}
     message = {"id": "the-first-message", "role": "user", "parts": [{"type": "text", "text": send["message"]["text"]}]}

@@ -216,7 +216,9 @@ def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) 
     """What they do is in tests/e2e/test_permissions.py."""
     granted = {(owner, statement["Sid"]): statement for owner, statement in statements(stack)}
     logs = {"logs:CreateLogStream", "logs:PutLogEvents"}
-    turn = {f"dynamodb:{action}" for action in ("DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")}
+    turn = {
+        f"dynamodb:{action}" for action in ("BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
+    }
     expected = {
         ("StreamRole", "Turn"): (turn, "<ChatTable.Arn>"),
         ("StreamRole", "Logs"): (logs, "<StreamLogs.Arn>"),

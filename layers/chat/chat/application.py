@@ -98,6 +98,7 @@ class Application:
         self.models.check(alias, request.options)
         gid = generation_id(user.key, send.key)
         conversation_id = request.conversation_id or derived_conversation(gid)
+        logger.append_keys(conversation=conversation_id, generation=gid)
         with ThreadPoolExecutor(1, "limits") as pool:
             looked = pool.submit(self._usages.look, user.key, user.address)
             memory = self._lookup(user.key, conversation_id, gid)
@@ -142,7 +143,6 @@ class Application:
         if request.message is not None and known is not None and writer.head.place != known.seq + 2:
             memory = self._lookup(user.key, conversation_id, gid)  # another answer was stored between our two looks
             plan = replace(plan, history=tuple(each for each in memory.history if each.generation_id != gid))
-        logger.append_keys(user=user.key[:12], conversation=conversation_id, generation=gid)
         built = prompt.build(
             replace(memory, history=plan.history),
             plan.text,

@@ -1,13 +1,55 @@
-"""Logs and metrics. No message text, token or key is ever logged."""
+"""Logs and metrics. No message text, token or key is ever logged: of an exception not its text, which may hold some."""
+
+import re
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TypeAlias
 
 from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 from chat.errors import ChatError
 from chat.events import Complete, Error, Timing, Usage
 
-logger = Logger()
+_ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+_CONVERSATION = re.compile(r"/(?:ai/)?(?:chat|conversations)/([A-Za-z0-9_-]{8,64})(?:/|$)")
+
+
+class _Formatter(LambdaPowertoolsFormatter):
+    """Says of an exception, and of what it came from, where it was raised and its type."""
+
+    def formatException(self, ei: _ExcInfo) -> str:
+        lines: list[str] = []
+        error = ei[1]
+        while error is not None:
+            lines += [*traceback.format_tb(error.__traceback__), f"{type(error).__name__}\n"]
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "".join(lines)
+
+
+logger = Logger(logger_formatter=_Formatter(serialize_stacktrace=False))
 _metrics = Metrics()
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """What fails unforeseen is logged here and becomes an internal error: the runtime would log its text."""
+    try:
+        yield
+    except ChatError:
+        raise
+    except Exception:
+        logger.exception("unforeseen")
+        raise ChatError from None
+
+
+def log_caller(user: str, path: str) -> None:
+    """From now on every line of this request names its user, by hash, and the conversation in its path."""
+    found = _CONVERSATION.match(path)
+    logger.append_keys(user=user[:12], **({"conversation": found[1]} if found else {}))
 
 
 def log_refusal(error: ChatError) -> None:

@@ -1,0 +1,93 @@
+"""What users and models say, and what proves who somebody is, is in no line that the functions write."""
+
+import base64
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from local_stack.bedrock.directives import HTTP_FAULTS, STREAM_FAULTS
+from tests.e2e.chat import Person
+from tests.e2e.tour import tour
+from tests.stack import RunningStack, start_stack, stop_stack
+
+CANARY = "canary-7f3a9c"
+KEYS = ("authorization", "x-authorization", "x-bedrock-api-key")
+FAULTS = [*HTTP_FAULTS, *STREAM_FAULTS, "refuse-stream", "refuse-system", "stall-headers"]
+
+
+@pytest.fixture(scope="module", params=["DEBUG", "INFO"])
+def toured(request: pytest.FixtureRequest) -> Iterator[tuple[RunningStack, list[str]]]:
+    """A stack after a tour with canaries, and what was answered."""
+    stack = start_stack("--parameter", f"LogLevel={request.param}", "--parameter", "ModelIdleSeconds=1")
+    try:
+        with Person(stack) as person:
+            secrets = {name: f"{CANARY}-{name}" for name in KEYS}
+            answers = tour(person, CANARY, secrets)
+            answers += [fail(person, fault) for fault in FAULTS]
+            answers += list(refused(person))
+        yield stack, answers
+    finally:
+        stop_stack(stack)
+
+
+def fail(person: Person, fault: str) -> str:
+    text = f"{CANARY} [[fault={fault} at=2]] [[tokens=4 pace=1 first=1]]"
+    return person.http.post(f"{person.stack.url}/chat", json={"message": {"text": text}}).text
+
+
+def refused(person: Person) -> Iterator[str]:
+    """Requests that are wrong in the places where a parser might quote them."""
+    for door in (person.stack.url, person.stack.gateway):
+        for body in (f'{{"message": "{CANARY}', f'{{"{CANARY}": 1}}', f'["{CANARY}"]', f'{{"model": "{CANARY}"}}'):
+            answer = person.http.post(f"{door}/chat", content=body, headers={"content-type": "application/json"})
+            assert answer.status_code == 400
+            yield answer.text
+        yield person.http.get(f"{door}/{CANARY}/nowhere").text
+
+
+def disguises(secret: str) -> Iterator[str]:
+    """As it is, and as base64 begun at any of three places."""
+    yield secret
+    for before in range(3):
+        encoded = base64.b64encode(b" " * before + secret.encode()).decode().rstrip("=")
+        yield encoded[4:-4]
+
+
+def test_no_line_holds_a_canary(toured: tuple[RunningStack, list[str]]) -> None:
+    stack, answers = toured
+    log = "".join(stack.log)
+    assert any(CANARY in answer for answer in answers), "it was heard"
+    assert log.count("refused") >= 5
+    assert [each for each in disguises(CANARY) if each in log] == []
+
+
+def test_no_line_holds_what_the_model_said(toured: tuple[RunningStack, list[str]]) -> None:
+    stack, answers = toured
+    log = "".join(stack.log)
+    said = [part["text"] for answer in answers for part in parts_of(answer) if len(part["text"]) > 12]
+    assert len(said) > 10
+    assert [text for text in said if text[:20] in log] == []
+
+
+def parts_of(answer: str) -> list[dict[str, str]]:
+    try:
+        return [each for each in json.loads(answer)["aiMessage"]["parts"] if each["type"] == "text"]
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def test_a_refused_request_names_its_caller_and_conversation(toured: tuple[RunningStack, list[str]]) -> None:
+    stack, _ = toured
+    with Person(stack) as person:
+        person.http.get(f"{stack.gateway}/conversations/no-such-conversation")
+        person.http.get(f"{stack.url}/chat/no-such-conversation/stream")
+        body = {"message": {"text": "hi"}, "conversationId": "no-such-conversation"}
+        stack.faults(table={"failForMs": 20_000})
+        person.http.post(f"{stack.url}/chat", json=body)
+        stack.faults(table={"failForMs": 0})
+    lines = [json.loads(line) for line in stack.log if line.startswith('{"level"')]
+    refusals = [line for line in lines if line.get("conversation") == "no-such-conversation" and "code" in line]
+    assert [line["code"] for line in refusals if line["message"] == "refused"] == ["not_found", "not_found", "storage"]
+    assert len({line["user"] for line in refusals}) == 1
+    assert all(line["function_request_id"] for line in refusals)
