@@ -13,7 +13,7 @@ from chat import log
 from chat.events import Rollback
 from chat.following import Following
 from chat.log import Entry, Placed
-from chat.store import conversations, generations, head, keys, messages, writer
+from chat.store import conversations, generations, head, heads, keys, messages, writer
 from chat.store.generations import Generations
 from chat.store.head import Head
 from chat.store.table import Item, Table
@@ -201,7 +201,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("a message in one item", "I11", changed(messages, "PIECE_BYTES", 10**9)),
     Mutant("a partition for everybody", "I12", method(keys, "generation", _const(lambda _, gid: f"U#G#{gid}"))),
     Mutant("usage counted apart", "I13", method(Table, "transact", _counted_apart)),
-    Mutant("the end brings it back", "I14", changed(generations, "_ACTIVE", "active = :gid")),
+    Mutant("the end brings it back", "I14", changed(heads, "_ACTIVE", "active = :gid")),
     Mutant(
         "a start brings it back", "I14", changed(generations, "_FREE", "seq = :seen AND attribute_not_exists(active)")
     ),

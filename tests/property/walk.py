@@ -31,7 +31,7 @@ from chat.errors import (
 from chat.events import TERMINAL, Chunk, Citation, Complete, Message, Reasoning, Rollback, Usage
 from chat.following import Following
 from chat.log import Entry
-from chat.store import conversations, generations, keys, messages, table, writer
+from chat.store import conversations, generations, heads, keys, messages, table, writer
 from chat.store.conversations import Conversation, Conversations
 from chat.store.generations import Generations
 from chat.store.head import LEASE, PATIENCE, End, Head, Status, conversation_id, generation_id
@@ -1228,6 +1228,7 @@ def simulated(world: World) -> Iterator[None]:
     clock = SimpleNamespace(time=lambda: world.at, monotonic=lambda: world.at, sleep=sleep)
     with (
         mock.patch.object(generations, "now", iso),
+        mock.patch.object(heads, "now", iso),
         mock.patch.object(conversations, "now", iso),
         mock.patch.object(conversations, "time", clock),
         mock.patch.object(following, "time", clock),

@@ -17,19 +17,18 @@ because it does not begin before H's tail.
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from chat import log
 from chat.errors import ConversationBusy, KeyReused, NotFound, StorageError
 from chat.events import Message, Usage
 from chat.ids import now
-from chat.limits import slot
 from chat.log import Entry
 from chat.store import keys, messages
 from chat.store.conversations import Conversation, Conversations
 from chat.store.head import AS_SEEN, LIFETIME, RUNS, End, Head, from_item, key, to_item
-from chat.store.limits import settled
+from chat.store.heads import Heads
 from chat.store.table import ConditionFailed, Item, Table
 from chat.store.writer import Writer
 from chat.telemetry import count_lost, logger
@@ -37,29 +36,17 @@ from chat.telemetry import count_lost, logger
 FOLLOWS = 15 * 60_000  # ms that an attach counts: no function runs for longer
 ATTEMPTS = 3  # at a start that keeps losing races
 
-# Named conditions on META; those on H are in head.py.
+# Named conditions on META; those on H are in head.py, the end's in heads.py.
 _IS_NEW = "attribute_not_exists(pk)"
 _FREE = "seq = :seen AND attribute_not_exists(deleted) AND attribute_not_exists(active)"
-_ACTIVE = "active = :gid AND attribute_not_exists(deleted)"
 
 
-class Generations:
-    """Starts, ends and looks at generations. `user` is a `User.key` everywhere; `clock` gives seconds."""
+class Generations(Heads):
+    """Starts generations, looks at them, and ends those whose owner is dead."""
 
     def __init__(self, table: Table, conversations: Conversations, clock: Callable[[], float] = time.time) -> None:
-        self._table = table
+        super().__init__(table, conversations.retention, clock)
         self._conversations = conversations
-        self._retention = conversations.retention
-        self._clock = clock
-
-    def now(self) -> int:
-        """The wall clock, in ms."""
-        return int(self._clock() * 1000)
-
-    def head(self, user: str, gid: str) -> Head | None:
-        """The generation's head, or None; one whose time is over is gone, though the table deletes it late."""
-        item = self._table.get(keys.generation(user, gid), keys.HEAD)
-        return from_item(item) if item and int(item["ttl"]) > self._clock() else None
 
     def start(
         self, user: str, head: Head, conversation: Conversation | None, message: Message, *, instead: bool = False
@@ -184,49 +171,6 @@ class Generations:
         if self.head(user, head.gid) is None:  # its conversation was deleted meanwhile
             raise NotFound
         raise StorageError
-
-    def end(self, user: str, head: Head, answer: Message, end: End, condition: str, values: Item) -> bool:
-        """One transaction: the generation's end, the answer, and the conversation free again. False: it had ended."""
-        pk = keys.conversation(user, head.conversation)
-        finished = self._table.update(
-            *key(user, head.gid),
-            "SET st = :st, reason = :reason, #usage = :usage",
-            condition=condition,
-            values={
-                ":run": "run",
-                ":n": head.n,
-                ":st": end.status,
-                ":reason": end.reason,
-                ":usage": asdict(end.usage),
-                **values,
-            },
-            names={"#usage": "usage"},
-        )
-        # Without its condition the update would bring a deleted conversation back.
-        freed = self._table.update(
-            pk,
-            keys.META,
-            "SET gsi1sk = :now, #ttl = :ttl REMOVE active",
-            condition=_ACTIVE,
-            values={":now": now(), ":ttl": self._retention.of_conversation(self._clock()), ":gid": head.gid},
-            names={"#ttl": "ttl"},
-        )
-        put = [self._table.absent(item) for item in self._items(pk, head.place, answer)]
-        cost = settled(self._table, user, slot(head.deadline, head.gid), end.usage, self._clock())
-        for parts in ([finished, *cost, freed, *put], [finished, *cost]):  # the second: the conversation is deleted
-            try:
-                self._table.transact(parts)
-                return True
-            except ConditionFailed:
-                there = self.head(user, head.gid)
-                if there is None or there.status != "run":
-                    return False
-                if (there.n, there.owner) != (head.n, head.owner) or there.lease != values.get(":lease", there.lease):
-                    return False
-        raise StorageError
-
-    def _items(self, pk: str, place: int, message: Message) -> Iterable[Item]:
-        return messages.items(pk, place, message, self._retention.of_message(self._clock()))
 
     def _claim(self, user: str, head: Head, known: Conversation) -> Any:
         values: Item = {

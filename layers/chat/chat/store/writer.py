@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from chat import log
 from chat.events import Message
 from chat.log import Entry
 from chat.store import keys
 from chat.store.head import LEASE, LIFETIME, MINE, End, Head, from_item, key
+from chat.store.heads import Heads
 from chat.store.table import ConditionFailed, Table
-
-if TYPE_CHECKING:
-    from chat.store.generations import Generations
 
 TAIL_BYTES = 600  # a tail beyond this is sealed: each flush rewrites it
 RUN = 64 * 1024  # code points in one write, so that an item stays below its limit
@@ -50,9 +48,9 @@ class Ledger(Protocol):
 class Writer:
     """The owner's hand on its generation."""
 
-    def __init__(self, generations: "Generations", table: Table, user: str, head: Head) -> None:
+    def __init__(self, heads: Heads, table: Table, user: str, head: Head) -> None:
         self.head = head
-        self._generations = generations
+        self._heads = heads
         self._table = table
         self._user = user
         self._flushed = head.n  # where the entries of the next flush begin
@@ -78,8 +76,8 @@ class Writer:
     def finish(self, answer: Message, end: End) -> None:
         """Ends the generation and stores the answer. Raises Fenced when somebody else has, and StorageError."""
         values = {":me": self.head.owner}
-        if not self._generations.end(self._user, self.head, answer, end, MINE, values):
-            there = self._generations.head(self._user, self.head.gid)
+        if not self._heads.end(self._user, self.head, answer, end, MINE, values):
+            there = self._heads.head(self._user, self.head.gid)
             if there is None or (there.owner, there.status, there.reason) != (self.head.owner, end.status, end.reason):
                 raise Fenced
 
@@ -91,7 +89,7 @@ class Writer:
             self._seal(head)
             tail, t0 = run, head.n
         n = log.end_of(tail, t0)
-        lease = self._generations.now() + LEASE
+        lease = self._heads.now() + LEASE
         encoded = log.encode(tail)
         values = {
             ":tail": encoded,
@@ -117,7 +115,7 @@ class Writer:
             self.head = from_item(item)
             return self._flush(run, head.n)
         self.head = from_item(item)
-        return Signals(self.head.cancelled, self.head.followed > self._generations.now())
+        return Signals(self.head.cancelled, self.head.followed > self._heads.now())
 
     def _seal(self, head: Head) -> None:
         segment = {
@@ -126,7 +124,7 @@ class Writer:
             "n0": head.t0,
             "n1": head.n,
             "ev": log.encode(head.tail),
-            "ttl": int(self._generations.now() / 1000) + LIFETIME,
+            "ttl": int(self._heads.now() / 1000) + LIFETIME,
         }
         with suppress(ConditionFailed):  # it is there already
             self._table.put(segment, condition=_GROWS, values={":n1": head.n})
