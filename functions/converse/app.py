@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from chat import cursors, tasks
 from chat.application import Application
-from chat.auth import User, authenticate
+from chat.auth import User
 from chat.dialects import native, whole
 from chat.errors import ChatError, NotFound
 from chat.http import HttpRequest, check_origin, error_body, json_bytes
@@ -79,7 +79,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             check_json(body)
             event["headers"] = {**request.headers, **JSON}  # Powertools knows only this spelling of it
         if request.path not in OPEN:
-            caller = authenticate(request, context, app.settings)
+            caller = app.authenticate(request, context)
             log_caller(caller.key, request.path)
             resolver.append_context(  # type: ignore[no-untyped-call]  # Powertools ships it untyped
                 user=caller,

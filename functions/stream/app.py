@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 import ai_sdk
 import completions
 from chat.application import Application
-from chat.auth import User, authenticate
+from chat.auth import User
 from chat.dialects import sse, whole
 from chat.dialects.native import Native
 from chat.dialects.plain import Plain
@@ -54,7 +54,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
         if name == "health":
             return StreamingResponse([json_bytes({"status": "ok"})], headers=JSON | headers)
 
-        user = authenticate(request, context, app.settings)
+        user = app.authenticate(request, context)
         log_caller(user.key, request.path)
         match name:
             case "send":

@@ -16,6 +16,9 @@ PACKAGES = $(OPT)/python
 BOTOCORE_DATA := bedrock-agent-runtime bedrock-runtime dynamodb lambda sts \
   _retry.json endpoints.json partitions.json sdk-default-configuration.json
 
+# Of cffi, cryptography needs the machine code beside it.
+COMPILERS := cffi pycparser
+
 .PHONY: build-StreamingRuntimeLayer build-ChatLayer
 build-StreamingRuntimeLayer: LOCK := streaming_runtime.txt
 build-ChatLayer: LOCK := chat.txt
@@ -38,7 +41,7 @@ done
 endef
 
 define drop-the-unused
-rm -rf "$(PACKAGES)/bin" "$(PACKAGES)/.lock" "$(PACKAGES)"/*.dist-info; \
+rm -rf "$(PACKAGES)/bin" "$(PACKAGES)/.lock" "$(PACKAGES)"/*.dist-info $(COMPILERS:%="$(PACKAGES)/%"); \
 find "$(PACKAGES)" -type d \( -name __pycache__ -o -name tests \) -prune -exec rm -rf {} +; \
 find "$(PACKAGES)" -type f \( -name '*.pyi' -o -name py.typed -o -name 'examples-1.json*' \) -delete; \
 if [ -d "$(PACKAGES)/botocore" ]; then \

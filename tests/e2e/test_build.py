@@ -1,6 +1,7 @@
 """`sam build` for both architectures on a machine of either, without Docker: what is in the artifacts."""
 
 import os
+import platform
 import re
 import struct
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from local_stack.emulator import SAM
+from local_stack.emulator import ARCHITECTURES, SAM
 from local_stack.sandbox import interpreter
 
 pytestmark = pytest.mark.xdist_group("build")
@@ -16,7 +17,8 @@ pytestmark = pytest.mark.xdist_group("build")
 ROOT = Path(__file__).parents[2]
 LAYERS = ["StreamingRuntimeLayer", "ChatLayer"]
 ELF_MACHINES = {"arm64": 183, "x86_64": 62}  # e_machine, as elf.h numbers them
-LIMIT = 30 * 1000 * 1000  # bytes, all layers and functions unzipped
+LIMIT = 30 * 1000 * 1000  # bytes, all layers and functions unzipped, without what checks signatures
+CRYPTOGRAPHY_LIMIT = 16 * 1000 * 1000
 UNCHECKED_HASH = 1  # the flags of such a .pyc (PEP 552)
 WITHOUT_TARGET = interpreter("python3.13") is None
 
@@ -42,6 +44,10 @@ def artifacts(architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
@@ -50,13 +56,15 @@ def test_machine_code_is_for_the_architecture(artifacts: Path, architecture: str
     libraries = [*artifacts.rglob("*.so")]
     assert {path.relative_to(artifacts).parts[0] for path in libraries} == set(LAYERS)
     for library in libraries:
-        assert "cpython-313" in library.name
+        assert "cpython-313" in library.name or library.name.endswith(".abi3.so")
         magic, machine = struct.unpack_from("<4s14xH", library.read_bytes())
         assert (magic, machine) == (b"\x7fELF", ELF_MACHINES[architecture]), library.name
 
 
 def test_everything_is_within_the_size_limit(artifacts: Path) -> None:
-    assert sum(path.stat().st_size for path in artifacts.rglob("*") if path.is_file()) <= LIMIT
+    cryptography = size(artifacts / "ChatLayer/python/cryptography")
+    assert 0 < cryptography <= CRYPTOGRAPHY_LIMIT
+    assert size(artifacts) - cryptography <= LIMIT
 
 
 def test_functions_hold_their_handler_alone(artifacts: Path) -> None:
@@ -81,6 +89,26 @@ def test_our_sources_are_whole(artifacts: Path) -> None:
 def test_nothing_is_shipped_that_nobody_reads(artifacts: Path) -> None:
     unread = re.compile(r"(^|/)(Makefile|README\.md|requirements.*|tests|bin|[^/]*\.dist-info|[^/]*\.pyi|\.lock)(/|$)")
     assert not [name for layer in LAYERS for name in files(artifacts / layer) if unread.search(name)]
+
+
+CHECK = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+keys = {"RS256": rsa.generate_private_key(65537, 2048), "ES256": ec.generate_private_key(ec.SECP256R1())}
+for algorithm, key in keys.items():
+    assert jwt.decode(jwt.encode({"sub": "alice"}, key, algorithm), key.public_key(), [algorithm]) == {"sub": "alice"}
+assert jwt.__file__.startswith(sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(WITHOUT_TARGET, reason="there is no python3.13 here to try it with")
+def test_signatures_are_checked_with_what_is_left_of_the_packages(artifacts: Path, architecture: str) -> None:
+    if architecture != ARCHITECTURES[platform.machine()]:
+        pytest.skip("its machine code is for another processor")
+    python = [str(interpreter("python3.13")), "-S", "-W", "error"]
+    subprocess.run([*python, "-c", CHECK, artifacts / "ChatLayer/python"], check=True, timeout=60)
 
 
 def test_botocore_knows_the_services_that_are_called(artifacts: Path) -> None:

@@ -7,13 +7,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.auth import User, authenticate
+from chat.auth import User, authenticator
 from chat.errors import BadRequest, Unauthenticated
 from chat.http import HttpRequest
 from chat.settings import Settings
 
-IAM = Settings(table_name="chat", auth_mode="iam", url_auth_type="AWS_IAM")
-DEV = Settings(table_name="chat", auth_mode="dev", url_auth_type="AWS_IAM")
+IAM = authenticator(Settings(table_name="chat", auth_mode="iam", url_auth_type="AWS_IAM"))
+DEV = authenticator(Settings(table_name="chat", auth_mode="dev", url_auth_type="AWS_IAM"))
 
 
 class Context(LambdaContext):
@@ -31,12 +31,20 @@ def url(**identity: Any) -> HttpRequest:
 
 def test_the_url_and_the_http_api_name_the_same_caller() -> None:
     caller = {"accountId": "111122223333", "userId": "AIDAEXAMPLE", "cognitoIdentity": None}
-    assert authenticate(url(**caller), Context("111122223333"), IAM) == User.of("iam", "111122223333", "AIDAEXAMPLE")
+    assert IAM(url(**caller), Context("111122223333")) == User.of("iam", "111122223333", "AIDAEXAMPLE")
 
 
 def test_the_rest_api_names_the_same_caller_too() -> None:
     rest = request({"identity": {"accountId": "111122223333", "user": "AIDAEXAMPLE"}}, is_rest=True)
-    assert authenticate(rest, Context("111122223333"), IAM) == User.of("iam", "111122223333", "AIDAEXAMPLE")
+    assert IAM(rest, Context("111122223333")) == User.of("iam", "111122223333", "AIDAEXAMPLE")
+
+
+def test_a_session_is_somebody_by_its_name() -> None:
+    """Whoever may assume the role chooses it: a server has to keep to one, people get theirs from a login."""
+    sessions = [url(accountId="111122223333", userId=f"AROAEXAMPLE:{name}") for name in ("billing", "ada@example.com")]
+    billing, ada = (IAM(each, Context("111122223333")) for each in sessions)
+    assert billing == User.of("iam", "111122223333", "AROAEXAMPLE:billing")
+    assert billing != ada
 
 
 @pytest.mark.parametrize(
@@ -52,18 +60,23 @@ def test_the_rest_api_names_the_same_caller_too() -> None:
         url(accountId="111122223333", userId=""),
         url(accountId="111122223333", userId="cloudfront.amazonaws.com"),
         url(accountId="111122223333", userId="AROAEXAMPLE:web", cognitoIdentity={"identityId": "us-east-1:1"}),
+        url(accountId="111122223333", userId="AROAEXAMPLE:CognitoIdentityCredentials"),  # all that a URL says of it
+        url(accountId="111122223333", userId="AROAEXAMPLE"),
+        url(accountId="111122223333", userId="111122223333"),  # root
+        url(accountId="111122223333", userId="111122223333:federated"),
+        url(accountId="111122223333", userId="AIDAEXAMPLE\n"),
         request({}, {"x-dev-user": "alice"}),
     ],
 )
 def test_nobody_in_particular_is_refused(caller: HttpRequest) -> None:
     with pytest.raises(Unauthenticated):
-        authenticate(caller, Context("111122223333"), IAM)
+        IAM(caller, Context("111122223333"))
 
 
 @pytest.mark.parametrize("account", ["000000000000", "012345678912"])
 def test_dev_mode_works_on_a_laptop(account: str) -> None:
-    alice = authenticate(request({}, {"x-dev-user": "alice"}), Context(account), DEV)
-    local = authenticate(request({}), Context(account), DEV)
+    alice = DEV(request({}, {"x-dev-user": "alice"}), Context(account))
+    local = DEV(request({}), Context(account))
     assert alice != local
     assert local == User.of("dev", "laptop", "local")
 
@@ -71,12 +84,12 @@ def test_dev_mode_works_on_a_laptop(account: str) -> None:
 @pytest.mark.parametrize("account", ["111122223333", "", "0000000000000"])
 def test_dev_mode_is_refused_in_an_account(account: str) -> None:
     with pytest.raises(Unauthenticated):
-        authenticate(request({}), Context(account), DEV)
+        DEV(request({}), Context(account))
 
 
 def test_a_dev_user_has_a_bounded_name() -> None:
     with pytest.raises(BadRequest):
-        authenticate(request({}, {"x-dev-user": "a#b"}), Context("000000000000"), DEV)
+        DEV(request({}, {"x-dev-user": "a#b"}), Context("000000000000"))
 
 
 @given(st.tuples(st.text(), st.text(), st.text()), st.tuples(st.text(), st.text(), st.text()))

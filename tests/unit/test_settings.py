@@ -19,7 +19,14 @@ def test_defaults() -> None:
         ({"AUTH_MODE": "none"}, "AUTH_MODE"),
         ({"AUTH_MODE": ""}, "AUTH_MODE"),
         ({"URL_AUTH_TYPE": "NONE"}, "AuthType NONE needs AUTH_MODE jwt"),
-        ({"AUTH_MODE": "jwt", "URL_AUTH_TYPE": "NONE"}, "jwt is not supported"),
+        ({"AUTH_MODE": "jwt", "URL_AUTH_TYPE": "NONE"}, "JWT_ISSUER and JWT_AUDIENCE"),
+        ({"AUTH_MODE": "jwt", "JWT_ISSUER": "https://issuer.example"}, "JWT_ISSUER and JWT_AUDIENCE"),
+        ({"JWT_ISSUER": "http://issuer.example"}, "JWT_ISSUER"),
+        ({"JWT_ISSUER": "http://localhost:80@issuer.example"}, "JWT_ISSUER"),
+        ({"JWKS_URL": "file:///etc/passwd"}, "JWKS_URL"),
+        ({"JWT_ALGORITHMS": "none"}, "JWT_ALGORITHMS"),
+        ({"JWT_ALGORITHMS": "RS256,HS256"}, "JWT_ALGORITHMS"),
+        ({"JWT_ALGORITHMS": ""}, "JWT_ALGORITHMS"),
         ({"TABLE_NAME": ""}, "TABLE_NAME"),
         ({"ALLOWED_ORIGINS": "*"}, "ALLOWED_ORIGINS"),
         ({"BUFFERED_TURN_SECONDS": "soon"}, "BUFFERED_TURN_SECONDS"),
@@ -31,6 +38,15 @@ def test_defaults() -> None:
 def test_a_wrong_variable_is_named(change: dict[str, str], names: str) -> None:
     with pytest.raises(SettingsError, match=names):
         Settings.from_environment({**GOOD, **change})
+
+
+def test_tokens_may_be_signed_by_what_is_listed() -> None:
+    named = {"AUTH_MODE": "jwt", "JWT_ISSUER": "http://127.0.0.1:8789/_local/issuer", "JWT_AUDIENCE": "chat"}
+    assert Settings.from_environment({**GOOD, **named}).algorithms == ("RS256",)
+    assert Settings.from_environment({**GOOD, **named, "JWT_ALGORITHMS": "ES256,EdDSA"}).algorithms == (
+        "ES256",
+        "EdDSA",
+    )
 
 
 def test_a_missing_variable_is_named() -> None:

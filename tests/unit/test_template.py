@@ -62,6 +62,10 @@ def test_functions(stack: Resources, case: int) -> None:
     environment = {name: function["Environment"]["Variables"] for name, function in functions.items()}
     assert environment["StreamFunction"]["AWS_LAMBDA_EXEC_WRAPPER"] == "/opt/streaming-bootstrap"
     assert "AWS_LAMBDA_EXEC_WRAPPER" not in environment["ConverseFunction"]
+    for each in environment.values():
+        for name in ("JwtIssuer", "JwtAudience", "JwtAlgorithms", "JwksUrl"):
+            variable = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()
+            assert each[variable] == CASES[case][name]
     assert {each["ORIGIN_SECRET"] for each in environment.values()} == {CASES[case]["OriginSecret"]}
     assert environment["StreamFunction"]["REST_STREAMING"] == ("1" if "RestApi" in stack else "0")
 

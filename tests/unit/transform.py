@@ -28,12 +28,20 @@ FREE_VALUES = {  # a second value for parameters that do not list theirs
     "RetentionDays": "30",
     "KmsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/12345678-1234",
     "AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:alarms",
+    "JwtIssuer": "https://issuer.example/",
+    "JwtAudience": "chat",
+    "JwksUrl": "https://issuer.example/keys",
     "OriginSecret": "0123456789abcdef0123456789abcdef",
     "WebDomain": "chat.example.com",
     "WebCertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234",
 }
-IAM = {"UrlAuthType": "AWS_IAM", "AuthMode": "iam"}
-JWT = {"UrlAuthType": "NONE", "AuthMode": "jwt"}
+IAM = {"UrlAuthType": "AWS_IAM", "AuthMode": "iam", "JwtIssuer": "", "JwtAudience": ""}
+JWT = {
+    "UrlAuthType": "NONE",
+    "AuthMode": "jwt",
+    "JwtIssuer": FREE_VALUES["JwtIssuer"],
+    "JwtAudience": FREE_VALUES["JwtAudience"],
+}
 NO_DOMAIN = {"WebDomain": "", "WebCertificateArn": ""}
 DOMAIN = {name: FREE_VALUES[name] for name in NO_DOMAIN}
 NO_HOST = {"WebHost": "disabled", "OriginSecret": "", **NO_DOMAIN}

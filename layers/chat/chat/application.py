@@ -9,7 +9,7 @@ import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from chat.auth import User
+from chat.auth import User, authenticator
 from chat.errors import BadRequest, ChatError, ConversationBusy, NotActive, NotFound, StorageError
 from chat.events import Chunk, Event, Message, Progress, Start, Usage
 from chat.following import Following
@@ -53,6 +53,7 @@ class Application:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.authenticate = authenticator(settings)
         store = boto3.client("dynamodb", config=_store_config(connect=0.5, read=1.2))
         patience = settings.memory_seconds / 2
         quick = boto3.client("dynamodb", config=_store_config(connect=patience, read=patience))

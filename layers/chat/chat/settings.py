@@ -1,10 +1,15 @@
 """The environment, read once and validated before the first request."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+# Where an issuer and its keys may be. Without encryption only on this machine, for the laptop's own issuer.
+SECURE_URL = re.compile(r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?)(/\S*)?")
+ASYMMETRIC = frozenset({f"{family}{bits}" for family in ("RS", "PS", "ES") for bits in (256, 384, 512)} | {"EdDSA"})
 
 
 class SettingsError(Exception):
@@ -23,6 +28,10 @@ class Settings(BaseModel):
     origin_secret: str = Field(
         default="", pattern=r"^([A-Za-z0-9_-]{32,128})?$", repr=False
     )  # only the web host has it
+    jwt_issuer: str = ""  # as its tokens name it
+    jwt_audience: str = ""
+    jwt_algorithms: str = "RS256"
+    jwks_url: str = ""  # for an issuer without OpenID Connect's discovery
     default_model: str = "nova-lite"
     task_model: str = "nova-micro"
     inference_profile: Literal["us", "eu", "apac", "global", "none"] = "none"
@@ -62,10 +71,24 @@ class Settings(BaseModel):
             raise ValueError("a wildcard origin is not allowed")
         return value
 
+    @field_validator("jwt_issuer", "jwks_url")
+    @classmethod
+    def _secure(cls, value: str) -> str:
+        if value and not SECURE_URL.fullmatch(value):
+            raise ValueError("an https address is needed")
+        return value
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _asymmetric(cls, value: str) -> str:
+        if not ASYMMETRIC.issuperset(value.split(",")):
+            raise ValueError(f"a list of {', '.join(sorted(ASYMMETRIC))} is needed")
+        return value
+
     @model_validator(mode="after")
     def _door_and_mode_match(self) -> Self:
-        if self.auth_mode == "jwt":
-            raise ValueError("AUTH_MODE jwt is not supported by this version")
+        if self.auth_mode == "jwt" and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("AUTH_MODE jwt needs JWT_ISSUER and JWT_AUDIENCE")
         if self.auth_mode == "iam" and self.url_auth_type != "AWS_IAM":
             raise ValueError("a Function URL of AuthType NONE needs AUTH_MODE jwt")
         return self
@@ -74,6 +97,11 @@ class Settings(BaseModel):
     def origins(self) -> frozenset[str]:
         """The origins that browsers may call from."""
         return frozenset(origin.strip() for origin in self.allowed_origins.split(",") if origin.strip())
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """By which tokens may be signed."""
+        return tuple(self.jwt_algorithms.split(","))
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:

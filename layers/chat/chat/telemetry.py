@@ -53,9 +53,13 @@ def log_caller(user: str, path: str) -> None:
 
 
 def log_refusal(error: ChatError) -> None:
-    """A request that is answered with an error. Its field is not named here: a caller may have made it up."""
+    """A request that is answered with an error. Its field is not named here: a caller may have made it up.
+
+    `reason` is the class of what caused it.
+    """
     log = logger.error if error.status >= 500 else logger.info
-    log("refused", extra={"code": error.code})
+    reason = {"reason": type(error.__cause__).__name__} if error.__cause__ else {}
+    log("refused", extra={"code": error.code, **reason})
 
 
 def count_lost(model: str) -> None:

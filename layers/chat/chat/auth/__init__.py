@@ -1,0 +1,40 @@
+"""Who is asking: one code path for both functions, with one of three modes behind it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from chat.auth import dev, iam
+from chat.auth.user import User, hashed
+from chat.http import HttpRequest
+from chat.settings import Settings
+
+__all__ = ["Authenticate", "User", "authenticator"]
+
+Authenticate = Callable[[HttpRequest, LambdaContext], User]
+
+
+def authenticator(settings: Settings) -> Authenticate:
+    """How callers are known in the mode of the settings. It raises Unauthenticated, the same for every reason."""
+    identify, behind_host = _identify(settings), bool(settings.origin_secret)
+
+    def authenticate(request: HttpRequest, context: LambdaContext) -> User:
+        return replace(identify(request, context), address=hashed(request.address(behind_host=behind_host)))
+
+    return authenticate
+
+
+def _identify(settings: Settings) -> Authenticate:
+    match settings.auth_mode:
+        case "dev":
+            return dev.identify
+        case "iam":
+            return iam.identify
+        case "jwt":
+            # Here, because other modes need not pay for the import; now, because a request should not.
+            from chat.auth.keys import Keys
+            from chat.auth.tokens import Tokens
+
+            keys = Keys(settings.jwt_issuer, settings.jwks_url)
+            return Tokens(settings.jwt_issuer, settings.jwt_audience, settings.algorithms, keys.find).identify
