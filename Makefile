@@ -4,6 +4,8 @@ PORT ?= 8787
 ARCH ?= arm64
 ENV ?= dev
 EVENT ?= events/chat.json
+AUTH ?= dev
+USER ?= local
 BIN := .venv/bin
 SAM := .venv-sam/bin/sam
 export SAM_CLI_TELEMETRY := 0
@@ -16,13 +18,16 @@ CLIENTS := $(if $(shell command -v npm 2>/dev/null),tests/clients/node_modules/.
 NODE_BIN := tests/clients/node_modules/.bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long lint bench build validate invoke deploy deploy-web clean requirements web
+.PHONY: help run token test test-long lint bench build validate invoke deploy deploy-web clean requirements web
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-run: .venv/local ## the whole system on this machine; PORT=8787
-	@$(BIN)/python -m local_stack --port $(PORT)
+run: .venv/local ## the whole system on this machine; PORT=8787 AUTH=dev|jwt
+	@$(BIN)/python -m local_stack --port $(PORT) --auth $(AUTH)
+
+token: .venv/local ## for a system that runs with AUTH=jwt; USER is you
+	@$(BIN)/python -m local_stack.token --port $(PORT) "$(USER)"
 
 test: .venv/dev .venv-sam/installed $(DYNAMODB_LOCAL) $(CLIENTS) ## every test that ends in minutes
 	@$(BIN)/python -m pytest -m "not long" -n 4 --dist loadgroup

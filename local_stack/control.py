@@ -10,22 +10,26 @@ from local_stack.bedrock import BedrockServer
 from local_stack.dynamodb import DynamoDB
 from local_stack.http import Request, Responder
 from local_stack.invoke_api import InvokeApi
+from local_stack.issuer import Issuer
 from local_stack.pool import Pool
 
 PREFIX = "/_local/"
+ISSUER = "issuer/"
 
 
 @dataclass(frozen=True)
 class Control:
-    """`POST faults` and `kill`; `GET requests`, `calls`, `environments` and `dead-letters`; JSON in and out.
+    """`POST faults`, `kill` and `token`; `GET requests`, `calls`, `environments` and `dead-letters`; JSON in and out.
+    Below `issuer/` are the issuer's documents.
 
-    `bedrock` and `table` are None where the caller brought a service of their own.
+    `bedrock` and `table` are None where the caller brought a service of their own, `issuer` where nobody has tokens.
     """
 
     pools: Mapping[str, Pool]
     invoke_api: InvokeApi
     bedrock: BedrockServer | None
     table: DynamoDB | None
+    issuer: Issuer | None
 
     async def __call__(self, request: Request, responder: Responder) -> None:
         try:
@@ -42,6 +46,12 @@ class Control:
             case "POST", "kill":
                 killed = self.pools[json.loads(body)["function"]].kill_busy()
                 return (200, {"pid": killed}) if killed else (409, {"message": "no environment is busy"})
+            case "POST", "token" if self.issuer:
+                asked = json.loads(body)
+                return 200, {"token": self.issuer.token(asked["user"], asked.get("claims", {}))}
+            case "GET", _ if self.issuer and name.startswith(ISSUER):
+                document = None if self.issuer.down else self.issuer.document(name.removeprefix(ISSUER))
+                return (200, document) if document else (503, {})
             case "GET", "requests":
                 return 200, [call.as_json() for call in self.bedrock.requests] if self.bedrock else []
             case "GET", "calls":
@@ -64,7 +74,7 @@ class Control:
         return 404, {"message": f"no {method} {name} here"}
 
     def _set_faults(self, faults: dict[str, Any]) -> None:
-        if unknown := faults.keys() - {"table", "model", "freezeAfterResponse"}:
+        if unknown := faults.keys() - {"table", "model", "issuer", "freezeAfterResponse"}:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
         if self.table and "table" in faults:
             table = faults["table"]
@@ -72,6 +82,10 @@ class Control:
         if self.bedrock and "model" in faults:
             model = faults["model"]
             self.bedrock.set_faults(float(model.get("rate", 0.0)), int(model.get("seed", 0)))
+        if self.issuer and "issuer" in faults:
+            self.issuer.down = bool(faults["issuer"].get("down", False))
+            if faults["issuer"].get("rotate"):
+                self.issuer.rotate()
         if "freezeAfterResponse" in faults:
             for pool in self.pools.values():
                 pool.set_freezing(on=bool(faults["freezeAfterResponse"]))

@@ -23,12 +23,13 @@ class Pages:
     """Serves `web`: its demo folder at `/`, every other folder of it under its own name.
 
     `function_url` and `api_url` may be paths of the host that the pages are on.
-    `/config.json` holds `{"functionUrl": ..., "apiUrl": ...}`.
+    `/config.json` holds `{"functionUrl": ..., "apiUrl": ...}`, and `"tokenUrl"` where there is one.
     """
 
-    def __init__(self, web: Path, function_url: str, api_url: str) -> None:
+    def __init__(self, web: Path, function_url: str, api_url: str, token_url: str | None = None) -> None:
         self._web = web.resolve()
-        self._config = json.dumps({"functionUrl": function_url, "apiUrl": api_url}).encode()
+        token = {"tokenUrl": token_url} if token_url else {}
+        self._config = json.dumps({"functionUrl": function_url, "apiUrl": api_url, **token}).encode()
 
     async def __call__(self, request: Request, responder: Responder) -> None:
         headers = [("cache-control", "no-store")]

@@ -135,13 +135,14 @@ def _link_runtime(function: Function, runtime: Path) -> None:
 
 
 def service_variables(
-    endpoints: Mapping[str, str], credentials: Mapping[str, str] = FAKE_CREDENTIALS
+    endpoints: Mapping[str, str], credentials: Mapping[str, str] = FAKE_CREDENTIALS, auth_mode: str = "dev"
 ) -> dict[str, str]:
     """Where the functions find AWS: the stand-ins at `endpoints` (service in upper case -> URL), except where the
-    caller's own AWS_ENDPOINT_URL_* variables name another place.
+    caller's own AWS_ENDPOINT_URL_* variables name another place. And how they know callers, which may be the
+    laptop's own way.
     """
     names = {f"AWS_ENDPOINT_URL_{service}": url for service, url in endpoints.items()}
-    return {**credentials, **names, **own_endpoints(), "AUTH_MODE": "dev"}
+    return {**credentials, **names, **own_endpoints(), "AUTH_MODE": auth_mode}
 
 
 def own_endpoints() -> dict[str, str]:

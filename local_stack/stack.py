@@ -7,6 +7,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from local_stack import invoke_api, sandbox
 from local_stack import template as templates
@@ -14,13 +15,14 @@ from local_stack.api_gateway import HttpApiDoor, RestApiDoor
 from local_stack.bedrock import BedrockServer
 from local_stack.bedrock import serve as serve_bedrock
 from local_stack.cloudfront import CloudFront
-from local_stack.control import PREFIX, Control
+from local_stack.control import ISSUER, PREFIX, Control
 from local_stack.dynamodb import DynamoDB, create_elsewhere
 from local_stack.environment import Environment, Guard
 from local_stack.function_url import FunctionUrl
 from local_stack.http import Handler, Request, Responder, port_of, serve
 from local_stack.intrinsics import TemplateError
 from local_stack.invoke_api import InvokeApi
+from local_stack.issuer import AUDIENCE, Issuer
 from local_stack.pages import Pages
 from local_stack.pool import Pool
 from local_stack.template import Function, Template
@@ -41,6 +43,7 @@ class Options:
     port: int = 0
     real_bedrock: bool = False
     rest_streaming: bool = False
+    auth: Literal["dev", "jwt"] = "dev"
     prewarm: int = 1
     fault_rate: float = 0.0
     seed: int = 0
@@ -88,6 +91,7 @@ class Stack:
         self.pools: dict[str, Pool] = {}
         self.bedrock: BedrockServer | None = None
         self.table: DynamoDB | None = None
+        self.issuer: Issuer | None = None
         self.invoke_api = InvokeApi(self.pools)
         self.web_host, self.function_url = Door(), Door()
         self.http_api, self.page, self.rest_api = Door(), Door(), Door()
@@ -104,6 +108,8 @@ class Stack:
         await self._open(self.function_url, port and port + 5)
         await self._open(self.http_api, port and port + 1)
         await self._open(self.page, port and port + 2)
+        if self._options.auth == "jwt":
+            self.issuer = Issuer(f"{self.page.url}{PREFIX}{ISSUER}".rstrip("/"))
         template = templates.read(self._options.template, self._parameters())
         self._make_pools(template, await self._services(template))
         await self._open_doors(template)
@@ -113,10 +119,15 @@ class Stack:
         await self._cleanup.aclose()
 
     def _parameters(self) -> dict[str, str]:
-        """The parameters that are the laptop's own: one host, with its page on another origin too; REST by a flag."""
+        """The parameters that are the laptop's own.
+
+        One host, with its page on another origin too; REST and an issuer by options.
+        """
         origins = ",".join(f"http://{name}:{self.page.port}" for name in ("127.0.0.1", "localhost"))
         rest = {"RestStreaming": "enabled"} if self._options.rest_streaming else {}
-        return {"AllowedOrigins": origins, "WebHost": "enabled", **rest, **self._options.parameters}
+        jwt = {"UrlAuthType": "NONE", "AuthMode": "jwt", "JwtAudience": AUDIENCE}
+        tokens = {**jwt, "JwtIssuer": self.issuer.url} if self.issuer else {}
+        return {"AllowedOrigins": origins, "WebHost": "enabled", **rest, **tokens, **self._options.parameters}
 
     def _warm(self, function: Function) -> int:
         """Environments to start with: as many as asked for behind the Function URL, one for others."""
@@ -153,7 +164,7 @@ class Stack:
         lambda_door.handler = self.invoke_api
         await self._open(lambda_door, 0)
         endpoints["LAMBDA"] = lambda_door.url
-        return sandbox.service_variables(endpoints, credentials)
+        return sandbox.service_variables(endpoints, credentials, options.auth)
 
     def _make_pools(self, template: Template, variables: Mapping[str, str]) -> None:
         for name, function in template.functions.items():
@@ -169,25 +180,30 @@ class Stack:
         if len(streaming) != 1:
             raise TemplateError("the laptop serves one Function URL; the template must have exactly one")
         self.function_url.handler = FunctionUrl(streaming[0])
+        token_url = f"{PREFIX}token" if self.issuer else None
+        control = Control(self.pools, self.invoke_api, self.bedrock, self.table, self.issuer)
         if template.http_api:
             self.http_api.handler = HttpApiDoor(template.http_api, self.pools)
         if template.distribution:
             behind: dict[str, Handler] = {
                 streaming[0].function.name: self.function_url,
                 "HttpApi": self.http_api,
-                "WebBucket": Pages(self._options.web, "/", "/"),
+                "WebBucket": Pages(self._options.web, "/", "/", token_url),
             }
-            self.web_host.handler = CloudFront(template.distribution, behind)
+            self.web_host.handler = _beside({PREFIX: control}, CloudFront(template.distribution, behind))
         if template.rest_api:
             self.rest_api.handler = RestApiDoor(template.rest_api, self.pools)
             await self._open(self.rest_api, 0)
             self.rest_url = f"{self.rest_api.url}/{template.rest_api.stage}"
-        pages = Pages(self._options.web, self.function_url.url, self.http_api.url)
-        control = Control(self.pools, self.invoke_api, self.bedrock, self.table)
+        pages = Pages(self._options.web, self.function_url.url, self.http_api.url, token_url)
+        self.page.handler = _beside({PREFIX: control, invoke_api.PREFIX: self.invoke_api}, pages)
 
-        async def page(request: Request, responder: Responder) -> None:
-            own: dict[str, Handler] = {PREFIX: control, invoke_api.PREFIX: self.invoke_api}
-            handler = next((each for prefix, each in own.items() if request.path.startswith(prefix)), pages)
-            await handler(request, responder)
 
-        self.page.handler = page
+def _beside(own: Mapping[str, Handler], pages: Handler) -> Handler:
+    """`pages`, with handlers of the stack's own for paths that begin with their keys."""
+
+    async def both(request: Request, responder: Responder) -> None:
+        handler = next((each for prefix, each in own.items() if request.path.startswith(prefix)), pages)
+        await handler(request, responder)
+
+    return both

@@ -32,7 +32,10 @@ class RunningStack:
     log: list[str]  # the stack's stderr so far, lines
 
     def faults(self, **faults: Any) -> None:
-        """table={"delayMs", "failForMs"}, model={"rate", "seed"}, freezeAfterResponse=bool."""
+        """table={"delayMs", "failForMs"}, model={"rate", "seed"}, issuer={"down", "rotate"}, freezeAfterResponse=bool.
+
+        What is not named stays as it is.
+        """
         self._call("faults", faults)
 
     def kill(self, function: str) -> int:
@@ -56,6 +59,11 @@ class RunningStack:
     def dead_letters(self) -> list[dict[str, Any]]:
         answer: list[dict[str, Any]] = self._call("dead-letters")
         return answer
+
+    def token(self, user: str, **claims: Any) -> str:
+        """A token of the stack's own issuer, if it runs with `--auth jwt`; `claims` replace the usual ones."""
+        token: str = self._call("token", {"user": user, "claims": claims})["token"]
+        return token
 
     def _call(self, name: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

@@ -1,0 +1,179 @@
+"""Mode jwt on the laptop: who gets in, through the real doors of both functions."""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from local_stack.template import read
+from tests.stack import ROOT, RunningStack, start_stack, stop_stack
+
+pytestmark = pytest.mark.xdist_group("tokens")
+
+OPEN = {"GET /health", "GET /openapi.json"}
+
+
+@pytest.fixture(scope="module")
+def outdated() -> list[str]:
+    """Tokens that were good until the issuer changed its key."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def stack(outdated: list[str]) -> Iterator[RunningStack]:
+    running = start_stack("--auth", "jwt")
+    outdated.append(running.token("alice"))
+    running.faults(issuer={"rotate": True})
+    yield running
+    stop_stack(running)
+
+
+def routes(stack: RunningStack) -> list[tuple[str, str]]:
+    """Method and URL of every route that is not open, of both functions."""
+    source = (ROOT / "functions/stream/app.py").read_text(encoding="utf-8")
+    streamed = set(re.findall(r'"((?:GET|POST) /[^"]*)"', source)) - OPEN
+    api = read(ROOT / "template.yaml").http_api
+    assert api
+    buffered = {f"{route.method} {route.path}" for route in api.routes} - OPEN
+    assert len(streamed) > 2
+    assert len(buffered) > 10
+    named = [(stack.url, route) for route in streamed] + [(stack.gateway, route) for route in buffered]
+    split = [(door, *re.sub(r"\{\w*\}", "somewhere", route).split(" ")) for door, route in named]
+    return [(method, door + path) for door, method, path in sorted(split)]
+
+
+def without_id(answer: httpx.Response) -> dict[str, Any]:
+    """The body, without what differs from request to request."""
+    body: dict[str, Any] = answer.json()
+    body["error"].pop("requestId", None)
+    return body
+
+
+def refused_tokens(stack: RunningStack) -> dict[str, str]:
+    now, good = int(time.time()), stack.token("alice")
+    header, claims, signature = good.split(".")
+    unsigned = base64.urlsafe_b64encode(json.dumps({"alg": "none"}).encode()).decode().rstrip("=")
+    [published] = httpx.get(f"{stack.demo}/_local/issuer/keys").json()["keys"]
+    own = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    said = jwt.decode(good, options={"verify_signature": False})
+    return {
+        "expired": stack.token("alice", exp=now - 90),
+        "not yet valid": stack.token("alice", nbf=now + 90),
+        "wrong issuer": stack.token("alice", iss="https://issuer.example"),
+        "wrong audience": stack.token("alice", aud="another"),
+        "no subject": stack.token("alice", sub=None),
+        "unsigned": f"{unsigned}.{claims}.",
+        "public key as secret": jwt.encode(said, published["n"], "HS256", {"kid": published["kid"]}),
+        "another key under the same id": jwt.encode(said, own, "RS256", {"kid": published["kid"]}),
+        "unknown key": jwt.encode(said, own, "RS256", {"kid": "unknown"}),
+        "changed": f"{header}.{claims[:-8]}{claims[-8:].swapcase()}.{signature}",
+        "garbage": "garbage",
+        "long": stack.token("alice", padding="a" * 9000),
+    }
+
+
+def test_every_route_refuses_every_wrong_token_in_the_same_words(stack: RunningStack, outdated: list[str]) -> None:
+    tokens = {"key rotated": outdated[0], **refused_tokens(stack)}
+    with httpx.Client() as client:
+        for method, url in routes(stack):
+            body: Any = None if method == "GET" else {}
+            missing = client.request(method, url, json=body)
+            assert missing.status_code == 401
+            for name, token in tokens.items():
+                for header in ("authorization", "x-authorization"):
+                    answer = client.request(method, url, headers={header: f"Bearer {token}"}, json=body)
+                    assert answer.status_code == 401, (name, method, url)
+                    assert without_id(answer) == without_id(missing), (name, method, url)
+
+
+def test_the_log_has_the_reason_and_not_the_token(stack: RunningStack) -> None:
+    tokens = refused_tokens(stack)
+    wanted = {"expired": "ExpiredSignatureError", "unsigned": "InvalidAlgorithmError", "unknown key": "UnknownKey"}
+    for name in wanted:
+        for door in (stack.url, stack.gateway):
+            assert httpx.post(f"{door}/chat", headers={"authorization": f"Bearer {tokens[name]}"}).status_code == 401
+    deadline = time.monotonic() + 15
+    while any("".join(stack.log).count(f'"reason":"{reason}"') < 2 for reason in wanted.values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert "eyJ" not in "".join(stack.log)  # how every token begins
+
+
+def test_a_valid_token_opens_every_route(stack: RunningStack) -> None:
+    headers = {"authorization": f"Bearer {stack.token('alice')}"}
+    with httpx.Client(headers=headers, timeout=30) as client:
+        for method, url in routes(stack):
+            assert client.request(method, url, json={} if method != "GET" else None).status_code != 401, (method, url)
+        for door in (stack.url, stack.gateway, stack.host, stack.rest):
+            body = {"message": {"text": "[[tokens=3 pace=1 first=1]]"}}
+            assert client.post(f"{door}/chat", json=body).status_code == 200
+
+
+def test_the_routes_that_are_open_need_none(stack: RunningStack) -> None:
+    for url in (f"{stack.url}/health", f"{stack.gateway}/health", f"{stack.gateway}/openapi.json"):
+        assert httpx.get(url).status_code == 200
+
+
+def test_two_users_see_their_own(stack: RunningStack) -> None:
+    ada, bob = ({"authorization": f"Bearer {stack.token(name)}"} for name in ("ada", "bob"))
+    body = {"message": {"text": "[[tokens=3 pace=1 first=1]]"}, "conversationId": "about-ada"}
+    assert '"type":"complete"' in httpx.post(f"{stack.url}/chat", json=body, headers=ada, timeout=30).text
+    url = f"{stack.gateway}/conversations/about-ada/messages"
+    assert len(httpx.get(url, headers=ada).json()["messages"]) == 2
+    assert httpx.get(url, headers=bob).status_code == 404
+    assert httpx.get(f"{stack.gateway}/conversations", headers=bob).json() == {"conversations": []}
+    beside_a_signature = {"authorization": "AWS4-HMAC-SHA256 Signature=0", "x-authorization": ada["authorization"]}
+    assert len(httpx.get(url, headers=beside_a_signature).json()["messages"]) == 2
+
+
+def test_an_issuer_that_is_down_locks_nobody_out(stack: RunningStack) -> None:
+    token = stack.token("alice")
+    for door in (stack.url, stack.gateway):  # the functions have the key now
+        assert httpx.post(f"{door}/chat", json={}, headers={"authorization": f"Bearer {token}"}).status_code == 400
+    stack.faults(issuer={"down": True})
+    try:
+        assert httpx.get(f"{stack.demo}/_local/issuer/keys").status_code == 503
+        own = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        invented = jwt.encode({"sub": "alice"}, own, "RS256", {"kid": "invented"})
+        for bearer, status in ((token, 400), (stack.token("bob"), 400), (invented, 401)):
+            for door in (stack.url, stack.gateway):
+                headers = {"authorization": f"Bearer {bearer}"}
+                assert httpx.post(f"{door}/chat", json={}, headers=headers).status_code == status
+    finally:
+        stack.faults(issuer={"down": False})
+
+
+def make_token(port: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--silent", "token", "USER=grace", f"PORT={port}"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_make_token_prints_one_that_works(stack: RunningStack) -> None:
+    done = make_token(stack.host.rpartition(":")[2])
+    assert (done.returncode, done.stderr) == (0, "")
+    headers = {"authorization": f"Bearer {done.stdout.strip()}"}
+    assert httpx.get(f"{stack.gateway}/conversations", headers=headers).status_code == 200
+    assert jwt.decode(done.stdout.strip(), options={"verify_signature": False})["sub"] == "grace"
+
+
+def test_make_token_says_what_is_missing() -> None:
+    done = make_token("9")
+    assert done.returncode != 0
+    assert "token: no stack runs on port 9; start one with: make run AUTH=jwt" in done.stderr
+    running = start_stack()
+    try:
+        command = [sys.executable, "-m", "local_stack.token", "--port", running.host.rpartition(":")[2], "grace"]
+        refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    finally:
+        stop_stack(running)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "token: the stack asks for no tokens; start it with: make run AUTH=jwt\n"
