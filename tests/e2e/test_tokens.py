@@ -95,6 +95,16 @@ def test_every_route_refuses_every_wrong_token_in_the_same_words(stack: RunningS
                     assert without_id(answer) == without_id(missing), (name, method, url)
 
 
+@pytest.mark.parametrize("event", ["chat", "http-api-conversations"])
+def test_a_megabyte_of_token_is_refused_where_no_door_does_it(stack: RunningStack, event: str) -> None:
+    """A door has limits of its own; the functions do not count on them."""
+    function = "ConverseFunction" if event.startswith("http-api") else "StreamFunction"
+    asked = json.loads((ROOT / f"events/{event}.json").read_text(encoding="utf-8"))
+    asked["headers"]["authorization"] = f"Bearer {'a' * 1024 * 1024}"
+    answer = httpx.post(f"{stack.demo}/2015-03-31/functions/{function}/invocations", json=asked)
+    assert "unauthenticated" in answer.text
+
+
 def test_the_log_has_the_reason_and_not_the_token(stack: RunningStack) -> None:
     tokens = refused_tokens(stack)
     wanted = {"expired": "ExpiredSignatureError", "unsigned": "InvalidAlgorithmError", "unknown key": "UnknownKey"}
