@@ -17,6 +17,9 @@ DYNAMODB_LOCAL := $(if $(shell command -v java 2>/dev/null),$(if $(shell command
 CLIENTS := $(if $(shell command -v npm 2>/dev/null),tests/clients/node_modules/.installed)
 NODE_BIN := tests/clients/node_modules/.bin
 
+# A bill of materials for each layer (CycloneDX), from the same lock file as the layer.
+SBOM := .aws-sam/sbom
+
 .DEFAULT_GOAL := help
 .PHONY: help run token test test-long lint bench build validate invoke deploy deploy-web clean requirements web
 
@@ -43,7 +46,7 @@ lint: .venv/dev .venv-sam/installed $(CLIENTS) ## ruff, mypy, tsc, cfn-lint
 bench: .venv/dev ## every claim about speed, beside what it is compared with
 	@for each in bench/*.py; do echo "$$each"; PYTHONPATH=. $(BIN)/python $$each || exit 1; done
 
-build: .venv/dev .venv-sam/installed ## what goes to AWS, into .aws-sam; ARCH=arm64|x86_64
+build: .venv/dev .venv-sam/installed $(SBOM)/chat.json $(SBOM)/streaming_runtime.json ## what goes to AWS, into .aws-sam; ARCH=arm64|x86_64
 	@$(SAM) build --parameter-overrides Architecture=$(ARCH)
 
 validate: .venv-sam/installed ## template.yaml, by SAM and cfn-lint
@@ -96,6 +99,10 @@ web: tests/clients/node_modules/.installed
 .venv/dev: requirements/dev.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@ .venv/local
+
+$(SBOM)/%.json: requirements/%.txt | .venv/dev
+	@mkdir -p $(@D)
+	@$(BIN)/cyclonedx-py requirements $< --output-reproducible -o $@
 
 .venv-sam/installed: requirements/sam.txt
 	$(PYTHON) -m venv .venv-sam || { rm -rf .venv-sam; exit 1; }
