@@ -21,7 +21,7 @@ def line(*, failed: bool = True) -> dict[str, Any]:
 
 def fail() -> None:
     try:
-        {}.pop(SECRET)
+        dict[str, str]().pop(SECRET)
     except KeyError as error:
         raise ValueError(SECRET) from error
 
