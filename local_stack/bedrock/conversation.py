@@ -12,7 +12,7 @@ from local_stack.bedrock.events import Json
 
 # The fences of the prompt: a tag alone on its line. Elsewhere the tag is only spoken of.
 _FENCE = re.compile(r"^<(facts|documents)>\n(.*?)\n</\1>$", re.DOTALL | re.MULTILINE)
-_LABELLED = re.compile(r"^\[([^\]]+)\] (.*)$", re.MULTILINE)
+_LABELLED = re.compile(r"^(?:\[([^\]]+)\]|-) (.*)$", re.MULTILINE)
 
 
 class Source(NamedTuple):

@@ -305,8 +305,8 @@ def _embedder(settings: Settings) -> Embedder | None:
     """It may take two thirds of a lookup, so that facts are there in time without it."""
     if not settings.embedding_model:
         return None
-    seconds = settings.memory_seconds * 2 / 3
-    return Titan(impatience.client("bedrock-runtime", seconds), settings.embedding_model, seconds)
+    client = impatience.client("bedrock-runtime", settings.memory_seconds / 2)
+    return Titan(client, settings.embedding_model, seconds=settings.memory_seconds * 2 / 3)
 
 
 def _stores(settings: Settings, table: Table, embedder: Embedder | None) -> Mapping[str, MemoryStore]:

@@ -26,12 +26,12 @@ class Embedder(Protocol):
 
 
 class Titan:
-    """Titan text embeddings v2 by a client whose time-outs lie within `seconds`.
+    """Titan text embeddings v2, by a client whose time-outs add up to `seconds`.
 
     https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html
     """
 
-    def __init__(self, client: "BedrockRuntimeClient", model: str, seconds: float) -> None:
+    def __init__(self, client: "BedrockRuntimeClient", model: str, *, seconds: float) -> None:
         self.seconds = seconds
         self._client = client
         self._model_id = MODEL_IDS[model]

@@ -18,6 +18,7 @@ from chat.store.facts import Fact
 
 K1, B = 1.2, 0.75  # BM25's usual saturation and length normalisation
 FUSION = 60  # how little the first places of one order count against agreement of several
+AGE_FUSION = 4 * FUSION  # what is new is not what helps: age counts for less
 
 # Words; of scripts that put no spaces between them, single characters.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
@@ -25,7 +26,7 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff
 
 def ranked(facts: Sequence[Fact], question: str, vector: bytes | None) -> list[Fact]:
     """The facts, which come oldest first, by how much they help; `vector` is the question's embedding."""
-    scores = [1 / (FUSION + age) for age in range(len(facts), 0, -1)]
+    scores = [1 / (AGE_FUSION + age) for age in range(len(facts), 0, -1)]
     for order in (_by_words(facts, question), _by_meaning(facts, vector) if vector else []):
         for place, index in enumerate(order, 1):
             scores[index] += 1 / (FUSION + place)
