@@ -89,7 +89,7 @@ def test_of_too_many_those_that_help_are_there_in_a_stable_order(dynamodb: Endpo
 def test_an_embedding_is_made_with_the_fact_and_kept_as_bytes(dynamodb: Endpoint) -> None:
     with standin() as bedrock:
         user, embedder = new_id(), titan(bedrock.url)
-        facts = Facts(table(dynamodb.url), embedder.embed)
+        facts = Facts(table(dynamodb.url), embedder)
         added = facts.add(user, "loves rivers", "fact", limit=9)
         [kept] = facts.all(user)
         assert kept == added
@@ -107,7 +107,7 @@ def test_an_embedding_is_made_with_the_fact_and_kept_as_bytes(dynamodb: Endpoint
 
 def test_a_fact_is_kept_without_an_embedding_when_there_is_none_to_be_had(dynamodb: Endpoint, silence: str) -> None:
     user = new_id()
-    added = Facts(table(dynamodb.url), titan(silence, 0.1).embed).add(user, "likes tea", "fact", limit=9)
+    added = Facts(table(dynamodb.url), titan(silence, 0.1)).add(user, "likes tea", "fact", limit=9)
     assert Facts(table(dynamodb.url)).all(user) == [added]
     assert added.embedding is None
 

@@ -70,7 +70,7 @@ class Application:
         self.generations = Generations(self._table, self.conversations)
         self.erasure = Erasure(self._table, self.conversations, self.generations)
         embedder = _embedder(settings)
-        self.facts = Facts(self._table, embedder.embed if embedder else None)
+        self.facts = Facts(self._table, embedder)
         self._rules = _rules(settings)
         self._usages = Usages(self._table, self._rules)
         self._lookup = Lookup(quick, seconds=settings.memory_seconds, messages=settings.history_messages)

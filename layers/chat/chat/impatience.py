@@ -11,8 +11,9 @@ IDLE_CONNECTION = 30  # seconds after which a pooled connection may have been dr
 
 def client(service: str, seconds: float) -> Any:
     """A boto3 client that waits at most `seconds` for an answer, and a third of that for a connection."""
-    once = {"mode": "standard", "total_max_attempts": 1}
-    config = Config(retries=once, connect_timeout=seconds / 3, read_timeout=seconds)
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=seconds / 3, read_timeout=seconds
+    )
     made = boto3.client(service, config=config)  # type: ignore[call-overload]  # any service
     made.meta.events.register("before-send", _Fresh(made))
     return made

@@ -1,11 +1,11 @@
 """What the assistant remembers of a user: facts, and a profile beside them in the same partition."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from chat.errors import BadRequest, NotFound
 from chat.ids import new_id, now
+from chat.memory.embedder import Embedder
 from chat.store import keys
 from chat.store.table import Item, Table
 
@@ -37,12 +37,12 @@ NOBODY = Profile()
 class Facts:
     """One user's facts and profile in the table. `user` is a `User.key` everywhere.
 
-    `embed` gives a new fact its embedding, if it can.
+    `embedder` gives a new fact its embedding, if it can.
     """
 
-    def __init__(self, table: Table, embed: Callable[[str], bytes | None] | None = None) -> None:
+    def __init__(self, table: Table, embedder: Embedder | None = None) -> None:
         self._table = table
-        self._embed = embed
+        self._embedder = embedder
 
     def all(self, user: str) -> list[Fact]:
         """Every fact, oldest first."""
@@ -58,7 +58,7 @@ class Facts:
         """Stores a fact. Raises BadRequest when the user has `limit` of them already."""
         if len(self.all(user)) >= limit:
             raise BadRequest(f"There are {limit} facts already; forget one first.", field="text")
-        embedding = self._embed(text) if self._embed else None
+        embedding = self._embedder.embed(text) if self._embedder else None
         fact = Fact(new_id(), text, kind, "user", now(), embedding=embedding)
         item = {
             "pk": keys.facts(user),
