@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from chat.events import Chunk, Citation, Event, Progress, merge
 from chat.memory.citations import cited
 from chat.memory.sources import MAX_QUOTE, Document, citation
-from chat.store.facts import Fact
+from chat.store.facts import Remembered
 
-TEA = Fact("tea-id", "likes tea", "fact", "user", "2026")
-DOG = Fact("dog-id", "has a dog", "fact", "user", "2026")
+TEA = Remembered("tea-id", "likes tea")
+DOG = Remembered("dog-id", "has a dog")
 RIVERS = Document("Rivers flow.", "guides/rivers.md")
 SITE = Document("Tides turn.", "tides", "https://example.com/tides")
 SOURCES = (TEA, DOG, RIVERS, SITE)
 
 
-def read(*events: Event, sources: tuple[Fact | Document, ...] = SOURCES) -> list[Event]:
+def read(*events: Event, sources: tuple[Remembered | Document, ...] = SOURCES) -> list[Event]:
     def said() -> Generator[Event, None, None]:
         yield from events
 
@@ -47,7 +47,7 @@ MARKS = [
 
 
 @pytest.mark.parametrize(("mark", "sources"), MARKS)
-def test_marks(mark: str, sources: list[Fact | Document]) -> None:
+def test_marks(mark: str, sources: list[Remembered | Document]) -> None:
     assert read(Chunk(f"so {mark}")) == [Chunk("so"), *map(citation, sources)]
 
 

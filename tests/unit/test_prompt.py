@@ -11,7 +11,7 @@ from chat.memory.sources import Document
 from chat.prompts import prompt
 from chat.prompts.prompt import Prompt, Turn
 from chat.store.conversations import Conversation
-from chat.store.facts import NOBODY, Fact, Profile
+from chat.store.facts import NOBODY, Profile, Remembered
 
 
 def message(role: str, text: str) -> Message:
@@ -28,7 +28,7 @@ def build(
     memory = Memory(
         Conversation("c"),
         tuple(message(*said) for said in history),
-        (*(Fact("f", text, "fact", "user", "2026") for text in facts), *documents),
+        (*(Remembered("f", text) for text in facts), *documents),
         profile,
     )
     return prompt.build(memory, "now", assistant="Ada", history_tokens=budget)

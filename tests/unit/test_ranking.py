@@ -3,7 +3,7 @@
 from array import array
 
 from chat.memory.ranking import ranked
-from chat.store.facts import Fact
+from chat.store.facts import Remembered
 from local_stack.bedrock.embeddings import embed
 
 
@@ -11,9 +11,9 @@ def vector(text: str) -> bytes:
     return array("f", embed(text, 256)).tobytes()
 
 
-def facts(*texts: str, embedded: bool = False) -> list[Fact]:
+def facts(*texts: str, embedded: bool = False) -> list[Remembered]:
     """Oldest first."""
-    return [Fact(text, text, "fact", "user", "2026", embedding=vector(text) if embedded else None) for text in texts]
+    return [Remembered(text, text, vector(text) if embedded else None) for text in texts]
 
 
 OTHERS = [f"plays piece {number}" for number in range(20)]
@@ -49,5 +49,5 @@ def test_meaning_finds_what_shares_no_word() -> None:
 
 def test_facts_without_an_embedding_or_with_another_s_are_ranked_by_the_rest() -> None:
     known = facts("the dog is called Rex", *OTHERS)
-    strange = Fact("x", "x", "fact", "user", "2026", embedding=b"1234")
+    strange = Remembered("x", "x", b"1234")
     assert ranked([*known, strange], "dog", vector("dog"))[0].text == "the dog is called Rex"

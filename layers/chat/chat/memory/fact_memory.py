@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from chat.memory.embedder import Embedder
 from chat.memory.ranking import ranked
 from chat.prompts.prompt import estimate_tokens
-from chat.store.facts import Fact, Facts
+from chat.store.facts import Facts, Remembered
 from chat.store.table import Table
 
 
@@ -18,9 +18,9 @@ class FactMemory:
         self._embedder = embedder
         self._tokens = tokens
 
-    def search(self, user: str, question: str, deadline: float) -> Sequence[Fact]:
+    def search(self, user: str, question: str, deadline: float) -> Sequence[Remembered]:
         """Oldest first, so that what is new hardly moves the rest. Raises StorageError."""
-        facts = Facts(self._table.until(deadline)).all(user)
+        facts = Facts(self._table.until(deadline)).remembered(user)
         sizes = {fact.id: estimate_tokens(fact.text) for fact in facts}
         if sum(sizes.values()) <= self._tokens:
             return facts

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from operator import mul
 
-from chat.store.facts import Fact
+from chat.store.facts import Remembered
 
 K1, B = 1.2, 0.75  # BM25's usual saturation and length normalisation
 FUSION = 60  # how little the first places of one order count against agreement of several
@@ -24,7 +24,7 @@ AGE_FUSION = 4 * FUSION  # what is new is not what helps: age counts for less
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 
 
-def ranked(facts: Sequence[Fact], question: str, vector: bytes | None) -> list[Fact]:
+def ranked(facts: Sequence[Remembered], question: str, vector: bytes | None) -> list[Remembered]:
     """The facts, which come oldest first, by how much they help; `vector` is the question's embedding."""
     scores = [1 / (AGE_FUSION + age) for age in range(len(facts), 0, -1)]
     for order in (_by_words(facts, question), _by_meaning(facts, vector) if vector else []):
@@ -33,7 +33,7 @@ def ranked(facts: Sequence[Fact], question: str, vector: bytes | None) -> list[F
     return [facts[index] for index in sorted(range(len(facts)), key=lambda index: -scores[index])]
 
 
-def _by_words(facts: Sequence[Fact], question: str) -> list[int]:
+def _by_words(facts: Sequence[Remembered], question: str) -> list[int]:
     """Indexes of the facts that share a word with the question, best first."""
     said = [_words(fact.text) for fact in facts]
     usual = sum(map(len, said)) / len(said)
@@ -47,9 +47,9 @@ def _by_words(facts: Sequence[Fact], question: str) -> list[int]:
     return [index for index, _ in scores.most_common()]
 
 
-def _by_meaning(facts: Sequence[Fact], vector: bytes) -> list[int]:
+def _by_meaning(facts: Sequence[Remembered], vector: bytes) -> list[int]:
     """Indexes of the facts with an embedding, nearest first. Vectors are of length 1: their product is the cosine."""
-    asked = array("f", vector)
+    asked = array("f", vector).tolist()
     cosines = {
         index: sum(map(mul, asked, memoryview(fact.embedding).cast("f")))
         for index, fact in enumerate(facts)

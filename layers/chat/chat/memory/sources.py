@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from chat.events import Citation
-from chat.store.facts import Fact
+from chat.store.facts import Remembered
 
 MAX_QUOTE = 200  # code points; a citation is stored with each answer
 
@@ -19,20 +19,20 @@ class Document:
     url: str | None = None
 
 
-Source: TypeAlias = Fact | Document
+Source: TypeAlias = Remembered | Document
 
 
 def labelled(sources: Sequence[Source]) -> Iterator[tuple[str, Source]]:
     """Each with the label by which prompt and answer name it: `fact 1`, `document 2`."""
-    for kind in (Fact, Document):
+    for name, kind in (("fact", Remembered), ("document", Document)):
         for number, source in enumerate((each for each in sources if isinstance(each, kind)), 1):
-            yield f"{kind.__name__.lower()} {number}", source
+            yield f"{name} {number}", source
 
 
 def citation(source: Source) -> Citation:
     """What tells a reader that the answer used it."""
     text = " ".join(source.text.split())
     quote = text if len(text) <= MAX_QUOTE else text[: MAX_QUOTE - 1].rsplit(" ", 1)[0] + "…"
-    if isinstance(source, Fact):
+    if isinstance(source, Remembered):
         return Citation(fact=source.id, quote=quote)
     return Citation(url=source.url, document=source.name, quote=quote)

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 from chat.events import Message
 from chat.memory.lookup import Memory
 from chat.memory.sources import Document, Source, labelled
-from chat.store.facts import Fact
+from chat.store.facts import Remembered
 
 # Foreign text keeps no bracket that could open or close a fence, look-alikes included.
 _BRACKETS = str.maketrans("<>\uff1c\uff1e\u2039\u203a\ufe64\ufe65", "()()()()")
@@ -96,7 +96,7 @@ def build(memory: Memory, message: str, *, assistant: str, history_tokens: int) 
     return Prompt(
         system=_system(memory, assistant),
         history=_within(turns, left),
-        facts=_fenced("facts", Fact, memory),
+        facts=_fenced("facts", Remembered, memory),
         documents=_fenced("documents", Document, memory),
         turn=Turn("user", (*unanswered, message)),
     )

@@ -1,6 +1,6 @@
 """What the assistant remembers of a user: facts, and a profile beside them in the same partition."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from chat.errors import BadRequest, NotFound
@@ -19,7 +19,15 @@ class Fact:
     kind: str
     source: Literal["user"]
     created_at: str
-    embedding: bytes | None = field(default=None, repr=False)  # see chat.memory.embedder
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A fact as a search sees it; for `embedding` see `chat.memory.embedder`."""
+
+    id: str
+    text: str
+    embedding: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,12 @@ class Facts:
     def all(self, user: str) -> list[Fact]:
         """Every fact, oldest first."""
         items = self._table.query(keys.facts(user), "F#", "F#~")
-        return sorted(map(_fact, items), key=lambda fact: fact.created_at)
+        return [_fact(item) for item in sorted(items, key=_age)]
+
+    def remembered(self, user: str) -> list[Remembered]:
+        """The same for a search, which has no time to read what it does not need."""
+        items = self._table.query(keys.facts(user), "F#", "F#~", only=("sk", "text", "ts", "embedding"))
+        return [_remembered(item) for item in sorted(items, key=_age)]
 
     def profile(self, user: str) -> Profile:
         """The profile; an empty one if there is none."""
@@ -59,7 +72,7 @@ class Facts:
         if len(self.all(user)) >= limit:
             raise BadRequest(f"There are {limit} facts already; forget one first.", field="text")
         embedding = self._embedder.embed(text) if self._embedder else None
-        fact = Fact(new_id(), text, kind, "user", now(), embedding=embedding)
+        fact = Fact(new_id(), text, kind, "user", now())
         item = {
             "pk": keys.facts(user),
             "sk": keys.fact(fact.id),
@@ -83,13 +96,20 @@ class Facts:
         self._table.put({"pk": keys.facts(user), "sk": keys.PROFILE, **given})
 
 
+def _age(item: Item) -> str:
+    time: str = item["ts"]
+    return time
+
+
 def _fact(item: Item) -> Fact:
+    return Fact(_id(item), item["text"], item["kind"], item["source"], item["ts"])
+
+
+def _remembered(item: Item) -> Remembered:
     embedding = item.get("embedding")
-    return Fact(
-        item["sk"].removeprefix("F#"),
-        item["text"],
-        item["kind"],
-        item["source"],
-        item["ts"],
-        embedding=bytes(embedding) if embedding else None,
-    )
+    return Remembered(_id(item), item["text"], bytes(embedding) if embedding else None)
+
+
+def _id(item: Item) -> str:
+    fact_id: str = item["sk"].removeprefix("F#")
+    return fact_id
