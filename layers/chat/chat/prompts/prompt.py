@@ -104,8 +104,9 @@ def build(memory: Memory, message: str, *, assistant: str, history_tokens: int) 
 
 def tokens(prompt: Prompt) -> int:
     """Roughly what the whole prompt costs."""
-    said = (text for turn in (*prompt.history, prompt.turn) for text in turn.texts)
-    return sum(map(estimate_tokens, (prompt.system, prompt.facts, prompt.documents, *said)))
+    said = [text for turn in (*prompt.history, prompt.turn) for text in turn.texts]
+    tools = [f"{tool.name}{tool.description}{json.dumps(tool.schema, ensure_ascii=False)}" for tool in prompt.tools]
+    return sum(map(estimate_tokens, [prompt.system, prompt.facts, prompt.documents, *said, *tools]))
 
 
 def estimate_tokens(text: str) -> int:
