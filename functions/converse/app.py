@@ -204,7 +204,7 @@ def messages(conversation: Id, limit: Limit = 50, cursor: Cursor = None) -> Resp
 @resolver.get("/memory", responses=answers(FactList))
 def memory() -> Response[str]:
     """What the assistant remembers of the user."""
-    facts, _ = app.facts.all(user())
+    facts = app.facts.all(user())
     return reply({"facts": [_fact(fact) for fact in facts]})
 
 
@@ -226,8 +226,7 @@ def forget(fact: Id) -> Response[str]:
 @resolver.get("/profile", responses=answers(ProfileView))
 def profile() -> Response[str]:
     """How the user is addressed, and what the assistant is called."""
-    _, known = app.facts.all(user())
-    return reply(_profile(known))
+    return reply(_profile(app.facts.profile(user())))
 
 
 @resolver.put("/profile", responses=answers(ProfileView))

@@ -19,6 +19,8 @@ FREE_VALUES = {  # a second value for parameters that do not list theirs
     "DefaultModel": "claude-haiku",
     "TaskModel": "nova-lite",
     "AssistantName": "Ada",
+    "KnowledgeBaseId": "ABCDEFGHIJ",
+    "MemorySeconds": "2",
     "StreamMemory": "2048",
     "StreamTimeout": "900",
     "StreamConcurrency": "7",

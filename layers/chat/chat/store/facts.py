@@ -5,8 +5,9 @@ from typing import Literal
 
 from chat.errors import BadRequest, NotFound
 from chat.ids import new_id, now
+from chat.memory.embedder import Embedder
 from chat.store import keys
-from chat.store.table import Table
+from chat.store.table import Item, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,15 @@ class Fact:
     kind: str
     source: Literal["user"]
     created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A fact as a search sees it; for `embedding` see `chat.memory.embedder`."""
+
+    id: str
+    text: str
+    embedding: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,39 +43,45 @@ NOBODY = Profile()
 
 
 class Facts:
-    """One user's facts and profile in the table. `user` is a `User.key` everywhere."""
+    """One user's facts and profile in the table. `user` is a `User.key` everywhere.
 
-    def __init__(self, table: Table) -> None:
+    `embedder` gives a new fact its embedding, if it can.
+    """
+
+    def __init__(self, table: Table, embedder: Embedder | None = None) -> None:
         self._table = table
+        self._embedder = embedder
 
-    def all(self, user: str) -> tuple[list[Fact], Profile]:
-        """Every fact, oldest first, and the profile, in one query."""
-        items = self._table.query(keys.facts(user), "F#", keys.PROFILE)
-        facts = [
-            Fact(item["sk"].removeprefix("F#"), item["text"], item["kind"], item["source"], item["ts"])
-            for item in items
-            if item["sk"] != keys.PROFILE
-        ]
-        profile = next((item for item in items if item["sk"] == keys.PROFILE), {})
-        return sorted(facts, key=lambda fact: fact.created_at), Profile(
-            profile.get("name"), profile.get("assistant"), profile.get("about")
-        )
+    def all(self, user: str) -> list[Fact]:
+        """Every fact, oldest first."""
+        items = self._table.query(keys.facts(user), "F#", "F#~")
+        return [_fact(item) for item in sorted(items, key=_age)]
+
+    def remembered(self, user: str) -> list[Remembered]:
+        """The same for a search, which has no time to read what it does not need."""
+        items = self._table.query(keys.facts(user), "F#", "F#~", only=("sk", "text", "ts", "embedding"))
+        return [_remembered(item) for item in sorted(items, key=_age)]
+
+    def profile(self, user: str) -> Profile:
+        """The profile; an empty one if there is none."""
+        item = self._table.get(keys.facts(user), keys.PROFILE) or {}
+        return Profile(item.get("name"), item.get("assistant"), item.get("about"))
 
     def add(self, user: str, text: str, kind: str, *, limit: int) -> Fact:
         """Stores a fact. Raises BadRequest when the user has `limit` of them already."""
-        if len(self.all(user)[0]) >= limit:
+        if len(self.all(user)) >= limit:
             raise BadRequest(f"There are {limit} facts already; forget one first.", field="text")
+        embedding = self._embedder.embed(text) if self._embedder else None
         fact = Fact(new_id(), text, kind, "user", now())
-        self._table.put(
-            {
-                "pk": keys.facts(user),
-                "sk": keys.fact(fact.id),
-                "text": text,
-                "kind": kind,
-                "source": fact.source,
-                "ts": fact.created_at,
-            }
-        )
+        item = {
+            "pk": keys.facts(user),
+            "sk": keys.fact(fact.id),
+            "text": text,
+            "kind": kind,
+            "source": fact.source,
+            "ts": fact.created_at,
+        }
+        self._table.put(item | ({"embedding": embedding} if embedding else {}))
         return fact
 
     def forget(self, user: str, fact_id: str) -> None:
@@ -78,3 +94,22 @@ class Facts:
         fields = {"name": profile.name, "assistant": profile.assistant_name, "about": profile.about}
         given = {name: value for name, value in fields.items() if value is not None}
         self._table.put({"pk": keys.facts(user), "sk": keys.PROFILE, **given})
+
+
+def _age(item: Item) -> str:
+    time: str = item["ts"]
+    return time
+
+
+def _fact(item: Item) -> Fact:
+    return Fact(_id(item), item["text"], item["kind"], item["source"], item["ts"])
+
+
+def _remembered(item: Item) -> Remembered:
+    embedding = item.get("embedding")
+    return Remembered(_id(item), item["text"], bytes(embedding) if embedding else None)
+
+
+def _id(item: Item) -> str:
+    fact_id: str = item["sk"].removeprefix("F#")
+    return fact_id
