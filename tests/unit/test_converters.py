@@ -10,7 +10,7 @@ from botocore.validate import ParamValidator
 from chat.errors import ModelMalformed, ModelTruncated
 from chat.events import Chunk, Citation, Reasoning, Tool, Usage
 from chat.finish import MALFORMED
-from chat.model import converters, stream
+from chat.model import converters, options, stream
 from chat.model.catalog import Catalog
 from chat.prompts.prompt import Prompt, Turn
 from chat.requests import Options
@@ -54,7 +54,7 @@ def test_reasoning_has_its_budget_on_top() -> None:
 
 def test_a_fallback_is_asked_only_for_what_it_has() -> None:
     wished = Options.model_validate({"maxTokens": 60_000, "reasoning": "high"})
-    granted = converters.granted(CATALOG["nova-pro"], wished)
+    granted = options.granted(CATALOG["nova-pro"], wished)
     assert (granted.max_tokens, granted.reasoning) == (5000, None)
 
 

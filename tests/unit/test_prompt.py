@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from chat.events import Chunk, Message
 from chat.memory.lookup import Memory
-from chat.prompts import prompt
+from chat.prompts import builder, prompt
+from chat.prompts.builder import Room
 from chat.prompts.prompt import Prompt, Turn
 from chat.store.conversations import Conversation
 from chat.store.facts import NOBODY, Fact, Profile
@@ -28,7 +29,8 @@ def build(
         tuple(Fact("f", text, "fact", "user", "2026") for text in facts),
         profile,
     )
-    return prompt.build(memory, "now", assistant="Ada", history_tokens=budget, facts_tokens=facts_budget)
+    room = Room(100_000, budget, facts_budget)
+    return builder.build(memory, memory.history, "now", assistant="Ada", room=room)
 
 
 def test_a_first_message() -> None:

@@ -1,22 +1,9 @@
-"""One prompt: the static prefix first, then the history within its budget, then the facts and the new turn.
-
-The order is what caching wants (https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html): what
-changes least comes first.
-"""
+"""What a model is to read, as a value, and what it weighs."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from string import Template
 from typing import Any, Literal, TypeAlias
-
-from chat.events import Message
-from chat.memory.lookup import Memory
-
-# Foreign text keeps no bracket that could open or close a fence, look-alikes included.
-_BRACKETS = str.maketrans("<>\uff1c\uff1e\u2039\u203a\ufe64\ufe65", "()()()()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +54,18 @@ class Turn:
                 case text:
                     yield text
 
+    @property
+    def tokens(self) -> int:
+        """Roughly what it costs."""
+        return sum(map(estimate_tokens, self.texts))
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """`history` and `turn` alternate, beginning with the user; `turn` is the user's and ends with the new message.
 
-    `tool_choice` is a tool's name, `any` for one at least, None for the model's own choice.
+    `summary` is of what came before the history, `facts` of the user; each is fenced, or empty. `tool_choice` is a
+    tool's name, `any` for one at least, None for the model's own choice.
     """
 
     system: str
@@ -81,25 +74,24 @@ class Prompt:
     turn: Turn
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str | None = None
-
-
-def build(memory: Memory, message: str, *, assistant: str, history_tokens: int, facts_tokens: int) -> Prompt:
-    """The prompt for `message`. What is oldest goes first when the history or the facts are over their budgets."""
-    turns = _alternating(memory.history)
-    unanswered = _newest([*turns.pop().texts], history_tokens) if turns and turns[-1].role == "user" else []
-    left = history_tokens - sum(map(estimate_tokens, unanswered))
-    return Prompt(
-        system=_system(memory, assistant),
-        history=_within(turns, left),
-        facts=_fenced(_newest([fact.text for fact in memory.facts], facts_tokens)),
-        turn=Turn("user", (*unanswered, message)),
-    )
+    summary: str = ""
 
 
 def tokens(prompt: Prompt) -> int:
     """Roughly what the whole prompt costs."""
-    texts = [prompt.system, prompt.facts, *prompt.turn.texts, *(text for turn in prompt.history for text in turn.texts)]
-    return sum(map(estimate_tokens, texts))
+    return sum(parts(prompt).values())
+
+
+def parts(prompt: Prompt) -> dict[str, int]:
+    """The same by part."""
+    return {
+        "system": estimate_tokens(prompt.system),
+        "tools": sum(estimate_tokens(json.dumps(tool.schema) + tool.name + tool.description) for tool in prompt.tools),
+        "history": sum(turn.tokens for turn in prompt.history),
+        "summary": estimate_tokens(prompt.summary),
+        "facts": estimate_tokens(prompt.facts),
+        "message": prompt.turn.tokens,
+    }
 
 
 def estimate_tokens(text: str) -> int:
@@ -110,62 +102,3 @@ def estimate_tokens(text: str) -> int:
 def quarters(text: str) -> int:
     """The same in quarters of a token, which add up."""
     return 4 * len(text) - 3 * sum(map(str.isascii, text))
-
-
-def _system(memory: Memory, assistant: str) -> str:
-    profile = memory.profile
-    text = _template().substitute(assistant=_plain(profile.assistant_name or assistant))
-    about = [f"The user's name is {_plain(profile.name)}."] if profile.name else []
-    if profile.about:
-        about.append(f"About the user: {_plain(profile.about)}")
-    return "\n\n".join([text.strip(), *about])
-
-
-@cache
-def _template() -> Template:
-    return Template(Path(__file__).with_name("system.md").read_text(encoding="utf-8"))
-
-
-def _fenced(facts: Iterable[str]) -> str:
-    lines = [f"- {_plain(fact)}" for fact in facts]
-    return "\n".join(["<facts>", *lines, "</facts>"]) if lines else ""
-
-
-def _plain(text: str) -> str:
-    """Foreign text on one line, unable to open or close a fence."""
-    return " ".join(text.translate(_BRACKETS).split())
-
-
-def _newest(texts: Sequence[str], budget: int) -> list[str]:
-    """The last of the texts that fit, in their order."""
-    kept: list[str] = []
-    for text in reversed(texts):
-        budget -= estimate_tokens(text)
-        if budget < 0:
-            break
-        kept.append(text)
-    return kept[::-1]
-
-
-def _alternating(messages: Iterable[Message]) -> list[Turn]:
-    """Turns by alternating sides: answers without text are dropped, neighbours of one side joined."""
-    turns: list[Turn] = []
-    for message in messages:
-        text = message.text
-        if not text.strip():
-            continue
-        if turns and turns[-1].role == message.role:
-            turns[-1] = Turn(message.role, (*turns[-1].content, text))
-        else:
-            turns.append(Turn(message.role, (text,)))
-    return turns
-
-
-def _within(turns: Sequence[Turn], budget: int) -> tuple[Turn, ...]:
-    """The newest turns that fit, beginning with a user's."""
-    sizes = [sum(map(estimate_tokens, turn.texts)) for turn in turns]
-    total, first = sum(sizes), 0
-    while first < len(turns) and (total > budget or turns[first].role == "assistant"):
-        total -= sizes[first]
-        first += 1
-    return tuple(turns[first:])
