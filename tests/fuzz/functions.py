@@ -65,15 +65,15 @@ class Functions:
     """Both, and the table that they share."""
 
     def __init__(self, dynamo: FakeDynamo, modules: dict[Name, ModuleType]) -> None:
+        self.modules = modules
         self._dynamo = dynamo
-        self._modules = modules
         self._begin: dict[Key, Item] = {}
 
     def invoke(self, name: Name, payload: bytes) -> Any:
         """What the function returns for an event, as JSON; raises what it raises."""
         marshaller = StreamingMarshaller(frozenset())
         event = marshaller.unmarshal_request(payload)
-        result, _ = marshaller.marshal_response(self._modules[name].handler(event, Context()))
+        result, _ = marshaller.marshal_response(self.modules[name].handler(event, Context()))
         return json.loads(str(result))
 
     @property

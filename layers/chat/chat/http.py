@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import parse_qs
 
 from pydantic import SecretStr
@@ -35,6 +35,8 @@ ID = r"^[A-Za-z0-9._-]{1,64}$"  # in a path: whatever else stands there is the n
 # JSON is UTF-8, whatever is said of it (RFC 8259); another charset is another text.
 _JSON = re.compile(r"application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?;?\s*", re.IGNORECASE)
 _KEY = re.compile(r"[\x21-\x7e]{1,4096}")
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,8 @@ def check_origin(request: HttpRequest, settings: Settings) -> None:
         raise Forbidden
 
 
-def route(request: HttpRequest, routes: Mapping[str, str]) -> tuple[str, str]:
-    """What `routes` calls the request's method and path, and the id that stands in the path for its `{}`.
+def route(request: HttpRequest, routes: Mapping[str, R]) -> tuple[R, str]:
+    """What `routes` has for the request's method and path, and the id that stands in the path for its `{}`.
 
     Raises NotFound or MethodNotAllowed.
     """

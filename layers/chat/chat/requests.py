@@ -21,13 +21,12 @@ ConversationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}
 Alias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
 LONGEST = 1_000_000  # the hard ceiling of a text; the deployment's own limits are settings, checked in `bounded`
 
-# What breaks a line is a line break; the other controls say nothing to a reader or a model, and are dropped.
-_CONTROLS: dict[int, str | None] = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - set(map(ord, "\t\n\r")))
-_CONTROLS |= dict.fromkeys(map(ord, "\v\f\x85"), "\n")
+_CONTROL = re.compile(r"[\x00-\x08\v\f\x0e-\x1f\x7f-\x9f]")
 
 
 def _readable(text: str) -> str:
-    return text.translate(_CONTROLS)
+    """Without control characters: some break a line, the others say nothing to a reader or a model."""
+    return _CONTROL.sub(lambda found: "\n" if found[0] in "\v\f\x85" else "", text)
 
 
 def _normal(text: str) -> str:

@@ -1,13 +1,10 @@
-"""Requests as they should be, nearly should be, and should not be at all."""
+"""Bodies of every route, as they should be, nearly should be, and should not be at all."""
 
-import base64
 import gzip
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
@@ -16,7 +13,7 @@ MINE = "conversation-of-mine"
 ANSWERED = "generation-that-is-none"
 MODELS = st.sampled_from(["nova-lite", "nova-micro", "claude-haiku", "claude-sonnet"])
 
-# JSON that Python does not write; in a value a string "@3@" stands for the third of it.
+# JSON that Python does not write; in a value a string "@3@" stands for one of it, by number.
 NUMBERS = ["1e400", "-1e400", "-0", "1e-400", "NaN", "Infinity", "9" * 4_000, "9" * 100_000, "01", "+1", "1."]
 DEEP = ["[" * n + "]" * n for n in (30, 150, 250, 100_000)] + ['{"a":' * n + "1" + "}" * n for n in (30, 150, 250)]
 RAW = [*NUMBERS, *DEEP]
@@ -62,10 +59,9 @@ options = sometimes(
     stop=st.lists(st.text(min_size=1, max_size=5), max_size=4),
     reasoning=st.sampled_from(["low", "medium", "high"]),
 )
-message = always(text=texts)
 part = always(type=st.just("text"), text=texts)
 chat = st.one_of(
-    both(always(message=message), sometimes(conversationId=ids, model=MODELS, options=options)),
+    both(always(message=always(text=texts)), sometimes(conversationId=ids, model=MODELS, options=options)),
     always(action=st.sampled_from(["regenerate", "continue"]), conversationId=st.just(MINE)),
 )
 ai_chat = both(
@@ -237,103 +233,3 @@ def bodies(draw: DrawFn, shape: SearchStrategy[Any]) -> bytes:
         )
     )
     return damage(body)
-
-
-segments = st.one_of(
-    ids,
-    st.sampled_from(
-        [MINE, ".", "..", "%2e%2e", "%2F", "a/b", "", " ", "x" * 65, "x" * 5_000, "%ff", "\ud800", "~META"]
-    ),
-    st.text(max_size=12),
-)
-values = st.one_of(texts, st.sampled_from(["1", "100", "101", "-1", "0", "9" * 5_000, "1e3", "true"]))
-cursors = st.one_of(
-    st.sampled_from([f"{ANSWERED}:{place}" for place in ("0", "٣", "-1", "999999999", "9999999999", "b", "")]),
-    st.sampled_from([":5", "a#bcdefgh:1", "x" * 5_000 + ":1", "\ud800:1"]),
-    st.binary(max_size=30).map(lambda data: base64.urlsafe_b64encode(data).decode()),
-    st.sampled_from([[1], [10**9], [True], ["2026-11-21T00:00:00.000Z", MINE], [1e400], {}, [[[]]]]).map(
-        lambda fields: base64.urlsafe_b64encode(json.dumps(fields).encode()).decode().rstrip("=")
-    ),
-    values,
-)
-queries = sometimes(stream=values, dialect=values, after=cursors, limit=values, cursor=cursors)
-headers = sometimes(
-    **{
-        "idempotency-key": texts,
-        "x-client-id": texts,
-        "last-event-id": cursors,
-        "x-dev-user": st.sampled_from(["mallory", "", "a b", "x" * 100, "é", "\ud800"]),
-        "origin": texts,
-        "authorization": texts,
-        "content-encoding": st.just("gzip"),
-        "x-origin-secret": texts,
-    }
-)
-types = st.one_of(
-    *[st.just("application/json")] * 9,
-    st.sampled_from(
-        ["Application/JSON; charset=UTF-8", "application/json; charset=latin-1", "text/plain", "", "\ud800"]
-    ),
-    st.sampled_from(["application/json, text/plain", "multipart/form-data; boundary=x"]),
-)
-methods = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "get", "", "BREW"])
-
-
-@st.composite
-def http_events(draw: DrawFn, function: str) -> Any:
-    """An event as the doors make it, of one of the function's routes or nearly so."""
-    route, shape = draw(st.sampled_from(ROUTES[function]))
-    method, _, pattern = route.partition(" ")
-    path = pattern.replace("{}", draw(segments)) if draw(st.integers(0, 2)) else pattern.replace("{}", MINE)
-    if draw(st.integers(0, 15)) == 0:
-        method = draw(methods)
-    if draw(st.integers(0, 15)) == 0:
-        other = ["/" + path, path + "/", path.upper(), path.replace("/", "%2f"), path + "\x00", path + "\n", "", "*"]
-        path = draw(st.sampled_from(other))
-    query = draw(queries)
-    body = None if shape is nothing else draw(bodies(shape))
-    sent = draw(headers) | {"content-type": draw(types)}
-    event: dict[str, Any] = {"headers": sent, "isBase64Encoded": False}
-    if body is not None:
-        try:
-            event["body"] = body.decode()
-        except UnicodeDecodeError:
-            event |= {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
-    if draw(st.integers(0, 4)) == 0:
-        identity = {"sourceIp": "127.0.0.1"}
-        event |= {"httpMethod": method, "path": path, "queryStringParameters": query or None}
-        event |= {"requestContext": {"stage": "live", "identity": identity}, "pathParameters": None}
-    else:
-        raw = "&".join(f"{name}={quote(value, errors='replace')}" for name, value in query.items())
-        event |= {"version": "2.0", "rawPath": path, "rawQueryString": raw, "queryStringParameters": query}
-        context = {"http": {"method": method, "path": path, "sourceIp": "::1"}, "stage": "$default"}
-        event |= {"requestContext": context, "routeKey": "$default"}
-    return event
-
-
-@st.composite
-def any_events(draw: DrawFn, function: str) -> Any:
-    """Events of HTTP, broken ones, tasks, and any JSON."""
-    kind = draw(st.integers(0, 9))
-    if kind < 5:
-        return draw(http_events(function))
-    if kind < 8:
-        return draw(mutated(draw(http_events(function))))
-    if kind == 8 and function == "converse":
-        return draw(mutated(draw(tasks)))
-    return draw(nasty)
-
-
-@dataclass(frozen=True, slots=True)
-class Payload:
-    """An event as the Runtime API hands it over."""
-
-    json: str
-
-    def __repr__(self) -> str:
-        return f"{self.json[:2_000]!r} ({len(self.json)})"
-
-
-def payloads(function: str) -> SearchStrategy[Payload]:
-    """Any event, as JSON."""
-    return any_events(function).map(lambda event: Payload(dumped(event)))
