@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from local_stack.bedrock.directives import strip
 from local_stack.bedrock.events import Json
 
-# The fence of the prompt: a tag alone on its line. Elsewhere the tag is only spoken of.
-_FACTS = re.compile(r"^<facts>\n(.*?)\n</facts>$", re.DOTALL | re.MULTILINE)
+# The fences of the prompt: a tag alone on its line. Elsewhere the tag is only spoken of.
+_FENCE = re.compile(r"^<(profile|summary|facts|documents)>\n(.*?)\n</\1>$", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ def directive_text(body: Json) -> str:
 
 
 def _own(message: Json) -> list[str]:
-    """A user's texts as they wrote them, without fenced facts."""
-    texts = [_FACTS.sub("", text).strip() for text in _texts(message["content"])]
+    """A user's texts as they wrote them, without what is fenced."""
+    texts = [_FENCE.sub("", text).strip() for text in _texts(message["content"])]
     return [text for text in texts if text]
 
 
@@ -56,7 +56,7 @@ def _texts(blocks: Iterable[Json]) -> list[str]:
 
 
 def _facts(text: str) -> list[str]:
-    lines = [line for fenced in _FACTS.findall(text) for line in fenced.splitlines()]
+    lines = [line for tag, fenced in _FENCE.findall(text) if tag == "facts" for line in fenced.splitlines()]
     return [line.strip().removeprefix("-").strip() for line in lines if line.strip()]
 
 

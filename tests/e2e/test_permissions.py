@@ -14,13 +14,15 @@ from tests.unit.transform import CASES, of_type, transformed
 FUNCTIONS = {"StreamFunction": "StreamRole", "ConverseFunction": "ConverseRole"}
 AWS_ITSELF = {"Logs", "DeadLetters", "DeadLettersKey", "TableKey"}  # what Lambda and DynamoDB do as the function
 
+GUARDRAIL = "abc123def456"
+
 Called = set[tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
 def calls() -> dict[str, Called]:
     """What each function asked for: IAM action and resource."""
-    stack = start_stack()
+    stack = start_stack("--parameter", f"GuardrailId={GUARDRAIL}", "--parameter", "GuardrailVersion=1")
     try:
         with Person(stack) as person:
             tour(person)
@@ -38,12 +40,15 @@ def arns(action: str, asked: str) -> list[str]:
     if action.startswith("dynamodb:"):
         table, slash, index = asked.partition("/")
         return [f"<{table}.Arn>{slash}{index}"]
+    if action == "bedrock:ApplyGuardrail":
+        return [f"guardrail/{asked}"]
     return [f"inference-profile/{asked}", f"foundation-model/{asked.removeprefix('us.')}"]
 
 
 def granted(function: str) -> Iterator[tuple[str, set[str], set[str]]]:
     """The statements about what the code itself calls: their name, actions and resources."""
-    [stack] = transformed([next(case for case in CASES if case["InferenceProfile"] == "us")])
+    us = next(case for case in CASES if case["InferenceProfile"] == "us")
+    [stack] = transformed([{**us, "GuardrailId": GUARDRAIL, "GuardrailVersion": "1"}])
     [own] = of_type(stack, "AWS::IAM::Role")[FUNCTIONS[function]]["Policies"]
     shared = of_type(stack, "AWS::IAM::ManagedPolicy")["ModelPolicy"]
     for statement in [*own["PolicyDocument"]["Statement"], *shared["PolicyDocument"]["Statement"]]:

@@ -33,7 +33,7 @@ def build(memory: Memory, before: Sequence[Message], message: str, *, assistant:
     bare = Prompt(_system(memory.profile, assistant), (), facts, Turn("user", (message,)))
     known = memory.conversation
     older = max(0, known.seq - len(memory.history)) if known else 0
-    kept = history(before, older, min(room.history, room.window - tokens(bare)))
+    kept = history(before, older, max(0, min(room.history, room.window - tokens(bare))))
     summary = fenced("summary", [known.summary]) if known and known.summary and not kept.whole else ""
     turn = Turn("user", (*kept.unanswered, message))
     return Prompt(bare.system, kept.turns, facts, turn, summary=summary)
