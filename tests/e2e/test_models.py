@@ -58,8 +58,9 @@ def spender(person: Person) -> Person:
 
 
 def is_broke(person: Person) -> bool:
-    answer = person.ask(QUICK, model="nova-pro").json()
-    return answer.get("error", {}).get("code") == "budget_exhausted" or answer.get("finishReason") == "budget"
+    answer: dict[str, Any] = person.ask(QUICK, model="nova-pro").json()
+    code = answer.get("error", {}).get("code")
+    return code == "budget_exhausted" or answer.get("finishReason") == "budget"
 
 
 def stored(table: DynamoDB) -> Iterator[str]:

@@ -14,7 +14,7 @@ from chat.errors import BadRequest, ChatError, ConversationBusy, NotActive, NotF
 from chat.events import Chunk, Event, Message, Progress, Start, Usage
 from chat.following import Following
 from chat.ids import age, new_id, now
-from chat.limits import Budget, Rate, Rules, slot
+from chat.limits import Budget, Rate, Rules, budget_exhausted, slot
 from chat.log import Entry, encode, end_of
 from chat.memory.lookup import Lookup, Memory
 from chat.model import transport
@@ -125,7 +125,7 @@ class Application:
             return self.generations.attach(memory.earlier, send.fingerprint)
         used = looked.result()
         active = memory.conversation.active if memory.conversation else None
-        if request.message is None and active is not None and active != gid:
+        if active is not None and active != gid:
             running = self.generations.alive(user.key, active)
             if running and running.status == "run":
                 raise ConversationBusy(generation=active)
@@ -205,16 +205,19 @@ class Application:
         Raises BadRequest for a model or options that there are not, and what `Rules.check` raises.
         """
         self.models.check(asked.model, asked.options, tools=bool(asked.prompt.tools))
-        left = context.get_remaining_time_in_millis() / 1000
-        deadline = time.monotonic() + left - self.settings.deadline_margin_seconds
+        seconds = context.get_remaining_time_in_millis() / 1000
+        deadline = time.monotonic() + seconds - self.settings.deadline_margin_seconds
         start = Start("", new_id(), new_id(), asked.model)
-        taken = slot(self.generations.now() + int(left * 1000), start.generation_id)
+        taken = slot(self.generations.now() + int(seconds * 1000), start.generation_id)
         usages = self._usages_of(user)
         used = usages.look(user.key, user.address)
+        left = usages.rules.left(used)
+        if self.models[asked.model].affordable(left, prompt.tokens(asked.prompt), asked.options) <= 0:
+            raise budget_exhausted("user", self.generations.now())
         usages.admit(user.key, user.address, taken, used)
         message = Message(id=new_id(), role="user", parts=(), created_at=now(), generation_id=start.generation_id)
         ledger = Unstored(self._table, user.key, taken)
-        return self._turn(start, message, asked, user, ledger, usages.rules.left(used), deadline, context)
+        return self._turn(start, message, asked, user, ledger, left, deadline, context)
 
     def _turn(
         self,
@@ -280,6 +283,12 @@ class Application:
         if gid and (head is None or head.conversation != conversation_id):
             raise NotFound
         return head
+
+    def stop(self, user: User, gid: str, seconds: float) -> bool:
+        """Stops a generation and waits for its end; whether it came in time."""
+        if head := self.generations.head(user.key, gid):
+            self.generations.cancel(user.key, head)
+        return self.generations.ended(user.key, gid, time.monotonic() + seconds)
 
     def latest(self, user: User, conversation_id: str, *, within: float) -> Head | None:
         """The generation that is being made in the conversation, or that ended within so many seconds."""

@@ -84,9 +84,10 @@ def tokens(prompt: Prompt) -> int:
 
 def parts(prompt: Prompt) -> dict[str, int]:
     """The same by part."""
+    tools = [f"{tool.name}{tool.description}{json.dumps(tool.schema, ensure_ascii=False)}" for tool in prompt.tools]
     return {
         "system": estimate_tokens(prompt.system),
-        "tools": sum(estimate_tokens(json.dumps(tool.schema) + tool.name + tool.description) for tool in prompt.tools),
+        "tools": sum(map(estimate_tokens, tools)),
         "history": sum(turn.tokens for turn in prompt.history),
         "summary": estimate_tokens(prompt.summary),
         "facts": estimate_tokens(prompt.facts),
