@@ -154,7 +154,8 @@ def _made_up(schema: Json, talk: Conversation) -> Json:
     """A plausible object of that schema."""
     examples = {"string": speaker.subject(talk.question).strip("“”"), "integer": 1, "number": 1.5, "boolean": True}
     examples |= {"array": [], "object": {}}
-    return {key: examples.get(value.get("type"), "") for key, value in schema.get("properties", {}).items()}
+    properties = schema.get("properties", {}).items()
+    return {key: examples.get(value.get("type"), "") for key, value in properties if isinstance(value, dict)}
 
 
 def _limited(reply: Reply, limit: int | None) -> Reply:
