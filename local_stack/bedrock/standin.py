@@ -155,7 +155,7 @@ def _made_up(schema: Json, talk: Conversation) -> Json:
     examples = {"string": speaker.subject(talk.question).strip("“”"), "integer": 1, "number": 1.5, "boolean": True}
     examples |= {"array": [], "object": {}}
     properties = schema.get("properties", {}).items()
-    return {key: examples.get(value.get("type"), "") for key, value in properties if isinstance(value, dict)}
+    return {key: examples.get(str(value.get("type")), "") for key, value in properties if isinstance(value, dict)}
 
 
 def _limited(reply: Reply, limit: int | None) -> Reply:
