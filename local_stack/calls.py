@@ -18,7 +18,7 @@ _MODEL_ACTIONS = {
 
 
 class Call(NamedTuple):
-    """`resource` is a table, `table/index/name`, a model's or a knowledge base's id as asked for, or a function."""
+    """`resource` is a table, `table/index/name`, a function, or a model's, guardrail's or knowledge base's id."""
 
     function: str
     action: str
@@ -40,9 +40,11 @@ class Calls:
             for action, resource in _table_actions(operation, json.loads(body)):
                 self._add(caller, f"dynamodb:{action}", resource)
 
-    def of_model(self, caller: str | None, operation: str, model_id: str) -> None:
+    def of_model(self, caller: str | None, operation: str, model_id: str, body: Any) -> None:
         """A request to Bedrock's runtime, as its path names the operation."""
         self._add(caller, f"bedrock:{_MODEL_ACTIONS[operation]}", model_id)
+        if isinstance(body, dict) and (guardrail := body.get("guardrailConfig")):
+            self._add(caller, "bedrock:ApplyGuardrail", guardrail.get("guardrailIdentifier", ""))
 
     def of_function(self, caller: str | None, name: str) -> None:
         """A request to Lambda's Invoke API."""

@@ -19,6 +19,7 @@ from chat.dialects import native, whole
 from chat.errors import ChatError, NotFound
 from chat.http import ID, HttpRequest, check_origin, error_body, json_bytes
 from chat.ids import new_id
+from chat.prompts import prompt
 from chat.requests import (
     CancelRequest,
     ChatRequest,
@@ -44,6 +45,7 @@ from chat.responses import (
     HealthView,
     MessagePage,
     ProfileView,
+    PromptView,
     View,
 )
 from chat.store.conversations import Conversation
@@ -141,6 +143,26 @@ def chat(body: ChatRequest) -> Response[str]:
     source = app.follow(who, begun, context, at_most=patience) if isinstance(begun, Head) else begun
     status, answer = whole.answer(source)
     return reply(answer, status, {"retry-after": "2"} if status == 202 else {})
+
+
+@resolver.post("/prompt/preview", responses=answers(PromptView))
+def preview(body: ChatRequest) -> Response[str]:
+    """What the model would be sent for this message, and roughly how many tokens that is. It is not sent."""
+    shown = app.preview(resolver.context["user"], checked_chat(body, app.settings))
+    asked = shown.asked
+    operation, request = app.models.request(asked.prompt, asked.model, asked.options)
+    tokens = prompt.parts(asked.prompt)
+    return reply(
+        {
+            "model": asked.model,
+            "operation": operation,
+            "request": request,
+            "tokens": tokens,
+            "totalTokens": sum(tokens.values()),
+            "contextWindow": app.models[asked.model].context_window,
+            "missing": shown.missing,
+        }
+    )
 
 
 @resolver.post("/chat/<conversation>/cancel", responses=answers(AcceptedView, 202))

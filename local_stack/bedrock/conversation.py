@@ -11,7 +11,7 @@ from local_stack.bedrock.directives import strip
 from local_stack.bedrock.events import Json
 
 # The fences of the prompt: a tag alone on its line. Elsewhere the tag is only spoken of.
-_FENCE = re.compile(r"^<(facts|documents)>\n(.*?)\n</\1>$", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^<(profile|summary|facts|documents)>\n(.*?)\n</\1>$", re.DOTALL | re.MULTILINE)
 _LABELLED = re.compile(r"^(?:\[([^\]]+)\]|-) (.*)$", re.MULTILINE)
 
 
@@ -60,7 +60,7 @@ def directive_text(body: Json) -> str:
 
 
 def _own(message: Json) -> list[str]:
-    """A user's texts as they wrote them, without what was fenced in."""
+    """A user's texts as they wrote them, without what is fenced."""
     texts = [_FENCE.sub("", text).strip() for text in _texts(message["content"])]
     return [text for text in texts if text]
 

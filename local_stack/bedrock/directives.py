@@ -2,6 +2,7 @@
 
     [[tokens=200 pace=20 first=100]]    words in the answer; ms between tokens; ms before the first
     [[cite]]                            a citation
+    [[block]]                           the guardrail intervenes, if the request has one
     [[tool=NAME {"city": "Łódź"}]]      a call of that tool, if the request offers it; its input made up if not given
     [[fault=NAME at=5 times=1 ms=500 code=throttlingException]]
 
@@ -35,7 +36,7 @@ EXCEPTIONS = (
 BY_CHANCE = ("throttle", "unavailable", "not-ready", "stall-headers", *STREAM_FAULTS)
 
 _BLOCK = re.compile(r"\[\[([^\[\]{}]*)(\{.*?\})?\s*\]\]", re.DOTALL)  # words, and then perhaps a tool's input
-_KEYS = frozenset({"tokens", "pace", "first", "cite", "tool", "fault", "at", "times", "ms", "code"})
+_KEYS = frozenset({"tokens", "pace", "first", "cite", "block", "tool", "fault", "at", "times", "ms", "code"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Directives:
     cite: bool
     tools: tuple[ToolCall, ...]
     fault: Fault | None
+    block: bool = False
 
 
 def parse(text: str) -> Directives:
@@ -95,6 +97,7 @@ def parse(text: str) -> Directives:
             cite="cite" in found,
             tools=tuple(tools),
             fault=_fault(found) if "fault" in found else None,
+            block="block" in found,
         )
     except ValueError as error:
         raise BedrockError("ValidationException", f"The stand-in was given {error}.") from error

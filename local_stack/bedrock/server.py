@@ -33,19 +33,21 @@ _ROUTE = re.compile(r"/(?:model|knowledgebases)/([^/]+)/(converse|converse-strea
 class ModelRequest:
     """A request as it was received, and how it goes. Times are seconds since the epoch; `tokens` counts deltas sent.
 
-    `model_id` is the knowledge base's where one was asked.
+    `model_id` is the knowledge base's where one was asked. It is `signed`, or came with a bearer token, `key`.
     """
 
     path: str
     model_id: str
     body: Any
+    signed: bool = True
+    key: str | None = None
     started: float = field(default_factory=time.time)
     ended: float | None = None
     state: Literal["open", "done", "client-closed"] = "open"
     tokens: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        names = ("path", "body", "state", "started", "ended", "tokens")
+        names = ("path", "body", "signed", "key", "state", "started", "ended", "tokens")
         return {"modelId": self.model_id} | {name: getattr(self, name) for name in names}
 
 
@@ -86,9 +88,11 @@ class BedrockServer:
             await responder.send(404, [("x-amzn-errortype", "UnknownOperationException")], b"{}")
             return
         body = _parsed(await request.read())
-        call = ModelRequest(request.path, unquote(route[1]), body)
+        scheme, _, token = (request.header("authorization") or "").partition(" ")
+        signed = scheme.startswith("AWS4") or request.header(CALLER) is not None
+        call = ModelRequest(request.path, unquote(route[1]), body, signed, token if scheme == "Bearer" else None)
         self.requests.append(call)
-        self.calls.of_model(request.header(CALLER), route[2], call.model_id)
+        self.calls.of_model(request.header(CALLER), route[2], call.model_id, body)
         # The connection is watched while we answer, so that a client who leaves is noticed even in a stall.
         answer = asyncio.create_task(self._answer(call, route[2], responder))
         left = asyncio.create_task(responder.closed())

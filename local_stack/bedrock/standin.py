@@ -17,6 +17,7 @@ from local_stack.bedrock.usage import Meter, count
 
 _FIRST_MS = 200
 _PACE_MS = (20, 40)
+_BLOCKED = "Sorry, the model cannot answer this question."
 _REASONING_FIELDS = ("thinking", "reasoningConfig", "reasoning_config")
 
 
@@ -67,8 +68,10 @@ class StandIn:
 def compose(model_id: str, body: Json, wish: Directives) -> Reply:
     """The whole answer, cut at the stop sequences and at maxTokens."""
     talk = conversation.read(body)
+    if wish.block and "guardrailConfig" in body:
+        return Reply((Block(tuple({"text": token} for token in speaker.tokens(_BLOCKED))),), "guardrail_intervened")
     config = body.get("inferenceConfig", {})
-    text, stopped = _until(_text(model_id, talk, wish), config.get("stopSequences", []))
+    text, stopped = _until(_text(model_id, body, talk, wish), config.get("stopSequences", []))
     blocks = []
     if _wants_reasoning(body):
         blocks.append(_reasoning(talk))
@@ -81,8 +84,10 @@ def compose(model_id: str, body: Json, wish: Directives) -> Reply:
     return _limited(Reply(spoken, stop_reason), config.get("maxTokens"))
 
 
-def _text(model_id: str, talk: Conversation, wish: Directives) -> str:
-    """An answer, or what a task asks for: tasks are prompts to the small model that name what they want."""
+def _text(model_id: str, body: Json, talk: Conversation, wish: Directives) -> str:
+    """An answer, in JSON where a schema asks for it, or what a task wants: prompts to the small model that name it."""
+    if text_format := body.get("outputConfig", {}).get("textFormat"):
+        return json.dumps(_made_up(json.loads(text_format["structure"]["jsonSchema"]["schema"]), talk))
     if "nova-micro" in model_id and wish.tokens is None:
         if re.search(r"\bclassif", talk.system, re.I):
             return speaker.classify(talk)
@@ -138,15 +143,19 @@ def _tools(body: Json, talk: Conversation, wishes: tuple[ToolCall, ...]) -> list
 
 def _tool(talk: Conversation, number: int, call: ToolCall, schema: Json) -> Block:
     """A call with plausible input, unless its own is given; the JSON in fragments of a few characters."""
-    examples = {"string": speaker.subject(talk.question).strip("“”"), "integer": 1, "number": 1.5, "boolean": True}
-    examples |= {"array": [], "object": {}}
-    properties = schema.get("properties", {})
-    made_up = {key: examples.get(value.get("type"), "") for key, value in properties.items()}
-    source = json.dumps(made_up if call.input is None else call.input, ensure_ascii=False)
+    source = json.dumps(_made_up(schema, talk) if call.input is None else call.input, ensure_ascii=False)
     digest = hashlib.sha256(f"{number}{call.name}{source}{talk.question}".encode()).hexdigest()
     fragments = [source[start : start + 7] for start in range(0, len(source), 7)]
     start = {"toolUse": {"toolUseId": f"tooluse_{digest[:22]}", "name": call.name}}
     return Block(tuple({"toolUse": {"input": fragment}} for fragment in fragments), start)
+
+
+def _made_up(schema: Json, talk: Conversation) -> Json:
+    """A plausible object of that schema."""
+    examples = {"string": speaker.subject(talk.question).strip("“”"), "integer": 1, "number": 1.5, "boolean": True}
+    examples |= {"array": [], "object": {}}
+    properties = schema.get("properties", {}).items()
+    return {key: examples.get(str(value.get("type")), "") for key, value in properties if isinstance(value, dict)}
 
 
 def _limited(reply: Reply, limit: int | None) -> Reply:

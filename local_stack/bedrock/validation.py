@@ -4,6 +4,7 @@ Shapes, limits and names come from botocore's model of the service, so they are 
 are written here, with Bedrock's words.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -38,6 +39,7 @@ def check_converse(operation: str, model_id: str, body: Any) -> None:
     _check_messages(body.get("messages", []))
     _check_cache_points(body)
     _check_tools(body)
+    _check_features(model_id, body)
     if "anthropic" in model_id:
         _check_thinking(body)
 
@@ -108,6 +110,28 @@ def _check_tools(body: Json) -> None:
         if (uses or results) and not config:
             raise _invalid("The toolConfig field must be defined when using toolUse and toolResult content blocks.")
         called = [use["toolUseId"] for use in uses]
+
+
+def _check_features(model_id: str, body: Json) -> None:
+    """What only some models have, by the documentation of those in the catalog."""
+    claude, nova_pro = "anthropic" in model_id, "nova-pro" in model_id
+    schema = body.get("outputConfig", {}).get("textFormat", {}).get("structure", {}).get("jsonSchema", {}).get("schema")
+    if schema is not None:
+        if not claude:
+            raise _invalid("This model doesn't support the outputConfig.textFormat field. Remove it and try again.")
+        try:
+            parsed = json.loads(schema)
+        except ValueError:
+            parsed = None
+        if not isinstance(parsed, dict):
+            raise _invalid("The schema in outputConfig.textFormat is not a valid JSON schema.")
+    if body.get("performanceConfig", {}).get("latency") == "optimized" and not nova_pro:
+        raise _invalid("Latency performance configuration is not supported for this model.")
+    if body.get("serviceTier", {}).get("type", "default") != "default" and not nova_pro:
+        raise _invalid("The provided service tier is not supported for this model.")
+    guardrail = body.get("guardrailConfig")
+    if guardrail is not None and not (guardrail.get("guardrailIdentifier") and guardrail.get("guardrailVersion")):
+        raise _invalid("The guardrail identifier and version must both be given.")
 
 
 def _check_thinking(body: Json) -> None:

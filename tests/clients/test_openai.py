@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
@@ -335,6 +335,7 @@ def test_langchain_binds_tools(chain: ChatOpenAI) -> None:
     assert "The tool says: It is mild in Lisbon." in str(answered.content)
 
 
-def test_langchain_gets_a_structure(chain: ChatOpenAI) -> None:
-    structured = chain.with_structured_output(Place, method="function_calling")
+@pytest.mark.parametrize("method", ["function_calling", "json_schema"])
+def test_langchain_gets_a_structure(chain: ChatOpenAI, method: Literal["function_calling", "json_schema"]) -> None:
+    structured = chain.with_structured_output(Place, method=method)
     assert structured.invoke(f"Tell me about Lisbon {QUICK}") == Place(city="Lisbon")

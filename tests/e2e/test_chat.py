@@ -324,6 +324,7 @@ def test_openapi_describes_every_route_of_the_gateway(person: Person) -> None:
     described = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
     assert described == {
         "POST /chat",
+        "POST /prompt/preview",
         "POST /chat/{conversation}/cancel",
         "POST /ai/chat/{conversation}/stop",
         "DELETE /me",

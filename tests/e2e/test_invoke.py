@@ -49,6 +49,7 @@ STORY = [
     "http-api-add-fact",
     "http-api-facts",
     "chat",
+    "http-api-preview",
     "http-api-chat",
     "http-api-messages",
     "http-api-conversations",

@@ -12,7 +12,8 @@ from tests.stack import start_stack, stop_stack
 from tests.unit.transform import CASES, of_type, transformed
 
 FUNCTIONS = {"StreamFunction": "StreamRole", "ConverseFunction": "ConverseRole"}
-MEMORY = {"KnowledgeBaseId": "LOCALFILES", "EmbeddingModel": "titan-embed-v2"}
+GUARDRAIL = {"GuardrailId": "abc123def456", "GuardrailVersion": "1"}
+EMBEDDING = {"EmbeddingModel": "titan-embed-v2"}
 AWS_ITSELF = {"Logs", "DeadLetters", "DeadLettersKey", "TableKey"}  # what Lambda and DynamoDB do as the function
 
 Called = set[tuple[str, str]]
@@ -21,7 +22,8 @@ Called = set[tuple[str, str]]
 @pytest.fixture(scope="module")
 def calls() -> dict[str, Called]:
     """What each function asked for: IAM action and resource."""
-    stack = start_stack("--documents", "docs", "--parameter", f"EmbeddingModel={MEMORY['EmbeddingModel']}")
+    parameters = [f"{name}={value}" for name, value in (GUARDRAIL | EMBEDDING).items()]
+    stack = start_stack("--documents", "docs", *(part for each in parameters for part in ("--parameter", each)))
     try:
         with Person(stack) as person:
             for number in range(12):  # more than a prompt has room for, so that a question is embedded too
@@ -41,6 +43,8 @@ def arns(action: str, asked: str) -> list[str]:
     if action.startswith("dynamodb:"):
         table, slash, index = asked.partition("/")
         return [f"<{table}.Arn>{slash}{index}"]
+    if action == "bedrock:ApplyGuardrail":
+        return [f"guardrail/{asked}"]
     if action == "bedrock:Retrieve":
         return [f"knowledge-base/{asked}"]
     model = asked.removeprefix("us.")
@@ -49,7 +53,8 @@ def arns(action: str, asked: str) -> list[str]:
 
 def granted(function: str) -> Iterator[tuple[str, set[str], set[str]]]:
     """The statements about what the code itself calls: their name, actions and resources."""
-    [stack] = transformed([next(case for case in CASES if case["InferenceProfile"] == "us") | MEMORY])
+    us = next(case for case in CASES if case["InferenceProfile"] == "us")
+    [stack] = transformed([us | GUARDRAIL | EMBEDDING | {"KnowledgeBaseId": "LOCALFILES"}])
     [own] = of_type(stack, "AWS::IAM::Role")[FUNCTIONS[function]]["Policies"]
     shared = of_type(stack, "AWS::IAM::ManagedPolicy")["ModelPolicy"]
     for statement in [*own["PolicyDocument"]["Statement"], *shared["PolicyDocument"]["Statement"]]:

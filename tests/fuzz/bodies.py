@@ -11,7 +11,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 MINE = "conversation-of-mine"
 ANSWERED = "generation-that-is-none"
-MODELS = st.sampled_from(["nova-lite", "nova-micro", "claude-haiku", "claude-sonnet"])
+MODELS = st.sampled_from(["nova-lite", "nova-micro", "nova-pro", "claude-haiku", "claude-sonnet"])
 
 # JSON that Python does not write; in a value a string "@3@" stands for one of it, by number.
 NUMBERS = ["1e400", "-1e400", "-0", "1e-400", "NaN", "Infinity", "9" * 4_000, "9" * 100_000, "01", "+1", "1."]
@@ -54,12 +54,19 @@ def both(one: SearchStrategy[dict[str, Any]], two: SearchStrategy[dict[str, Any]
     return st.builds(lambda a, b: a | b, one, two)
 
 
+schemas = st.builds(
+    lambda properties: {"type": "object", "properties": properties},
+    st.dictionaries(texts, st.one_of(raw, nasty), max_size=2),
+)
 options = sometimes(
     maxTokens=st.integers(1, 4_000),
     temperature=st.floats(0, 1),
     topP=st.floats(0, 1),
     stop=st.lists(st.text(min_size=1, max_size=5), max_size=4),
     reasoning=st.sampled_from(["low", "medium", "high"]),
+    serviceTier=st.sampled_from(["priority", "flex"]),
+    latency=st.just("optimized"),
+    schema=schemas,
 )
 part = always(type=st.just("text"), text=texts)
 chat = st.one_of(
@@ -134,6 +141,8 @@ openai_chat = both(
         tools=tools,
         tool_choice=st.sampled_from(["auto", "none", "required", {"type": "function", "function": {"name": "tides"}}]),
         reasoning_effort=st.sampled_from(["none", "low", "high"]),
+        response_format=always(type=st.just("json_schema"), json_schema=always(name=st.just("place"), schema=schemas)),
+        service_tier=st.sampled_from(["auto", "flex"]),
         metadata=st.dictionaries(texts, texts, max_size=2),
         user=texts,
         seed=st.integers(),
@@ -160,6 +169,7 @@ ROUTES: dict[str, list[tuple[str, SearchStrategy[Any]]]] = {
     ],
     "converse": [
         ("POST /chat", chat),
+        ("POST /prompt/preview", chat),
         ("POST /chat/{}/cancel", cancel),
         ("POST /ai/chat/{}/stop", cancel),
         ("GET /conversations", nothing),

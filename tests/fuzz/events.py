@@ -45,6 +45,7 @@ queries = sometimes(stream=values, dialect=values, after=cursors, limit=values, 
 headers = sometimes(
     **{
         "idempotency-key": texts,
+        "x-bedrock-api-key": texts,
         "x-client-id": texts,
         "last-event-id": cursors,
         "x-dev-user": st.sampled_from(["mallory", "", "a b", "x" * 100, "é", "\ud800"]),

@@ -1,18 +1,20 @@
 """Which model is asked, how often, and how: nothing is paid twice, nothing is retried after the first event."""
 
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from chat import errors
 from chat.events import Chunk, Progress
-from chat.model import answer
+from chat.model import answer, options
 from chat.model.answer import Models
 from chat.model.catalog import Catalog
 from chat.model.stream import Ended
 from chat.model.transport import Bedrock, Call, Stopped
-from chat.prompts.prompt import Prompt, Turn
+from chat.prompts.prompt import Prompt, ToolSpec, Turn
 from chat.requests import Options
 
 PROMPT = Prompt("Be kind.", (), "", Turn("user", ("hi",)))
@@ -62,8 +64,16 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer, "FIRST_PAUSE", 0)
 
 
-def ask(bedrock: Scripted, alias: str = "nova-pro", models: Models | None = None) -> list[Any]:
-    return list((models or Models(bedrock, Catalog("us"))).answer(PROMPT, alias, Options(), Call()))
+def ask(
+    bedrock: Scripted,
+    alias: str = "nova-pro",
+    models: Models | None = None,
+    prompt: Prompt = PROMPT,
+    call: Call | None = None,
+    **options: Any,
+) -> list[Any]:
+    models = models or Models(bedrock, Catalog("us"))
+    return list(models.answer(prompt, alias, Options.model_validate(options), call or Call()))
 
 
 def test_a_plain_answer() -> None:
@@ -151,6 +161,54 @@ def test_a_model_that_refuses_a_system_prompt_gets_it_in_the_message() -> None:
     assert request["messages"][-1]["content"][0] == {"text": "Be kind."}
 
 
+def test_a_model_that_does_not_stream_with_tools_streams_without_them() -> None:
+    bedrock = Scripted(errors.ToolStreamingRefused(), IN_ONE_PIECE, IN_ONE_PIECE, SPEECH)
+    models = Models(bedrock, Catalog("us"))
+    with_tools = replace(PROMPT, tools=(ToolSpec("weather", "", {"type": "object"}),))
+    for prompt in (with_tools, with_tools, PROMPT):
+        assert ask(bedrock, "nova-pro", models, prompt)[0] == Chunk("hello")
+    assert [way for way, _ in bedrock.asked] == ["stream", "whole", "whole", "stream"]
+
+
+def test_an_own_key_costs_the_deployment_nothing() -> None:
+    call = Call()
+    call.bedrock_key = SecretStr("key")
+    ended = ask(Scripted(SPEECH), call=call)[-1]
+    assert (ended.usage.output_tokens, ended.usage.cost) == (2, None)
+
+
+def test_what_is_dearer_costs_more() -> None:
+    def cost(**wish: Any) -> int:
+        return int(ask(Scripted(SPEECH), **wish)[-1].usage.cost)
+
+    usual, flex = cost(), cost(serviceTier="flex")
+    priority, optimized = cost(serviceTier="priority"), cost(latency="optimized")
+    assert flex < usual < optimized < priority
+    assert usual == 800 + 2 * 3200
+
+
+def test_a_fallback_is_one_that_callers_may_name() -> None:
+    bedrock = Scripted(*[errors.ModelThrottled() for _ in range(3)], SPEECH)
+    with pytest.raises(errors.ModelThrottled):
+        ask(bedrock, "nova-lite", Models(bedrock, Catalog("us"), {"nova-lite", "nova-pro"}))
+
+
+def test_a_fallback_has_a_way_to_keep_to_the_schema() -> None:
+    schema = {"type": "object"}
+    tools = replace(PROMPT, tools=(ToolSpec("weather", "", schema),))
+    for prompt, models in ((PROMPT, 2), (tools, 1)):  # Nova answers by a tool, which leaves no room for others
+        bedrock = Scripted(*[errors.ModelThrottled() for _ in range(6)])
+        with pytest.raises(errors.ModelThrottled):
+            ask(bedrock, "claude-haiku", prompt=prompt, schema=schema)
+        assert len(set(bedrock.models)) == models
+
+
+def test_the_window_leaves_room_for_the_answer_of_whichever_model_answers() -> None:
+    models = Models(Scripted(), Catalog("us"))
+    assert models.window("nova-lite", Options()) == 128_000 - 4_096  # nova-micro may take over
+    assert Models(Scripted(), Catalog("us"), {"nova-lite"}).window("nova-lite", Options()) == 300_000 - 4_096
+
+
 def test_a_second_refusal_of_the_same_is_an_error() -> None:
     bedrock = Scripted(errors.StreamingRefused(), errors.StreamingRefused())
     with pytest.raises(errors.ModelInvalidRequest):
@@ -173,6 +231,9 @@ def test_a_stopped_call_is_not_tried_again() -> None:
         ("nova-lite", {"reasoning": "low"}, "options.reasoning"),
         ("claude-haiku", {"reasoning": "low", "temperature": 0.5}, "options.temperature"),
         ("claude-haiku", {"temperature": 0.5, "topP": 0.5}, "options.topP"),
+        ("nova-lite", {"serviceTier": "flex"}, "options.serviceTier"),
+        ("claude-haiku", {"latency": "optimized"}, "options.latency"),
+        ("nova-pro", {"latency": "optimized", "serviceTier": "flex"}, "options.latency"),
     ],
 )
 def test_a_model_is_asked_only_for_what_it_has(alias: str, options: dict[str, Any], field: str) -> None:
@@ -186,6 +247,23 @@ def test_a_model_that_the_profile_does_not_have_is_unknown() -> None:
     assert "claude-haiku" not in Catalog("none")
     assert "nova-lite" not in Catalog("global")
     assert "claude-haiku" in Catalog("global")
+
+
+def test_callers_may_name_what_is_allowed() -> None:
+    models = Models(Scripted(), Catalog("us"), {"nova-lite", "nova-pro"})
+    assert models.aliases == ["nova-lite", "nova-pro"]
+    models.check("nova-lite", Options())
+    with pytest.raises(errors.BadRequest, match=r"one of nova-lite, nova-pro\."):
+        models.check("nova-micro", Options())
+
+
+@pytest.mark.parametrize("tools", [False, True])
+def test_a_model_without_tools_is_offered_none(tools: bool) -> None:
+    model = Catalog("us")["nova-lite"].model_copy(update={"tools": False})
+    wish = Options() if tools else Options.model_validate({"schema": {"type": "object"}})
+    with pytest.raises(errors.BadRequest) as refused:
+        options.check(model, wish, tools=tools)
+    assert refused.value.field == ("tools" if tools else "options.schema")
 
 
 def test_an_unknown_alias_names_the_known_ones() -> None:

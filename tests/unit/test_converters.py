@@ -1,42 +1,124 @@
 """Every request that we build passes botocore's own validator, and Bedrock's events become ours."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import botocore.session
 import pytest
+from botocore.parsers import create_parser
 from botocore.validate import ParamValidator
 
-from chat.errors import ModelMalformed, ModelTruncated
+from chat.errors import BadRequest, ModelMalformed, ModelTruncated
 from chat.events import Chunk, Citation, Reasoning, Tool, Usage
 from chat.finish import MALFORMED
 from chat.model import converters, stream
+from chat.model import options as wishes
+from chat.model.answer import Models
 from chat.model.catalog import Catalog
-from chat.prompts.prompt import Prompt, Turn
+from chat.model.converters import Guardrail
+from chat.model.transport import Bedrock
+from chat.prompts.prompt import Prompt, ToolSpec, Turn
 from chat.requests import Options
+from local_stack.bedrock.validation import check_converse
 
 HISTORY = (Turn("user", ("one", "two")), Turn("assistant", ("three",)))
 PROMPT = Prompt("Be kind.", HISTORY, "<facts>\n- x\n</facts>", Turn("user", ("hi",)))
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
+PROMPTS = [
+    PROMPT,
+    Prompt("Be kind.", (), "", Turn("user", ("hi",))),
+    replace(PROMPT, tools=(ToolSpec("weather", "Tells the weather.", SCHEMA),)),
+    replace(PROMPT, history=tuple(Turn(turn.role, (f"{n}",)) for n in range(3) for turn in HISTORY), summary="So far"),
+]
 CATALOG = Catalog("eu")
-OPERATION: Any = botocore.session.get_session().get_service_model("bedrock-runtime").operation_model("ConverseStream")
+GUARDRAIL = Guardrail("abc", "1", "sync")
+SERVICE: Any = botocore.session.get_session().get_service_model("bedrock-runtime")
+
+
+def asked(alias: str, prompt: Prompt = PROMPT, guardrail: Guardrail | None = None, **options: Any) -> Any:
+    return Models(mock.create_autospec(Bedrock), CATALOG, guardrail=guardrail).request(
+        prompt, alias, Options.model_validate(options)
+    )
 
 
 def built(alias: str, prompt: Prompt = PROMPT, **options: Any) -> dict[str, Any]:
-    model = CATALOG[alias]
-    return converters.to_request(prompt, model, CATALOG.model_id(model), Options.model_validate(options))
+    request: dict[str, Any] = asked(alias, prompt, **options)[1]
+    return request
 
 
 @pytest.mark.parametrize("alias", ["nova-micro", "nova-lite", "nova-pro", "claude-haiku", "claude-sonnet"])
 @pytest.mark.parametrize(
-    "options", [{}, {"maxTokens": 5, "temperature": 0, "stop": ["\n\nHuman:"]}, {"topP": 0.5}, {"reasoning": "high"}]
+    "options",
+    [
+        {},
+        {"maxTokens": 5, "temperature": 0, "stop": ["\n\nHuman:"]},
+        {"topP": 0.5},
+        {"reasoning": "high"},
+        {"schema": SCHEMA},
+        {"serviceTier": "flex"},
+        {"latency": "optimized"},
+    ],
 )
-@pytest.mark.parametrize("prompt", [PROMPT, Prompt("Be kind.", (), "", Turn("user", ("hi",)))])
-def test_botocore_accepts_what_we_build(alias: str, options: dict[str, Any], prompt: Prompt) -> None:
-    request = built(alias, prompt, **options)
-    report = ParamValidator().validate(request, OPERATION.input_shape)
+@pytest.mark.parametrize("prompt", PROMPTS, ids=["memory", "first", "tools", "long"])
+@pytest.mark.parametrize("guardrail", [None, GUARDRAIL])
+def test_bedrock_accepts_what_we_build(
+    alias: str, options: dict[str, Any], prompt: Prompt, guardrail: Guardrail | None
+) -> None:
+    """By botocore's validator and the stand-in's rules, wherever the model has what is wished for."""
+    try:
+        wishes.check(CATALOG[alias], Options.model_validate(options), tools=bool(prompt.tools))
+    except BadRequest:
+        return
+    operation, request = asked(alias, prompt, guardrail, **options)
+    report = ParamValidator().validate(request, SERVICE.operation_model(operation).input_shape)
     assert not report.has_errors(), report.generate_report()
-    assert repr(request).count("cachePoint") <= 4
+    body = {name: value for name, value in request.items() if name != "modelId"}
+    check_converse(operation, request["modelId"], body)
     assert [message["role"] for message in request["messages"]] == [turn.role for turn in prompt.history] + ["user"]
+
+
+def test_cache_points_are_where_the_request_before_had_its_last() -> None:
+    """The prefix of the turn before ends at a point of this one: a model that looks no further back finds it."""
+    talk = PROMPTS[-1].history
+    earlier, later = (built("nova-lite", replace(PROMPT, history=talk[:length])) for length in (4, 6))
+    for request in (earlier, later):
+        assert 2 <= repr(request).count("cachePoint") <= 4
+    marked = [number for number, said in enumerate(earlier["messages"]) if "cachePoint" in said["content"][-1]]
+    assert earlier["messages"][: marked[-1] + 1][-1] in later["messages"]
+    assert "cachePoint" not in repr(built("nova-lite", Prompt("", (), "", Turn("user", ("hi",)))))
+
+
+def test_the_guardrail_of_a_stream_says_when_it_looks() -> None:
+    config = {"guardrailIdentifier": "abc", "guardrailVersion": "1"}
+    assert asked("nova-lite", guardrail=GUARDRAIL)[1]["guardrailConfig"] == config | {"streamProcessingMode": "sync"}
+    assert asked("nova-micro", guardrail=GUARDRAIL)[1]["guardrailConfig"] == config
+
+
+def test_a_schema_is_a_format_or_where_there_is_none_a_forced_tool() -> None:
+    text_format = built("claude-haiku", schema=SCHEMA)["outputConfig"]["textFormat"]
+    assert json.loads(text_format["structure"]["jsonSchema"]["schema"]) == SCHEMA
+    config = built("nova-lite", schema=SCHEMA)["toolConfig"]
+    assert config["toolChoice"] == {"tool": {"name": "answer"}}
+    assert config["tools"][0]["toolSpec"]["inputSchema"] == {"json": SCHEMA}
+
+
+def test_the_tools_input_is_the_answer() -> None:
+    pieces = (delta(text="I shall."), started(1, "a", "answer"), fragment(1, '{"city"'), fragment(1, ': "Porto"}'))
+    stops = [{"contentBlockStop": {"contentBlockIndex": index}} for index in (0, 1)]
+    end = {"messageStop": {"stopReason": "tool_use"}}
+    events = list(stream.events([*pieces, *stops, end], answer_tool="answer"))
+    assert events == [Chunk('{"city"'), Chunk(': "Porto"}'), stream.Ended("stop", Usage())]
+
+
+def test_a_system_prompt_that_a_model_does_not_take_opens_the_conversation() -> None:
+    model = CATALOG["nova-lite"].model_copy(update={"system": False})
+    request = converters.to_request(PROMPT, model, "id", Options())
+    assert "system" not in request
+    assert request["messages"][0]["content"][0] == {"text": "Be kind."}
+    assert request["messages"][-1]["content"] == [{"text": PROMPT.facts}, {"text": "hi"}]
 
 
 def test_the_request_says_what_the_caller_asked_for() -> None:
@@ -54,7 +136,7 @@ def test_reasoning_has_its_budget_on_top() -> None:
 
 def test_a_fallback_is_asked_only_for_what_it_has() -> None:
     wished = Options.model_validate({"maxTokens": 60_000, "reasoning": "high"})
-    granted = converters.granted(CATALOG["nova-pro"], wished)
+    granted = wishes.granted(CATALOG["nova-pro"], wished)
     assert (granted.max_tokens, granted.reasoning) == (5000, None)
 
 
@@ -177,9 +259,12 @@ def test_an_answer_in_one_piece_says_the_same_as_a_stream() -> None:
             }
         },
         "stopReason": "end_turn",
-        "usage": {"inputTokens": 9, "outputTokens": 5},
+        "usage": {"inputTokens": 9, "outputTokens": 5, "totalTokens": 14},
+        "metrics": {"latencyMs": 3},
     }
-    assert list(stream.events(converters.as_stream(whole)))[:5] == [
+    response = {"status_code": 200, "headers": {}, "body": json.dumps(whole).encode()}
+    parsed = create_parser("rest-json").parse(response, SERVICE.operation_model("Converse").output_shape)
+    assert list(stream.events(converters.as_stream(parsed)))[:5] == [
         Reasoning("hm"),
         Chunk("hello"),
         Tool("a", "weather", "call", input='{"city": "Porto"}'),

@@ -12,6 +12,7 @@ from chat.http import HttpRequest
 from chat.model.catalog import Catalog
 from chat.model.converters import to_request
 from chat.prompts.prompt import Prompt, ToolResult, ToolSpec, ToolUse, Turn
+from chat.requests import Options
 from chat.settings import Settings
 from local_stack.bedrock.validation import check_converse
 
@@ -52,6 +53,15 @@ def request(*messages: dict[str, Any], **fields: Any) -> CompletionRequest:
 
 def built(*messages: dict[str, Any], **fields: Any) -> Prompt:
     return prompt(request(*messages, **fields))
+
+
+def test_a_schema_and_a_service_tier_are_wishes() -> None:
+    named = {"name": "place", "description": "A place", "schema": SCHEMA, "strict": True}
+    body = request(response_format={"type": "json_schema", "json_schema": named}, service_tier="flex")
+    wishes = options(body, prompt(body))
+    assert (wishes.answer_schema, wishes.service_tier) == (SCHEMA, "flex")
+    plain = request(response_format={"type": "text"}, service_tier="auto")
+    assert options(plain, prompt(plain)) == Options()
 
 
 def test_the_callers_messages_are_the_prompt() -> None:
@@ -164,6 +174,12 @@ def test_what_changes_nothing_is_taken() -> None:
         ({"reasoning_effort": "xhigh"}, "reasoning_effort"),
         ({"reasoning_effort": "low", "tools": [WEATHER], "tool_choice": "required"}, "reasoning_effort"),
         ({"response_format": {"type": "json_object"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "array"}}}},
+            "response_format.json_schema.schema",
+        ),
+        ({"service_tier": "scale"}, "service_tier"),
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"maxTokens": 5}, "maxTokens"),
         ({"model": ""}, "model"),

@@ -33,6 +33,8 @@ def test_defaults() -> None:
         ({"MODEL_IDLE_SECONDS": "-1"}, "MODEL_IDLE_SECONDS"),
         ({"INFERENCE_PROFILE": "moon"}, "INFERENCE_PROFILE"),
         ({"ORIGIN_SECRET": "too-short"}, "ORIGIN_SECRET"),
+        ({"GUARDRAIL_ID": "abc"}, "GUARDRAIL_ID and GUARDRAIL_VERSION go together"),
+        ({"GUARDRAIL_VERSION": "latest"}, "GUARDRAIL_VERSION"),
     ],
 )
 def test_a_wrong_variable_is_named(change: dict[str, str], names: str) -> None:

@@ -20,6 +20,7 @@ ROUTES = {
     "PATCH /conversations/{id}",
     "DELETE /conversations/{id}",
     "POST /chat",
+    "POST /prompt/preview",
     "GET /conversations",
     "GET /conversations/{id}/messages",
     "GET /memory",
@@ -245,7 +246,12 @@ def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) ->
     catalog = json.loads((ROOT / "layers/chat/chat/model/catalog.json").read_text(encoding="utf-8"))
     models = {model["id"] for model in catalog.values()}
     granted = {statement["Sid"]: statement for owner, statement in statements(stack) if owner == "ModelPolicy"}
-    granted = {name: statement for name, statement in granted.items() if name in {"Models", "Profiles"}}
+    granted = {name: statement for name, statement in granted.items() if name in {"Models", "Profiles", "Guardrail"}}
+    guardrail = granted.pop("Guardrail", None)
+    assert bool(guardrail) == bool(CASES[case]["GuardrailId"])
+    if guardrail:
+        assert guardrail["Action"] == "bedrock:ApplyGuardrail"
+        assert guardrail["Resource"] == f"arn:aws:bedrock:us-east-1:000000000000:guardrail/{CASES[case]['GuardrailId']}"
     both = {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
     assert {frozenset(statement["Action"]) for statement in granted.values()} == {frozenset(both)}
     assert set(granted["Models"]["Resource"]) == {f"arn:aws:bedrock:*::foundation-model/{model}" for model in models}

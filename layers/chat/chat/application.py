@@ -27,8 +27,11 @@ from chat.memory.sources import Source
 from chat.model import transport
 from chat.model.answer import Models
 from chat.model.catalog import Catalog
+from chat.model.converters import Guardrail
 from chat.model.transport import Bedrock, Call
-from chat.prompts import prompt
+from chat.prompts import builder, prompt
+from chat.prompts.builder import Room
+from chat.prompts.templates import render
 from chat.requests import ChatRequest, Options, Send
 from chat.settings import Settings, SettingsError
 from chat.store.conversations import Conversations
@@ -56,6 +59,14 @@ class Completion:
     sources: Sequence[Source] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What would be asked, and what of the memory did not come in time."""
+
+    asked: Completion
+    missing: tuple[str, ...]
+
+
 class Application:
     """The chat behind both functions."""
 
@@ -71,15 +82,21 @@ class Application:
         self.erasure = Erasure(self._table, self.conversations, self.generations)
         embedder = _embedder(settings)
         self.facts = Facts(self._table, embedder)
-        self._rules = _rules(settings)
-        self._usages = Usages(self._table, self._rules)
+        rules = _rules(settings)
+        self._usages = Usages(self._table, rules)
+        self._own_usages = Usages(self._table, rules.without_costs())  # of users who bring a key of their own
         self._lookup = Lookup(quick, seconds=settings.memory_seconds, messages=settings.history_messages)
         self._recall = Recall(_stores(settings, quick, embedder), seconds=settings.memory_seconds)
         catalog = Catalog(settings.inference_profile)
-        for name in ("default_model", "task_model"):
-            if getattr(settings, name) not in catalog:
-                raise SettingsError(f"{name.upper()}: the catalog has no such model for INFERENCE_PROFILE")
-        self.models = Models(Bedrock(bedrock), catalog)
+        allowed = settings.models
+        known = {"DEFAULT_MODEL": settings.default_model, "TASK_MODEL": settings.task_model}
+        for name, alias in (*known.items(), *(("ALLOWED_MODELS", alias) for alias in allowed)):
+            if alias not in catalog:
+                raise SettingsError(f"{name}: the catalog has no such model for INFERENCE_PROFILE")
+        if allowed and settings.default_model not in allowed:
+            raise SettingsError("DEFAULT_MODEL: it is not one of ALLOWED_MODELS")
+        guardrail = Guardrail(settings.guardrail_id, settings.guardrail_version, settings.guardrail_streaming)
+        self.models = Models(Bedrock(bedrock), catalog, allowed, guardrail if guardrail.id else None)
 
     @classmethod
     def from_environment(cls) -> "Application":
@@ -107,8 +124,9 @@ class Application:
         gid = generation_id(user.key, send.key)
         conversation_id = request.conversation_id or derived_conversation(gid)
         logger.append_keys(conversation=conversation_id, generation=gid)
+        usages = self._usages_of(user)
         with ThreadPoolExecutor(1, "limits") as pool:
-            looked = pool.submit(self._usages.look, user.key, user.address)
+            looked = pool.submit(usages.look, user.key, user.address)
             memory = self._lookup(user.key, conversation_id, gid)
         if memory.earlier:
             return self.generations.attach(memory.earlier, send.fingerprint)
@@ -137,64 +155,85 @@ class Application:
             deadline=at + int(left * 1000),
         )
         taken = slot(head.deadline, gid)
-        self._usages.admit(user.key, user.address, taken, used)
+        usages.admit(user.key, user.address, taken, used)
         recalling = self._recall.begin(user.key, plan.asked.text)
         try:
             message, instead = plan.replaces or plan.asked, plan.replaces is not None
             writer = self.generations.start(user.key, head, memory.conversation, message, instead=instead)
         except ChatError:
-            self._usages.leave(user.key, taken)
+            usages.leave(user.key, taken)
             raise
         if isinstance(writer, Head):
-            self._usages.leave(user.key, taken)
+            usages.leave(user.key, taken)
             return writer
         known = memory.conversation
         if request.message is not None and known is not None and writer.head.place != known.seq + 2:
             memory = self._lookup(user.key, conversation_id, gid)  # another answer was stored between our two looks
             plan = replace(plan, history=tuple(each for each in memory.history if each.generation_id != gid))
-        memory = recalling.into(replace(memory, history=plan.history))
-        built = prompt.build(
-            memory,
-            plan.text,
-            assistant=self.settings.assistant_name,
-            history_tokens=self.settings.history_tokens,
-        )
+        memory = recalling.into(memory)
         return self._turn(
             Start(conversation_id, head.message_id, gid, alias),
             plan.asked,
-            Completion(built, alias, request.options, memory.sources),
+            self._completion(memory, plan, alias, request.options),
+            user,
             writer,
-            self._rules.left(used),
+            usages.rules.left(used),
             deadline,
             context,
             before=memory.progress(),
             begun=plan.begun,
         )
 
+    def preview(self, user: User, request: ChatRequest) -> "Preview":
+        """What the model would be asked for this request. Stores nothing, and asks no model.
+
+        Raises what `start` raises for a request that is none.
+        """
+        alias = request.model or self.settings.default_model
+        self.models.check(alias, request.options)
+        gid = new_id()
+        memory = self._lookup(user.key, request.conversation_id or derived_conversation(gid), gid)
+        if memory.conversation and memory.conversation.deleted:
+            raise NotFound
+        plan = _plan(request, memory, gid, self.settings.max_continued_bytes)
+        memory = self._recall.begin(user.key, plan.asked.text).into(memory)
+        return Preview(self._completion(memory, plan, alias, request.options), memory.missing)
+
+    def _completion(self, memory: Memory, plan: "_Plan", alias: str, options: Options) -> Completion:
+        settings = self.settings
+        room = Room(self.models.window(alias, options), settings.history_tokens)
+        built = builder.build(memory, plan.history, plan.text, assistant=settings.assistant_name, room=room)
+        return Completion(built, alias, options, memory.sources)
+
+    def _usages_of(self, user: User) -> Usages:
+        return self._own_usages if user.bedrock_key else self._usages
+
     def complete(self, user: User, asked: Completion, context: LambdaContext) -> Turn:
         """One answer to a prompt that its caller keeps; nothing is stored but what it cost.
 
         Raises BadRequest for a model or options that there are not, and what `Rules.check` raises.
         """
-        self.models.check(asked.model, asked.options)
+        self.models.check(asked.model, asked.options, tools=bool(asked.prompt.tools))
         seconds = context.get_remaining_time_in_millis() / 1000
         deadline = time.monotonic() + seconds - self.settings.deadline_margin_seconds
         start = Start("", new_id(), new_id(), asked.model)
         taken = slot(self.generations.now() + int(seconds * 1000), start.generation_id)
-        used = self._usages.look(user.key, user.address)
-        left = self._rules.left(used)
-        if self.models[asked.model].affordable(left, prompt.tokens(asked.prompt)) <= 0:
+        usages = self._usages_of(user)
+        used = usages.look(user.key, user.address)
+        left = usages.rules.left(used)
+        if self.models[asked.model].affordable(left, prompt.tokens(asked.prompt), asked.options) <= 0:
             raise budget_exhausted("user", self.generations.now())
-        self._usages.admit(user.key, user.address, taken, used)
+        usages.admit(user.key, user.address, taken, used)
         message = Message(id=new_id(), role="user", parts=(), created_at=now(), generation_id=start.generation_id)
         ledger = Unstored(self._table, user.key, taken)
-        return self._turn(start, message, asked, ledger, left, deadline, context)
+        return self._turn(start, message, asked, user, ledger, left, deadline, context)
 
     def _turn(
         self,
         start: Start,
         message: Message,
         asked: Completion,
+        user: User,
         ledger: Ledger,
         left: Budget,
         deadline: float,
@@ -206,13 +245,15 @@ class Application:
         model, tokens = self.models[asked.model], prompt.tokens(asked.prompt)
 
         def speak(call: Call) -> Speech:
+            call.bedrock_key = user.bedrock_key
             return cited(self.models.answer(asked.prompt, asked.model, asked.options, call), asked.sources)
 
         def estimate(said: str) -> Usage:
-            return model.priced(Usage(tokens, prompt.estimate_tokens(said), basis="estimated"))
+            usage = Usage(tokens, prompt.estimate_tokens(said), basis="estimated")
+            return usage if user.bedrock_key else model.priced(usage, asked.options)
 
         idle, size = self.settings.model_idle_seconds, self.settings.max_answer_bytes
-        bounds = Bounds(deadline, idle, size, model.affordable(left, tokens))
+        bounds = Bounds(deadline, idle, size, model.affordable(left, tokens, asked.options))
         return Turn(start, message, speak, ledger, estimate, bounds, context.aws_request_id, before=before, begun=begun)
 
     def follow(
@@ -279,9 +320,6 @@ class Application:
             self.generations.cancel(user.key, head)
 
 
-CONTINUE = "Continue your last answer exactly where it stopped. Repeat nothing, and do not comment on it."
-
-
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """What a request comes to: the question, its history, and the answer that is replaced or gone on with."""
@@ -306,7 +344,7 @@ def _plan(request: ChatRequest, memory: Memory, gid: str, longest: int) -> _Plan
                 return _Plan(asked, asked.text, tuple(before), last)
             if len(encode(last.parts)) > longest:
                 raise BadRequest("This answer is too long to be continued.", field="action")
-            return _Plan(asked, CONTINUE, memory.history, last, last.parts)
+            return _Plan(asked, render("continue"), memory.history, last, last.parts)
     raise BadRequest("There is no answer to go on from.", field="action")
 
 

@@ -199,6 +199,12 @@ class ModelAccessDenied(ModelError):
     code, retryable, default = "model_access_denied", False, "This deployment may not use the model."
 
 
+class KeyRefused(ModelError):
+    """Bedrock does not know the caller's own key, or it may not use the model."""
+
+    code, status, retryable, default = "key_refused", 403, False, "Bedrock did not accept this key for the model."
+
+
 class ModelNotFound(ModelError):
     """The model or its inference profile does not exist in this region."""
 
@@ -213,6 +219,10 @@ class ModelInvalidRequest(ModelError):
 
 class StreamingRefused(ModelInvalidRequest):
     """This model answers in one piece only. Handled before it reaches a client."""
+
+
+class ToolStreamingRefused(ModelInvalidRequest):
+    """This model streams, but not where there are tools. Handled before it reaches a client."""
 
 
 class SystemPromptRefused(ModelInvalidRequest):
@@ -261,6 +271,7 @@ REFUSALS = (
     ModelUnavailable,
     ModelNotReady,
     ModelAccessDenied,
+    KeyRefused,
     ModelNotFound,
     ModelInvalidRequest,
 )

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 from urllib.parse import parse_qs
 
+from pydantic import SecretStr
+
 from chat.errors import (
     BadRequest,
     ChatError,
@@ -27,10 +29,12 @@ from chat.settings import Settings
 EXPOSED_HEADERS = "retry-after,x-request-id,x-vercel-ai-ui-message-stream"
 VIEWER_ADDRESS = "x-viewer-address"  # believed only beside the secret
 ORIGIN_SECRET = "x-origin-secret"  # noqa: S105 - the header's name
+BEDROCK_KEY = "x-bedrock-api-key"
 ID = r"^[A-Za-z0-9._-]{1,64}$"  # in a path: whatever else stands there is the name of nothing
 
 # JSON is UTF-8, whatever is said of it (RFC 8259); another charset is another text.
 _JSON = re.compile(r"application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?;?\s*", re.IGNORECASE)
+_KEY = re.compile(r"[\x21-\x7e]{1,4096}")
 
 R = TypeVar("R")
 
@@ -85,6 +89,13 @@ class HttpRequest:
             return self.headers.get(VIEWER_ADDRESS, "")
         place = self.context.get("identity") if self.is_rest else self.context.get("http")
         return str((place or {}).get("sourceIp", ""))
+
+    def bedrock_key(self) -> SecretStr | None:
+        """The caller's own Bedrock API key, if they sent one. Raises BadRequest, which does not repeat it."""
+        key = self.headers.get(BEDROCK_KEY)
+        if key is not None and not _KEY.fullmatch(key):
+            raise BadRequest("X-Bedrock-Api-Key must be 1 to 4096 visible characters.", field=BEDROCK_KEY)
+        return SecretStr(key) if key is not None else None
 
     def json_body(self, limit: int) -> bytes:
         """The body, if it is declared as JSON and within `limit` bytes. Raises what the refusal is."""

@@ -7,7 +7,7 @@ request is admitted while `tat` is not further ahead than the tolerance. So in a
 """
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
@@ -78,6 +78,11 @@ class Rules:
     generations: int  # at once, for one user
     user_day: Budget
     everybody_day: Budget
+
+    def without_costs(self) -> Self:
+        """The rules where somebody else pays: the same, but for the money."""
+        user_day, everybody_day = replace(self.user_day, cost=0), replace(self.everybody_day, cost=0)
+        return replace(self, user_day=user_day, everybody_day=everybody_day)
 
     def check(self, used: Used, at: int) -> None:
         """Refuses what must not begin; `at` is in ms since the epoch.

@@ -1,6 +1,7 @@
 """What callers may send. Unknown fields are refused, every size is bounded, and every refusal names its field."""
 
 import hashlib
+import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,36 @@ Normal = AfterValidator(_normal)
 Named = AfterValidator(lambda text: _said(_normal(text)))
 
 
+def fits(value: Any, levels: int = 32) -> bool:
+    """Whether Bedrock takes it as part of a document: nested no deeper than so, and numbers that others can read."""
+    match value:
+        case dict():
+            return levels > 0 and all(fits(each, levels - 1) for each in value.values())
+        case list():
+            return levels > 0 and all(fits(each, levels - 1) for each in value)
+        case float():
+            return math.isfinite(value)
+        case int():
+            return -(2**63) <= value < 2**63
+    return True
+
+
+def _document(value: dict[str, Any]) -> dict[str, Any]:
+    if not fits(value):
+        raise PydanticCustomError("document", "nests too deep, or has a number that is out of range")
+    return value
+
+
+def _object(schema: dict[str, Any]) -> dict[str, Any]:
+    if schema.get("type") != "object":
+        raise PydanticCustomError("schema", "must be of type object")
+    return schema
+
+
+Document = Annotated[dict[str, Any], AfterValidator(_document)]
+Schema = Annotated[Document, AfterValidator(_object)]  # JSON Schema of an answer
+
+
 class Body(BaseModel):
     """Base of every request: camelCase on the wire, no unknown fields, no coercion."""
 
@@ -69,6 +100,9 @@ class Options(Body):
         Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=100)]], Field(max_length=4)] | None
     ) = None
     reasoning: Literal["low", "medium", "high"] | None = None
+    service_tier: Literal["priority", "flex"] | None = None
+    latency: Literal["optimized"] | None = None
+    answer_schema: Schema | None = Field(default=None, alias="schema")  # the answer's text is JSON of this schema
 
 
 class ChatRequest(Body):
@@ -163,6 +197,7 @@ _WORDS = {
     "string_unicode": "is not valid Unicode",
     "blank": "is blank",
     "document": "nests too deep, or has a number that is out of range",
+    "schema": "must be of type object",
     "int_parsing": "must be a whole number",
     "int_parsing_size": "is out of range",
 }

@@ -107,6 +107,30 @@ class AnswerView(View):
     metrics: MetricsView
 
 
+class PromptTokensView(View):
+    """Rough counts, by part."""
+
+    system: int
+    tools: int
+    history: int
+    summary: int
+    facts: int
+    documents: int
+    message: int
+
+
+class PromptView(View):
+    """`request` is what Bedrock's `operation` would get; `missing` names what of the memory did not come in time."""
+
+    model: str
+    operation: Literal["Converse", "ConverseStream"]
+    request: dict[str, JsonValue]
+    tokens: PromptTokensView
+    total_tokens: int
+    context_window: int
+    missing: list[str]
+
+
 class ConversationView(View):
     """One conversation; `active` where an answer is being made."""
 

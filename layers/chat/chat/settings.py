@@ -34,6 +34,10 @@ class Settings(BaseModel):
     jwks_url: str = ""  # for an issuer without OpenID Connect's discovery
     default_model: str = "nova-lite"
     task_model: str = "nova-micro"
+    allowed_models: str = ""  # aliases that callers may name, separated by commas; empty allows all
+    guardrail_id: str = Field(default="", pattern=r"^[a-z0-9]*$")
+    guardrail_version: str = Field(default="", pattern=r"^([1-9][0-9]{0,7}|DRAFT)?$")
+    guardrail_streaming: Literal["sync", "async"] = "sync"
     inference_profile: Literal["us", "eu", "apac", "global", "none"] = "none"
     assistant_name: str = Field(default="Assistant", min_length=1, max_length=60)
 
@@ -95,6 +99,17 @@ class Settings(BaseModel):
         if self.auth_mode == "iam" and self.url_auth_type != "AWS_IAM":
             raise ValueError("a Function URL of AuthType NONE needs AUTH_MODE jwt")
         return self
+
+    @model_validator(mode="after")
+    def _guardrail_is_whole(self) -> Self:
+        if bool(self.guardrail_id) != bool(self.guardrail_version):
+            raise ValueError("GUARDRAIL_ID and GUARDRAIL_VERSION go together")
+        return self
+
+    @property
+    def models(self) -> frozenset[str]:
+        """The aliases that callers may name; none where they may name all."""
+        return frozenset(alias.strip() for alias in self.allowed_models.split(",") if alias.strip())
 
     @property
     def origins(self) -> frozenset[str]:

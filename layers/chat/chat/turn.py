@@ -194,11 +194,11 @@ class Turn:
                 size += len(json.dumps(asdict(event), ensure_ascii=False).encode())
                 if size > self._bounds.size:
                     return Outcome("length")
+                self._append(event)
                 if isinstance(event, (Chunk, Reasoning)) and self._bounds.tokens < inf:
-                    said += quarters(event.content)
+                    said += quarters(event.content)  # the piece that goes too far was paid for as well
                     if said > 4 * self._bounds.tokens:
                         return Outcome("budget")
-                self._append(event)
         return Outcome(error=ModelError())
 
     def _append(self, event: Event) -> None:

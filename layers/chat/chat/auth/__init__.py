@@ -20,7 +20,8 @@ def authenticator(settings: Settings) -> Authenticate:
     identify, behind_host = _identify(settings), bool(settings.origin_secret)
 
     def authenticate(request: HttpRequest, context: LambdaContext) -> User:
-        return replace(identify(request, context), address=hashed(request.address(behind_host=behind_host)))
+        known, address = identify(request, context), hashed(request.address(behind_host=behind_host))
+        return replace(known, address=address, bedrock_key=request.bedrock_key())
 
     return authenticate
 

@@ -5,6 +5,8 @@ import hashlib
 import ipaddress
 from dataclasses import dataclass, field
 
+from pydantic import SecretStr
+
 
 @dataclass(frozen=True, slots=True)
 class User:
@@ -12,6 +14,7 @@ class User:
 
     key: str
     address: str = field(default="", compare=False)  # where the request came from, hashed
+    bedrock_key: SecretStr | None = field(default=None, compare=False)  # their own, for this request alone
 
     @classmethod
     def of(cls, mode: str, issuer: str, subject: str) -> "User":

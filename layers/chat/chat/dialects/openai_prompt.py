@@ -13,15 +13,15 @@ from chat.dialects.openai_request import (
     CompletionRequest,
     Message,
     Part,
+    SchemaFormat,
     SystemMessage,
     ToolChoice,
     ToolMessage,
     UserMessage,
-    fits,
 )
 from chat.errors import BadRequest
 from chat.prompts.prompt import Content, Prompt, ToolResult, ToolSpec, ToolUse, Turn
-from chat.requests import Options
+from chat.requests import Options, fits
 
 
 def prompt(body: CompletionRequest) -> Prompt:
@@ -50,6 +50,10 @@ def options(body: CompletionRequest, built: Prompt) -> Options:
         "top_p": body.top_p,
         "stop": body.stop,
         "reasoning": reasoning,
+        "service_tier": body.service_tier if body.service_tier in {"priority", "flex"} else None,
+        "answer_schema": body.response_format.json_schema.json_schema
+        if isinstance(body.response_format, SchemaFormat)
+        else None,
     }
     return Options().model_copy(update=wishes)
 

@@ -4,14 +4,12 @@ https://platform.openai.com/docs/api-reference/chat/create. Of its many fields w
 and those that change nothing with the value they have; every other is refused by name.
 """
 
-import math
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from chat.http import HttpRequest
-from chat.requests import LONGEST, Body, Said, check_json, refusal
+from chat.requests import LONGEST, Body, Document, Said, Schema, check_json, refusal
 from chat.settings import Settings
 
 
@@ -26,26 +24,6 @@ class Part(_Body):
 
     type: Literal["text"]
     text: Said
-
-
-def fits(value: Any, levels: int = 32) -> bool:
-    """Whether Bedrock takes it as part of a document: nested no deeper than so, and numbers that others can read."""
-    match value:
-        case dict():
-            return levels > 0 and all(fits(each, levels - 1) for each in value.values())
-        case list():
-            return levels > 0 and all(fits(each, levels - 1) for each in value)
-        case float():
-            return math.isfinite(value)
-        case int():
-            return -(2**63) <= value < 2**63
-    return True
-
-
-def _document(value: dict[str, Any]) -> dict[str, Any]:
-    if not fits(value):
-        raise PydanticCustomError("document", "nests too deep, or has a number that is out of range")
-    return value
 
 
 def _parts(value: Any) -> Any:
@@ -132,7 +110,7 @@ class Function(_Body):
 
     name: ToolName
     description: Said | None = None
-    parameters: Annotated[dict[str, Any], AfterValidator(_document)] | None = None
+    parameters: Document | None = None
     strict: bool | None = None
 
 
@@ -164,9 +142,25 @@ class StreamOptions(_Body):
 
 
 class TextFormat(_Body):
-    """JSON modes are refused: not every model has one."""
+    """As the model likes."""
 
     type: Literal["text"]
+
+
+class AnswerSchema(_Body):
+    """`strict` is taken for granted."""
+
+    name: ToolName
+    description: Said | None = None
+    json_schema: Schema = Field(alias="schema")
+    strict: bool | None = None
+
+
+class SchemaFormat(_Body):
+    """JSON of a schema. The mode without a schema is refused: no model here has it."""
+
+    type: Literal["json_schema"]
+    json_schema: AnswerSchema
 
 
 class CompletionRequest(_Body):
@@ -185,6 +179,8 @@ class CompletionRequest(_Body):
     tools: Annotated[list[FunctionTool], Field(max_length=128)] | None = None
     tool_choice: Annotated[ToolChoice | None, BeforeValidator(_choice)] = None
     parallel_tool_calls: bool | None = None
+    response_format: Annotated[TextFormat | SchemaFormat, Field(discriminator="type")] | None = None
+    service_tier: Literal["auto", "default", "priority", "flex"] | None = None
 
     # Taken and not used: who asks, and hints that promise nothing.
     user: Label | None = None
@@ -197,10 +193,8 @@ class CompletionRequest(_Body):
     n: Literal[1] | None = None
     store: Literal[False] | None = None
     logprobs: Literal[False] | None = None
-    response_format: TextFormat | None = None
     frequency_penalty: Zero | None = None
     presence_penalty: Zero | None = None
-    service_tier: Literal["auto", "default"] | None = None
 
 
 def parse(request: HttpRequest, settings: Settings) -> CompletionRequest:
@@ -214,8 +208,12 @@ def parse(request: HttpRequest, settings: Settings) -> CompletionRequest:
 
 
 def _named(error: Any) -> dict[str, Any]:
-    """pydantic puts a message's role before its fields, and names the message where the role is wrong."""
+    """pydantic puts a union's tag before its member's fields, and names the whole where the tag is wrong."""
     match error["loc"]:
+        case ("response_format",):
+            return {**error, "loc": ("response_format", "type")}
+        case ("response_format", _, *field):
+            return {**error, "loc": ("response_format", *field)}
         case ("messages", number):
             return {**error, "loc": ("messages", number, "role")}
         case ("messages", number, _, *field):

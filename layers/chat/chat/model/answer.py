@@ -5,14 +5,18 @@ refusal was one that costs nothing; a request that timed out waiting for its hea
 """
 
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 from chat import errors
+from chat.errors import BadRequest
 from chat.events import Part, Progress
 from chat.model import converters
+from chat.model import options as wishes
 from chat.model.catalog import Catalog, Model
+from chat.model.converters import ANSWER, Guardrail
 from chat.model.stream import Ended, events
 from chat.model.transport import Bedrock, Call
 from chat.prompts.prompt import Prompt
@@ -24,32 +28,58 @@ FIRST_PAUSE = 0.3  # seconds; doubled for each further attempt, with full jitter
 _COSTS_NOTHING = (errors.ModelThrottled, errors.ModelUnavailable, errors.ModelNotReady)
 
 
-class Models:
-    """The models of this deployment, and what was learned about them since the environment started."""
+# Refusals that are answered by asking once more without it, and the capability that the model lacks then.
+_LACKS: dict[type[errors.ModelError], str] = {
+    errors.StreamingRefused: "stream",
+    errors.ToolStreamingRefused: "tool_stream",
+    errors.SystemPromptRefused: "system",
+}
 
-    def __init__(self, bedrock: Bedrock, catalog: Catalog) -> None:
+
+class Models:
+    """The models of this deployment, and what was learned about them since the environment started.
+
+    Callers may name the `allowed` ones, and only those stand in for each other; without any, all.
+    """
+
+    def __init__(
+        self, bedrock: Bedrock, catalog: Catalog, allowed: Collection[str] = (), guardrail: Guardrail | None = None
+    ) -> None:
         self._bedrock = bedrock
         self._catalog = catalog
-        self._refused: dict[str, frozenset[str]] = {}  # alias -> what it refused: "stream", "system"
+        self._allowed = frozenset(allowed or catalog)
+        self._guardrail = guardrail
+        self._refused: dict[str, frozenset[str]] = {}  # alias -> the capabilities that it turned out to lack
 
     @property
     def aliases(self) -> list[str]:
         """What callers may name."""
-        return sorted(self._catalog)
+        return sorted(self._allowed)
 
     def __getitem__(self, alias: str) -> Model:
         """Raises BadRequest for an alias that is not listed."""
         return self._catalog[alias]
 
-    def check(self, alias: str, options: Options) -> None:
-        """Raises BadRequest for an unknown alias or options that the model does not have."""
-        converters.check_options(self._catalog[alias], options)
+    def check(self, alias: str, options: Options, *, tools: bool = False) -> None:
+        """Raises BadRequest for a model that callers may not name, or options that it does not have."""
+        if alias not in self._allowed:
+            raise BadRequest(f"model must be one of {', '.join(self.aliases)}.", field="model")
+        wishes.check(self._catalog[alias], options, tools=tools)
+
+    def window(self, alias: str, options: Options) -> int:
+        """Tokens that a prompt may have, so that whichever model answers has room to."""
+        able = [self._catalog[each] for each in self._candidates(alias, options, tools=False)]
+        return min(model.context_window - wishes.output_tokens(model, options) for model in able)
+
+    def request(self, prompt: Prompt, alias: str, options: Options) -> tuple[str, dict[str, Any]]:
+        """What the model would be asked for this, by which of Bedrock's operations."""
+        return self._request(prompt, self._catalog[alias], options)
 
     def answer(
         self, prompt: Prompt, alias: str, options: Options, call: Call
     ) -> Generator[Part | Progress | Ended, None, None]:
         """The answer's events, ending with Ended. Raises ModelError or Stopped."""
-        aliases = [alias, *(each for each in self._catalog[alias].fallbacks if each in self._catalog)]
+        aliases = self._candidates(alias, options, tools=bool(prompt.tools))
         for number, candidate in enumerate(aliases, 1):
             for attempt in range(ATTEMPTS):
                 try:
@@ -63,9 +93,14 @@ class Models:
                         raise failure.error from None
             yield Progress("fallback", aliases[number])
 
+    def _candidates(self, alias: str, options: Options, *, tools: bool) -> list[str]:
+        fallbacks = [each for each in self._catalog[alias].fallbacks if each in self._catalog and each in self._allowed]
+        return [alias, *(each for each in fallbacks if wishes.grants(self._catalog[each], options, tools=tools))]
+
     def _attempt(self, prompt: Prompt, alias: str, options: Options, call: Call) -> Iterator[Part | Ended]:
-        """One answer of one model; asked anew, once for each, when it refuses to stream or a system prompt."""
+        """One answer of one model; asked anew, once for each capability that it turns out to lack."""
         refused = self._refused.get(alias, frozenset())
+        options = wishes.granted(self._catalog[alias], options)
         while True:
             model = self._catalog[alias].model_copy(update=dict.fromkeys(refused, False))
             begun = False
@@ -74,12 +109,14 @@ class Models:
                     for event in answer:
                         begun = True
                         if isinstance(event, Ended):
-                            event = replace(event, model=alias, usage=model.priced(event.usage))
+                            # What a key of the caller's pays for costs the deployment nothing.
+                            usage = event.usage if call.bedrock_key else model.priced(event.usage, options)
+                            event = replace(event, model=alias, usage=usage)
                         yield event
                 self._refused[alias] = refused  # it answered, so what it refused is true
                 return
-            except (errors.StreamingRefused, errors.SystemPromptRefused) as refusal:
-                what = "stream" if isinstance(refusal, errors.StreamingRefused) else "system"
+            except tuple(_LACKS) as refusal:
+                what = _LACKS[type(refusal)]
                 if begun or what in refused or not getattr(model, what):
                     raise
                 refused = refused | {what}
@@ -91,13 +128,18 @@ class Models:
     def _events(
         self, prompt: Prompt, model: Model, options: Options, call: Call
     ) -> Generator[Part | Ended, None, None]:
-        options = converters.granted(model, options)
-        request = converters.to_request(prompt, model, self._catalog.model_id(model), options)
-        if not model.stream:
-            yield from events(converters.as_stream(self._bedrock.converse(request, call)))
+        operation, request = self._request(prompt, model, options)
+        answer_tool = ANSWER if options.answer_schema and not model.answer_schema else None
+        if operation == "Converse":
+            yield from events(converters.as_stream(self._bedrock.converse(request, call)), answer_tool=answer_tool)
             return
         with closing(self._bedrock.converse_stream(request, call)) as raw:
-            yield from events(raw)
+            yield from events(raw, answer_tool=answer_tool)
+
+    def _request(self, prompt: Prompt, model: Model, options: Options) -> tuple[str, dict[str, Any]]:
+        prompt = converters.with_answer_tool(prompt, model, options)
+        request = converters.to_request(prompt, model, self._catalog.model_id(model), options, self._guardrail)
+        return ("ConverseStream" if converters.streams(model, prompt) else "Converse"), request
 
 
 class _Unpaid(Exception):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import inf
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 from chat.errors import BadRequest
 from chat.events import Usage
 from chat.limits import Budget
+from chat.requests import Options
 
 
 class Price(BaseModel):
@@ -24,26 +25,42 @@ class Price(BaseModel):
     cache_read: float
     cache_write: float
 
+    def times(self, factor: float) -> Self:
+        """The same, so many times as dear."""
+        return self.model_copy(update={name: price * factor for name, price in self})
+
 
 class Model(BaseModel):
-    """What a model can do. `stream` is false for one that cannot, or is not to by policy."""
+    """What a model can do, as far as Bedrock's documentation says. docs/models.md describes the fields."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
     id: str
     profiles: tuple[str, ...]  # inference profiles it can be called by; none is the model itself
-    stream: bool
+    stream: bool  # false for a model that cannot, or is not to by policy
+    tool_stream: bool  # streams when there are tools, too
+    tools: bool
     system: bool
     cache: bool  # takes cache points in the system prompt and in messages
+    vision: bool
     reasoning: bool
+    answer_schema: Annotated[bool, Field(alias="schema")]  # answers in JSON of a schema; else a forced tool does that
     temperature_with_top_p: bool  # takes both in one request
+    context_window: Annotated[int, Field(gt=0)]  # tokens
     max_output_tokens: Annotated[int, Field(gt=0)]
     price: Price
+    service_tiers: dict[Literal["priority", "flex"], float]  # those it has, and how many times as dear they are
+    optimized_latency: float | None = None  # how many times as dear that is, if it has it
     fallbacks: tuple[str, ...]
 
-    def priced(self, usage: Usage) -> Usage:
+    def price_with(self, options: Options) -> Price:
+        """What it costs when it is asked for so."""
+        factor = self.service_tiers.get(options.service_tier, 1.0) if options.service_tier else 1.0
+        return self.price.times(factor * (self.optimized_latency or 1.0 if options.latency else 1.0))
+
+    def priced(self, usage: Usage, options: Options) -> Usage:
         """The same with what it cost."""
-        price = self.price
+        price = self.price_with(options)
         millionths = (
             usage.input_tokens * price.input
             + usage.output_tokens * price.output
@@ -52,10 +69,11 @@ class Model(BaseModel):
         )
         return replace(usage, cost=round(millionths * 1000))
 
-    def affordable(self, budget: Budget, input_tokens: int) -> float:
+    def affordable(self, budget: Budget, input_tokens: int, options: Options) -> float:
         """Output tokens that the budget allows after such an input; 0 or less allows no call."""
+        price = self.price_with(options)
         by_tokens = budget.tokens - input_tokens if budget.tokens else inf
-        by_cost = (budget.cost / 1000 - input_tokens * self.price.input) / self.price.output if budget.cost else inf
+        by_cost = (budget.cost / 1000 - input_tokens * price.input) / price.output if budget.cost else inf
         return min(by_tokens, by_cost)
 
 

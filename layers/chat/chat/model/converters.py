@@ -2,71 +2,67 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from chat.errors import BadRequest
 from chat.events import Usage
 from chat.model.catalog import Model
-from chat.prompts.prompt import Content, Prompt, ToolResult, ToolUse, Turn
+from chat.model.options import to_fields
+from chat.prompts.prompt import Content, Prompt, ToolResult, ToolSpec, ToolUse, Turn
 from chat.requests import Options
 
-CACHE_POINT = {"cachePoint": {"type": "default"}}  # at most four in a request; we set two
-
-# Thinking tokens by the caller's wish; the smallest that Claude takes is 1024.
-REASONING_TOKENS = {"low": 1_024, "medium": 4_096, "high": 16_384}
+CACHE_POINT = {"cachePoint": {"type": "default"}}  # at most four in a request; we set three
+ANSWER = "answer"  # the tool whose input is the answer, where a model has no other way to keep to a schema
 
 
-def check_options(model: Model, options: Options) -> None:
-    """Raises BadRequest for a wish that this model cannot grant."""
-    if options.max_tokens is not None and options.max_tokens > model.max_output_tokens:
-        raise BadRequest(
-            f"options.maxTokens is larger than {model.max_output_tokens} for this model.", field="options.maxTokens"
-        )
-    both = options.temperature is not None and options.top_p is not None
-    if both and not model.temperature_with_top_p:
-        raise BadRequest("options.topP cannot go with options.temperature for this model.", field="options.topP")
-    if options.reasoning is None:
-        return
-    if not model.reasoning:
-        raise BadRequest("options.reasoning is not supported by this model.", field="options.reasoning")
-    for field, value in (("temperature", options.temperature), ("topP", options.top_p)):
-        if value is not None:
-            raise BadRequest(f"options.{field} cannot go with options.reasoning.", field=f"options.{field}")
+@dataclass(frozen=True, slots=True)
+class Guardrail:
+    """One of Bedrock's guardrails; `streaming` is `sync` to look at text before it is sent on, `async` beside it."""
+
+    id: str
+    version: str
+    streaming: str
 
 
-def granted(model: Model, options: Options) -> Options:
-    """The options as far as a fallback model can grant them."""
-    limit = options.max_tokens and min(options.max_tokens, model.max_output_tokens)
-    update = {"max_tokens": limit, "reasoning": options.reasoning if model.reasoning else None}
-    if options.temperature is not None and not model.temperature_with_top_p:
-        update["top_p"] = None
-    return options.model_copy(update=update)
+def streams(model: Model, prompt: Prompt) -> bool:
+    """Whether the model is asked to stream."""
+    return model.stream and (model.tool_stream or not prompt.tools)
 
 
-def to_request(prompt: Prompt, model: Model, model_id: str, options: Options) -> dict[str, Any]:
-    """The arguments of `converse` and `converse_stream`."""
+def with_answer_tool(prompt: Prompt, model: Model, options: Options) -> Prompt:
+    """The prompt with a tool that must be called, where only that makes the model keep to a schema."""
+    if options.answer_schema is None or model.answer_schema:
+        return prompt
+    return replace(prompt, tools=(ToolSpec(ANSWER, "Gives the answer.", options.answer_schema),), tool_choice=ANSWER)
+
+
+def to_request(
+    prompt: Prompt, model: Model, model_id: str, options: Options, guardrail: Guardrail | None = None
+) -> dict[str, Any]:
+    """The arguments of `converse` or, where the model `streams`, of `converse_stream`."""
     if prompt.system and not model.system:
-        turn = replace(prompt.turn, content=(prompt.system, *prompt.turn.content))
-        prompt = replace(prompt, system="", turn=turn)
-    request: dict[str, Any] = {
-        "modelId": model_id,
-        "messages": [_message(turn) for turn in prompt.history],
-        "inferenceConfig": _inference(model, options),
-    }
+        first, *rest = (*prompt.history, prompt.turn)
+        first = replace(first, content=(prompt.system, *first.content))
+        *history, turn = (first, *rest)
+        prompt = replace(prompt, system="", history=tuple(history), turn=turn)
+    messages = [_message(turn) for turn in prompt.history]
+    request: dict[str, Any] = {"modelId": model_id, "messages": messages, **to_fields(model, options)}
     if prompt.system:
         request["system"] = [{"text": prompt.system}]
     if model.cache:
-        for prefix in (request.get("system"), request["messages"][-1]["content"] if prompt.history else None):
+        # The last but one is where the request before this one had its last: not every model looks further back.
+        answers = [message["content"] for message in messages[1::2]]
+        for prefix in (request.get("system"), *answers[-2:]):
             if prefix:
                 prefix.append(CACHE_POINT)
     if prompt.tools:
         request["toolConfig"] = _tools(prompt)
-    known = [{"text": fenced} for fenced in (prompt.facts, prompt.documents) if fenced]
-    request["messages"].append({"role": "user", "content": known + _message(prompt.turn)["content"]})
-    if options.reasoning:
-        budget = REASONING_TOKENS[options.reasoning]
-        request["additionalModelRequestFields"] = {"thinking": {"type": "enabled", "budget_tokens": budget}}
+    if guardrail:
+        request["guardrailConfig"] = {"guardrailIdentifier": guardrail.id, "guardrailVersion": guardrail.version}
+        if streams(model, prompt):
+            request["guardrailConfig"]["streamProcessingMode"] = guardrail.streaming
+    told = [{"text": text} for text in (prompt.summary, prompt.facts, prompt.documents) if text]
+    messages.append({"role": "user", "content": told + _message(prompt.turn)["content"]})
     return request
 
 
@@ -135,16 +131,3 @@ def _tools(prompt: Prompt) -> dict[str, Any]:
     elif prompt.tool_choice:
         config["toolChoice"] = {"tool": {"name": prompt.tool_choice}}
     return config
-
-
-def _inference(model: Model, options: Options) -> dict[str, Any]:
-    limit = options.max_tokens or min(model.max_output_tokens, 4_096)
-    if options.reasoning:
-        limit = min(model.max_output_tokens, limit + REASONING_TOKENS[options.reasoning])
-    config = {
-        "maxTokens": limit,
-        "temperature": options.temperature,
-        "topP": options.top_p,
-        "stopSequences": options.stop,
-    }
-    return {name: value for name, value in config.items() if value is not None and value != []}

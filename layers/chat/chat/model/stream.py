@@ -24,12 +24,16 @@ class Ended:
     model: str = ""  # the alias that answered, filled in where it is known
 
 
-def events(raw: Iterable[dict[str, Any]]) -> Iterator[Part | Ended]:
-    """Ours for Bedrock's, ending with Ended. Raises ModelTruncated when the model never said that it was done."""
+def events(raw: Iterable[dict[str, Any]], *, answer_tool: str | None = None) -> Iterator[Part | Ended]:
+    """Ours for Bedrock's, ending with Ended. The input of `answer_tool` is the answer's text, and what is said beside
+    it nothing. Raises ModelTruncated when the model never said that it was done.
+    """
     text, reasoning = _Pieces(), _Pieces()
     calls: dict[int, _Call] = {}
     stop_reason: str | None = None
     usage = Usage()
+    if answer_tool:
+        raw = _spoken(raw, answer_tool)
     for event in raw:
         if "contentBlockStart" in event:
             if used := event["contentBlockStart"]["start"].get("toolUse"):
@@ -62,6 +66,23 @@ def events(raw: Iterable[dict[str, Any]]) -> Iterator[Part | Ended]:
     if stop_reason in MALFORMED:
         raise ModelMalformed
     yield Ended(from_bedrock(stop_reason), usage)
+
+
+def _spoken(raw: Iterable[dict[str, Any]], tool: str) -> Iterator[dict[str, Any]]:
+    """The same as if the tool's input had been said, and with no other text."""
+    index: int | None = None
+    for event in raw:
+        match event:
+            case {"contentBlockStart": {"start": {"toolUse": {"name": name}}, "contentBlockIndex": at}} if name == tool:
+                index = at
+            case {"contentBlockDelta": {"delta": {"toolUse": {"input": said}}, "contentBlockIndex": at}} if at == index:
+                yield {"contentBlockDelta": {"contentBlockIndex": at, "delta": {"text": said}}}
+            case {"contentBlockDelta": {"delta": {"text": _}}}:
+                continue
+            case {"messageStop": {"stopReason": "tool_use"}}:
+                yield {"messageStop": {"stopReason": "end_turn"}}
+            case _:
+                yield event
 
 
 @dataclass(slots=True)

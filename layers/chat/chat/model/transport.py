@@ -17,11 +17,13 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import urllib3.exceptions
+from botocore import UNSIGNED
 from botocore.awsrequest import (
     AWSHTTPConnection,
     AWSHTTPConnectionPool,
     AWSHTTPSConnection,
     AWSHTTPSConnectionPool,
+    AWSPreparedRequest,
 )
 from botocore.config import Config
 from botocore.eventstream import ParserError
@@ -35,8 +37,10 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 from botocore.parsers import ResponseParserError
+from pydantic import SecretStr
 
 from chat import errors
+from chat.settings import SECURE_URL
 from chat.telemetry import logger
 
 if TYPE_CHECKING:
@@ -51,13 +55,14 @@ class Stopped(Exception):
 
 
 class Call:
-    """One answer's right to talk to Bedrock, until it is stopped.
+    """One answer's right to talk to Bedrock, until it is stopped; by `bedrock_key` where the caller brought one.
 
     `heard` is when Bedrock last sent something, a time of the monotonic clock.
     """
 
     def __init__(self) -> None:
         self.heard = time.monotonic()
+        self.bedrock_key: SecretStr | None = None
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
@@ -125,6 +130,8 @@ class Bedrock:
         self._client = client
         self._used = time.time()
         _announce_sockets(client)
+        client.meta.events.register("choose-signer.bedrock-runtime", _unsigned)
+        client.meta.events.register("before-send.bedrock-runtime", _bear)
 
     def converse_stream(self, request: Mapping[str, Any], call: Call) -> Generator[dict[str, Any], None, None]:
         """The stream's events. The connection is closed when the iterator is, or ends."""
@@ -158,6 +165,23 @@ class Bedrock:
             self._used = time.time()
 
 
+# The caller's own key is no credential of the client's, which all callers share. Such a call is not signed, and gets
+# the key as the last thing before it is sent: later than botocore's own log looks at it.
+
+
+def _unsigned(**_: Any) -> Any:
+    call = _current.get()
+    return UNSIGNED if call and call.bedrock_key else None
+
+
+def _bear(request: AWSPreparedRequest, **_: Any) -> None:
+    call = _current.get()
+    if call and call.bedrock_key:
+        if not SECURE_URL.fullmatch(request.url):
+            raise errors.KeyRefused  # as botocore would: a bearer token is for whoever reads it
+        request.headers["Authorization"] = f"Bearer {call.bedrock_key.get_secret_value()}"
+
+
 # Codes of HTTP errors are PascalCase, those of exceptions inside a stream lowerCamel.
 _BY_CODE: dict[str, type[errors.ModelError]] = {
     "throttlingexception": errors.ModelThrottled,
@@ -177,6 +201,7 @@ _BY_CODE: dict[str, type[errors.ModelError]] = {
 # What models say that cannot do something, in ValidationException's words.
 _REFUSALS: dict[str, type[errors.ModelError]] = {
     "unsupported for streaming": errors.StreamingRefused,
+    "doesn't support tool use in streaming mode": errors.ToolStreamingRefused,
     "doesn't support streaming": errors.StreamingRefused,
     "does not support streaming": errors.StreamingRefused,
     "doesn't support system messages": errors.SystemPromptRefused,
@@ -191,6 +216,10 @@ def _from_client_error(error: ClientError) -> errors.ModelError:
         message = details.get("Message", "").lower()
         kind = next((refused for words, refused in _REFUSALS.items() if words in message), kind)
     return kind()
+
+
+def _status(error: ClientError) -> int:
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
 
 
 @contextmanager
@@ -210,6 +239,8 @@ def _errors(call: Call) -> Iterator[None]:
         if call.stopped:
             raise Stopped from None
         failure = _classified(error)
+        if call.bedrock_key and isinstance(error, ClientError) and _status(error) in {401, 403}:
+            failure = errors.KeyRefused()
         logger.warning("model call failed", extra={"code": failure.code, "cause": type(error).__name__})
         raise failure from error
 

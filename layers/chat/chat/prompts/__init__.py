@@ -1,1 +1,1 @@
-"""Building what the model is sent. Pure."""
+"""What the model is sent: prompt (the value), builder, history, templates (our words, and fences). Pure."""

@@ -36,6 +36,7 @@ class Conversation:
     updated_at: str | None = None
     active: str | None = None  # the generation that is being made
     deleted: bool = False  # or its time is over
+    summary: str | None = None  # of what was said so far
 
 
 class Conversations:
@@ -202,6 +203,7 @@ def _conversation(item: Item) -> Conversation:
         updated_at=item.get("gsi1sk"),
         active=item.get("active"),
         deleted="deleted" in item or conversation_is_over(item, time.time()),
+        summary=item.get("summary"),
     )
 
 

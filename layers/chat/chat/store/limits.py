@@ -37,8 +37,8 @@ class Usages:
     """`user` is a `User.key`, `address` where a request came from; `clock` gives seconds."""
 
     def __init__(self, table: Table, rules: Rules, clock: Callable[[], float] = time.time) -> None:
+        self.rules = rules
         self._table = table
-        self._rules = rules
         self._clock = clock
 
     def look(self, user: str, address: str) -> Used:
@@ -62,7 +62,7 @@ class Usages:
 
     def admit(self, user: str, address: str, slot: str, used: Used) -> None:
         """Lets one more answer begin, which takes `slot`. Raises what `Rules.check` raises, and StorageError."""
-        self._rules.check(used, self._now())
+        self.rules.check(used, self._now())
         with ThreadPoolExecutor(1, "limits") as pool:
             asked = pool.submit(self._step, address, used.address_tat)
             self._enter(user, slot, used)
@@ -80,13 +80,13 @@ class Usages:
     def _enter(self, user: str, slot: str, used: Used) -> None:
         for _ in range(ATTEMPTS):
             now = self._now()
-            self._rules.check(used, now)
+            self.rules.check(used, now)
             if dead := used.slots - limits.live(used.slots, now):
                 with suppress(ConditionFailed):
                     self._drop(user, dead)
             key = keys.limits(user), keys.RATE
             try:
-                self._move(key, self._rules.user, used.tat, now, slot)
+                self._move(key, self.rules.user, used.tat, now, slot)
             except ConditionFailed as failed:  # somebody else moved it, or took the last slot
                 used = Used(tat=_tat(failed.item), slots=_slots(failed.item))
                 if slot in used.slots:  # or we did, and boto3 asked again because the answer was lost
@@ -96,7 +96,7 @@ class Usages:
         raise TooManyRequests("user", 1)
 
     def _step(self, address: str, tat: int) -> None:
-        rate = self._rules.address
+        rate = self.rules.address
         for _ in range(ATTEMPTS):
             now = self._now()
             if wait := rate.wait(tat, now):
@@ -120,7 +120,7 @@ class Usages:
             values |= {":interval": rate.interval, ":latest": now + rate.tolerance}
         if slot is not None:
             update, condition = f"{update} ADD act :slot", f"{condition} AND {_ROOM}"
-            values |= {":slot": {slot}, ":most": self._rules.generations}
+            values |= {":slot": {slot}, ":most": self.rules.generations}
         self._table.change(*key, update, condition=condition, values=values, names=TTL)
 
     def _drop(self, user: str, slots: Set[str]) -> None:

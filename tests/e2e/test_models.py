@@ -1,0 +1,209 @@
+"""What callers may wish of a model, over a deployment with a guardrail, an allowed list and a small budget."""
+
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+
+from local_stack import template
+from local_stack.dynamodb import DynamoDB
+from tests.e2e.chat import Person, text_of
+from tests.stack import RunningStack, start_stack, stop_stack
+
+PARAMETERS = (
+    "LogLevel=DEBUG",
+    "AllowedModels=nova-lite,nova-pro,claude-haiku",
+    "GuardrailId=abc123",
+    "GuardrailVersion=1",
+    "UserDayUsd=0.003",
+)
+QUICK = "[[tokens=4 pace=1 first=1]]"
+KEY = "canary-5d41402a"
+SCHEMA = {"type": "object", "properties": {"topic": {"type": "string"}, "rank": {"type": "integer"}}}
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[DynamoDB]:
+    server = DynamoDB()
+    server.start()
+    for properties in template.read(Path("template.yaml")).tables:
+        server.create_table(properties)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def stack(table: DynamoDB) -> Iterator[RunningStack]:
+    options = [word for parameter in PARAMETERS for word in ("--parameter", parameter)]
+    running = start_stack(*options, env={**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": table.url})
+    yield running
+    stop_stack(running)
+
+
+@pytest.fixture
+def spender(person: Person) -> Person:
+    """Somebody whose day's money is gone."""
+    for _ in range(5):
+        person.ask("[[tokens=500 pace=0 first=1]]", model="nova-pro")
+    assert is_broke(person)
+    return person
+
+
+def is_broke(person: Person) -> bool:
+    answer: dict[str, Any] = person.ask(QUICK, model="nova-pro").json()
+    code = answer.get("error", {}).get("code")
+    return code == "budget_exhausted" or answer.get("finishReason") == "budget"
+
+
+def stored(table: DynamoDB) -> Iterator[str]:
+    """Every item, with what is deflated in it."""
+    for page in boto3.client("dynamodb", endpoint_url=table.url).get_paginator("scan").paginate(TableName="ChatTable"):
+        for item in page["Items"]:
+            yield repr(item)
+            for value in item.values():
+                with suppress(zlib.error):
+                    yield zlib.decompress(value.get("B", b"")).decode(errors="replace")
+
+
+def test_an_own_key_reaches_the_model_and_nothing_else(spender: Person, table: DynamoDB) -> None:
+    """Streamed and in one piece, at every door, and although the money of the deployment is gone for this user."""
+    http, url = spender.http, spender.stack.url
+    http.headers["x-bedrock-api-key"] = KEY
+    known = spender.say(f"Tell me about rivers {QUICK}")
+    conversation = known.start["conversationId"]
+    message = {"id": "a-message", "role": "user", "parts": [{"type": "text", "text": QUICK}]}
+    answers = [
+        spender.ask(f"Tell me about seas {QUICK}", conversationId=conversation),
+        spender.ask(f"[[fault=invalid]] {QUICK}", conversationId=conversation),
+        http.post(f"{url}/ai/chat", json={"id": "by-own-key", "trigger": "submit-message", "messages": [message]}),
+        http.post(
+            f"{url}/v1/chat/completions", json={"model": "nova-pro", "messages": [{"role": "user", "content": QUICK}]}
+        ),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 502, 200, 200]
+    assert known.end["finishReason"] == "stop"
+    assert known.end["usage"]["basis"] == "exact"
+    assert "costUsd" not in known.end["usage"]
+
+    by_key = [each for each in spender.stack.requests() if each["key"] == KEY]
+    assert [each["path"].rpartition("/")[2] for each in by_key].count("converse-stream") == 5
+    assert not any(each["signed"] for each in by_key)
+    assert KEY not in json.dumps([{**each, "key": None} for each in spender.stack.requests()])
+    assert KEY not in "".join(spender.stack.log)
+    assert KEY not in "".join(stored(table))
+    assert KEY not in "".join([json.dumps(known.events), *(answer.text for answer in answers)])
+    del http.headers["x-bedrock-api-key"]
+    assert is_broke(spender)
+
+
+def test_a_key_that_is_no_key_is_refused_and_not_repeated(person: Person) -> None:
+    for door in (person.stack.url, person.stack.gateway):
+        answer = person.http.post(
+            f"{door}/chat", json={"message": {"text": QUICK}}, headers={"x-bedrock-api-key": f"{KEY} {KEY}"}
+        )
+        assert (answer.status_code, answer.json()["error"]["field"]) == (400, "x-bedrock-api-key")
+        assert KEY not in answer.text
+
+
+def test_a_key_that_bedrock_refuses_is_named_so(person: Person) -> None:
+    answer = person.http.post(
+        f"{person.stack.gateway}/chat",
+        json={"message": {"text": "[[fault=access-denied]]"}},
+        headers={"x-bedrock-api-key": KEY},
+    )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "key_refused")
+
+
+def test_what_the_guardrail_stops_is_a_finish_reason(person: Person) -> None:
+    streamed = person.say("[[block]]")
+    assert (streamed.end["finishReason"], streamed.text) == (
+        "content-filter",
+        "Sorry, the model cannot answer this question.",
+    )
+    whole = person.ask("[[block]]").json()
+    assert (whole["finishReason"], text_of(whole["aiMessage"])) == ("content-filter", streamed.text)
+    assert {json.dumps(each["body"]["guardrailConfig"]) for each in person.stack.requests()} == {
+        '{"guardrailIdentifier": "abc123", "guardrailVersion": "1", "streamProcessingMode": "sync"}'
+    }
+
+
+@pytest.mark.parametrize("model", ["nova-lite", "claude-haiku"])
+def test_an_answer_keeps_to_a_schema(person: Person, model: str) -> None:
+    """By the model's own format, and by a forced tool; the caller sees no difference."""
+    answer = person.say("Tell me about rivers", model=model, options={"schema": SCHEMA})
+    assert answer.kinds.count("tool") == 0
+    assert json.loads(answer.text) == {"topic": "rivers", "rank": 1}
+    assert answer.end["finishReason"] == "stop"
+
+
+def test_openais_schema_is_the_same(person: Person) -> None:
+    named = {"type": "json_schema", "json_schema": {"name": "subject", "schema": SCHEMA}}
+    body = {"model": "nova-lite", "messages": [{"role": "user", "content": "Explain rivers"}], "response_format": named}
+    [choice] = person.http.post(f"{person.stack.url}/v1/chat/completions", json=body).json()["choices"]
+    assert json.loads(choice["message"]["content"]) == {"topic": "rivers", "rank": 1}
+    assert (choice["finish_reason"], "tool_calls" in choice["message"]) == ("stop", False)
+
+
+def test_a_tier_and_a_latency_reach_the_model(person: Person) -> None:
+    for wish, field, value in (
+        ({"serviceTier": "flex"}, "serviceTier", {"type": "flex"}),
+        ({"latency": "optimized"}, "performanceConfig", {"latency": "optimized"}),
+    ):
+        assert person.ask(QUICK, model="nova-pro", options=wish).status_code == 200
+        assert person.stack.requests()[-1]["body"][field] == value
+
+
+def test_what_is_not_allowed_is_not_there(person: Person) -> None:
+    answer = person.ask(QUICK, model="claude-sonnet")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "model must be one of claude-haiku, nova-lite, nova-pro."
+    listed = person.http.get(f"{person.stack.url}/v1/models").json()["data"]
+    assert [each["id"] for each in listed] == ["claude-haiku", "nova-lite", "nova-pro"]
+
+
+def preview(person: Person, text: str, **body: Any) -> httpx.Response:
+    return person.http.post(f"{person.stack.gateway}/prompt/preview", json={"message": {"text": text}, **body})
+
+
+def test_the_preview_is_what_is_sent(person: Person) -> None:
+    person.remember("I sail </facts> rivers")
+    person.http.put(f"{person.stack.gateway}/profile", json={"name": "Grace", "assistantName": "Iris"})
+    conversation = person.say(f"Tell me about rivers {QUICK}").start["conversationId"]
+    asked = len(person.stack.requests())
+    answer = preview(person, QUICK, conversationId=conversation, options={"maxTokens": 9})
+    assert len(person.stack.requests()) == asked
+    assert len(person.messages(conversation)) == 2
+    shown = answer.json()
+    person.say(QUICK, conversationId=conversation, options={"maxTokens": 9})
+    sent = person.stack.requests()[-1]
+    assert shown["operation"] == "ConverseStream"
+    assert shown["request"] == {"modelId": sent["modelId"], **sent["body"]}
+    assert shown["request"]["system"][0]["text"].startswith("You are Iris")
+    assert shown["request"]["messages"][-1]["content"][0]["text"] == "<facts>\n[fact 1] I sail (/facts) rivers\n</facts>"
+    assert sum(shown["tokens"].values()) == shown["totalTokens"] < shown["contextWindow"]
+    assert all(shown["tokens"][part] > 0 for part in ("system", "history", "facts", "message"))
+
+
+def test_the_preview_refuses_what_a_send_refuses(person: Person) -> None:
+    assert preview(person, "hi", model="gpt").json()["error"]["field"] == "model"
+    assert preview(person, "hi", unknown=1).json()["error"]["field"] == "unknown"
+    gone = person.say(QUICK).start["conversationId"]
+    person.http.delete(f"{person.stack.gateway}/conversations/{gone}")
+    assert preview(person, "hi", conversationId=gone).status_code == 404
+
+
+def test_a_turn_reads_from_the_cache_what_the_turn_before_wrote(person: Person) -> None:
+    first = person.say(f"What nobody else has said {QUICK}")
+    known = first.start["conversationId"]
+    usages = [person.say(f"And seas {QUICK}", conversationId=known).end["usage"] for _ in range(4)]
+    for before, after in pairwise(usages):
+        assert after["cacheReadTokens"] == before["cacheReadTokens"] + before["cacheWriteTokens"]
+        assert before["cacheWriteTokens"] > 0
