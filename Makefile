@@ -118,7 +118,7 @@ $(SBOM)/%.json: requirements/%.txt | .venv/dev
 
 # The client finds the one dependency that it has among those of the tests.
 tests/clients/node_modules/.installed: tests/clients/package-lock.json
-	@node -e 'process.exit(process.versions.node.split(".")[0] < 20)' || \
+	@node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))' || \
 	  { echo "Node.js 20 or later is needed to test the JavaScript clients; without npm they are left out"; exit 1; }
 	npm ci --prefix tests/clients --no-audit --no-fund --loglevel=error
 	ln -sfn ../../tests/clients/node_modules web/client/node_modules

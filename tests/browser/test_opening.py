@@ -24,8 +24,11 @@ def held(page: Page, path: re.Pattern[str]) -> list[Route]:
 
 
 def until_held(page: Page, routes: list[Route]) -> None:
-    while not routes:
+    for _ in range(250):
+        if routes:
+            return
         page.wait_for_timeout(20)
+    raise AssertionError
 
 
 def write(page: Page, text: str) -> None:

@@ -64,7 +64,7 @@ function send(text) {
     history.pushState(null, "", `#c=${conversation.id}`);
     welcome(false);
   }
-  conversation.send(text);
+  conversation.send(text).catch(failed);
 }
 
 /** The laptop's own issuer signs for anybody; in a deployment the page's own login has to come here. */
