@@ -1,5 +1,7 @@
 """The routes of the AI SDK's `useChat`: send, regenerate and resume. Its stop is our cancel."""
 
+from functools import partial
+
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from chat.application import Application
@@ -27,7 +29,8 @@ def send(
         chat = question.request("send")
         begun = app.start(user, chat, send_of({"idempotency-key": question.key()}, chat), context)
     source = app.follow(user, begun, context, client=client_of(request.headers)) if isinstance(begun, Head) else begun
-    return StreamingResponse(sse.frames(source, AiSdk()), headers=HEADERS | headers)
+    after = [partial(app.learning.hand_over, user, begun)]
+    return StreamingResponse(sse.frames(source, AiSdk()), headers=HEADERS | headers, after=after)
 
 
 def resume(

@@ -1,6 +1,7 @@
 """Every streamed answer: the Function URL, and the REST API where it streams."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
@@ -86,10 +87,11 @@ def send(request: HttpRequest, user: User, context: LambdaContext, headers: dict
     begun = app.start(user, body, send_of(request.headers, body), context)
     generation = begun.gid if isinstance(begun, Head) else begun.generation
     source = app.follow(user, begun, context, client=client_of(request.headers)) if isinstance(begun, Head) else begun
+    after = [partial(app.learning.hand_over, user, begun)]
     if request.query.get("stream") != "false":
-        return StreamingResponse(sse.frames(source, dialect(generation)), headers=sse.HEADERS | headers)
+        return StreamingResponse(sse.frames(source, dialect(generation)), headers=sse.HEADERS | headers, after=after)
     status, answer = whole.answer(source)
-    return StreamingResponse([json_bytes(answer)], status=status, headers=JSON | headers)
+    return StreamingResponse([json_bytes(answer)], status=status, headers=JSON | headers, after=after)
 
 
 def resume(

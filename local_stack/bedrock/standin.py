@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
 
-from local_stack.bedrock import conversation, directives, events, speaker
+from local_stack.bedrock import conversation, directives, events, speaker, tasks
 from local_stack.bedrock.conversation import Conversation
 from local_stack.bedrock.directives import Directives, ToolCall
 from local_stack.bedrock.events import Event, Json
@@ -17,6 +17,8 @@ from local_stack.bedrock.usage import Meter, count
 
 _FIRST_MS = 200
 _PACE_MS = (20, 40)
+_JOBS = {"classif": tasks.classify, "title": tasks.title, "extract": tasks.extract, "summari": tasks.summary}
+_JOB = re.compile(rf"\b({'|'.join(_JOBS)})", re.IGNORECASE)
 _REASONING_FIELDS = ("thinking", "reasoningConfig", "reasoning_config")
 
 
@@ -82,12 +84,11 @@ def compose(model_id: str, body: Json, wish: Directives) -> Reply:
 
 
 def _text(model_id: str, talk: Conversation, wish: Directives) -> str:
-    """An answer, or what a task asks for: tasks are prompts to the small model that name what they want."""
-    if "nova-micro" in model_id and wish.tokens is None:
-        if re.search(r"\bclassif", talk.system, re.I):
-            return speaker.classify(talk)
-        if re.search(r"\btitle\b", talk.system, re.I):
-            return speaker.title(talk)
+    """An answer, or what a task asks for: prompts to the small model whose first sentence says what they want."""
+    if "nova-micro" in model_id:
+        wanted = _JOB.search(talk.system.partition(".")[0])
+        if wanted:
+            return _JOBS[wanted[1].lower()](talk)
     return speaker.speak(talk, wish.tokens)
 
 

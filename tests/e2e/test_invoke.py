@@ -69,6 +69,7 @@ STORY = [
     "http-api-openapi",
     "task-title",
     "task-classify",
+    "task-learn",
 ]
 
 

@@ -12,8 +12,11 @@ from botocore.config import Config
 from chat.auth import User, authenticator
 from chat.errors import BadRequest, ChatError, ConversationBusy, NotActive, NotFound, StorageError
 from chat.events import Chunk, Event, Message, Progress, Start, Usage
+from chat.flags import flags_of
 from chat.following import Following
 from chat.ids import age, new_id, now
+from chat.learning import CONFIG as HAND_OVER
+from chat.learning import Learning
 from chat.limits import Budget, Rate, Rules, slot
 from chat.log import Entry, encode, end_of
 from chat.memory.lookup import Lookup, Memory
@@ -30,6 +33,7 @@ from chat.store.facts import Facts
 from chat.store.generations import Generations
 from chat.store.head import LEASE, Head, generation_id
 from chat.store.head import conversation_id as derived_conversation
+from chat.store.learned import Learned
 from chat.store.limits import Usages
 from chat.store.retention import Retention
 from chat.store.table import Table
@@ -41,11 +45,12 @@ from chat.turn import Bounds, Speech, Turn
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model is asked: the prompt, the model's alias and how it should answer."""
+    """What a model is asked: the prompt, the model's alias and how it should answer; `stream` false, in one piece."""
 
     prompt: prompt.Prompt
     model: str
     options: Options
+    stream: bool = True
 
 
 class Application:
@@ -63,6 +68,10 @@ class Application:
         self.generations = Generations(self._table, self.conversations)
         self.erasure = Erasure(self._table, self.conversations, self.generations)
         self.facts = Facts(self._table)
+        self.learned = Learned(self._table)
+        self._flags = flags_of(settings)
+        invoker = boto3.client("lambda", config=HAND_OVER) if settings.learning == "enabled" else None
+        self.learning = Learning(invoker, settings.task_function or settings.aws_lambda_function_name, self._flags)
         self._rules = _rules(settings)
         self._usages = Usages(self._table, self._rules)
         self._lookup = Lookup(
@@ -95,17 +104,18 @@ class Application:
         """
         left = context.get_remaining_time_in_millis() / 1000
         deadline = time.monotonic() + min(left - self.settings.deadline_margin_seconds, at_most)
-        alias = request.model or self.settings.default_model
-        self.models.check(alias, request.options)
         gid = generation_id(user.key, send.key)
         conversation_id = request.conversation_id or derived_conversation(gid)
         logger.append_keys(conversation=conversation_id, generation=gid)
-        with ThreadPoolExecutor(1, "limits") as pool:
+        with ThreadPoolExecutor(2, "limits") as pool:
             looked = pool.submit(self._usages.look, user.key, user.address)
+            flagged = pool.submit(self._flags.of, user.key)
             memory = self._lookup(user.key, conversation_id, gid)
         if memory.earlier:
             return self.generations.attach(memory.earlier, send.fingerprint)
-        used = looked.result()
+        used, flags = looked.result(), flagged.result()
+        alias = request.model or flags.responder or self.settings.default_model
+        self.models.check(alias, request.options)
         active = memory.conversation.active if memory.conversation else None
         if request.message is None and active is not None and active != gid:
             running = self.generations.alive(user.key, active)
@@ -145,7 +155,7 @@ class Application:
             memory = self._lookup(user.key, conversation_id, gid)  # another answer was stored between our two looks
             plan = replace(plan, history=tuple(each for each in memory.history if each.generation_id != gid))
         built = prompt.build(
-            replace(memory, history=plan.history),
+            replace(memory, history=plan.history, facts=memory.facts if flags.memory else ()),
             plan.text,
             assistant=self.settings.assistant_name,
             history_tokens=self.settings.history_tokens,
@@ -154,7 +164,7 @@ class Application:
         return self._turn(
             Start(conversation_id, head.message_id, gid, alias),
             plan.asked,
-            Completion(built, alias, request.options),
+            Completion(built, alias, request.options, flags.streaming),
             writer,
             self._rules.left(used),
             deadline,
@@ -166,17 +176,23 @@ class Application:
     def complete(self, user: User, asked: Completion, context: LambdaContext) -> Turn:
         """One answer to a prompt that its caller keeps; nothing is stored but what it cost.
 
-        Raises BadRequest for a model or options that there are not, and what `Rules.check` raises.
+        Raises BadRequest for a model, options or tools that there are not, and what `Rules.check` raises.
         """
         self.models.check(asked.model, asked.options)
         left = context.get_remaining_time_in_millis() / 1000
         deadline = time.monotonic() + left - self.settings.deadline_margin_seconds
         start = Start("", new_id(), new_id(), asked.model)
         taken = slot(self.generations.now() + int(left * 1000), start.generation_id)
-        used = self._usages.look(user.key, user.address)
+        with ThreadPoolExecutor(1, "flags") as pool:
+            flagged = pool.submit(self._flags.of, user.key)
+            used = self._usages.look(user.key, user.address)
+        flags = flagged.result()
+        if asked.prompt.tools and not flags.tools:
+            raise BadRequest("Tools are switched off.", field="tools")
         self._usages.admit(user.key, user.address, taken, used)
         message = Message(id=new_id(), role="user", parts=(), created_at=now(), generation_id=start.generation_id)
         ledger = Unstored(self._table, user.key, taken)
+        asked = replace(asked, stream=flags.streaming)
         return self._turn(start, message, asked, ledger, self._rules.left(used), deadline, context)
 
     def _turn(
@@ -195,7 +211,7 @@ class Application:
         model, tokens = self.models[asked.model], prompt.tokens(asked.prompt)
 
         def speak(call: Call) -> Speech:
-            return self.models.answer(asked.prompt, asked.model, asked.options, call)
+            return self.models.answer(asked.prompt, asked.model, asked.options, call, stream=asked.stream)
 
         def estimate(said: str) -> Usage:
             return model.priced(Usage(tokens, prompt.estimate_tokens(said), basis="estimated"))

@@ -90,6 +90,7 @@ class NewProfile(Body):
     name: Annotated[str, StringConstraints(max_length=100)] | None = None
     assistant_name: Annotated[str, StringConstraints(min_length=1, max_length=60)] | None = None
     about: Annotated[str, StringConstraints(max_length=1_000)] | None = None
+    learning: bool | None = None  # where nothing is said, the user's choice stays as it is: forms may not know of it
 
 
 class TitleTask(Body):
@@ -109,6 +110,14 @@ class ClassifyTask(Body):
     ]
 
 
+class LearnTask(Body):
+    """Handed over after an answer: what is there to be learned from `generation`, one of `user`'s by its key."""
+
+    task: Literal["learn"]
+    user: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    generation: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+
+
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _CLIENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -124,6 +133,7 @@ _WORDS = {
     "string_pattern_mismatch": "has characters or a length that are not allowed",
     "int_type": "must be a whole number",
     "float_type": "must be a number",
+    "bool_type": "must be true or false",
     "finite_number": "must be a finite number",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",

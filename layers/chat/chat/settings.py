@@ -35,6 +35,15 @@ class Settings(BaseModel):
     default_model: str = "nova-lite"
     task_model: str = "nova-micro"
     inference_profile: Literal["us", "eu", "apac", "global", "none"] = "none"
+    learning: Literal["enabled", "disabled"] = "disabled"
+    task_function: str = ""  # runs the tasks; empty where that is this one itself
+    aws_lambda_function_name: str = ""  # set by Lambda
+    classify_labels: str = ""
+    classify_function: str = ""  # is started with the label of each message
+    appconfig_application: str = ""
+    appconfig_environment: str = ""
+    appconfig_profile: str = ""
+    flags_file: str = ""  # in place of AppConfig
     assistant_name: str = Field(default="Assistant", min_length=1, max_length=60)
 
     buffered_turn_seconds: float = Field(default=25, gt=0)  # API Gateway hangs up at 30 s
@@ -92,6 +101,11 @@ class Settings(BaseModel):
         if self.auth_mode == "iam" and self.url_auth_type != "AWS_IAM":
             raise ValueError("a Function URL of AuthType NONE needs AUTH_MODE jwt")
         return self
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What messages may be classified as."""
+        return tuple(self.classify_labels.split(","))
 
     @property
     def origins(self) -> frozenset[str]:

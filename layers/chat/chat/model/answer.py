@@ -46,14 +46,17 @@ class Models:
         converters.check_options(self._catalog[alias], options)
 
     def answer(
-        self, prompt: Prompt, alias: str, options: Options, call: Call
+        self, prompt: Prompt, alias: str, options: Options, call: Call, *, stream: bool = True
     ) -> Generator[Part | Progress | Ended, None, None]:
-        """The answer's events, ending with Ended. Raises ModelError or Stopped."""
+        """The answer's events, ending with Ended; with `stream` false the model is asked for one piece.
+
+        Raises ModelError or Stopped.
+        """
         aliases = [alias, *(each for each in self._catalog[alias].fallbacks if each in self._catalog)]
         for number, candidate in enumerate(aliases, 1):
             for attempt in range(ATTEMPTS):
                 try:
-                    yield from self._attempt(prompt, candidate, options, call)
+                    yield from self._attempt(prompt, candidate, options, call, stream=stream)
                     return
                 except _Unpaid as failure:
                     if attempt + 1 < ATTEMPTS:
@@ -63,11 +66,14 @@ class Models:
                         raise failure.error from None
             yield Progress("fallback", aliases[number])
 
-    def _attempt(self, prompt: Prompt, alias: str, options: Options, call: Call) -> Iterator[Part | Ended]:
+    def _attempt(
+        self, prompt: Prompt, alias: str, options: Options, call: Call, *, stream: bool
+    ) -> Iterator[Part | Ended]:
         """One answer of one model; asked anew, once for each, when it refuses to stream or a system prompt."""
         refused = self._refused.get(alias, frozenset())
         while True:
-            model = self._catalog[alias].model_copy(update=dict.fromkeys(refused, False))
+            without = refused if stream else refused | {"stream"}
+            model = self._catalog[alias].model_copy(update=dict.fromkeys(without, False))
             begun = False
             try:
                 with closing(self._events(prompt, model, options, call)) as answer:

@@ -91,7 +91,7 @@ def build(memory: Memory, message: str, *, assistant: str, history_tokens: int, 
     return Prompt(
         system=_system(memory, assistant),
         history=_within(turns, left),
-        facts=_fenced(_newest([fact.text for fact in memory.facts], facts_tokens)),
+        facts=fenced(_newest([fact.text for fact in memory.facts], facts_tokens)),
         turn=Turn("user", (*unanswered, message)),
     )
 
@@ -126,7 +126,8 @@ def _template() -> Template:
     return Template(Path(__file__).with_name("system.md").read_text(encoding="utf-8"))
 
 
-def _fenced(facts: Iterable[str]) -> str:
+def fenced(facts: Iterable[str]) -> str:
+    """Facts as they stand in a prompt: one a line, between tags that they cannot close; nothing for none."""
     lines = [f"- {_plain(fact)}" for fact in facts]
     return "\n".join(["<facts>", *lines, "</facts>"]) if lines else ""
 

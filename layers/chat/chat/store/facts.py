@@ -1,23 +1,29 @@
 """What the assistant remembers of a user: facts, and a profile beside them in the same partition."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from decimal import Decimal
+from typing import Any
 
 from chat.errors import BadRequest, NotFound
 from chat.ids import new_id, now
 from chat.store import keys
-from chat.store.table import Table
+from chat.store.table import Item, Table
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """`source` says who wrote it: the user, or a task that learned it."""
+    """`source` is `user` for what they wrote themselves, else the conversation that it was learned in.
+
+    `confidence`, of a learned one, is from 0 to 1.
+    """
 
     id: str
     text: str
     kind: str
-    source: Literal["user"]
+    source: str
     created_at: str
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,7 @@ class Profile:
     name: str | None = None
     assistant_name: str | None = None
     about: str | None = None
+    learning: bool = True  # whether the assistant may learn from what they say
 
 
 NOBODY = Profile()
@@ -41,14 +48,10 @@ class Facts:
     def all(self, user: str) -> tuple[list[Fact], Profile]:
         """Every fact, oldest first, and the profile, in one query."""
         items = self._table.query(keys.facts(user), "F#", keys.PROFILE)
-        facts = [
-            Fact(item["sk"].removeprefix("F#"), item["text"], item["kind"], item["source"], item["ts"])
-            for item in items
-            if item["sk"] != keys.PROFILE
-        ]
+        facts = [_fact(item) for item in items if item["sk"] != keys.PROFILE]
         profile = next((item for item in items if item["sk"] == keys.PROFILE), {})
         return sorted(facts, key=lambda fact: fact.created_at), Profile(
-            profile.get("name"), profile.get("assistant"), profile.get("about")
+            profile.get("name"), profile.get("assistant"), profile.get("about"), profile.get("learning", True)
         )
 
     def add(self, user: str, text: str, kind: str, *, limit: int) -> Fact:
@@ -56,17 +59,17 @@ class Facts:
         if len(self.all(user)[0]) >= limit:
             raise BadRequest(f"There are {limit} facts already; forget one first.", field="text")
         fact = Fact(new_id(), text, kind, "user", now())
-        self._table.put(
-            {
-                "pk": keys.facts(user),
-                "sk": keys.fact(fact.id),
-                "text": text,
-                "kind": kind,
-                "source": fact.source,
-                "ts": fact.created_at,
-            }
-        )
+        self._table.put(_item(user, fact))
         return fact
+
+    def learned(self, user: str, facts: Iterable[Fact]) -> list[Any]:
+        """For `transact`: stores what a task has learned."""
+        return [self._table.absent(_item(user, fact)) for fact in facts]
+
+    def named(self, user: str, assistant: str) -> Any:
+        """For `transact`: what the assistant is called from now on."""
+        update, values = "SET assistant = :name", {":name": assistant}
+        return self._table.update(keys.facts(user), keys.PROFILE, update, values=values)
 
     def forget(self, user: str, fact_id: str) -> None:
         """Raises NotFound when the user has no such fact."""
@@ -76,5 +79,25 @@ class Facts:
     def set_profile(self, user: str, profile: Profile) -> None:
         """Replaces the profile."""
         fields = {"name": profile.name, "assistant": profile.assistant_name, "about": profile.about}
-        given = {name: value for name, value in fields.items() if value is not None}
+        given: Item = {name: value for name, value in fields.items() if value is not None}
+        if not profile.learning:
+            given["learning"] = False
         self._table.put({"pk": keys.facts(user), "sk": keys.PROFILE, **given})
+
+
+def _item(user: str, fact: Fact) -> Item:
+    item = {
+        "pk": keys.facts(user),
+        "sk": keys.fact(fact.id),
+        "text": fact.text,
+        "kind": fact.kind,
+        "source": fact.source,
+        "ts": fact.created_at,
+    }
+    return item if fact.confidence is None else {**item, "confidence": Decimal(str(fact.confidence))}
+
+
+def _fact(item: Item) -> Fact:
+    confidence = float(item["confidence"]) if "confidence" in item else None
+    fact_id = item["sk"].removeprefix("F#")
+    return Fact(fact_id, item["text"], item["kind"], item["source"], item["ts"], confidence)
