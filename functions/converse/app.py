@@ -17,7 +17,7 @@ from chat.application import Application
 from chat.auth import User
 from chat.dialects import native, whole
 from chat.errors import ChatError, NotFound
-from chat.http import HttpRequest, check_origin, error_body, json_bytes
+from chat.http import ID, HttpRequest, check_origin, error_body, json_bytes
 from chat.ids import new_id
 from chat.requests import (
     CancelRequest,
@@ -59,7 +59,7 @@ NO_HEADERS: Mapping[str, str] = {}
 OPEN = frozenset({"/health", "/openapi.json"})
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(max_length=300)]
-Id = Annotated[str, Path(max_length=64)]
+Id = Annotated[str, Path(pattern=ID)]
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -77,7 +77,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         if request.raw_body and request.method in {"POST", "PUT", "PATCH"}:
             body = request.json_body(app.settings.max_body_bytes)
             check_json(body)
-            event["headers"] = {**request.headers, **JSON}  # Powertools knows only this spelling of it
         if request.path not in OPEN:
             caller = app.authenticate(request, context)
             log_caller(caller.key, request.path)
@@ -87,7 +86,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
                 headers=request.headers,
                 body=body,
             )
-        response = resolver.resolve(event, context)
+        response = resolver.resolve(request.as_event(body), context)
         response["headers"]["x-request-id"] = request_id
         return response
     except ChatError as error:
@@ -128,7 +127,7 @@ def user() -> str:
 @resolver.exception_handler(RequestValidationError)  # type: ignore[untyped-decorator]  # Powertools' own
 def _invalid(error: RequestValidationError) -> Response[str]:
     wrong = [{**each, "loc": each["loc"][1:]} for each in error.errors()]  # without "body", "query" or "path"
-    raise refusal(wrong)
+    raise NotFound if error.errors()[0]["loc"][0] == "path" else refusal(wrong)
 
 
 @resolver.not_found

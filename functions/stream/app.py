@@ -1,7 +1,6 @@
 """Every streamed answer: the Function URL, and the REST API where it streams."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
@@ -10,34 +9,21 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 import ai_sdk
 import completions
 from chat.application import Application
-from chat.auth import User
-from chat.dialects import sse, whole
+from chat.dialects import whole
 from chat.dialects.native import Native
 from chat.dialects.plain import Plain
+from chat.dialects.sse import Dialect
 from chat.errors import BadRequest, ChatError
 from chat.following import cursor
 from chat.http import HttpRequest, check_origin, error_body, json_bytes, route
-from chat.requests import client_of, parse_cancel, parse_chat, send_of
+from chat.requests import parse_cancel, parse_chat, send_of
 from chat.store.head import Head
 from chat.telemetry import contained, log_caller, log_refusal, logger
+from exchange import JSON, Exchange
 from streaming_runtime import StreamingResponse
 
 app = Application.from_environment()
 copy_config_to_registered_loggers(logger, include={"streaming_runtime"})  # it logs what a body raises
-ROUTES = {
-    "POST /chat": "send",
-    "GET /chat/{}/stream": "resume",
-    "POST /chat/{}/cancel": "cancel",
-    "POST /ai/chat": "ai-sdk send",
-    "GET /ai/chat/{}/stream": "ai-sdk resume",
-    "POST /ai/chat/{}/stop": "cancel",
-    "POST /v1/chat/completions": "openai complete",
-    "GET /v1/models": "openai models",
-    "GET /v1/models/{}": "openai model",
-    "GET /health": "health",
-}
-DIALECTS: dict[str, Callable[[str], sse.Dialect]] = {"native": Native, "plain": lambda _: Plain()}
-JSON = {"content-type": "application/json", "cache-control": "no-store"}
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -51,65 +37,47 @@ def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
             refused = completions.refusal
         headers |= request.cors(app.settings.origins)
         check_origin(request, app.settings)
-        name, named = route(request, ROUTES)
-        if name == "health":
+        if request.path == "/health":
             return StreamingResponse([json_bytes({"status": "ok"})], headers=JSON | headers)
-
+        answer, named = route(request, ROUTES)
         user = app.authenticate(request, context)
         log_caller(user.key, request.path)
-        match name:
-            case "send":
-                return send(request, user, context, headers)
-            case "resume":
-                return resume(request, user, context, named, headers)
-            case "ai-sdk send":
-                return ai_sdk.send(app, request, user, context, headers)
-            case "ai-sdk resume":
-                return ai_sdk.resume(app, request, user, context, named, headers)
-            case "openai complete":
-                return completions.complete(app, request, user, context, headers)
-            case "openai models":
-                return completions.models(app, headers)
-            case "openai model":
-                return completions.model(app, named, headers)
-        app.cancel(user, named, parse_cancel(request, app.settings).generation_id)
-        return StreamingResponse([json_bytes({"status": "accepted"})], status=202, headers=JSON | headers)
-
+        return answer(Exchange(app, request, user, context, named, headers))
     except ChatError as error:
         log_refusal(error)
         return refused(error, headers)
 
 
-def send(request: HttpRequest, user: User, context: LambdaContext, headers: dict[str, str]) -> StreamingResponse:
+def send(exchange: Exchange) -> StreamingResponse:
     """`POST /chat`: a new turn, or for a repeated send the turn that it started the first time."""
-    body = parse_chat(request, app.settings)
-    dialect = dialect_of(request)
-    begun = app.start(user, body, send_of(request.headers, body), context)
-    generation = begun.gid if isinstance(begun, Head) else begun.generation
-    source = app.follow(user, begun, context, client=client_of(request.headers)) if isinstance(begun, Head) else begun
-    after = [partial(app.learning.hand_over, user, begun)]
-    if request.query.get("stream") != "false":
-        return StreamingResponse(sse.frames(source, dialect(generation)), headers=sse.HEADERS | headers, after=after)
-    status, answer = whole.answer(source)
-    return StreamingResponse([json_bytes(answer)], status=status, headers=JSON | headers, after=after)
+    request = exchange.request
+    body, dialect = parse_chat(request, app.settings), dialect_of(request)
+    begun = app.start(exchange.user, body, send_of(request.headers, body), exchange.context)
+    source, after = exchange.source(begun), exchange.after(begun)
+    if request.query.get("stream") == "false":
+        status, answer = whole.answer(source)
+        return exchange.json(answer, status, after)
+    return exchange.stream(source, dialect(begun.gid if isinstance(begun, Head) else begun.generation), after=after)
 
 
-def resume(
-    request: HttpRequest, user: User, context: LambdaContext, conversation: str, headers: dict[str, str]
-) -> StreamingResponse:
+def resume(exchange: Exchange) -> StreamingResponse:
     """`GET /chat/{conversation}/stream`: the rest of what is being made, or was, behind a cursor."""
-    named = request.headers.get("last-event-id") or request.query.get("after")
-    seen = cursor(named) if named else None
-    if named and seen is None:
+    request = exchange.request
+    given = request.headers.get("last-event-id") or request.query.get("after")
+    seen = cursor(given) if given else None
+    if given and seen is None:
         raise BadRequest("The cursor is not one of ours.", field="after")
     dialect = dialect_of(request)
-    head = app.running(user, conversation, seen[0] if seen else None)
+    head = app.running(exchange.user, exchange.named, seen[0] if seen else None)
     if head is None:
-        return StreamingResponse([], status=204, headers=headers)
-    after = seen[1] if seen else None
-    source = app.follow(user, head, context, after=after, client=client_of(request.headers))
-    source.attach()
-    return StreamingResponse(sse.frames(source, dialect(head.gid)), headers=sse.HEADERS | headers)
+        return exchange.nothing()
+    return exchange.stream(exchange.source(head, seen[1] if seen else None), dialect(head.gid))
+
+
+def cancel(exchange: Exchange) -> StreamingResponse:
+    """`POST /chat/{conversation}/cancel`: stops the model."""
+    app.cancel(exchange.user, exchange.named, parse_cancel(exchange.request, app.settings).generation_id)
+    return exchange.json({"status": "accepted"}, 202)
 
 
 def refusal(error: ChatError, headers: dict[str, str]) -> StreamingResponse:
@@ -118,9 +86,23 @@ def refusal(error: ChatError, headers: dict[str, str]) -> StreamingResponse:
     return StreamingResponse([body], status=error.status, headers=JSON | headers | error.headers)
 
 
-def dialect_of(request: HttpRequest) -> Callable[[str], sse.Dialect]:
+def dialect_of(request: HttpRequest) -> Callable[[str], Dialect]:
     """The dialect of a generation that `?dialect=` names."""
     named = request.query.get("dialect", "native")
     if named not in DIALECTS:
         raise BadRequest(f"dialect must be one of {', '.join(DIALECTS)}.", field="dialect")
     return DIALECTS[named]
+
+
+DIALECTS: dict[str, Callable[[str], Dialect]] = {"native": Native, "plain": lambda _: Plain()}
+ROUTES: dict[str, Callable[[Exchange], StreamingResponse]] = {
+    "POST /chat": send,
+    "GET /chat/{}/stream": resume,
+    "POST /chat/{}/cancel": cancel,
+    "POST /ai/chat": ai_sdk.send,
+    "GET /ai/chat/{}/stream": ai_sdk.resume,
+    "POST /ai/chat/{}/stop": cancel,
+    "POST /v1/chat/completions": completions.complete,
+    "GET /v1/models": completions.models,
+    "GET /v1/models/{}": completions.model,
+}

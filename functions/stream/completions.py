@@ -2,52 +2,46 @@
 
 import time
 
-from aws_lambda_powertools.utilities.typing import LambdaContext
-
 from chat import errors
 from chat.application import Application, Completion
-from chat.auth import User
 from chat.dialects import openai, openai_prompt, openai_request, sse, whole
 from chat.errors import ChatError, NotFound
 from chat.events import Error, Event, Progress, Start, fold
-from chat.http import HttpRequest, json_bytes
+from chat.http import json_bytes
+from exchange import JSON, Exchange
 from streaming_runtime import StreamingResponse
 
-JSON = {"content-type": "application/json", "cache-control": "no-store"}
 OPENING = 8.0  # seconds that a stream waits for the model, so that its refusal can be an HTTP status
 
 
-def complete(
-    app: Application, request: HttpRequest, user: User, context: LambdaContext, headers: dict[str, str]
-) -> StreamingResponse:
+def complete(exchange: Exchange) -> StreamingResponse:
     """`POST /v1/chat/completions`, streamed or not."""
-    asked = openai_request.parse(request, app.settings)
+    app, asked = exchange.app, openai_request.parse(exchange.request, exchange.app.settings)
     check_model(app, asked.model)
     prompt = openai_prompt.prompt(asked)
-    turn = app.complete(user, Completion(prompt, asked.model, openai_prompt.options(asked, prompt)), context)
+    completion = Completion(prompt, asked.model, openai_prompt.options(asked, prompt))
+    turn = app.complete(exchange.user, completion, exchange.context)
     created, parallel = int(time.time()), asked.parallel_tool_calls is not False
     if not asked.stream:
-        answer = openai.completion(fold(whole.events(turn)), created, parallel=parallel)
-        return StreamingResponse([json_bytes(answer)], headers=JSON | headers)
+        return exchange.json(openai.completion(fold(whole.events(turn)), created, parallel=parallel))
     turn.begin()
     begun = first_event(turn)
     if isinstance(begun, Error):
         turn.join()
         raise errors.by_code(begun.code)
     usage = bool(asked.stream_options and asked.stream_options.include_usage)
-    dialect = openai.OpenAI(created, usage=usage, parallel=parallel)
-    return StreamingResponse(sse.frames(turn, dialect), headers=sse.HEADERS | headers)
+    return exchange.stream(turn, openai.OpenAI(created, usage=usage, parallel=parallel))
 
 
-def models(app: Application, headers: dict[str, str]) -> StreamingResponse:
+def models(exchange: Exchange) -> StreamingResponse:
     """`GET /v1/models`."""
-    return StreamingResponse([json_bytes(openai.models(app.models.aliases))], headers=JSON | headers)
+    return exchange.json(openai.models(exchange.app.models.aliases))
 
 
-def model(app: Application, alias: str, headers: dict[str, str]) -> StreamingResponse:
+def model(exchange: Exchange) -> StreamingResponse:
     """`GET /v1/models/{alias}`."""
-    check_model(app, alias)
-    return StreamingResponse([json_bytes(openai.model(alias))], headers=JSON | headers)
+    check_model(exchange.app, exchange.named)
+    return exchange.json(openai.model(exchange.named))
 
 
 def refusal(error: ChatError, headers: dict[str, str]) -> StreamingResponse:

@@ -225,6 +225,9 @@ class Growing:
     def attach_client(self, user: str, gid: str, client: str, mark: str) -> None:
         self._marks[client] = mark
 
+    def detach_client(self, user: str, gid: str, client: str, mark: str) -> None:
+        del self._marks[client]
+
     def read(self, user: str, head: Head, since: int) -> list[Entry]:
         return list(head.tail)
 

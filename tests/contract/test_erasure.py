@@ -1,9 +1,10 @@
-"""What users take away is gone: from a real table, looked at item by item."""
+"""What users take away is gone, and what is over is read by nobody: from a real table, looked at item by item."""
 
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from chat.store.erasure import Erasure
 from chat.store.facts import Facts, Profile
 from chat.store.generations import Generations
 from chat.store.head import End
-from chat.store.retention import Retention
+from chat.store.retention import DAY, FOR_EVER, LATE, Retention
 from chat.store.table import Table
 from chat.store.writer import Writer
 from tests.contract.dynamodb_local.server import Endpoint
@@ -152,6 +153,28 @@ def test_what_broke_it_off_does_not_matter(table: Table, failing: Failing, alice
         erasure(failing).everything(alice, time.monotonic() + SOON)
     assert erasure(table).everything(alice, time.monotonic() + SOON)
     assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}
+
+
+def test_every_change_of_a_conversation_begins_its_time_anew(table: Table, alice: str) -> None:
+    conversation, changes = new_id(), count(1)
+
+    def renewed() -> Conversations:
+        return Conversations(table, Retention(next(changes)))
+
+    def days() -> int:
+        meta = of(table, alice)[keys.conversation(alice, conversation), keys.META]
+        return round((int(meta["ttl"]["N"]) - LATE - time.time()) / DAY)
+
+    renewed().create(alice, conversation, None)
+    assert days() == 1
+    writer = asked(renewed(), alice, conversation)
+    assert days() == 2
+    finish(Writer(Generations(table, renewed()), table, alice, writer.head), answer(Chunk("an answer")))
+    assert days() == 3
+    renewed().rename(alice, conversation, "a title")
+    assert days() == 4
+    Conversations(table).rename(alice, conversation, "kept for ever")
+    assert days() == FOR_EVER
 
 
 def test_what_is_over_is_read_by_nobody_though_it_is_there(table: Table, alice: str) -> None:

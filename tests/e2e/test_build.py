@@ -67,9 +67,9 @@ def test_everything_is_within_the_size_limit(artifacts: Path) -> None:
     assert size(artifacts) - cryptography <= LIMIT
 
 
-def test_functions_hold_their_handler_alone(artifacts: Path) -> None:
-    assert files(artifacts / "StreamFunction") == ["app.py"]
-    assert files(artifacts / "ConverseFunction") == ["app.py"]
+def test_functions_hold_their_own_modules_alone(artifacts: Path) -> None:
+    for name, source in {"StreamFunction": "stream", "ConverseFunction": "converse"}.items():
+        assert files(artifacts / name) == sorted(path.name for path in (ROOT / "functions" / source).glob("*.py"))
 
 
 def test_only_packages_and_the_wrapper_are_in_opt(artifacts: Path) -> None:

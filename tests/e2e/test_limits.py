@@ -34,7 +34,7 @@ def table() -> Iterator[DynamoDB]:
 @pytest.fixture(scope="module")
 def stack(table: DynamoDB) -> Iterator[RunningStack]:
     options = [word for parameter in SMALL for word in ("--parameter", parameter)]
-    running = start_stack(*options, env={**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": table.url})
+    running = start_stack("--prewarm", "20", *options, env={**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": table.url})
     yield running
     stop_stack(running)
 
@@ -74,7 +74,7 @@ def test_a_repeated_send_is_not_charged(person: Person) -> None:
 
 
 def test_answers_at_once_are_counted_until_they_end(person: Person) -> None:
-    left = [person.leave("[[tokens=40 pace=100 first=1]]", 2) for _ in range(3)]
+    left = [person.leave("[[tokens=150 pace=100 first=1]]", 2) for _ in range(3)]
     refused = ask(person)
     assert refused.status_code == 429
     assert refused.json()["error"]["code"] == "too_many_generations"

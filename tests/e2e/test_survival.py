@@ -328,6 +328,24 @@ def test_a_table_that_fails_for_three_seconds_loses_nothing(person: Person) -> N
     assert text_of(person.messages("bad-table")[-1]) == answers[0].text
 
 
+def test_a_table_that_stays_away_ends_the_answer(person: Person) -> None:
+    answers: list[Streamed] = []
+    sending = threading.Thread(
+        target=lambda: answers.append(person.say("[[tokens=900 pace=20 first=50]] rivers", conversationId="no-table"))
+    )
+    sending.start()
+    time.sleep(1)
+    person.stack.faults(table={"failForMs": 60_000})
+    try:
+        sending.join(30)
+    finally:
+        person.stack.faults(table={})
+    assert answers[0].end["type"] == "error"
+    assert answers[0].end["code"] == "storage"
+    assert "messageId" not in answers[0].end, "nothing is named that could not be stored"
+    assert person.stack.requests()[-1]["state"] == "client-closed", "the model is not paid for longer"
+
+
 # Ownership and deletion
 
 

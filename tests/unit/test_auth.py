@@ -22,7 +22,7 @@ class Context(LambdaContext):
 
 
 def request(context: dict[str, Any], headers: dict[str, str] | None = None, *, is_rest: bool = False) -> HttpRequest:
-    return HttpRequest("POST", "/chat", {}, headers or {}, None, False, context, is_rest)
+    return HttpRequest("POST", "/chat", {}, headers or {}, "", False, context, is_rest)
 
 
 def url(**identity: Any) -> HttpRequest:

@@ -27,6 +27,16 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert target.startswith("http") or (document.parent / target).exists(), target
 
 
+def test_every_defence_has_a_test() -> None:
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    threats = re.findall(r"^\|.*\|$", text, re.MULTILINE)[2:]
+    assert len(threats) > 15
+    for threat in threats:
+        named = re.search(r"\| `(tests/[\w/]+\.py)::(test_\w+)` \|$", threat)
+        assert named, threat
+        assert f"def {named[2]}(" in (ROOT / named[1]).read_text(encoding="utf-8"), named[0]
+
+
 def test_every_fault_is_described() -> None:
     text = (ROOT / "docs/local.md").read_text(encoding="utf-8")
     for fault in (*HTTP_FAULTS, *STREAM_FAULTS, "refuse-stream", "refuse-system", "stall-headers"):

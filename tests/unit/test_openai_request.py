@@ -35,6 +35,10 @@ def tool(identity: str, content: Any = "It is mild.") -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": identity, "content": content}
 
 
+def described(parameters: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "weather", "parameters": parameters}}
+
+
 def request(*messages: dict[str, Any], **fields: Any) -> CompletionRequest:
     body = {"model": "nova-lite", "messages": list(messages) or [user()], **fields}
     event = {
@@ -167,6 +171,11 @@ def test_what_changes_nothing_is_taken() -> None:
         ({"tools": [WEATHER, WEATHER]}, "tools"),
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools.0.type"),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name"),
+        ({"tools": [described(json.loads('{"a":' * 33 + "1" + "}" * 33))]}, "tools.0.function.parameters"),
+        ({"tools": [described({"maximum": 2**63})]}, "tools.0.function.parameters"),
+        ({"metadata": {str(n): "" for n in range(17)}}, "metadata"),
+        ({"user": "u" * 513}, "user"),
+        ({"seed": 2**63}, "seed"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tool_choice": "perhaps", "tools": [WEATHER]}, "tool_choice.type"),
         (
@@ -201,6 +210,9 @@ def test_refuses_fields_by_name(fields: dict[str, Any], field: str) -> None:
         ([user(), call("a", arguments="{"), tool("a")], "messages.1.tool_calls.0.function.arguments"),
         ([user(), call("a", arguments="[1]"), tool("a")], "messages.1.tool_calls.0.function.arguments"),
         ([user(), call("a", arguments='{"a": NaN}'), tool("a")], "messages.1.tool_calls.0.function.arguments"),
+        ([user(), call("a", arguments='{"a": 1e400}'), tool("a")], "messages.1.tool_calls.0.function.arguments"),
+        ([user(), call("a", arguments='{"a":' * 33 + "1" + "}" * 33)], "messages.1.tool_calls.0.function.arguments"),
+        ([user("\x00\x1b")], "messages.0.content"),
         ([user(), call("a b"), tool("a")], "messages.1.tool_calls.0.id"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

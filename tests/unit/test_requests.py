@@ -1,6 +1,7 @@
 """What callers may send: every refusal names the field."""
 
 import base64
+import gzip
 import json
 from typing import Any
 
@@ -8,7 +9,16 @@ import pytest
 
 from chat.errors import BadRequest, ChatError, TooLarge, UnsupportedMediaType
 from chat.http import HttpRequest
-from chat.requests import ChatRequest, check_json, parse_chat
+from chat.requests import (
+    Body,
+    ChatRequest,
+    ConversationChange,
+    NewFact,
+    NewProfile,
+    check_json,
+    parse,
+    parse_chat,
+)
 from chat.settings import Settings
 
 SETTINGS = Settings(
@@ -58,6 +68,10 @@ def text(value: Any, **more: Any) -> bytes:
         (text("hi", options={"stop": [""]}), "options.stop.0", "must not be empty"),
         (text("hi", options={"reasoning": "endless"}), "options.reasoning", "must be one of"),
         (b'{"message":' + b"[" * 380, "body", "not valid JSON"),
+        (b"\xef\xbb\xbf" + text("hi"), "body", "not valid JSON"),
+        (gzip.compress(text("hi")), "body", "not valid JSON"),
+        (text("\x00\x1b \x9f"), "message.text", "is blank"),
+        (b'{"message": {"text": "hi"}, "options": {"maxTokens": 9%s}}' % (b"9" * 300), "options.maxTokens", "at most"),
     ],
 )
 def test_a_wrong_body_is_refused_by_field(body: bytes, field: str, says: str) -> None:
@@ -77,13 +91,26 @@ def test_a_body_over_the_deployments_limit() -> None:
         parse_chat(post(b" " * 401), SETTINGS)
 
 
-@pytest.mark.parametrize("content_type", ["", "text/plain", "application/jsonp", "multipart/form-data"])
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "text/plain",
+        "application/jsonp",
+        "multipart/form-data",
+        "application/json, text/plain",
+        "application/json; charset=latin-1",
+        "application/json; charset=utf-16",
+    ],
+)
 def test_anything_but_json_is_an_unsupported_media_type(content_type: str) -> None:
     with pytest.raises(UnsupportedMediaType):
         parse_chat(post(text("hi"), content_type), SETTINGS)
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8"])
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "Application/JSON; charset=utf-8", ' application/json;charset="UTF-8"']
+)
 def test_a_good_body(content_type: str) -> None:
     request = parse_chat(post(text("hé 🌊", options={"maxTokens": 5, "topP": 1}), content_type), SETTINGS)
     assert request.message is not None
@@ -102,6 +129,37 @@ def test_base64_that_is_none_is_refused() -> None:
 def test_check_json_refuses_what_is_not_a_json_object(body: bytes) -> None:
     with pytest.raises(BadRequest):
         check_json(body)
+
+
+def test_controls_leave_a_message_and_the_rest_of_it_stays_as_sent() -> None:
+    said = parse_chat(post(text("\ta\x0bb\x85c\r\n\x1b[1md\x00 e\u0301 ")), SETTINGS).message
+    assert said is not None
+    assert said.text == "\ta\nb\nc\r\n[1md e\u0301 "
+
+
+def test_what_is_looked_for_is_normal() -> None:
+    assert parse(ConversationChange, b'{"title": " Cafe\\u0301\\u0007 "}').title == "Caf\xe9"
+    assert parse(NewFact, b'{"text": "Cafe\\u0301"}').text == "Caf\xe9"
+    assert parse(NewProfile, b'{"name": " ", "about": "a\\u0000"}') == NewProfile(name="", about="a")
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "field"),
+    [
+        (ConversationChange, b'{"title": " \\u0000"}', "title"),
+        (NewFact, b'{"text": "\\n"}', "text"),
+        (NewProfile, b'{"assistantName": "\\t"}', "assistantName"),
+    ],
+)
+def test_what_is_blank_then_is_refused(model: type[Body], body: bytes, field: str) -> None:
+    with pytest.raises(BadRequest, match=f"{field} is blank"):
+        parse(model, body)
+
+
+def test_of_two_fields_of_one_name_the_last_counts() -> None:
+    said = parse_chat(post(b'{"message": {"text": "one"}, "message": {"text": "two"}}'), SETTINGS).message
+    assert said is not None
+    assert said.text == "two"
 
 
 def test_a_refusal_never_repeats_a_long_unknown_name() -> None:

@@ -81,7 +81,7 @@ def with_public_key_as_secret() -> str:
 
 
 def identify(headers: dict[str, str]) -> User:
-    return TOKENS.identify(HttpRequest("GET", "/conversations", {}, headers, None, False, {}, False), LambdaContext())
+    return TOKENS.identify(HttpRequest("GET", "/conversations", {}, headers, "", False, {}, False), LambdaContext())
 
 
 def reason(token: str) -> str:

@@ -4,6 +4,7 @@ The durable log is read up to where it ends, then its head is looked at a few ti
 ended. One log and one cursor: there is no seam between what was missed and what is new.
 """
 
+import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ INTERVAL = 0.4  # seconds between two looks at the head
 INTEREST = 5  # seconds between two notes to the owner that somebody follows; each is good for 10
 ATTACHED = 60  # seconds that an attach with a cursor lasts; then the client attaches again
 MOST = 5  # independent followers of one generation
+_CURSOR = re.compile(r"([A-Za-z0-9_-]{8,64}):([0-9]{1,9})")
 
 
 class Following:
@@ -149,7 +151,5 @@ class Following:
 
 def cursor(value: str) -> tuple[str, int] | None:
     """The generation and the position that `<generation>:<position>` names, or None."""
-    gid, colon, position = value.rpartition(":")
-    if not colon or not gid or not position.isascii() or not position.isdigit() or len(position) > 9:
-        return None
-    return gid, int(position)
+    found = _CURSOR.fullmatch(value)
+    return (found[1], int(found[2])) if found else None

@@ -5,12 +5,12 @@ Function URLs and HTTP APIs send payload 2.0, REST APIs payload 1.0
 """
 
 import base64
-import binascii
 import hmac
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import parse_qs
 
 from chat.errors import (
@@ -27,6 +27,12 @@ from chat.settings import Settings
 EXPOSED_HEADERS = "retry-after,x-request-id,x-vercel-ai-ui-message-stream"
 VIEWER_ADDRESS = "x-viewer-address"  # believed only beside the secret
 ORIGIN_SECRET = "x-origin-secret"  # noqa: S105 - the header's name
+ID = r"^[A-Za-z0-9._-]{1,64}$"  # in a path: whatever else stands there is the name of nothing
+
+# JSON is UTF-8, whatever is said of it (RFC 8259); another charset is another text.
+_JSON = re.compile(r"application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?;?\s*", re.IGNORECASE)
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class HttpRequest:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    raw_body: str | None  # as the event has it
+    raw_body: str  # as the event has it
     is_base64: bool
     context: Mapping[str, Any]  # who the door says it is
     is_rest: bool  # payload 1.0: nobody but the function adds CORS headers
@@ -45,20 +51,33 @@ class HttpRequest:
     @classmethod
     def from_event(cls, event: Any) -> Self:
         """Raises BadRequest for an event that is not an HTTP request."""
-        if not isinstance(event, dict) or not isinstance(event.get("requestContext"), dict):
-            raise BadRequest("This is not an HTTP request.")
-        context = event["requestContext"]
-        headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
-        if isinstance(context.get("http"), dict):
-            query = {name: values[-1] for name, values in parse_qs(event.get("rawQueryString") or "").items()}
-            method, path, is_rest = context["http"].get("method"), event.get("rawPath"), False
+        event = _fields(event)
+        context = _fields(event.get("requestContext"))
+        headers = {str(name).lower(): str(value) for name, value in _fields(event.get("headers") or {}).items()}
+        for identity in ("authorizer", "identity"):
+            _fields(context.get(identity) or {})  # `auth` looks into it
+        if "http" in context:
+            http, stage = _fields(context["http"]), context.get("stage")
+            query = {name: values[-1] for name, values in parse_qs(_text(event.get("rawQueryString") or "")).items()}
+            method, path, is_rest = _text(http.get("method")), _text(event.get("rawPath")), False
+            path = path.removeprefix(f"/{stage}") if path.startswith(f"/{stage}/") else path
         else:
-            query = {str(name): str(value) for name, value in (event.get("queryStringParameters") or {}).items()}
-            method, path, is_rest = event.get("httpMethod"), event.get("path"), True
-        body = event.get("body")
-        if not isinstance(method, str) or not isinstance(path, str) or not isinstance(body, str | None):
-            raise BadRequest("This is not an HTTP request.")
+            given = _fields(event.get("queryStringParameters") or {})
+            query = {str(name): str(value) for name, value in given.items()}
+            method, path, is_rest = _text(event.get("httpMethod")), _text(event.get("path")), True
+        body = _text(event.get("body") or "")
         return cls(method, path, query, headers, body, bool(event.get("isBase64Encoded")), context, is_rest)
+
+    def as_event(self, body: bytes) -> dict[str, Any]:
+        """The same in payload 2.0, with JSON as its body: all that others are to read of it."""
+        return {
+            "rawPath": self.path,
+            "queryStringParameters": dict(self.query),
+            "headers": {**self.headers, "content-type": "application/json"},
+            "requestContext": {"http": {"method": self.method}, "stage": "$default"},
+            "body": body.decode(),
+            "isBase64Encoded": False,
+        }
 
     def address(self, *, behind_host: bool) -> str:
         """The IP address that the request came from; the web host says it where it stands in front."""
@@ -69,8 +88,7 @@ class HttpRequest:
 
     def json_body(self, limit: int) -> bytes:
         """The body, if it is declared as JSON and within `limit` bytes. Raises what the refusal is."""
-        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/json":
+        if not _JSON.fullmatch(self.headers.get("content-type", "").strip()):
             raise UnsupportedMediaType(field="content-type")
         body = self._decoded()
         if len(body) > limit:
@@ -78,12 +96,11 @@ class HttpRequest:
         return body
 
     def _decoded(self) -> bytes:
-        raw = self.raw_body or ""
-        if not self.is_base64:
-            return raw.encode("utf-8", "replace")
         try:
-            return base64.b64decode(raw, validate=True)
-        except (binascii.Error, ValueError):
+            return base64.b64decode(self.raw_body, validate=True) if self.is_base64 else self.raw_body.encode()
+        except UnicodeEncodeError:
+            raise BadRequest("The body is not valid Unicode.", field="body") from None
+        except ValueError:
             raise BadRequest("The body is not the base64 that it says it is.", field="body") from None
 
     def cors(self, allowed: Iterable[str]) -> dict[str, str]:
@@ -105,8 +122,8 @@ def check_origin(request: HttpRequest, settings: Settings) -> None:
         raise Forbidden
 
 
-def route(request: HttpRequest, routes: Mapping[str, str]) -> tuple[str, str]:
-    """What `routes` calls the request's method and path, and what stands in the path for its `{}`.
+def route(request: HttpRequest, routes: Mapping[str, R]) -> tuple[R, str]:
+    """What `routes` has for the request's method and path, and the id that stands in the path for its `{}`.
 
     Raises NotFound or MethodNotAllowed.
     """
@@ -115,11 +132,23 @@ def route(request: HttpRequest, routes: Mapping[str, str]) -> tuple[str, str]:
         method, _, path = pattern.partition(" ")
         before, braces, behind = path.partition("{}")
         inside = request.path[len(before) : len(request.path) - len(behind)] if braces else ""
-        if request.path == before + inside + behind and "/" not in inside and bool(inside) == bool(braces):
+        if request.path == before + inside + behind and (not braces or re.fullmatch(ID, inside)):
             if request.method == method:
                 return name, inside
             known = True
     raise MethodNotAllowed if known else NotFound
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadRequest("This is not an HTTP request.")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise BadRequest("This is not an HTTP request.")
+    return value
 
 
 def json_bytes(value: object) -> bytes:

@@ -2,13 +2,14 @@
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
-from pydantic_core import from_json
+from pydantic_core import PydanticCustomError, from_json
 
 from chat.errors import BadRequest, TooLarge
 from chat.http import HttpRequest
@@ -17,8 +18,33 @@ from chat.settings import Settings
 
 ConversationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 Alias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
-# The hard ceiling of a text; the deployment's own limits are settings and are checked in `bounded`.
-Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000_000)]
+LONGEST = 1_000_000  # the hard ceiling of a text; the deployment's own limits are settings, checked in `bounded`
+
+_CONTROL = re.compile(r"[\x00-\x08\v\f\x0e-\x1f\x7f-\x9f]")
+
+
+def _readable(text: str) -> str:
+    """Without control characters: some break a line, the others say nothing to a reader or a model."""
+    return _CONTROL.sub(lambda found: "\n" if found[0] in "\v\f\x85" else "", text)
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFC", _readable(text)).strip()
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "is blank")
+    return text
+
+
+# What is said is kept as it was sent, but for control characters; what is shown in lists and looked for is normal.
+Said = Annotated[str, StringConstraints(max_length=LONGEST), AfterValidator(_readable)]
+Text = Annotated[
+    str, StringConstraints(min_length=1, max_length=LONGEST), AfterValidator(_readable), AfterValidator(_said)
+]
+Normal = AfterValidator(_normal)
+Named = AfterValidator(lambda text: _said(_normal(text)))
 
 
 class Body(BaseModel):
@@ -61,7 +87,7 @@ class CancelRequest(Body):
     generation_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")] | None = None
 
 
-Title = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Title = Annotated[str, StringConstraints(min_length=1, max_length=200), Named]
 
 
 class NewConversation(Body):
@@ -80,16 +106,16 @@ class ConversationChange(Body):
 class NewFact(Body):
     """`POST /memory`."""
 
-    text: Text
+    text: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), Named]
     kind: Literal["fact", "preference"] = "fact"
 
 
 class NewProfile(Body):
     """`PUT /profile`: how the user wants to be addressed, and what the assistant is called for them."""
 
-    name: Annotated[str, StringConstraints(max_length=100)] | None = None
-    assistant_name: Annotated[str, StringConstraints(min_length=1, max_length=60)] | None = None
-    about: Annotated[str, StringConstraints(max_length=1_000)] | None = None
+    name: Annotated[str, StringConstraints(max_length=100), Normal] | None = None
+    assistant_name: Annotated[str, StringConstraints(min_length=1, max_length=60), Named] | None = None
+    about: Annotated[str, StringConstraints(max_length=1_000), Normal] | None = None
     learning: bool | None = None  # where nothing is said, the user's choice stays as it is: forms may not know of it
 
 
@@ -137,6 +163,7 @@ _WORDS = {
     "finite_number": "must be a finite number",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
     "list_type": "must be a list",
     "too_long": "has more than {max_length} entries",
     "too_short": "has fewer than {min_length} entries",
@@ -144,6 +171,10 @@ _WORDS = {
     "model_type": "must be an object",
     "model_attributes_type": "must be an object",
     "string_unicode": "is not valid Unicode",
+    "blank": "is blank",
+    "document": "nests too deep, or has a number that is out of range",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "is out of range",
 }
 
 

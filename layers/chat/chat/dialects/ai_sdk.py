@@ -17,7 +17,7 @@ from chat.errors import BadRequest
 from chat.events import TERMINAL, Chunk, Citation, Complete, Error, Event, Reasoning, Start, Tool
 from chat.http import HttpRequest
 from chat.log import Placed
-from chat.requests import Alias, Body, ChatRequest, ConversationId, Options, bounded, parse, refusal
+from chat.requests import Alias, Body, ChatRequest, ConversationId, Options, Said, bounded, parse, refusal
 from chat.settings import Settings
 
 HEADERS = {**sse.HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
@@ -130,6 +130,8 @@ def _tool(tool: Tool) -> dict[str, Any]:
 
 # The request
 
+_MessageId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
 
 class _Lenient(Body):
     """A front end's own fields beside the ones we know are its own business."""
@@ -139,20 +141,20 @@ class _Lenient(Body):
 
 class _Text(_Lenient):
     type: Literal["text"]
-    text: str
+    text: Said
 
 
 class _Question(_Lenient):
-    id: Annotated[str, StringConstraints(min_length=1)]
+    id: _MessageId
     role: Literal["user"]
-    parts: list[_Text]
+    parts: Annotated[list[_Text], Field(max_length=1_000)]
 
 
 class _ChatBody(_Lenient):
     id: ConversationId
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=10_000)]
     trigger: Literal["submit-message", "regenerate-message"] = "submit-message"
-    message_id: str | None = None
+    message_id: _MessageId | None = None
     model: Alias | None = None
     options: Options = Options()
 

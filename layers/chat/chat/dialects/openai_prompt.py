@@ -17,6 +17,7 @@ from chat.dialects.openai_request import (
     ToolChoice,
     ToolMessage,
     UserMessage,
+    fits,
 )
 from chat.errors import BadRequest
 from chat.prompts.prompt import Content, Prompt, ToolResult, ToolSpec, ToolUse, Turn
@@ -118,8 +119,8 @@ def _use(call: Call, where: str) -> ToolUse:
         given = from_json(call.function.arguments or "{}", allow_inf_nan=False)
     except ValueError:
         given = None
-    if not isinstance(given, dict):
-        raise BadRequest(f"{field} is not a JSON object.", field=field)
+    if not isinstance(given, dict) or not fits(given):
+        raise BadRequest(f"{field} is not a JSON object, nests too deep, or has a number out of range.", field=field)
     return ToolUse(call.id, call.function.name, given)
 
 

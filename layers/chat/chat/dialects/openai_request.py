@@ -4,12 +4,14 @@ https://platform.openai.com/docs/api-reference/chat/create. Of its many fields w
 and those that change nothing with the value they have; every other is refused by name.
 """
 
+import math
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
 
 from chat.http import HttpRequest
-from chat.requests import Body, check_json, refusal
+from chat.requests import LONGEST, Body, Said, check_json, refusal
 from chat.settings import Settings
 
 
@@ -23,7 +25,27 @@ class Part(_Body):
     """Text; images, audio and files are refused by their type."""
 
     type: Literal["text"]
-    text: str
+    text: Said
+
+
+def fits(value: Any, levels: int = 32) -> bool:
+    """Whether Bedrock takes it as part of a document: nested no deeper than so, and numbers that others can read."""
+    match value:
+        case dict():
+            return levels > 0 and all(fits(each, levels - 1) for each in value.values())
+        case list():
+            return levels > 0 and all(fits(each, levels - 1) for each in value)
+        case float():
+            return math.isfinite(value)
+        case int():
+            return -(2**63) <= value < 2**63
+    return True
+
+
+def _document(value: dict[str, Any]) -> dict[str, Any]:
+    if not fits(value):
+        raise PydanticCustomError("document", "nests too deep, or has a number that is out of range")
+    return value
 
 
 def _parts(value: Any) -> Any:
@@ -38,7 +60,8 @@ def _choice(value: Any) -> Any:
     return {"type": value} if isinstance(value, str) else value
 
 
-Parts = Annotated[list[Part], BeforeValidator(_parts)]
+Parts = Annotated[list[Part], Field(max_length=1_000), BeforeValidator(_parts)]
+Label = Annotated[str, StringConstraints(max_length=512)]
 ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 CallId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=100)]
@@ -50,7 +73,7 @@ class SystemMessage(_Body):
 
     role: Literal["system", "developer"]
     content: Parts
-    name: str | None = None
+    name: Label | None = None
 
 
 class UserMessage(_Body):
@@ -58,14 +81,14 @@ class UserMessage(_Body):
 
     role: Literal["user"]
     content: Parts
-    name: str | None = None
+    name: Label | None = None
 
 
 class CalledFunction(_Body):
     """A function with its arguments, a JSON object as text."""
 
     name: ToolName
-    arguments: str
+    arguments: Annotated[str, StringConstraints(max_length=LONGEST)]
 
 
 class Call(_Body):
@@ -81,9 +104,9 @@ class AssistantMessage(_Body):
 
     role: Literal["assistant"]
     content: Parts | None = None
-    tool_calls: list[Call] | None = None
-    reasoning_content: str | None = None  # not given back: models want their reasoning with a signature
-    name: str | None = None
+    tool_calls: Annotated[list[Call], Field(max_length=128)] | None = None
+    reasoning_content: Said | None = None  # not given back: models want their reasoning with a signature
+    name: Label | None = None
     refusal: None = None
     annotations: None = None
     audio: None = None
@@ -96,7 +119,7 @@ class ToolMessage(_Body):
     role: Literal["tool"]
     content: Parts
     tool_call_id: CallId
-    name: str | None = None
+    name: Label | None = None
 
 
 Message: TypeAlias = Annotated[
@@ -108,8 +131,8 @@ class Function(_Body):
     """A tool of the caller's. `strict` is not enforced."""
 
     name: ToolName
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
+    description: Said | None = None
+    parameters: Annotated[dict[str, Any], AfterValidator(_document)] | None = None
     strict: bool | None = None
 
 
@@ -150,7 +173,7 @@ class CompletionRequest(_Body):
     """`POST /v1/chat/completions`."""
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=10_000)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_completion_tokens: int | None = Field(default=None, ge=1, le=200_000)
@@ -159,16 +182,16 @@ class CompletionRequest(_Body):
     top_p: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     stop: Annotated[Annotated[list[Stop], Field(max_length=4)] | None, BeforeValidator(_list)] = None
     reasoning_effort: Literal["none", "low", "medium", "high"] | None = None
-    tools: list[FunctionTool] | None = None
+    tools: Annotated[list[FunctionTool], Field(max_length=128)] | None = None
     tool_choice: Annotated[ToolChoice | None, BeforeValidator(_choice)] = None
     parallel_tool_calls: bool | None = None
 
     # Taken and not used: who asks, and hints that promise nothing.
-    user: str | None = None
-    safety_identifier: str | None = None
-    metadata: dict[str, str] | None = None
-    prompt_cache_key: str | None = None
-    seed: int | None = None
+    user: Label | None = None
+    safety_identifier: Label | None = None
+    metadata: Annotated[dict[Label, Label], Field(max_length=16)] | None = None
+    prompt_cache_key: Label | None = None
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
 
     # Taken with the value that changes nothing.
     n: Literal[1] | None = None

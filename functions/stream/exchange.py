@@ -1,0 +1,64 @@
+"""One HTTP request with all that its route needs, and the shapes of its answers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from chat.application import Application
+from chat.auth import User
+from chat.dialects import sse
+from chat.http import HttpRequest, json_bytes
+from chat.requests import client_of
+from chat.store.head import Head
+from chat.turn import Turn
+from streaming_runtime import StreamingResponse
+
+JSON = {"content-type": "application/json", "cache-control": "no-store"}
+
+Work: TypeAlias = Sequence[Callable[[], object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """`named` is what stands in the path for the route's `{}`; `headers` go with every answer."""
+
+    app: Application
+    request: HttpRequest
+    user: User
+    context: LambdaContext
+    named: str
+    headers: Mapping[str, str]
+
+    def source(self, begun: Turn | Head, after: int | None = None) -> sse.Source:
+        """A turn that begins here, or a view of one that began elsewhere, from behind a position."""
+        if isinstance(begun, Turn):
+            return begun
+        client = client_of(self.request.headers)
+        following = self.app.follow(self.user, begun, self.context, after=after, client=client)
+        following.attach()
+        return following
+
+    def after(self, begun: Turn | Head) -> Work:
+        """What is left to be done when the answer has been sent."""
+        return [partial(self.app.learning.hand_over, self.user, begun)]
+
+    def stream(
+        self,
+        source: sse.Source,
+        dialect: sse.Dialect,
+        headers: Mapping[str, str] = sse.HEADERS,
+        after: Work = (),
+    ) -> StreamingResponse:
+        """The source as it speaks, in a dialect."""
+        return StreamingResponse(sse.frames(source, dialect), headers={**headers, **self.headers}, after=after)
+
+    def json(self, body: object, status: int = 200, after: Work = ()) -> StreamingResponse:
+        """An answer in one piece that no cache keeps."""
+        return StreamingResponse([json_bytes(body)], status=status, headers={**JSON, **self.headers}, after=after)
+
+    def nothing(self) -> StreamingResponse:
+        """There is nothing to follow."""
+        return StreamingResponse([], status=204, headers=self.headers)

@@ -1,0 +1,114 @@
+"""Both functions in this process, as their runtime calls them, over a table in memory and a model that is done at once.
+
+An invocation is bytes in and bytes out, through the streaming runtime's own marshaller; the model is asked through
+unmodified boto3, so that what Bedrock would refuse is refused.
+"""
+
+import importlib.util
+import json
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, Literal, TypeAlias
+
+import boto3
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from local_stack.bedrock import events
+from local_stack.template import ACCOUNT, REGION
+from streaming_runtime.client import StreamingMarshaller
+from tests.property.fake_table import Calm, FakeDynamo, Item, Key
+from tests.stack import ROOT
+from tests.wire.bedrock_standin import standin
+
+Name: TypeAlias = Literal["stream", "converse"]
+ENVIRONMENT = {
+    "TABLE_NAME": "table",
+    "AUTH_MODE": "dev",
+    "URL_AUTH_TYPE": "NONE",
+    "USER_REQUESTS_PER_MINUTE": "6000",
+    "USER_BURST": "100000",
+    "ADDRESS_REQUESTS_PER_MINUTE": "60000",
+    "ADDRESS_BURST": "1000000",
+    "USER_DAY_TOKENS": "0",
+    "USER_DAY_USD": "0",
+    "DAY_USD": "0",
+}
+
+
+class Context(LambdaContext):
+    """What Lambda says of an invocation; there is always time left."""
+
+    _aws_request_id = "request"
+    _function_name = "function"
+    _memory_limit_in_mb = 512
+    _invoked_function_arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:function"
+
+    @staticmethod
+    def get_remaining_time_in_millis() -> int:
+        return 60_000
+
+
+class OneWord:
+    """A `Model` that is done at once."""
+
+    async def converse(self, model_id: str, body: events.Json) -> AsyncGenerator[events.Event, None]:
+        yield events.MESSAGE_START
+        yield events.delta(0, {"text": "Yes."})
+        yield events.block_stop(0)
+        yield events.message_stop("end_turn")
+        yield events.metadata({"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}, 1)
+
+
+class Functions:
+    """Both, and the table that they share."""
+
+    def __init__(self, dynamo: FakeDynamo, modules: dict[Name, ModuleType]) -> None:
+        self.modules = modules
+        self._dynamo = dynamo
+        self._begin: dict[Key, Item] = {}
+
+    def invoke(self, name: Name, payload: bytes) -> Any:
+        """What the function returns for an event, as JSON; raises what it raises."""
+        marshaller = StreamingMarshaller(frozenset())
+        event = marshaller.unmarshal_request(payload)
+        result, _ = marshaller.marshal_response(self.modules[name].handler(event, Context()))
+        return json.loads(str(result))
+
+    @property
+    def stored(self) -> dict[Key, Item]:
+        """The table, but for what limits count."""
+        return {key: item for key, item in self._dynamo.items.items() if "#R" not in key[0] and key[0][:2] != "R#"}
+
+    def keep(self) -> None:
+        """What is stored now is what `reset` leads back to."""
+        self._begin = dict(self._dynamo.items)
+
+    def reset(self) -> None:
+        self._dynamo.items = dict(self._begin)
+
+
+@contextmanager
+def functions() -> Iterator[Functions]:
+    dynamo = FakeDynamo(Calm())
+    real = boto3.client
+    with standin(model=OneWord()) as bedrock, pytest.MonkeyPatch.context() as patch:
+        for variable, value in ENVIRONMENT.items():
+            patch.setenv(variable, value)
+
+        def client(service: Any, **options: Any) -> Any:
+            return dynamo if service == "dynamodb" else real(service, endpoint_url=bedrock.url, **options)
+
+        patch.setattr(boto3, "client", client)
+        yield Functions(dynamo, {"stream": _load("stream"), "converse": _load("converse")})
+
+
+def _load(name: Name) -> ModuleType:
+    path = ROOT / "functions" / name / "app.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_app", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,85 @@
+"""Whatever event reaches a function, it answers: no failure of ours, and nothing stored by what is refused."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from awslambdaric.lambda_runtime_exception import FaultException
+from hypothesis import HealthCheck, given, seed, settings
+
+from chat.errors import BadRequest
+from tests.fuzz.bodies import MINE, ROUTES
+from tests.fuzz.events import Payload, payloads
+from tests.fuzz.functions import Functions, Name, functions
+
+NAMES: list[Name] = ["stream", "converse"]
+
+
+def request(method: str, path: str, body: Any = None) -> bytes:
+    sent = {"headers": {"content-type": "application/json"}, "body": json.dumps(body)}
+    return json.dumps({"rawPath": path, "requestContext": {"http": {"method": method}}, **sent}).encode()
+
+
+@pytest.fixture(scope="module")
+def both() -> Iterator[Functions]:
+    """The functions, over a table with one conversation."""
+    with functions() as made:
+        hello = request("POST", "/chat", {"message": {"text": "Hello"}, "conversationId": MINE})
+        assert made.invoke("stream", hello)["statusCode"] == 200
+        made.keep()
+        yield made
+
+
+def test_no_route_is_left_out(both: Functions) -> None:
+    assert both.modules["stream"].ROUTES.keys() <= {route for route, _ in ROUTES["stream"]}
+    paths = json.loads(both.invoke("converse", request("GET", "/openapi.json"))["body"])["paths"]
+    described = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    mine = {route for route, _ in ROUTES["converse"]} - {"GET /openapi.json"}
+    assert mine == {re.sub("{.*}", "{}", route) for route in described}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_some_events(both: Functions, name: Name) -> None:
+    invoke_many(both, name, number=350, start=1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", NAMES)
+def test_many_events(both: Functions, name: Name) -> None:
+    invoke_many(both, name, number=4_300, start=2)
+
+
+def invoke_many(both: Functions, name: Name, *, number: int, start: int) -> None:
+    @seed(start)
+    @settings(max_examples=number, suppress_health_check=list(HealthCheck))
+    @given(payloads(name, with_tasks=name == "converse"))
+    def run(payload: Payload) -> None:
+        both.reset()
+        before = both.stored
+        if refused(both, name, payload):
+            assert both.stored == before
+
+    run()
+
+
+def refused(both: Functions, name: Name, payload: Payload) -> bool:
+    """Whether it was; by an error that is ours and says what was wrong."""
+    try:
+        answer = both.invoke(name, payload.json.encode())
+    except FaultException:
+        return True  # no JSON: Lambda never sends it, and the runtime says so
+    except BadRequest as wrong:
+        if name == "stream":
+            raise
+        answer = {"statusCode": wrong.status, "body": json.dumps(wrong.body("request"))}  # of a task, which is no HTTP
+    status, body = answer.get("statusCode", 200), answer.get("body", "")
+    assert status < 500, answer
+    assert '"type":"error"' not in body, answer
+    if status < 400:
+        return False
+    told = json.loads(body)["error"]
+    if status in {400, 413, 415, 422} and told["message"] != "This is not an HTTP request.":
+        assert told.get("field") or told.get("param"), answer
+    return True
