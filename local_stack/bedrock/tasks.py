@@ -45,7 +45,7 @@ def extract(conversation: Conversation) -> str:
             if text not in conversation.facts:
                 facts.append({"text": text, "kind": "fact", "confidence": 0.9})
     named = _NAMED.search(conversation.question)
-    return json.dumps({"facts": facts, "assistantName": named["name"] if named else None}, ensure_ascii=False)
+    return json.dumps({"facts": facts, "assistant": named["name"] if named else None}, ensure_ascii=False)
 
 
 def summary(conversation: Conversation) -> str:

@@ -203,7 +203,7 @@ def test_the_small_model_extracts_what_is_not_known() -> None:
     request["messages"][0]["content"].insert(0, {"text": "<facts>\n- The user says: I live in Porto.\n</facts>"})
     found = json.loads(text(reply(request, MICRO)))
     assert [fact["text"] for fact in found["facts"]] == ["The user's boat is called Nora."]
-    assert found["assistantName"] == "Iris"
+    assert found["assistant"] == "Iris"
 
 
 def test_the_small_model_sums_up() -> None:

@@ -24,7 +24,7 @@ class Asker:
     def __call__(self, system: str, text: str, max_tokens: int, *, facts: str = "") -> str:
         """What the model says. Raises ModelError, and ModelTimeout at the deadline."""
         prompt = Prompt(system, (), facts, Turn("user", (text,)))
-        options = Options(max_tokens=max_tokens, temperature=0)
+        options = Options().model_copy(update={"max_tokens": max_tokens, "temperature": 0.0})
         call = Call()
         timer = threading.Timer(max(0.0, self._deadline - time.monotonic()), call.stop)
         timer.start()

@@ -97,7 +97,7 @@ class Lesson:
             Fact(new_id(), each.text, each.kind, self.conversation.id, now(), round(each.confidence, 2))
             for each in found.facts[:room]
         ]
-        named = [store.named(self.user, found.assistant_name)] if found.assistant_name else []
+        named = [store.named(self.user, found.assistant)] if found.assistant else []
         return [*store.learned(self.user, facts), *named]
 
     def summary(self) -> Sequence[Any] | None:
