@@ -13,6 +13,7 @@ from tests.unit.transform import CASES, of_type, transformed
 
 FUNCTIONS = {"StreamFunction": "StreamRole", "ConverseFunction": "ConverseRole"}
 AWS_ITSELF = {"Logs", "DeadLetters", "DeadLettersKey", "TableKey"}  # what Lambda and DynamoDB do as the function
+LIKE_THE_LAPTOP = {"InferenceProfile": "us", "Learning": "enabled", "AppConfigProfile": "", "ClassifyFunctionArn": ""}
 
 Called = set[tuple[str, str]]
 
@@ -20,7 +21,7 @@ Called = set[tuple[str, str]]
 @pytest.fixture(scope="module")
 def calls() -> dict[str, Called]:
     """What each function asked for: IAM action and resource."""
-    stack = start_stack()
+    stack = start_stack("--parameter", "Learning=enabled")
     try:
         with Person(stack) as person:
             tour(person)
@@ -38,15 +39,19 @@ def arns(action: str, asked: str) -> list[str]:
     if action.startswith("dynamodb:"):
         table, slash, index = asked.partition("/")
         return [f"<{table}.Arn>{slash}{index}"]
+    if action.startswith("lambda:"):
+        return [f"<{asked}.Arn>"]
     return [f"inference-profile/{asked}", f"foundation-model/{asked.removeprefix('us.')}"]
 
 
 def granted(function: str) -> Iterator[tuple[str, set[str], set[str]]]:
     """The statements about what the code itself calls: their name, actions and resources."""
-    [stack] = transformed([next(case for case in CASES if case["InferenceProfile"] == "us")])
+    [stack] = transformed([next(case for case in CASES if LIKE_THE_LAPTOP.items() <= case.items())])
     [own] = of_type(stack, "AWS::IAM::Role")[FUNCTIONS[function]]["Policies"]
     shared = of_type(stack, "AWS::IAM::ManagedPolicy")["ModelPolicy"]
-    for statement in [*own["PolicyDocument"]["Statement"], *shared["PolicyDocument"]["Statement"]]:
+    attached = of_type(stack, "AWS::IAM::Policy").values()
+    policies = [own, shared, *(policy for policy in attached if f"<{FUNCTIONS[function]}>" in policy["Roles"])]
+    for statement in (each for policy in policies for each in policy["PolicyDocument"]["Statement"]):
         if statement["Sid"] not in AWS_ITSELF:
             resources = {re.sub("^arn:aws:bedrock:[^/]*:", "", each) for each in listed(statement["Resource"])}
             yield statement["Sid"], set(listed(statement["Action"])), resources

@@ -114,7 +114,8 @@ class Application:
         if memory.earlier:
             return self.generations.attach(memory.earlier, send.fingerprint)
         used, flags = looked.result(), flagged.result()
-        alias = request.model or flags.responder or self.settings.default_model
+        responder = flags.responder if flags.responder in self.models.aliases else self.settings.default_model
+        alias = request.model or responder
         self.models.check(alias, request.options)
         active = memory.conversation.active if memory.conversation else None
         if request.message is None and active is not None and active != gid:

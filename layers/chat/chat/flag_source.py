@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 from aws_lambda_powertools.utilities.feature_flags import (
     AppConfigStore,
+    ConfigurationStoreError,
     FeatureFlags,
     SchemaValidator,
     StoreProvider,
@@ -69,7 +70,7 @@ class Kept(StoreProvider):
         self._fetch = fetch
         self._clock = clock
         self._lock = threading.Lock()
-        self._document: dict[str, Any] = {}
+        self._document: dict[str, Any] | None = None
         self._again = clock()
 
     @property
@@ -78,10 +79,12 @@ class Kept(StoreProvider):
         return self.get_configuration()
 
     def get_configuration(self) -> dict[str, Any]:
-        """The newest document that there was, empty if there never was one. Never raises."""
+        """The newest document that there was. Raises ConfigurationStoreError while there never was one."""
         with self._lock:
             if self._clock() >= self._again:
                 self._refresh()
+            if self._document is None:
+                raise ConfigurationStoreError
             return self._document
 
     def _refresh(self) -> None:
