@@ -145,3 +145,11 @@ def task(person: Person, said: Streamed) -> dict[str, str]:
     """The event that is handed over after this answer."""
     user = User.of("dev", "laptop", person.headers["x-dev-user"]).key
     return {"task": "learn", "user": user, "generation": said.start["generationId"]}
+
+
+def test_nothing_of_it_is_in_a_log(person: Person) -> None:
+    person.say(f"I love quetzals. Call yourself Xochitl {BRIEF}")
+    assert eventually(lambda: facts(person))
+    log = "".join(person.stack.log)
+    assert '"message":"learned"' in log
+    assert [word for word in ("quetzal", "Xochitl", "Nora", "Porto") if word in log] == []

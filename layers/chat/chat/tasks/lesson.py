@@ -71,6 +71,7 @@ class Lesson:
             except ChatError as error:
                 logger.warning("a step of learning failed", extra={"step": name, "code": error.code})
                 failures.append(error)
+        logger.info("learned", extra={"steps": taken})
         if failures:
             raise failures[0]
         return taken
