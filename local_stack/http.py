@@ -6,12 +6,14 @@ the peer takes them, so back-pressure passes through; chunks and trailers arrive
 
 import asyncio
 import contextlib
+import json
 import socket
 import struct
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import h11
 
@@ -147,6 +149,18 @@ class Responder:
         with contextlib.suppress(ConnectionError):
             while not self._connection.eof:
                 await self._connection.receive()
+
+
+def json_of(body: bytes) -> Any:
+    """A body as JSON, which has no NaN and no Infinity. Raises ValueError."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    try:
+        return json.loads(body, parse_constant=refuse)
+    except RecursionError as error:
+        raise ValueError("it nests too deep") from error
 
 
 Handler = Callable[[Request, Responder], Awaitable[None]]

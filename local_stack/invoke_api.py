@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from local_stack.calls import CALLER, Calls
 from local_stack.events import PRELUDE_END
-from local_stack.http import Request, Responder
+from local_stack.http import Request, Responder, json_of
 from local_stack.invocation import Answer, Failure, Result, Stream, StreamBroken
 from local_stack.pool import PayloadTooLarge, Pool, Throttled
 from local_stack.relay import read_body
@@ -61,7 +61,7 @@ class InvokeApi:
         self.calls.of_function(request.header(CALLER), name)
         try:
             payload = await read_body(request) or b"{}"
-            json.loads(payload)
+            json_of(payload)
             if request.header("x-amz-invocation-type") == "Event":
                 self._spawn(self._run_event(pool, payload))
                 await responder.send(202)

@@ -108,4 +108,4 @@ def _drain(pipe: TextIO, take: Callable[[str], object]) -> None:
 def stop_stack(stack: RunningStack) -> None:
     """Stop it as Ctrl-C does, and see that it ends well."""
     stack.process.send_signal(signal.SIGINT)
-    assert stack.process.wait(timeout=20) == 0, "".join(stack.log)
+    assert stack.process.wait(timeout=60) == 0, "".join(stack.log)

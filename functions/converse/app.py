@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from chat import cursors, tasks
 from chat.application import Application
-from chat.auth import User
+from chat.auth import NOBODY, User
 from chat.dialects import native, whole
 from chat.errors import ChatError, NotFound
 from chat.http import ID, HttpRequest, check_origin, error_body, json_bytes
@@ -73,19 +73,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     try:
         request = HttpRequest.from_event(event)
         check_origin(request, app.settings)
+        caller = NOBODY if request.path in OPEN else app.authenticate(request, context)
+        log_caller(caller.key, request.path)
         body = b""
         if request.raw_body and request.method in {"POST", "PUT", "PATCH"}:
             body = request.json_body(app.settings.max_body_bytes)
             check_json(body)
-        if request.path not in OPEN:
-            caller = app.authenticate(request, context)
-            log_caller(caller.key, request.path)
-            resolver.append_context(  # type: ignore[no-untyped-call]  # Powertools ships it untyped
-                user=caller,
-                context=context,
-                headers=request.headers,
-                body=body,
-            )
+        resolver.append_context(  # type: ignore[no-untyped-call]  # Powertools ships it untyped
+            user=caller, context=context, headers=request.headers, body=body
+        )
         response = resolver.resolve(request.as_event(body), context)
         response["headers"]["x-request-id"] = request_id
         return response

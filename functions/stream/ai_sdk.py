@@ -4,12 +4,13 @@ from chat.application import Application
 from chat.auth import User
 from chat.dialects.ai_sdk import HEADERS, AiSdk, Question, parse_question
 from chat.errors import BadRequest, ConversationBusy
-from chat.requests import send_of
+from chat.requests import ChatRequest, Send, send_of
 from chat.store.head import Head, generation_id
 from chat.turn import Turn
 from exchange import Exchange
 from streaming_runtime import StreamingResponse
 
+STOPPING = 5.0  # seconds that a new question waits for the end of the answer before it
 RECENT = 600  # seconds in which an answer that has ended is replayed: its client may not have seen the end
 
 
@@ -20,8 +21,7 @@ def send(exchange: Exchange) -> StreamingResponse:
         begun = _again(exchange, question)
     else:
         chat = question.request("send")
-        key = send_of({"idempotency-key": question.key()}, chat)
-        begun = exchange.app.start(exchange.user, chat, key, exchange.context)
+        begun = _asked(exchange, chat, send_of({"idempotency-key": question.key()}, chat))
     return exchange.stream(exchange.source(begun), AiSdk(), HEADERS, exchange.after(begun))
 
 
@@ -31,12 +31,26 @@ def resume(exchange: Exchange) -> StreamingResponse:
     return exchange.stream(exchange.source(head), AiSdk(), HEADERS) if head else exchange.nothing()
 
 
+def _asked(exchange: Exchange, chat: ChatRequest, key: Send) -> Turn | Head:
+    """The answer to a new question. Its client listens to nothing else, so an answer still being made is stopped."""
+    app, user = exchange.app, exchange.user
+    try:
+        return app.start(user, chat, key, exchange.context)
+    except ConversationBusy as busy:
+        if busy.generation is None or not app.stop(user, busy.generation, STOPPING):
+            raise
+        return app.start(user, chat, key, exchange.context)
+
+
 def _is_last(app: Application, user: User, question: Question) -> bool:
     """Whether it is the conversation's last; not, when its first send never arrived. Raises BadRequest."""
     _, recent = app.conversations.recent(user.key, question.conversation, app.settings.history_messages)
     sent = generation_id(user.key, question.key())
-    asked = [sent == each.generation_id or question.id == each.id for each in recent if each.role == "user"]
+    users = [each for each in recent if each.role == "user"]
+    asked = [sent == each.generation_id or question.id == each.id for each in users]
     if asked and asked[-1]:
+        if users[-1].text != question.text:
+            raise BadRequest("An edited message cannot be answered again; send it as a new one.", field="messages")
         return True
     if any(asked) or question.answer:
         raise BadRequest("Only the last answer can be made again.", field="messageId")

@@ -9,13 +9,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 import ai_sdk
 import completions
 from chat.application import Application
+from chat.auth import NOBODY
 from chat.dialects import whole
 from chat.dialects.native import Native
 from chat.dialects.plain import Plain
 from chat.dialects.sse import Dialect
 from chat.errors import BadRequest, ChatError
 from chat.following import cursor
-from chat.http import HttpRequest, check_origin, error_body, json_bytes, route
+from chat.http import HttpRequest, check_origin, error_body, route
 from chat.requests import parse_cancel, parse_chat, send_of
 from chat.store.head import Head
 from chat.telemetry import contained, log_caller, log_refusal, logger
@@ -37,10 +38,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
             refused = completions.refusal
         headers |= request.cors(app.settings.origins)
         check_origin(request, app.settings)
-        if request.path == "/health":
-            return StreamingResponse([json_bytes({"status": "ok"})], headers=JSON | headers)
         answer, named = route(request, ROUTES)
-        user = app.authenticate(request, context)
+        user = NOBODY if answer is health else app.authenticate(request, context)
         log_caller(user.key, request.path)
         return answer(Exchange(app, request, user, context, named, headers))
     except ChatError as error:
@@ -80,6 +79,11 @@ def cancel(exchange: Exchange) -> StreamingResponse:
     return exchange.json({"status": "accepted"}, 202)
 
 
+def health(exchange: Exchange) -> StreamingResponse:
+    """`GET /health`, for anybody: the function runs and is configured."""
+    return exchange.json({"status": "ok"})
+
+
 def refusal(error: ChatError, headers: dict[str, str]) -> StreamingResponse:
     """An error before the first byte."""
     body = error_body(error, headers["x-request-id"])
@@ -105,4 +109,5 @@ ROUTES: dict[str, Callable[[Exchange], StreamingResponse]] = {
     "POST /v1/chat/completions": completions.complete,
     "GET /v1/models": completions.models,
     "GET /v1/models/{}": completions.model,
+    "GET /health": health,
 }

@@ -155,7 +155,7 @@ async def serve(
 
 def _parsed(body: bytes) -> Any:
     try:
-        return json.loads(body)
+        return http.json_of(body)
     except ValueError:
         return None
 

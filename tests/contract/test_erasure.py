@@ -133,11 +133,11 @@ class Failing(Table):
     def until(self, deadline: float) -> Table:
         return self
 
-    def delete(self, pk: str, sk: str) -> bool:
+    def delete(self, pk: str, sk: str, **guard: Any) -> bool:
         self.deletes -= 1
         if self.deletes == 0:
             raise StorageError
-        return super().delete(pk, sk)
+        return super().delete(pk, sk, **guard)
 
 
 @pytest.fixture

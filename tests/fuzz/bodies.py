@@ -25,14 +25,16 @@ TEXTS = [
 ]  # fmt: skip
 
 ids = st.sampled_from([MINE, "nobody-knows-it", "A" * 64, "--------"])
-texts = st.one_of(st.text(max_size=30), st.sampled_from(TEXTS), st.just("Tell me about rivers"))
+plain = st.just("Tell me about rivers")
+texts = st.one_of(plain, plain, plain, st.text(max_size=30), st.sampled_from(TEXTS))
+raw = st.sampled_from([f"@{number}@" for number in range(len(RAW))])
 nasty = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(),
     st.floats(),
     texts,
-    st.sampled_from([f"@{number}@" for number in range(len(RAW))]),
+    raw,
     st.just([]),
     st.just({}),
     st.lists(st.integers(), max_size=3),
@@ -87,7 +89,7 @@ calls = st.lists(
         function=always(
             name=st.sampled_from(["weather", "tides"]),
             arguments=st.one_of(
-                st.sampled_from(["{}", "", "{", '{"\\ud800": 1}', *(f'{{"a": {raw}}}' for raw in RAW)]), texts
+                st.sampled_from(["{}", "", "{", '{"\\ud800": 1}', *(f'{{"a": {each}}}' for each in RAW)]), texts
             ),
         ),
     ),
@@ -101,7 +103,7 @@ tools = st.lists(
             always(name=st.sampled_from(["weather", "tides", "x" * 64])),
             sometimes(
                 description=texts,
-                parameters=st.dictionaries(texts, nasty, max_size=3),
+                parameters=st.dictionaries(texts, st.one_of(raw, nasty), max_size=2),
             ),
         ),
     ),

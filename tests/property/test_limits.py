@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from botocore.exceptions import ClientError
 
 from chat.errors import BudgetExhausted, ChatError, Paused, StorageError, TooManyGenerations, TooManyRequests
 from chat.events import Usage
@@ -201,3 +202,33 @@ def test_a_budget_is_renewed_at_midnight() -> None:
     with pytest.raises(BudgetExhausted, match="2027-01-16T00:00:00") as refused:
         RULES.check(Used(user=Spent(1_000)), NOW)
     assert refused.value.retry_after == 57_600 + 1
+
+
+def test_an_address_that_cannot_be_counted_costs_no_slot() -> None:
+    class Down(Calm):
+        def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
+            return "before" if writes and pks[0].startswith("R#ip#") else "none"
+
+    dynamo = FakeDynamo(Down())
+    usages = Usages(dynamo.table(), RULES, lambda: BEGIN)
+    for number in range(RULES.generations + 1):
+        with pytest.raises(StorageError):
+            usages.admit("alice", "here", slot(NOW + 60_000, str(number)), Used())
+    assert "act" not in dynamo.items[keys.limits("alice"), keys.RATE]
+
+
+def test_a_write_that_meets_a_transaction_is_repeated() -> None:
+    dynamo = FakeDynamo(Calm())
+    answers: list[Exception | None] = [ClientError({"Error": {"Code": "TransactionConflictException"}}, "u"), None]
+    real = dynamo.update_item
+
+    def update_item(**part: Any) -> Any:
+        error = answers.pop(0)
+        if error:
+            raise error
+        return real(**part)
+
+    with mock.patch.object(dynamo, "update_item", update_item):
+        changed = dynamo.table().change("p", "s", "SET a = :a", condition="attribute_not_exists(pk)", values={":a": 1})
+    assert changed["a"] == 1
+    assert not answers

@@ -227,3 +227,14 @@ def test_refuses_messages_by_name(messages: list[dict[str, Any]], field: str) ->
 def test_a_body_has_a_limit_of_its_own() -> None:
     with pytest.raises(TooLarge):
         request(user("a" * 50_000))
+
+
+def test_a_number_beyond_all_is_no_part_of_a_schema() -> None:
+    body = json.dumps({"model": "m", "messages": [user()], "tools": [described({"maximum": 0})]})
+    event = {
+        "rawPath": "/",
+        "requestContext": {"http": {"method": "POST"}},
+        "headers": {"content-type": "application/json"},
+    }
+    with pytest.raises(BadRequest, match="out of range"):
+        parse(HttpRequest.from_event(event | {"body": body.replace('"maximum": 0', '"maximum": 1e400')}), SETTINGS)

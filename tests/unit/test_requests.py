@@ -69,7 +69,7 @@ def text(value: Any, **more: Any) -> bytes:
         (text("hi", options={"reasoning": "endless"}), "options.reasoning", "must be one of"),
         (b'{"message":' + b"[" * 380, "body", "not valid JSON"),
         (b"\xef\xbb\xbf" + text("hi"), "body", "not valid JSON"),
-        (gzip.compress(text("hi")), "body", "not valid JSON"),
+        (gzip.compress(text("hi"), mtime=0), "body", "not valid JSON"),
         (text("\x00\x1b \x9f"), "message.text", "is blank"),
         (b'{"message": {"text": "hi"}, "options": {"maxTokens": 9%s}}' % (b"9" * 300), "options.maxTokens", "at most"),
     ],

@@ -8,6 +8,7 @@ import pytest
 
 from chat.dialects import native, sse
 from chat.dialects.native import Native
+from chat.dialects.plain import Plain
 from chat.errors import ModelThrottled, StorageError
 from chat.events import TERMINAL, Chunk, Complete, Error, Event, Message, Reasoning, Start, Usage
 from chat.log import Entry, end_of
@@ -295,7 +296,7 @@ def test_a_cancel_reaches_a_model_that_has_not_spoken() -> None:
     store.signals = Signals(cancelled=True, followed=False)
     end = followed(turn(falls_silent(), store))[-1]
     assert isinstance(end, Complete)
-    assert (end.finish_reason, end.usage.basis, end.ai_message.parts) == ("cancelled", "unknown", ())
+    assert (end.finish_reason, end.usage.basis, end.ai_message.parts) == ("cancelled", "estimated", ())
 
 
 def test_a_table_that_fails_for_a_while_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,6 +362,21 @@ def test_silence_brings_one_nudge_and_then_heartbeats(monkeypatch: pytest.Monkey
     assert quiet[0] == b":\n"
     assert quiet.count(b":\n") <= 2  # after `start`, and after the one burst
     assert quiet[-3:] == [b": hb\n"] * 3
+
+
+def test_a_dialect_without_words_for_what_comes_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "NUDGE_AFTER", 0.02)
+    monkeypatch.setattr(sse, "HEARTBEAT_AFTER", 0.05)
+
+    def thinks(call: Call) -> Speech:
+        for _ in range(50):
+            yield Reasoning("hm")
+            call.pause(0.01)
+        yield Ended("stop", USAGE)
+
+    frames = list(sse.frames(turn(thinks, Stored()), Plain()))
+    assert frames.count(b": hb\n\n") >= 3
+    assert frames[-1] == b"data: [DONE]\n\n"
 
 
 def test_frames_closed_early_leave_a_stored_answer() -> None:

@@ -17,7 +17,7 @@ from chat.following import Following
 from chat.ids import age, new_id, now
 from chat.learning import CONFIG as HAND_OVER
 from chat.learning import Learning
-from chat.limits import Budget, Rate, Rules, slot
+from chat.limits import Budget, Rate, Rules, budget_exhausted, slot
 from chat.log import Entry, encode, end_of
 from chat.memory.lookup import Lookup, Memory
 from chat.model import transport
@@ -118,7 +118,7 @@ class Application:
         alias = request.model or responder
         self.models.check(alias, request.options)
         active = memory.conversation.active if memory.conversation else None
-        if request.message is None and active is not None and active != gid:
+        if active is not None and active != gid:
             running = self.generations.alive(user.key, active)
             if running and running.status == "run":
                 raise ConversationBusy(generation=active)
@@ -180,21 +180,23 @@ class Application:
         Raises BadRequest for a model, options or tools that there are not, and what `Rules.check` raises.
         """
         self.models.check(asked.model, asked.options)
-        left = context.get_remaining_time_in_millis() / 1000
-        deadline = time.monotonic() + left - self.settings.deadline_margin_seconds
+        seconds = context.get_remaining_time_in_millis() / 1000
+        deadline = time.monotonic() + seconds - self.settings.deadline_margin_seconds
         start = Start("", new_id(), new_id(), asked.model)
-        taken = slot(self.generations.now() + int(left * 1000), start.generation_id)
+        taken = slot(self.generations.now() + int(seconds * 1000), start.generation_id)
         with ThreadPoolExecutor(1, "flags") as pool:
             flagged = pool.submit(self._flags.of, user.key)
             used = self._usages.look(user.key, user.address)
-        flags = flagged.result()
+        flags, left = flagged.result(), self._rules.left(used)
         if asked.prompt.tools and not flags.tools:
             raise BadRequest("Tools are switched off.", field="tools")
+        if self.models[asked.model].affordable(left, prompt.tokens(asked.prompt)) <= 0:
+            raise budget_exhausted("user", self.generations.now())
         self._usages.admit(user.key, user.address, taken, used)
         message = Message(id=new_id(), role="user", parts=(), created_at=now(), generation_id=start.generation_id)
         ledger = Unstored(self._table, user.key, taken)
         asked = replace(asked, stream=flags.streaming)
-        return self._turn(start, message, asked, ledger, self._rules.left(used), deadline, context)
+        return self._turn(start, message, asked, ledger, left, deadline, context)
 
     def _turn(
         self,
@@ -257,6 +259,12 @@ class Application:
         if gid and (head is None or head.conversation != conversation_id):
             raise NotFound
         return head
+
+    def stop(self, user: User, gid: str, seconds: float) -> bool:
+        """Stops a generation and waits for its end; whether it came in time."""
+        if head := self.generations.head(user.key, gid):
+            self.generations.cancel(user.key, head)
+        return self.generations.ended(user.key, gid, time.monotonic() + seconds)
 
     def latest(self, user: User, conversation_id: str, *, within: float) -> Head | None:
         """The generation that is being made in the conversation, or that ended within so many seconds."""

@@ -111,6 +111,9 @@ class TooManyFollowers(ChatError):
 
     code, status, default = "too_many_followers", 429, "Too many clients follow this answer."
 
+    def __init__(self) -> None:
+        super().__init__(retry_after=5)
+
 
 class TooManyRequests(ChatError):
     """The user, or the address that they come from, asks too often."""
@@ -143,6 +146,9 @@ class Paused(ChatError):
     """The operator has switched new answers off."""
 
     code, status, default = "paused", 503, "New answers are paused by the operator."
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=60)
 
 
 class TooLarge(ChatError):
@@ -255,12 +261,24 @@ class ModelMalformed(ModelError):
     code, default = "model_malformed", "The model wrote an answer that could not be read."
 
 
+# The model's refusals that come before it has read anything that is paid for.
+REFUSALS = (
+    ModelThrottled,
+    ModelUnavailable,
+    ModelNotReady,
+    ModelAccessDenied,
+    ModelNotFound,
+    ModelInvalidRequest,
+)
+
+
 def by_code(code: str) -> ChatError:
-    """The error with this public code, as it is told again to whoever asks later."""
+    """The error with this public code that ended an answer, as it is told again to whoever asks later."""
 
     def below(kind: type[ChatError]) -> Iterator[type[ChatError]]:
         yield kind
         for each in kind.__subclasses__():
             yield from below(each)
 
-    return next((kind() for kind in below(ChatError) if kind.code == code), ChatError())
+    kinds: list[type[ChatError]] = [StorageError, *below(ModelError)]
+    return next((kind() for kind in kinds if kind.code == code), ChatError())

@@ -88,8 +88,7 @@ class Rules:
             raise Paused
         for limit, budget, spent in self._budgets(used):
             if budget.exhausted(spent):
-                reset = midnight_after(at)
-                raise BudgetExhausted(limit, reset.isoformat(), int(reset.timestamp() - at / 1000) + 1)
+                raise budget_exhausted(limit, at)
         if len(live(used.slots, at)) >= self.generations:
             raise TooManyGenerations(self.generations)
         for limit, rate, tat in (("user", self.user, used.tat), ("address", self.address, used.address_tat)):
@@ -116,7 +115,8 @@ def live(slots: Set[str], at: int) -> Set[str]:
     return {each for each in slots if int(each.partition(":")[0]) > at}
 
 
-def midnight_after(at: int) -> datetime:
-    """When the day of `at`, in ms since the epoch, ends in UTC."""
+def budget_exhausted(limit: str, at: int) -> BudgetExhausted:
+    """The refusal until the day of `at`, in ms since the epoch, ends in UTC."""
     day = datetime.fromtimestamp(at / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return day + timedelta(days=1)
+    reset = day + timedelta(days=1)
+    return BudgetExhausted(limit, reset.isoformat(), int(reset.timestamp() - at / 1000) + 1)

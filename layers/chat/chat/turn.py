@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from math import inf
 from typing import Self, TypeAlias
 
-from chat.errors import ChatError, ModelError, ModelTimeout, StorageError
+from chat.errors import REFUSALS, ChatError, ModelError, ModelTimeout, StorageError
 from chat.events import (
     TERMINAL,
     Chunk,
@@ -275,8 +275,9 @@ class Turn:
         self._call.stop()
 
     def _priced(self, outcome: Outcome) -> Outcome:
-        """Tokens that Bedrock did not count are guessed, if it had begun to speak."""
-        if outcome.usage.basis == "exact" or not self._entries:
+        """Tokens that Bedrock did not count are guessed: what it had read is paid for, whatever it said."""
+        not_asked = outcome.finish_reason == "budget" or isinstance(outcome.error, REFUSALS)
+        if outcome.usage.basis == "exact" or (not_asked and not self._entries):
             return outcome
         said = "".join(entry.content for entry in self._entries if isinstance(entry, (Chunk, Reasoning)))
         return replace(outcome, usage=self._estimate(said))

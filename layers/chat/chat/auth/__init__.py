@@ -6,11 +6,11 @@ from dataclasses import replace
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from chat.auth import dev, iam
-from chat.auth.user import User, hashed
+from chat.auth.user import NOBODY, User, hashed
 from chat.http import HttpRequest
 from chat.settings import Settings
 
-__all__ = ["Authenticate", "User", "authenticator"]
+__all__ = ["NOBODY", "Authenticate", "User", "authenticator"]
 
 Authenticate = Callable[[HttpRequest, LambdaContext], User]
 

@@ -23,6 +23,9 @@ class User:
         return cls(base64.urlsafe_b64encode(digest.digest()).decode().rstrip("="))
 
 
+NOBODY = User("nobody")  # who asks where nobody has to be known
+
+
 def hashed(address: str) -> str:
     """An IP address as a key; of IPv6 the network alone, because one host has a whole one."""
     try:

@@ -21,7 +21,6 @@ from chat.requests import Alias, Body, ChatRequest, ConversationId, Options, Sai
 from chat.settings import Settings
 
 HEADERS = {**sse.HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
-DONE = "data: [DONE]\n\n"
 MAX_BODY_BYTES = 4 * 1024 * 1024  # the client sends all its messages each time; Lambda takes 6 MB
 
 
@@ -41,12 +40,12 @@ class AiSdk:
     def encode(self, placed: Placed) -> str:
         """The event's chunks, as frames."""
         frames = "".join(map(sse.data, self._chunks(placed.event)))
-        return frames + DONE if isinstance(placed.event, TERMINAL) else frames
+        return frames + sse.DONE if isinstance(placed.event, TERMINAL) else frames
 
     def cut(self) -> str:
         """An error: any other end would look like the answer's."""
         chunks = [*self._closing(), {"type": "error", "errorText": "The answer is still being made."}]
-        return "".join(map(sse.data, chunks)) + DONE
+        return "".join(map(sse.data, chunks)) + sse.DONE
 
     def _chunks(self, event: Event) -> Iterator[dict[str, Any]]:
         match event:

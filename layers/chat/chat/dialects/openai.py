@@ -13,8 +13,6 @@ from chat.events import Answer, Chunk, Complete, Error, Reasoning, Start, Tool, 
 from chat.finish import FINISH, UNKNOWN
 from chat.log import Placed
 
-DONE = "data: [DONE]\n\n"
-
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 # How this protocol calls the options that an error of ours may name.
 _PARAMETERS = {
@@ -55,7 +53,7 @@ class OpenAI:
                 return self._choice({"tool_calls": [{"index": self._calls - 1, **_call(tool)}]})
             case Complete(finish_reason=reason, usage=usage):
                 counted = sse.data({**self._head, "choices": [], "usage": _usage(usage)}) if self._usage else ""
-                return self._choice({}, _finish(reason)) + counted + DONE
+                return self._choice({}, _finish(reason)) + counted + sse.DONE
             case Error(code=code):
                 return sse.data(error(by_code(code)))
         return ""

@@ -4,8 +4,6 @@ from chat.dialects import sse
 from chat.events import TERMINAL, Chunk, Error
 from chat.log import Placed
 
-DONE = "data: [DONE]\n\n"
-
 
 class Plain:
     """Text, errors and the end; the rest has no words here."""
@@ -18,11 +16,11 @@ class Plain:
             case Chunk(content):
                 return sse.data({"content": content})
             case Error(message=message):
-                return sse.data({"error": message}) + DONE
+                return sse.data({"error": message}) + sse.DONE
             case end if isinstance(end, TERMINAL):
-                return DONE
+                return sse.DONE
         return ""
 
     def cut(self) -> str:
         """An error: a reader of this shape takes any end for the answer's."""
-        return sse.data({"error": "The answer is still being made."}) + DONE
+        return sse.data({"error": "The answer is still being made."}) + sse.DONE

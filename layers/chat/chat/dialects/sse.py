@@ -5,6 +5,7 @@ so that no proxy sits on a small chunk; in a long silence, a heartbeat keeps idl
 """
 
 import json
+import time
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
@@ -18,6 +19,7 @@ HEADERS = {
 }
 NUDGE, NUDGE_AFTER = ":", 0.1  # seconds of silence after a burst
 HEARTBEAT, HEARTBEAT_AFTER = ": hb", 10.0
+DONE = "data: [DONE]\n\n"  # the last frame of protocols that have one
 
 
 class Source(Protocol):
@@ -59,23 +61,21 @@ def data(value: object) -> str:
 
 def frames(source: Source, dialect: Dialect) -> Generator[bytes, None, None]:
     """Runs the source and yields its frames. Closed early, it waits for the turn's end all the same."""
-    cursor, patience = 0, NUDGE_AFTER
+    cursor, patience, written = 0, NUDGE_AFTER, time.monotonic()
     with source:
         while True:
-            batch = source.wait(cursor, patience)
-            if batch:
-                cursor += len(batch)
-                if said := "".join(map(dialect.encode, batch)):
-                    yield said.encode()
-                if isinstance(batch[-1].event, TERMINAL):
-                    return
-                patience = NUDGE_AFTER
-            elif source.over:
+            due = written + patience
+            batch = source.wait(cursor, max(0.0, due - time.monotonic()))
+            cursor += len(batch)
+            if said := "".join(map(dialect.encode, batch)):
+                yield said.encode()
+                written, patience = time.monotonic(), NUDGE_AFTER
+            if batch and isinstance(batch[-1].event, TERMINAL):
+                return
+            if not batch and source.over:
                 if said := dialect.cut():
                     yield said.encode()
                 return
-            elif patience == NUDGE_AFTER:
-                yield (NUDGE + dialect.comment_end).encode()
-                patience = HEARTBEAT_AFTER
-            else:
-                yield (HEARTBEAT + dialect.comment_end).encode()
+            if not said and time.monotonic() >= due:  # also where the dialect has no words for what comes
+                yield ((NUDGE if patience == NUDGE_AFTER else HEARTBEAT) + dialect.comment_end).encode()
+                written, patience = time.monotonic(), HEARTBEAT_AFTER

@@ -99,7 +99,8 @@ def build(memory: Memory, message: str, *, assistant: str, history_tokens: int, 
 def tokens(prompt: Prompt) -> int:
     """Roughly what the whole prompt costs."""
     texts = [prompt.system, prompt.facts, *prompt.turn.texts, *(text for turn in prompt.history for text in turn.texts)]
-    return sum(map(estimate_tokens, texts))
+    tools = [f"{tool.name}{tool.description}{json.dumps(tool.schema, ensure_ascii=False)}" for tool in prompt.tools]
+    return sum(map(estimate_tokens, [*texts, *tools]))
 
 
 def estimate_tokens(text: str) -> int:

@@ -17,8 +17,6 @@ from chat.store.conversations import Conversation, Conversations
 from chat.store.generations import Generations
 from chat.store.table import Table
 
-LOOK = 0.2  # seconds between two looks at an answer that has been told to stop
-
 
 class Erasure:
     """`user` is a `User.key` everywhere."""
@@ -40,7 +38,8 @@ class Erasure:
         try:
             for each in [self._stopped(user, each, deadline) for each in list(conversations.all(user))]:
                 if each.active:
-                    self._wait(user, each.active, deadline)
+                    if not self._generations.ended(user, each.active, deadline):
+                        return False
                     conversations.remove_log(user, each.active)
                 conversations.remove_messages(user, each.id)
                 conversations.remove_mark(user, each.id)
@@ -66,10 +65,3 @@ class Erasure:
         if running and (head := self._generations.head(user, running)):
             self._generations.cancel(user, head)
         return running
-
-    def _wait(self, user: str, gid: str, deadline: float) -> None:
-        """Until the generation has ended. Raises StorageError when it is too late."""
-        while (head := self._generations.alive(user, gid)) and head.status == "run":
-            if time.monotonic() > deadline:
-                raise StorageError
-            time.sleep(LOOK)

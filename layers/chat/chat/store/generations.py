@@ -34,6 +34,7 @@ from chat.store.writer import Writer
 from chat.telemetry import count_lost, logger
 
 FOLLOWS = 15 * 60_000  # ms that an attach counts: no function runs for longer
+LOOK = 0.2  # seconds between two looks at one whose end is waited for
 ATTEMPTS = 3  # at a start that keeps losing races
 
 # Named conditions on META; those on H are in head.py, the end's in heads.py.
@@ -73,10 +74,12 @@ class Generations(Heads):
                     ]
                 )
                 return Writer(self, self._table, user, placed)
-            except ConditionFailed:
-                earlier = self.head(user, head.gid)
+            except (ConditionFailed, StorageError) as failed:
+                earlier, refused = self.head(user, head.gid), failed
             if earlier and earlier.owner == head.owner:  # it had succeeded, and only the answer was lost
                 return Writer(self, self._table, user, earlier)
+            if isinstance(refused, StorageError):
+                raise refused
             if earlier:
                 return self.attach(earlier, head.fingerprint)
             try:
@@ -113,10 +116,9 @@ class Generations(Heads):
 
     def detach_client(self, user: str, gid: str, client: str, mark: str) -> None:
         """Takes the note back, unless a newer attach of the client has replaced it."""
-        key = keys.generation(user, gid), keys.attach(client)
-        gone = {":mark": mark, ":gone": 0}
         with suppress(ConditionFailed):
-            self._table.change(*key, "SET #at = :gone", condition="since = :mark", values=gone, names={"#at": "at"})
+            pk, sk = keys.generation(user, gid), keys.attach(client)
+            self._table.delete(pk, sk, condition="since = :mark", values={":mark": mark})
 
     def look(self, user: str, gid: str) -> tuple[Head | None, Mapping[str, str]]:
         """The head, reaped first if its owner is dead, and the marks of the clients that follow; one read."""
@@ -148,6 +150,14 @@ class Generations(Heads):
         """The head, reaped first if its owner is dead."""
         head = self.head(user, gid)
         return self.reap(user, head) if head and head.is_dead(self.now()) else head
+
+    def ended(self, user: str, gid: str, deadline: float) -> bool:
+        """Waits for its end until `deadline`, a time of the monotonic clock; whether it has come."""
+        while (head := self.alive(user, gid)) and head.status == "run":
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(LOOK)
+        return True
 
     def read(self, user: str, head: Head, since: int) -> list[Entry]:
         """The durable log from `since` to the head's end; `since` must be where a segment or the tail begins, or 0.

@@ -70,7 +70,7 @@ def day(date: str) -> str:
 
 
 def address(hashed: str) -> tuple[str, str]:
-    """The rate of an address; see `chat.http` for what of it is hashed."""
+    """The rate of an address; `chat.auth` hashes it."""
     return f"R#ip#{hashed}", RATE
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chat import limits
-from chat.errors import TooManyRequests
+from chat.errors import ChatError, StorageError, TooManyRequests
 from chat.events import Usage
 from chat.limits import Rate, Rules, Spent, Used
 from chat.store import keys
@@ -24,7 +24,7 @@ from chat.store.table import ConditionFailed, Item, Table
 
 KEPT = 2 * 24 * 3600  # seconds that a day's count is kept
 SHARDS = 10  # of the only counter that everybody writes
-ATTEMPTS = 5  # at an item that others write too
+ATTEMPTS = 8  # at an item that others write too
 TTL = {"#ttl": "ttl"}  # a reserved word
 
 # Named conditions and updates on an item `rl`.
@@ -68,13 +68,13 @@ class Usages:
             self._enter(user, slot, used)
             try:
                 asked.result()
-            except TooManyRequests:
+            except ChatError:
                 self.leave(user, slot)
                 raise
 
     def leave(self, user: str, slot: str) -> None:
-        """Frees the slot of an answer that did not begin."""
-        with suppress(ConditionFailed):
+        """Frees the slot of an answer that did not begin; if the table fails, its deadline does."""
+        with suppress(ConditionFailed, StorageError):
             self._drop(user, {slot})
 
     def _enter(self, user: str, slot: str, used: Used) -> None:
@@ -89,6 +89,8 @@ class Usages:
                 self._move(key, self._rules.user, used.tat, now, slot)
             except ConditionFailed as failed:  # somebody else moved it, or took the last slot
                 used = Used(tat=_tat(failed.item), slots=_slots(failed.item))
+                if slot in used.slots:  # or we did, and boto3 asked again because the answer was lost
+                    return
             else:
                 return
         raise TooManyRequests("user", 1)

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,7 +21,7 @@ _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
 
-ATTEMPTS = 4  # for a transaction that meets another one; boto3 does not repeat those
+ATTEMPTS = 4  # for a write that meets a transaction; boto3 does not repeat those
 PAGE = 100  # items that are read at once to be deleted
 FIRST_PAUSE = 0.05  # seconds; doubled for each further attempt, with full jitter
 
@@ -35,7 +35,7 @@ class ConditionFailed(Exception):
 
 
 class _Conflict(Exception):
-    """Another transaction was writing to the same item; nothing was written."""
+    """A transaction was writing to the same item; nothing was written."""
 
 
 class Table:
@@ -110,25 +110,22 @@ class Table:
 
     def put(self, item: Item, *, condition: str | None = None, values: Item | None = None) -> None:
         """Writes the item, whatever was there; raises ConditionFailed where `condition` does not hold."""
-        guard: Any = {"ConditionExpression": condition, "ExpressionAttributeValues": _wire(values or {})}
         with _errors():
-            self._client.put_item(TableName=self._name, Item=_wire(item), **(guard if condition else {}))
+            self._client.put_item(TableName=self._name, Item=_wire(item), **_guard(condition, values))
 
     def change(
         self, pk: str, sk: str, update: str, *, condition: str, values: Item, names: Mapping[str, str] | None = None
     ) -> Item:
         """Updates one item and returns it as it is then. Raises ConditionFailed with the item as it was."""
         request = self.update(pk, sk, update, condition=condition, values=values, names=names)["Update"]
-        with _errors():
-            changed = self._client.update_item(
-                **request, ReturnValues="ALL_NEW", ReturnValuesOnConditionCheckFailure="ALL_OLD"
-            )
-        return _plain(changed["Attributes"])
+        more: Any = {"ReturnValues": "ALL_NEW", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        return _plain(_repeated(lambda: self._client.update_item(**request, **more))["Attributes"])
 
-    def delete(self, pk: str, sk: str) -> bool:
-        """Whether there was something to delete."""
+    def delete(self, pk: str, sk: str, *, condition: str | None = None, values: Item | None = None) -> bool:
+        """Whether there was something to delete; raises ConditionFailed where `condition` does not hold."""
+        guard = _guard(condition, values)
         with _errors():
-            old = self._client.delete_item(TableName=self._name, Key=_key(pk, sk), ReturnValues="ALL_OLD")
+            old = self._client.delete_item(TableName=self._name, Key=_key(pk, sk), ReturnValues="ALL_OLD", **guard)
         return "Attributes" in old
 
     def clear(self, pk: str, low: str, high: str) -> None:
@@ -140,14 +137,7 @@ class Table:
     def transact(self, parts: Iterable[Any]) -> None:
         """All of the parts or none. Raises ConditionFailed."""
         items = list(parts)
-        for attempt in range(ATTEMPTS):
-            try:
-                with _errors():
-                    self._client.transact_write_items(TransactItems=items)
-                return
-            except _Conflict:
-                time.sleep(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311  # jitter, not a secret
-        raise StorageError
+        _repeated(lambda: self._client.transact_write_items(TransactItems=items))
 
     def absent(self, item: Item) -> Any:
         """For `transact`: puts the item if nothing has its key."""
@@ -190,8 +180,25 @@ class Table:
         return {"Update": part}
 
 
+def _repeated(write: Callable[[], Any]) -> Any:
+    """The write's answer, after as many attempts as it takes to meet no transaction. Raises StorageError."""
+    for attempt in range(ATTEMPTS):
+        try:
+            with _errors():
+                return write()
+        except _Conflict:
+            time.sleep(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311  # jitter, not a secret
+    raise StorageError
+
+
 def _key(pk: str, sk: str) -> Any:
     return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def _guard(condition: str | None, values: Item | None) -> Any:
+    if condition is None:
+        return {}
+    return {"ConditionExpression": condition, "ExpressionAttributeValues": _wire(values or {})}
 
 
 def _wire(values: Mapping[str, Any]) -> Any:
@@ -213,7 +220,7 @@ def _errors() -> Iterator[None]:
         if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
             old: Any = error.response.get("Item")
             raise ConditionFailed(_plain(old) if old else None) from None
-        if "TransactionConflict" in reasons:
+        if "TransactionConflict" in reasons or error.response["Error"]["Code"] == "TransactionConflictException":
             raise _Conflict from None
         logger.warning("table call failed", extra={"cause": error.response["Error"]["Code"], "reasons": reasons})
         raise StorageError from error

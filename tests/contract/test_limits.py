@@ -1,0 +1,47 @@
+"""The rates under real concurrency: fifty requests at once, on both tables."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from chat.errors import TooManyRequests
+from chat.ids import new_id
+from chat.limits import Budget, Rate, Rules, slot
+from chat.store.limits import Usages
+from chat.store.table import Table
+from tests.contract.dynamodb_local.server import Endpoint
+
+AT_ONCE = 50
+BURST = 10
+RULES = Rules(Rate.per_minute(6, BURST), Rate.per_minute(300, 100), 1_000, Budget(0, 0), Budget(0, 0))
+
+
+@pytest.fixture
+def usages(dynamodb: Endpoint) -> Usages:
+    patient = Config(max_pool_connections=2 * AT_ONCE, read_timeout=30)
+    client = boto3.client("dynamodb", endpoint_url=dynamodb.url, config=patient)
+    return Usages(Table(client, client.list_tables()["TableNames"][0]), RULES)
+
+
+def test_of_fifty_at_once_as_many_are_admitted_as_the_rate_allows(usages: Usages) -> None:
+    greedy, modest, address = new_id(), new_id(), new_id()
+
+    def ask(number: int) -> tuple[str, bool]:
+        user = modest if number % 10 == 0 else greedy
+        taken = slot(int(time.time() * 1000) + 60_000, str(number))
+        try:
+            usages.admit(user, address, taken, usages.look(user, address))
+        except TooManyRequests:
+            return user, False
+        return user, True
+
+    begun = time.monotonic()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(ask, range(AT_ONCE)))
+    took = time.monotonic() - begun
+    admitted = answers.count((greedy, True))
+    assert BURST - 3 <= admitted <= 1 + (BURST - 1) + took * 1000 / RULES.user.interval
+    assert (modest, False) not in answers, "the others notice nothing"
