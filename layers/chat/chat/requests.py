@@ -28,7 +28,8 @@ def _readable(text: str) -> str:
     return _CONTROL.sub(lambda found: "\n" if found[0] in "\v\f\x85" else "", text)
 
 
-def _normal(text: str) -> str:
+def normal(text: str) -> str:
+    """As it is listed and compared: NFC, without control characters and space around it."""
     return unicodedata.normalize("NFC", _readable(text)).strip()
 
 
@@ -43,8 +44,8 @@ Said = Annotated[str, StringConstraints(max_length=LONGEST), AfterValidator(_rea
 Text = Annotated[
     str, StringConstraints(min_length=1, max_length=LONGEST), AfterValidator(_readable), AfterValidator(_said)
 ]
-Normal = AfterValidator(_normal)
-Named = AfterValidator(lambda text: _said(_normal(text)))
+Normal = AfterValidator(normal)
+Named = AfterValidator(lambda text: _said(normal(text)))
 
 
 class Body(BaseModel):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from chat.events import Message
+from chat.requests import normal
 from chat.tasks.asker import Asker
 
 LONGEST_TITLE = 80
@@ -41,8 +42,8 @@ def summary(ask: Asker, before: str | None, messages: Sequence[Message]) -> str:
     """What the conversation comes to: the summary so far, and the messages since."""
     said = [f"Summary so far: {before}"] if before else []
     said += [f"{each.role.capitalize()}: {each.text[:ENOUGH]}" for each in messages if each.text.strip()]
-    return ask(_SUMMARISE, "\n\n".join(said), 600).strip()[:LONGEST_SUMMARY]
+    return normal(ask(_SUMMARISE, "\n\n".join(said), 600))[:LONGEST_SUMMARY]
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()).strip(" \"'`*#-.")
+    return " ".join(normal(text).split()).strip(" \"'`*#-.")
