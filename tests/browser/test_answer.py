@@ -5,7 +5,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.browser.chat import is_whole, say
 from tests.stack import ROOT, RunningStack
@@ -199,6 +199,28 @@ def test_markdown_is_harmless(stack: RunningStack, page: Page) -> None:
         assert all(link.startswith(("https://e", "http://", "mailto:")) for link in found["links"]), attack
         assert found["text"].strip(), attack
     assert [url for url in asked if "127.0.0.1" not in url] == []
+
+
+@pytest.mark.parametrize("nested", [">" * 3000 + " x", "1. " * 3000 + "x", "- " * 3000 + "x"])
+def test_what_is_nested_too_deep_is_shown_as_it_was_written(stack: RunningStack, page: Page, nested: str) -> None:
+    says(page, {"type": "chunk", "content": nested}, complete(text(nested)))
+    page.goto(stack.demo)
+    say(page, "hello")
+    is_whole(page)
+    expect(page.locator(".prose")).to_have_text(nested)
+
+
+def test_one_write_that_fails_does_not_keep_others_from_the_page(stack: RunningStack, context: BrowserContext) -> None:
+    page = context.new_page()  # the failure is told on its console
+    page.goto(stack.demo)
+    written = page.evaluate(
+        """async () => {
+            const { onFrame } = await import("./frame.js");
+            onFrame(() => { throw new Error("one"); });
+            return new Promise((resolve) => onFrame(() => resolve(true)));
+        }"""
+    )
+    assert written
 
 
 @pytest.mark.skipif(not ESBUILD.exists(), reason="esbuild is not installed: npm ci --prefix tests/clients")

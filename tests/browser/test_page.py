@@ -43,7 +43,11 @@ def test_stop_closes_the_model_and_continue_goes_on(stack: RunningStack, page: P
     stopped = prose(page).inner_text()
     assert 3 <= len(stopped.split()) < 400
 
-    page.get_by_role("button", name="Continue").click()
+    page.get_by_role("button", name="Continue").dblclick()
+    expect(page.locator(".note")).to_be_hidden()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    page.wait_for_timeout(300)  # what a second request would have been told
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
     expect(page.locator(".note")).to_be_hidden()
     is_whole(page)
     whole = prose(page).inner_text()

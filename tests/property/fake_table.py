@@ -130,11 +130,11 @@ class FakeDynamo:
     def put_item(self, **part: Any) -> Any:
         return self._write("put", [{"Put": part}], _nothing)
 
-    def delete_item(self, *, TableName: str, Key: Any, ReturnValues: str) -> Any:
+    def delete_item(self, *, ReturnValues: str, **part: Any) -> Any:
         def answer(changes: Sequence[Change]) -> Any:
             return {"Attributes": _wire(changes[0].old)} if changes[0].old is not None else {}
 
-        return self._write("delete", [{"Delete": {"TableName": TableName, "Key": Key}}], answer)
+        return self._write("delete", [{"Delete": part}], answer)
 
     def update_item(self, *, ReturnValues: str, ReturnValuesOnConditionCheckFailure: str, **part: Any) -> Any:
         def answer(changes: Sequence[Change]) -> Any:

@@ -13,6 +13,7 @@ import { NOTHING, fold } from "./fold.js";
 export class Answer {
   #http;
   #leaving = new AbortController();
+  #over = new AbortController();
   #begun = performance.now();
   #isResumed;
   #isStopping = false;
@@ -40,7 +41,7 @@ export class Answer {
     this.#isResumed = !send;
     this.conversationId = conversationId;
     this.cursor = cursor;
-    this.finished = this.#read(new Delivery(http, { conversationId, send, cursor, signal: this.#leaving.signal }));
+    this.finished = this.#read(new Delivery(http, { conversationId, send, cursor, signal: this.#over.signal }));
     if (stopOnLeave) this.#stopOnLeave();
   }
 
@@ -51,12 +52,13 @@ export class Answer {
     } catch (error) {
       const neverArrived = !this.generationId && error instanceof ConverseError && error.status === 404;
       if (!neverArrived) throw error;
-      this.leave(); // and it is not sent again
+      this.#over.abort(); // and it is not sent again
     }
   }
 
   leave() {
     this.#leaving.abort();
+    if (this.#isResumed || this.generationId) this.#over.abort(); // until `start` a send is still on its way
     this.#tell();
   }
 
@@ -84,8 +86,8 @@ export class Answer {
   async #read(delivery) {
     try {
       for await (const delivered of delivery) {
-        if (this.#leaving.signal.aborted) break;
         this.#take(delivered);
+        if (this.#leaving.signal.aborted && this.generationId) break;
       }
     } catch (error) {
       this.#failure = error;

@@ -14,6 +14,7 @@ import { pause, watch } from "./waiting.js";
  */
 
 const PATIENCE = 40; // attempts in a row that bring nothing new: about two and a half minutes
+const CURIOSITY = 5; // the same for what may be no answer at all: a few seconds
 const SILENCE = 25_000; // ms; the server sends a heartbeat every 10 s
 const SILENCE_IN_ONE_PIECE = 100_000; // ms; there is no heartbeat
 const LONGEST_RETRY_AFTER = 30_000; // ms; a longer one is for the user to decide
@@ -65,7 +66,7 @@ export class Delivery {
    * @returns {AsyncGenerator<Delivered, void, undefined>}
    */
   async *[Symbol.asyncIterator]() {
-    for (; this.#attempt < PATIENCE; this.#attempt++) {
+    for (; this.#attempt < (this.#post || this.#cursor ? PATIENCE : CURIOSITY); this.#attempt++) {
       const line = watch(this.#signal, this.#inOnePiece ? SILENCE_IN_ONE_PIECE : SILENCE);
       /** @type {number | undefined} */
       let retryInMs;
@@ -77,7 +78,7 @@ export class Delivery {
         const failure = error instanceof ConverseError ? error : ConverseError.unreachable(error);
         retryInMs = asked(failure);
         if (retryInMs === undefined) {
-          if (failure.status >= 400 && failure.status < 500 && !this.#mayFallBack(failure)) throw failure;
+          if (isRefusal(failure) && !this.#mayFallBack(failure)) throw failure;
           if (this.#inOnePiece && failure.status && failure.code !== "http") return yield { event: failed(failure) };
           this.#inOnePiece = this.#mayFallBack(failure);
           if (this.#inOnePiece) continue;
@@ -183,8 +184,8 @@ export class Delivery {
    * Whether a streamed send that failed this way may be asked for in one piece: never after its first event.
    * @param {ConverseError} failure
    */
-  #mayFallBack({ status }) {
-    const cannotStart = !status || status === 403 || status === 404 || status >= 500;
+  #mayFallBack(failure) {
+    const cannotStart = !isRefusal(failure) || failure.status === 403 || failure.status === 404;
     return Boolean(this.#post) && !this.#hasBegun && !this.#inOnePiece && cannotStart;
   }
 
@@ -199,6 +200,14 @@ export class Delivery {
     const woken = await pause(retryInMs, { signal: this.#signal, wakes: asked === undefined });
     if (woken) this.#attempt = 0;
   }
+}
+
+/**
+ * Whether it is the request that is wrong. Not where Lambda or a gateway has no place left, and says 429 for itself.
+ * @param {ConverseError} failure
+ */
+function isRefusal({ status, code }) {
+  return status >= 400 && status < 500 && (status !== 429 || code !== "http");
 }
 
 /**

@@ -37,8 +37,9 @@ export class Conversation {
     byId("earlier").onclick = () => this.#earlier().catch(page.failed);
   }
 
+  /** Whether an answer is being made. */
   get busy() {
-    return this.#coming !== undefined;
+    return Boolean(this.#last?.shown.speaking);
   }
 
   /** Shows what is stored and goes on with what is being made, by whomever. Raises ConverseError. */
@@ -70,12 +71,14 @@ export class Conversation {
 
   /** Has the last answer made again. */
   regenerate() {
+    if (this.busy) return;
     this.#last.view.element.remove();
     return this.#read(this.#client.regenerate(this.id), { view: this.#view(), again: () => this.regenerate() });
   }
 
   /** Has the last answer gone on with. */
   continue() {
+    if (this.busy) return;
     const { view, shown } = this.#last;
     const again = () => this.continue();
     return this.#read(this.#client.continue(this.id), { view, again, before: shown.parts });

@@ -15,5 +15,11 @@ export function onFrame(write) {
 function run() {
   const writes = [...waiting];
   waiting.clear();
-  for (const write of writes) write();
+  for (const write of writes) {
+    try {
+      write();
+    } catch (error) {
+      reportError(error); // the others are written all the same
+    }
+  }
 }

@@ -1,6 +1,6 @@
 /** Markdown as elements. Raw HTML stays text, links go to the web or to mail, and no image is loaded. */
 
-import { icon } from "./elements.js";
+import { icon, withText } from "./elements.js";
 import { DOMPurify, Marked } from "./vendor/markdown.js";
 
 const marked = new Marked({
@@ -33,14 +33,22 @@ const ALLOWED = {
 export function blocks(text, links) {
   const lexer = new marked.Lexer(marked.defaults);
   lexer.tokens.links = { ...links };
-  return lexer.lex(text);
+  try {
+    return lexer.lex(text);
+  } catch {
+    return [{ type: "plain", raw: text }]; // nested deeper than the stack
+  }
 }
 
-/** One block as a safe element. */
+/** One block as a safe element. What cannot be rendered stays as it was written. */
 export function element(block) {
   const made = document.createElement("div");
   made.className = "block";
-  made.append(DOMPurify.sanitize(marked.parser([block]), ALLOWED));
+  try {
+    made.append(DOMPurify.sanitize(marked.parser([block]), ALLOWED));
+  } catch {
+    made.append(withText("p", block.raw));
+  }
   for (const link of made.querySelectorAll("a")) {
     link.rel = "noreferrer noopener";
     link.target = "_blank";

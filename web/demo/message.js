@@ -76,7 +76,8 @@ export class Answer {
     this.#part("waiting").hidden = !shown.speaking || blocks.some((block) => block.type === "text");
     this.#part("actions").hidden = Boolean(shown.speaking);
     this.#part("copy").hidden = !this.text;
-    if (!shown.speaking) this.#end(shown);
+    if (shown.speaking) this.#part("note").hidden = true;
+    else this.#end(shown);
   }
 
   #showBlocks(blocks, speaking) {

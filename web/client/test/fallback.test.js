@@ -18,6 +18,7 @@ const whole = json(200, { ...opening, finishReason: "stop", aiMessage, usage: { 
 
 const REASONS = {
   "the connection is refused": reset,
+  "the function has no place left": json(429, { Reason: "ConcurrentInvocationLimitExceeded" }),
   "it is forbidden": json(403, { Message: "Forbidden" }),
   "there is no such route": json(404, { message: "Not Found" }),
   "the function fails": json(502, { Message: "Internal Server Error" }),

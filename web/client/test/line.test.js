@@ -51,11 +51,12 @@ test("refusals while it is resumed are waited out, and never answered in one pie
     cutAfter(frame(START), chunk("a", 1)),
     json(502),
     refused(503, "storage"),
+    json(429, { Reason: "ConcurrentInvocationLimitExceeded" }),
     reset,
     stream(frame(START), chunk("b", 2), frame(COMPLETE)),
   ]);
   assert.equal((await client.send({ text: "x", conversationId: "conversation" }).finished).text, "ab");
-  assert.deepEqual(asked(), ["POST stream /chat", RESUME, RESUME, RESUME, RESUME]);
+  assert.deepEqual(asked(), ["POST stream /chat", RESUME, RESUME, RESUME, RESUME, RESUME]);
 });
 
 /** A client whose first stream stays open, as `say` feeds it; the second one ends the answer. */
@@ -148,7 +149,7 @@ test("back-off grows to 8 s with full jitter, and ends", async (t) => {
     throw new TypeError("offline");
   };
   const pauses = [];
-  const answer = new ConverseStream({ url: "http://x", fetch }).resume("conversation");
+  const answer = new ConverseStream({ url: "http://x", fetch }).resume("conversation", { cursor: "generation:3" });
   await assert.rejects(
     async () => {
       for await (const { state, retryInMs } of answer) {
@@ -174,6 +175,13 @@ test("every piece that comes begins the back-off anew", async (t) => {
   const pauses = [];
   for await (const { retryInMs } of client.send({ text: "x" })) if (retryInMs !== undefined) pauses.push(retryInMs);
   assert.deepEqual(pauses, [25, 25, 50]);
+});
+
+test("what may not even be there is given up after a few attempts", async (t) => {
+  t.mock.method(Math, "random", () => 0);
+  const { client, asked } = await served(t, Array(9).fill(reset));
+  await assert.rejects(events(client.resume("conversation")), { code: "unreachable" });
+  assert.deepEqual(asked(), Array(5).fill(RESUME));
 });
 
 test("nothing to resume yields nothing", async (t) => {
@@ -215,6 +223,25 @@ test("a stored answer that failed ends as an error; one that is gone is told", a
   assert.equal((await events(failed)).at(-1).type, "error");
   assert.equal((await failed.finished).error.code, "failed");
   await assert.rejects(events(client.resume("conversation", { cursor })), { code: "not_found", status: 404 });
+});
+
+test("a message that is left on its way arrives all the same", async () => {
+  const asked = [];
+  let arrive;
+  const fetch = (url, { method, signal }) => {
+    asked.push(`${method} ${url}`);
+    return new Promise((resolve, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason));
+      arrive = () => resolve(pieces(frame(START) + chunk("a", 1), 1e6)());
+    });
+  };
+  const answer = new ConverseStream({ url: "http://x", fetch }).send({ text: "x" });
+  await settled();
+  answer.leave();
+  await events(answer); // nothing is waited for
+  arrive();
+  assert.equal((await answer.finished).generationId, "generation");
+  assert.deepEqual(asked, ["POST http://x/chat"]);
 });
 
 test("leaving ends here and not there, and a second reader of a conversation ends the first", async (t) => {

@@ -547,6 +547,7 @@ async function* events(body, hear) {
 
 // web/client/delivery.js
 var PATIENCE2 = 40;
+var CURIOSITY = 5;
 var SILENCE = 25e3;
 var SILENCE_IN_ONE_PIECE = 1e5;
 var LONGEST_RETRY_AFTER = 3e4;
@@ -584,7 +585,7 @@ var Delivery = class {
    * @returns {AsyncGenerator<Delivered, void, undefined>}
    */
   async *[Symbol.asyncIterator]() {
-    for (; this.#attempt < PATIENCE2; this.#attempt++) {
+    for (; this.#attempt < (this.#post || this.#cursor ? PATIENCE2 : CURIOSITY); this.#attempt++) {
       const line = watch(this.#signal, this.#inOnePiece ? SILENCE_IN_ONE_PIECE : SILENCE);
       let retryInMs;
       try {
@@ -595,7 +596,7 @@ var Delivery = class {
         const failure = error instanceof ConverseError ? error : ConverseError.unreachable(error);
         retryInMs = asked(failure);
         if (retryInMs === void 0) {
-          if (failure.status >= 400 && failure.status < 500 && !this.#mayFallBack(failure)) throw failure;
+          if (isRefusal(failure) && !this.#mayFallBack(failure)) throw failure;
           if (this.#inOnePiece && failure.status && failure.code !== "http") return yield { event: failed(failure) };
           this.#inOnePiece = this.#mayFallBack(failure);
           if (this.#inOnePiece) continue;
@@ -694,8 +695,8 @@ var Delivery = class {
    * Whether a streamed send that failed this way may be asked for in one piece: never after its first event.
    * @param {ConverseError} failure
    */
-  #mayFallBack({ status }) {
-    const cannotStart = !status || status === 403 || status === 404 || status >= 500;
+  #mayFallBack(failure) {
+    const cannotStart = !isRefusal(failure) || failure.status === 403 || failure.status === 404;
     return Boolean(this.#post) && !this.#hasBegun && !this.#inOnePiece && cannotStart;
   }
   /**
@@ -710,6 +711,9 @@ var Delivery = class {
     if (woken) this.#attempt = 0;
   }
 };
+function isRefusal({ status, code }) {
+  return status >= 400 && status < 500 && (status !== 429 || code !== "http");
+}
 function asked({ status, retryAfterMs: after }) {
   return (status === 429 || status === 503) && after !== void 0 && after <= LONGEST_RETRY_AFTER ? after : void 0;
 }
@@ -731,6 +735,7 @@ function failed({ code, message, retryable, requestId }) {
 var Answer = class {
   #http;
   #leaving = new AbortController();
+  #over = new AbortController();
   #begun = performance.now();
   #isResumed;
   #isStopping = false;
@@ -757,7 +762,7 @@ var Answer = class {
     this.#isResumed = !send;
     this.conversationId = conversationId;
     this.cursor = cursor;
-    this.finished = this.#read(new Delivery(http, { conversationId, send, cursor, signal: this.#leaving.signal }));
+    this.finished = this.#read(new Delivery(http, { conversationId, send, cursor, signal: this.#over.signal }));
     if (stopOnLeave) this.#stopOnLeave();
   }
   async stop() {
@@ -767,11 +772,12 @@ var Answer = class {
     } catch (error) {
       const neverArrived = !this.generationId && error instanceof ConverseError && error.status === 404;
       if (!neverArrived) throw error;
-      this.leave();
+      this.#over.abort();
     }
   }
   leave() {
     this.#leaving.abort();
+    if (this.#isResumed || this.generationId) this.#over.abort();
     this.#tell();
   }
   /** @returns {AsyncGenerator<StreamEvent, void, undefined>} */
@@ -797,8 +803,8 @@ var Answer = class {
   async #read(delivery) {
     try {
       for await (const delivered of delivery) {
-        if (this.#leaving.signal.aborted) break;
         this.#take(delivered);
+        if (this.#leaving.signal.aborted && this.generationId) break;
       }
     } catch (error) {
       this.#failure = error;
