@@ -34,6 +34,7 @@ class SmallModel:
         self.broken: set[str] = set()
         self.before: Callable[[], object] = lambda: None
         self.asked: list[Prompt] = []
+        self.finish_reason = "stop"
 
     def answer(self, prompt: Prompt, *_: Any, **__: Any) -> Generator[Chunk | Ended, None, None]:
         self.asked.append(prompt)
@@ -42,7 +43,7 @@ class SmallModel:
         if job in self.broken:
             raise ModelUnavailable
         yield Chunk(self.texts[job])
-        yield Ended("stop", SPENT)
+        yield Ended(self.finish_reason, SPENT)
 
     @property
     def jobs(self) -> list[str]:
@@ -217,6 +218,14 @@ def test_what_is_no_such_json_fails(somebody: Somebody, said: str) -> None:
     somebody.model.texts["Extract"] = said
     with pytest.raises(ModelMalformed):
         somebody.learn(somebody.says("I sail."))
+
+
+def test_what_a_filter_says_is_nothing(app: Application) -> None:
+    somebody = Somebody(app, history_messages=4, classify_labels="travel", classify_function="triage")
+    somebody.model.finish_reason = "content-filter"
+    assert somebody.learn(somebody.says("Hm.")) == ["title", "facts", "summary", "label"]
+    assert (somebody.known.title, somebody.facts, somebody.known.summary) == (None, [], None)
+    assert somebody.started.events == []
 
 
 def test_facts_have_their_limit(app: Application) -> None:

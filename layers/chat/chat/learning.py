@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chat.auth import User
 from chat.errors import HandOverFailed
 from chat.events import Complete
 from chat.flags import Flags
@@ -42,13 +41,13 @@ class Learning:
         """Whether the deployment learns from this user; the user may not want it all the same."""
         return self._invoker is not None and self._flags.of(user).learning
 
-    def hand_over(self, user: User, begun: Turn | Head) -> None:
-        """After an answer that is stored, whoever made it has it learned from. Never raises."""
+    def hand_over(self, user: str, begun: Turn | Head) -> None:
+        """After an answer that is stored, whoever made it has it learned from; `user` is their key. Never raises."""
         if isinstance(begun, Head) or not isinstance(begun.wait(0, 0)[-1].event, Complete):
             return
-        if self.wanted(user.key):
+        if self.wanted(user):
             try:
-                self.start(self._function, {"task": "learn", "user": user.key, "generation": begun.generation})
+                self.start(self._function, {"task": "learn", "user": user, "generation": begun.generation})
             except HandOverFailed as error:
                 reason = type(error.__cause__).__name__
                 logger.warning("an answer is not learned from", extra={"generation": begun.generation, "cause": reason})

@@ -52,6 +52,8 @@ def extract(ask: Asker, message: str, known: Iterable[str], longest: int) -> Ext
     """
     known = list(known)
     said = ask(_EXTRACT, message, 600, facts=fenced(known))
+    if not said:
+        return Extraction()
     try:
         found = Extraction.model_validate_json(said[said.find("{") : said.rfind("}") + 1])
     except ValidationError:

@@ -109,6 +109,8 @@ class Lesson:
         if 2 * len(new) < settings.history_messages and 2 * size < settings.history_tokens:
             return None
         said = wording.summary(self.ask, conversation.summary, new)
+        if not said:
+            return []
         return [self.app.conversations.summarised(self.user, conversation, said, self.head.place)]
 
     def label(self) -> Sequence[Any] | None:
