@@ -22,7 +22,7 @@ class Asker:
         self._spent = Usage()
 
     def __call__(self, system: str, text: str, max_tokens: int, *, facts: str = "") -> str:
-        """What the model says, nothing where a filter stopped it. Raises ModelError, and ModelTimeout at the deadline."""
+        """What the model says; nothing where a filter stopped it. Raises ModelError, ModelTimeout at the deadline."""
         prompt = Prompt(system, (), facts, Turn("user", (text,)))
         options = Options().model_copy(update={"max_tokens": max_tokens, "temperature": 0.0})
         call = Call()
