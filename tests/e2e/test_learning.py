@@ -117,7 +117,9 @@ def test_nothing_is_learned_of_who_does_not_want_it(person: Person) -> None:
 def test_a_failed_task_is_among_the_dead_letters_and_is_run_again_once(person: Person) -> None:
     stack = person.stack
     not_wanted(person)
+    before = eventually(lambda: invocations(stack))
     said = person.say(f"My boat is called Nora. Tell me about rivers {BRIEF}")
+    assert eventually(lambda: invocations(stack) > before), "in vain, because it is not wanted"
     person.http.put(f"{stack.gateway}/profile", json={"learning": True})
     stack.faults(table={"failForMs": 120_000})
     try:
@@ -136,6 +138,13 @@ def test_a_failed_task_is_among_the_dead_letters_and_is_run_again_once(person: P
     assert run(person, event) == '{"learned": []}'
     assert task_requests(stack) == asked
     assert len(facts(person)) == 1
+
+
+def invocations(stack: RunningStack) -> int:
+    """Those of the function with the tasks that have ended; none while one runs."""
+    environments = stack.environments("ConverseFunction")
+    idle = all(each["state"] == "waiting" for each in environments)
+    return sum(each["invocations"] for each in environments) if idle else 0
 
 
 def not_wanted(person: Person) -> None:
