@@ -35,9 +35,8 @@ def has_words(page: Page, count: int) -> None:
 
 def is_whole(page: Page, seconds: float = 20) -> None:
     """Waits until the last answer has ended."""
-    expect(page.locator(".answer").last.locator(".actions:not([hidden]) .facts")).to_have_text(
-        WHOLE, timeout=seconds * 1000
-    )
+    facts = page.locator(".answer").last.locator(".actions:not([hidden]) .facts")
+    expect(facts).to_have_text(WHOLE, timeout=seconds * 1000)
 
 
 def conversation(page: Page) -> str:

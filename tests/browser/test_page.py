@@ -74,6 +74,27 @@ def test_regenerate_answers_again_in_place(stack: RunningStack, page: Page, pers
     assert words(prose(page).inner_text()) == words(stored(stack, page, person))
 
 
+def test_an_answer_stays_when_another_one_is_refused(stack: RunningStack, context: BrowserContext) -> None:
+    page = context.new_page()  # the browser says on its console that a request failed
+    page.goto(stack.demo)
+    say(page, "rivers [[tokens=12 pace=1 first=1]]")
+    is_whole(page)
+    page.route("**/chat", lambda route: route.fulfill(status=400, headers={"access-control-allow-origin": "*"}))
+    page.get_by_role("button", name="Answer again").click()
+    expect(page.locator(".note.failed")).to_contain_text("400")
+    assert len(prose(page).inner_text().split()) == 12
+    assert page.locator("#messages > li").count() == 2
+
+
+def test_a_suggestion_leaves_the_focus_where_one_writes(stack: RunningStack, page: Page) -> None:
+    page.goto(stack.demo)
+    page.get_by_role("button", name="Tell me about rivers").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".question")).to_have_count(1)
+    expect(page.get_by_label("Your message")).to_be_focused()
+    is_whole(page)
+
+
 def test_a_refused_message_says_why_and_can_be_changed(stack: RunningStack, context: BrowserContext) -> None:
     page = context.new_page()  # the browser says on its console that a request failed
     page.goto(stack.demo)

@@ -13,7 +13,7 @@ from chat import log
 from chat.events import Rollback
 from chat.following import Following
 from chat.log import Entry, Placed
-from chat.store import conversations, generations, head, heads, keys, messages, writer
+from chat.store import generations, head, heads, keys, messages, writer
 from chat.store.generations import Generations
 from chat.store.head import Head
 from chat.store.table import Item, Table
@@ -205,5 +205,4 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a start brings it back", "I14", changed(generations, "_FREE", "seq = :seen AND attribute_not_exists(active)")
     ),
-    Mutant("a new name brings it back", "I14", changed(conversations, "_EXISTS", "attribute_exists(pk)")),
 )

@@ -7,7 +7,7 @@ from unittest import mock
 import pytest
 
 from chat import following
-from chat.errors import ConversationBusy, StorageError
+from chat.errors import ConversationBusy, NotFound, StorageError
 from chat.events import Chunk, Complete, Message, Reasoning, Usage
 from chat.following import Following
 from chat.store import conversations, keys
@@ -196,3 +196,16 @@ def test_a_deletion_that_broke_off_leaves_its_mark(store: Store) -> None:
         store.conversations.mark_deleted(ALICE, CONVERSATION)
     store.dynamo.expire(store.at + 1e9)
     assert (keys.conversation(ALICE, CONVERSATION), keys.META) in store.dynamo.items
+
+
+def test_a_name_for_a_conversation_that_is_deleted_at_that_moment_does_not_bring_it_back(store: Store) -> None:
+    store.finish(store.send("one"), "answer")
+
+    def delete() -> Fault:
+        store.conversations.mark_deleted(ALICE, CONVERSATION)
+        return "none"
+
+    store.once.arm("update", delete)
+    with pytest.raises(NotFound):
+        store.conversations.rename(ALICE, CONVERSATION, "title")
+    assert store.conversations.get(ALICE, CONVERSATION).title is None

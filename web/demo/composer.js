@@ -1,10 +1,13 @@
 import { byId } from "./elements.js";
 import { onFrame } from "./frame.js";
 
+const UNSENT = "unsent"; // in the session's storage
+
 /** Where the user writes. */
 export class Composer {
   #text = byId("text");
   #busy = false;
+  #unsent = sessionStorage.getItem(UNSENT);
 
   /** @param {{ send(text: string): void, stop(): void }} on */
   constructor(on) {
@@ -32,6 +35,21 @@ export class Composer {
       byId("stop").hidden = !this.#busy;
       if (document.activeElement === document.body) this.focus(); // the button that had it is gone
     });
+  }
+
+  /** What is sent outlives the page until it has arrived. @param {string} text */
+  sending(text) {
+    sessionStorage.setItem(UNSENT, text);
+  }
+
+  arrived() {
+    sessionStorage.removeItem(UNSENT);
+  }
+
+  /** Gives back, once, what the page before a reload could not send. @param {string} [lastQuestion] that is stored */
+  recover(lastQuestion) {
+    if (this.#unsent !== lastQuestion) this.restore(this.#unsent ?? "");
+    this.#unsent = null;
   }
 
   /** Gives back what could not be sent, unless something else is being written. */

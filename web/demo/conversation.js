@@ -5,6 +5,7 @@ import { Answer, question } from "./message.js";
 import { fold } from "./vendor/converse-stream.js";
 
 const TITLE = 60; // characters of the first message
+const POLL = 2_000; // ms
 
 /** One conversation on the page: what was said, and the answer that is being made. */
 export class Conversation {
@@ -14,8 +15,11 @@ export class Conversation {
   #cursor;
   #left = false;
   #isNew = true;
-  /** The client's answer while it comes. */
+  /** The client's answer while it comes, or may come. */
   #coming;
+  /** The last answer that was asked for here, and whether that was before what is stored was on the page. */
+  #asked;
+  #isBehind = false;
   /** The last answer on the page: its view, what it shows, and what "Try again" does. */
   #last;
 
@@ -24,7 +28,8 @@ export class Conversation {
    * @param {string} id
    * @param {{
    *   busy(is: boolean): void, event(event: object): void, begun(id: string): void, failed(error: Error): void,
-   *   entitled(id: string, title: string): void, unsent(text: string): void,
+   *   entitled(id: string, title: string): void,
+   *   loaded(lastQuestion?: string): void, arrived(): void, unsent(text: string): void,
    *   scroller: import("./scroller.js").Scroller,
    * }} page  what the rest of the page is told and asked
    */
@@ -46,8 +51,12 @@ export class Conversation {
   async open() {
     this.#isNew = false;
     const messages = await this.#load();
-    const came = await this.#read(this.#client.resume(this.id));
-    if (!came && messages.at(-1)?.role === "user") await this.#load(); // it ended between the two requests
+    const last = messages.findLast(({ role }) => role === "user");
+    this.#page.loaded(last && textOf(last));
+    if (this.busy || this.#left) return; // something was sent meanwhile
+    const came = await this.#read(this.#client.resume(this.id)).catch(() => this.#becomesWhole());
+    if (came || this.busy || this.#left) return;
+    if (messages.at(-1)?.role === "user") await this.#load(); // it ended between the two requests
   }
 
   /** @param {string} text */
@@ -64,7 +73,10 @@ export class Conversation {
     const sent = await this.#read(this.#client.send({ text, conversationId: this.id }), {
       view,
       again,
-      begun: () => this.#isNew && this.#entitle(text),
+      begun: () => {
+        this.#page.arrived();
+        if (this.#isNew) this.#entitle(text);
+      },
     });
     if (!sent && this.#last.shown.error?.retryable === false) this.#page.unsent(text);
   }
@@ -72,8 +84,9 @@ export class Conversation {
   /** Has the last answer made again. */
   regenerate() {
     if (this.busy) return;
-    this.#last.view.element.remove();
-    return this.#read(this.#client.regenerate(this.id), { view: this.#view(), again: () => this.regenerate() });
+    const { view, shown } = this.#last;
+    view.element.remove();
+    return this.#read(this.#client.regenerate(this.id), { again: () => this.regenerate(), instead: { view, shown } });
   }
 
   /** Has the last answer gone on with. */
@@ -96,10 +109,28 @@ export class Conversation {
   }
 
   async #load() {
+    const asked = this.#asked;
     const messages = await this.#messages();
-    this.#write(() => this.#list.replaceChildren(...messages.map((each) => this.#stored(each))));
+    this.#write(() => {
+      this.#isBehind = this.#asked !== asked;
+      if (!this.#isBehind) this.#list.replaceChildren(...messages.map((each) => this.#stored(each)));
+    });
     this.#page.scroller.toEnd();
     return messages;
+  }
+
+  /** Shows what is being made when it is whole, where nothing streams. */
+  async #becomesWhole() {
+    while (!this.busy && !this.#left) {
+      const { active } = await this.#client.get(`/conversations/${this.id}`);
+      if (!active) break;
+      this.#page.event({ type: "connection", state: "buffered" });
+      await new Promise((resolve) => setTimeout(resolve, POLL));
+    }
+    if (this.busy || this.#left) return false;
+    await this.#load();
+    this.#page.busy(false);
+    return true;
   }
 
   async #earlier() {
@@ -127,7 +158,7 @@ export class Conversation {
   }
 
   #stored(message) {
-    if (message.role === "user") return question(message.parts.map((part) => part.text ?? "").join(""));
+    if (message.role === "user") return question(textOf(message));
     const view = this.#view();
     view.show(message);
     this.#last = { view, shown: message, retry: () => this.regenerate() };
@@ -146,16 +177,17 @@ export class Conversation {
    * Shows an answer as it comes; whether anything came.
    * @param {import("../client/converse-stream.js").Answer} answer
    * @param {object} asked  of an answer that the user asked for: its view, how to ask again, what to do when it has
-   *   begun, and what it says already. One that is found running is shown when its first event comes.
+   *   begun, what it says already, and what is shown if it never begins. One that is found running is shown when its
+   *   first event comes.
    */
-  async #read(answer, { view = this.#view(), again, begun, before = [] } = {}) {
+  async #read(answer, { view = this.#view(), again, begun, before = [], instead } = {}) {
     const last = { view, shown: { parts: before, speaking: true }, retry: again };
     let state = before.reduce((said, part) => fold(said, eventOf(part)), undefined);
     let came = false;
     const paint = () => {
       if (this.#left) return;
-      view.show(last.shown);
-      if (!view.element.isConnected) this.#list.append(view.element);
+      last.view.show(last.shown);
+      if (!last.view.element.isConnected) this.#list.append(last.view.element);
       this.#page.scroller.follow();
     };
     const begin = () => {
@@ -165,28 +197,44 @@ export class Conversation {
       onFrame(paint);
     };
 
+    const arrived = () => {
+      came = true;
+      this.#page.begun(this.id);
+      begun?.();
+    };
+
+    this.#coming?.leave(); // a resume that has found nothing yet
     this.#coming = answer;
-    if (again) begin();
+    if (again) {
+      this.#asked = last;
+      begin();
+    }
     try {
       for await (const event of answer) {
         this.#page.event(event);
         if (event.type === "connection") continue;
         if (!came) {
           if (!again) begin();
-          this.#page.begun(this.id);
-          begun?.();
+          arrived();
         }
-        came = true;
         state = fold(state, event);
         last.shown = after(event, last.shown, state);
         last.retry = () => this.regenerate();
         onFrame(paint);
       }
-      if (again && !came) throw new Error("Stopped before it was sent.");
+      if (again && !came) {
+        const { generationId } = await answer.finished; // known when it was only looked away from
+        if (!generationId) throw new Error("Stopped before it was sent.");
+        arrived();
+      }
     } catch (error) {
       if (!again && !came) throw error;
+      if (instead && !came) {
+        view.element.remove();
+        Object.assign(last, instead);
+      }
       last.shown = { ...last.shown, speaking: false, error };
-      if (came) last.retry = () => this.open(); // the server may well have gone on
+      if (came) last.retry = () => this.open().catch(this.#page.failed); // the server may well have gone on
       onFrame(paint);
     } finally {
       if (this.#coming === answer) {
@@ -194,9 +242,9 @@ export class Conversation {
         if (!this.#left) this.#page.busy(false);
       }
     }
-    if (this.#left) return came;
-    if (came && last.shown.speaking) await this.#load(); // it ended while we were away
-    if (this.#last === last) onFrame(() => announce(view.spoken || last.shown.error?.message || "No answer"));
+    if (this.#left || this.#last !== last) return came;
+    if (came && (this.#isBehind || last.shown.speaking)) await this.#load(); // or it ended while we were away
+    onFrame(() => announce(last.view.spoken || last.shown.error?.message || "No answer"));
     return came;
   }
 
@@ -207,6 +255,11 @@ export class Conversation {
     this.#page.entitled(this.id, title);
     this.#client.patch(`/conversations/${this.id}`, { title }).catch(this.#page.failed);
   }
+}
+
+/** What a stored message of the user says. */
+function textOf({ parts }) {
+  return parts.map((part) => part.text ?? "").join("");
 }
 
 /** What is shown after an event. */

@@ -10,7 +10,8 @@ export class Conversations {
   #on;
   /** @type {Map<string, { id: string, title?: string, element: HTMLElement }>} */
   #known = new Map();
-  #cursor;
+  /** Of the next page; null until the first one is read. */
+  #cursor = null;
   #open;
 
   /** @param {{ renamed(id: string, title: string): void, deleted(id: string): void, failed(error: Error): void }} on */
@@ -90,7 +91,7 @@ export class Conversations {
   async #read(cursor) {
     const query = new URLSearchParams({ limit: "30", ...(cursor && { cursor }) });
     const page = await this.#client.get(`/conversations?${query}`);
-    if (cursor || this.#known.size === 0) this.#cursor = page.cursor;
+    if (cursor || this.#cursor === null) this.#cursor = page.cursor;
     const entries = page.conversations.map((each) => this.#entry(each));
     onFrame(() => {
       const list = byId("conversations");

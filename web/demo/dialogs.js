@@ -1,10 +1,10 @@
 import { byId } from "./elements.js";
 
-/** Wires the buttons that close, and a click beside the dialog. */
+/** Wires the buttons that close. */
 export function prepareDialogs() {
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.addEventListener("click", (event) => {
-      if (event.target === dialog || event.target.closest("[data-close]")) dialog.close();
+      if (event.target.closest("[data-close]")) dialog.close();
     });
   }
 }

@@ -12,7 +12,13 @@ import { Scroller } from "./scroller.js";
 import { Status } from "./status.js";
 import { ConverseStream } from "./vendor/converse-stream.js";
 
-const { functionUrl, apiUrl, tokenUrl } = await (await fetch("config.json")).json();
+const { functionUrl, apiUrl, tokenUrl } = await fetch("config.json")
+  .then((response) => response.json())
+  .catch((error) => {
+    byId("connection").textContent = "Not connected";
+    failed(new Error("The page's settings could not be read. Please load it again."));
+    throw error;
+  });
 const client = new ConverseStream({
   url: new URL(functionUrl, location.href).href,
   apiUrl: new URL(apiUrl, location.href).href,
@@ -33,7 +39,8 @@ const page = {
   scroller,
   busy(is) {
     composer.busy(is);
-    if (!is) status.rest();
+    if (is) byId("problem").hidden = true;
+    else status.rest();
   },
   event: (event) => status.show(event),
   begun(id) {
@@ -41,6 +48,8 @@ const page = {
     tabs.postMessage({ id, begun: true });
   },
   failed,
+  loaded: (lastQuestion) => composer.recover(lastQuestion),
+  arrived: () => composer.arrived(),
   unsent: (text) => composer.restore(text),
   entitled(id, title) {
     conversations.touch(id, title);
@@ -49,6 +58,7 @@ const page = {
 };
 
 function send(text) {
+  composer.sending(text);
   if (!conversation) {
     conversation = new Conversation(client, crypto.randomUUID(), page);
     history.pushState(null, "", `#c=${conversation.id}`);
@@ -75,9 +85,15 @@ async function open() {
   welcome(!id);
   byId("sidebar").hidePopover();
   byId("problem").hidden = true;
-  if (!id) return;
-  listed.then(() => conversations.find(id)).then(heading, failed);
-  await conversation.open().catch(failed);
+  if (!id) return composer.recover();
+  listed.then(() => conversations.find(id)).then(heading, (error) => error.status === 404 || failed(error));
+  await conversation.open().catch((error) => (error.status === 404 ? gone(id) : failed(error)));
+}
+
+/** It never began, or is deleted. */
+function gone(id) {
+  conversations.forget(id);
+  if (id === conversation?.id) location.hash = "";
 }
 
 function welcome(is) {
@@ -117,7 +133,7 @@ function failed(error) {
 byId("problem").lastElementChild.addEventListener("click", () => (byId("problem").hidden = true));
 addEventListener("hashchange", open);
 tabs.addEventListener("message", async ({ data }) => {
-  if (data.deleted) return conversations.forget(data.id);
+  if (data.deleted) return gone(data.id);
   await conversations.refresh().catch(failed);
   heading();
   if (data.begun && data.id === conversation?.id && !conversation.busy) await conversation.open().catch(failed);
@@ -129,7 +145,9 @@ byId("new").addEventListener("click", () => {
 });
 byId("rename-open").addEventListener("click", () => conversations.rename(conversation.id).catch(failed));
 byId("suggestions").addEventListener("click", (event) => {
-  if (event.target.matches("button")) send(event.target.textContent);
+  if (!event.target.matches("button")) return;
+  send(event.target.textContent);
+  composer.focus(); // the button that had it is gone
 });
 
 prepareDialogs();
