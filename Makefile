@@ -62,6 +62,7 @@ deploy: .venv/dev .venv-sam/installed ## to your AWS account; ENV=dev|prod
 OUTPUT = aws cloudformation describe-stacks --stack-name converse-stream-$(ENV) --output text \
   --query 'Stacks[0].Outputs[?OutputKey==`$(1)`].OutputValue'
 deploy-web:
+	@[ -n "$$($(call OUTPUT,Distribution))" ] || { echo "The stack converse-stream-$(ENV) has no web host: deploy it with WebHost=enabled"; exit 1; }
 	rm -rf .aws-sam/web && mkdir -p .aws-sam && cp -r web/demo .aws-sam/web
 	echo '{"functionUrl": "/", "apiUrl": "/"}' >.aws-sam/web/config.json
 	@# Browsers ask each time, CloudFront keeps everything until it is told that there is something new.
@@ -69,7 +70,7 @@ deploy-web:
 	aws cloudfront create-invalidation --distribution-id "$$($(call OUTPUT,Distribution))" --paths "/*"
 
 clean: ## remove what was built and installed
-	rm -rf .venv .venv-sam .dynamodb-local .aws-sam tests/clients/node_modules web/client/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-sam .dynamodb-local .aws-sam .node tests/clients/node_modules web/client/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # Not a verb for newcomers: rewrites the lock files after a change in pyproject.toml.
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes pyproject.toml
@@ -117,6 +118,8 @@ $(SBOM)/%.json: requirements/%.txt | .venv/dev
 
 # The client finds the one dependency that it has among those of the tests.
 tests/clients/node_modules/.installed: tests/clients/package-lock.json
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 20)' || \
+	  { echo "Node.js 20 or later is needed to test the JavaScript clients; without npm they are left out"; exit 1; }
 	npm ci --prefix tests/clients --no-audit --no-fund --loglevel=error
 	ln -sfn ../../tests/clients/node_modules web/client/node_modules
 	@touch $@

@@ -24,6 +24,7 @@ def options(arguments: list[str]) -> Options:
     parser.add_argument("--rest-streaming", action="store_true", help="the REST API in streamed mode too")
     parser.add_argument("--auth", choices=["dev", "jwt"], default="dev", help="how callers are known (dev)")
     parser.add_argument("--flags", type=Path, metavar="FILE", help="feature flags in JSON, read again each minute")
+    parser.add_argument("--documents", type=Path, metavar="DIR", help="answer from its Markdown files")
     parser.add_argument("--prewarm", type=int, default=1, metavar="N", help="environments to start with (1)")
     parser.add_argument("--fault-rate", type=float, default=0.0, help="share of model calls that fail (0)")
     parser.add_argument("--seed", type=int, default=0, help="of the faults (0)")
@@ -31,6 +32,10 @@ def options(arguments: list[str]) -> Options:
         "--parameter", action="append", default=[], type=parameter, metavar="NAME=VALUE", help="of the template"
     )
     given = parser.parse_args(arguments)
+    if given.documents and given.bedrock:
+        parser.error("real Bedrock has knowledge bases of its own: --parameter KnowledgeBaseId=...")
+    if given.documents and not given.documents.is_dir():
+        parser.error(f"{given.documents} is no folder")
     return Options(
         template=(given.artifacts or ROOT) / "template.yaml",
         web=ROOT / "web",
@@ -42,6 +47,7 @@ def options(arguments: list[str]) -> Options:
         prewarm=given.prewarm,
         fault_rate=given.fault_rate,
         seed=given.seed,
+        documents=given.documents,
         parameters=dict(given.parameter),
     )
 

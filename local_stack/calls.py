@@ -13,11 +13,12 @@ _MODEL_ACTIONS = {
     "converse": "InvokeModel",
     "converse-stream": "InvokeModelWithResponseStream",
     "invoke": "InvokeModel",
+    "retrieve": "Retrieve",
 }
 
 
 class Call(NamedTuple):
-    """`resource` is a table, `table/index/name`, a model's id as the request has it, or a function."""
+    """`resource` is a table, `table/index/name`, a model's or a knowledge base's id as asked for, or a function."""
 
     function: str
     action: str

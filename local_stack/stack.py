@@ -14,6 +14,7 @@ from local_stack import template as templates
 from local_stack.api_gateway import HttpApiDoor, RestApiDoor
 from local_stack.bedrock import BedrockServer
 from local_stack.bedrock import serve as serve_bedrock
+from local_stack.bedrock.documents import KNOWLEDGE_BASE, Documents
 from local_stack.cloudfront import CloudFront
 from local_stack.control import ISSUER, PREFIX, Control
 from local_stack.dynamodb import DynamoDB, create_elsewhere
@@ -48,6 +49,7 @@ class Options:
     prewarm: int = 1
     fault_rate: float = 0.0
     seed: int = 0
+    documents: Path | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -122,13 +124,15 @@ class Stack:
     def _parameters(self) -> dict[str, str]:
         """The parameters that are the laptop's own.
 
-        One host, with its page on another origin too; REST and an issuer by options.
+        One host, with its page on another origin too; REST, an issuer and documents by options.
         """
         origins = ",".join(f"http://{name}:{self.page.port}" for name in ("127.0.0.1", "localhost"))
         rest = {"RestStreaming": "enabled"} if self._options.rest_streaming else {}
         jwt = {"UrlAuthType": "NONE", "AuthMode": "jwt", "JwtAudience": AUDIENCE}
         tokens = {**jwt, "JwtIssuer": self.issuer.url} if self.issuer else {}
-        return {"AllowedOrigins": origins, "WebHost": "enabled", **rest, **tokens, **self._options.parameters}
+        files = {"KnowledgeBaseId": KNOWLEDGE_BASE} if self._options.documents else {}
+        own = {"AllowedOrigins": origins, "WebHost": "enabled", **rest, **tokens, **files}
+        return own | dict(self._options.parameters)
 
     def _warm(self, function: Function) -> int:
         """Environments to start with: as many as asked for behind the Function URL, one for others."""
@@ -141,13 +145,16 @@ class Stack:
     async def _services(self, template: Template) -> dict[str, str]:
         """Start the stand-ins that the caller has not replaced; the variables by which functions find them."""
         options, own = self._options, sandbox.own_endpoints()
-        endpoints, port = {}, options.port
+        port, endpoints = options.port, dict[str, str]()
         if not options.real_bedrock and "AWS_ENDPOINT_URL_BEDROCK_RUNTIME" not in own:
             at = port and port + 3  # events/env.json names this one and the next
             with _taken(at):
-                self.bedrock = await serve_bedrock(HOST, at, fault_rate=options.fault_rate, seed=options.seed)
+                documents = Documents(options.documents)
+                self.bedrock = await serve_bedrock(
+                    HOST, at, fault_rate=options.fault_rate, seed=options.seed, documents=documents
+                )
             self._cleanup.push_async_callback(self.bedrock.close)
-            endpoints["BEDROCK_RUNTIME"] = self.bedrock.url
+            endpoints |= dict.fromkeys(("BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), self.bedrock.url)
         credentials = sandbox.own_credentials() if options.real_bedrock else sandbox.FAKE_CREDENTIALS
         if "AWS_ENDPOINT_URL_DYNAMODB" in own:
             elsewhere = own["AWS_ENDPOINT_URL_DYNAMODB"]

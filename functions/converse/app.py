@@ -205,7 +205,7 @@ def messages(conversation: Id, limit: Limit = 50, cursor: Cursor = None) -> Resp
 @resolver.get("/memory", responses=answers(FactList))
 def memory() -> Response[str]:
     """What the assistant remembers of the user."""
-    facts, _ = app.facts.all(user())
+    facts = app.facts.all(user())
     return reply({"facts": [_fact(fact) for fact in facts]})
 
 
@@ -227,15 +227,13 @@ def forget(fact: Id) -> Response[str]:
 @resolver.get("/profile", responses=answers(ProfileView))
 def profile() -> Response[str]:
     """How the user is addressed, what the assistant is called, and whether it learns from what they say."""
-    _, known = app.facts.all(user())
-    return reply(_profile(known))
+    return reply(_profile(app.facts.profile(user())))
 
 
 @resolver.put("/profile", responses=answers(ProfileView))
 def set_profile(body: NewProfile) -> Response[str]:
     """Replaces the profile; `learning` stays as it is where nothing is said about it."""
-    _, before = app.facts.all(user())
-    learning = before.learning if body.learning is None else body.learning
+    learning = app.facts.profile(user()).learning if body.learning is None else body.learning
     known = Profile(body.name, body.assistant_name, body.about, learning)
     app.facts.set_profile(user(), known)
     return reply(_profile(known))

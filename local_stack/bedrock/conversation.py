@@ -4,12 +4,22 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import starmap
+from typing import NamedTuple
 
 from local_stack.bedrock.directives import strip
 from local_stack.bedrock.events import Json
 
-# The fence of the prompt: a tag alone on its line. Elsewhere the tag is only spoken of.
-_FACTS = re.compile(r"^<facts>\n(.*?)\n</facts>$", re.DOTALL | re.MULTILINE)
+# The fences of the prompt: a tag alone on its line. Elsewhere the tag is only spoken of.
+_FENCE = re.compile(r"^<(facts|documents)>\n(.*?)\n</\1>$", re.DOTALL | re.MULTILINE)
+_LABELLED = re.compile(r"^(?:\[([^\]]+)\]|-) (.*)$", re.MULTILINE)
+
+
+class Source(NamedTuple):
+    """A line of a fence."""
+
+    label: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +29,8 @@ class Conversation:
     system: str
     question: str
     earlier: tuple[str, ...]
-    facts: tuple[str, ...]
+    facts: tuple[Source, ...]
+    documents: tuple[Source, ...]
     tool_results: tuple[str, ...]
 
 
@@ -28,12 +39,15 @@ def read(body: Json) -> Conversation:
     last = body["messages"][-1]["content"]
     asked = [strip(text) for message in body["messages"] if message["role"] == "user" for text in _own(message)]
     question = strip(directive_text(body))
-    everything = [system, *(text for message in body["messages"] for text in _texts(message["content"]))]
+    texts = [system, *(text for message in body["messages"] for text in _texts(message["content"]))]
+    fences = [fence for text in texts for fence in _FENCE.findall(text)]
+    fenced = {tag: tuple(starmap(Source, _LABELLED.findall(lines))) for tag, lines in fences}
     return Conversation(
         system=system,
         question=question,
         earlier=tuple(asked[:-1] if question else asked),
-        facts=tuple(fact for text in everything for fact in _facts(text)),
+        facts=fenced.get("facts", ()),
+        documents=fenced.get("documents", ()),
         tool_results=tuple(_result(block["toolResult"]) for block in last if "toolResult" in block),
     )
 
@@ -46,18 +60,13 @@ def directive_text(body: Json) -> str:
 
 
 def _own(message: Json) -> list[str]:
-    """A user's texts as they wrote them, without fenced facts."""
-    texts = [_FACTS.sub("", text).strip() for text in _texts(message["content"])]
+    """A user's texts as they wrote them, without what was fenced in."""
+    texts = [_FENCE.sub("", text).strip() for text in _texts(message["content"])]
     return [text for text in texts if text]
 
 
 def _texts(blocks: Iterable[Json]) -> list[str]:
     return [block["text"] for block in blocks if "text" in block]
-
-
-def _facts(text: str) -> list[str]:
-    lines = [line for fenced in _FACTS.findall(text) for line in fenced.splitlines()]
-    return [line.strip().removeprefix("-").strip() for line in lines if line.strip()]
 
 
 def _result(result: Json) -> str:

@@ -22,9 +22,9 @@ class BedrockError(Exception):
 
 
 @cache
-def service() -> ServiceModel:
-    """Bedrock's runtime API as botocore knows it."""
-    return botocore.session.get_session().get_service_model("bedrock-runtime")
+def service(name: str = "bedrock-runtime") -> ServiceModel:
+    """An API of Bedrock's as botocore knows it."""
+    return botocore.session.get_session().get_service_model(name)
 
 
 MESSAGES = {

@@ -1,4 +1,7 @@
-"""Bedrock's runtime API on a port: boto3 uses it unmodified by AWS_ENDPOINT_URL_BEDROCK_RUNTIME."""
+"""Bedrock's runtime API on a port, and Retrieve of knowledge bases beside it.
+
+boto3 uses it unmodified by AWS_ENDPOINT_URL_BEDROCK_RUNTIME and AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME.
+"""
 
 import asyncio
 import contextlib
@@ -15,6 +18,7 @@ from urllib.parse import unquote
 from local_stack import http
 from local_stack.bedrock import conversation, delivery, directives, embeddings, errors, upstream, validation
 from local_stack.bedrock.directives import HTTP_FAULTS, Fault
+from local_stack.bedrock.documents import Documents
 from local_stack.bedrock.errors import BedrockError
 from local_stack.bedrock.events import Model
 from local_stack.bedrock.standin import StandIn
@@ -22,12 +26,15 @@ from local_stack.calls import CALLER, Calls
 from local_stack.http import Request, Responder
 
 KEPT_REQUESTS = 1_000
-_ROUTE = re.compile(r"/model/([^/]+)/(converse|converse-stream|invoke)")
+_ROUTE = re.compile(r"/(?:model|knowledgebases)/([^/]+)/(converse|converse-stream|invoke|retrieve)")
 
 
 @dataclass
 class ModelRequest:
-    """A request as it was received, and how it goes. Times are seconds since the epoch; `tokens` counts deltas sent."""
+    """A request as it was received, and how it goes. Times are seconds since the epoch; `tokens` counts deltas sent.
+
+    `model_id` is the knowledge base's where one was asked.
+    """
 
     path: str
     model_id: str
@@ -45,10 +52,11 @@ class ModelRequest:
 class BedrockServer:
     """The running server. `requests` holds the latest ones, newest last."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, documents: Documents) -> None:
         self.requests: deque[ModelRequest] = deque(maxlen=KEPT_REQUESTS)
         self.calls = Calls()
         self._model = model
+        self._documents = documents
         self._rate, self._seed, self._drawn = 0.0, 0, 0
         self._struck: Counter[str] = Counter()
         self._answers: set[asyncio.Task[None]] = set()
@@ -103,6 +111,9 @@ class BedrockServer:
             if operation == "invoke":
                 answer = json.dumps(embeddings.invoke(call.model_id, call.body)).encode()
                 await responder.send(200, [*headers, ("content-type", "application/json")], answer)
+            elif operation == "retrieve":
+                found = json.dumps(self._documents.retrieve(call.model_id, call.body)).encode()
+                await responder.send(200, [*headers, ("content-type", "application/json")], found)
             else:
                 await self._converse(
                     call, streamed=operation == "converse-stream", responder=responder, headers=headers
@@ -141,13 +152,19 @@ class BedrockServer:
 
 
 async def serve(
-    host: str, port: int, *, fault_rate: float = 0.0, seed: int = 0, model: Model | None = None
+    host: str,
+    port: int,
+    *,
+    fault_rate: float = 0.0,
+    seed: int = 0,
+    model: Model | None = None,
+    documents: Documents | None = None,
 ) -> BedrockServer:
-    """Serve Bedrock's runtime API on host:port (0: any free one).
+    """Serve Bedrock's runtime API, and Retrieve from `documents`, on host:port (0: any free one).
 
     The model is the built-in stand-in, or the OpenAI-compatible server that LOCAL_MODEL_URL names.
     """
-    server = BedrockServer(model or upstream.configured(os.environ) or StandIn())
+    server = BedrockServer(model or upstream.configured(os.environ) or StandIn(), documents or Documents())
     server.set_faults(fault_rate, seed)
     await server.start(host, port)
     return server

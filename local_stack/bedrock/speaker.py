@@ -87,8 +87,11 @@ def tokens(text: str) -> list[str]:
 def _remembered(conversation: Conversation) -> list[str]:
     sentences = []
     if conversation.facts:
-        facts = " and that ".join(f"“{fact}”" for fact in conversation.facts[:3])
+        facts = " and that ".join(f"“{fact.text}” [{fact.label}]" for fact in conversation.facts[:3])
         sentences.append(f"I remember that {facts}.")
+    for document in conversation.documents[:1]:
+        name, _, passage = document.text.partition(": ")
+        sentences.append(f"In {name} I read “{_short(passage)}” [{document.label}].")
     if conversation.earlier:
         sentences.append(f"Earlier you asked about {subject(conversation.earlier[-1])}.")
     sentences += [f"The tool says: {result}" for result in conversation.tool_results]

@@ -36,13 +36,13 @@ def classify(conversation: Conversation) -> str:
 
 def extract(conversation: Conversation) -> str:
     """The sentences in which the user speaks of themselves, as JSON; without those that are known already."""
-    facts = []
+    facts, known = [], {fact.text for fact in conversation.facts}
     for sentence in re.findall(r"[^.!?\n]+", conversation.question):
         said = sentence.strip()
         if _OF_ONESELF.match(said) and not _NAMED.search(said):
             text = re.sub("^my ", "The user's ", said, flags=re.IGNORECASE)
             text = f"{text}." if text != said else f"The user says: {said}."
-            if text not in conversation.facts:
+            if text not in known:
                 facts.append({"text": text, "kind": "fact", "confidence": 0.9})
     named = _NAMED.search(conversation.question)
     return json.dumps({"facts": facts, "assistant": named["name"] if named else None}, ensure_ascii=False)

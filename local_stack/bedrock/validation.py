@@ -34,19 +34,28 @@ def check_converse(operation: str, model_id: str, body: Any) -> None:
     check_model(model_id)
     if "embed" in model_id:
         raise _invalid("This action doesn't support the model that you provided. Try again with a supported model.")
-    shape = service().operation_model(operation).input_shape
-    if not isinstance(body, dict) or shape is None:
-        raise _invalid("The request body is not a JSON object.")
-    report = ParamValidator().validate({"modelId": model_id, **body}, shape)
-    if report.has_errors():
-        raise _invalid(report.generate_report())
-    for complaint in _constraints(body, shape, ""):
-        raise _invalid(f"1 validation error detected: {complaint}")
+    _check_shape("bedrock-runtime", operation, {"modelId": model_id}, body)
     _check_messages(body.get("messages", []))
     _check_cache_points(body)
     _check_tools(body)
     if "anthropic" in model_id:
         _check_thinking(body)
+
+
+def check_retrieve(knowledge_base: str, body: Any) -> None:
+    """Raises BedrockError for a body of Retrieve that Bedrock would not take."""
+    _check_shape("bedrock-agent-runtime", "Retrieve", {"knowledgeBaseId": knowledge_base}, body)
+
+
+def _check_shape(name: str, operation: str, path: Json, body: Any) -> None:
+    shape = service(name).operation_model(operation).input_shape
+    if not isinstance(body, dict) or shape is None:
+        raise _invalid("The request body is not a JSON object.")
+    report = ParamValidator().validate({**path, **body}, shape)
+    if report.has_errors():
+        raise _invalid(report.generate_report())
+    for complaint in _constraints(body, shape, ""):
+        raise _invalid(f"1 validation error detected: {complaint}")
 
 
 def _check_messages(messages: list[Json]) -> None:

@@ -87,7 +87,7 @@ class Somebody:
 
     @property
     def facts(self) -> list[str]:
-        return [fact.text for fact in self.app.facts.all(self.key)[0]]
+        return [fact.text for fact in self.app.facts.all(self.key)]
 
     @property
     def known(self) -> Any:
@@ -240,7 +240,7 @@ def test_the_assistant_s_name_is_the_user_s_word(somebody: Somebody, message: st
     somebody.app.facts.set_profile(somebody.key, Profile("Ada", about="sails"))
     somebody.model.texts["Extract"] = json.dumps({"facts": [], "assistant": "Iris"})
     somebody.learn(somebody.says(message))
-    assert somebody.app.facts.all(somebody.key)[1] == Profile("Ada", name, "sails")
+    assert somebody.app.facts.profile(somebody.key) == Profile("Ada", name, "sails")
 
 
 def test_a_long_conversation_is_summed_up_as_it_grows(app: Application) -> None:

@@ -72,8 +72,9 @@ def test_three_waits_before_the_model_is_asked(waits: Waits) -> None:
         waits.spans.clear()
         body = ChatRequest.model_validate({"message": {"text": "hi"}, "conversationId": CONVERSATION})
         app.start(User("somebody", "address"), body, Send(new_id(), "payload"), Context())
-        # History, facts, an earlier send and what was used (two) side by side; user and address; one transaction.
-        assert len(waits.spans) == 5 + 2 + 1
+        # History, profile, an earlier send and what was used (two) side by side; user and address; one transaction
+        # and beside it the facts.
+        assert len(waits.spans) == 5 + 2 + 2
         assert waits.in_a_row() == 3
         active = app.conversations.get("somebody", CONVERSATION).active
         head = app.generations.head("somebody", active or "")

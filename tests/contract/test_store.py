@@ -367,11 +367,11 @@ def test_facts(facts: Facts) -> None:
     first = facts.add(user, "likes tea", "preference", limit=2)
     second = facts.add(user, "has a dog", "fact", limit=2)
     facts.set_profile(user, Profile("Grace", None, "sails"))
-    assert facts.all(user) == ([first, second], Profile("Grace", None, "sails"))
+    assert (facts.all(user), facts.profile(user)) == ([first, second], Profile("Grace", None, "sails"))
     with pytest.raises(BadRequest, match="2 facts already"):
         facts.add(user, "too much", "fact", limit=2)
     facts.forget(user, first.id)
-    assert facts.all(user)[0] == [second]
+    assert facts.all(user) == [second]
     for stranger, fact in ((user, first.id), (BOB, second.id), (user, "P")):
         with pytest.raises(NotFound):
             facts.forget(stranger, fact)
@@ -382,13 +382,13 @@ def lookup(dynamodb: Endpoint, seconds: float) -> Lookup:
     return Lookup(table, seconds=seconds, messages=10)
 
 
-def test_memory_has_both(dynamodb: Endpoint, conversations: Conversations, facts: Facts) -> None:
+def test_a_lookup_has_both(dynamodb: Endpoint, conversations: Conversations, facts: Facts) -> None:
     user, conversation = new_id(), new_id()
     exchange(conversations, user, conversation, "q", "a")
-    facts.add(user, "likes tea", "fact", limit=9)
+    facts.set_profile(user, Profile("Grace"))
     memory = lookup(dynamodb, 5)(user, conversation, "none")
     assert [message.text for message in memory.history] == ["q", "a"]
-    assert [fact.text for fact in memory.facts] == ["likes tea"]
+    assert memory.profile == Profile("Grace")
     assert memory.missing == ()
 
 
@@ -401,7 +401,7 @@ def test_a_table_that_fails_or_hangs_costs_the_budget_and_leaves_no_thread(
     moto.set_faults(**fault)
     try:
         memory = look_up(ALICE, new_id(), "none")
-        assert memory.missing == ("history", "facts")
+        assert memory.missing == ("history", "profile")
         assert memory.conversation is None
         for thread in threading.enumerate():
             if thread.name.startswith("lookup"):

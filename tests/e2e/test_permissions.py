@@ -12,6 +12,7 @@ from tests.stack import start_stack, stop_stack
 from tests.unit.transform import CASES, of_type, transformed
 
 FUNCTIONS = {"StreamFunction": "StreamRole", "ConverseFunction": "ConverseRole"}
+MEMORY = {"KnowledgeBaseId": "LOCALFILES", "EmbeddingModel": "titan-embed-v2"}
 AWS_ITSELF = {"Logs", "DeadLetters", "DeadLettersKey", "TableKey"}  # what Lambda and DynamoDB do as the function
 LIKE_THE_LAPTOP = {"InferenceProfile": "us", "Learning": "enabled", "AppConfigProfile": "", "ClassifyFunctionArn": ""}
 
@@ -21,9 +22,12 @@ Called = set[tuple[str, str]]
 @pytest.fixture(scope="module")
 def calls() -> dict[str, Called]:
     """What each function asked for: IAM action and resource."""
-    stack = start_stack("--parameter", "Learning=enabled")
+    embeddings = ("--parameter", f"EmbeddingModel={MEMORY['EmbeddingModel']}")
+    stack = start_stack("--documents", "docs", "--parameter", "Learning=enabled", *embeddings)
     try:
         with Person(stack) as person:
+            for number in range(12):  # more than a prompt has room for, so that a question is embedded too
+                person.remember(f"{number} is a long story " * 25)
             tour(person)
         seen = stack.calls()
     finally:
@@ -41,12 +45,15 @@ def arns(action: str, asked: str) -> list[str]:
         return [f"<{table}.Arn>{slash}{index}"]
     if action.startswith("lambda:"):
         return [f"<{asked}.Arn>"]
-    return [f"inference-profile/{asked}", f"foundation-model/{asked.removeprefix('us.')}"]
+    if action == "bedrock:Retrieve":
+        return [f"knowledge-base/{asked}"]
+    model = asked.removeprefix("us.")
+    return [f"foundation-model/{model}", *([f"inference-profile/{asked}"] if model != asked else [])]
 
 
 def granted(function: str) -> Iterator[tuple[str, set[str], set[str]]]:
     """The statements about what the code itself calls: their name, actions and resources."""
-    [stack] = transformed([next(case for case in CASES if LIKE_THE_LAPTOP.items() <= case.items())])
+    [stack] = transformed([next(case for case in CASES if LIKE_THE_LAPTOP.items() <= case.items()) | MEMORY])
     [own] = of_type(stack, "AWS::IAM::Role")[FUNCTIONS[function]]["Policies"]
     shared = of_type(stack, "AWS::IAM::ManagedPolicy")["ModelPolicy"]
     attached = of_type(stack, "AWS::IAM::Policy").values()

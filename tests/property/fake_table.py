@@ -26,6 +26,7 @@ ITEM_BYTES = 400 * 1024
 TRANSACTION_BYTES = 4 * 1024 * 1024
 TRANSACTION_ITEMS = 100
 PAGE_ITEMS = 3  # DynamoDB's pages end at 1 MB; these end early, so that there are some
+NO_NAMES: Mapping[str, str] = {}
 RESERVED = frozenset(ReservedKeywords.get_reserved_keywords())
 
 _serialize = TypeSerializer().serialize
@@ -156,7 +157,10 @@ class FakeDynamo:
         IndexName: str | None = None,
         Limit: int | None = None,
         ExclusiveStartKey: Any = None,
+        ProjectionExpression: str | None = None,
+        ExpressionAttributeNames: Mapping[str, str] = NO_NAMES,
     ) -> Any:
+        wanted = [ExpressionAttributeNames[name] for name in (ProjectionExpression or "").split(", ") if name]
         expression = Expression(KeyConditionExpression, {}, _plain(ExpressionAttributeValues))
         condition = expression.condition()
         expression.check()
@@ -186,13 +190,13 @@ class FakeDynamo:
                 and (last is None or (order(item) > last if ScanIndexForward else order(item) < last))
             ]
             if not ahead:
-                return {"Items": [_wire(item) for item in page]}
+                return {"Items": [_wire(_only(item, wanted)) for item in page]}
             item = (min if ScanIndexForward else max)(ahead, key=order)
             page.append(item)
             last = order(item)
         names = ("pk", "sk") if IndexName is None else ("pk", "sk", "gsi1pk", "gsi1sk")
         return {
-            "Items": [_wire(item) for item in page],
+            "Items": [_wire(_only(item, wanted)) for item in page],
             "LastEvaluatedKey": _wire({name: page[-1][name] for name in names}),
         }
 
@@ -563,6 +567,10 @@ def _plain(item: Mapping[str, Any]) -> Item:
 
 def _bare(value: Any) -> Any:
     return bytes(cast(Any, value)) if isinstance(value, Binary) else value
+
+
+def _only(item: Item, wanted: Sequence[str]) -> Item:
+    return {name: item[name] for name in wanted if name in item} if wanted else item
 
 
 def _wire(item: Mapping[str, Any]) -> Any:

@@ -58,7 +58,11 @@ def test_the_prompt_knows_what_was_answered_between_our_look_and_our_start() -> 
     context: LambdaContext = SimpleNamespace(  # type: ignore[assignment]  # as much of it as is used
         get_remaining_time_in_millis=lambda: 60_000, aws_request_id="request"
     )
-    with mock.patch("chat.application.boto3.client", return_value=dynamo), mock.patch("chat.application.Bedrock"):
+    with (
+        mock.patch("chat.application.boto3.client", return_value=dynamo),
+        mock.patch("chat.impatience.client", return_value=dynamo),
+        mock.patch("chat.application.Bedrock"),
+    ):
         app = Application(settings)
     app.models.answer = answer  # type: ignore[method-assign]
     send("first")

@@ -12,7 +12,7 @@ LITE = "us.amazon.nova-lite-v1:0"
 MICRO = "us.amazon.nova-micro-v1:0"
 WEATHER = {"toolSpec": {"name": "weather", "inputSchema": {"json": {"properties": {"city": {"type": "string"}}}}}}
 TIDES = {"toolSpec": {"name": "tides", "inputSchema": {"json": {}}}}
-FACTS = "<facts>\n- my dog is called Rex\n- I live in Łódź 🌊\n</facts>"
+FACTS = "<facts>\n[fact 1] my dog is called Rex\n[fact 2] I live in Łódź 🌊\n</facts>"
 
 
 def body(*turns: str | list[str], system: str = "", **fields: Any) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def test_greetings_are_answered_with_one() -> None:
 def test_memory_is_visible() -> None:
     question = "What about lakes?"
     said = text(reply(body("Tell me about rivers [[pace=1]]", "Rivers flow.", [FACTS, question])))
-    assert said.startswith("I remember that “my dog is called Rex” and that “I live in Łódź 🌊”. ")
+    assert said.startswith("I remember that “my dog is called Rex” [fact 1] and that “I live in Łódź 🌊” [fact 2]. ")
     assert "Earlier you asked about rivers. " in said
     assert "facts" not in said
     assert "remember that" not in text(reply(body(question)))

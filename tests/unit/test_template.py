@@ -281,6 +281,7 @@ def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) ->
     catalog = json.loads((ROOT / "layers/chat/chat/model/catalog.json").read_text(encoding="utf-8"))
     models = {model["id"] for model in catalog.values()}
     granted = {statement["Sid"]: statement for owner, statement in statements(stack) if owner == "ModelPolicy"}
+    granted = {name: statement for name, statement in granted.items() if name in {"Models", "Profiles"}}
     both = {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
     assert {frozenset(statement["Action"]) for statement in granted.values()} == {frozenset(both)}
     assert set(granted["Models"]["Resource"]) == {f"arn:aws:bedrock:*::foundation-model/{model}" for model in models}
@@ -290,6 +291,23 @@ def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) ->
     else:
         account = "arn:aws:bedrock:us-east-1:000000000000:inference-profile"
         assert set(granted["Profiles"]["Resource"]) == {f"{account}/{profile}.{model}" for model in models}
+
+
+def test_memory_may_ask_what_it_is_configured_with(stack: Resources, case: int) -> None:
+    allowed = {
+        (statement["Sid"], statement["Action"], statement["Resource"])
+        for _, statement in statements(stack)
+        if statement["Sid"] in {"Embeddings", "Documents"}
+    }
+    model = "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0"
+    base = f"arn:aws:bedrock:us-east-1:000000000000:knowledge-base/{CASES[case]['KnowledgeBaseId']}"
+    embeddings = {("Embeddings", "bedrock:InvokeModel", model)} if CASES[case]["EmbeddingModel"] else set()
+    documents = {("Documents", "bedrock:Retrieve", base)} if CASES[case]["KnowledgeBaseId"] else set()
+    assert allowed == embeddings | documents
+    for function in of_type(stack, "AWS::Lambda::Function").values():
+        variables = function["Environment"]["Variables"]
+        for name in ("KnowledgeBaseId", "EmbeddingModel", "MemorySeconds"):
+            assert variables[re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()] == CASES[case][name]
 
 
 def test_table_keeps_what_it_holds(stack: Resources) -> None:

@@ -24,6 +24,8 @@ FREE_VALUES = {  # a second value for parameters that do not list theirs
     "AppConfigApplication": "abc1234",
     "AppConfigEnvironment": "def5678",
     "AppConfigProfile": "ghi9012",
+    "KnowledgeBaseId": "ABCDEFGHIJ",
+    "MemorySeconds": "2",
     "StreamMemory": "2048",
     "StreamTimeout": "900",
     "StreamConcurrency": "7",

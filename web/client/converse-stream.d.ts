@@ -4,46 +4,46 @@ export interface ClientOptions {
   /** The door that streams: the Function URL, the REST API's stage, or one host in front of both. */
   url: string;
   /** The door of the buffered routes: API Gateway. `url` when left out. */
-  apiUrl?: string;
+  apiUrl?: string | undefined;
   /** A bearer token. Asked before each request, and once more after a 401. */
-  token?: () => string | Promise<string>;
+  token?: (() => string | Promise<string>) | undefined;
   /** `x-authorization` where something in front signs with `authorization` itself. */
-  tokenHeader?: "authorization" | "x-authorization";
+  tokenHeader?: "authorization" | "x-authorization" | undefined;
   /** Send the body's SHA-256 as `x-amz-content-sha256`, as CloudFront's origin access control asks. */
-  signBody?: boolean;
+  signBody?: boolean | undefined;
   /** Sent with every request. */
-  headers?: Record<string, string>;
-  fetch?: typeof fetch;
+  headers?: Record<string, string> | undefined;
+  fetch?: typeof fetch | undefined;
   /** `X-Client-Id`: at most one reader for each. Random for each client when left out. */
-  clientId?: string;
+  clientId?: string | undefined;
 }
 
 /** What the model is asked for; its own defaults where nothing is said. */
 export interface ModelOptions {
-  maxTokens?: number;
-  temperature?: number;
-  topP?: number;
-  stop?: string[];
-  reasoning?: "low" | "medium" | "high";
+  maxTokens?: number | undefined;
+  temperature?: number | undefined;
+  topP?: number | undefined;
+  stop?: string[] | undefined;
+  reasoning?: "low" | "medium" | "high" | undefined;
 }
 
 export interface TurnOptions {
-  model?: string;
-  options?: ModelOptions;
+  model?: string | undefined;
+  options?: ModelOptions | undefined;
   /** Stop the model when the page is left. */
-  stopOnLeave?: boolean;
+  stopOnLeave?: boolean | undefined;
 }
 
 export interface SendOptions extends TurnOptions {
   text: string;
   /** `[A-Za-z0-9_-]{8,64}`; a new conversation when left out. */
-  conversationId?: string;
+  conversationId?: string | undefined;
 }
 
 export interface ResumeOptions {
   /** The last answer's `cursor`; without one, what is being made is sent from its begin. */
-  cursor?: string;
-  stopOnLeave?: boolean;
+  cursor?: string | undefined;
+  stopOnLeave?: boolean | undefined;
 }
 
 export declare class ConverseStream {
@@ -147,7 +147,7 @@ export interface ErrorEvent extends Failure {
 export interface ConnectionEvent {
   type: "connection";
   state: "connecting" | "open" | "waiting" | "buffered";
-  retryInMs?: number;
+  retryInMs?: number | undefined;
 }
 
 /** Types that are not listed here, and fields, are passed on as they came. */
@@ -209,7 +209,7 @@ export interface Failure {
   code: string;
   message: string;
   retryable: boolean;
-  requestId?: string;
+  requestId?: string | undefined;
 }
 
 /** An answer so far. */

@@ -165,10 +165,16 @@ export class Delivery {
   async *#stored(cursor, signal) {
     const generation = cursor.split(":")[0];
     const url = `${this.#http.apiDoor}/conversations/${this.#conversationId}/messages`;
-    /** @type {{ messages: Message[] }} */
-    const { messages } = await this.#http.json(url, { signal });
-    const place = messages.findIndex(({ role, generationId }) => role === "assistant" && generationId === generation);
-    const [userMessage, aiMessage] = [messages[place - 1], messages[place]];
+    /** @type {Message[]} */
+    let messages = [];
+    let place;
+    let page;
+    do {
+      page = await this.#http.json(page ? `${url}?cursor=${page.cursor}` : url, { signal });
+      messages = [...page.messages, ...messages];
+      place = messages.findIndex(({ role, generationId }) => role === "assistant" && generationId === generation);
+    } while (place < 1 && page.cursor); // newest first, and its question is shown too
+    const aiMessage = messages[place];
     if (!aiMessage) {
       throw new ConverseError({ code: "not_found", message: "The answer is gone.", status: 404, retryable: false });
     }
@@ -177,7 +183,7 @@ export class Delivery {
     const { finishReason = "stop", usage, id: messageId, status } = aiMessage;
     if (status === "failed") {
       yield { event: { type: "error", code: "failed", message: "The answer failed.", retryable: true, messageId } };
-    } else yield { event: { type: "complete", finishReason, userMessage, aiMessage, usage } };
+    } else yield { event: { type: "complete", finishReason, userMessage: messages[place - 1], aiMessage, usage } };
   }
 
   /**
@@ -224,7 +230,7 @@ function asked({ status, retryAfterMs: after }) {
  * @returns {Delivered}
  */
 function connection(state, retryInMs) {
-  return { event: { type: "connection", state, ...(retryInMs !== undefined && { retryInMs }) } };
+  return { event: { type: "connection", state, retryInMs } };
 }
 
 /**
@@ -244,5 +250,5 @@ function* pieces({ parts }) {
  * @returns {ErrorEvent}
  */
 function failed({ code, message, retryable, requestId }) {
-  return { type: "error", code, message, retryable, ...(requestId && { requestId }) };
+  return { type: "error", code, message, retryable, requestId };
 }

@@ -89,7 +89,7 @@ export class Http {
     if (text !== undefined) all["content-type"] = "application/json";
     if (this.#signBody && method !== "GET") all["x-amz-content-sha256"] = await sha256(text ?? "");
     if (this.#token) all[this.#tokenHeader] = `Bearer ${await this.#freshToken(this.#token)}`;
-    return { method, headers: all, ...(text !== undefined && { body: text }), ...(signal && { signal }) };
+    return { method, headers: all, body: text, signal };
   }
 }
 

@@ -35,7 +35,7 @@ export class ToolCall {
 /** A source as an entry of the list below the answer. */
 export function source({ title, url, document: file, fact, quote }) {
   const entry = document.createElement("li");
-  const name = title ?? file ?? fact ?? url ?? "Source";
+  const name = title ?? file ?? url ?? (fact ? "What you asked to remember" : "Source");
   if (/^https?:\/\//i.test(url ?? "")) {
     const link = withText("a", name);
     link.href = url;

@@ -1,7 +1,7 @@
 """Everything that lives as long as the execution environment, built once, in this one place."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -9,9 +9,10 @@ import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
+from chat import impatience
 from chat.auth import User, authenticator
 from chat.errors import BadRequest, ChatError, ConversationBusy, NotActive, NotFound, StorageError
-from chat.events import Chunk, Event, Message, Progress, Start, Usage
+from chat.events import Chunk, Event, Message, Start, Usage
 from chat.flags import flags_of
 from chat.following import Following
 from chat.ids import age, new_id, now
@@ -19,7 +20,13 @@ from chat.learning import CONFIG as HAND_OVER
 from chat.learning import Learning
 from chat.limits import Budget, Rate, Rules, budget_exhausted, slot
 from chat.log import Entry, encode, end_of
+from chat.memory.citations import cited
+from chat.memory.embedder import Embedder, Titan
+from chat.memory.fact_memory import FactMemory
+from chat.memory.knowledge_base import KnowledgeBase
 from chat.memory.lookup import Lookup, Memory
+from chat.memory.recall import MemoryStore, Recall
+from chat.memory.sources import Source
 from chat.model import transport
 from chat.model.answer import Models
 from chat.model.catalog import Catalog
@@ -45,11 +52,15 @@ from chat.turn import Bounds, Speech, Turn
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model is asked: the prompt, the model's alias and how it should answer; `stream` false, in one piece."""
+    """What a model is asked: the prompt, the model's alias and how it should answer.
+
+    `sources` are in the prompt; `stream` false asks for one piece.
+    """
 
     prompt: prompt.Prompt
     model: str
     options: Options
+    sources: Sequence[Source] = ()
     stream: bool = True
 
 
@@ -60,23 +71,22 @@ class Application:
         self.settings = settings
         self.authenticate = authenticator(settings)
         store = boto3.client("dynamodb", config=_store_config(connect=0.5, read=1.2))
-        patience = settings.memory_seconds / 2
-        quick = boto3.client("dynamodb", config=_store_config(connect=patience, read=patience))
+        quick = Table(impatience.client("dynamodb", settings.memory_seconds), settings.table_name)
         bedrock = boto3.client("bedrock-runtime", config=transport.config(idle_seconds=settings.model_idle_seconds))
         self._table = Table(store, settings.table_name)
         self.conversations = Conversations(self._table, Retention(settings.retention_days))
         self.generations = Generations(self._table, self.conversations)
         self.erasure = Erasure(self._table, self.conversations, self.generations)
-        self.facts = Facts(self._table)
+        embedder = _embedder(settings)
+        self.facts = Facts(self._table, embedder)
         self.learned = Learned(self._table)
         self._flags = flags_of(settings)
         invoker = boto3.client("lambda", config=HAND_OVER) if settings.learning == "enabled" else None
         self.learning = Learning(invoker, settings.task_function or settings.aws_lambda_function_name, self._flags)
         self._rules = _rules(settings)
         self._usages = Usages(self._table, self._rules)
-        self._lookup = Lookup(
-            Table(quick, settings.table_name), seconds=settings.memory_seconds, messages=settings.history_messages
-        )
+        self._lookup = Lookup(quick, seconds=settings.memory_seconds, messages=settings.history_messages)
+        self._recall = Recall(_stores(settings, quick, embedder), seconds=settings.memory_seconds)
         catalog = Catalog(settings.inference_profile)
         for name in ("default_model", "task_model"):
             if getattr(settings, name) not in catalog:
@@ -142,6 +152,7 @@ class Application:
         )
         taken = slot(head.deadline, gid)
         self._usages.admit(user.key, user.address, taken, used)
+        recalling = self._recall.begin(user.key, plan.asked.text) if flags.memory else None
         try:
             message, instead = plan.replaces or plan.asked, plan.replaces is not None
             writer = self.generations.start(user.key, head, memory.conversation, message, instead=instead)
@@ -155,22 +166,24 @@ class Application:
         if request.message is not None and known is not None and writer.head.place != known.seq + 2:
             memory = self._lookup(user.key, conversation_id, gid)  # another answer was stored between our two looks
             plan = replace(plan, history=tuple(each for each in memory.history if each.generation_id != gid))
+        memory = replace(memory, history=plan.history)
+        if recalling:
+            memory = recalling.into(memory)
         built = prompt.build(
-            replace(memory, history=plan.history, facts=memory.facts if flags.memory else ()),
+            memory,
             plan.text,
             assistant=self.settings.assistant_name,
             history_tokens=self.settings.history_tokens,
-            facts_tokens=self.settings.facts_tokens,
         )
         return self._turn(
             Start(conversation_id, head.message_id, gid, alias),
             plan.asked,
-            Completion(built, alias, request.options, flags.streaming),
+            Completion(built, alias, request.options, memory.sources, flags.streaming),
             writer,
             self._rules.left(used),
             deadline,
             context,
-            before=[Progress("memory", f"{part} left out") for part in memory.missing],
+            before=memory.progress(),
             begun=plan.begun,
         )
 
@@ -214,7 +227,8 @@ class Application:
         model, tokens = self.models[asked.model], prompt.tokens(asked.prompt)
 
         def speak(call: Call) -> Speech:
-            return self.models.answer(asked.prompt, asked.model, asked.options, call, stream=asked.stream)
+            answer = self.models.answer(asked.prompt, asked.model, asked.options, call, stream=asked.stream)
+            return cited(answer, asked.sources)
 
         def estimate(said: str) -> Usage:
             return model.priced(Usage(tokens, prompt.estimate_tokens(said), basis="estimated"))
@@ -316,6 +330,22 @@ def _plan(request: ChatRequest, memory: Memory, gid: str, longest: int) -> _Plan
                 raise BadRequest("This answer is too long to be continued.", field="action")
             return _Plan(asked, CONTINUE, memory.history, last, last.parts)
     raise BadRequest("There is no answer to go on from.", field="action")
+
+
+def _embedder(settings: Settings) -> Embedder | None:
+    """It may take two thirds of a lookup, so that facts are there in time without it."""
+    if not settings.embedding_model:
+        return None
+    client = impatience.client("bedrock-runtime", settings.memory_seconds / 2)
+    return Titan(client, settings.embedding_model, seconds=settings.memory_seconds * 2 / 3)
+
+
+def _stores(settings: Settings, table: Table, embedder: Embedder | None) -> Mapping[str, MemoryStore]:
+    stores: dict[str, MemoryStore] = {"facts": FactMemory(table, embedder, tokens=settings.facts_tokens)}
+    if settings.knowledge_base_id:
+        client = impatience.client("bedrock-agent-runtime", settings.memory_seconds)
+        stores["documents"] = KnowledgeBase(client, settings.knowledge_base_id, tokens=settings.documents_tokens)
+    return stores
 
 
 def _rules(settings: Settings) -> Rules:

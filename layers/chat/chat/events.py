@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 FinishReason: TypeAlias = str  # one of chat.finish, or a model's unknown reason as it is
-Stage: TypeAlias = Literal["memory", "retry", "fallback"]
+Stage: TypeAlias = Literal["memory", "search", "retry", "fallback"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,13 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Where something in the answer comes from."""
+    """Where something in the answer comes from; `fact` is the id of one that the user's memory holds."""
 
     title: str | None = None
     url: str | None = None
     document: str | None = None
     quote: str | None = None
+    fact: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ class PartView(View):
     title: str | None = None
     url: str | None = None
     document: str | None = None
+    fact: str | None = None
     quote: str | None = None
     id: str | None = None
     name: str | None = None

@@ -49,7 +49,9 @@ class Settings(BaseModel):
     buffered_turn_seconds: float = Field(default=25, gt=0)  # API Gateway hangs up at 30 s
     deadline_margin_seconds: float = Field(default=7, gt=0)  # left for storing the answer before Lambda kills us
     model_idle_seconds: float = Field(default=90, gt=0)  # a model silent for longer is given up, in one piece too
-    memory_seconds: float = Field(default=1, gt=0)  # what a lookup may cost the waiting user
+    memory_seconds: float = Field(default=0.3, gt=0)  # what a lookup may cost the waiting user
+    knowledge_base_id: str = Field(default="", pattern=r"^([0-9A-Za-z]{10})?$")  # where documents are looked up
+    embedding_model: Literal["", "titan-embed-v2"] = ""  # ranks facts by meaning too
 
     max_body_bytes: int = Field(default=256 * 1024, gt=0)
     max_completion_bytes: int = Field(default=2 * 1024 * 1024, gt=0)  # the same where callers send their whole history
@@ -57,10 +59,11 @@ class Settings(BaseModel):
     max_answer_bytes: int = Field(default=3 * 1024 * 1024, gt=0)  # as stored; a transaction takes 4 MB
     max_continued_bytes: int = Field(default=100_000, gt=0)  # as stored: the new log begins with it, in one item
     max_fact_chars: int = Field(default=500, gt=0)
-    max_facts: int = Field(default=200, gt=0)
+    max_facts: int = Field(default=500, gt=0)
     history_messages: int = Field(default=40, gt=0)
     history_tokens: int = Field(default=12_000, ge=0)
-    facts_tokens: int = Field(default=4_000, ge=0)
+    facts_tokens: int = Field(default=1_000, ge=0)
+    documents_tokens: int = Field(default=2_000, ge=0)
 
     user_requests_per_minute: int = Field(default=30, gt=0, le=6_000)
     user_burst: int = Field(default=10, gt=0)

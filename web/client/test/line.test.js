@@ -203,7 +203,8 @@ test("a log that is gone gives way to what is stored", async (t) => {
   const { client, asked } = await served(t, [
     cutAfter(frame(START), chunk("All", 3)),
     json(204),
-    json(200, { messages: [other, question, stored] }),
+    json(200, { messages: [stored, other], cursor: "older" }),
+    json(200, { messages: [other, question] }),
   ]);
   const answer = client.send({ text: "x", conversationId: "conversation" });
   const end = (await events(answer)).at(-1);
@@ -211,7 +212,8 @@ test("a log that is gone gives way to what is stored", async (t) => {
   const state = await answer.finished;
   assert.deepEqual([state.text, state.reasoning, state.finishReason], ["All of it", "Hm", "length"]);
   assert.deepEqual(state.citations, [{ title: "Atlas" }]);
-  assert.deepEqual(asked().slice(1), [RESUME, "GET api /conversations/conversation/messages"]);
+  const page = "GET api /conversations/conversation/messages";
+  assert.deepEqual(asked().slice(1), [RESUME, page, `${page}?cursor=older`]);
 });
 
 test("a stored answer that failed ends as an error; one that is gone is told", async (t) => {

@@ -678,9 +678,15 @@ var Delivery = class {
   async *#stored(cursor, signal) {
     const generation = cursor.split(":")[0];
     const url = `${this.#http.apiDoor}/conversations/${this.#conversationId}/messages`;
-    const { messages } = await this.#http.json(url, { signal });
-    const place = messages.findIndex(({ role, generationId }) => role === "assistant" && generationId === generation);
-    const [userMessage, aiMessage] = [messages[place - 1], messages[place]];
+    let messages = [];
+    let place;
+    let page;
+    do {
+      page = await this.#http.json(page ? `${url}?cursor=${page.cursor}` : url, { signal });
+      messages = [...page.messages, ...messages];
+      place = messages.findIndex(({ role, generationId }) => role === "assistant" && generationId === generation);
+    } while (place < 1 && page.cursor);
+    const aiMessage = messages[place];
     if (!aiMessage) {
       throw new ConverseError({ code: "not_found", message: "The answer is gone.", status: 404, retryable: false });
     }
@@ -689,7 +695,7 @@ var Delivery = class {
     const { finishReason = "stop", usage, id: messageId, status } = aiMessage;
     if (status === "failed") {
       yield { event: { type: "error", code: "failed", message: "The answer failed.", retryable: true, messageId } };
-    } else yield { event: { type: "complete", finishReason, userMessage, aiMessage, usage } };
+    } else yield { event: { type: "complete", finishReason, userMessage: messages[place - 1], aiMessage, usage } };
   }
   /**
    * Whether a streamed send that failed this way may be asked for in one piece: never after its first event.
@@ -718,7 +724,7 @@ function asked({ status, retryAfterMs: after }) {
   return (status === 429 || status === 503) && after !== void 0 && after <= LONGEST_RETRY_AFTER ? after : void 0;
 }
 function connection(state, retryInMs) {
-  return { event: { type: "connection", state, ...retryInMs !== void 0 && { retryInMs } } };
+  return { event: { type: "connection", state, retryInMs } };
 }
 function* pieces({ parts }) {
   for (const part of parts) {
@@ -728,7 +734,7 @@ function* pieces({ parts }) {
   }
 }
 function failed({ code, message, retryable, requestId }) {
-  return { type: "error", code, message, retryable, ...requestId && { requestId } };
+  return { type: "error", code, message, retryable, requestId };
 }
 
 // web/client/answer.js
@@ -926,7 +932,7 @@ var Http = class {
     if (text !== void 0) all["content-type"] = "application/json";
     if (this.#signBody && method !== "GET") all["x-amz-content-sha256"] = await sha256(text ?? "");
     if (this.#token) all[this.#tokenHeader] = `Bearer ${await this.#freshToken(this.#token)}`;
-    return { method, headers: all, ...text !== void 0 && { body: text }, ...signal && { signal } };
+    return { method, headers: all, body: text, signal };
   }
 };
 async function sha256(text) {

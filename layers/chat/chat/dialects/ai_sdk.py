@@ -108,7 +108,7 @@ def _source(source: str, citation: Citation) -> dict[str, Any]:
         chunk = {"type": "source-url", "sourceId": source, "url": url, "title": title}
     else:
         file = said.pop("document", None)
-        named = {"title": title or file or "", "filename": file}
+        named = {"title": title or file or citation.quote or "", "filename": file}
         chunk = {"type": "source-document", "sourceId": source, "mediaType": "text/plain", **named}
     chunk["providerMetadata"] = {"bedrock": said} if said else None
     return {name: value for name, value in chunk.items() if value is not None}

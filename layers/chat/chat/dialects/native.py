@@ -4,7 +4,7 @@ What is logged carries `id: <generation>:<position>`, which a client gives back 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from chat.dialects import sse
@@ -140,9 +140,7 @@ def _tool(tool: Tool) -> dict[str, Any]:
 
 
 def _citation(citation: Citation) -> dict[str, Any]:
-    return _present(
-        {"title": citation.title, "url": citation.url, "document": citation.document, "quote": citation.quote}
-    )
+    return _present(asdict(citation))
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

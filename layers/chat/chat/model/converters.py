@@ -62,8 +62,8 @@ def to_request(prompt: Prompt, model: Model, model_id: str, options: Options) ->
                 prefix.append(CACHE_POINT)
     if prompt.tools:
         request["toolConfig"] = _tools(prompt)
-    facts = [{"text": prompt.facts}] if prompt.facts else []
-    request["messages"].append({"role": "user", "content": facts + _message(prompt.turn)["content"]})
+    known = [{"text": fenced} for fenced in (prompt.facts, prompt.documents) if fenced]
+    request["messages"].append({"role": "user", "content": known + _message(prompt.turn)["content"]})
     if options.reasoning:
         budget = REASONING_TOKENS[options.reasoning]
         request["additionalModelRequestFields"] = {"thinking": {"type": "enabled", "budget_tokens": budget}}

@@ -5,6 +5,7 @@ changes least comes first.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,9 +15,12 @@ from typing import Any, Literal, TypeAlias
 
 from chat.events import Message
 from chat.memory.lookup import Memory
+from chat.memory.sources import Document, Source, labelled
+from chat.store.facts import Remembered
 
 # Foreign text keeps no bracket that could open or close a fence, look-alikes included.
 _BRACKETS = str.maketrans("<>\uff1c\uff1e\u2039\u203a\ufe64\ufe65", "()()()()")
+_LABEL = re.compile(r"\[((?:fact|document)[^\]]*)\]", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +85,28 @@ class Prompt:
     turn: Turn
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str | None = None
+    documents: str = ""
 
 
-def build(memory: Memory, message: str, *, assistant: str, history_tokens: int, facts_tokens: int) -> Prompt:
-    """The prompt for `message`. What is oldest goes first when the history or the facts are over their budgets."""
+def build(memory: Memory, message: str, *, assistant: str, history_tokens: int) -> Prompt:
+    """The prompt for `message`. What is oldest goes first when the history is over its budget."""
     turns = _alternating(memory.history)
     unanswered = _newest([*turns.pop().texts], history_tokens) if turns and turns[-1].role == "user" else []
     left = history_tokens - sum(map(estimate_tokens, unanswered))
     return Prompt(
         system=_system(memory, assistant),
         history=_within(turns, left),
-        facts=fenced(_newest([fact.text for fact in memory.facts], facts_tokens)),
+        facts=_fenced("facts", Remembered, memory),
+        documents=_fenced("documents", Document, memory),
         turn=Turn("user", (*unanswered, message)),
     )
 
 
 def tokens(prompt: Prompt) -> int:
     """Roughly what the whole prompt costs."""
-    texts = [prompt.system, prompt.facts, *prompt.turn.texts, *(text for turn in prompt.history for text in turn.texts)]
+    said = [text for turn in (*prompt.history, prompt.turn) for text in turn.texts]
     tools = [f"{tool.name}{tool.description}{json.dumps(tool.schema, ensure_ascii=False)}" for tool in prompt.tools]
-    return sum(map(estimate_tokens, [*texts, *tools]))
+    return sum(map(estimate_tokens, [prompt.system, prompt.facts, prompt.documents, *said, *tools]))
 
 
 def estimate_tokens(text: str) -> int:
@@ -128,14 +134,25 @@ def _template() -> Template:
 
 
 def fenced(facts: Iterable[str]) -> str:
-    """Facts as they stand in a prompt: one a line, between tags that they cannot close; nothing for none."""
+    """What is known of a user, for a task: one fact a line, between tags that they cannot close."""
     lines = [f"- {_plain(fact)}" for fact in facts]
     return "\n".join(["<facts>", *lines, "</facts>"]) if lines else ""
 
 
+def _fenced(tag: str, kind: type[Source], memory: Memory) -> str:
+    """One line for each, behind its label, so that no source can look like two."""
+    own = [(label, source) for label, source in labelled(memory.sources) if isinstance(source, kind)]
+    lines = [f"[{label}] {_named(source)}{_plain(source.text)}" for label, source in own]
+    return "\n".join([f"<{tag}>", *lines, f"</{tag}>"]) if lines else ""
+
+
+def _named(source: Source) -> str:
+    return f"{_plain(source.name)}: " if isinstance(source, Document) else ""
+
+
 def _plain(text: str) -> str:
-    """Foreign text on one line, unable to open or close a fence."""
-    return " ".join(text.translate(_BRACKETS).split())
+    """Foreign text on one line, unable to open or close a fence, or to label itself."""
+    return " ".join(_LABEL.sub(r"(\1)", text.translate(_BRACKETS)).split())
 
 
 def _newest(texts: Sequence[str], budget: int) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from chat.errors import BadRequest, NotFound
 from chat.ids import new_id, now
+from chat.memory.embedder import Embedder
 from chat.store import keys
 from chat.store.table import Item, Table
 
@@ -27,6 +28,15 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Remembered:
+    """A fact as a search sees it; for `embedding` see `chat.memory.embedder`."""
+
+    id: str
+    text: str
+    embedding: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """How a user is addressed, and what the assistant is called for them."""
 
@@ -40,31 +50,41 @@ NOBODY = Profile()
 
 
 class Facts:
-    """One user's facts and profile in the table. `user` is a `User.key` everywhere."""
+    """One user's facts and profile in the table. `user` is a `User.key` everywhere.
 
-    def __init__(self, table: Table) -> None:
+    `embedder` gives a new fact its embedding, if it can.
+    """
+
+    def __init__(self, table: Table, embedder: Embedder | None = None) -> None:
         self._table = table
+        self._embedder = embedder
 
-    def all(self, user: str) -> tuple[list[Fact], Profile]:
-        """Every fact, oldest first, and the profile, in one query."""
-        items = self._table.query(keys.facts(user), "F#", keys.PROFILE)
-        facts = [_fact(item) for item in items if item["sk"] != keys.PROFILE]
-        profile = next((item for item in items if item["sk"] == keys.PROFILE), {})
-        return sorted(facts, key=lambda fact: fact.created_at), Profile(
-            profile.get("name"), profile.get("assistant"), profile.get("about"), profile.get("learning", True)
-        )
+    def all(self, user: str) -> list[Fact]:
+        """Every fact, oldest first."""
+        items = self._table.query(keys.facts(user), "F#", "F#~")
+        return [_fact(item) for item in sorted(items, key=_age)]
+
+    def remembered(self, user: str) -> list[Remembered]:
+        """The same for a search, which has no time to read what it does not need."""
+        items = self._table.query(keys.facts(user), "F#", "F#~", only=("sk", "text", "ts", "embedding"))
+        return [_remembered(item) for item in sorted(items, key=_age)]
+
+    def profile(self, user: str) -> Profile:
+        """The profile; an empty one if there is none."""
+        item = self._table.get(keys.facts(user), keys.PROFILE) or {}
+        return Profile(item.get("name"), item.get("assistant"), item.get("about"), item.get("learning", True))
 
     def add(self, user: str, text: str, kind: str, *, limit: int) -> Fact:
         """Stores a fact. Raises BadRequest when the user has `limit` of them already."""
-        if len(self.all(user)[0]) >= limit:
+        if len(self.all(user)) >= limit:
             raise BadRequest(f"There are {limit} facts already; forget one first.", field="text")
         fact = Fact(new_id(), text, kind, "user", now())
-        self._table.put(_item(user, fact))
+        self._table.put(self._item(user, fact))
         return fact
 
     def learned(self, user: str, facts: Iterable[Fact]) -> list[Any]:
         """For `transact`: stores what a task has learned."""
-        return [self._table.absent(_item(user, fact)) for fact in facts]
+        return [self._table.absent(self._item(user, fact)) for fact in facts]
 
     def named(self, user: str, assistant: str) -> Any:
         """For `transact`: what the assistant is called from now on."""
@@ -84,20 +104,38 @@ class Facts:
             given["learning"] = False
         self._table.put({"pk": keys.facts(user), "sk": keys.PROFILE, **given})
 
+    def _item(self, user: str, fact: Fact) -> Item:
+        embedding = self._embedder.embed(fact.text) if self._embedder else None
+        known = {
+            "confidence": None if fact.confidence is None else Decimal(str(fact.confidence)),
+            "embedding": embedding,
+        }
+        return {
+            "pk": keys.facts(user),
+            "sk": keys.fact(fact.id),
+            "text": fact.text,
+            "kind": fact.kind,
+            "source": fact.source,
+            "ts": fact.created_at,
+            **{name: value for name, value in known.items() if value is not None},
+        }
 
-def _item(user: str, fact: Fact) -> Item:
-    item = {
-        "pk": keys.facts(user),
-        "sk": keys.fact(fact.id),
-        "text": fact.text,
-        "kind": fact.kind,
-        "source": fact.source,
-        "ts": fact.created_at,
-    }
-    return item if fact.confidence is None else {**item, "confidence": Decimal(str(fact.confidence))}
+
+def _age(item: Item) -> str:
+    time: str = item["ts"]
+    return time
 
 
 def _fact(item: Item) -> Fact:
     confidence = float(item["confidence"]) if "confidence" in item else None
-    fact_id = item["sk"].removeprefix("F#")
-    return Fact(fact_id, item["text"], item["kind"], item["source"], item["ts"], confidence)
+    return Fact(_id(item), item["text"], item["kind"], item["source"], item["ts"], confidence)
+
+
+def _remembered(item: Item) -> Remembered:
+    embedding = item.get("embedding")
+    return Remembered(_id(item), item["text"], bytes(embedding) if embedding else None)
+
+
+def _id(item: Item) -> str:
+    fact_id: str = item["sk"].removeprefix("F#")
+    return fact_id

@@ -69,13 +69,28 @@ class Table:
             left = page.get("UnprocessedKeys")
         return items
 
-    def query(self, pk: str, low: str, high: str, *, descending: bool = False, limit: int | None = None) -> list[Item]:
-        """The partition's items with sort keys from `low` to `high`, both included; at most `limit`."""
+    def query(
+        self,
+        pk: str,
+        low: str,
+        high: str,
+        *,
+        descending: bool = False,
+        limit: int | None = None,
+        only: Sequence[str] = (),
+    ) -> list[Item]:
+        """The partition's items with sort keys from `low` to `high`, both included; at most `limit`.
+
+        `only` names the attributes that are wanted, where it is not all of them: each costs time to read.
+        """
         query: dict[str, Any] = {
             "KeyConditionExpression": "pk = :pk AND sk BETWEEN :low AND :high",
             "ExpressionAttributeValues": _wire({":pk": pk, ":low": low, ":high": high}),
             "ScanIndexForward": not descending,
         }
+        if only:
+            query["ExpressionAttributeNames"] = {f"#{name}": name for name in only}
+            query["ProjectionExpression"] = ", ".join(query["ExpressionAttributeNames"])
         items: list[Item] = []
         while limit is None or len(items) < limit:
             if time.monotonic() > self._deadline:

@@ -39,7 +39,7 @@ def learn(task: LearnTask, app: "Application", ask: Asker) -> list[str]:
     if head is None or not app.learning.wanted(task.user):
         return []
     conversation, recent = app.conversations.recent(task.user, head.conversation, app.settings.history_messages)
-    facts, profile = app.facts.all(task.user)
+    facts, profile = app.facts.all(task.user), app.facts.profile(task.user)
     places = [place for place, each in enumerate(recent) if each.id == head.message_id]
     if not (places and places[0] and profile.learning) or conversation.deleted:
         return []

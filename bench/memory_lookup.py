@@ -1,0 +1,83 @@
+"""What does it cost to find the facts that help, among 500? CPU of the searching thread, from request to choice.
+
+Run by `make bench`. The table answers from the same process, in threads of its own whose CPU is not counted; nearly
+all of `read` is boto3 and its parsers. 15 ms in all is good.
+"""
+
+import os
+import random
+import statistics
+import time
+from array import array
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+from chat import impatience
+from chat.memory.fact_memory import FactMemory
+from chat.memory.ranking import ranked
+from chat.store.facts import Facts
+from chat.store.table import Table
+from local_stack import template
+from local_stack.bedrock.embeddings import embed
+from local_stack.dynamodb import DynamoDB
+
+FACTS = 500
+ROUNDS = 31
+QUESTION = "What was the name of the village by the river where we had lunch?"
+
+
+class Embedder:
+    """The stand-in's embeddings, made before the clock runs."""
+
+    seconds = 0.0
+
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
+
+    def embed(self, text: str) -> bytes:
+        if text not in self._known:
+            self._known[text] = array("f", embed(text, 256)).tobytes()
+        return self._known[text]
+
+
+def cpu(run: Callable[[], object]) -> float:
+    """Milliseconds of this thread's CPU, the median of the rounds."""
+    run()  # warm
+    times = []
+    for _ in range(ROUNDS):
+        begun = time.thread_time()
+        run()
+        times.append(1000 * (time.thread_time() - begun))
+    return statistics.median(times)
+
+
+def main() -> None:
+    server, embedder = DynamoDB(), Embedder()
+    server.start()
+    [table] = template.read(Path("template.yaml")).tables
+    server.create_table(table)
+    credentials = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ.update(credentials, AWS_ENDPOINT_URL_DYNAMODB=server.url)
+    chat_table = Table(impatience.client("dynamodb", 10), table["TableName"])
+    chance = random.Random(1)  # noqa: S311  # the same facts each time
+    words = [line.strip(".,:;()`*") for line in Path("README.md").read_text(encoding="utf-8").split()]
+    texts = [" ".join(chance.choices(words, k=12)) for _ in range(FACTS)]
+    embedder.embed(QUESTION)
+    print(f"{'':>16} {'read':>7} {'rank':>7} {'search':>7}   ms of CPU, {FACTS} facts of 12 words")
+    for name, own in (("words and age", None), ("embeddings too", embedder)):
+        facts, memory = Facts(chat_table, own), FactMemory(chat_table, own, tokens=1_000)
+        with mock.patch.object(facts, "all", return_value=[]):  # nobody is counted: adding 500 would read 125,000
+            for text in texts:
+                facts.add(name, text, "fact", limit=FACTS)
+        vector = own.embed(QUESTION) if own else None
+        read = cpu(partial(facts.remembered, name))
+        rank = cpu(partial(ranked, facts.remembered(name), QUESTION, vector))
+        search = cpu(partial(memory.search, name, QUESTION, float("inf")))
+        print(f"{name:>16} {read:7.1f} {rank:7.1f} {search:7.1f}")
+    server.stop()
+
+
+if __name__ == "__main__":
+    main()

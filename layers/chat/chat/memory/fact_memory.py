@@ -1,0 +1,37 @@
+"""The user's facts as a `MemoryStore`: read from the table, ranked here."""
+
+import time
+from collections.abc import Sequence
+
+from chat.memory.embedder import Embedder
+from chat.memory.ranking import ranked
+from chat.prompts.prompt import estimate_tokens
+from chat.store.facts import Facts, Remembered
+from chat.store.table import Table
+
+
+class FactMemory:
+    """At most `tokens` of facts. The question is embedded only where there are more, and there is the time."""
+
+    def __init__(self, table: Table, embedder: Embedder | None, *, tokens: int) -> None:
+        self._table = table
+        self._embedder = embedder
+        self._tokens = tokens
+
+    def search(self, user: str, question: str, deadline: float) -> Sequence[Remembered]:
+        """Oldest first, so that what is new hardly moves the rest. Raises StorageError."""
+        facts = Facts(self._table.until(deadline)).remembered(user)
+        sizes = {fact.id: estimate_tokens(fact.text) for fact in facts}
+        if sum(sizes.values()) <= self._tokens:
+            return facts
+        chosen, left = set(), self._tokens
+        for fact in ranked(facts, question, self._embedded(question, deadline)):
+            if sizes[fact.id] <= left:
+                left -= sizes[fact.id]
+                chosen.add(fact.id)
+        return [fact for fact in facts if fact.id in chosen]
+
+    def _embedded(self, question: str, deadline: float) -> bytes | None:
+        if self._embedder is None or time.monotonic() + self._embedder.seconds > deadline:
+            return None
+        return self._embedder.embed(question)

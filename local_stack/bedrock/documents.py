@@ -1,0 +1,93 @@
+"""A knowledge base for Retrieve: the Markdown files of a folder, in passages, ranked by the words that they share.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_agent-runtime_Retrieve.html
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local_stack.bedrock import validation
+from local_stack.bedrock.directives import strip
+from local_stack.bedrock.errors import BedrockError
+from local_stack.bedrock.events import Json
+
+KNOWLEDGE_BASE = "LOCALFILES"  # an id of the form that Bedrock's have
+PASSAGE = 1_000  # characters, about the 300 tokens of Bedrock's own passages
+USUAL_RESULTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """`file` is the path below the folder; `words` are those of the file's name and of the text."""
+
+    file: str
+    text: str
+    words: frozenset[str]
+
+
+class Documents:
+    """The passages of every `*.md` below `folder`, as they were at the start; without a folder there are none."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._passages = list(_read(folder)) if folder else []
+
+    def retrieve(self, knowledge_base: str, body: Any) -> Json:
+        """The body of an answer. Raises BedrockError."""
+        validation.check_retrieve(knowledge_base, body)
+        if knowledge_base != KNOWLEDGE_BASE:
+            raise BedrockError("ResourceNotFoundException", f"Knowledge base with id {knowledge_base} does not exist.")
+        config = body.get("retrievalConfiguration", {}).get("vectorSearchConfiguration", {})
+        asked = set(_words(strip(body["retrievalQuery"].get("text", ""))))
+        best = self._ranked(asked)[: config.get("numberOfResults", USUAL_RESULTS)]
+        return {"retrievalResults": [_result(passage, score) for score, passage in best]}
+
+    def _ranked(self, asked: set[str]) -> list[tuple[float, Passage]]:
+        """Those that share words with the question; a rare word counts for more than a usual one."""
+        total = len(self._passages)
+        weights = {word: math.log(1 + total / (1 + self._count(word))) for word in asked}
+        scored = [
+            (sum(weights[word] for word in sorted(asked & passage.words)) / math.sqrt(1 + len(passage.words)), passage)
+            for passage in self._passages
+        ]
+        return sorted((each for each in scored if each[0] > 0), key=lambda each: -each[0])
+
+    def _count(self, word: str) -> int:
+        return sum(word in passage.words for passage in self._passages)
+
+
+def _read(folder: Path) -> Iterator[Passage]:
+    for path in sorted(folder.rglob("*.md")):
+        file = path.relative_to(folder).as_posix()
+        for text in _passages(path.read_text(encoding="utf-8")):
+            yield Passage(file, text, frozenset(_words(f"{file} {text}")))
+
+
+def _passages(text: str) -> Iterator[str]:
+    """A file's sections, each cut between paragraphs where it is long."""
+    for section in re.split(r"^(?=#{1,6} )", text, flags=re.MULTILINE):
+        passage = ""
+        for paragraph in re.split(r"\n{2,}", section.strip()):
+            if passage and len(passage) + len(paragraph) > PASSAGE:
+                yield passage
+                passage = ""
+            passage = f"{passage}\n\n{paragraph}".strip()
+        if passage:
+            yield passage
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w{3,}", text.lower())
+
+
+def _result(passage: Passage, score: float) -> Json:
+    uri = f"s3://documents/{passage.file}"
+    return {
+        "content": {"type": "TEXT", "text": passage.text},
+        "location": {"type": "S3", "s3Location": {"uri": uri}},
+        "metadata": {"x-amz-bedrock-kb-source-uri": uri},
+        "score": round(score, 6),
+    }

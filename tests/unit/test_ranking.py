@@ -1,0 +1,53 @@
+"""Which facts come first: by words, by meaning, by age."""
+
+from array import array
+
+from chat.memory.ranking import ranked
+from chat.store.facts import Remembered
+from local_stack.bedrock.embeddings import embed
+
+
+def vector(text: str) -> bytes:
+    return array("f", embed(text, 256)).tobytes()
+
+
+def facts(*texts: str, embedded: bool = False) -> list[Remembered]:
+    """Oldest first."""
+    return [Remembered(text, text, vector(text) if embedded else None) for text in texts]
+
+
+OTHERS = [f"plays piece {number}" for number in range(20)]
+
+
+def test_a_shared_word_comes_before_what_is_newer() -> None:
+    known = facts("the dog is called Rex", *OTHERS)
+    assert ranked(known, "What is my DOG's name?", None)[0].text == "the dog is called Rex"
+
+
+def test_a_rare_word_says_more_than_a_usual_one() -> None:
+    known = facts("the user sails", *(f"the user has read book {number}" for number in range(20)))
+    assert ranked(known, "has the user sails", None)[0].text == "the user sails"
+
+
+def test_without_anything_in_common_the_newest_come_first() -> None:
+    known = facts("a", "b", "c")
+    assert [fact.text for fact in ranked(known, "?", None)] == ["c", "b", "a"]
+
+
+def test_scripts_without_spaces_have_words_too() -> None:
+    known = facts("我的狗叫雷克斯", *OTHERS)
+    assert ranked(known, "狗叫什么名字", None)[0].text == "我的狗叫雷克斯"
+
+
+def test_meaning_finds_what_shares_no_word() -> None:
+    """The stand-in's embeddings know that a river is near to rivers."""
+    known = facts("loves rivers", *OTHERS, embedded=True)
+    question = "a river?"
+    assert ranked(known, question, None)[-1].text == "loves rivers"  # the oldest
+    assert known[0] in ranked(known, question, vector(question))[:2]
+
+
+def test_facts_without_an_embedding_or_with_another_s_are_ranked_by_the_rest() -> None:
+    known = facts("the dog is called Rex", *OTHERS)
+    strange = Remembered("x", "x", b"1234")
+    assert ranked([*known, strange], "dog", vector("dog"))[0].text == "the dog is called Rex"

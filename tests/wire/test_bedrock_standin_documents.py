@@ -1,0 +1,77 @@
+"""Retrieve from a folder, as boto3 sees it."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from local_stack.bedrock import serve
+from local_stack.bedrock.documents import KNOWLEDGE_BASE, PASSAGE, Documents
+from tests.wire.bedrock_standin import event_loop
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock_agent_runtime import AgentsforBedrockRuntimeClient
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator["AgentsforBedrockRuntimeClient"]:
+    (tmp_path / "guides").mkdir()
+    (tmp_path / "guides" / "rivers.md").write_text("# Rivers\n\nThey flow.\n\n" + "Water is wet.\n\n" * 100)
+    (tmp_path / "tides.md").write_text("# Tides\n\nThey turn twice a day.\n\n## Spring\n\nThe highest.\n")
+    (tmp_path / "notes.txt").write_text("They turn too.")
+    with event_loop() as loop:
+        start = serve("127.0.0.1", 0, documents=Documents(tmp_path))
+        server = asyncio.run_coroutine_threadsafe(start, loop).result()
+        made = boto3.client("bedrock-agent-runtime", endpoint_url=server.url)
+        yield made
+        made.close()
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result()
+
+
+def found(client: "AgentsforBedrockRuntimeClient", question: str, **config: Any) -> list[tuple[str, str]]:
+    answer = client.retrieve(
+        knowledgeBaseId=KNOWLEDGE_BASE,
+        retrievalQuery={"text": question},
+        retrievalConfiguration={"vectorSearchConfiguration": config},  # type: ignore[typeddict-item]  # a test's own
+    )
+    results = answer["retrievalResults"]
+    assert [each["score"] for each in results] == sorted((each["score"] for each in results), reverse=True)
+    return [(each["location"]["s3Location"]["uri"], each["content"]["text"]) for each in results]
+
+
+def test_the_section_that_shares_words_comes_first(client: "AgentsforBedrockRuntimeClient") -> None:
+    [(file, text), *_] = found(client, "How often do tides turn? [[tokens=3]]")
+    assert (file, text) == ("s3://documents/tides.md", "# Tides\n\nThey turn twice a day.")
+
+
+def test_there_are_as_many_as_wanted_and_each_is_short(client: "AgentsforBedrockRuntimeClient") -> None:
+    passages = found(client, "water", numberOfResults=2)
+    assert len(passages) == 2
+    assert all(len(text) <= PASSAGE for _, text in passages)
+
+
+def test_nothing_is_found_where_no_word_is_shared(client: "AgentsforBedrockRuntimeClient") -> None:
+    assert found(client, "bread") == []
+
+
+@pytest.mark.parametrize(
+    ("identity", "config", "code"),
+    [
+        ("ABCDEFGHIJ", {}, "ResourceNotFoundException"),
+        (KNOWLEDGE_BASE, {"numberOfResults": 101}, "ValidationException"),
+    ],
+)
+def test_what_bedrock_refuses(
+    client: "AgentsforBedrockRuntimeClient", identity: str, config: dict[str, int], code: str
+) -> None:
+    with pytest.raises(ClientError) as refused:
+        client.retrieve(
+            knowledgeBaseId=identity,
+            retrievalQuery={"text": "x"},
+            retrievalConfiguration={"vectorSearchConfiguration": config},  # type: ignore[typeddict-item]  # the same
+        )
+    assert refused.value.response["Error"]["Code"] == code
