@@ -23,6 +23,7 @@ def options(arguments: list[str]) -> Options:
     parser.add_argument("--bedrock", action="store_true", help="real Bedrock, with your own AWS credentials")
     parser.add_argument("--rest-streaming", action="store_true", help="the REST API in streamed mode too")
     parser.add_argument("--auth", choices=["dev", "jwt"], default="dev", help="how callers are known (dev)")
+    parser.add_argument("--flags", type=Path, metavar="FILE", help="feature flags in JSON, read again each minute")
     parser.add_argument("--documents", type=Path, metavar="DIR", help="answer from its Markdown files")
     parser.add_argument("--prewarm", type=int, default=1, metavar="N", help="environments to start with (1)")
     parser.add_argument("--fault-rate", type=float, default=0.0, help="share of model calls that fail (0)")
@@ -42,6 +43,7 @@ def options(arguments: list[str]) -> Options:
         real_bedrock=given.bedrock,
         rest_streaming=given.rest_streaming,
         auth=given.auth,
+        flags=given.flags,
         prewarm=given.prewarm,
         fault_rate=given.fault_rate,
         seed=given.seed,

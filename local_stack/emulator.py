@@ -188,7 +188,7 @@ async def run(events: list[Path], artifacts: Path | None) -> None:
     async with contextlib.AsyncExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="emulator-")))
         built = artifacts / "template.yaml" if artifacts else build(folder / "build")
-        template = templates.read(built, {"RestStreaming": "enabled"})
+        template = templates.read(built, {"RestStreaming": "enabled", "Learning": "disabled"})  # nobody to hand over to
         model = await bedrock.serve(HOST, 0)
         cleanup.push_async_callback(model.close)
         tables = DynamoDB()

@@ -45,6 +45,7 @@ class Options:
     real_bedrock: bool = False
     rest_streaming: bool = False
     auth: Literal["dev", "jwt"] = "dev"
+    flags: Path | None = None
     prewarm: int = 1
     fault_rate: float = 0.0
     seed: int = 0
@@ -171,7 +172,8 @@ class Stack:
         lambda_door.handler = self.invoke_api
         await self._open(lambda_door, 0)
         endpoints["LAMBDA"] = lambda_door.url
-        return sandbox.service_variables(endpoints, credentials, options.auth)
+        flags = {"FLAGS_FILE": str(options.flags.resolve())} if options.flags else {}
+        return sandbox.service_variables(endpoints, credentials, options.auth) | flags
 
     def _make_pools(self, template: Template, variables: Mapping[str, str]) -> None:
         for name, function in template.functions.items():

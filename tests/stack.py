@@ -74,7 +74,7 @@ class RunningStack:
 def start_stack(*options: str, env: dict[str, str] | None = None) -> RunningStack:
     """Start `python -m local_stack` on free ports and wait until it is ready. Stop it with `stop_stack`."""
     command = [sys.executable, "-m", "local_stack", "--port", "0", "--rest-streaming"]
-    for parameter in ("ModelIdleSeconds=4", *UNHURRIED):
+    for parameter in ("ModelIdleSeconds=4", "Learning=disabled", *UNHURRIED):
         command += ["--parameter", parameter]
     command += options
     process = subprocess.Popen(

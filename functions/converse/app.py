@@ -66,11 +66,11 @@ Id = Annotated[str, Path(pattern=ID)]
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers an HTTP event, or runs a task: `{"task": "title" | "classify", ...}`."""
+    """Answers an HTTP event, or runs a task: `{"task": "title" | "classify" | "learn", ...}`."""
     if isinstance(event, dict) and "task" in event:
         seconds = context.get_remaining_time_in_millis() / 1000 - 1
         with contained():
-            return tasks.run(event, app.models, app.settings.task_model, seconds)
+            return tasks.run(event, app, seconds)
     request_id = context.aws_request_id
     try:
         request = HttpRequest.from_event(event)
@@ -142,6 +142,7 @@ def chat(body: ChatRequest) -> Response[str]:
     begun = app.start(who, body, send_of(headers, body), context, at_most=patience)
     source = app.follow(who, begun, context, at_most=patience) if isinstance(begun, Head) else begun
     status, answer = whole.answer(source)
+    app.learning.hand_over(who.key, begun)  # before the answer, because nothing runs after it
     return reply(answer, status, {"retry-after": "2"} if status == 202 else {})
 
 
@@ -247,14 +248,15 @@ def forget(fact: Id) -> Response[str]:
 
 @resolver.get("/profile", responses=answers(ProfileView))
 def profile() -> Response[str]:
-    """How the user is addressed, and what the assistant is called."""
+    """How the user is addressed, what the assistant is called, and whether it learns from what they say."""
     return reply(_profile(app.facts.profile(user())))
 
 
 @resolver.put("/profile", responses=answers(ProfileView))
 def set_profile(body: NewProfile) -> Response[str]:
-    """Replaces the profile."""
-    known = Profile(body.name, body.assistant_name, body.about)
+    """Replaces the profile; `learning` stays as it is where nothing is said about it."""
+    learning = app.facts.profile(user()).learning if body.learning is None else body.learning
+    known = Profile(body.name, body.assistant_name, body.about, learning)
     app.facts.set_profile(user(), known)
     return reply(_profile(known))
 
@@ -289,15 +291,17 @@ def _conversation(known: Conversation) -> dict[str, Any]:
 
 
 def _fact(fact: Fact) -> dict[str, Any]:
+    confidence = {} if fact.confidence is None else {"confidence": fact.confidence}
     return {
         "id": fact.id,
         "text": fact.text,
         "kind": fact.kind,
         "source": fact.source,
         "createdAt": fact.created_at,
+        **confidence,
     }
 
 
 def _profile(known: Profile) -> dict[str, Any]:
     fields = {"name": known.name, "assistantName": known.assistant_name, "about": known.about}
-    return {name: value for name, value in fields.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None} | {"learning": known.learning}

@@ -22,7 +22,7 @@ def send(exchange: Exchange) -> StreamingResponse:
     else:
         chat = question.request("send")
         begun = _asked(exchange, chat, send_of({"idempotency-key": question.key()}, chat))
-    return exchange.stream(exchange.source(begun), AiSdk(), HEADERS)
+    return exchange.stream(exchange.source(begun), AiSdk(), HEADERS, exchange.after(begun))
 
 
 def resume(exchange: Exchange) -> StreamingResponse:

@@ -52,11 +52,11 @@ def send(exchange: Exchange) -> StreamingResponse:
     request = exchange.request
     body, dialect = parse_chat(request, app.settings), dialect_of(request)
     begun = app.start(exchange.user, body, send_of(request.headers, body), exchange.context)
-    source = exchange.source(begun)
+    source, after = exchange.source(begun), exchange.after(begun)
     if request.query.get("stream") == "false":
         status, answer = whole.answer(source)
-        return exchange.json(answer, status)
-    return exchange.stream(source, dialect(begun.gid if isinstance(begun, Head) else begun.generation))
+        return exchange.json(answer, status, after)
+    return exchange.stream(source, dialect(begun.gid if isinstance(begun, Head) else begun.generation), after=after)
 
 
 def resume(exchange: Exchange) -> StreamingResponse:

@@ -1,7 +1,9 @@
 """One HTTP request with all that its route needs, and the shapes of its answers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -15,6 +17,8 @@ from chat.turn import Turn
 from streaming_runtime import StreamingResponse
 
 JSON = {"content-type": "application/json", "cache-control": "no-store"}
+
+Work: TypeAlias = Sequence[Callable[[], object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +41,23 @@ class Exchange:
         following.attach()
         return following
 
+    def after(self, begun: Turn | Head) -> Work:
+        """What is left to be done when the answer has been sent."""
+        return [partial(self.app.learning.hand_over, self.user.key, begun)]
+
     def stream(
-        self, source: sse.Source, dialect: sse.Dialect, headers: Mapping[str, str] = sse.HEADERS
+        self,
+        source: sse.Source,
+        dialect: sse.Dialect,
+        headers: Mapping[str, str] = sse.HEADERS,
+        after: Work = (),
     ) -> StreamingResponse:
         """The source as it speaks, in a dialect."""
-        return StreamingResponse(sse.frames(source, dialect), headers={**headers, **self.headers})
+        return StreamingResponse(sse.frames(source, dialect), headers={**headers, **self.headers}, after=after)
 
-    def json(self, body: object, status: int = 200) -> StreamingResponse:
+    def json(self, body: object, status: int = 200, after: Work = ()) -> StreamingResponse:
         """An answer in one piece that no cache keeps."""
-        return StreamingResponse([json_bytes(body)], status=status, headers={**JSON, **self.headers})
+        return StreamingResponse([json_bytes(body)], status=status, headers={**JSON, **self.headers}, after=after)
 
     def nothing(self) -> StreamingResponse:
         """There is nothing to follow."""

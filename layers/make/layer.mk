@@ -13,7 +13,7 @@ OPT = $(ARTIFACTS_DIR)
 PACKAGES = $(OPT)/python
 
 # The service models that we call, of more than four hundred, and what botocore reads for any of them.
-BOTOCORE_DATA := bedrock-agent-runtime bedrock-runtime dynamodb lambda sts \
+BOTOCORE_DATA := appconfigdata bedrock-agent-runtime bedrock-runtime dynamodb lambda sts \
   _retry.json endpoints.json partitions.json sdk-default-configuration.json
 
 # Of cffi, cryptography needs the machine code beside it.

@@ -71,28 +71,6 @@ def think(conversation: Conversation) -> str:
     )
 
 
-def title(conversation: Conversation) -> str:
-    """A title of at most six words for the conversation that the request shows."""
-    text = re.sub(r"</?\w+>", "\n", conversation.question)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = [line.partition(":")[2].strip() for line in lines if line.lower().startswith(("user:", "human:"))]
-    about = [line for line in lines if "title" not in line.lower()]
-    words = subject([*said, *about, "A conversation"][0]).strip("“”").split()
-    short = " ".join(words[:6]).rstrip(".,;:!?…")[:80]
-    return short[:1].upper() + short[1:]
-
-
-def classify(conversation: Conversation) -> str:
-    """One of the labels that the system prompt lists: the one that shares most words with the text, else the first."""
-    header = re.search(r"\b(labels?|categories|classes|one of)\b[^:\n]*:", conversation.system, re.IGNORECASE)
-    listed = conversation.system[header.end() :].strip() if header else ""
-    bullets = re.findall(r"^\s*[-*•]\s+(.+)$", listed, re.MULTILINE)
-    pieces = bullets or re.split(r"[,|;]|\bor\b", re.split(r"\n|\. ", listed)[0])
-    labels = [label for piece in pieces if (label := piece.strip(" \t`'\"“”[]."))]
-    text = set(_words(conversation.question))
-    return max(labels, key=lambda label: len(text & set(_words(label))), default="unknown")
-
-
 def subject(text: str) -> str:
     """What a question is about, as a noun: its own words, or the whole question in quotation marks."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
@@ -139,7 +117,3 @@ def _body(conversation: Conversation, words: int) -> list[str]:
 
 def _short(text: str) -> str:
     return text if len(text) <= 60 else text[:59].rsplit(" ", 1)[0] + "…"
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())

@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
 
-from local_stack.bedrock import conversation, directives, events, speaker
+from local_stack.bedrock import conversation, directives, events, speaker, tasks
 from local_stack.bedrock.conversation import Conversation
 from local_stack.bedrock.directives import Directives, ToolCall
 from local_stack.bedrock.events import Event, Json
@@ -18,6 +18,8 @@ from local_stack.bedrock.usage import Meter, count
 _FIRST_MS = 200
 _PACE_MS = (20, 40)
 _BLOCKED = "Sorry, the model cannot answer this question."
+_JOBS = {"classif": tasks.classify, "title": tasks.title, "extract": tasks.extract, "summari": tasks.summary}
+_JOB = re.compile(rf"\b({'|'.join(_JOBS)})", re.IGNORECASE)
 _REASONING_FIELDS = ("thinking", "reasoningConfig", "reasoning_config")
 
 
@@ -85,14 +87,16 @@ def compose(model_id: str, body: Json, wish: Directives) -> Reply:
 
 
 def _text(model_id: str, body: Json, talk: Conversation, wish: Directives) -> str:
-    """An answer, in JSON where a schema asks for it, or what a task wants: prompts to the small model that name it."""
+    """An answer, in JSON where a schema asks for it, or what a task asks for.
+
+    Tasks are prompts to the small model whose first sentence says what they want.
+    """
     if text_format := body.get("outputConfig", {}).get("textFormat"):
         return json.dumps(_made_up(json.loads(text_format["structure"]["jsonSchema"]["schema"]), talk))
-    if "nova-micro" in model_id and wish.tokens is None:
-        if re.search(r"\bclassif", talk.system, re.I):
-            return speaker.classify(talk)
-        if re.search(r"\btitle\b", talk.system, re.I):
-            return speaker.title(talk)
+    if "nova-micro" in model_id:
+        wanted = _JOB.search(talk.system.partition(".")[0])
+        if wanted:
+            return _JOBS[wanted[1].lower()](talk)
     return speaker.speak(talk, wish.tokens)
 
 

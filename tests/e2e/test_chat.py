@@ -67,7 +67,7 @@ def test_a_forgotten_fact_is_gone_from_the_next_answer(person: Person) -> None:
 def test_the_profile_is_in_the_system_prompt(person: Person) -> None:
     profile = {"name": "Grace", "assistantName": "Bob", "about": "sails"}
     saved = person.http.put(f"{person.stack.gateway}/profile", json=profile).json()
-    assert saved == person.http.get(f"{person.stack.gateway}/profile").json() == profile
+    assert saved == person.http.get(f"{person.stack.gateway}/profile").json() == {**profile, "learning": True}
     ProfileView.model_validate(saved)
     person.say("hello [[tokens=3 pace=1 first=1]]")
     system = person.stack.requests()[-1]["body"]["system"][0]["text"]

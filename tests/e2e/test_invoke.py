@@ -70,6 +70,7 @@ STORY = [
     "http-api-openapi",
     "task-title",
     "task-classify",
+    "task-learn",
 ]
 
 

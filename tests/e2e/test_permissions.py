@@ -15,6 +15,7 @@ FUNCTIONS = {"StreamFunction": "StreamRole", "ConverseFunction": "ConverseRole"}
 GUARDRAIL = {"GuardrailId": "abc123def456", "GuardrailVersion": "1"}
 EMBEDDING = {"EmbeddingModel": "titan-embed-v2"}
 AWS_ITSELF = {"Logs", "DeadLetters", "DeadLettersKey", "TableKey"}  # what Lambda and DynamoDB do as the function
+LIKE_THE_LAPTOP = {"InferenceProfile": "us", "Learning": "enabled", "AppConfigProfile": "", "ClassifyFunctionArn": ""}
 
 Called = set[tuple[str, str]]
 
@@ -22,7 +23,7 @@ Called = set[tuple[str, str]]
 @pytest.fixture(scope="module")
 def calls() -> dict[str, Called]:
     """What each function asked for: IAM action and resource."""
-    parameters = [f"{name}={value}" for name, value in (GUARDRAIL | EMBEDDING).items()]
+    parameters = [f"{name}={value}" for name, value in (GUARDRAIL | EMBEDDING | {"Learning": "enabled"}).items()]
     stack = start_stack("--documents", "docs", *(part for each in parameters for part in ("--parameter", each)))
     try:
         with Person(stack) as person:
@@ -45,6 +46,8 @@ def arns(action: str, asked: str) -> list[str]:
         return [f"<{table}.Arn>{slash}{index}"]
     if action == "bedrock:ApplyGuardrail":
         return [f"guardrail/{asked}"]
+    if action.startswith("lambda:"):
+        return [f"<{asked}.Arn>"]
     if action == "bedrock:Retrieve":
         return [f"knowledge-base/{asked}"]
     model = asked.removeprefix("us.")
@@ -53,11 +56,13 @@ def arns(action: str, asked: str) -> list[str]:
 
 def granted(function: str) -> Iterator[tuple[str, set[str], set[str]]]:
     """The statements about what the code itself calls: their name, actions and resources."""
-    us = next(case for case in CASES if case["InferenceProfile"] == "us")
-    [stack] = transformed([us | GUARDRAIL | EMBEDDING | {"KnowledgeBaseId": "LOCALFILES"}])
+    like_it = next(case for case in CASES if LIKE_THE_LAPTOP.items() <= case.items())
+    [stack] = transformed([like_it | GUARDRAIL | EMBEDDING | {"KnowledgeBaseId": "LOCALFILES"}])
     [own] = of_type(stack, "AWS::IAM::Role")[FUNCTIONS[function]]["Policies"]
     shared = of_type(stack, "AWS::IAM::ManagedPolicy")["ModelPolicy"]
-    for statement in [*own["PolicyDocument"]["Statement"], *shared["PolicyDocument"]["Statement"]]:
+    attached = of_type(stack, "AWS::IAM::Policy").values()
+    policies = [own, shared, *(policy for policy in attached if f"<{FUNCTIONS[function]}>" in policy["Roles"])]
+    for statement in (each for policy in policies for each in policy["PolicyDocument"]["Statement"]):
         if statement["Sid"] not in AWS_ITSELF:
             resources = {re.sub("^arn:aws:bedrock:[^/]*:", "", each) for each in listed(statement["Resource"])}
             yield statement["Sid"], set(listed(statement["Action"])), resources

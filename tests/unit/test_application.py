@@ -41,7 +41,7 @@ def test_the_prompt_knows_what_was_answered_between_our_look_and_our_start() -> 
     dynamo = FakeDynamo(interrupted)
     prompts: list[Prompt] = []
 
-    def answer(prompt: Prompt, alias: str, options: Any, call: Call) -> Generator[Chunk | Ended, None, None]:
+    def answer(prompt: Prompt, alias: str, options: Any, call: Call, **_: Any) -> Generator[Chunk | Ended, None, None]:
         prompts.append(prompt)
         yield Chunk(f"answer {len(prompts)}")
         yield Ended("stop", Usage())

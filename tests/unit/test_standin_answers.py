@@ -1,5 +1,6 @@
 """What the stand-in says, without a socket: words, limits, blocks."""
 
+import json
 from typing import Any
 
 import pytest
@@ -191,6 +192,24 @@ def test_the_small_model_writes_titles(prompt: str, title: str) -> None:
 @pytest.mark.parametrize(("message", "label"), [("I have a complaint", "complaint"), ("Hello", "praise")])
 def test_the_small_model_classifies(system: str, message: str, label: str) -> None:
     assert text(reply(body(message, system=system), MICRO)) == label
+
+
+EXTRACT = "Extract what the user's message says about the user."
+
+
+def test_the_small_model_extracts_what_is_not_known() -> None:
+    message = "My boat is called Nora. I live in Porto. How far is it to Faro? Please call yourself Iris [[tokens=3]]"
+    request = body(message, system=EXTRACT)
+    request["messages"][0]["content"].insert(0, {"text": "<facts>\n- The user says: I live in Porto.\n</facts>"})
+    found = json.loads(text(reply(request, MICRO)))
+    assert [fact["text"] for fact in found["facts"]] == ["The user's boat is called Nora."]
+    assert found["assistant"] == "Iris"
+
+
+def test_the_small_model_sums_up() -> None:
+    said = "Summary so far: The user asked about boats.\n\nUser: Tell me about rivers\n\nAssistant: They flow."
+    summary = "The user asked about boats. The user asked about rivers."
+    assert text(reply(body(said, system="Summarise a conversation."), MICRO)) == summary
 
 
 def test_the_small_model_also_chats() -> None:

@@ -183,8 +183,9 @@ def statements(stack: Resources) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, role in of_type(stack, "AWS::IAM::Role").items():
         for policy in role["Policies"]:
             yield from ((name, statement) for statement in policy["PolicyDocument"]["Statement"])
-    for name, policy in of_type(stack, "AWS::IAM::ManagedPolicy").items():
-        yield from ((name, statement) for statement in policy["PolicyDocument"]["Statement"])
+    for kind in ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy"):
+        for name, policy in of_type(stack, kind).items():
+            yield from ((name, statement) for statement in policy["PolicyDocument"]["Statement"])
 
 
 def listed(value: str | list[str]) -> list[str]:
@@ -232,6 +233,14 @@ def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) 
         ("ConverseRole", "Logs"): (logs, "<ConverseLogs.Arn>"),
         ("ConverseRole", "DeadLetters"): ({"sqs:SendMessage"}, "<DeadLetters.Arn>"),
     }
+    if CASES[case]["Learning"] == "enabled":
+        expected |= {("LearnPolicy", "Learn"): ({"lambda:InvokeFunction"}, "<ConverseFunction.Arn>")}
+    if function := CASES[case]["ClassifyFunctionArn"]:
+        expected |= {("ClassifyPolicy", "Classify"): ({"lambda:InvokeFunction"}, function)}
+    if CASES[case]["AppConfigProfile"]:
+        read = {"appconfig:StartConfigurationSession", "appconfig:GetLatestConfiguration"}
+        profile = "application/abc1234/environment/def5678/configuration/ghi9012"
+        expected |= {("FlagsPolicy", "Flags"): (read, f"arn:aws:appconfig:us-east-1:000000000000:{profile}")}
     if key := CASES[case]["KmsKeyArn"]:
         expected |= {
             ("StreamRole", "TableKey"): ({"kms:Decrypt"}, key),
@@ -240,6 +249,33 @@ def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) 
         }
     own = {key: value for key, value in granted.items() if key[0] != "ModelPolicy"}
     assert {key: (set(listed(value["Action"])), value["Resource"]) for key, value in own.items()} == expected
+
+
+def test_policies_are_those_of_whoever_needs_them(stack: Resources) -> None:
+    both = ["<StreamRole>", "<ConverseRole>"]
+    wanted = {"LearnPolicy": both, "ClassifyPolicy": ["<ConverseRole>"], "FlagsPolicy": both}
+    for name, policy in of_type(stack, "AWS::IAM::Policy").items():
+        assert policy["Roles"] == wanted[name]
+
+
+@pytest.mark.parametrize(
+    ("given", "accepted"),
+    [
+        ({}, True),
+        ({"ClassifyLabels": "a,b"}, False),
+        ({"ClassifyFunctionArn": "arn:aws:lambda:eu-west-1:123456789012:function:triage"}, False),
+        ({"ClassifyLabels": "a,b", "ClassifyFunctionArn": "arn"}, True),
+        ({"ClassifyLabels": "a,b", "ClassifyFunctionArn": "arn", "Learning": "disabled"}, False),
+        ({"AppConfigProfile": "ghi9012"}, False),
+        ({"AppConfigProfile": "ghi9012", "AppConfigApplication": "abc1234"}, False),
+        (
+            {"AppConfigProfile": "ghi9012", "AppConfigApplication": "abc1234", "AppConfigEnvironment": "def5678"},
+            True,
+        ),
+    ],
+)
+def test_parameters_that_go_together(given: dict[str, str], *, accepted: bool) -> None:
+    assert is_accepted(given) == accepted
 
 
 def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) -> None:

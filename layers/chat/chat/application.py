@@ -13,8 +13,11 @@ from chat import impatience
 from chat.auth import User, authenticator
 from chat.errors import BadRequest, ChatError, ConversationBusy, NotActive, NotFound, StorageError
 from chat.events import Chunk, Event, Message, Start, Usage
+from chat.flags import Flags, flags_of
 from chat.following import Following
 from chat.ids import age, new_id, now
+from chat.learning import CONFIG as HAND_OVER
+from chat.learning import Learning
 from chat.limits import Budget, Rate, Rules, budget_exhausted, slot
 from chat.log import Entry, encode, end_of
 from chat.memory.citations import cited
@@ -40,6 +43,7 @@ from chat.store.facts import Facts
 from chat.store.generations import Generations
 from chat.store.head import LEASE, Head, generation_id
 from chat.store.head import conversation_id as derived_conversation
+from chat.store.learned import Learned
 from chat.store.limits import Usages
 from chat.store.retention import Retention
 from chat.store.table import Table
@@ -51,12 +55,16 @@ from chat.turn import Bounds, Speech, Turn
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model is asked: the prompt, the model's alias and how it should answer; `sources` are in the prompt."""
+    """What a model is asked: the prompt, the model's alias and how it should answer.
+
+    `sources` are in the prompt; `stream` false asks for one piece.
+    """
 
     prompt: prompt.Prompt
     model: str
     options: Options
     sources: Sequence[Source] = ()
+    stream: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,10 @@ class Application:
         self.erasure = Erasure(self._table, self.conversations, self.generations)
         embedder = _embedder(settings)
         self.facts = Facts(self._table, embedder)
+        self.learned = Learned(self._table)
+        self._flags = flags_of(settings)
+        invoker = boto3.client("lambda", config=HAND_OVER) if settings.learning == "enabled" else None
+        self.learning = Learning(invoker, settings.task_function or settings.aws_lambda_function_name, self._flags)
         rules = _rules(settings)
         self._usages = Usages(self._table, rules)
         self._own_usages = Usages(self._table, rules.without_costs())  # of users who bring a key of their own
@@ -119,18 +131,19 @@ class Application:
         """
         left = context.get_remaining_time_in_millis() / 1000
         deadline = time.monotonic() + min(left - self.settings.deadline_margin_seconds, at_most)
-        alias = request.model or self.settings.default_model
-        self.models.check(alias, request.options)
         gid = generation_id(user.key, send.key)
         conversation_id = request.conversation_id or derived_conversation(gid)
         logger.append_keys(conversation=conversation_id, generation=gid)
         usages = self._usages_of(user)
-        with ThreadPoolExecutor(1, "limits") as pool:
+        with ThreadPoolExecutor(2, "limits") as pool:
             looked = pool.submit(usages.look, user.key, user.address)
+            flagged = pool.submit(self._flags.of, user.key)
             memory = self._lookup(user.key, conversation_id, gid)
         if memory.earlier:
             return self.generations.attach(memory.earlier, send.fingerprint)
-        used = looked.result()
+        used, flags = looked.result(), flagged.result()
+        alias = self._alias(request, flags)
+        self.models.check(alias, request.options)
         active = memory.conversation.active if memory.conversation else None
         if active is not None and active != gid:
             running = self.generations.alive(user.key, active)
@@ -156,7 +169,7 @@ class Application:
         )
         taken = slot(head.deadline, gid)
         usages.admit(user.key, user.address, taken, used)
-        recalling = self._recall.begin(user.key, plan.asked.text)
+        recalling = self._recall.begin(user.key, plan.asked.text) if flags.memory else None
         try:
             message, instead = plan.replaces or plan.asked, plan.replaces is not None
             writer = self.generations.start(user.key, head, memory.conversation, message, instead=instead)
@@ -170,11 +183,11 @@ class Application:
         if request.message is not None and known is not None and writer.head.place != known.seq + 2:
             memory = self._lookup(user.key, conversation_id, gid)  # another answer was stored between our two looks
             plan = replace(plan, history=tuple(each for each in memory.history if each.generation_id != gid))
-        memory = recalling.into(memory)
+        memory = recalling.into(memory) if recalling else memory
         return self._turn(
             Start(conversation_id, head.message_id, gid, alias),
             plan.asked,
-            self._completion(memory, plan, alias, request.options),
+            replace(self._completion(memory, plan, alias, request.options), stream=flags.streaming),
             user,
             writer,
             usages.rules.left(used),
@@ -189,15 +202,21 @@ class Application:
 
         Raises what `start` raises for a request that is none.
         """
-        alias = request.model or self.settings.default_model
+        gid, flags = new_id(), self._flags.of(user.key)
+        alias = self._alias(request, flags)
         self.models.check(alias, request.options)
-        gid = new_id()
         memory = self._lookup(user.key, request.conversation_id or derived_conversation(gid), gid)
         if memory.conversation and memory.conversation.deleted:
             raise NotFound
         plan = _plan(request, memory, gid, self.settings.max_continued_bytes)
-        memory = self._recall.begin(user.key, plan.asked.text).into(memory)
-        return Preview(self._completion(memory, plan, alias, request.options), memory.missing)
+        if flags.memory:
+            memory = self._recall.begin(user.key, plan.asked.text).into(memory)
+        asked = self._completion(memory, plan, alias, request.options)
+        return Preview(replace(asked, stream=flags.streaming), memory.missing)
+
+    def _alias(self, request: ChatRequest, flags: Flags) -> str:
+        responder = flags.responder if flags.responder in self.models.aliases else self.settings.default_model
+        return request.model or responder
 
     def _completion(self, memory: Memory, plan: "_Plan", alias: str, options: Options) -> Completion:
         settings = self.settings
@@ -211,7 +230,7 @@ class Application:
     def complete(self, user: User, asked: Completion, context: LambdaContext) -> Turn:
         """One answer to a prompt that its caller keeps; nothing is stored but what it cost.
 
-        Raises BadRequest for a model or options that there are not, and what `Rules.check` raises.
+        Raises BadRequest for a model, options or tools that there are not, and what `Rules.check` raises.
         """
         self.models.check(asked.model, asked.options, tools=bool(asked.prompt.tools))
         seconds = context.get_remaining_time_in_millis() / 1000
@@ -219,13 +238,18 @@ class Application:
         start = Start("", new_id(), new_id(), asked.model)
         taken = slot(self.generations.now() + int(seconds * 1000), start.generation_id)
         usages = self._usages_of(user)
-        used = usages.look(user.key, user.address)
-        left = usages.rules.left(used)
+        with ThreadPoolExecutor(1, "flags") as pool:
+            flagged = pool.submit(self._flags.of, user.key)
+            used = usages.look(user.key, user.address)
+        flags, left = flagged.result(), usages.rules.left(used)
+        if asked.prompt.tools and not flags.tools:
+            raise BadRequest("Tools are switched off.", field="tools")
         if self.models[asked.model].affordable(left, prompt.tokens(asked.prompt), asked.options) <= 0:
             raise budget_exhausted("user", self.generations.now())
         usages.admit(user.key, user.address, taken, used)
         message = Message(id=new_id(), role="user", parts=(), created_at=now(), generation_id=start.generation_id)
         ledger = Unstored(self._table, user.key, taken)
+        asked = replace(asked, stream=flags.streaming)
         return self._turn(start, message, asked, user, ledger, left, deadline, context)
 
     def _turn(
@@ -246,7 +270,8 @@ class Application:
 
         def speak(call: Call) -> Speech:
             call.bedrock_key = user.bedrock_key
-            return cited(self.models.answer(asked.prompt, asked.model, asked.options, call), asked.sources)
+            answer = self.models.answer(asked.prompt, asked.model, asked.options, call, stream=asked.stream)
+            return cited(answer, asked.sources)
 
         def estimate(said: str) -> Usage:
             usage = Usage(tokens, prompt.estimate_tokens(said), basis="estimated")

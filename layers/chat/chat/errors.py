@@ -169,6 +169,12 @@ class StorageError(ChatError):
     code, status, default = "storage", 503, "The conversation could not be stored."
 
 
+class HandOverFailed(ChatError):
+    """Lambda did not take work over."""
+
+    code, status, default = "hand_over", 503, "Work could not be handed over."
+
+
 class ModelError(ChatError):
     """Base of what can go wrong with the model. What came before it is kept."""
 

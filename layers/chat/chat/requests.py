@@ -29,7 +29,8 @@ def _readable(text: str) -> str:
     return _CONTROL.sub(lambda found: "\n" if found[0] in "\v\f\x85" else "", text)
 
 
-def _normal(text: str) -> str:
+def normal(text: str) -> str:
+    """As it is listed and compared: NFC, without control characters and space around it."""
     return unicodedata.normalize("NFC", _readable(text)).strip()
 
 
@@ -44,8 +45,8 @@ Said = Annotated[str, StringConstraints(max_length=LONGEST), AfterValidator(_rea
 Text = Annotated[
     str, StringConstraints(min_length=1, max_length=LONGEST), AfterValidator(_readable), AfterValidator(_said)
 ]
-Normal = AfterValidator(_normal)
-Named = AfterValidator(lambda text: _said(_normal(text)))
+Normal = AfterValidator(normal)
+Named = AfterValidator(lambda text: _said(normal(text)))
 
 
 def fits(value: Any, levels: int = 32) -> bool:
@@ -150,6 +151,7 @@ class NewProfile(Body):
     name: Annotated[str, StringConstraints(max_length=100), Normal] | None = None
     assistant_name: Annotated[str, StringConstraints(min_length=1, max_length=60), Named] | None = None
     about: Annotated[str, StringConstraints(max_length=1_000), Normal] | None = None
+    learning: bool | None = None  # where nothing is said, the user's choice stays as it is: forms may not know of it
 
 
 class TitleTask(Body):
@@ -169,6 +171,14 @@ class ClassifyTask(Body):
     ]
 
 
+class LearnTask(Body):
+    """Handed over after an answer: what is there to be learned from `generation`, one of `user`'s by its key."""
+
+    task: Literal["learn"]
+    user: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    generation: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+
+
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _CLIENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -184,6 +194,7 @@ _WORDS = {
     "string_pattern_mismatch": "has characters or a length that are not allowed",
     "int_type": "must be a whole number",
     "float_type": "must be a number",
+    "bool_type": "must be true or false",
     "finite_number": "must be a finite number",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",

@@ -155,13 +155,14 @@ class MessagePage(View):
 
 
 class FactView(View):
-    """One thing that the assistant remembers."""
+    """One thing that the assistant remembers; `source` is `user`, or the conversation that it was learned in."""
 
     id: str
     text: str
     kind: str
     source: str
     created_at: str
+    confidence: float | None = None
 
 
 class FactList(View):
@@ -171,8 +172,9 @@ class FactList(View):
 
 
 class ProfileView(View):
-    """How the user is addressed, and what the assistant is called."""
+    """How the user is addressed, what the assistant is called, and whether it learns from what they say."""
 
     name: str | None = None
     assistant_name: str | None = None
     about: str | None = None
+    learning: bool

@@ -39,6 +39,15 @@ class Settings(BaseModel):
     guardrail_version: str = Field(default="", pattern=r"^([1-9][0-9]{0,7}|DRAFT)?$")
     guardrail_streaming: Literal["sync", "async"] = "sync"
     inference_profile: Literal["us", "eu", "apac", "global", "none"] = "none"
+    learning: Literal["enabled", "disabled"] = "disabled"
+    task_function: str = ""  # runs the tasks; empty where that is this one itself
+    aws_lambda_function_name: str = ""  # set by Lambda
+    classify_labels: str = ""
+    classify_function: str = ""  # is started with the label of each message
+    appconfig_application: str = ""
+    appconfig_environment: str = ""
+    appconfig_profile: str = ""
+    flags_file: str = ""  # in place of AppConfig
     assistant_name: str = Field(default="Assistant", min_length=1, max_length=60)
 
     buffered_turn_seconds: float = Field(default=25, gt=0)  # API Gateway hangs up at 30 s
@@ -110,6 +119,11 @@ class Settings(BaseModel):
     def models(self) -> frozenset[str]:
         """The aliases that callers may name; none where they may name all."""
         return frozenset(alias.strip() for alias in self.allowed_models.split(",") if alias.strip())
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What messages may be classified as."""
+        return tuple(self.classify_labels.split(","))
 
     @property
     def origins(self) -> frozenset[str]:

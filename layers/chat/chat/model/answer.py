@@ -76,14 +76,17 @@ class Models:
         return self._request(prompt, self._catalog[alias], options)
 
     def answer(
-        self, prompt: Prompt, alias: str, options: Options, call: Call
+        self, prompt: Prompt, alias: str, options: Options, call: Call, *, stream: bool = True
     ) -> Generator[Part | Progress | Ended, None, None]:
-        """The answer's events, ending with Ended. Raises ModelError or Stopped."""
+        """The answer's events, ending with Ended; with `stream` false the model is asked for one piece.
+
+        Raises ModelError or Stopped.
+        """
         aliases = self._candidates(alias, options, tools=bool(prompt.tools))
         for number, candidate in enumerate(aliases, 1):
             for attempt in range(ATTEMPTS):
                 try:
-                    yield from self._attempt(prompt, candidate, options, call)
+                    yield from self._attempt(prompt, candidate, options, call, stream=stream)
                     return
                 except _Unpaid as failure:
                     if attempt + 1 < ATTEMPTS:
@@ -97,12 +100,15 @@ class Models:
         fallbacks = [each for each in self._catalog[alias].fallbacks if each in self._catalog and each in self._allowed]
         return [alias, *(each for each in fallbacks if wishes.grants(self._catalog[each], options, tools=tools))]
 
-    def _attempt(self, prompt: Prompt, alias: str, options: Options, call: Call) -> Iterator[Part | Ended]:
+    def _attempt(
+        self, prompt: Prompt, alias: str, options: Options, call: Call, *, stream: bool
+    ) -> Iterator[Part | Ended]:
         """One answer of one model; asked anew, once for each capability that it turns out to lack."""
         refused = self._refused.get(alias, frozenset())
         options = wishes.granted(self._catalog[alias], options)
         while True:
-            model = self._catalog[alias].model_copy(update=dict.fromkeys(refused, False))
+            without = refused if stream else refused | {"stream"}
+            model = self._catalog[alias].model_copy(update=dict.fromkeys(without, False))
             begun = False
             try:
                 with closing(self._events(prompt, model, options, call)) as answer:

@@ -24,6 +24,7 @@ KEPT = Retention()
 
 _MARKED = "attribute_exists(deleted)"
 _EXISTS = "attribute_exists(pk) AND attribute_not_exists(deleted)"
+_UNTITLED = f"{_EXISTS} AND attribute_not_exists(title)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class Conversation:
     updated_at: str | None = None
     active: str | None = None  # the generation that is being made
     deleted: bool = False  # or its time is over
-    summary: str | None = None  # of what was said so far
+    summary: str | None = None  # of the messages up to place `summarised`
+    summarised: int = 0
 
 
 class Conversations:
@@ -109,12 +111,29 @@ class Conversations:
             raise NotFound from None
         return _conversation(item)
 
+    def entitled(self, user: str, conversation_id: str, title: str) -> Any:
+        """For `transact`: gives it a title if it has none."""
+        pk, values = keys.conversation(user, conversation_id), {":title": title}
+        return self._table.update(pk, keys.META, "SET title = :title", condition=_UNTITLED, values=values)
+
+    def summarised(self, user: str, known: Conversation, summary: str, place: int) -> Any:
+        """For `transact`: its summary up to `place`, if nobody has written another one since."""
+        values: Item = {":summary": summary, ":place": place}
+        unchanged = "attribute_not_exists(summarised)"
+        if known.summarised:
+            unchanged, values[":seen"] = "summarised = :seen", known.summarised
+        update = "SET summary = :summary, summarised = :place"
+        condition = f"{_EXISTS} AND {unchanged}"
+        return self._table.update(
+            keys.conversation(user, known.id), keys.META, update, condition=condition, values=values
+        )
+
     def mark_deleted(self, user: str, conversation_id: str) -> str | None:
         """The first step of deleting: nothing can be started or stored in it any more. Returns what was running.
 
         Raises NotFound when there is, and was, no such conversation; one that is marked already may be marked again.
         """
-        update = "SET deleted = :true, gsi1pk = :deleted REMOVE title"
+        update = "SET deleted = :true, gsi1pk = :deleted REMOVE title, summary"
         pk, there = keys.conversation(user, conversation_id), "attribute_exists(pk)"
         values: Item = {":true": True, ":deleted": keys.deleted(user)}
         try:
@@ -204,6 +223,7 @@ def _conversation(item: Item) -> Conversation:
         active=item.get("active"),
         deleted="deleted" in item or conversation_is_over(item, time.time()),
         summary=item.get("summary"),
+        summarised=int(item.get("summarised", 0)),
     )
 
 

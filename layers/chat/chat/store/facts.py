@@ -1,7 +1,9 @@
 """What the assistant remembers of a user: facts, and a profile beside them in the same partition."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from decimal import Decimal
+from typing import Any
 
 from chat.errors import BadRequest, NotFound
 from chat.ids import new_id, now
@@ -12,13 +14,17 @@ from chat.store.table import Item, Table
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """`source` says who wrote it: the user, or a task that learned it."""
+    """`source` is `user` for what they wrote themselves, else the conversation that it was learned in.
+
+    `confidence`, of a learned one, is from 0 to 1.
+    """
 
     id: str
     text: str
     kind: str
-    source: Literal["user"]
+    source: str
     created_at: str
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class Profile:
     name: str | None = None
     assistant_name: str | None = None
     about: str | None = None
+    learning: bool = True  # whether the assistant may learn from what they say
 
 
 NOBODY = Profile()
@@ -65,24 +72,24 @@ class Facts:
     def profile(self, user: str) -> Profile:
         """The profile; an empty one if there is none."""
         item = self._table.get(keys.facts(user), keys.PROFILE) or {}
-        return Profile(item.get("name"), item.get("assistant"), item.get("about"))
+        return Profile(item.get("name"), item.get("assistant"), item.get("about"), item.get("learning", True))
 
     def add(self, user: str, text: str, kind: str, *, limit: int) -> Fact:
         """Stores a fact. Raises BadRequest when the user has `limit` of them already."""
         if len(self.all(user)) >= limit:
             raise BadRequest(f"There are {limit} facts already; forget one first.", field="text")
-        embedding = self._embedder.embed(text) if self._embedder else None
         fact = Fact(new_id(), text, kind, "user", now())
-        item = {
-            "pk": keys.facts(user),
-            "sk": keys.fact(fact.id),
-            "text": text,
-            "kind": kind,
-            "source": fact.source,
-            "ts": fact.created_at,
-        }
-        self._table.put(item | ({"embedding": embedding} if embedding else {}))
+        self._table.put(self._item(user, fact))
         return fact
+
+    def learned(self, user: str, facts: Iterable[Fact]) -> list[Any]:
+        """For `transact`: stores what a task has learned."""
+        return [self._table.absent(self._item(user, fact)) for fact in facts]
+
+    def named(self, user: str, assistant: str) -> Any:
+        """For `transact`: what the assistant is called from now on."""
+        update, values = "SET assistant = :name", {":name": assistant}
+        return self._table.update(keys.facts(user), keys.PROFILE, update, values=values)
 
     def forget(self, user: str, fact_id: str) -> None:
         """Raises NotFound when the user has no such fact."""
@@ -92,8 +99,26 @@ class Facts:
     def set_profile(self, user: str, profile: Profile) -> None:
         """Replaces the profile."""
         fields = {"name": profile.name, "assistant": profile.assistant_name, "about": profile.about}
-        given = {name: value for name, value in fields.items() if value is not None}
+        given: Item = {name: value for name, value in fields.items() if value is not None}
+        if not profile.learning:
+            given["learning"] = False
         self._table.put({"pk": keys.facts(user), "sk": keys.PROFILE, **given})
+
+    def _item(self, user: str, fact: Fact) -> Item:
+        embedding = self._embedder.embed(fact.text) if self._embedder else None
+        known = {
+            "confidence": None if fact.confidence is None else Decimal(str(fact.confidence)),
+            "embedding": embedding,
+        }
+        return {
+            "pk": keys.facts(user),
+            "sk": keys.fact(fact.id),
+            "text": fact.text,
+            "kind": fact.kind,
+            "source": fact.source,
+            "ts": fact.created_at,
+            **{name: value for name, value in known.items() if value is not None},
+        }
 
 
 def _age(item: Item) -> str:
@@ -102,7 +127,8 @@ def _age(item: Item) -> str:
 
 
 def _fact(item: Item) -> Fact:
-    return Fact(_id(item), item["text"], item["kind"], item["source"], item["ts"])
+    confidence = float(item["confidence"]) if "confidence" in item else None
+    return Fact(_id(item), item["text"], item["kind"], item["source"], item["ts"], confidence)
 
 
 def _remembered(item: Item) -> Remembered:

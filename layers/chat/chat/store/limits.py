@@ -133,22 +133,26 @@ class Usages:
 
 def settled(table: Table, user: str, slot: str, usage: Usage, at: float) -> Sequence[Any]:
     """For `transact`: counts one answer for its user and for all, and frees its slot; `at` in seconds."""
-    ttl = int(at) + KEPT
+    free: Item = {":slot": {slot}, ":ttl": int(at) + KEPT}
+    return [
+        *counted(table, user, usage, at, requests=1),
+        table.update(keys.limits(user), keys.RATE, "DELETE act :slot SET #ttl = :ttl", values=free, names=TTL),
+    ]
+
+
+def counted(table: Table, user: str, usage: Usage, at: float, *, requests: int = 0) -> Sequence[Any]:
+    """For `transact`: counts what was used on the day of its user and of all; `at` in seconds."""
     today, shard = _day(at), random.randrange(SHARDS)  # noqa: S311  # any will do
-    count = "ADD requests :one, tokens_in :in, tokens_out :out, cost :cost SET #ttl = :ttl"
+    count = "ADD requests :requests, tokens_in :in, tokens_out :out, cost :cost SET #ttl = :ttl"
     values: Item = {
-        ":one": 1,
+        ":requests": requests,
         ":in": usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens,
         ":out": usage.output_tokens,
         ":cost": usage.cost or 0,
-        ":ttl": ttl,
+        ":ttl": int(at) + KEPT,
     }
     days = (keys.limits(user), keys.day(today)), keys.everybodys_day(today, shard)
-    free: Item = {":slot": {slot}, ":ttl": ttl}
-    return [
-        *(table.update(*day, count, values=values, names=TTL) for day in days),
-        table.update(keys.limits(user), keys.RATE, "DELETE act :slot SET #ttl = :ttl", values=free, names=TTL),
-    ]
+    return [table.update(*day, count, values=values, names=TTL) for day in days]
 
 
 def _tat(item: Item | None) -> int:

@@ -1,0 +1,62 @@
+"""Handing work over: asynchronous invocations of Lambda, which nobody waits for and which Lambda tries three times.
+
+What is learned of an answer is the business of `chat.tasks`, in an invocation of its own. The event names the
+generation and holds no text: it may lie among the dead letters for two weeks.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chat.errors import HandOverFailed
+from chat.events import Complete
+from chat.flags import Flags
+from chat.http import json_bytes
+from chat.store.head import Head
+from chat.telemetry import logger
+from chat.turn import Turn
+
+# One attempt, of a second at the most: who gets an answer in one piece waits for it, and what is lost is little.
+CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=0.3, read_timeout=0.7)
+
+
+class Invoker(Protocol):
+    """What we need of boto3's Lambda client."""
+
+    def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> Mapping[str, Any]:
+        """See boto3."""
+
+
+class Learning:
+    """`invoker` is None where nothing is to be learned of anybody; `function` runs the tasks."""
+
+    def __init__(self, invoker: Invoker | None, function: str, flags: Flags) -> None:
+        self._invoker = invoker
+        self._function = function
+        self._flags = flags
+
+    def wanted(self, user: str) -> bool:
+        """Whether the deployment learns from this user; the user may not want it all the same."""
+        return self._invoker is not None and self._flags.of(user).learning
+
+    def hand_over(self, user: str, begun: Turn | Head) -> None:
+        """After an answer that is stored, whoever made it has it learned from; `user` is their key. Never raises."""
+        if isinstance(begun, Head) or not isinstance(begun.wait(0, 0)[-1].event, Complete):
+            return
+        if self.wanted(user):
+            try:
+                self.start(self._function, {"task": "learn", "user": user, "generation": begun.generation})
+            except HandOverFailed as error:
+                reason = type(error.__cause__).__name__
+                logger.warning("an answer is not learned from", extra={"generation": begun.generation, "cause": reason})
+
+    def start(self, function: str, event: Mapping[str, Any]) -> None:
+        """Starts a task. Raises HandOverFailed."""
+        if self._invoker is None:
+            raise HandOverFailed
+        try:
+            self._invoker.invoke(FunctionName=function, InvocationType="Event", Payload=json_bytes(event))
+        except (BotoCoreError, ClientError) as error:
+            raise HandOverFailed from error

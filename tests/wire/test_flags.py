@@ -1,0 +1,192 @@
+"""Feature flags: Powertools' rules over a file, and over AppConfig's wire by unmodified boto3."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chat import flag_source
+from chat.flag_source import FRESH, PAUSE, Kept
+from chat.flags import ALL_ON, Flags, Switches, flags_of, share
+from chat.settings import Settings
+
+ALICE, BOB = "alice", "bob"
+
+
+def settings(**given: str) -> Settings:
+    return Settings(table_name="chat", auth_mode="dev", url_auth_type="AWS_IAM", **given)  # type: ignore[arg-type]  # strings all
+
+
+def rule(key: str, action: str, value: Any, match: Any) -> dict[str, Any]:
+    return {"some": {"when_match": match, "conditions": [{"action": action, "key": key, "value": value}]}}
+
+
+def from_file(path: Path, document: Any) -> Flags:
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return flags_of(settings(flags_file=str(path)))
+
+
+def test_without_flags_all_is_on() -> None:
+    assert flags_of(settings()).of(ALICE) == ALL_ON == Switches(True, True, True, True, "")
+
+
+def test_one_user(tmp_path: Path) -> None:
+    off = {"default": True, "rules": rule("user", "EQUALS", ALICE, match=False)}
+    flags = from_file(tmp_path / "flags.json", {"learning": off})
+    assert (flags.of(ALICE).learning, flags.of(BOB).learning) == (False, True)
+
+
+def test_a_share_of_users(tmp_path: Path) -> None:
+    first_ten = {"BASE": 100, "START": 0, "END": 9}
+    some = {"default": "", "boolean_type": False, "rules": rule("share", "MODULO_RANGE", first_ten, "nova-pro")}
+    flags = from_file(tmp_path / "flags.json", {"responder": some})
+    users = [f"user {number}" for number in range(1000)]
+    chosen = [user for user in users if flags.of(user).responder == "nova-pro"]
+    assert chosen == [user for user in users if share(user) < 10]
+    assert 60 < len(chosen) < 140
+
+
+def test_what_a_flag_cannot_be_is_not_set(tmp_path: Path) -> None:
+    odd = {
+        "responder": {"default": True},
+        "memory": {"default": 1, "boolean_type": False},
+        "unknown": {"default": True},
+    }
+    assert from_file(tmp_path / "flags.json", odd).of(ALICE) == ALL_ON
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"memory": {}}', '{"memory": {"default": false, "rules": 7}}'])
+def test_a_document_that_is_none_changes_nothing(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "flags.json"
+    path.write_text(text, encoding="utf-8")
+    assert flags_of(settings(flags_file=str(path))).of(ALICE) == ALL_ON
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_what_is_known_is_kept_for_its_time_and_outlives_a_failure() -> None:
+    clock, documents = Clock(), iter([{"memory": {"default": False}}, None, {"memory": {"default": True}}])
+    kept = Kept(lambda: json.loads(json.dumps(next(documents))), clock)
+    first = kept.get_configuration()
+    clock.now = FRESH - 1
+    assert kept.get_configuration() is first
+    clock.now = FRESH
+    assert kept.get_configuration() is first, "the second document is none"
+    clock.now = FRESH + PAUSE - 1
+    assert kept.get_configuration() is first
+    clock.now = FRESH + PAUSE
+    assert kept.get_configuration() == {"memory": {"default": True}}
+
+
+class AppConfig(ThreadingHTTPServer):
+    """As much of AppConfig's data plane as is asked for; sessions can be made to be over, and requests to hang.
+
+    https://docs.aws.amazon.com/appconfig/2019-10-09/APIReference/API_Operations_AWS_AppConfig_Data.html
+    """
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Door)
+        self.document: Any = {"learning": {"default": False}}
+        self.asked: list[str] = []
+        self.sessions = 0
+        self.forgets = False
+        self.answers = threading.Event()
+        self.answers.set()
+
+
+class Door(BaseHTTPRequestHandler):
+    server: AppConfig
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.asked.append(body.decode())
+        self.server.sessions += 1
+        self.server.forgets = False
+        self.answer(201, {}, json.dumps({"InitialConfigurationToken": "token"}).encode())
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        if self.server.forgets:
+            self.answer(400, {"x-amzn-errortype": "BadRequestException"}, b'{"Message": "the token has expired"}')
+        else:
+            document = json.dumps(self.server.document).encode()
+            self.answer(200, {"Next-Poll-Configuration-Token": "next"}, document)
+
+    def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.server.answers.wait(10)
+        self.send_response(status)
+        for name, value in {"content-type": "application/json", "content-length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        with suppress(OSError):  # who asked has given up
+            self.end_headers()
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def appconfig(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppConfig]:
+    with AppConfig() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_APPCONFIGDATA", f"http://127.0.0.1:{server.server_port}")
+        yield server
+        server.answers.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def named() -> Settings:
+    return settings(appconfig_application="abc1234", appconfig_environment="def5678", appconfig_profile="ghi9012")
+
+
+def test_appconfig_is_asked_once_and_when_somebody_comes(appconfig: AppConfig, named: Settings) -> None:
+    flags = flags_of(named)
+    assert appconfig.asked == []
+    assert [flags.of(user).learning for user in (ALICE, BOB)] == [False, False]
+    session, document = appconfig.asked
+    assert json.loads(session) == {
+        "ApplicationIdentifier": "abc1234",
+        "EnvironmentIdentifier": "def5678",
+        "ConfigurationProfileIdentifier": "ghi9012",
+    }
+    assert document == "/configuration?configuration_token=token"
+
+
+def test_a_session_that_is_over_begins_anew(appconfig: AppConfig, named: Settings) -> None:
+    source = flag_source.AppConfig(named)
+    assert source.fetch() == appconfig.document
+    appconfig.forgets = True
+    with pytest.raises(Exception, match="AppConfig"):
+        source.fetch()
+    assert source.fetch() == appconfig.document
+    assert appconfig.sessions == 2
+
+
+def test_one_that_hangs_is_given_up_and_left_alone(appconfig: AppConfig, named: Settings) -> None:
+    flags, threads = flags_of(named), threading.active_count()
+    appconfig.answers.clear()
+    begun = time.monotonic()
+    assert flags.of(ALICE) == ALL_ON
+    assert time.monotonic() - begun < 5, "its time-outs, not the server's ten seconds"
+    asked = len(appconfig.asked)
+    assert flags.of(BOB) == ALL_ON
+    assert len(appconfig.asked) == asked == 1
+    appconfig.answers.set()
+    give_up = time.monotonic() + 5
+    while threading.active_count() > threads and time.monotonic() < give_up:  # the server's own
+        time.sleep(0.02)
+    assert threading.active_count() == threads
