@@ -13,7 +13,7 @@ from chat import impatience
 from chat.auth import User, authenticator
 from chat.errors import BadRequest, ChatError, ConversationBusy, NotActive, NotFound, StorageError
 from chat.events import Chunk, Event, Message, Start, Usage
-from chat.flags import Flags, flags_of
+from chat.flags import Switches, flags_of
 from chat.following import Following
 from chat.ids import age, new_id, now
 from chat.learning import CONFIG as HAND_OVER
@@ -214,7 +214,7 @@ class Application:
         asked = self._completion(memory, plan, alias, request.options)
         return Preview(replace(asked, stream=flags.streaming), memory.missing)
 
-    def _alias(self, request: ChatRequest, flags: Flags) -> str:
+    def _alias(self, request: ChatRequest, flags: Switches) -> str:
         responder = flags.responder if flags.responder in self.models.aliases else self.settings.default_model
         return request.model or responder
 
