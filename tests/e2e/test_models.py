@@ -187,7 +187,8 @@ def test_the_preview_is_what_is_sent(person: Person) -> None:
     assert shown["operation"] == "ConverseStream"
     assert shown["request"] == {"modelId": sent["modelId"], **sent["body"]}
     assert shown["request"]["system"][0]["text"].startswith("You are Iris")
-    assert shown["request"]["messages"][-1]["content"][0]["text"] == "<facts>\n[fact 1] I sail (/facts) rivers\n</facts>"
+    told = shown["request"]["messages"][-1]["content"][0]["text"]
+    assert told == "<facts>\n[fact 1] I sail (/facts) rivers\n</facts>"
     assert sum(shown["tokens"].values()) == shown["totalTokens"] < shown["contextWindow"]
     assert all(shown["tokens"][part] > 0 for part in ("system", "history", "facts", "message"))
 
