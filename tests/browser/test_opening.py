@@ -48,7 +48,7 @@ def test_what_is_sent_before_a_conversation_has_loaded_is_not_lost(
     sends = held(slow, POST) if late == "both" else []
     slow.goto(page.url)
     until_held(slow, loads)
-    write(slow, "Two [[tokens=40 pace=20 first=1]]")
+    write(slow, "Two [[tokens=130 pace=20 first=1]]")
     expect(slow.locator(".question")).to_have_count(1)
     if late == "both":
         until_held(slow, sends)

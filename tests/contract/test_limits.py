@@ -1,6 +1,7 @@
 """The rates under real concurrency: fifty requests at once, on both tables."""
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import boto3
@@ -20,10 +21,11 @@ RULES = Rules(Rate.per_minute(6, BURST), Rate.per_minute(300, 100), 1_000, Budge
 
 
 @pytest.fixture
-def usages(dynamodb: Endpoint) -> Usages:
+def usages(dynamodb: Endpoint) -> Iterator[Usages]:
     patient = Config(max_pool_connections=2 * AT_ONCE, read_timeout=30)
     client = boto3.client("dynamodb", endpoint_url=dynamodb.url, config=patient)
-    return Usages(Table(client, client.list_tables()["TableNames"][0]), RULES)
+    yield Usages(Table(client, client.list_tables()["TableNames"][0]), RULES)
+    client.close()
 
 
 def test_of_fifty_at_once_as_many_are_admitted_as_the_rate_allows(usages: Usages) -> None:

@@ -114,7 +114,7 @@ def test_signatures_are_checked_with_what_is_left_of_the_packages(artifacts: Pat
 def test_botocore_knows_the_services_that_are_called(artifacts: Path) -> None:
     data = artifacts / "ChatLayer/python/botocore/data"
     services = {entry.name for entry in data.iterdir() if entry.is_dir()}
-    assert services == {"bedrock-agent-runtime", "bedrock-runtime", "dynamodb", "lambda", "sts"}
+    assert services == {"appconfigdata", "bedrock-agent-runtime", "bedrock-runtime", "dynamodb", "lambda", "sts"}
 
 
 @pytest.mark.skipif(WITHOUT_TARGET, reason="there is no python3.13 here to compile with")

@@ -35,9 +35,9 @@ def test_the_page_is_uploaded_with_its_configuration(environment: str, tmp_path:
 
     stack = tomllib.loads((ROOT / "samconfig.toml").read_text())[environment]["global"]["parameters"]["stack_name"]
     asked = calls.read_text().splitlines()
-    assert [f"--stack-name {stack} " in call for call in asked] == [True, False, True, False]
-    assert asked[1].startswith("s3 sync .aws-sam/web s3://the-bucket --delete --cache-control ")
-    assert asked[3] == "cloudfront create-invalidation --distribution-id THEDISTRIBUTION --paths /*"
+    assert [f"--stack-name {stack} " in call for call in asked] == [True, True, False, True, False]
+    assert asked[2].startswith("s3 sync .aws-sam/web s3://the-bucket --delete --cache-control ")
+    assert asked[4] == "cloudfront create-invalidation --distribution-id THEDISTRIBUTION --paths /*"
     assert json.loads((uploaded / "config.json").read_text()) == {"functionUrl": "/", "apiUrl": "/"}
     for file in (ROOT / "web/demo").rglob("*"):
         assert (uploaded / file.relative_to(ROOT / "web/demo")).exists()

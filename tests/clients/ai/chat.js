@@ -91,7 +91,9 @@ export function readStored(message) {
 export const isOpen = (part) => part.state === "streaming";
 
 function citation({ title, url, filename, providerMetadata }) {
-  return present({ title, url, document: filename, ...providerMetadata?.bedrock });
+  const ours = providerMetadata?.bedrock;
+  const named = title === ours?.quote ? undefined : title; // a document must have a title: a fact's is its quote
+  return present({ title: named, url, document: filename, ...ours });
 }
 
 const STATES = { "input-available": "call", "output-available": "result", "output-error": "error" };
