@@ -44,7 +44,7 @@ lint: .venv/dev .venv-sam/installed $(CLIENTS) ## ruff, mypy, tsc, cfn-lint
 	@$(SAM) validate --lint
 
 bench: .venv/dev ## every claim about speed, beside what it is compared with
-	@for each in bench/*.py; do echo "$$each"; PYTHONPATH=. $(BIN)/python $$each || exit 1; done
+	@for each in bench/*.py; do echo "$$each"; PYTHONPATH=.:layers/chat:layers/streaming_runtime $(BIN)/python $$each || exit 1; done
 
 build: .venv/dev .venv-sam/installed $(SBOM)/chat.json $(SBOM)/streaming_runtime.json ## what goes to AWS, into .aws-sam; ARCH=arm64|x86_64
 	@$(SAM) build --parameter-overrides Architecture=$(ARCH)
