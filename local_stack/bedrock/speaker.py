@@ -104,7 +104,7 @@ def _body(conversation: Conversation, words: int) -> list[str]:
         return [_GREETING_ANSWER]
     topic = subject(question)
     # The same question gets the same answer; nothing here is a secret.
-    choice = random.Random(question)  # noqa: S311
+    choice = random.Random(question)  # noqa: S311  # the same each time, not a secret
     middle = choice.sample(_SENTENCES, k=3)
     if choice.random() < 0.4:
         middle[1:] = [_LIST]

@@ -190,6 +190,6 @@ def _cost(content: Json) -> int:
 def _pace(model_id: str, body: Json, wish: Directives) -> Iterator[float]:
     """Seconds between tokens."""
     # A steady pace would look like a machine's; this is no secret.
-    chance = random.Random(f"{model_id}{len(body['messages'])}")  # noqa: S311
+    chance = random.Random(f"{model_id}{len(body['messages'])}")  # noqa: S311  # the same, not a secret
     while True:
         yield (chance.uniform(*_PACE_MS) if wish.pace is None else wish.pace) / 1000

@@ -71,7 +71,7 @@ class Somebody:
         self.app = app
         app.settings = app.settings.model_copy(update=changed)
         app.learning = Learning(self.started, "tasks", app._flags)
-        app.models.answer = self.model.answer  # type: ignore[method-assign]
+        app.models.answer = self.model.answer  # type: ignore[method-assign]  # a script in the model's place
 
     def says(self, text: str, reply: str = "I see.") -> str:
         """The generation of the answer."""

@@ -64,7 +64,7 @@ def test_the_prompt_knows_what_was_answered_between_our_look_and_our_start() -> 
         mock.patch("chat.application.Bedrock"),
     ):
         app = Application(settings)
-    app.models.answer = answer  # type: ignore[method-assign]
+    app.models.answer = answer  # type: ignore[method-assign]  # a script in the model's place
     send("first")
     interrupted.event = lambda: send("second")
     send("third")

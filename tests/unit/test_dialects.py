@@ -33,7 +33,7 @@ def value(kind: Any, raw: Any) -> Any:
     if isinstance(kind, UnionType):
         kind = next((each for each in get_args(kind) if is_dataclass(each)), None)
     if is_dataclass(kind) and isinstance(raw, dict):
-        return build(getattr(events, raw.get("event", kind.__name__)), raw)  # type: ignore[union-attr]
+        return build(getattr(events, raw.get("event", kind.__name__)), raw)  # type: ignore[union-attr]  # a class
     return tuple(map(event, raw)) if isinstance(raw, list) else raw
 
 

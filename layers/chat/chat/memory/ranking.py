@@ -10,7 +10,7 @@ Reciprocal rank fusion (Cormack et al., SIGIR 2009) needs no scale that the thre
 import math
 import re
 from array import array
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from operator import mul
 
@@ -37,14 +37,14 @@ def _by_words(facts: Sequence[Remembered], question: str) -> list[int]:
     """Indexes of the facts that share a word with the question, best first."""
     said = [_words(fact.text) for fact in facts]
     usual = sum(map(len, said)) / len(said)
-    scores: Counter[int] = Counter()
+    scores: defaultdict[int, float] = defaultdict(float)
     for word in set(_words(question)):
         counts = [(index, words.count(word)) for index, words in enumerate(said) if word in words]
         rarity = math.log(1 + (len(said) - len(counts) + 0.5) / (len(counts) + 0.5))
         for index, count in counts:
             long = K1 * (1 - B + B * len(said[index]) / usual)
-            scores[index] += rarity * count * (K1 + 1) / (count + long)  # type: ignore[assignment]
-    return [index for index, _ in scores.most_common()]
+            scores[index] += rarity * count * (K1 + 1) / (count + long)
+    return sorted(scores, key=lambda index: -scores[index])
 
 
 def _by_meaning(facts: Sequence[Remembered], vector: bytes) -> list[int]:
