@@ -11,15 +11,15 @@ from botocore.config import Config
 
 from chat import impatience
 from chat.auth import User, authenticator
-from chat.errors import BadRequest, ChatError, ConversationBusy, NotActive, NotFound, StorageError
-from chat.events import Chunk, Event, Message, Start, Usage
+from chat.errors import BadRequest, ChatError, ConversationBusy, NotActive, NotFound
+from chat.events import Event, Message, Start, Usage
 from chat.flags import Switches, flags_of
 from chat.following import Following
 from chat.ids import age, new_id, now
 from chat.learning import CONFIG as HAND_OVER
 from chat.learning import Learning
 from chat.limits import Budget, Rate, Rules, budget_exhausted, slot
-from chat.log import Entry, encode, end_of
+from chat.log import Entry, end_of
 from chat.memory.citations import cited
 from chat.memory.embedder import Embedder, Titan
 from chat.memory.fact_memory import FactMemory
@@ -32,9 +32,9 @@ from chat.model.answer import Models
 from chat.model.catalog import Catalog
 from chat.model.converters import Guardrail
 from chat.model.transport import Bedrock, Call
+from chat.plan import Plan, plan_of
 from chat.prompts import builder, prompt
 from chat.prompts.builder import Room
-from chat.prompts.templates import render
 from chat.requests import ChatRequest, Options, Send
 from chat.settings import Settings, SettingsError
 from chat.store.conversations import Conversations
@@ -150,7 +150,7 @@ class Application:
             if running and running.status == "run":
                 raise ConversationBusy(generation=active)
             memory = self._lookup(user.key, conversation_id, gid)  # what was lost is an answer now
-        plan = _plan(request, memory, gid, self.settings.max_continued_bytes)
+        plan = plan_of(request, memory, gid, self.settings.max_continued_bytes)
         at = self.generations.now()
         head = Head(
             gid=gid,
@@ -208,7 +208,7 @@ class Application:
         memory = self._lookup(user.key, request.conversation_id or derived_conversation(gid), gid)
         if memory.conversation and memory.conversation.deleted:
             raise NotFound
-        plan = _plan(request, memory, gid, self.settings.max_continued_bytes)
+        plan = plan_of(request, memory, gid, self.settings.max_continued_bytes)
         if flags.memory:
             memory = self._recall.begin(user.key, plan.asked.text).into(memory)
         asked = self._completion(memory, plan, alias, request.options)
@@ -218,7 +218,7 @@ class Application:
         responder = flags.responder if flags.responder in self.models.aliases else self.settings.default_model
         return request.model or responder
 
-    def _completion(self, memory: Memory, plan: "_Plan", alias: str, options: Options) -> Completion:
+    def _completion(self, memory: Memory, plan: Plan, alias: str, options: Options) -> Completion:
         settings = self.settings
         room = Room(self.models.window(alias, options), settings.history_tokens)
         built = builder.build(memory, plan.history, plan.text, assistant=settings.assistant_name, room=room)
@@ -343,34 +343,6 @@ class Application:
             raise NotActive
         if head:
             self.generations.cancel(user.key, head)
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What a request comes to: the question, its history, and the answer that is replaced or gone on with."""
-
-    asked: Message
-    text: str
-    history: tuple[Message, ...]
-    replaces: Message | None = None
-    begun: tuple[Entry, ...] = ()
-
-
-def _plan(request: ChatRequest, memory: Memory, gid: str, longest: int) -> _Plan:
-    if request.message is not None:
-        parts = (Chunk(request.message.text),)
-        asked = Message(id=new_id(), role="user", parts=parts, created_at=now(), generation_id=gid)
-        return _Plan(asked, request.message.text, memory.history)
-    if "history" in memory.missing:
-        raise StorageError
-    match memory.history:
-        case [*before, Message(role="user") as asked, Message(role="assistant") as last]:
-            if request.action == "regenerate":
-                return _Plan(asked, asked.text, tuple(before), last)
-            if len(encode(last.parts)) > longest:
-                raise BadRequest("This answer is too long to be continued.", field="action")
-            return _Plan(asked, render("continue"), memory.history, last, last.parts)
-    raise BadRequest("There is no answer to go on from.", field="action")
 
 
 def _embedder(settings: Settings) -> Embedder | None:
