@@ -286,7 +286,7 @@ def openapi() -> Response[str]:
 
 
 def _conversation(known: Conversation) -> dict[str, Any]:
-    title = {"title": known.title} if known.title else {}
+    title = {"title": known.name} if known.name else {}
     return {"id": known.id, "updatedAt": known.updated_at, **title}
 
 

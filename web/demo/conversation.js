@@ -4,7 +4,6 @@ import { onFrame } from "./frame.js";
 import { Answer, question } from "./message.js";
 import { fold } from "./vendor/converse-stream.js";
 
-const TITLE = 60; // characters of the first message
 const POLL = 2_000; // ms
 
 /** One conversation on the page: what was said, and the answer that is being made. */
@@ -28,8 +27,7 @@ export class Conversation {
    * @param {string} id
    * @param {{
    *   busy(is: boolean): void, event(event: object): void, begun(id: string): void, failed(error: Error): void,
-   *   entitled(id: string, title: string): void,
-   *   loaded(lastQuestion?: string): void, arrived(): void, unsent(text: string): void,
+   *   loaded(lastQuestion?: string): void, arrived(): void, unsent(text: string): void, opened(id: string): void,
    *   scroller: import("./scroller.js").Scroller,
    * }} page  what the rest of the page is told and asked
    */
@@ -70,14 +68,12 @@ export class Conversation {
     };
     onFrame(() => this.#list.append(asked));
     this.#page.scroller.toEnd();
-    const sent = await this.#read(this.#client.send({ text, conversationId: this.id }), {
-      view,
-      again,
-      begun: () => {
-        this.#page.arrived();
-        if (this.#isNew) this.#entitle(text);
-      },
-    });
+    const answer = this.#client.send({ text, conversationId: this.id });
+    const sent = await this.#read(answer, { view, again, begun: this.#page.arrived });
+    if (sent && this.#isNew) {
+      this.#isNew = false;
+      this.#page.opened(this.id);
+    }
     if (!sent && this.#last.shown.error?.retryable === false) this.#page.unsent(text);
   }
 
@@ -246,14 +242,6 @@ export class Conversation {
     if (came && (this.#isBehind || last.shown.speaking)) await this.#load(); // or it ended while we were away
     onFrame(() => announce(last.view.spoken || last.shown.error?.message || "No answer"));
     return came;
-  }
-
-  /** The title of a new conversation is the first words said in it. */
-  #entitle(text) {
-    this.#isNew = false;
-    const title = text.trim().split("\n", 1)[0].slice(0, TITLE);
-    this.#page.entitled(this.id, title);
-    this.#client.patch(`/conversations/${this.id}`, { title }).catch(this.#page.failed);
   }
 }
 

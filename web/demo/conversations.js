@@ -46,15 +46,23 @@ export class Conversations {
     });
   }
 
-  /** Something was said in it, or it has a title now: it is the newest. */
-  touch(id, title) {
-    const entry = this.#entry({ id, title });
+  /** Something was said in it: it is the newest. */
+  touch(id) {
+    const entry = this.#entry({ id });
     onFrame(() => {
       const list = byId("conversations");
       this.#write(entry);
       if (list.firstElementChild !== entry.element) list.prepend(entry.element);
       this.#empty();
     });
+  }
+
+  /** Asks for its title; whether it has another one than was known. */
+  async update(id) {
+    const before = this.title(id);
+    const entry = this.#entry(await this.#client.get(`/conversations/${id}`));
+    onFrame(() => this.#write(entry));
+    return entry.title !== before;
   }
 
   /** @returns {string | undefined} */

@@ -16,6 +16,7 @@ export class Memory {
     const [{ facts }, profile] = await Promise.all([this.#client.get("/memory"), this.#client.get("/profile")]);
     byId("facts").replaceChildren(...facts.map((fact) => this.#entry(fact)));
     for (const field of byId("profile").querySelectorAll("[name]")) field.value = profile[field.name] ?? "";
+    byId("learning").checked = profile.learning;
     this.#empty();
     return "";
   }
@@ -38,7 +39,8 @@ export class Memory {
 
   async #save() {
     const fields = [...new FormData(byId("profile"))].map(([name, value]) => [name, value.trim()]);
-    await this.#client.put("/profile", Object.fromEntries(fields.filter(([, value]) => value)));
+    const texts = Object.fromEntries(fields.filter(([, value]) => value));
+    await this.#client.put("/profile", { ...texts, learning: byId("learning").checked });
     return "The profile is saved.";
   }
 

@@ -12,6 +12,8 @@ import { Scroller } from "./scroller.js";
 import { Status } from "./status.js";
 import { ConverseStream } from "./vendor/converse-stream.js";
 
+const TITLED = [1_000, 2_000, 4_000]; // ms
+
 const { functionUrl, apiUrl, tokenUrl } = await fetch("config.json")
   .then((response) => response.json())
   .catch((error) => {
@@ -45,16 +47,14 @@ const page = {
   event: (event) => status.show(event),
   begun(id) {
     conversations.touch(id);
+    if (!conversations.title(id)) conversations.update(id).then(heading, failed); // its first words
     tabs.postMessage({ id, begun: true });
   },
   failed,
   loaded: (lastQuestion) => composer.recover(lastQuestion),
   arrived: () => composer.arrived(),
   unsent: (text) => composer.restore(text),
-  entitled(id, title) {
-    conversations.touch(id, title);
-    heading();
-  },
+  opened: entitle,
 };
 
 function send(text) {
@@ -109,6 +109,15 @@ function heading() {
     byId("rename-open").hidden = !conversation;
     document.title = conversation ? `${title} · Converse Stream` : "Converse Stream";
   });
+}
+
+/** A title is learned of the first answer, soon after it, where anything is. */
+async function entitle(id) {
+  for (const wait of TITLED) {
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    const titled = await conversations.update(id).catch(() => false); // nobody waits for it
+    if (titled) return renamed(id);
+  }
 }
 
 function renamed(id) {

@@ -18,6 +18,7 @@ from chat.store.retention import Retention, conversation_is_over, message_is_ove
 from chat.store.table import PAGE, ConditionFailed, Item, Table
 
 PAGE_BYTES = 4 * 1024 * 1024  # Lambda answers with 6 MB at the most
+OPENING = 60  # code points
 MARK = 48 * 3600  # seconds that a deleted conversation is remembered, longer than any generation can run
 
 KEPT = Retention()
@@ -39,6 +40,12 @@ class Conversation:
     deleted: bool = False  # or its time is over
     summary: str | None = None  # of the messages up to place `summarised`
     summarised: int = 0
+    opening: str | None = None  # the first words said in it
+
+    @property
+    def name(self) -> str | None:
+        """What it is listed as."""
+        return self.title or self.opening
 
 
 class Conversations:
@@ -133,7 +140,7 @@ class Conversations:
 
         Raises NotFound when there is, and was, no such conversation; one that is marked already may be marked again.
         """
-        update = "SET deleted = :true, gsi1pk = :deleted REMOVE title, summary"
+        update = "SET deleted = :true, gsi1pk = :deleted REMOVE title, summary, opening"
         pk, there = keys.conversation(user, conversation_id), "attribute_exists(pk)"
         values: Item = {":true": True, ":deleted": keys.deleted(user)}
         try:
@@ -214,6 +221,12 @@ class Conversations:
         return [known for known in map(_conversation, items) if not known.deleted], more
 
 
+def opening(text: str) -> str:
+    """The first words of what is said first, in one line."""
+    line = " ".join(text.strip().partition("\n")[0].split())
+    return line if len(line) <= OPENING else f"{line[: OPENING - 1].rstrip()}…"
+
+
 def _conversation(item: Item) -> Conversation:
     return Conversation(
         id=item["id"],
@@ -224,6 +237,7 @@ def _conversation(item: Item) -> Conversation:
         deleted="deleted" in item or conversation_is_over(item, time.time()),
         summary=item.get("summary"),
         summarised=int(item.get("summarised", 0)),
+        opening=item.get("opening"),
     )
 
 

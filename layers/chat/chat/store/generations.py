@@ -26,7 +26,7 @@ from chat.events import Message, Usage
 from chat.ids import now
 from chat.log import Entry
 from chat.store import keys, messages
-from chat.store.conversations import Conversation, Conversations
+from chat.store.conversations import Conversation, Conversations, opening
 from chat.store.head import AS_SEEN, LIFETIME, RUNS, End, Head, from_item, key, to_item
 from chat.store.heads import Heads
 from chat.store.table import ConditionFailed, Item, Table
@@ -69,7 +69,7 @@ class Generations(Heads):
                 self._table.transact(
                     [
                         self._table.absent(to_item(user, placed, int(self._clock()) + LIFETIME)),
-                        self._claim(user, placed, known),
+                        self._claim(user, placed, known, message),
                         *store(user, placed, message),
                     ]
                 )
@@ -182,7 +182,7 @@ class Generations(Heads):
             raise NotFound
         raise StorageError
 
-    def _claim(self, user: str, head: Head, known: Conversation) -> Any:
+    def _claim(self, user: str, head: Head, known: Conversation, message: Message) -> Any:
         values: Item = {
             ":next": head.place,
             ":gid": head.gid,
@@ -195,10 +195,13 @@ class Generations(Heads):
             raise ConditionFailed  # its time may be over, which no condition looks at
         if known.seq or known.updated_at:
             values[":seen"] = known.seq
+        update = "SET seq = :next, active = :gid, gsi1pk = :user, gsi1sk = :now, id = :id, #ttl = :ttl"
+        if not known.seq:
+            update, values[":opening"] = f"{update}, opening = :opening", opening(message.text)
         return self._table.update(
             keys.conversation(user, head.conversation),
             keys.META,
-            "SET seq = :next, active = :gid, gsi1pk = :user, gsi1sk = :now, id = :id, #ttl = :ttl",
+            update,
             condition=_FREE if ":seen" in values else _IS_NEW,
             values=values,
             names={"#ttl": "ttl"},
