@@ -59,7 +59,7 @@ def small(page: Page) -> list[str]:
         """() => [...document.querySelectorAll("button, nav a, summary, input")]
             .filter((each) => each.checkVisibility() && each.id !== "skip")
             .filter((each) => {
-                const { width, height } = each.getBoundingClientRect();
+                const { width, height } = (each.closest("label") ?? each).getBoundingClientRect();
                 return width < 44 || height < 44;
             })
             .map((each) => each.outerHTML)"""
