@@ -104,6 +104,13 @@ def test_the_openai_door_has_the_same_limits(person: Person) -> None:
     assert int(answers[-1].headers["retry-after"]) >= 1
 
 
+def test_a_preview_searches_and_counts_as_a_request(person: Person) -> None:
+    url, body = f"{person.stack.gateway}/prompt/preview", {"message": {"text": QUICK}}
+    answers = [person.http.post(url, json=body) for _ in range(BURST + 1)]
+    assert [answer.status_code for answer in answers] == [200] * BURST + [429]
+    assert ask(person).json()["error"]["code"] == "too_many_requests"
+
+
 def test_a_prompt_beyond_the_budget_is_refused_with_its_tools_counted(person: Person) -> None:
     tool = {"type": "function", "function": {"name": "a", "description": "x" * 4_000, "parameters": {}}}
     body = {"model": "nova-lite", "messages": [{"role": "user", "content": QUICK}]}

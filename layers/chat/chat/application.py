@@ -200,15 +200,16 @@ class Application:
     def preview(self, user: User, request: ChatRequest) -> "Preview":
         """What the model would be asked for this request. Stores nothing, and asks no model.
 
-        Raises what `start` raises for a request that is none.
+        Raises what `start` raises for a request that is none, or that is one too many.
         """
-        gid, flags = new_id(), self._flags.of(user.key)
+        gid, flags, usages = new_id(), self._flags.of(user.key), self._usages_of(user)
         alias = self._alias(request, flags)
         self.models.check(alias, request.options)
         memory = self._lookup(user.key, request.conversation_id or derived_conversation(gid), gid)
         if memory.conversation and memory.conversation.deleted:
             raise NotFound
         plan = plan_of(request, memory, gid, self.settings.max_continued_bytes)
+        usages.admit(user.key, user.address, None, usages.look(user.key, user.address))
         if flags.memory:
             memory = self._recall.begin(user.key, plan.asked.text).into(memory)
         asked = self._completion(memory, plan, alias, request.options)

@@ -60,8 +60,8 @@ class Usages:
             paused=keys.SWITCH in found,
         )
 
-    def admit(self, user: str, address: str, slot: str, used: Used) -> None:
-        """Lets one more answer begin, which takes `slot`. Raises what `Rules.check` raises, and StorageError."""
+    def admit(self, user: str, address: str, slot: str | None, used: Used) -> None:
+        """Lets one more request in, whose answer takes `slot`. Raises what `Rules.check` raises, and StorageError."""
         self.rules.check(used, self._now())
         with ThreadPoolExecutor(1, "limits") as pool:
             asked = pool.submit(self._step, address, used.address_tat)
@@ -69,7 +69,8 @@ class Usages:
             try:
                 asked.result()
             except ChatError:
-                self.leave(user, slot)
+                if slot is not None:
+                    self.leave(user, slot)
                 raise
 
     def leave(self, user: str, slot: str) -> None:
@@ -77,7 +78,7 @@ class Usages:
         with suppress(ConditionFailed, StorageError):
             self._drop(user, {slot})
 
-    def _enter(self, user: str, slot: str, used: Used) -> None:
+    def _enter(self, user: str, slot: str | None, used: Used) -> None:
         for _ in range(ATTEMPTS):
             now = self._now()
             self.rules.check(used, now)
