@@ -11,6 +11,8 @@ from local_stack.bedrock.directives import HTTP_FAULTS, STREAM_FAULTS
 from tests.e2e.chat import Person
 from tests.stack import RunningStack, start_stack, stop_stack
 
+pytestmark = pytest.mark.xdist_group("errors-at-the-doors")  # one stack for all
+
 FAULTS = {f"{name} at=2": name for name in (*HTTP_FAULTS, *STREAM_FAULTS, "stall-headers")}
 FAULTS |= {f"exception at=2 code={code}": code for code in ("validationException", "modelStreamErrorException")}
 ENDS_WELL = {"slow-first", "split"}

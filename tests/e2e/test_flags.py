@@ -9,6 +9,8 @@ from chat.auth import User
 from tests.e2e.chat import Person
 from tests.stack import RunningStack, start_stack, stop_stack
 
+pytestmark = pytest.mark.xdist_group("flags")  # one stack for all
+
 OFF = ("streaming", "memory", "tools")
 
 

@@ -16,6 +16,8 @@ from local_stack.dynamodb import DynamoDB
 from tests.e2e.chat import Person, text_of
 from tests.stack import RunningStack, start_stack, stop_stack
 
+pytestmark = pytest.mark.xdist_group("limits")  # one stack for all
+
 BURST, EVERY = 6, 30.0  # requests at once, and seconds for one more
 SMALL = ("UserRequestsPerMinute=2", f"UserBurst={BURST}", "UserGenerations=3", "UserDayTokens=600")
 QUICK = "[[tokens=2 pace=1 first=1]]"

@@ -18,6 +18,8 @@ from local_stack.dynamodb import DynamoDB
 from tests.e2e.chat import Person, text_of
 from tests.stack import RunningStack, start_stack, stop_stack
 
+pytestmark = pytest.mark.xdist_group("models")  # one stack for all
+
 PARAMETERS = (
     "LogLevel=DEBUG",
     "AllowedModels=nova-lite,nova-pro,claude-haiku",

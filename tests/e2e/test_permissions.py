@@ -11,6 +11,8 @@ from tests.e2e.tour import tour
 from tests.stack import start_stack, stop_stack
 from tests.unit.transform import CASES, of_type, transformed
 
+pytestmark = pytest.mark.xdist_group("permissions")  # one stack for all
+
 FUNCTIONS = {"StreamFunction": "StreamRole", "ConverseFunction": "ConverseRole"}
 GUARDRAIL = {"GuardrailId": "abc123def456", "GuardrailVersion": "1"}
 EMBEDDING = {"EmbeddingModel": "titan-embed-v2"}

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -16,14 +17,17 @@ KEYS = ("authorization", "x-authorization", "x-bedrock-api-key")
 FAULTS = [*HTTP_FAULTS, *STREAM_FAULTS, "refuse-stream", "refuse-system", "stall-headers"]
 
 
-@pytest.fixture(scope="module", params=["DEBUG", "INFO"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(level, marks=pytest.mark.xdist_group(level)) for level in ("DEBUG", "INFO")]
+)
 def toured(request: pytest.FixtureRequest) -> Iterator[tuple[RunningStack, list[str]]]:
     """A stack after a tour with canaries, and what was answered."""
-    stack = start_stack("--parameter", f"LogLevel={request.param}", "--parameter", "ModelIdleSeconds=1")
+    parameters = f"LogLevel={request.param}", "ModelIdleSeconds=1", "Learning=enabled", "EmbeddingModel=titan-embed-v2"
+    stack = start_stack("--documents", "docs", *(part for each in parameters for part in ("--parameter", each)))
     try:
         with Person(stack) as person:
             secrets = {name: f"{CANARY}-{name}" for name in KEYS}
-            answers = tour(person, CANARY, secrets)
+            answers = [learned(person), *tour(person, CANARY, secrets)]
             answers += [fail(person, fault) for fault in FAULTS]
             answers += list(refused(person))
         yield stack, answers
@@ -34,6 +38,18 @@ def toured(request: pytest.FixtureRequest) -> Iterator[tuple[RunningStack, list[
 def fail(person: Person, fault: str) -> str:
     text = f"{CANARY} [[fault={fault} at=2]] [[tokens=4 pace=1 first=1]]"
     return person.http.post(f"{person.stack.url}/chat", json={"message": {"text": text}}).text
+
+
+def learned(person: Person) -> str:
+    """What was learned of a message with the canary in it."""
+    person.say(f"My boat is called {CANARY} [[tokens=4 pace=1 first=1]]")
+    facts, give_up = "", time.monotonic() + 20
+    while CANARY not in facts and time.monotonic() < give_up:
+        time.sleep(0.1)
+        facts = person.http.get(f"{person.stack.gateway}/memory").text
+    assert CANARY in facts
+    person.http.put(f"{person.stack.gateway}/profile", json={"learning": False})  # what follows is much at once
+    return facts
 
 
 def refused(person: Person) -> Iterator[str]:
