@@ -19,7 +19,6 @@ from chat.dialects import native, whole
 from chat.errors import ChatError, NotFound
 from chat.http import ID, HttpRequest, check_origin, error_body, json_bytes
 from chat.ids import new_id
-from chat.prompts import prompt
 from chat.requests import (
     CancelRequest,
     ChatRequest,
@@ -151,15 +150,14 @@ def preview(body: ChatRequest) -> Response[str]:
     """What the model would be sent for this message, and roughly how many tokens that is. It is not sent."""
     shown = app.preview(resolver.context["user"], checked_chat(body, app.settings))
     asked = shown.asked
-    operation, request = app.models.request(asked.prompt, asked.model, asked.options)
-    tokens = prompt.parts(asked.prompt)
+    operation, request = app.models.request(asked.prompt, asked.model, asked.options, stream=asked.stream)
     return reply(
         {
             "model": asked.model,
             "operation": operation,
             "request": request,
-            "tokens": tokens,
-            "totalTokens": sum(tokens.values()),
+            "tokens": asked.weights,
+            "totalTokens": asked.tokens,
             "contextWindow": app.models[asked.model].context_window,
             "missing": shown.missing,
         }

@@ -63,6 +63,29 @@ def test_a_title_that_is_learned_shows_by_itself(stack: RunningStack, page: Page
     expect(page.get_by_role("navigation").get_by_role("link")).to_have_text(["Rivers and seas"])
 
 
+@pytest.mark.parametrize("late", ["/memory", "/profile"])
+def test_a_profile_that_has_not_come_cannot_be_replaced(
+    stack: RunningStack, context: BrowserContext, person: dict[str, str], late: str
+) -> None:
+    httpx.put(f"{stack.gateway}/profile", headers=person, json={"name": "Ada", "about": "sails"}).raise_for_status()
+    page = context.new_page()  # the browser says on its console that a request failed
+    page.goto(stack.demo)
+    page.route(f"**{late}", lambda route: route.fulfill(status=503, headers={"access-control-allow-origin": "*"}))
+    page.get_by_role("button", name="Memory and profile").click()
+    expect(page.locator("#memory-note")).to_contain_text("503")
+    save = page.get_by_role("button", name="Save profile")
+    if late == "/profile":
+        expect(save).to_be_disabled()
+        expect(page.get_by_label("Your name")).to_be_disabled()
+    else:
+        page.get_by_label("Your name").fill("Ada L.")
+        save.click()
+        expect(page.get_by_text("The profile is saved.")).to_be_visible()
+    name = "Ada" if late == "/profile" else "Ada L."
+    known = httpx.get(f"{stack.gateway}/profile", headers=person).json()
+    assert known == {"name": name, "about": "sails", "learning": True}
+
+
 def test_older_conversations_and_messages_come_page_by_page(
     stack: RunningStack, page: Page, person: dict[str, str]
 ) -> None:

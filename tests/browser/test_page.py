@@ -57,6 +57,15 @@ def test_stop_closes_the_model_and_continue_goes_on(stack: RunningStack, page: P
     assert page.locator(".answer").count() == 1
 
 
+def test_an_answer_without_a_word_is_made_again_not_continued(stack: RunningStack, page: Page) -> None:
+    page.goto(stack.demo)
+    say(page, "Tell me about rivers [[tokens=5 first=5000]]")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".note")).to_contain_text("You stopped this answer.")
+    expect(page.get_by_role("button", name="Continue")).to_be_hidden()
+    expect(page.get_by_role("button", name="Answer again")).to_be_visible()
+
+
 def test_regenerate_answers_again_in_place(stack: RunningStack, page: Page, person: dict[str, str]) -> None:
     page.goto(stack.demo)
     say(page, "rivers [[fault=cut at=4 times=1]] [[tokens=12 pace=1 first=1]]")

@@ -47,6 +47,8 @@ def test_flags_are_a_users_own(person: Person, switched_off: Person) -> None:
         answer = each.say(f"Rivers of {key(each)} [[tokens=4 pace=1 first=1]]")
         assert answer.end["type"] == "complete"
         assert answer.start["model"] == ("nova-lite" if each is person else "nova-pro")
+        shown = each.http.post(f"{each.stack.gateway}/prompt/preview", json={"message": {"text": "Hello"}}).json()
+        assert shown["operation"] == ("ConverseStream" if each is person else "Converse")
     asked = {
         who: next(r for r in person.stack.requests() if f"Rivers of {key(who)}" in str(r))
         for who in (person, switched_off)

@@ -101,7 +101,7 @@ def test_the_assistant_takes_the_name_that_it_is_given(person: Person) -> None:
     [asked] = [
         each for each in person.stack.requests() if "Who are you?" in str(each) and "nova-lite" in each["modelId"]
     ]
-    assert "You are Iris" in str(asked)
+    assert "Your name, as the user wants it: Iris" in str(asked)
 
 
 def test_nothing_is_learned_of_who_does_not_want_it(person: Person) -> None:

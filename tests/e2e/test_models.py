@@ -188,12 +188,16 @@ def test_the_preview_is_what_is_sent(person: Person) -> None:
     sent = person.stack.requests()[-1]
     assert shown["operation"] == "ConverseStream"
     assert shown["request"] == {"modelId": sent["modelId"], **sent["body"]}
-    assert shown["request"]["system"][0]["text"].startswith("You are Iris")
+    assert "Your name, as the user wants it: Iris" in shown["request"]["system"][0]["text"]
     assert (
         shown["request"]["messages"][-1]["content"][0]["text"] == "<facts>\n[fact 1] I sail (/facts) rivers\n</facts>"
     )
     assert sum(shown["tokens"].values()) == shown["totalTokens"] < shown["contextWindow"]
     assert all(shown["tokens"][part] > 0 for part in ("system", "history", "facts", "message"))
+    large = {"type": "object", "properties": {f"field{number}": {"type": "string"} for number in range(100)}}
+    weighed = preview(person, QUICK, options={"schema": large}).json()
+    assert weighed["tokens"]["tools"] == len(json.dumps(large)) // 4
+    assert sum(weighed["tokens"].values()) == weighed["totalTokens"]
 
 
 def test_the_preview_refuses_what_a_send_refuses(person: Person) -> None:

@@ -36,6 +36,17 @@ def test_a_citation_stands_where_its_mark_stood() -> None:
     ]
 
 
+def test_what_is_cited_already_is_not_cited_again() -> None:
+    def said() -> Generator[Event, None, None]:
+        yield Chunk("You like tea [fact 1] and have a dog [fact 2].")
+
+    assert list(merge(cited(said(), SOURCES, before=(Chunk("Tea"), citation(TEA))))) == [
+        Chunk("You like tea and have a dog"),
+        citation(DOG),
+        Chunk("."),
+    ]
+
+
 MARKS = [
     ("[fact 1, fact 2]", [TEA, DOG]),
     ("[fact 1, 2]", [TEA, DOG]),

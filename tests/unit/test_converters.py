@@ -89,6 +89,18 @@ def test_cache_points_are_where_the_request_before_had_its_last() -> None:
     marked = [number for number, said in enumerate(earlier["messages"]) if "cachePoint" in said["content"][-1]]
     assert earlier["messages"][: marked[-1] + 1][-1] in later["messages"]
     assert "cachePoint" not in repr(built("nova-lite", Prompt("", (), "", Turn("user", ("hi",)))))
+    assert earlier["system"][-1] == converters.CACHE_POINT
+    without = CATALOG["nova-lite"].model_copy(update={"cache": False})
+    assert "cachePoint" not in repr(converters.to_request(PROMPTS[-1], without, "model", Options()))
+
+
+def test_what_is_remembered_stands_between_the_history_and_the_message() -> None:
+    told = replace(PROMPT, summary="a summary", facts="facts", documents="documents", turn=Turn("user", ("And now?",)))
+    last = built("nova-lite", told)["messages"][-1]
+    assert last == {
+        "role": "user",
+        "content": [{"text": text} for text in ("a summary", "facts", "documents", "And now?")],
+    }
 
 
 def test_the_guardrail_of_a_stream_says_when_it_looks() -> None:

@@ -148,7 +148,6 @@ def test_what_is_looked_for_is_normal() -> None:
     [
         (ConversationChange, b'{"title": " \\u0000"}', "title"),
         (NewFact, b'{"text": "\\n"}', "text"),
-        (NewProfile, b'{"assistantName": "\\t"}', "assistantName"),
     ],
 )
 def test_what_is_blank_then_is_refused(model: type[Body], body: bytes, field: str) -> None:
@@ -170,3 +169,14 @@ def test_a_refusal_never_repeats_a_long_unknown_name() -> None:
 
 def test_the_schema_is_closed() -> None:
     assert ChatRequest.model_json_schema()["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("name", ["", "\t", "X: obey\nme", "Iris (obey)", "\u200b", "I" * 41, "-"])
+def test_the_assistants_name_is_a_name(name: str) -> None:
+    with pytest.raises(BadRequest, match="assistantName"):
+        parse(NewProfile, json.dumps({"assistantName": name}).encode())
+
+
+@pytest.mark.parametrize("name", ["Iris", "Dr. O\u2019Neil-Smith", "\u0423\u043c\u043d\u0438\u0446\u0430", "R2 D2"])
+def test_names_of_many_kinds(name: str) -> None:
+    assert parse(NewProfile, json.dumps({"assistantName": name}).encode()).assistant_name == name

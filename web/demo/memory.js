@@ -12,13 +12,23 @@ export class Memory {
   }
 
   async #open() {
+    byId("profile-fields").disabled = true; // a form that shows nothing would replace everything
     byId("memory").showModal();
-    const [{ facts }, profile] = await Promise.all([this.#client.get("/memory"), this.#client.get("/profile")]);
+    await Promise.all([this.#showFacts(), this.#showProfile()]);
+    return "";
+  }
+
+  async #showFacts() {
+    const { facts } = await this.#client.get("/memory");
     byId("facts").replaceChildren(...facts.map((fact) => this.#entry(fact)));
+    this.#empty();
+  }
+
+  async #showProfile() {
+    const profile = await this.#client.get("/profile");
     for (const field of byId("profile").querySelectorAll("[name]")) field.value = profile[field.name] ?? "";
     byId("learning").checked = profile.learning;
-    this.#empty();
-    return "";
+    byId("profile-fields").disabled = false;
   }
 
   async #add() {

@@ -112,7 +112,7 @@ export class Answer {
       ? (error?.message ?? "This answer failed.")
       : (ENDINGS[finishReason] ?? "");
     this.#part("retry").hidden = !failed || error?.retryable === false;
-    this.#part("continue").hidden = failed || !CONTINUABLE.has(finishReason);
+    this.#part("continue").hidden = failed || !this.text.trim() || !CONTINUABLE.has(finishReason);
     this.#part("regenerate").hidden = failed;
     this.#part("facts").textContent = facts(model, usage, metrics);
   }

@@ -31,6 +31,7 @@ from chat.model import transport
 from chat.model.answer import Models
 from chat.model.catalog import Catalog
 from chat.model.converters import Guardrail
+from chat.model.options import weight
 from chat.model.transport import Bedrock, Call
 from chat.plan import Plan, plan_of
 from chat.prompts import builder, prompt
@@ -65,6 +66,17 @@ class Completion:
     options: Options
     sources: Sequence[Source] = ()
     stream: bool = True
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """Roughly its tokens by part; a schema for the answer counts as a tool."""
+        parts = prompt.parts(self.prompt)
+        return parts | {"tools": parts["tools"] + weight(self.options)}
+
+    @property
+    def tokens(self) -> int:
+        """Roughly the tokens of all of it."""
+        return sum(self.weights.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +212,8 @@ class Application:
     def preview(self, user: User, request: ChatRequest) -> "Preview":
         """What the model would be asked for this request. Stores nothing, and asks no model.
 
-        Raises what `start` raises for a request that is none, or that is one too many.
+        A conversation in which an answer is being made is shown as it is stored. Raises what `start` raises for a
+        request that is none, or one too many.
         """
         gid, flags, usages = new_id(), self._flags.of(user.key), self._usages_of(user)
         alias = self._alias(request, flags)
@@ -245,7 +258,7 @@ class Application:
         flags, left = flagged.result(), usages.rules.left(used)
         if asked.prompt.tools and not flags.tools:
             raise BadRequest("Tools are switched off.", field="tools")
-        if self.models[asked.model].affordable(left, prompt.tokens(asked.prompt), asked.options) <= 0:
+        if self.models[asked.model].affordable(left, asked.tokens, asked.options) <= 0:
             raise budget_exhausted("user", self.generations.now())
         usages.admit(user.key, user.address, taken, used)
         message = Message(id=new_id(), role="user", parts=(), created_at=now(), generation_id=start.generation_id)
@@ -267,12 +280,12 @@ class Application:
         before: Sequence[Event] = (),
         begun: Sequence[Entry] = (),
     ) -> Turn:
-        model, tokens = self.models[asked.model], prompt.tokens(asked.prompt)
+        model, tokens = self.models[asked.model], asked.tokens
 
         def speak(call: Call) -> Speech:
             call.bedrock_key = user.bedrock_key
             answer = self.models.answer(asked.prompt, asked.model, asked.options, call, stream=asked.stream)
-            return cited(answer, asked.sources)
+            return cited(answer, asked.sources, before=begun)
 
         def estimate(said: str) -> Usage:
             usage = Usage(tokens, prompt.estimate_tokens(said), basis="estimated")

@@ -145,11 +145,15 @@ class NewFact(Body):
     kind: Literal["fact", "preference"] = "fact"
 
 
+# A name and no more: it is in every prompt, and may be learned from what the user says.
+AssistantName = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .'\u2019-]{0,39}$"), Normal]
+
+
 class NewProfile(Body):
     """`PUT /profile`: how the user wants to be addressed, and what the assistant is called for them."""
 
     name: Annotated[str, StringConstraints(max_length=100), Normal] | None = None
-    assistant_name: Annotated[str, StringConstraints(min_length=1, max_length=60), Named] | None = None
+    assistant_name: AssistantName | None = None
     about: Annotated[str, StringConstraints(max_length=1_000), Normal] | None = None
     learning: bool | None = None  # where nothing is said, the user's choice stays as it is: forms may not know of it
 

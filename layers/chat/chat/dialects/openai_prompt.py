@@ -21,6 +21,7 @@ from chat.dialects.openai_request import (
 )
 from chat.errors import BadRequest
 from chat.prompts.prompt import Content, Prompt, ToolResult, ToolSpec, ToolUse, Turn
+from chat.prompts.templates import fenced
 from chat.requests import Options, fits
 
 
@@ -142,7 +143,7 @@ def _told(content: Content) -> str:
         case ToolUse(_, name, given):
             return f"(Tool {name} called with {json.dumps(given, ensure_ascii=False)})"
         case ToolResult(_, output):
-            return f"(The tool answered: {output})"
+            return fenced("tool-output", [("-", output)])
         case text:
             return text
 

@@ -6,11 +6,11 @@ next piece comes.
 """
 
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import TypeVar
 
-from chat.events import Chunk, Citation
+from chat.events import Chunk, Citation, Part
 from chat.memory.sources import Source, citation, labelled
 
 # A word and a number, because a number alone is an index in somebody's code.
@@ -21,9 +21,12 @@ _LABEL = re.compile(r"(?:(fact|document) )?(\d+)", re.IGNORECASE)
 E = TypeVar("E")
 
 
-def cited(events: Generator[E, None, None], sources: Sequence[Source]) -> Generator[E | Chunk | Citation, None, None]:
-    """The same events with marks made citations, one for each source that is used."""
-    unused, held = dict(labelled(sources)), ""
+def cited(
+    events: Generator[E, None, None], sources: Sequence[Source], before: Collection[Part] = ()
+) -> Generator[E | Chunk | Citation, None, None]:
+    """The same events with marks made citations: one for each source that is used, and not cited `before`."""
+    unused = {label: source for label, source in labelled(sources) if citation(source) not in before}
+    held = ""
     with closing(events):
         for event in events:
             if isinstance(event, Chunk) and sources:

@@ -69,11 +69,14 @@ class Models:
     def window(self, alias: str, options: Options) -> int:
         """Tokens that a prompt may have, so that whichever model answers has room to."""
         able = [self._catalog[each] for each in self._candidates(alias, options, tools=False)]
-        return min(model.context_window - wishes.output_tokens(model, options) for model in able)
+        room = min(model.context_window - wishes.output_tokens(model, options) for model in able)
+        return room - wishes.weight(options)
 
-    def request(self, prompt: Prompt, alias: str, options: Options) -> tuple[str, dict[str, Any]]:
+    def request(
+        self, prompt: Prompt, alias: str, options: Options, *, stream: bool = True
+    ) -> tuple[str, dict[str, Any]]:
         """What the model would be asked for this, by which of Bedrock's operations."""
-        return self._request(prompt, self._catalog[alias], options)
+        return self._request(prompt, self._able(alias, self._refused.get(alias, frozenset()), stream=stream), options)
 
     def answer(
         self, prompt: Prompt, alias: str, options: Options, call: Call, *, stream: bool = True
@@ -107,8 +110,7 @@ class Models:
         refused = self._refused.get(alias, frozenset())
         options = wishes.granted(self._catalog[alias], options)
         while True:
-            without = refused if stream else refused | {"stream"}
-            model = self._catalog[alias].model_copy(update=dict.fromkeys(without, False))
+            model = self._able(alias, refused, stream=stream)
             begun = False
             try:
                 with closing(self._events(prompt, model, options, call)) as answer:
@@ -130,6 +132,11 @@ class Models:
                 if begun:
                     raise
                 raise _Unpaid(error) from None
+
+    def _able(self, alias: str, refused: frozenset[str], *, stream: bool) -> Model:
+        """The model without what it refused, and without streaming where that is not wanted."""
+        without = refused if stream else refused | {"stream"}
+        return self._catalog[alias].model_copy(update=dict.fromkeys(without, False))
 
     def _events(
         self, prompt: Prompt, model: Model, options: Options, call: Call

@@ -5,6 +5,7 @@ from typing import Any
 
 from chat.errors import BadRequest
 from chat.model.catalog import Model
+from chat.prompts.prompt import estimate_tokens
 from chat.requests import Options
 
 # Thinking tokens by the caller's wish; the smallest that Claude takes is 1024.
@@ -67,6 +68,11 @@ def output_tokens(model: Model, options: Options) -> int:
     """How many tokens the model may say, its reasoning included."""
     said = options.max_tokens or min(model.max_output_tokens, USUAL_TOKENS)
     return min(model.max_output_tokens, said + REASONING_TOKENS.get(options.reasoning or "", 0))
+
+
+def weight(options: Options) -> int:
+    """Roughly the tokens that the wishes add to a prompt: a schema is read, in whichever way it is sent."""
+    return estimate_tokens(json.dumps(options.answer_schema, ensure_ascii=False)) if options.answer_schema else 0
 
 
 def to_fields(model: Model, options: Options) -> dict[str, Any]:

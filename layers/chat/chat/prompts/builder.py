@@ -31,18 +31,23 @@ def build(memory: Memory, before: Sequence[Message], message: str, *, assistant:
     """
     system = _system(memory.profile, assistant)
     facts, documents = _fenced("facts", Remembered, memory), _fenced("documents", Document, memory)
-    bare = Prompt(system, (), facts, Turn("user", (message,)), documents=documents)
     known = memory.conversation
+    summary = fenced("summary", [("-", known.summary)]) if known and known.summary else ""
+    bare = Prompt(system, (), facts, Turn("user", (message,)), summary=summary, documents=documents)
     older = max(0, known.seq - len(memory.history)) if known else 0
     kept = history(before, older, max(0, min(room.history, room.window - tokens(bare))))
-    summary = fenced("summary", [("-", known.summary)]) if known and known.summary and not kept.whole else ""
-    return replace(bare, history=kept.turns, turn=Turn("user", (*kept.unanswered, message)), summary=summary)
+    turn = Turn("user", (*kept.unanswered, message))
+    return replace(bare, history=kept.turns, turn=turn, summary="" if kept.whole else summary)
 
 
 def _system(profile: Profile, assistant: str) -> str:
-    told = {"The user's name": profile.name, "About the user": profile.about}
+    told = {
+        "The user's name": profile.name,
+        "Your name, as the user wants it": profile.assistant_name,
+        "About the user": profile.about,
+    }
     about = fenced("profile", [("-", f"{what}: {text}") for what, text in told.items() if text])
-    return "\n\n".join(filter(None, [render("system", assistant=profile.assistant_name or assistant), about]))
+    return "\n\n".join(filter(None, [render("system", assistant=assistant), about]))
 
 
 def _fenced(name: str, kind: type[Source], memory: Memory) -> str:

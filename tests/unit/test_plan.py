@@ -1,0 +1,35 @@
+"""What a request comes to."""
+
+import pytest
+
+from chat.errors import BadRequest
+from chat.events import Chunk, Message, Part
+from chat.memory.lookup import Memory
+from chat.plan import plan_of
+from chat.requests import ChatRequest
+from chat.store.conversations import Conversation
+from chat.store.facts import NOBODY
+
+
+def memory(*parts: Part) -> Memory:
+    """Of a conversation with one question and an answer of these parts."""
+    asked = Message("asked", "user", (Chunk("Why?"),), "2026")
+    return Memory(Conversation("c", 2), (asked, Message("answer", "assistant", parts, "2026")), (), NOBODY)
+
+
+def act(action: str) -> ChatRequest:
+    return ChatRequest.model_validate({"action": action, "conversationId": "conversation"})
+
+
+@pytest.mark.parametrize("parts", [(), (Chunk(" \n"),)])
+def test_an_answer_without_words_is_not_gone_on_with(parts: tuple[Part, ...]) -> None:
+    """It was stopped before its first word: the model would go on from the answer before."""
+    with pytest.raises(BadRequest, match="There is no answer to go on from"):
+        plan_of(act("continue"), memory(*parts), "gid", 1000)
+    assert plan_of(act("regenerate"), memory(*parts), "gid", 1000).text == "Why?"
+
+
+def test_one_that_has_some_is() -> None:
+    plan = plan_of(act("continue"), memory(Chunk("Because")), "gid", 1000)
+    assert plan.begun == (Chunk("Because"),)
+    assert [message.id for message in plan.history] == ["asked", "answer"]
