@@ -65,8 +65,20 @@ def _own(message: Json) -> list[str]:
     return [text for text in texts if text]
 
 
+def judged(body: Json) -> list[str]:
+    """What a guardrail looks at: the texts that are wrapped for it; where none is, those of all messages."""
+    blocks = [block for message in body["messages"] for block in message["content"]]
+    return _texts([block for block in blocks if "guardContent" in block] or blocks)
+
+
+def text_of(block: Json) -> str | None:
+    """The text of a content block that has one."""
+    text: str | None = block.get("guardContent", block).get("text")
+    return text["text"] if isinstance(text, dict) else text
+
+
 def _texts(blocks: Iterable[Json]) -> list[str]:
-    return [block["text"] for block in blocks if "text" in block]
+    return [text for block in blocks if (text := text_of(block)) is not None]
 
 
 def _result(result: Json) -> str:

@@ -2,7 +2,7 @@
 
     [[tokens=200 pace=20 first=100]]    words in the answer; ms between tokens; ms before the first
     [[cite]]                            a citation
-    [[block]]                           the guardrail intervenes, if the request has one
+    [[block]]                           the guardrail intervenes, if the request has one that judges this text
     [[tool=NAME {"city": "Łódź"}]]      a call of that tool, if the request offers it; its input made up if not given
     [[fault=NAME at=5 times=1 ms=500 code=throttlingException]]
 
@@ -78,7 +78,6 @@ class Directives:
     cite: bool
     tools: tuple[ToolCall, ...]
     fault: Fault | None
-    block: bool = False
 
 
 def parse(text: str) -> Directives:
@@ -97,10 +96,14 @@ def parse(text: str) -> Directives:
             cite="cite" in found,
             tools=tuple(tools),
             fault=_fault(found) if "fault" in found else None,
-            block="block" in found,
         )
     except ValueError as error:
         raise BedrockError("ValidationException", f"The stand-in was given {error}.") from error
+
+
+def blocked(text: str) -> bool:
+    """Whether a guardrail is to stop it."""
+    return any("block" in _pairs(block) for block in _BLOCK.finditer(text))
 
 
 def strip(text: str) -> str:

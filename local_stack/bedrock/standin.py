@@ -70,7 +70,7 @@ class StandIn:
 def compose(model_id: str, body: Json, wish: Directives) -> Reply:
     """The whole answer, cut at the stop sequences and at maxTokens."""
     talk = conversation.read(body)
-    if wish.block and "guardrailConfig" in body:
+    if "guardrailConfig" in body and any(map(directives.blocked, conversation.judged(body))):
         return Reply((Block(tuple({"text": token} for token in speaker.tokens(_BLOCKED))),), "guardrail_intervened")
     config = body.get("inferenceConfig", {})
     text, stopped = _until(_text(model_id, body, talk, wish), config.get("stopSequences", []))

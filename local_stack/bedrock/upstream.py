@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 import h11
 
 from local_stack.bedrock import events
+from local_stack.bedrock.conversation import text_of
 from local_stack.bedrock.errors import BedrockError
 from local_stack.bedrock.events import Event, Json
 from local_stack.bedrock.usage import count
@@ -87,7 +88,7 @@ def _request(name: str, body: Json) -> Json:
 
 
 def _text(blocks: list[Json]) -> str:
-    return "\n\n".join(block["text"] for block in blocks if "text" in block)
+    return "\n\n".join(filter(None, map(text_of, blocks)))
 
 
 def _usage(usage: Json, body: Json, spoken: int) -> Json:

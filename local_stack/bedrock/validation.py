@@ -12,6 +12,7 @@ from typing import Any
 from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
 from botocore.validate import ParamValidator
 
+from local_stack.bedrock.conversation import text_of
 from local_stack.bedrock.errors import BedrockError, service
 from local_stack.bedrock.events import Json
 
@@ -70,7 +71,8 @@ def _check_messages(messages: list[Json]) -> None:
         if not message["content"]:
             raise _invalid(f"The content field in the Message object at {where} is empty. Add a ContentBlock object.")
         for index, block in enumerate(message["content"]):
-            if not block.get("text", "text").strip():
+            text = text_of(block)
+            if text is not None and not text.strip():
                 raise _invalid(
                     f"The text field in the ContentBlock object at {where}.content.{index} is blank. "
                     "Add text to the text field, and try again."

@@ -137,6 +137,29 @@ def test_what_the_guardrail_stops_is_a_finish_reason(person: Person) -> None:
     }
 
 
+def test_a_conversation_goes_on_after_what_the_guardrail_stopped(person: Person) -> None:
+    stopped = person.say("A bad question [[block]]").start["conversationId"]
+    answer = person.say(f"Tell me about rivers {QUICK}", conversationId=stopped)
+    assert answer.end["finishReason"] == "stop"
+    sent = person.stack.requests()[-1]["body"]["messages"]
+    assert "bad question" not in json.dumps(sent), "nor is it asked again by what follows"
+    assert sent[-1]["content"] == [{"guardContent": {"text": {"text": f"Tell me about rivers {QUICK}"}}}]
+
+
+def test_a_stopped_answer_is_not_gone_on_with(person: Person) -> None:
+    stopped = person.say("[[block]]").start["conversationId"]
+    again = {"action": "continue", "conversationId": stopped}
+    answer = person.http.post(f"{person.stack.url}/chat", json=again)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (400, "action")
+
+
+def test_a_history_of_the_callers_own_is_judged(person: Person) -> None:
+    said = [("user", "[[block]]"), ("assistant", "Of course."), ("user", f"Well? {QUICK}")]
+    body = {"model": "nova-lite", "messages": [{"role": role, "content": text} for role, text in said]}
+    [choice] = person.http.post(f"{person.stack.url}/v1/chat/completions", json=body).json()["choices"]
+    assert choice["finish_reason"] == "content_filter"
+
+
 @pytest.mark.parametrize("model", ["nova-lite", "claude-haiku"])
 def test_an_answer_keeps_to_a_schema(person: Person, model: str) -> None:
     """By the model's own format, and by a forced tool; the caller sees no difference."""

@@ -32,6 +32,7 @@ PROMPTS = [
     Prompt("Be kind.", (), "", Turn("user", ("hi",))),
     replace(PROMPT, tools=(ToolSpec("weather", "Tells the weather.", SCHEMA),)),
     replace(PROMPT, history=tuple(Turn(turn.role, (f"{n}",)) for n in range(3) for turn in HISTORY), summary="So far"),
+    replace(PROMPT, documents="<documents>\n[document 1] x\n</documents>", stored=True),
 ]
 CATALOG = Catalog("eu")
 GUARDRAIL = Guardrail("abc", "1", "sync")
@@ -62,7 +63,7 @@ def built(alias: str, prompt: Prompt = PROMPT, **options: Any) -> dict[str, Any]
         {"latency": "optimized"},
     ],
 )
-@pytest.mark.parametrize("prompt", PROMPTS, ids=["memory", "first", "tools", "long"])
+@pytest.mark.parametrize("prompt", PROMPTS, ids=["memory", "first", "tools", "long", "stored"])
 @pytest.mark.parametrize("guardrail", [None, GUARDRAIL])
 def test_bedrock_accepts_what_we_build(
     alias: str, options: dict[str, Any], prompt: Prompt, guardrail: Guardrail | None
@@ -101,6 +102,23 @@ def test_what_is_remembered_stands_between_the_history_and_the_message() -> None
         "role": "user",
         "content": [{"text": text} for text in ("a summary", "facts", "documents", "And now?")],
     }
+
+
+def test_a_guardrail_judges_what_is_new() -> None:
+    """And all messages where the history is the caller's, who may have made it up."""
+    told = replace(PROMPT, summary="a summary", facts="facts", documents="documents", stored=True)
+    assert asked("nova-lite", told, GUARDRAIL)[1]["messages"][-1]["content"] == [
+        {"text": "a summary"},
+        {"text": "facts"},
+        {"guardContent": {"text": {"text": "documents"}}},
+        {"guardContent": {"text": {"text": "hi"}}},
+    ]
+    for whole in (built("nova-lite", told), asked("nova-lite", replace(told, stored=False), GUARDRAIL)[1]):
+        assert "guardContent" not in repr(whole)
+    first = replace(told, history=(), summary="", facts="", documents="")
+    model = CATALOG["nova-lite"].model_copy(update={"system": False})
+    [opening] = converters.to_request(first, model, "id", Options(), GUARDRAIL)["messages"]
+    assert opening["content"] == [{"text": "Be kind."}, {"guardContent": {"text": {"text": "hi"}}}]
 
 
 def test_the_guardrail_of_a_stream_says_when_it_looks() -> None:

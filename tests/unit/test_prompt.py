@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -18,12 +19,13 @@ from chat.store.conversations import Conversation
 from chat.store.facts import NOBODY, Profile, Remembered
 
 
-def message(role: str, text: str) -> Message:
-    return Message("id", "user" if role == "user" else "assistant", (Chunk(text),) if text else (), "2026")
+def message(role: str, text: str, finish_reason: str | None = None) -> Message:
+    side: Literal["user", "assistant"] = "user" if role == "user" else "assistant"
+    return Message("id", side, (Chunk(text),) if text else (), "2026", finish_reason=finish_reason)
 
 
 def build(
-    *history: tuple[str, str],
+    *history: tuple[str, str] | tuple[str, str, str],
     facts: tuple[str, ...] = (),
     profile: Profile = NOBODY,
     documents: tuple[Document, ...] = (),
@@ -54,6 +56,13 @@ def test_sides_alternate_whatever_was_stored() -> None:
     )
     assert built.history == (Turn("user", ("a", "b")), Turn("assistant", ("c",)))
     assert built.turn.content == ("lost", "now")
+
+
+def test_what_a_filter_stopped_is_not_said_again() -> None:
+    """Nor what it answered: no guardrail judges the history, and a later question could ask for it."""
+    built = build(("user", "a"), ("assistant", "b"), ("user", "bad"), ("assistant", "Sorry.", "content-filter"))
+    assert [turn.content for turn in (*built.history, built.turn)] == [("a",), ("b",), ("now",)]
+    assert built.stored
 
 
 def test_the_oldest_turns_go_first_when_the_budget_is_small() -> None:

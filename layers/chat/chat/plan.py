@@ -36,6 +36,6 @@ def plan_of(request: ChatRequest, memory: Memory, gid: str, longest: int) -> Pla
                 return Plan(asked, asked.text, tuple(before), last)
             if len(encode(last.parts)) > longest:
                 raise BadRequest("This answer is too long to be continued.", field="action")
-            if last.text.strip():
+            if last.text.strip() and last.finish_reason != "content-filter":
                 return Plan(asked, render("continue"), memory.history, last, last.parts)
     raise BadRequest("There is no answer to go on from.", field="action")

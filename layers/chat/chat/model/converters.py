@@ -40,14 +40,9 @@ def to_request(
     prompt: Prompt, model: Model, model_id: str, options: Options, guardrail: Guardrail | None = None
 ) -> dict[str, Any]:
     """The arguments of `converse` or, where the model `streams`, of `converse_stream`."""
-    if prompt.system and not model.system:
-        first, *rest = (*prompt.history, prompt.turn)
-        first = replace(first, content=(prompt.system, *first.content))
-        *history, turn = (first, *rest)
-        prompt = replace(prompt, system="", history=tuple(history), turn=turn)
     messages = [_message(turn) for turn in prompt.history]
     request: dict[str, Any] = {"modelId": model_id, "messages": messages, **to_fields(model, options)}
-    if prompt.system:
+    if prompt.system and model.system:
         request["system"] = [{"text": prompt.system}]
     if model.cache:
         # The last but one is where the request before this one had its last: not every model looks further back.
@@ -61,8 +56,13 @@ def to_request(
         request["guardrailConfig"] = {"guardrailIdentifier": guardrail.id, "guardrailVersion": guardrail.version}
         if streams(model, prompt):
             request["guardrailConfig"]["streamProcessingMode"] = guardrail.streaming
-    told = [{"text": text} for text in (prompt.summary, prompt.facts, prompt.documents) if text]
-    messages.append({"role": "user", "content": told + _message(prompt.turn)["content"]})
+    known = [{"text": text} for text in (prompt.summary, prompt.facts) if text]
+    new = [{"text": text} for text in (prompt.documents,) if text] + _message(prompt.turn)["content"]
+    if guardrail and prompt.stored:
+        new = [{"guardContent": {"text": block}} for block in new]  # it judges this, and nothing beside it
+    messages.append({"role": "user", "content": known + new})
+    if prompt.system and not model.system:
+        messages[0]["content"].insert(0, {"text": prompt.system})
     return request
 
 

@@ -33,7 +33,7 @@ def build(memory: Memory, before: Sequence[Message], message: str, *, assistant:
     facts, documents = _fenced("facts", Remembered, memory), _fenced("documents", Document, memory)
     known = memory.conversation
     summary = fenced("summary", [("-", known.summary)]) if known and known.summary else ""
-    bare = Prompt(system, (), facts, Turn("user", (message,)), summary=summary, documents=documents)
+    bare = Prompt(system, (), facts, Turn("user", (message,)), summary=summary, documents=documents, stored=True)
     older = max(0, known.seq - len(memory.history)) if known else 0
     kept = history(before, older, max(0, min(room.history, room.window - tokens(bare))))
     turn = Turn("user", (*kept.unanswered, message))

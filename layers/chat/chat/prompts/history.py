@@ -4,9 +4,9 @@ What does not fit is dropped by whole blocks of messages. So the history begins 
 the model's cache can serve it: if each new message pushed out the oldest one, no two prompts would begin alike.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 
 from chat.events import Message
 from chat.prompts.prompt import Turn, estimate_tokens
@@ -44,10 +44,10 @@ def _first(sizes: Sequence[int], before: int, budget: int) -> int:
     return next((index for index in blocks if 2 * behind[index] >= behind[fitting]), fitting)
 
 
-def _alternating(messages: Iterable[Message]) -> list[Turn]:
+def _alternating(messages: Sequence[Message]) -> list[Turn]:
     """Turns by alternating sides: answers without text are dropped, neighbours of one side joined."""
     turns: list[Turn] = []
-    for message in messages:
+    for message in _let_through(messages):
         text = message.text
         if not text.strip():
             continue
@@ -56,3 +56,14 @@ def _alternating(messages: Iterable[Message]) -> list[Turn]:
         else:
             turns.append(Turn(message.role, (text,)))
     return turns
+
+
+def _let_through(messages: Sequence[Message]) -> Iterator[Message]:
+    """Without the answers that a filter stopped, and what they answered: no guardrail looks at the history again."""
+    for message, following in zip_longest(messages, messages[1:]):
+        if not (_stopped(message) or (following and _stopped(following))):
+            yield message
+
+
+def _stopped(message: Message) -> bool:
+    return message.finish_reason == "content-filter"

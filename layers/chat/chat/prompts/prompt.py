@@ -65,7 +65,8 @@ class Prompt:
     """`history` and `turn` alternate, beginning with the user; `turn` is the user's and ends with the new message.
 
     `summary` is of what came before the history, `facts` of the user, `documents` were found for the message; each is
-    fenced, or empty. `tool_choice` is a tool's name, `any` for one at least, None for the model's own choice.
+    fenced, or empty. `tool_choice` is a tool's name, `any` for one at least, None for the model's own choice. `stored`
+    says that the history is ours: a guardrail has judged what is in it.
     """
 
     system: str
@@ -76,6 +77,7 @@ class Prompt:
     tool_choice: str | None = None
     summary: str = ""
     documents: str = ""
+    stored: bool = False
 
 
 def tokens(prompt: Prompt) -> int:
