@@ -17,6 +17,10 @@ from local_stack.bedrock.errors import BedrockError, service
 from local_stack.bedrock.events import Json
 
 MAX_CACHE_POINTS = 4
+_UNKNOWN = frozenset(
+    {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "maxItems"}
+    | {"uniqueItems", "minProperties", "maxProperties", "patternProperties", "propertyNames", "contains", "not", "if"}
+)
 _MODEL_ID = re.compile(r"((us|us-gov|eu|apac|jp|au|ca|global)\.)?[a-z0-9-]+\.[a-z0-9][a-z0-9.:-]*")
 _START = "A conversation must start with a user message. Try again with a conversation that starts with a user message."
 _ALTERNATE = (
@@ -127,6 +131,8 @@ def _check_features(model_id: str, body: Json) -> None:
             parsed = None
         if not isinstance(parsed, dict):
             raise _invalid("The schema in outputConfig.textFormat is not a valid JSON schema.")
+        for complaint in _unknown(parsed):
+            raise _invalid(f"output_config.format.schema: {complaint}")
     if body.get("performanceConfig", {}).get("latency") == "optimized" and not nova_pro:
         raise _invalid("Latency performance configuration is not supported for this model.")
     if body.get("serviceTier", {}).get("type", "default") != "default" and not nova_pro:
@@ -134,6 +140,24 @@ def _check_features(model_id: str, body: Json) -> None:
     guardrail = body.get("guardrailConfig")
     if guardrail is not None and not (guardrail.get("guardrailIdentifier") and guardrail.get("guardrailVersion")):
         raise _invalid("The guardrail identifier and version must both be given.")
+
+
+def _unknown(schema: Json) -> Iterator[str]:
+    """What Claude's structured output does not know in a schema, in its words as they are reported."""
+    kind = schema.get("type")
+    if kind == "object" and schema.get("additionalProperties") is not False:
+        yield "For 'object' type, 'additionalProperties' must be explicitly set to false"
+    if "oneOf" in schema:
+        yield "Schema type 'oneOf' is not supported"
+    if schema.get("minItems", 0) not in (0, 1):
+        yield "For 'array' type, 'minItems' values other than 0 or 1 are not supported"
+    if unknown := sorted(schema.keys() & _UNKNOWN):
+        yield f"For '{kind}' type, properties {', '.join(unknown)} are not supported"
+    below = [*schema.get("anyOf", []), *schema.get("allOf", []), *([schema["items"]] if "items" in schema else [])]
+    for named in ("properties", "$defs", "definitions"):
+        below += schema.get(named, {}).values()
+    for each in below:
+        yield from _unknown(each)
 
 
 def _check_thinking(body: Json) -> None:

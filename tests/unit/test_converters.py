@@ -129,7 +129,7 @@ def test_the_guardrail_of_a_stream_says_when_it_looks() -> None:
 
 def test_a_schema_is_a_format_or_where_there_is_none_a_forced_tool() -> None:
     text_format = built("claude-haiku", schema=SCHEMA)["outputConfig"]["textFormat"]
-    assert json.loads(text_format["structure"]["jsonSchema"]["schema"]) == SCHEMA
+    assert json.loads(text_format["structure"]["jsonSchema"]["schema"]) == SCHEMA | {"additionalProperties": False}
     config = built("nova-lite", schema=SCHEMA)["toolConfig"]
     assert config["toolChoice"] == {"tool": {"name": "answer"}}
     assert config["tools"][0]["toolSpec"]["inputSchema"] == {"json": SCHEMA}

@@ -5,6 +5,7 @@ from typing import Any
 
 from chat.errors import BadRequest
 from chat.model.catalog import Model
+from chat.model.schema import Unfit, fitted
 from chat.prompts.prompt import estimate_tokens
 from chat.requests import Options
 
@@ -39,6 +40,13 @@ def check(model: Model, options: Options, *, tools: bool = False) -> None:
     ):
         if clash:
             raise BadRequest(f"{field} cannot go with {other} for this model.", field=field)
+    if options.answer_schema and model.answer_schema:
+        try:
+            fitted(options.answer_schema)
+        except Unfit as unfit:
+            raise BadRequest(
+                f"options.schema {unfit}, which this model does not take.", field="options.schema"
+            ) from None
 
 
 def grants(model: Model, options: Options, *, tools: bool) -> bool:
@@ -94,7 +102,7 @@ def to_fields(model: Model, options: Options) -> dict[str, Any]:
     if options.latency:
         fields["performanceConfig"] = {"latency": options.latency}
     if options.answer_schema and model.answer_schema:
-        schema = json.dumps(options.answer_schema, ensure_ascii=False)
+        schema = json.dumps(fitted(options.answer_schema), ensure_ascii=False)
         text = {"type": "json_schema", "structure": {"jsonSchema": {"name": "answer", "schema": schema}}}
         fields["outputConfig"] = {"textFormat": text}
     return fields
