@@ -104,6 +104,20 @@ def test_the_end_names_the_model_that_answered() -> None:
     assert ask(bedrock, "nova-lite")[-1].model == "nova-micro"
 
 
+@pytest.mark.parametrize("refusal", [errors.ModelAccessDenied, errors.ModelNotFound, errors.KeyRefused])
+def test_a_fallback_that_may_not_be_used_hides_nothing(refusal: type[errors.ModelError]) -> None:
+    """The next is asked, and at the end it is told why the first did not answer."""
+    catalog = Catalog("us")
+    catalog._models["nova-pro"] = catalog["nova-pro"].model_copy(update={"fallbacks": ("claude-haiku", "nova-lite")})
+    busy = [errors.ModelThrottled() for _ in range(3)]
+    bedrock = Scripted(*busy, refusal(), SPEECH)
+    assert ask(bedrock, "nova-pro", Models(bedrock, catalog))[-1].model == "nova-lite"
+    bedrock = Scripted(*busy, refusal(), refusal())
+    with pytest.raises(errors.ModelThrottled):
+        ask(bedrock, "nova-pro", Models(bedrock, catalog))
+    assert len(bedrock.asked) == 5
+
+
 def test_a_refusal_is_not_remembered_when_the_other_way_fails_too() -> None:
     bedrock = Scripted(errors.StreamingRefused(), errors.ModelInternal(), SPEECH)
     models = Models(bedrock, Catalog("us"))

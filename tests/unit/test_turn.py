@@ -10,7 +10,7 @@ from chat.dialects import native, sse
 from chat.dialects.native import Native
 from chat.dialects.plain import Plain
 from chat.errors import ModelThrottled, StorageError
-from chat.events import TERMINAL, Chunk, Complete, Error, Event, Message, Reasoning, Start, Usage
+from chat.events import TERMINAL, Chunk, Complete, Error, Event, Message, Progress, Reasoning, Start, Usage
 from chat.log import Entry, end_of
 from chat.model.stream import Ended
 from chat.model.transport import Call
@@ -50,14 +50,25 @@ class Stored:
 
 
 def turn(
-    speak: Callable[[Call], Speech], store: Stored, *, seconds: float = 30, idle: float = 30, size: int = 1000
+    speak: Callable[[Call], Speech],
+    store: Stored,
+    *,
+    seconds: float = 30,
+    idle: float = 30,
+    size: int = 1000,
+    begun: Sequence[Entry] = (),
 ) -> Turn:
+    """A guess costs a billionth where nova-lite speaks, and two where another does."""
     start = Start("conversation", "answer", "generation", "nova-lite")
     limits = Bounds(time.monotonic() + seconds, idle, size)
-    return Turn(start, USER, speak, store, lambda said: Usage(1, len(said), basis="estimated"), limits, "request")
+
+    def estimate(said: str, alias: str) -> Usage:
+        return Usage(1, len(said), basis="estimated", cost=1 if alias == "nova-lite" else 2)
+
+    return Turn(start, USER, speak, store, estimate, limits, "request", begun=begun)
 
 
-def says(*events: Chunk | Reasoning | Ended | Exception) -> Callable[[Call], Speech]:
+def says(*events: Chunk | Reasoning | Progress | Ended | Exception) -> Callable[[Call], Speech]:
     def speak(_: Call) -> Speech:
         for event in events:
             if isinstance(event, Exception):
@@ -67,7 +78,7 @@ def says(*events: Chunk | Reasoning | Ended | Exception) -> Callable[[Call], Spe
     return speak
 
 
-def falls_silent(*events: Chunk) -> Callable[[Call], Speech]:
+def falls_silent(*events: Chunk | Progress) -> Callable[[Call], Speech]:
     def speak(call: Call) -> Speech:
         yield from events
         call.pause(60)
@@ -231,6 +242,25 @@ def test_a_fallback_is_named_in_the_stored_answer() -> None:
     store = Stored()
     followed(turn(says(Chunk("a"), Ended("stop", USAGE, "nova-micro")), store))
     assert store.answers[0].model == "nova-micro"
+
+
+def test_a_fallback_that_is_stopped_is_named_and_pays_its_own_price() -> None:
+    store = Stored()
+    end = followed(turn(falls_silent(Progress("fallback", "nova-micro"), Chunk("half")), store, seconds=0.1))[-1]
+    assert isinstance(end, Complete)
+    assert (store.answers[0].model, end.usage.cost) == ("nova-micro", 2)
+
+
+def test_what_is_gone_on_with_is_not_paid_for_again() -> None:
+    end = followed(turn(falls_silent(Chunk("new")), Stored(), seconds=0.1, begun=[Chunk("long ago")]))[-1]
+    assert isinstance(end, Complete)
+    assert (end.ai_message.text, end.usage.output_tokens) == ("long agonew", 3)
+
+
+def test_a_refusal_costs_nothing_where_an_answer_is_gone_on_with() -> None:
+    store = Stored()
+    followed(turn(says(ModelThrottled()), store, begun=[Chunk("long ago")]))
+    assert store.ends[0].usage == Usage()
 
 
 def test_two_followers_see_the_same() -> None:

@@ -287,9 +287,9 @@ class Application:
             answer = self.models.answer(asked.prompt, asked.model, asked.options, call, stream=asked.stream)
             return cited(answer, asked.sources, before=begun)
 
-        def estimate(said: str) -> Usage:
+        def estimate(said: str, alias: str) -> Usage:
             usage = Usage(tokens, prompt.estimate_tokens(said), basis="estimated")
-            return usage if user.bedrock_key else model.priced(usage, asked.options)
+            return usage if user.bedrock_key else self.models[alias].priced(usage, asked.options)
 
         idle, size = self.settings.model_idle_seconds, self.settings.max_answer_bytes
         bounds = Bounds(deadline, idle, size, model.affordable(left, tokens, asked.options))

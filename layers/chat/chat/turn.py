@@ -83,7 +83,8 @@ class Outcome:
 
 
 class Turn:
-    """`speak` yields the model's events; `ledger` keeps them; `estimate` guesses what a text without an end cost.
+    """`speak` yields the model's events; `ledger` keeps them; `estimate` guesses what a text without an end cost by a
+    model's alias.
 
     `begun` is the log so far of an answer that is gone on with: it is durable already, and not sent again.
     """
@@ -94,7 +95,7 @@ class Turn:
         user_message: Message,
         speak: Callable[[Call], Speech],
         ledger: Ledger,
-        estimate: Callable[[str], Usage],
+        estimate: Callable[[str, str], Usage],
         bounds: Bounds,
         request_id: str,
         *,
@@ -110,7 +111,9 @@ class Turn:
         self._request_id = request_id
         self._log: list[Placed] = [Placed(event, end_of(begun)) for event in (start, *before)]
         self._entries: list[Entry] = list(begun)  # an answer that is gone on with
+        self._begun_with = len(begun)  # how many of them were paid for before
         self._flushed = len(begun)  # how many of them are durable
+        self._model = start.model  # who speaks
         self._flushed_at: float | None = None
         self._saved = time.monotonic()  # when everything that had come was durable
         self._followed = False
@@ -191,6 +194,8 @@ class Turn:
                     return Outcome(event.finish_reason, usage=event.usage, model=event.model)
                 if self._first_token is None and isinstance(event, (Chunk, Reasoning)):
                     self._first_token = time.monotonic()
+                if isinstance(event, Progress) and event.stage == "fallback" and event.detail:
+                    self._model = event.detail
                 size += len(json.dumps(asdict(event), ensure_ascii=False).encode())
                 if size > self._bounds.size:
                     return Outcome("length")
@@ -233,7 +238,7 @@ class Turn:
         with self._changed:
             self._log.append(Placed(end, self._log[-1].position))
             self._changed.notify_all()
-        count_turn(end, outcome.usage, timing, outcome.model or self._start.model)
+        count_turn(end, outcome.usage, timing, outcome.model or self._model)
 
     def _until_due(self) -> float:
         if self._verdict is not None:
@@ -276,11 +281,12 @@ class Turn:
 
     def _priced(self, outcome: Outcome) -> Outcome:
         """Tokens that Bedrock did not count are guessed: what it had read is paid for, whatever it said."""
+        new = self._entries[self._begun_with :]
         not_asked = outcome.finish_reason == "budget" or isinstance(outcome.error, REFUSALS)
-        if outcome.usage.basis == "exact" or (not_asked and not self._entries):
+        if outcome.usage.basis == "exact" or (not_asked and not new):
             return outcome
-        said = "".join(entry.content for entry in self._entries if isinstance(entry, (Chunk, Reasoning)))
-        return replace(outcome, usage=self._estimate(said))
+        said = "".join(entry.content for entry in new if isinstance(entry, (Chunk, Reasoning)))
+        return replace(outcome, usage=self._estimate(said, outcome.model or self._model))
 
     def _judge(self, time_now: float) -> None:
         if time_now >= self._bounds.deadline:
@@ -332,7 +338,7 @@ class Turn:
             created_at=now(),
             status="failed" if outcome.error else "partial" if outcome.finish_reason in PARTIAL else "complete",
             generation_id=self._start.generation_id,
-            model=outcome.model or self._start.model,
+            model=outcome.model or self._model,
             finish_reason=outcome.error.code if outcome.error else outcome.finish_reason,
             usage=outcome.usage,
         )

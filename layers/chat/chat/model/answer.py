@@ -25,7 +25,7 @@ from chat.requests import Options
 ATTEMPTS = 3  # for each model
 FIRST_PAUSE = 0.3  # seconds; doubled for each further attempt, with full jitter
 
-_COSTS_NOTHING = (errors.ModelThrottled, errors.ModelUnavailable, errors.ModelNotReady)
+_PASSES = (errors.ModelThrottled, errors.ModelUnavailable, errors.ModelNotReady)  # with time; asked for again
 
 
 # Refusals that are answered by asking once more without it, and the capability that the model lacks then.
@@ -83,21 +83,28 @@ class Models:
     ) -> Generator[Part | Progress | Ended, None, None]:
         """The answer's events, ending with Ended; with `stream` false the model is asked for one piece.
 
-        Raises ModelError or Stopped.
+        Raises ModelError or Stopped. Where no fallback answers either, it is what the model that was asked for said: a
+        fallback that the account may not use explains nothing.
         """
-        aliases = self._candidates(alias, options, tools=bool(prompt.tools))
-        for number, candidate in enumerate(aliases, 1):
+        refusals: list[errors.ModelError] = []
+        for candidate in self._candidates(alias, options, tools=bool(prompt.tools)):
+            if refusals:
+                yield Progress("fallback", candidate)
             for attempt in range(ATTEMPTS):
                 try:
                     yield from self._attempt(prompt, candidate, options, call, stream=stream)
                     return
                 except _Unpaid as failure:
+                    passes = isinstance(failure.error, _PASSES)
+                    if candidate == alias and not passes:
+                        raise failure.error from None
+                    refusals.append(failure.error)
+                    if not passes:
+                        break
                     if attempt + 1 < ATTEMPTS:
                         yield Progress("retry")
                         call.pause(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311  # jitter, not a secret
-                    elif number == len(aliases):
-                        raise failure.error from None
-            yield Progress("fallback", aliases[number])
+        raise refusals[0]
 
     def _candidates(self, alias: str, options: Options, *, tools: bool) -> list[str]:
         fallbacks = [each for each in self._catalog[alias].fallbacks if each in self._catalog and each in self._allowed]
@@ -123,15 +130,13 @@ class Models:
                         yield event
                 self._refused[alias] = refused  # it answered, so what it refused is true
                 return
-            except tuple(_LACKS) as refusal:
-                what = _LACKS[type(refusal)]
-                if begun or what in refused or not getattr(model, what):
-                    raise
-                refused = refused | {what}
-            except _COSTS_NOTHING as error:
+            except errors.REFUSALS as refusal:
                 if begun:
                     raise
-                raise _Unpaid(error) from None
+                what = _LACKS.get(type(refusal))
+                if what is None or what in refused or not getattr(model, what):
+                    raise _Unpaid(refusal) from None
+                refused = refused | {what}
 
     def _able(self, alias: str, refused: frozenset[str], *, stream: bool) -> Model:
         """The model without what it refused, and without streaming where that is not wanted."""
