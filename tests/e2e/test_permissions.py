@@ -47,7 +47,7 @@ def arns(action: str, asked: str) -> list[str]:
         table, slash, index = asked.partition("/")
         return [f"<{table}.Arn>{slash}{index}"]
     if action == "bedrock:ApplyGuardrail":
-        return [f"guardrail/{asked}"]
+        return [f"guardrail/{asked}", "guardrail-profile/*"]  # as it is with cross-region inference
     if action.startswith("lambda:"):
         return [f"<{asked}.Arn>"]
     if action == "bedrock:Retrieve":

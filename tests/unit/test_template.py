@@ -200,11 +200,13 @@ def test_roles_are_ours_alone(stack: Resources) -> None:
     assert {tuple(role["ManagedPolicyArns"]) for role in roles.values()} == {("<ModelPolicy>",)}
 
 
-def test_no_wildcard_in_actions_or_resources_but_the_models_regions(stack: Resources) -> None:
+def test_no_wildcard_in_actions_or_resources_but_for_regions_of_bedrocks(stack: Resources) -> None:
     for owner, statement in statements(stack):
         assert not [action for action in listed(statement["Action"]) if "*" in action], (owner, statement["Sid"])
         for resource in listed(statement["Resource"]):
             without_region = re.sub(r"^arn:aws:bedrock:\*::foundation-model/", "", resource)
+            if statement["Sid"] == "Guardrail":  # its profiles are AWS's own, and are good for nothing without it
+                without_region = re.sub(r"^arn:aws:bedrock:\*:0{12}:guardrail-profile/\*$", "", resource)
             assert "*" not in without_region, (owner, statement["Sid"])
 
 
@@ -287,7 +289,10 @@ def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) ->
     assert bool(guardrail) == bool(CASES[case]["GuardrailId"])
     if guardrail:
         assert guardrail["Action"] == "bedrock:ApplyGuardrail"
-        assert guardrail["Resource"] == f"arn:aws:bedrock:us-east-1:000000000000:guardrail/{CASES[case]['GuardrailId']}"
+        assert guardrail["Resource"] == [
+            "arn:aws:bedrock:*:000000000000:guardrail-profile/*",
+            f"arn:aws:bedrock:us-east-1:000000000000:guardrail/{CASES[case]['GuardrailId']}",
+        ]
     both = {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
     assert {frozenset(statement["Action"]) for statement in granted.values()} == {frozenset(both)}
     assert set(granted["Models"]["Resource"]) == {f"arn:aws:bedrock:*::foundation-model/{model}" for model in models}
