@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from chat.dialects import openai
 from chat.dialects.openai_prompt import options, prompt
 from chat.dialects.openai_request import CompletionRequest, parse
 from chat.errors import BadRequest, TooLarge
@@ -132,6 +133,16 @@ def test_options() -> None:
     assert asked == {"max_tokens": 9, "temperature": 0, "top_p": 0.5, "stop": ["END"], "reasoning": "low"}
     asked = wishes(max_completion_tokens=7, stop=["a", "b"], reasoning_effort="none")
     assert asked == {"max_tokens": 7, "stop": ["a", "b"]}
+
+
+def test_an_error_names_options_as_this_protocol_does() -> None:
+    """All that it has: it cannot ask for a latency."""
+    ours = {f"options.{field.alias}" for field in Options.model_fields.values()} - {"options.latency"}
+    for name in ours:
+        told = openai.error(BadRequest(f"{name} is wrong.", field=name))["error"]
+        assert told["message"] == f"{told['param']} is wrong."
+        assert told["param"].partition(".")[0] in CompletionRequest.model_fields
+    assert len(ours) == 7
 
 
 def test_an_answer_to_a_call_is_made_without_reasoning() -> None:

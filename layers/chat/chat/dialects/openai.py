@@ -14,12 +14,15 @@ from chat.finish import FINISH, UNKNOWN
 from chat.log import Placed
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-# How this protocol calls the options that an error of ours may name.
+# How this protocol calls the options that an error of ours may name; it has no word for the latency.
 _PARAMETERS = {
     "options.maxTokens": "max_completion_tokens",
     "options.temperature": "temperature",
     "options.topP": "top_p",
+    "options.stop": "stop",
     "options.reasoning": "reasoning_effort",
+    "options.serviceTier": "service_tier",
+    "options.schema": "response_format.json_schema.schema",
 }
 
 
