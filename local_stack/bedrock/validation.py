@@ -47,6 +47,8 @@ def check_converse(operation: str, model_id: str, body: Any) -> None:
     _check_features(model_id, body)
     if "anthropic" in model_id:
         _check_thinking(body)
+        if any(not each.strip() for each in body.get("inferenceConfig", {}).get("stopSequences", [])):
+            raise _invalid("stop_sequences: each stop sequence must contain non-whitespace")
 
 
 def check_retrieve(knowledge_base: str, body: Any) -> None:

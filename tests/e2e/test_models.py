@@ -124,13 +124,14 @@ def test_a_key_that_bedrock_refuses_is_named_so(person: Person) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "key_refused")
 
 
-def test_what_the_guardrail_stops_is_a_finish_reason(person: Person) -> None:
-    streamed = person.say("[[block]]")
+@pytest.mark.parametrize("options", [{}, {"schema": SCHEMA}], ids=["text", "schema"])
+def test_what_the_guardrail_stops_is_a_finish_reason(person: Person, options: dict[str, Any]) -> None:
+    streamed = person.say("[[block]]", options=options)
     assert (streamed.end["finishReason"], streamed.text) == (
         "content-filter",
         "Sorry, the model cannot answer this question.",
     )
-    whole = person.ask("[[block]]").json()
+    whole = person.ask("[[block]]", options=options).json()
     assert (whole["finishReason"], text_of(whole["aiMessage"])) == ("content-filter", streamed.text)
     assert {json.dumps(each["body"]["guardrailConfig"]) for each in person.stack.requests()} == {
         '{"guardrailIdentifier": "abc123", "guardrailVersion": "1", "streamProcessingMode": "sync"}'

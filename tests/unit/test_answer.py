@@ -248,6 +248,7 @@ def test_a_stopped_call_is_not_tried_again() -> None:
         ("nova-lite", {"serviceTier": "flex"}, "options.serviceTier"),
         ("claude-haiku", {"latency": "optimized"}, "options.latency"),
         ("nova-pro", {"latency": "optimized", "serviceTier": "flex"}, "options.latency"),
+        ("claude-haiku", {"stop": ["END", " \n"]}, "options.stop"),
     ],
 )
 def test_a_model_is_asked_only_for_what_it_has(alias: str, options: dict[str, Any], field: str) -> None:
@@ -261,6 +262,14 @@ def test_a_model_that_the_profile_does_not_have_is_unknown() -> None:
     assert "claude-haiku" not in Catalog("none")
     assert "nova-lite" not in Catalog("global")
     assert "claude-haiku" in Catalog("global")
+
+
+def test_a_model_of_one_geography_costs_more() -> None:
+    def price(profile: str) -> float:
+        return Catalog(profile)["claude-sonnet"].price.output
+
+    assert price("us") == price("eu") == pytest.approx(1.1 * price("global"))
+    assert Catalog("us")["nova-pro"].price == Catalog("none")["nova-pro"].price
 
 
 def test_callers_may_name_what_is_allowed() -> None:

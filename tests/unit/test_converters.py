@@ -143,6 +143,13 @@ def test_the_tools_input_is_the_answer() -> None:
     assert events == [Chunk('{"city"'), Chunk(': "Porto"}'), stream.Ended("stop", Usage())]
 
 
+def test_what_a_filter_says_is_the_answer_though_a_tool_was_to_be_called() -> None:
+    blocked = [delta(text="Sorry, "), delta(text="no."), {"contentBlockStop": {"contentBlockIndex": 0}}]
+    end = {"messageStop": {"stopReason": "guardrail_intervened"}}
+    events = list(stream.events([*blocked, end], answer_tool="answer"))
+    assert events == [Chunk("Sorry, "), Chunk("no."), stream.Ended("content-filter", Usage())]
+
+
 def test_a_system_prompt_that_a_model_does_not_take_opens_the_conversation() -> None:
     model = CATALOG["nova-lite"].model_copy(update={"system": False})
     request = converters.to_request(PROMPT, model, "id", Options())

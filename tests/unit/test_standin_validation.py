@@ -137,6 +137,13 @@ def test_refuses_reasoning_where_claude_does(change: dict[str, Any], message: st
     check_converse("ConverseStream", claude, GOOD | change | {"additionalModelRequestFields": {}})
 
 
+def test_refuses_to_stop_at_nothing_where_claude_does() -> None:
+    body = GOOD | {"inferenceConfig": {"stopSequences": ["END", "\n"]}}
+    check_converse("Converse", MODEL, body)
+    with pytest.raises(BedrockError, match="must contain non-whitespace"):
+        check_converse("Converse", "anthropic.claude-haiku-4-5-20251001-v1:0", body)
+
+
 @pytest.mark.parametrize("model", ["nova-lite", "", "us.", "amazon.titan-embed-text-v2:0"])
 def test_refuses_models_that_cannot_converse(model: str) -> None:
     with pytest.raises(BedrockError, match=r"identifier is invalid|doesn't support"):

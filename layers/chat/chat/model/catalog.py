@@ -36,7 +36,7 @@ class Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
     id: str
-    profiles: tuple[str, ...]  # inference profiles it can be called by; none is the model itself
+    profiles: dict[str, float]  # it can be called by, `none` is the model itself; and how many times as dear it is then
     stream: bool  # false for a model that cannot, or is not to by policy
     tool_stream: bool  # streams when there are tools, too
     tools: bool
@@ -46,12 +46,17 @@ class Model(BaseModel):
     reasoning: bool
     answer_schema: Annotated[bool, Field(alias="schema")]  # answers in JSON of a schema; else a forced tool does that
     temperature_with_top_p: bool  # takes both in one request
+    blank_stop: bool  # stops at white space alone, if it is asked to
     context_window: Annotated[int, Field(gt=0)]  # tokens
     max_output_tokens: Annotated[int, Field(gt=0)]
     price: Price
     service_tiers: dict[Literal["priority", "flex"], float]  # those it has, and how many times as dear they are
     optimized_latency: float | None = None  # how many times as dear that is, if it has it
     fallbacks: tuple[str, ...]
+
+    def by(self, profile: str) -> Self:
+        """The same at the price of this inference profile."""
+        return self.model_copy(update={"price": self.price.times(self.profiles[profile])})
 
     def price_with(self, options: Options) -> Price:
         """What it costs when it is asked for so."""
@@ -83,7 +88,7 @@ class Catalog:
     def __init__(self, profile: str) -> None:
         raw = Path(__file__).with_name("catalog.json").read_bytes()
         every = TypeAdapter(dict[str, Model]).validate_json(raw)
-        self._models = {alias: model for alias, model in every.items() if profile in model.profiles}
+        self._models = {alias: model.by(profile) for alias, model in every.items() if profile in model.profiles}
         self._prefix = "" if profile == "none" else f"{profile}."
 
     def __iter__(self) -> Iterator[str]:

@@ -40,6 +40,8 @@ def check(model: Model, options: Options, *, tools: bool = False) -> None:
     ):
         if clash:
             raise BadRequest(f"{field} cannot go with {other} for this model.", field=field)
+    if not model.blank_stop and any(not each.strip() for each in options.stop or []):
+        raise BadRequest("options.stop must not be blank for this model.", field="options.stop")
     if options.answer_schema and model.answer_schema:
         try:
             fitted(options.answer_schema)

@@ -26,7 +26,7 @@ class Ended:
 
 def events(raw: Iterable[dict[str, Any]], *, answer_tool: str | None = None) -> Iterator[Part | Ended]:
     """Ours for Bedrock's, ending with Ended. The input of `answer_tool` is the answer's text, and what is said beside
-    it nothing. Raises ModelTruncated when the model never said that it was done.
+    it nothing, unless a filter said it. Raises ModelTruncated when the model never said that it was done.
     """
     text, reasoning = _Pieces(), _Pieces()
     calls: dict[int, _Call] = {}
@@ -69,8 +69,9 @@ def events(raw: Iterable[dict[str, Any]], *, answer_tool: str | None = None) -> 
 
 
 def _spoken(raw: Iterable[dict[str, Any]], tool: str) -> Iterator[dict[str, Any]]:
-    """The same as if the tool's input had been said, and with no other text."""
+    """The same as if the tool's input had been said; other text only where a filter has put its own in the place."""
     index: int | None = None
+    beside: list[dict[str, Any]] = []
     for event in raw:
         match event:
             case {"contentBlockStart": {"start": {"toolUse": {"name": name}}, "contentBlockIndex": at}} if name == tool:
@@ -78,9 +79,12 @@ def _spoken(raw: Iterable[dict[str, Any]], tool: str) -> Iterator[dict[str, Any]
             case {"contentBlockDelta": {"delta": {"toolUse": {"input": said}}, "contentBlockIndex": at}} if at == index:
                 yield {"contentBlockDelta": {"contentBlockIndex": at, "delta": {"text": said}}}
             case {"contentBlockDelta": {"delta": {"text": _}}}:
-                continue
+                beside.append(event)
             case {"messageStop": {"stopReason": "tool_use"}}:
                 yield {"messageStop": {"stopReason": "end_turn"}}
+            case {"messageStop": {"stopReason": reason}} if from_bedrock(reason) == "content-filter":
+                yield from beside
+                yield event
             case _:
                 yield event
 
