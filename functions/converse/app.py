@@ -53,7 +53,7 @@ from chat.store.head import Head
 from chat.telemetry import contained, log_caller, log_refusal, logger
 
 app = Application.from_environment()
-resolver = APIGatewayHttpResolver(enable_validation=True)
+resolver = APIGatewayHttpResolver(enable_validation=True, debug=False)
 
 JSON = {"content-type": "application/json"}
 NO_HEADERS: Mapping[str, str] = {}
@@ -63,7 +63,7 @@ Cursor = Annotated[str | None, Query(max_length=300)]
 Id = Annotated[str, Path(pattern=ID)]
 
 
-@logger.inject_lambda_context(clear_state=True)
+@logger.inject_lambda_context(clear_state=True, log_event=False)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers an HTTP event, or runs a task: `{"task": "title" | "classify" | "learn", ...}`."""
     if isinstance(event, dict) and "task" in event:

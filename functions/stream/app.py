@@ -27,7 +27,7 @@ app = Application.from_environment()
 copy_config_to_registered_loggers(logger, include={"streaming_runtime"})  # it logs what a body raises
 
 
-@logger.inject_lambda_context(clear_state=True)
+@logger.inject_lambda_context(clear_state=True, log_event=False)
 @contained()
 def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
     """Answers one HTTP event; what it raises becomes a JSON error before the first byte."""

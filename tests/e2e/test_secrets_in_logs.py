@@ -2,6 +2,9 @@
 
 import base64
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -10,7 +13,7 @@ import pytest
 from local_stack.bedrock.directives import HTTP_FAULTS, STREAM_FAULTS
 from tests.e2e.chat import Person
 from tests.e2e.tour import tour
-from tests.stack import RunningStack, start_stack, stop_stack
+from tests.stack import ROOT, RunningStack, start_stack, stop_stack
 
 CANARY = "canary-7f3a9c"
 KEYS = ("authorization", "x-authorization", "x-bedrock-api-key")
@@ -107,3 +110,30 @@ def test_a_refused_request_names_its_caller_and_conversation(toured: tuple[Runni
     assert [line["code"] for line in refusals if line["message"] == "refused"] == ["not_found", "not_found", "storage"]
     assert len({line["user"] for line in refusals}) == 1
     assert all(line["function_request_id"] for line in refusals)
+
+
+# Whoever runs the functions may set these of Powertools'.
+CURIOUS = ("POWERTOOLS_LOGGER_LOG_EVENT", "POWERTOOLS_DEV", "POWERTOOLS_DEBUG")
+INVOKE_BOTH = """
+import json, sys
+from tests.fuzz.functions import functions
+with functions() as both:
+    for name in ("stream", "converse"):
+        assert both.invoke(name, sys.argv[1].encode())["statusCode"] == 200
+"""
+
+
+def test_no_variable_of_powertools_has_a_request_logged() -> None:
+    headers = {name: f"Bearer {CANARY}" if "auth" in name else CANARY for name in KEYS}
+    event = {
+        "rawPath": "/chat",
+        "requestContext": {"http": {"method": "POST"}},
+        "headers": {"content-type": "application/json", **headers},
+        "body": json.dumps({"message": {"text": CANARY}}),
+    }
+    environment = os.environ | dict.fromkeys(CURIOUS, "true") | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "ignore", "-c", INVOKE_BOTH, json.dumps(event)]
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "CloudWatchMetrics" in ran.stdout
+    assert CANARY not in ran.stdout + ran.stderr

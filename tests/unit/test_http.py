@@ -35,7 +35,8 @@ def test_a_stage_is_not_part_of_the_path(stage: str, path: str, without: str) ->
 
 
 def test_what_it_is_for_others_is_what_we_read_of_it() -> None:
-    request = HttpRequest.from_event(EVENT | {"isBase64Encoded": True, "surprise": 1})
+    secrets = {"Authorization": "Bearer surprise", "X-Bedrock-Api-Key": "surprise"}
+    request = HttpRequest.from_event(EVENT | {"isBase64Encoded": True, "surprise": 1, "headers": secrets})
     again = HttpRequest.from_event(request.as_event(b'{"a": 1}') | {"rawQueryString": "stream=false"})
     assert (again.method, again.path, again.query, again.raw_body) == ("POST", "/chat", request.query, '{"a": 1}')
     assert not again.is_base64

@@ -73,11 +73,11 @@ class HttpRequest:
         return cls(method, path, query, headers, body, bool(event.get("isBase64Encoded")), context, is_rest)
 
     def as_event(self, body: bytes) -> dict[str, Any]:
-        """The same in payload 2.0, with JSON as its body: all that others are to read of it."""
+        """The same in payload 2.0, with JSON as its body: all that others are to read of it, and no secret."""
         return {
             "rawPath": self.path,
             "queryStringParameters": dict(self.query),
-            "headers": {**self.headers, "content-type": "application/json"},
+            "headers": {"content-type": "application/json"},
             "requestContext": {"http": {"method": self.method}, "stage": "$default"},
             "body": body.decode(),
             "isBase64Encoded": False,

@@ -1,5 +1,6 @@
 """Logs and metrics. No message text, token or key is ever logged: of an exception not its text, which may hold some."""
 
+import logging
 import re
 import traceback
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ class _Formatter(LambdaPowertoolsFormatter):
         return "".join(lines)
 
 
+logging.getLogger("aws_lambda_powertools").setLevel(logging.INFO)  # with POWERTOOLS_DEBUG it would quote requests
 logger = Logger(logger_formatter=_Formatter(serialize_stacktrace=False))
 _metrics = Metrics()
 
