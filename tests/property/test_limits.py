@@ -232,3 +232,13 @@ def test_a_write_that_meets_a_transaction_is_repeated() -> None:
         changed = dynamo.table().change("p", "s", "SET a = :a", condition="attribute_not_exists(pk)", values={":a": 1})
     assert changed["a"] == 1
     assert not answers
+
+
+def test_who_pays_with_a_key_of_their_own_is_held_to_all_but_the_money() -> None:
+    rules = Rules(RULES.user, RULES.address, RULES.generations, Budget(1_000, 5), Budget(2_000, 7))
+    theirs = rules.without_costs()
+    assert theirs == Rules(RULES.user, RULES.address, RULES.generations, Budget(1_000, 0), Budget(2_000, 0))
+    poor = Used(user=Spent(0, 5), everybody=Spent(0, 7))
+    theirs.check(poor, int(BEGIN))
+    with pytest.raises(BudgetExhausted):
+        rules.check(poor, int(BEGIN))

@@ -8,7 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from chat import errors
-from chat.events import Chunk, Progress
+from chat.events import Chunk, Progress, Usage
+from chat.limits import Budget
 from chat.model import answer, options
 from chat.model.answer import Models
 from chat.model.catalog import Catalog
@@ -199,6 +200,29 @@ def test_what_is_dearer_costs_more() -> None:
     priority, optimized = cost(serviceTier="priority"), cost(latency="optimized")
     assert flex < usual < optimized < priority
     assert usual == 800 + 2 * 3200
+
+
+def test_what_is_read_from_a_cache_and_written_to_one_has_its_price() -> None:
+    usage = Usage(1, 2, cache_read_tokens=4, cache_write_tokens=8)
+    assert Catalog("global")["claude-haiku"].priced(usage, Options()).cost == 1_000 + 2 * 5_000 + 4 * 100 + 8 * 1_250
+
+
+@pytest.mark.parametrize(("wish", "dearer"), [({"serviceTier": "priority"}, 1.75), ({"latency": "optimized"}, 1.25)])
+def test_a_budget_is_sooner_spent_on_what_is_dearer(wish: dict[str, str], dearer: float) -> None:
+    model, budget = Catalog("us")["nova-pro"], Budget(0, 1_000_000)
+    usual = model.affordable(budget, 100, Options())
+    assert usual == pytest.approx((1_000 - 100 * 0.8) / 3.2)
+    by_wish = model.affordable(budget, 100, Options.model_validate(wish))
+    assert by_wish == pytest.approx((1_000 - 100 * 0.8 * dearer) / (3.2 * dearer))
+
+
+@pytest.mark.parametrize("wish", [{"serviceTier": "flex"}, {"latency": "optimized"}])
+def test_a_fallback_is_asked_in_its_own_way_for_its_own_price(wish: dict[str, Any]) -> None:
+    bedrock = Scripted(*[errors.ModelThrottled() for _ in range(3)], SPEECH)
+    ended = ask(bedrock, "nova-pro", **wish)[-1]
+    assert (ended.model, ended.usage.cost) == ("nova-lite", 60 + 2 * 240)
+    first, *_, last = (request.keys() & {"serviceTier", "performanceConfig"} for _, request in bedrock.asked)
+    assert (len(first), len(last)) == (1, 0)
 
 
 def test_a_fallback_is_one_that_callers_may_name() -> None:

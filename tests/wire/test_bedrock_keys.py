@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from pydantic import SecretStr
 
 from chat import errors
@@ -67,6 +70,19 @@ def test_a_key_that_bedrock_refuses(bedrock: Bedrock, streamed: bool) -> None:
         list(bedrock.converse_stream(body, refused)) if streamed else bedrock.converse(body, refused)
     with pytest.raises(errors.ModelAccessDenied):
         list(bedrock.converse_stream(body, Call()))
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_nobody_knows_is_refused_whichever_way_it_is_said(status: int) -> None:
+    client = boto3.client("bedrock-runtime", endpoint_url="http://127.0.0.1:9", config=config(idle_seconds=1))
+    bedrock = Bedrock(client)
+    body = SimpleNamespace(stream=lambda **_: iter([b'{"message": "Invalid API Key format"}']))
+    headers = HTTPHeaders.from_dict({"x-amzn-errortype": "UnrecognizedClientException"})
+    hooks: Any = client.meta.events
+    hooks.register("before-send.bedrock-runtime", lambda **_: AWSResponse("", status, headers, body))
+    with pytest.raises(errors.KeyRefused):
+        bedrock.converse(request("hi"), call_of("key"))
+    client.close()
 
 
 def test_a_key_is_not_sent_in_clear_to_another_machine() -> None:
