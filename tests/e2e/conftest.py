@@ -1,9 +1,10 @@
-"""Two people of their own for each test."""
+"""Two people of their own for each test, and a table to look into."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from local_stack.dynamodb import DynamoDB
 from tests.e2e.chat import Person
 from tests.stack import RunningStack
 
@@ -18,3 +19,12 @@ def person(stack: RunningStack) -> Iterator[Person]:
 def other(stack: RunningStack) -> Iterator[Person]:
     with Person(stack) as somebody:
         yield somebody
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[DynamoDB]:
+    """For a stack of the module's own, which makes its tables in it: AWS_ENDPOINT_URL_DYNAMODB is its `url`."""
+    server = DynamoDB()
+    server.start()
+    yield server
+    server.stop()

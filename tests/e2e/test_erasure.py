@@ -15,14 +15,6 @@ SLOW = "[[tokens=400 pace=50 first=1]]"
 
 
 @pytest.fixture
-def table() -> Iterator[DynamoDB]:
-    table = DynamoDB()
-    table.start()
-    yield table
-    table.stop()
-
-
-@pytest.fixture
 def people(table: DynamoDB) -> Iterator[tuple[Person, Person]]:
     stack = start_stack(env={**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": table.url})
     try:

@@ -4,14 +4,12 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import boto3
 import httpx
 import pytest
 
-from local_stack import template
 from local_stack.dynamodb import DynamoDB
 from tests.e2e.chat import Person, text_of
 from tests.stack import RunningStack, start_stack, stop_stack
@@ -21,16 +19,6 @@ pytestmark = pytest.mark.xdist_group("limits")  # one stack for all
 BURST, EVERY = 6, 30.0  # requests at once, and seconds for one more
 SMALL = ("UserRequestsPerMinute=2", f"UserBurst={BURST}", "UserGenerations=3", "UserDayTokens=600")
 QUICK = "[[tokens=2 pace=1 first=1]]"
-
-
-@pytest.fixture(scope="module")
-def table() -> Iterator[DynamoDB]:
-    server = DynamoDB()
-    server.start()
-    for properties in template.read(Path("template.yaml")).tables:
-        server.create_table(properties)
-    yield server
-    server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import boto3
 import httpx
 import pytest
 
-from local_stack import template
 from local_stack.dynamodb import DynamoDB
 from tests.e2e.chat import Person, text_of
 from tests.stack import RunningStack, start_stack, stop_stack
@@ -30,16 +28,6 @@ PARAMETERS = (
 QUICK = "[[tokens=4 pace=1 first=1]]"
 KEY = "canary-5d41402a"
 SCHEMA = {"type": "object", "properties": {"topic": {"type": "string"}, "rank": {"type": "integer"}}}
-
-
-@pytest.fixture(scope="module")
-def table() -> Iterator[DynamoDB]:
-    server = DynamoDB()
-    server.start()
-    for properties in template.read(Path("template.yaml")).tables:
-        server.create_table(properties)
-    yield server
-    server.stop()
 
 
 @pytest.fixture(scope="module")

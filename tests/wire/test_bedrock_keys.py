@@ -1,6 +1,5 @@
 """A caller's own Bedrock API key: in the header of their own call, and in no other."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
@@ -14,20 +13,7 @@ from pydantic import SecretStr
 from chat import errors
 from chat.model.transport import Bedrock, Call, config
 from local_stack.bedrock import BedrockServer
-from tests.wire.bedrock_standin import standin
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[BedrockServer]:
-    with standin() as running:
-        yield running
-
-
-@pytest.fixture
-def bedrock(server: BedrockServer) -> Iterator[Bedrock]:
-    client = boto3.client("bedrock-runtime", endpoint_url=server.url, config=config(idle_seconds=20))
-    yield Bedrock(client)
-    client.close()
+from tests.wire.bedrock_standin import ask
 
 
 def call_of(key: str | None) -> Call:
@@ -36,25 +22,21 @@ def call_of(key: str | None) -> Call:
     return call
 
 
-def request(text: str) -> dict[str, Any]:
-    return {"modelId": "amazon.nova-lite-v1:0", "messages": [{"role": "user", "content": [{"text": text}]}]}
-
-
 @pytest.mark.parametrize("streamed", [True, False])
 def test_each_call_has_its_own_key(server: BedrockServer, bedrock: Bedrock, streamed: bool) -> None:
     """Over one client, at the same time; those without a key are signed as ever."""
     asked = len(server.requests)
 
-    def ask(number: int) -> None:
+    def send(number: int) -> None:
         call = call_of(f"key-{number}" if number % 2 else None)
-        body = request(f"number {number} [[tokens=3 pace=5 first=20]]")
+        body = ask(f"number {number} [[tokens=3 pace=5 first=20]]")
         if streamed:
             list(bedrock.converse_stream(body, call))
         else:
             bedrock.converse(body, call)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(ask, range(16)))
+        list(pool.map(send, range(16)))
     seen = {each.body["messages"][0]["content"][0]["text"].split()[1]: each for each in list(server.requests)[asked:]}
     assert {number: each.key for number, each in seen.items()} == {
         str(number): f"key-{number}" if number % 2 else None for number in range(16)
@@ -65,7 +47,7 @@ def test_each_call_has_its_own_key(server: BedrockServer, bedrock: Bedrock, stre
 
 @pytest.mark.parametrize("streamed", [True, False])
 def test_a_key_that_bedrock_refuses(bedrock: Bedrock, streamed: bool) -> None:
-    body, refused = request("[[fault=access-denied]]"), call_of("a-wrong-key")
+    body, refused = ask("[[fault=access-denied]]"), call_of("a-wrong-key")
     with pytest.raises(errors.KeyRefused):
         list(bedrock.converse_stream(body, refused)) if streamed else bedrock.converse(body, refused)
     with pytest.raises(errors.ModelAccessDenied):
@@ -81,12 +63,12 @@ def test_a_key_that_nobody_knows_is_refused_whichever_way_it_is_said(status: int
     hooks: Any = client.meta.events
     hooks.register("before-send.bedrock-runtime", lambda **_: AWSResponse("", status, headers, body))
     with pytest.raises(errors.KeyRefused):
-        bedrock.converse(request("hi"), call_of("key"))
+        bedrock.converse(ask("hi"), call_of("key"))
     client.close()
 
 
 def test_a_key_is_not_sent_in_clear_to_another_machine() -> None:
     client = boto3.client("bedrock-runtime", endpoint_url="http://192.0.2.1", config=config(idle_seconds=1))
     with pytest.raises(errors.KeyRefused):
-        Bedrock(client).converse(request("hi"), call_of("key"))
+        Bedrock(client).converse(ask("hi"), call_of("key"))
     client.close()

@@ -11,16 +11,10 @@ import pytest
 from botocore.eventstream import EventStreamBuffer
 
 from local_stack.bedrock import BedrockServer
-from tests.wire.bedrock_standin import LITE, QUICK, ask, boto3_client, last, standin, text_of, until
+from tests.wire.bedrock_standin import LITE, QUICK, ask, boto3_client, last, text_of, until
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[BedrockServer]:
-    with standin() as running:
-        yield running
 
 
 @pytest.fixture

@@ -24,12 +24,6 @@ SYSTEM: dict[str, Any] = {"system": [{"text": "Be kind."}]}
 TOOLS: dict[str, Any] = {"toolConfig": {"tools": [{"toolSpec": {"name": "t", "inputSchema": {"json": {}}}}]}}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[BedrockServer]:
-    with standin() as running:
-        yield running
-
-
 @pytest.fixture
 def client(server: BedrockServer) -> Iterator["BedrockRuntimeClient"]:
     with boto3_client(server, read_timeout=20) as unmodified:

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,24 +13,7 @@ from botocore.awsrequest import AWSHTTPConnection
 from chat import errors
 from chat.model.transport import Bedrock, Call, Stopped, config
 from local_stack.bedrock import BedrockServer
-from tests.wire.bedrock_standin import standin, until
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[BedrockServer]:
-    with standin() as running:
-        yield running
-
-
-@pytest.fixture
-def bedrock(server: BedrockServer) -> Iterator[Bedrock]:
-    client = boto3.client("bedrock-runtime", endpoint_url=server.url, config=config(idle_seconds=20))
-    yield Bedrock(client)
-    client.close()
-
-
-def request(text: str) -> dict[str, Any]:
-    return {"modelId": "amazon.nova-lite-v1:0", "messages": [{"role": "user", "content": [{"text": text}]}]}
+from tests.wire.bedrock_standin import ask, until
 
 
 @pytest.mark.parametrize(
@@ -46,13 +28,13 @@ def request(text: str) -> dict[str, Any]:
 @pytest.mark.parametrize("reused", [False, True], ids=["new connection", "pooled connection"])
 def test_stop_at_every_moment(server: BedrockServer, bedrock: Bedrock, text: str, tokens: int, reused: bool) -> None:
     if reused:
-        list(bedrock.converse_stream(request("[[tokens=2 pace=1 first=1]] warm"), Call()))
+        list(bedrock.converse_stream(ask("[[tokens=2 pace=1 first=1]] warm"), Call()))
     call, seen, ended = Call(), list[dict[str, Any]](), threading.Event()
     outcome: list[BaseException] = []
 
     def read() -> None:
         try:
-            for event in bedrock.converse_stream(request(text), call):
+            for event in bedrock.converse_stream(ask(text), call):
                 seen.append(event)
         except Stopped as stopped:
             outcome.append(stopped)
@@ -87,7 +69,7 @@ def test_stop_while_it_connects(scheme: str) -> None:
 
         def read() -> None:
             with pytest.raises(Stopped):
-                list(Bedrock(client).converse_stream(request("never"), call))
+                list(Bedrock(client).converse_stream(ask("never"), call))
             ended.set()
 
         thread = threading.Thread(target=read)
@@ -101,8 +83,8 @@ def test_stop_while_it_connects(scheme: str) -> None:
 
 def test_a_finished_call_cannot_stop_the_next_one(bedrock: Bedrock) -> None:
     first = Call()
-    list(bedrock.converse_stream(request("[[tokens=2 pace=1 first=1]]"), first))
-    second = bedrock.converse_stream(request("[[tokens=20 pace=5 first=1]]"), Call())
+    list(bedrock.converse_stream(ask("[[tokens=2 pace=1 first=1]]"), first))
+    second = bedrock.converse_stream(ask("[[tokens=20 pace=5 first=1]]"), Call())
     next(second)
     first.stop()
     assert sum("messageStop" in event for event in second) == 1
@@ -110,20 +92,20 @@ def test_a_finished_call_cannot_stop_the_next_one(bedrock: Bedrock) -> None:
 
 def test_connections_that_slept_are_not_trusted(bedrock: Bedrock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other side drops an idle connection while the sandbox is frozen; the next user must not pay for it."""
-    list(bedrock.converse_stream(request("[[tokens=2 pace=1 first=1]]"), Call()))
+    list(bedrock.converse_stream(ask("[[tokens=2 pace=1 first=1]]"), Call()))
     closed: list[None] = []
     monkeypatch.setattr(bedrock._client, "close", lambda: closed.append(None))
-    list(bedrock.converse_stream(request("[[tokens=2 pace=1 first=1]]"), Call()))
+    list(bedrock.converse_stream(ask("[[tokens=2 pace=1 first=1]]"), Call()))
     assert closed == []
     monkeypatch.setattr("chat.model.transport.IDLE_CONNECTION", -1)
-    list(bedrock.converse_stream(request("[[tokens=2 pace=1 first=1]]"), Call()))
+    list(bedrock.converse_stream(ask("[[tokens=2 pace=1 first=1]]"), Call()))
     assert closed == [None]
 
 
 def test_every_event_counts_as_life(bedrock: Bedrock) -> None:
     call = Call()
     before = call.heard
-    stream = bedrock.converse_stream(request("[[tokens=3 pace=1 first=1]]"), call)
+    stream = bedrock.converse_stream(ask("[[tokens=3 pace=1 first=1]]"), call)
     assert "messageStart" in next(stream)
     assert call.heard > before
     stream.close()
@@ -133,7 +115,7 @@ def test_stop_reaches_an_answer_in_one_piece(server: BedrockServer, bedrock: Bed
     call = Call()
     threading.Timer(0.2, call.stop).start()
     with pytest.raises(Stopped):
-        bedrock.converse(request("[[first=60000]] slow"), call)
+        bedrock.converse(ask("[[first=60000]] slow"), call)
     until(lambda: server.requests[-1].state == "client-closed")
 
 
@@ -141,12 +123,12 @@ def test_a_call_stopped_before_it_began_never_reaches_bedrock(server: BedrockSer
     asked, call = len(server.requests), Call()
     call.stop()
     with pytest.raises(Stopped):
-        list(bedrock.converse_stream(request("never"), call))
+        list(bedrock.converse_stream(ask("never"), call))
     assert len(server.requests) == asked
 
 
 def test_an_iterator_that_is_closed_closes_the_connection(server: BedrockServer, bedrock: Bedrock) -> None:
-    stream = bedrock.converse_stream(request("[[tokens=5000 pace=5 first=1]]"), Call())
+    stream = bedrock.converse_stream(ask("[[tokens=5000 pace=5 first=1]]"), Call())
     next(stream)
     stream.close()
     until(lambda: server.requests[-1].state == "client-closed")
@@ -162,7 +144,7 @@ def test_a_finished_answer_leaves_its_connection_in_the_pool(bedrock: Bedrock, m
 
     monkeypatch.setattr(AWSHTTPConnection, "connect", counted, raising=False)
     for _ in range(3):
-        list(bedrock.converse_stream(request("[[tokens=2 pace=1 first=1]]"), Call()))
+        list(bedrock.converse_stream(ask("[[tokens=2 pace=1 first=1]]"), Call()))
     assert len(opened) == 1
 
 
@@ -186,20 +168,20 @@ def test_a_finished_answer_leaves_its_connection_in_the_pool(bedrock: Bedrock, m
 )
 def test_each_fault_is_an_error_of_its_own(bedrock: Bedrock, fault: str, error: type[errors.ModelError]) -> None:
     with pytest.raises(error) as failed:
-        list(bedrock.converse_stream(request(f"[[fault={fault}]] [[pace=1 first=1]]"), Call()))
+        list(bedrock.converse_stream(ask(f"[[fault={fault}]] [[pace=1 first=1]]"), Call()))
     assert type(failed.value) is error
 
 
 def test_a_model_silent_for_longer_than_the_read_time_out(server: BedrockServer) -> None:
     client = boto3.client("bedrock-runtime", endpoint_url=server.url, config=config(idle_seconds=-4.5))
     with pytest.raises(errors.ModelTimeout):
-        list(Bedrock(client).converse_stream(request("[[fault=stall-headers]]"), Call()))
+        list(Bedrock(client).converse_stream(ask("[[fault=stall-headers]]"), Call()))
     with pytest.raises(errors.ModelTimeout):
-        list(Bedrock(client).converse_stream(request("[[fault=stall at=2]] [[pace=1 first=1]]"), Call()))
+        list(Bedrock(client).converse_stream(ask("[[fault=stall at=2]] [[pace=1 first=1]]"), Call()))
     client.close()
 
 
 def test_nobody_listening_is_unavailable() -> None:
     client = boto3.client("bedrock-runtime", endpoint_url="http://127.0.0.1:9", config=config(idle_seconds=5))
     with pytest.raises(errors.ModelUnavailable):
-        list(Bedrock(client).converse_stream(request("hello"), Call()))
+        list(Bedrock(client).converse_stream(ask("hello"), Call()))
