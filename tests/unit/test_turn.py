@@ -7,91 +7,15 @@ from collections.abc import Callable, Generator, Sequence
 import pytest
 
 from chat.dialects import native, sse
-from chat.dialects.native import Native
-from chat.dialects.plain import Plain
-from chat.errors import ModelThrottled, StorageError
+from chat.errors import ModelThrottled
 from chat.events import TERMINAL, Chunk, Complete, Error, Event, Message, Progress, Reasoning, Start, Usage
 from chat.log import Entry, end_of
 from chat.model.stream import Ended
 from chat.model.transport import Call
 from chat.store.head import End
 from chat.store.writer import Fenced, Signals
-from chat.turn import Bounds, Speech, Turn
-
-USER = Message("m1", "user", (Chunk("hi"),), "2026-01-01T00:00:00.000Z")
-USAGE = Usage(3, 4, basis="exact")
-
-
-class Stored:
-    """A ledger that remembers what it was given, or fails."""
-
-    def __init__(self, *, fails: bool = False) -> None:
-        self.answers: list[Message] = []
-        self.ends: list[End] = []
-        self.flushed: list[Entry] = []
-        self.signals = Signals(cancelled=False, followed=False)
-        self.fails = fails
-
-    @property
-    def durable(self) -> int:
-        return end_of(self.flushed)
-
-    def flush(self, entries: Sequence[Entry]) -> Signals:
-        if self.fails:
-            raise StorageError
-        self.flushed += entries
-        return self.signals
-
-    def finish(self, answer: Message, end: End) -> None:
-        if self.fails:
-            raise StorageError
-        self.answers.append(answer)
-        self.ends.append(end)
-
-
-def turn(
-    speak: Callable[[Call], Speech],
-    store: Stored,
-    *,
-    seconds: float = 30,
-    idle: float = 30,
-    size: int = 1000,
-    begun: Sequence[Entry] = (),
-) -> Turn:
-    """A guess costs a billionth where nova-lite speaks, and two where another does."""
-    start = Start("conversation", "answer", "generation", "nova-lite")
-    limits = Bounds(time.monotonic() + seconds, idle, size)
-
-    def estimate(said: str, alias: str) -> Usage:
-        return Usage(1, len(said), basis="estimated", cost=1 if alias == "nova-lite" else 2)
-
-    return Turn(start, USER, speak, store, estimate, limits, "request", begun=begun)
-
-
-def says(*events: Chunk | Reasoning | Progress | Ended | Exception) -> Callable[[Call], Speech]:
-    def speak(_: Call) -> Speech:
-        for event in events:
-            if isinstance(event, Exception):
-                raise event
-            yield event
-
-    return speak
-
-
-def falls_silent(*events: Chunk | Progress) -> Callable[[Call], Speech]:
-    def speak(call: Call) -> Speech:
-        yield from events
-        call.pause(60)
-
-    return speak
-
-
-def followed(running: Turn) -> Sequence[Event]:
-    events: list[Event] = []
-    with running:
-        while not (events and isinstance(events[-1], TERMINAL)):
-            events += [placed.event for placed in running.wait(len(events), 5)]
-    return events
+from chat.turn import Speech
+from tests.unit.turns import USAGE, USER, Stored, falls_silent, followed, says, turn
 
 
 def test_a_turn_from_start_to_complete() -> None:
@@ -362,68 +286,7 @@ def test_an_owner_that_was_fenced_stops() -> None:
     assert end.code == "storage"
 
 
-def test_frames_carry_the_position_of_what_is_logged() -> None:
-    frames = b"".join(sse.frames(turn(says(Chunk("a🌊"), Ended("stop", USAGE)), Stored()), Native("gid")))
-    assert 'id: gid:2\ndata: {"type":"chunk","content":"a🌊"}\n\n' in frames.decode()
-    assert frames.count(b"id: ") == 1
-
-
 def test_no_thread_outlives_its_turn() -> None:
     before = threading.active_count()
     followed(turn(says(Chunk("a"), Ended("stop", USAGE)), Stored()))
     assert threading.active_count() == before
-
-
-# Frames
-
-
-def test_frames_open_at_once_batch_what_waits_and_end() -> None:
-    frames = b"".join(sse.frames(turn(says(*map(Chunk, "abc"), Ended("stop", USAGE)), Stored()), Native("generation")))
-    lines = [line for line in frames.decode().split("\n\n") if line]
-    assert lines[0].startswith('data: {"type":"start"')
-    assert lines[-1].startswith('data: {"type":"complete"')
-
-
-def test_silence_brings_one_nudge_and_then_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "NUDGE_AFTER", 0.02)
-    monkeypatch.setattr(sse, "HEARTBEAT_AFTER", 0.05)
-    frames = list(sse.frames(turn(falls_silent(Chunk("a")), Stored(), seconds=0.5), Native("generation")))
-    quiet = [frame for frame in frames if frame.startswith(b":")]
-    assert quiet[0] == b":\n"
-    assert quiet.count(b":\n") <= 2  # after `start`, and after the one burst
-    assert quiet[-3:] == [b": hb\n"] * 3
-
-
-def test_a_dialect_without_words_for_what_comes_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "NUDGE_AFTER", 0.02)
-    monkeypatch.setattr(sse, "HEARTBEAT_AFTER", 0.05)
-
-    def thinks(call: Call) -> Speech:
-        for _ in range(50):
-            yield Reasoning("hm")
-            call.pause(0.01)
-        yield Ended("stop", USAGE)
-
-    frames = list(sse.frames(turn(thinks, Stored()), Plain()))
-    assert frames.count(b": hb\n\n") >= 3
-    assert frames[-1] == b"data: [DONE]\n\n"
-
-
-def test_frames_closed_early_leave_a_stored_answer() -> None:
-    def speak(call: Call) -> Speech:
-        yield Chunk("a")
-        call.pause(0.2)
-        yield Chunk("b")
-        yield Ended("stop", USAGE)
-
-    store = Stored()
-    frames = sse.frames(turn(speak, store), Native("generation"))
-    next(frames)
-    frames.close()
-    assert store.answers[0].text == "ab"
-
-
-def test_line_separators_are_escaped() -> None:
-    encoded = sse.data(native.to_json(Chunk("a\u2028b\u2029c\x85d\ne🌊")))
-    assert encoded.splitlines() == [encoded.rstrip(), ""]
-    assert "🌊" in encoded

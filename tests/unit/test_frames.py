@@ -1,0 +1,70 @@
+"""What a turn becomes on the wire while it is made: frames, and signs of life between them."""
+
+import pytest
+
+from chat.dialects import native, sse
+from chat.dialects.native import Native
+from chat.dialects.plain import Plain
+from chat.events import Chunk, Reasoning
+from chat.model.stream import Ended
+from chat.model.transport import Call
+from chat.turn import Speech
+from tests.unit.turns import USAGE, Stored, falls_silent, says, turn
+
+
+def test_frames_carry_the_position_of_what_is_logged() -> None:
+    frames = b"".join(sse.frames(turn(says(Chunk("a🌊"), Ended("stop", USAGE)), Stored()), Native("gid")))
+    assert 'id: gid:2\ndata: {"type":"chunk","content":"a🌊"}\n\n' in frames.decode()
+    assert frames.count(b"id: ") == 1
+
+
+def test_frames_open_at_once_batch_what_waits_and_end() -> None:
+    frames = b"".join(sse.frames(turn(says(*map(Chunk, "abc"), Ended("stop", USAGE)), Stored()), Native("generation")))
+    lines = [line for line in frames.decode().split("\n\n") if line]
+    assert lines[0].startswith('data: {"type":"start"')
+    assert lines[-1].startswith('data: {"type":"complete"')
+
+
+def test_silence_brings_one_nudge_and_then_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "NUDGE_AFTER", 0.02)
+    monkeypatch.setattr(sse, "HEARTBEAT_AFTER", 0.05)
+    frames = list(sse.frames(turn(falls_silent(Chunk("a")), Stored(), seconds=0.5), Native("generation")))
+    quiet = [frame for frame in frames if frame.startswith(b":")]
+    assert quiet[0] == b":\n"
+    assert quiet.count(b":\n") <= 2  # after `start`, and after the one burst
+    assert quiet[-3:] == [b": hb\n"] * 3
+
+
+def test_a_dialect_without_words_for_what_comes_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "NUDGE_AFTER", 0.02)
+    monkeypatch.setattr(sse, "HEARTBEAT_AFTER", 0.05)
+
+    def thinks(call: Call) -> Speech:
+        for _ in range(50):
+            yield Reasoning("hm")
+            call.pause(0.01)
+        yield Ended("stop", USAGE)
+
+    frames = list(sse.frames(turn(thinks, Stored()), Plain()))
+    assert frames.count(b": hb\n\n") >= 3
+    assert frames[-1] == b"data: [DONE]\n\n"
+
+
+def test_frames_closed_early_leave_a_stored_answer() -> None:
+    def speak(call: Call) -> Speech:
+        yield Chunk("a")
+        call.pause(0.2)
+        yield Chunk("b")
+        yield Ended("stop", USAGE)
+
+    store = Stored()
+    frames = sse.frames(turn(speak, store), Native("generation"))
+    next(frames)
+    frames.close()
+    assert store.answers[0].text == "ab"
+
+
+def test_line_separators_are_escaped() -> None:
+    encoded = sse.data(native.to_json(Chunk("a\u2028b\u2029c\x85d\ne🌊")))
+    assert encoded.splitlines() == [encoded.rstrip(), ""]
+    assert "🌊" in encoded

@@ -1,0 +1,88 @@
+"""A turn over a scripted model and a ledger in memory."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from chat.errors import StorageError
+from chat.events import TERMINAL, Chunk, Event, Message, Progress, Reasoning, Start, Usage
+from chat.log import Entry, end_of
+from chat.model.stream import Ended
+from chat.model.transport import Call
+from chat.store.head import End
+from chat.store.writer import Signals
+from chat.turn import Bounds, Speech, Turn
+
+USER = Message("m1", "user", (Chunk("hi"),), "2026-01-01T00:00:00.000Z")
+USAGE = Usage(3, 4, basis="exact")
+
+
+class Stored:
+    """A ledger that remembers what it was given, or fails."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.answers: list[Message] = []
+        self.ends: list[End] = []
+        self.flushed: list[Entry] = []
+        self.signals = Signals(cancelled=False, followed=False)
+        self.fails = fails
+
+    @property
+    def durable(self) -> int:
+        return end_of(self.flushed)
+
+    def flush(self, entries: Sequence[Entry]) -> Signals:
+        if self.fails:
+            raise StorageError
+        self.flushed += entries
+        return self.signals
+
+    def finish(self, answer: Message, end: End) -> None:
+        if self.fails:
+            raise StorageError
+        self.answers.append(answer)
+        self.ends.append(end)
+
+
+def turn(
+    speak: Callable[[Call], Speech],
+    store: Stored,
+    *,
+    seconds: float = 30,
+    idle: float = 30,
+    size: int = 1000,
+    begun: Sequence[Entry] = (),
+) -> Turn:
+    """A guess costs a billionth where nova-lite speaks, and two where another does."""
+    start = Start("conversation", "answer", "generation", "nova-lite")
+    limits = Bounds(time.monotonic() + seconds, idle, size)
+
+    def estimate(said: str, alias: str) -> Usage:
+        return Usage(1, len(said), basis="estimated", cost=1 if alias == "nova-lite" else 2)
+
+    return Turn(start, USER, speak, store, estimate, limits, "request", begun=begun)
+
+
+def says(*events: Chunk | Reasoning | Progress | Ended | Exception) -> Callable[[Call], Speech]:
+    def speak(_: Call) -> Speech:
+        for event in events:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    return speak
+
+
+def falls_silent(*events: Chunk | Progress) -> Callable[[Call], Speech]:
+    def speak(call: Call) -> Speech:
+        yield from events
+        call.pause(60)
+
+    return speak
+
+
+def followed(running: Turn) -> Sequence[Event]:
+    events: list[Event] = []
+    with running:
+        while not (events and isinstance(events[-1], TERMINAL)):
+            events += [placed.event for placed in running.wait(len(events), 5)]
+    return events
