@@ -71,7 +71,7 @@ def test_the_profile_is_in_the_system_prompt(person: Person) -> None:
     ProfileView.model_validate(saved)
     person.say("hello [[tokens=3 pace=1 first=1]]")
     system = person.stack.requests()[-1]["body"]["system"][0]["text"]
-    assert "You are Bob" in system
+    assert "as the user wants it: Bob" in system
     assert "Grace" in system
 
 
