@@ -141,7 +141,7 @@ def chat(body: ChatRequest) -> Response[str]:
     begun = app.start(who, body, send_of(headers, body), context, at_most=patience)
     source = app.follow(who, begun, context, at_most=patience) if isinstance(begun, Head) else begun
     status, answer = whole.answer(source)
-    app.learning.hand_over(who.key, begun)  # before the answer, because nothing runs after it
+    app.learning.hand_over(who, begun)  # before the answer, because nothing runs after it
     return reply(answer, status, {"retry-after": "2"} if status == 202 else {})
 
 

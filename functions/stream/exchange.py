@@ -43,7 +43,7 @@ class Exchange:
 
     def after(self, begun: Turn | Head) -> Work:
         """What is left to be done when the answer has been sent."""
-        return [partial(self.app.learning.hand_over, self.user.key, begun)]
+        return [partial(self.app.learning.hand_over, self.user, begun)]
 
     def stream(
         self,

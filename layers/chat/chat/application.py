@@ -16,7 +16,7 @@ from chat.events import Event, Message, Start, Usage
 from chat.flags import Switches, flags_of
 from chat.following import Following
 from chat.ids import age, new_id, now
-from chat.learning import CONFIG as HAND_OVER
+from chat.learning import SECONDS as HAND_OVER
 from chat.learning import Learning
 from chat.limits import Budget, Rate, Rules, budget_exhausted, slot
 from chat.log import Entry, end_of
@@ -104,7 +104,7 @@ class Application:
         self.facts = Facts(self._table, embedder)
         self.learned = Learned(self._table)
         self._flags = flags_of(settings)
-        invoker = boto3.client("lambda", config=HAND_OVER) if settings.learning == "enabled" else None
+        invoker = impatience.client("lambda", HAND_OVER) if settings.learning == "enabled" else None
         self.learning = Learning(invoker, settings.task_function or settings.aws_lambda_function_name, self._flags)
         rules = _rules(settings)
         self._usages = Usages(self._table, rules)

@@ -7,9 +7,9 @@ generation and holds no text: it may lie among the dead letters for two weeks.
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chat.auth import User
 from chat.errors import HandOverFailed
 from chat.events import Complete
 from chat.flags import Flags
@@ -18,8 +18,8 @@ from chat.store.head import Head
 from chat.telemetry import logger
 from chat.turn import Turn
 
-# One attempt, of a second at the most: who gets an answer in one piece waits for it, and what is lost is little.
-CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=0.3, read_timeout=0.7)
+# Who gets an answer in one piece waits for it, and what is lost is little.
+SECONDS = 0.7  # of the one attempt; another third of it for a connection
 
 
 class Invoker(Protocol):
@@ -41,13 +41,16 @@ class Learning:
         """Whether the deployment learns from this user; the user may not want it all the same."""
         return self._invoker is not None and self._flags.of(user).learning
 
-    def hand_over(self, user: str, begun: Turn | Head) -> None:
-        """After an answer that is stored, whoever made it has it learned from; `user` is their key. Never raises."""
+    def hand_over(self, user: User, begun: Turn | Head) -> None:
+        """After an answer that is stored, whoever made it has it learned from. Never raises.
+
+        Not one that the caller's own key has paid for: their budget in dollars does not bound what a lesson costs us.
+        """
         if isinstance(begun, Head) or not isinstance(begun.wait(0, 0)[-1].event, Complete):
             return
-        if self.wanted(user):
+        if self.wanted(user.key) and user.bedrock_key is None:
             try:
-                self.start(self._function, {"task": "learn", "user": user, "generation": begun.generation})
+                self.start(self._function, {"task": "learn", "user": user.key, "generation": begun.generation})
             except HandOverFailed as error:
                 reason = type(error.__cause__).__name__
                 logger.warning("an answer is not learned from", extra={"generation": begun.generation, "cause": reason})
@@ -57,6 +60,7 @@ class Learning:
         if self._invoker is None:
             raise HandOverFailed
         try:
-            self._invoker.invoke(FunctionName=function, InvocationType="Event", Payload=json_bytes(event))
+            answer = self._invoker.invoke(FunctionName=function, InvocationType="Event", Payload=json_bytes(event))
+            answer["Payload"].read()  # nothing, but only then is the connection free for the next one
         except (BotoCoreError, ClientError) as error:
             raise HandOverFailed from error
