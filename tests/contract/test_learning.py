@@ -10,7 +10,7 @@ import pytest
 
 from chat import tasks
 from chat.application import Application
-from chat.errors import ModelMalformed, ModelUnavailable, StorageError
+from chat.errors import ChatError, ModelInvalidRequest, ModelUnavailable, StorageError
 from chat.events import Chunk, Usage
 from chat.ids import new_id
 from chat.learning import Learning
@@ -30,6 +30,8 @@ FACTS = json.dumps({"facts": [{"text": "The user sails.", "kind": "fact", "confi
 class SmallModel:
     """Answers each job with its text, and fails at those in `broken`."""
 
+    failure: type[ChatError] = ModelUnavailable
+
     def __init__(self) -> None:
         self.texts = {"Write": "A title", "Extract": FACTS, "Summarise": "A summary", "Classify": "travel"}
         self.broken: set[str] = set()
@@ -42,7 +44,7 @@ class SmallModel:
         self.before()
         job = prompt.system.partition(" ")[0]
         if job in self.broken:
-            raise ModelUnavailable
+            raise self.failure
         yield Chunk(self.texts[job])
         yield Ended(self.finish_reason, SPENT)
 
@@ -214,11 +216,18 @@ def test_what_is_not_worth_it_is_left(somebody: Somebody, facts: list[Any]) -> N
     assert somebody.facts == []
 
 
-@pytest.mark.parametrize("said", ["no JSON", '{"facts": "many"}', '{"facts": [{"text": "x", "confidence": 7}]}'])
-def test_what_is_no_such_json_fails(somebody: Somebody, said: str) -> None:
-    somebody.model.texts["Extract"] = said
-    with pytest.raises(ModelMalformed):
-        somebody.learn(somebody.says("I sail."))
+def test_what_cannot_be_read_is_not_asked_again(somebody: Somebody) -> None:
+    somebody.model.texts["Extract"] = "no JSON"
+    gid = somebody.says("I sail.")
+    assert somebody.learn(gid) == ["title", "facts"]
+    assert somebody.learn(gid) == []
+    assert somebody.model.jobs == ["Write", "Extract"]
+
+
+def test_a_failure_that_stays_is_not_tried_again(somebody: Somebody, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SmallModel, "failure", ModelInvalidRequest)
+    somebody.model.broken = {"Write"}
+    assert somebody.learn(somebody.says("I sail.")) == ["facts"]
 
 
 def test_what_a_filter_says_is_nothing(app: Application) -> None:
@@ -229,11 +238,37 @@ def test_what_a_filter_says_is_nothing(app: Application) -> None:
     assert somebody.started.events == []
 
 
-def test_facts_have_their_limit(app: Application) -> None:
-    somebody = Somebody(app, max_facts=1)
-    somebody.app.facts.add(somebody.key, "The user's own.", "fact", limit=1)
-    assert somebody.learn(somebody.says("I sail.")) == ["title", "facts"]
-    assert somebody.facts == ["The user's own."]
+def test_what_is_learned_leaves_half_of_the_room_to_the_user(app: Application) -> None:
+    somebody = Somebody(app, max_facts=4)
+    several = [{"text": f"The user has {count} boats.", "confidence": 0.9} for count in range(3)]
+    somebody.model.texts["Extract"] = json.dumps({"facts": several})
+    somebody.learn(somebody.says("I have boats."))
+    somebody.app.facts.add(somebody.key, "The user's own.", "fact", limit=4)
+    assert sorted(somebody.facts) == ["The user has 0 boats.", "The user has 1 boats.", "The user's own."]
+
+
+@pytest.mark.parametrize(("limit", "own"), [(1, 0), (4, 4)])
+def test_without_room_nothing_is_asked(app: Application, limit: int, own: int) -> None:
+    somebody = Somebody(app, max_facts=limit)
+    for number in range(own):
+        somebody.app.facts.add(somebody.key, f"The user's own, {number}.", "fact", limit=limit)
+    assert somebody.learn(somebody.says("I sail.")) == ["title"]
+    assert somebody.model.jobs == ["Write"]
+
+
+def test_two_lessons_that_find_the_same_store_one_fact(app: Application) -> None:
+    somebody, elsewhere = Somebody(app), Somebody(app)
+    elsewhere.key, elsewhere.model.texts["Extract"] = somebody.key, FACTS.replace("sails.", "SAILS!")
+    app.models.answer = somebody.model.answer  # type: ignore[method-assign]  # a script in the model's place
+    here, there = somebody.says("I sail."), elsewhere.says("I SAIL!")
+
+    def other() -> None:
+        somebody.model.before = lambda: None
+        assert elsewhere.learn(there) == ["title", "facts"]
+
+    somebody.model.before = other
+    assert somebody.learn(here) == ["title", "facts"]
+    assert len(somebody.facts) == 1
 
 
 @pytest.mark.parametrize(("message", "name"), [("Call yourself Iris", "Iris"), ("Choose a name", None)])

@@ -83,8 +83,8 @@ class Facts:
         return fact
 
     def learned(self, user: str, facts: Iterable[Fact]) -> list[Any]:
-        """For `transact`: stores what a task has learned."""
-        return [self._table.absent(self._item(user, fact)) for fact in facts]
+        """For `transact`: stores what a task has learned; a fact of the same id is the same fact."""
+        return [self._table.placed(self._item(user, fact)) for fact in facts]
 
     def named(self, user: str, assistant: str) -> Any:
         """For `transact`: what the assistant is called from now on."""

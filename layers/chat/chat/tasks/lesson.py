@@ -5,7 +5,8 @@
     summary    of what will soon be too long ago for the prompt
     label      which of the deployment's labels fits the message; it starts the deployment's own task
 
-A step that fails does not keep the others from theirs. The task fails after them, and is tried again.
+A step that fails does not keep the others from theirs. The task fails after them, and is tried again, where that may
+help.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from chat.errors import ChatError
 from chat.events import Message
-from chat.ids import new_id, now
+from chat.ids import now
 from chat.prompts.prompt import estimate_tokens
 from chat.requests import LearnTask
 from chat.store.conversations import Conversation
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 def learn(task: LearnTask, app: "Application", ask: Asker) -> list[str]:
     """The steps that were taken now; none where learning is off, or the answer is no longer there.
 
-    Raises the first step's failure after all had their turn, and StorageError.
+    Raises the first step's failure that may pass after all had their turn, and StorageError.
     """
     logger.append_keys(user=task.user[:12], generation=task.generation)
     head = app.generations.head(task.user, task.generation)
@@ -70,7 +71,7 @@ class Lesson:
                     taken.append(name)
             except ChatError as error:
                 logger.warning("a step of learning failed", extra={"step": name, "code": error.code})
-                failures.append(error)
+                failures += [error] if error.retryable else []
         logger.info("learned", extra={"steps": taken})
         if failures:
             raise failures[0]
@@ -89,13 +90,17 @@ class Lesson:
         title = wording.title(self.ask, self._asked)
         return [self.app.conversations.entitled(self.user, self.conversation.id, title)] if title else []
 
-    def facts(self) -> Sequence[Any]:
-        """As many as the user has room for."""
+    def facts(self) -> Sequence[Any] | None:
+        """As many as there is room for: what is learned takes half of it at the most, the rest is the user's own."""
         settings, store = self.app.settings, self.app.facts
-        found = extract(self.ask, self._asked, [fact.text for fact in self.known], settings.max_fact_chars)
-        room = max(0, settings.max_facts - len(self.known))
+        learned = sum(fact.source != "user" for fact in self.known)
+        room = min(settings.max_facts // 2 - learned, settings.max_facts - len(self.known))
+        if room <= 0:
+            return None
+        known = [fact.text for fact in self.known]
+        found = extract(self.ask, self._asked, known, tokens=settings.facts_tokens, longest=settings.max_fact_chars)
         facts = [
-            Fact(new_id(), each.text, each.kind, self.conversation.id, now(), round(each.confidence, 2))
+            Fact(each.id, each.text, each.kind, self.conversation.id, now(), round(each.confidence, 2))
             for each in found.facts[:room]
         ]
         named = [store.named(self.user, found.assistant)] if found.assistant else []
