@@ -6,12 +6,16 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.utilities.feature_flags import FeatureFlags
 
-from chat import flag_source
+from chat import flag_source, impatience
+from chat.errors import FlagsUnknown
 from chat.flag_source import FRESH, PAUSE, Kept
 from chat.flags import ALL_ON, Flags, Switches, flags_of, share
 from chat.settings import Settings
@@ -89,6 +93,28 @@ def test_what_is_known_is_kept_for_its_time_and_outlives_a_failure() -> None:
     assert kept.get_configuration() == {"memory": {"default": True}}
 
 
+def test_a_slow_document_is_not_waited_for_and_counts_when_it_comes() -> None:
+    clock, comes, fetched = Clock(), threading.Event(), count()
+
+    def fetch() -> dict[str, Any]:
+        next(fetched)
+        comes.wait(10)
+        return {"memory": {"default": False}}
+
+    flags = Flags(FeatureFlags(Kept(fetch, clock)))
+    begun = time.monotonic()
+    assert flags.of(ALICE) == ALL_ON
+    assert time.monotonic() - begun < 5, "SECONDS, and not until it comes"
+    with pytest.raises(FlagsUnknown):
+        flags.certainly_of(ALICE)
+    comes.set()
+    give_up = time.monotonic() + 5
+    while flags.of(ALICE).memory and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert not flags.certainly_of(ALICE).memory
+    assert next(fetched) == 1, "it was asked for once"
+
+
 class AppConfig(ThreadingHTTPServer):
     """As much of AppConfig's data plane as is asked for; sessions can be made to be over, and requests to hang.
 
@@ -100,6 +126,8 @@ class AppConfig(ThreadingHTTPServer):
         self.document: Any = {"learning": {"default": False}}
         self.asked: list[str] = []
         self.sessions = 0
+        self.connections = 0
+        self.daemon_threads = True
         self.forgets = False
         self.answers = threading.Event()
         self.answers.set()
@@ -107,6 +135,11 @@ class AppConfig(ThreadingHTTPServer):
 
 class Door(BaseHTTPRequestHandler):
     server: AppConfig
+    protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections += 1
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
@@ -174,6 +207,19 @@ def test_a_session_that_is_over_begins_anew(appconfig: AppConfig, named: Setting
         source.fetch()
     assert source.fetch() == appconfig.document
     assert appconfig.sessions == 2
+
+
+def test_a_connection_that_may_have_died_is_not_used(
+    appconfig: AppConfig, named: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(time=lambda: 1e9)
+    monkeypatch.setattr(impatience, "time", clock)
+    source = flag_source.AppConfig(named)
+    assert source.fetch() == source.fetch() == appconfig.document
+    assert appconfig.connections == 1
+    clock.time = lambda: 1e9 + impatience.IDLE_CONNECTION + 1
+    assert source.fetch() == appconfig.document
+    assert appconfig.connections == 2
 
 
 def test_one_that_hangs_is_given_up_and_left_alone(appconfig: AppConfig, named: Settings) -> None:

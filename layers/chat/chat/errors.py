@@ -175,6 +175,12 @@ class HandOverFailed(ChatError):
     code, status, default = "hand_over", 503, "Work could not be handed over."
 
 
+class FlagsUnknown(ChatError):
+    """Nobody can say what is switched on for the user."""
+
+    code, status, default = "flags", 503, "It is not known what is switched on."
+
+
 class ModelError(ChatError):
     """Base of what can go wrong with the model. What came before it is kept."""
 

@@ -1,13 +1,13 @@
-"""Where the flags' document comes from. It is kept for a minute, and outlives a store that fails or hangs."""
+"""Where the flags' document comes from. It is kept for a minute, and outlives a store that fails, hangs or is slow."""
 
 import json
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-import boto3
 from aws_lambda_powertools.utilities.feature_flags import (
     AppConfigStore,
     ConfigurationStoreError,
@@ -15,15 +15,14 @@ from aws_lambda_powertools.utilities.feature_flags import (
     SchemaValidator,
     StoreProvider,
 )
-from botocore.config import Config
 
+from chat import impatience
 from chat.settings import Settings
 from chat.telemetry import logger
 
 FRESH = 60.0  # seconds until the document is asked for again
 PAUSE = 10.0  # the same after a failure
-# The first time it takes two requests; a hanging one costs no more than the 300 ms of a memory lookup beside it.
-CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=0.15, read_timeout=0.15)
+SECONDS = 0.3  # that a refresh is waited for, as long as for a memory lookup beside it
 
 
 def source(settings: Settings) -> FeatureFlags:
@@ -39,7 +38,7 @@ class AppConfig:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client: Any = boto3.client("appconfigdata", config=CONFIG)
+        self._client = impatience.client("appconfigdata", SECONDS)
         self._store = self._session()
 
     def fetch(self) -> dict[str, Any]:
@@ -63,7 +62,8 @@ class AppConfig:
 class Kept(StoreProvider):
     """What `fetch` got last. Powertools' own cache forgets it when its time is over, whatever comes then.
 
-    `clock` is the wall's: the monotonic one stands still while the sandbox is frozen.
+    Nobody waits for it for longer than `SECONDS`: what comes later counts for the next one who asks. `clock` is the
+    wall's: the monotonic one stands still while the sandbox is frozen.
     """
 
     def __init__(self, fetch: Callable[[], dict[str, Any]], clock: Callable[[], float] = time.time) -> None:
@@ -71,6 +71,7 @@ class Kept(StoreProvider):
         self._clock = clock
         self._lock = threading.Lock()
         self._document: dict[str, Any] | None = None
+        self._coming: Future[dict[str, Any]] | None = None
         self._again = clock()
 
     @property
@@ -81,18 +82,27 @@ class Kept(StoreProvider):
     def get_configuration(self) -> dict[str, Any]:
         """The newest document that there was. Raises ConfigurationStoreError while there never was one."""
         with self._lock:
-            if self._clock() >= self._again:
+            if self._clock() >= self._again or (self._coming and self._coming.done()):
                 self._refresh()
             if self._document is None:
                 raise ConfigurationStoreError
             return self._document
 
     def _refresh(self) -> None:
+        coming = self._coming or self._begun()
+        wait([coming], SECONDS)
+        self._coming = None if coming.done() else coming
         try:
-            document = self._fetch()
+            document = coming.result(0)
             SchemaValidator(document).validate()
             self._document, pause = document, FRESH
         except Exception as error:  # whatever is wrong with it, what is known must go on to count
             logger.warning("the flags did not come", extra={"reason": type(error).__name__})
             pause = PAUSE
         self._again = self._clock() + pause
+
+    def _begun(self) -> Future[dict[str, Any]]:
+        pool = ThreadPoolExecutor(1, "flags")
+        coming = pool.submit(self._fetch)
+        pool.shutdown(wait=False)  # its thread ends with the document
+        return coming

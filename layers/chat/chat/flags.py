@@ -2,7 +2,7 @@
 
     streaming    the model is asked to stream; else in one piece, with the same events
     learning     answers are learned from
-    memory       answers know the user's facts and profile
+    memory       answers know the user's facts, and documents
     tools        callers may bring tools
     responder    alias of the model that answers where the request names none
 
@@ -14,6 +14,7 @@ import hashlib
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from chat.errors import FlagsUnknown
 from chat.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,6 +52,17 @@ class Flags:
             if type(value) is type(default):
                 chosen[name] = value
         return replace(ALL_ON, **chosen)
+
+    def certainly_of(self, user: str) -> Switches:
+        """The same, for what can wait. Raises FlagsUnknown while there never was a document."""
+        if self._source is not None:
+            from aws_lambda_powertools.utilities.feature_flags import ConfigurationStoreError
+
+            try:
+                self._source.get_configuration()
+            except ConfigurationStoreError:
+                raise FlagsUnknown from None
+        return self.of(user)
 
 
 def share(user: str) -> int:

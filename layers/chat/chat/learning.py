@@ -38,8 +38,11 @@ class Learning:
         self._flags = flags
 
     def wanted(self, user: str) -> bool:
-        """Whether the deployment learns from this user; the user may not want it all the same."""
-        return self._invoker is not None and self._flags.of(user).learning
+        """Whether the deployment learns from this user; the user may not want it all the same.
+
+        Raises FlagsUnknown: who may be switched off is not learned from until that is known.
+        """
+        return self._invoker is not None and self._flags.certainly_of(user).learning
 
     def hand_over(self, user: User, begun: Turn | Head) -> None:
         """After an answer that is stored, whoever made it has it learned from. Never raises.
@@ -48,7 +51,7 @@ class Learning:
         """
         if isinstance(begun, Head) or not isinstance(begun.wait(0, 0)[-1].event, Complete):
             return
-        if self.wanted(user.key) and user.bedrock_key is None:
+        if self._invoker is not None and user.bedrock_key is None and self._flags.of(user.key).learning:
             try:
                 self.start(self._function, {"task": "learn", "user": user.key, "generation": begun.generation})
             except HandOverFailed as error:
