@@ -11,6 +11,7 @@ import sys
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -29,13 +30,14 @@ RETRY_SECONDS = (1.0, 2.0)  # before the second and the third attempt; Lambda wa
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """An event that was given up, as it stands in the dead-letter queue."""
+    """An event that was given up: the message that Lambda sends to the queue, its record of the invocation.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+    """
 
     queue: str
     function: str
-    request_id: str
     body: str
-    error: str
 
 
 class InvokeApi:
@@ -82,21 +84,40 @@ class InvokeApi:
     async def _run_event(self, pool: Pool, payload: bytes) -> None:
         """Run an event until an attempt succeeds or the last one has failed."""
         function = pool.function
-        error = ""
+        failure, attempts = None, 0
         for seconds in (0.0, *self._retry_seconds[: function.retries]):
             await asyncio.sleep(seconds)
             try:
                 answer = await pool.invoke(payload)
             except Throttled:
-                error = "Rate Exceeded."
                 continue
             if not isinstance(answer, Failure):
                 return
-            error = answer.payload.decode(errors="replace")
-        print(f"[{function.name}] event given up: {error}", file=sys.stderr, flush=True)
+            failure, attempts = answer, attempts + 1
+        reason = failure.payload.decode(errors="replace") if failure else "Rate Exceeded."
+        print(f"[{function.name}] event given up: {reason}", file=sys.stderr, flush=True)
         if function.dead_letters:
-            body = payload.decode(errors="replace")
-            self.dead_letters.append(DeadLetter(function.dead_letters, function.name, str(uuid.uuid4()), body, error))
+            body = json.dumps(_record(function.name, payload, failure, attempts))
+            self.dead_letters.append(DeadLetter(function.dead_letters, function.name, body))
+
+
+def _record(function: str, event: bytes, failure: Failure | None, attempts: int) -> dict[str, Any]:
+    """Of an event that was given up after so many attempts; without a `failure` it was never taken."""
+    record = {
+        "version": "1.0",
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "requestContext": {
+            "requestId": str(uuid.uuid4()),
+            "functionArn": f"{function_arn(function)}:$LATEST",
+            "condition": "RetriesExhausted" if failure else "EventAgeExceeded",
+            "approximateInvokeCount": attempts,
+        },
+        "requestPayload": json.loads(event),
+    }
+    if failure:
+        record["responseContext"] = {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"}
+        record["responsePayload"] = json.loads(failure.payload)
+    return record
 
 
 async def _send(responder: Responder, answer: Answer) -> None:

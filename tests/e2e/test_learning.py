@@ -132,7 +132,7 @@ def test_a_failed_task_is_among_the_dead_letters_and_is_run_again_once(person: P
         )
     finally:
         stack.faults(table={"failForMs": 0})
-    [event] = [json.loads(letter["body"]) for letter in letters]
+    [event] = [json.loads(letter["body"])["requestPayload"] for letter in letters]
     assert event == task(person, said), "the event, without any text"
     assert run(person, event) == '{"learned": ["title", "facts"]}'
     asked = task_requests(stack)
