@@ -253,10 +253,8 @@ def profile() -> Response[str]:
 @resolver.put("/profile", responses=answers(ProfileView))
 def set_profile(body: NewProfile) -> Response[str]:
     """Replaces the profile; `learning` stays as it is where nothing is said about it."""
-    learning = app.facts.profile(user()).learning if body.learning is None else body.learning
-    known = Profile(body.name, body.assistant_name, body.about, learning)
-    app.facts.set_profile(user(), known)
-    return reply(_profile(known))
+    given = body.name, body.assistant_name, body.about
+    return reply(_profile(app.facts.set_profile(user(), *given, learning=body.learning)))
 
 
 @resolver.delete("/me", responses=answers(AcceptedView, 202) | {204: {"description": "Erased"}})

@@ -10,9 +10,12 @@ from pathlib import Path
 import boto3
 import pytest
 
+from chat.application import Application
+from chat.settings import Settings
 from local_stack import template
 from local_stack.dynamodb import DynamoDB, create_elsewhere
 from tests.contract.dynamodb_local.server import DynamoDBLocal, Endpoint, missing
+from tests.contract.somebody import Somebody
 
 TABLES = template.read(Path("template.yaml")).tables
 
@@ -54,3 +57,15 @@ def dynamodb_local(server: DynamoDBLocal) -> Iterator[DynamoDBLocal]:
 def dynamodb(request: pytest.FixtureRequest) -> Endpoint:
     found: Endpoint = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def app(dynamodb: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Application:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)
+    settings = Settings(table_name="ChatTable", auth_mode="dev", url_auth_type="AWS_IAM", inference_profile="us")
+    return Application(settings)
+
+
+@pytest.fixture
+def somebody(app: Application) -> Somebody:
+    return Somebody(app)

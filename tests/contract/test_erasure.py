@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from chat.errors import StorageError
+from chat.errors import NotFound, StorageError
 from chat.events import Chunk, Usage
 from chat.ids import new_id
 from chat.store import keys
 from chat.store.conversations import Conversations
 from chat.store.erasure import Erasure
-from chat.store.facts import Facts, Profile
+from chat.store.facts import Facts
 from chat.store.generations import Generations
 from chat.store.head import End
 from chat.store.retention import DAY, FOR_EVER, LATE, Retention
@@ -60,9 +60,11 @@ def asked(conversations: Conversations, user: str, conversation: str) -> Writer:
     return writer
 
 
-def answered(conversations: Conversations, user: str, conversation: str, text: str) -> None:
+def answered(conversations: Conversations, user: str, conversation: str, text: str) -> str:
+    """The generation."""
     writer = asked(conversations, user, conversation)
     finish(writer, answer(Chunk(text), generation_id=writer.head.gid))
+    return writer.head.gid
 
 
 def live(table: Table, user: str) -> None:
@@ -74,7 +76,7 @@ def live(table: Table, user: str) -> None:
     answered(conversations, user, again, "".join(new_id() for _ in range(20_000)))
     erasure(table).conversation(user, gone)
     facts.add(user, "a fact", "fact", limit=10)
-    facts.set_profile(user, Profile("a name"))
+    facts.set_profile(user, "a name", None, None)
 
 
 def ends(writer: Writer, when: Callable[[bool], bool]) -> threading.Thread:
@@ -179,11 +181,13 @@ def test_every_change_of_a_conversation_begins_its_time_anew(table: Table, alice
 
 def test_what_is_over_is_read_by_nobody_though_it_is_there(table: Table, alice: str) -> None:
     conversation = new_id()
-    answered(Conversations(table, Retention(days=-1)), alice, conversation, "an answer")
+    gid = answered(Conversations(table, Retention(days=-1)), alice, conversation, "an answer")
     kept = Conversations(table)
     assert len(of(table, alice)) > 3
     assert kept.get(alice, conversation).deleted
     assert kept.page(alice, limit=9) == ([], None)
     assert kept.recent(alice, conversation, 9)[1] == []
+    with pytest.raises(NotFound):
+        kept.exchange(alice, conversation, 2, gid)
     assert erasure(table).everything(alice, time.monotonic() + SOON)
     assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}

@@ -1,112 +1,21 @@
 """What is learned of an answer, on a real table: each step once, whatever breaks a task off."""
 
-import io
 import json
-from collections.abc import Callable, Generator
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chat import tasks
 from chat.application import Application
-from chat.errors import ChatError, ModelInvalidRequest, ModelUnavailable, StorageError
-from chat.events import Chunk, Usage
-from chat.ids import new_id
+from chat.errors import FlagsUnknown, ModelInvalidRequest, ModelUnavailable, StorageError
+from chat.flags import Flags, flags_of
 from chat.learning import Learning
-from chat.model.stream import Ended
-from chat.prompts.prompt import Prompt
-from chat.settings import Settings
+from chat.limits import Budget
+from chat.store import keys
 from chat.store.facts import Profile
-from chat.store.head import End
-from chat.store.writer import Writer
-from tests.contract.dynamodb_local.server import Endpoint
-from tests.contract.test_store import answer, new_head, user_message
-
-SPENT = Usage(100, 10, basis="exact", cost=500)
-FACTS = json.dumps({"facts": [{"text": "The user sails.", "kind": "fact", "confidence": 0.9}], "assistant": None})
-
-
-class SmallModel:
-    """Answers each job with its text, and fails at those in `broken`."""
-
-    failure: type[ChatError] = ModelUnavailable
-
-    def __init__(self) -> None:
-        self.texts = {"Write": "A title", "Extract": FACTS, "Summarise": "A summary", "Classify": "travel"}
-        self.broken: set[str] = set()
-        self.before: Callable[[], object] = lambda: None
-        self.asked: list[Prompt] = []
-        self.finish_reason = "stop"
-
-    def answer(self, prompt: Prompt, *_: Any, **__: Any) -> Generator[Chunk | Ended, None, None]:
-        self.asked.append(prompt)
-        self.before()
-        job = prompt.system.partition(" ")[0]
-        if job in self.broken:
-            raise self.failure
-        yield Chunk(self.texts[job])
-        yield Ended(self.finish_reason, SPENT)
-
-    @property
-    def jobs(self) -> list[str]:
-        return [prompt.system.partition(" ")[0] for prompt in self.asked]
-
-
-class Invocations:
-    """In place of boto3's Lambda client."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, Any]] = []
-
-    def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
-        assert InvocationType == "Event"
-        self.events.append((FunctionName, json.loads(Payload)))
-        return {"StatusCode": 202, "Payload": io.BytesIO()}
-
-
-class Somebody:
-    """A user with a conversation, what the small model says, and what was started for them."""
-
-    def __init__(self, app: Application, **changed: Any) -> None:
-        self.key, self.conversation = f"user-{new_id()}", new_id()
-        self.model, self.started = SmallModel(), Invocations()
-        self.app = app
-        app.settings = app.settings.model_copy(update=changed)
-        app.learning = Learning(self.started, "tasks", app._flags)
-        app.models.answer = self.model.answer  # type: ignore[method-assign]  # a script in the model's place
-
-    def says(self, text: str, reply: str = "I see.") -> str:
-        """The generation of the answer."""
-        writer = self.app.generations.start(self.key, new_head(self.conversation), None, user_message(text))
-        assert isinstance(writer, Writer)
-        said = replace(answer(Chunk(reply)), id=writer.head.message_id, generation_id=writer.head.gid)
-        writer.finish(said, End("done", "stop", Usage(1, 2, basis="exact")))
-        return writer.head.gid
-
-    def learn(self, gid: str) -> Any:
-        """The steps that were taken."""
-        return tasks.run({"task": "learn", "user": self.key, "generation": gid}, self.app, 30)["learned"]
-
-    @property
-    def facts(self) -> list[str]:
-        return [fact.text for fact in self.app.facts.all(self.key)]
-
-    @property
-    def known(self) -> Any:
-        return self.app.conversations.get(self.key, self.conversation)
-
-
-@pytest.fixture
-def app(dynamodb: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Application:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)
-    settings = Settings(table_name="ChatTable", auth_mode="dev", url_auth_type="AWS_IAM", inference_profile="us")
-    return Application(settings)
-
-
-@pytest.fixture
-def somebody(app: Application) -> Somebody:
-    return Somebody(app)
+from tests.contract.somebody import FACTS, SmallModel, Somebody
 
 
 def test_each_step_is_taken_once(somebody: Somebody) -> None:
@@ -148,12 +57,7 @@ def test_a_table_that_fails_leaves_nothing_half_done(somebody: Somebody, monkeyp
 def test_two_tasks_at_once_store_one(somebody: Somebody) -> None:
     gid = somebody.says("I sail.")
     twin: list[Any] = []
-
-    def other() -> None:
-        somebody.model.before = lambda: None
-        twin.append(somebody.learn(gid))
-
-    somebody.model.before = other
+    somebody.while_asked(lambda: twin.append(somebody.learn(gid)))
     assert somebody.learn(gid) == []
     assert twin == [["title", "facts"]]
     assert somebody.facts == ["The user sails."]
@@ -161,34 +65,124 @@ def test_two_tasks_at_once_store_one(somebody: Somebody) -> None:
 
 def test_a_title_that_comes_first_stays(somebody: Somebody) -> None:
     gid = somebody.says("I sail.")
-
-    def rename() -> None:
-        somebody.model.before = lambda: None
-        somebody.app.conversations.rename(somebody.key, somebody.conversation, "My own")
-
-    somebody.model.before = rename
+    somebody.while_asked(lambda: somebody.app.conversations.rename(somebody.key, somebody.conversation, "My own"))
     assert somebody.learn(gid) == ["facts"]
     assert somebody.known.title == "My own"
 
 
-def test_erasure_wins(somebody: Somebody) -> None:
+def test_a_title_does_not_come_into_what_is_deleted_meanwhile(somebody: Somebody) -> None:
     gid = somebody.says("I sail.")
-
-    def erase() -> None:
-        somebody.model.before = lambda: None
-        assert somebody.app.erasure.everything(somebody.key, float("inf"))
-
-    somebody.model.before = erase
-    assert somebody.learn(gid) == []
-    assert somebody.facts == []
+    somebody.while_asked(lambda: somebody.app.conversations.mark_deleted(somebody.key, somebody.conversation))
+    somebody.learn(gid)
     assert somebody.known.title is None
 
 
-def test_nothing_is_learned_from_a_deleted_conversation(somebody: Somebody) -> None:
+def test_erasure_wins(somebody: Somebody) -> None:
     gid = somebody.says("I sail.")
-    somebody.app.erasure.conversation(somebody.key, somebody.conversation)
+    somebody.while_asked(lambda: somebody.app.erasure.everything(somebody.key, float("inf")))
+    assert somebody.learn(gid) == []
+    assert (somebody.facts, somebody.known.updated_at) == ([], None)
+
+
+def test_who_says_no_is_not_learned_from(somebody: Somebody) -> None:
+    gid = somebody.says("I sail.")
+    somebody.app.facts.set_profile(somebody.key, None, None, None, learning=False)
     assert somebody.learn(gid) == []
     assert somebody.model.asked == []
+    somebody.app.facts.set_profile(somebody.key, None, None, None, learning=True)
+    assert somebody.learn(gid) == ["title", "facts"]
+
+
+@pytest.mark.parametrize("name", ["null", '"Iris"'])
+def test_who_says_no_meanwhile_is_not_learned_from(app: Application, name: str) -> None:
+    somebody = Somebody(app, history_messages=4)
+    somebody.model.texts["Extract"] = FACTS.replace("null", name)
+    gid = somebody.says("I sail, Iris.")
+    somebody.while_asked(lambda: app.facts.set_profile(somebody.key, "Ada", None, None, learning=False))
+    assert somebody.learn(gid) == []
+    assert (somebody.facts, somebody.known.title, somebody.known.summary) == ([], None, None)
+    assert app.facts.profile(somebody.key) == Profile("Ada", learning=False)
+
+
+def test_a_message_that_is_answered_again_is_learned_from_once(app: Application) -> None:
+    somebody = Somebody(app, classify_labels="billing,travel", classify_function="triage")
+    assert somebody.learn(somebody.says("I sail.")) == ["title", "facts", "label"]
+    [fact] = app.facts.all(somebody.key)
+    app.facts.forget(somebody.key, fact.id)
+    assert somebody.learn(somebody.asks_again()) == []
+    assert somebody.facts == []
+    assert len(somebody.started.events) == 1
+
+
+def test_what_went_on_meanwhile_does_not_keep_an_earlier_answer_from_being_learned_from(app: Application) -> None:
+    somebody = Somebody(app, history_messages=4)
+    gid = somebody.says("I sail.")
+    somebody.says("What else?")
+    somebody.says("And then?")
+    again = somebody.asks_again()
+    assert somebody.learn(gid) == ["title", "facts", "summary"]
+    assert {prompt.turn.content[0] for prompt in somebody.model.asked} == {
+        "I sail.",
+        "User: I sail.\n\nAssistant: I see.",
+    }
+    assert somebody.known.summarised == 2
+    somebody.model.asked.clear()
+    assert somebody.learn(again) == ["facts", "summary"]
+    assert "I see, again." in str(somebody.model.asked[-1].turn.content)
+
+
+def test_a_history_of_one_message_is_enough(app: Application) -> None:
+    somebody = Somebody(app, history_messages=1)
+    assert somebody.learn(somebody.says("I sail.")) == ["title", "facts", "summary"]
+    assert somebody.model.asked[-1].turn.content == ("User: I sail.\n\nAssistant: I see.",)
+
+
+@pytest.mark.parametrize("begun_only", [False, True])
+def test_nothing_is_learned_from_a_deleted_conversation(somebody: Somebody, *, begun_only: bool) -> None:
+    gid = somebody.says("I sail.")
+    erasing = somebody.app.conversations.mark_deleted if begun_only else somebody.app.erasure.conversation
+    erasing(somebody.key, somebody.conversation)
+    assert somebody.learn(gid) == []
+    assert somebody.model.asked == []
+
+
+def test_nothing_is_learned_where_that_is_switched_off(somebody: Somebody) -> None:
+    gid = somebody.says("I sail.")
+    somebody.app.learning = Learning(None, "tasks", Flags())
+    assert somebody.learn(gid) == []
+    assert somebody.model.asked == []
+
+
+def test_nothing_is_learned_while_nobody_knows_whether_it_is_switched_off(somebody: Somebody, tmp_path: Path) -> None:
+    gid, path = somebody.says("I sail."), tmp_path / "flags.json"
+    settings = somebody.app.settings.model_copy(update={"flags_file": str(path)})
+    somebody.app.learning = Learning(somebody.started, "tasks", flags_of(settings))
+    with pytest.raises(FlagsUnknown):
+        somebody.learn(gid)
+    assert somebody.model.asked == []
+    path.write_text('{"learning": {"default": true}}')
+    somebody.app.learning = Learning(somebody.started, "tasks", flags_of(settings))
+    assert somebody.learn(gid) == ["title", "facts"]
+
+
+@pytest.mark.parametrize("whose", ["the user", "the deployment", "the operator"])
+def test_nothing_is_learned_when_nothing_may_be_spent(somebody: Somebody, whose: str) -> None:
+    gid, usages = somebody.says("I sail."), somebody.app.usages
+    allowed = usages.rules
+    match whose:
+        case "the user":
+            usages.rules = replace(allowed, user_day=Budget(1, 0))
+        case "the deployment":
+            usages.rules = replace(allowed, everybody_day=Budget(1, 0))
+        case "the operator":
+            somebody.app.facts._table.put(dict(zip(("pk", "sk"), keys.SWITCH, strict=True)))
+    try:
+        assert somebody.learn(gid) == []
+        assert somebody.model.asked == []
+    finally:
+        somebody.app.facts._table.delete(*keys.SWITCH)
+    usages.rules = allowed
+    assert somebody.learn(gid) == ["title", "facts"]
 
 
 def test_what_is_known_is_not_learned_again(somebody: Somebody) -> None:
@@ -233,7 +227,7 @@ def test_a_failure_that_stays_is_not_tried_again(somebody: Somebody, monkeypatch
 def test_what_a_filter_says_is_nothing(app: Application) -> None:
     somebody = Somebody(app, history_messages=4, classify_labels="travel", classify_function="triage")
     somebody.model.finish_reason = "content-filter"
-    assert somebody.learn(somebody.says("Hm.")) == ["title", "facts", "summary", "label"]
+    assert somebody.learn(somebody.says("Hm.")) == ["facts", "label"]
     assert (somebody.known.title, somebody.facts, somebody.known.summary) == (None, [], None)
     assert somebody.started.events == []
 
@@ -262,36 +256,18 @@ def test_two_lessons_that_find_the_same_store_one_fact(app: Application) -> None
     app.models.answer = somebody.model.answer  # type: ignore[method-assign]  # a script in the model's place
     here, there = somebody.says("I sail."), elsewhere.says("I SAIL!")
 
-    def other() -> None:
-        somebody.model.before = lambda: None
-        assert elsewhere.learn(there) == ["title", "facts"]
-
-    somebody.model.before = other
-    assert somebody.learn(here) == ["title", "facts"]
+    learned: list[Any] = []
+    somebody.while_asked(lambda: learned.append(elsewhere.learn(there)))
+    assert [somebody.learn(here), *learned] == [["title", "facts"]] * 2
     assert len(somebody.facts) == 1
 
 
 @pytest.mark.parametrize(("message", "name"), [("Call yourself Iris", "Iris"), ("Choose a name", None)])
 def test_the_assistant_s_name_is_the_user_s_word(somebody: Somebody, message: str, name: str | None) -> None:
-    somebody.app.facts.set_profile(somebody.key, Profile("Ada", about="sails"))
+    somebody.app.facts.set_profile(somebody.key, "Ada", None, "sails")
     somebody.model.texts["Extract"] = json.dumps({"facts": [], "assistant": "Iris"})
     somebody.learn(somebody.says(message))
     assert somebody.app.facts.profile(somebody.key) == Profile("Ada", name, "sails")
-
-
-def test_a_long_conversation_is_summed_up_as_it_grows(app: Application) -> None:
-    somebody = Somebody(app, history_messages=8, history_tokens=1000)
-    taken = [somebody.learn(somebody.says(f"question {number}", f"answer {number}")) for number in range(4)]
-    assert [("summary" in steps) for steps in taken] == [False, True, False, True]
-    assert (somebody.known.summary, somebody.known.summarised) == ("A summary", 8)
-    first, second = (prompt.turn.content[0] for prompt in somebody.model.asked if prompt.system.startswith("Summ"))
-    assert first == "User: question 0\n\nAssistant: answer 0\n\nUser: question 1\n\nAssistant: answer 1"
-    assert second == (
-        "Summary so far: A summary\n\n"
-        "User: question 2\n\nAssistant: answer 2\n\nUser: question 3\n\nAssistant: answer 3"
-    )
-    somebody.app.erasure.conversation(somebody.key, somebody.conversation)
-    assert somebody.known.summary is None
 
 
 def test_a_label_starts_the_deployment_s_own_task(app: Application) -> None:
@@ -306,9 +282,13 @@ def test_a_label_starts_the_deployment_s_own_task(app: Application) -> None:
     assert len(somebody.started.events) == 1
 
 
-def test_what_it_costs_is_counted(somebody: Somebody) -> None:
+@pytest.mark.parametrize("broken", ["", "Extract"])
+def test_what_it_costs_is_counted_whatever_comes_of_it(somebody: Somebody, broken: str) -> None:
     gid = somebody.says("I sail.")
-    before = somebody.app._usages.look(somebody.key, "address").user
-    somebody.learn(gid)
-    after = somebody.app._usages.look(somebody.key, "address").user
-    assert (after.tokens - before.tokens, after.cost - before.cost) == (220, 1000)
+    before = somebody.used
+    somebody.model.broken = {broken}
+    somebody.while_asked(lambda: somebody.app.conversations.rename(somebody.key, somebody.conversation, "My own"))
+    with pytest.raises(ModelUnavailable) if broken else nullcontext():
+        somebody.learn(gid)
+    asked = 1 if broken else 2
+    assert (somebody.used.tokens - before.tokens, somebody.used.cost - before.cost) == (110 * asked, 500 * asked)

@@ -366,7 +366,7 @@ def test_facts(facts: Facts) -> None:
     user = new_id()
     first = facts.add(user, "likes tea", "preference", limit=2)
     second = facts.add(user, "has a dog", "fact", limit=2)
-    facts.set_profile(user, Profile("Grace", None, "sails"))
+    facts.set_profile(user, "Grace", None, "sails")
     assert (facts.all(user), facts.profile(user)) == ([first, second], Profile("Grace", None, "sails"))
     with pytest.raises(BadRequest, match="2 facts already"):
         facts.add(user, "too much", "fact", limit=2)
@@ -377,6 +377,16 @@ def test_facts(facts: Facts) -> None:
             facts.forget(stranger, fact)
 
 
+def test_a_profile_changes_in_one_write(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So nothing that changes between a look and a write can be lost."""
+    user = new_id()
+    monkeypatch.delattr(Table, "get")
+    assert facts.set_profile(user, None, None, None) == Profile()
+    assert facts.set_profile(user, "Grace", "Iris", "sails", learning=False) == Profile("Grace", "Iris", "sails", False)
+    assert facts.set_profile(user, "Ada", None, None) == Profile("Ada", learning=False), "of learning nothing was said"
+    assert facts.set_profile(user, None, None, None, learning=True) == Profile()
+
+
 def lookup(dynamodb: Endpoint, seconds: float) -> Lookup:
     table = connect(dynamodb, connect_timeout=seconds, read_timeout=seconds)
     return Lookup(table, seconds=seconds, messages=10)
@@ -385,7 +395,7 @@ def lookup(dynamodb: Endpoint, seconds: float) -> Lookup:
 def test_a_lookup_has_both(dynamodb: Endpoint, conversations: Conversations, facts: Facts) -> None:
     user, conversation = new_id(), new_id()
     exchange(conversations, user, conversation, "q", "a")
-    facts.set_profile(user, Profile("Grace"))
+    facts.set_profile(user, "Grace", None, None)
     memory = lookup(dynamodb, 5)(user, conversation, "none")
     assert [message.text for message in memory.history] == ["q", "a"]
     assert memory.profile == Profile("Grace")

@@ -230,7 +230,7 @@ def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) 
     expected = {
         ("StreamRole", "Turn"): (turn, "<ChatTable.Arn>"),
         ("StreamRole", "Logs"): (logs, "<StreamLogs.Arn>"),
-        ("ConverseRole", "TurnAndMemory"): (turn, "<ChatTable.Arn>"),
+        ("ConverseRole", "TurnAndMemory"): (turn | {"dynamodb:ConditionCheckItem"}, "<ChatTable.Arn>"),
         ("ConverseRole", "ListConversations"): ({"dynamodb:Query"}, "<ChatTable.Arn>/index/by-update"),
         ("ConverseRole", "Logs"): (logs, "<ConverseLogs.Arn>"),
         ("ConverseRole", "DeadLetters"): ({"sqs:SendMessage"}, "<DeadLetters.Arn>"),

@@ -107,7 +107,7 @@ class Application:
         invoker = impatience.client("lambda", HAND_OVER) if settings.learning == "enabled" else None
         self.learning = Learning(invoker, settings.task_function or settings.aws_lambda_function_name, self._flags)
         rules = _rules(settings)
-        self._usages = Usages(self._table, rules)
+        self.usages = Usages(self._table, rules)
         self._own_usages = Usages(self._table, rules.without_costs())  # of users who bring a key of their own
         self._lookup = Lookup(quick, seconds=settings.memory_seconds, messages=settings.history_messages)
         self._recall = Recall(_stores(settings, quick, embedder), seconds=settings.memory_seconds)
@@ -239,7 +239,7 @@ class Application:
         return Completion(built, alias, options, memory.sources)
 
     def _usages_of(self, user: User) -> Usages:
-        return self._own_usages if user.bedrock_key else self._usages
+        return self._own_usages if user.bedrock_key else self.usages
 
     def complete(self, user: User, asked: Completion, context: LambdaContext) -> Turn:
         """One answer to a prompt that its caller keeps; nothing is stored but what it cost.

@@ -89,16 +89,20 @@ class Rules:
 
         Raises Paused, BudgetExhausted, TooManyGenerations, TooManyRequests, each with the time to wait.
         """
-        if used.paused:
-            raise Paused
-        for limit, budget, spent in self._budgets(used):
-            if budget.exhausted(spent):
-                raise budget_exhausted(limit, at)
+        self.check_spending(used, at)
         if len(live(used.slots, at)) >= self.generations:
             raise TooManyGenerations(self.generations)
         for limit, rate, tat in (("user", self.user, used.tat), ("address", self.address, used.address_tat)):
             if wait := rate.wait(tat, at):
                 raise TooManyRequests(limit, -(-wait // 1000))
+
+    def check_spending(self, used: Used, at: int) -> None:
+        """Refuses what costs anything, whoever asks for it. Raises Paused, BudgetExhausted."""
+        if used.paused:
+            raise Paused
+        for limit, budget, spent in self._budgets(used):
+            if budget.exhausted(spent):
+                raise budget_exhausted(limit, at)
 
     def left(self, used: Used) -> Budget:
         """What one answer may use before the nearest budget is empty."""

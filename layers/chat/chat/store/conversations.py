@@ -12,7 +12,7 @@ from typing import Any
 
 from chat.errors import Exists, NotFound
 from chat.events import Message
-from chat.ids import now
+from chat.ids import age, now
 from chat.store import keys, messages
 from chat.store.retention import Retention, conversation_is_over, message_is_over
 from chat.store.table import PAGE, ConditionFailed, Item, Table
@@ -38,8 +38,9 @@ class Conversation:
     updated_at: str | None = None
     active: str | None = None  # the generation that is being made
     deleted: bool = False  # or its time is over
-    summary: str | None = None  # of the messages up to place `summarised`
+    summary: str | None = None  # of the messages up to place `summarised`; none when its time is over
     summarised: int = 0
+    summary_ttl: int | None = None  # the time of the oldest message in it, in seconds since the epoch
     opening: str | None = None  # the first words said in it
 
     @property
@@ -78,7 +79,7 @@ class Conversations:
         answer = self._table.get(pk, keys.message(place))
         if answer is None or answer.get("gid") != gid:
             answer = self._table.get(pk, keys.earlier(place, gid))
-        if asked is None or answer is None:
+        if asked is None or answer is None or len(_current([asked, answer])) < 2:
             raise NotFound
         return messages.read(self._table, asked), messages.read(self._table, answer)
 
@@ -123,13 +124,17 @@ class Conversations:
         pk, values = keys.conversation(user, conversation_id), {":title": title}
         return self._table.update(pk, keys.META, "SET title = :title", condition=_UNTITLED, values=values)
 
-    def summarised(self, user: str, known: Conversation, summary: str, place: int) -> Any:
-        """For `transact`: its summary up to `place`, if nobody has written another one since."""
-        values: Item = {":summary": summary, ":place": place}
+    def summarised(self, user: str, known: Conversation, summary: str, place: int, since: str) -> Any:
+        """For `transact`: its summary up to `place`, if nobody has written another one since.
+
+        It adds messages to the one that is known, or begins anew, with one of the time `since`.
+        """
+        ttl = (known.summary and known.summary_ttl) or self.retention.of_message(time.time() - age(since))
+        values: Item = {":summary": summary, ":place": place, ":ttl": ttl}
         unchanged = "attribute_not_exists(summarised)"
         if known.summarised:
             unchanged, values[":seen"] = "summarised = :seen", known.summarised
-        update = "SET summary = :summary, summarised = :place"
+        update = "SET summary = :summary, summarised = :place, summary_ttl = :ttl"
         condition = f"{_EXISTS} AND {unchanged}"
         return self._table.update(
             keys.conversation(user, known.id), keys.META, update, condition=condition, values=values
@@ -228,6 +233,7 @@ def opening(text: str) -> str:
 
 
 def _conversation(item: Item) -> Conversation:
+    summary_ttl = int(item["summary_ttl"]) if "summary_ttl" in item else None
     return Conversation(
         id=item["id"],
         seq=int(item["seq"]),
@@ -235,8 +241,9 @@ def _conversation(item: Item) -> Conversation:
         updated_at=item.get("gsi1sk"),
         active=item.get("active"),
         deleted="deleted" in item or conversation_is_over(item, time.time()),
-        summary=item.get("summary"),
+        summary=item.get("summary") if summary_ttl is None or summary_ttl > time.time() else None,
         summarised=int(item.get("summarised", 0)),
+        summary_ttl=summary_ttl,
         opening=item.get("opening"),
     )
 

@@ -48,6 +48,9 @@ class Profile:
 
 NOBODY = Profile()
 
+# Named condition on the profile.
+_WILLING = "attribute_not_exists(learning)"
+
 
 class Facts:
     """One user's facts and profile in the table. `user` is a `User.key` everywhere.
@@ -71,8 +74,7 @@ class Facts:
 
     def profile(self, user: str) -> Profile:
         """The profile; an empty one if there is none."""
-        item = self._table.get(keys.facts(user), keys.PROFILE) or {}
-        return Profile(item.get("name"), item.get("assistant"), item.get("about"), item.get("learning", True))
+        return _profile(self._table.get(keys.facts(user), keys.PROFILE) or {})
 
     def add(self, user: str, text: str, kind: str, *, limit: int) -> Fact:
         """Stores a fact. Raises BadRequest when the user has `limit` of them already."""
@@ -87,22 +89,42 @@ class Facts:
         return [self._table.placed(self._item(user, fact)) for fact in facts]
 
     def named(self, user: str, assistant: str) -> Any:
-        """For `transact`: what the assistant is called from now on."""
-        update, values = "SET assistant = :name", {":name": assistant}
-        return self._table.update(keys.facts(user), keys.PROFILE, update, values=values)
+        """For `transact`: what the assistant is called from now on, if the user lets it learn."""
+        key, update = (keys.facts(user), keys.PROFILE), "SET assistant = :name"
+        return self._table.update(*key, update, condition=_WILLING, values={":name": assistant})
+
+    def willing(self, user: str) -> Any:
+        """For `transact`: holds while the user lets the assistant learn, as the write of `named` does."""
+        return self._table.check(keys.facts(user), keys.PROFILE, condition=_WILLING)
 
     def forget(self, user: str, fact_id: str) -> None:
         """Raises NotFound when the user has no such fact."""
         if not self._table.delete(keys.facts(user), keys.fact(fact_id)):
             raise NotFound
 
-    def set_profile(self, user: str, profile: Profile) -> None:
-        """Replaces the profile."""
-        fields = {"name": profile.name, "assistant": profile.assistant_name, "about": profile.about}
-        given: Item = {name: value for name, value in fields.items() if value is not None}
-        if not profile.learning:
-            given["learning"] = False
-        self._table.put({"pk": keys.facts(user), "sk": keys.PROFILE, **given})
+    def set_profile(
+        self, user: str, name: str | None, assistant: str | None, about: str | None, *, learning: bool | None = None
+    ) -> Profile:
+        """Replaces the profile, which comes back; `learning` stays as it is where it is None.
+
+        In one write: whoever changes another part meanwhile does not lose it.
+        """
+        fields: dict[str, str | bool | None] = {"name": name, "assistant": assistant, "about": about}
+        if learning is not None:
+            fields["learning"] = None if learning else False
+        given = {each: value for each, value in fields.items() if value is not None}
+        updates = {
+            "SET": [f"#{each} = :{each}" for each in given],
+            "REMOVE": [f"#{each}" for each in fields.keys() - given.keys()],
+        }
+        item = self._table.change(
+            keys.facts(user),
+            keys.PROFILE,
+            " ".join(f"{verb} {', '.join(parts)}" for verb, parts in updates.items() if parts),
+            values={f":{each}": value for each, value in given.items()},
+            names={f"#{each}": each for each in fields},
+        )
+        return _profile(item)
 
     def _item(self, user: str, fact: Fact) -> Item:
         embedding = self._embedder.embed(fact.text) if self._embedder else None
@@ -119,6 +141,10 @@ class Facts:
             "ts": fact.created_at,
             **{name: value for name, value in known.items() if value is not None},
         }
+
+
+def _profile(item: Item) -> Profile:
+    return Profile(item.get("name"), item.get("assistant"), item.get("about"), item.get("learning", True))
 
 
 def _age(item: Item) -> str:

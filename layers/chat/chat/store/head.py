@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-from collections.abc import Set
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -45,7 +44,6 @@ class Head:
     followed: int = 0  # until when somebody follows
     reason: str | None = None  # how it ended: the finish reason, or the error's code
     usage: Usage | None = None
-    learned: Set[str] = frozenset()  # the steps of learning that were taken
 
     def is_dead(self, at: int) -> bool:
         """Its owner can no longer write: past its lease, or past the hard deadline of its function."""
@@ -125,5 +123,4 @@ def from_item(item: Item) -> Head:
         followed=int(item.get("fw", 0)),
         reason=item.get("reason"),
         usage=messages.read_usage(item.get("usage")),
-        learned=frozenset(item.get("learned", ())),
     )

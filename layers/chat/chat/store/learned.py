@@ -1,38 +1,39 @@
-"""What was learned of an answer, stored step by step: a step's writes and its mark are one transaction.
+"""What was learned of a user's message, stored step by step: a step's writes and its mark are one transaction.
 
-The marks are on the generation's head. So however often a task is tried, and wherever it broke off, nothing is stored
-twice. And nothing is stored when the head is gone: erasure removes it before it forgets, and wins against a task that
-still runs.
+The marks are on the message. So however often a task is tried, wherever it broke off, and however often the message is
+answered again, nothing is learned from it twice. And nothing is stored when the message is gone: erasure removes it
+before it forgets, and wins against a task that still runs.
 """
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
-from chat.events import Usage
-from chat.store.head import key
-from chat.store.limits import counted
+from chat.store import keys
 from chat.store.table import ConditionFailed, Table
 
 _NOT_YET = "attribute_exists(pk) AND NOT contains(learned, :step)"
 
 
 class Learned:
-    """`clock` gives seconds."""
+    """`user` is a `User.key` everywhere, `place` that of the user's message in its conversation."""
 
-    def __init__(self, table: Table, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
-        self._clock = clock
 
-    def store(self, user: str, gid: str, step: str, writes: Sequence[Any], spent: Usage) -> bool:
-        """Whether it was stored: not, when the step was taken before or one of the writes found its item changed.
+    def steps(self, user: str, conversation_id: str, place: int) -> Set[str]:
+        """Those that were taken."""
+        item = self._table.get(keys.conversation(user, conversation_id), keys.message(place)) or {}
+        return frozenset(item.get("learned", ()))
 
-        `spent` is what the step cost; it is counted with the day's use. Raises StorageError.
-        """
-        values = {":step": step, ":steps": {step}}
-        mark = self._table.update(*key(user, gid), "ADD learned :steps", condition=_NOT_YET, values=values)
+    def mark(self, user: str, conversation_id: str, place: int, step: str) -> Any:
+        """For `store`: the step is taken now."""
+        key, values = (keys.conversation(user, conversation_id), keys.message(place)), {":step": step, ":steps": {step}}
+        return self._table.update(*key, "ADD learned :steps", condition=_NOT_YET, values=values)
+
+    def store(self, writes: Sequence[Any]) -> bool:
+        """Whether they were stored: all, or none where one found its item changed. Raises StorageError."""
         try:
-            self._table.transact([mark, *writes, *counted(self._table, user, spent, self._clock())])
+            self._table.transact(writes)
             return True
         except ConditionFailed:
             return False

@@ -78,6 +78,16 @@ class Usages:
         with suppress(ConditionFailed, StorageError):
             self._drop(user, {slot})
 
+    def check_spending(self, user: str) -> None:
+        """For what nobody asked for, whose rate does not count. Raises Paused, BudgetExhausted, StorageError."""
+        self.rules.check_spending(self.look(user, ""), self._now())
+
+    def count(self, user: str, spent: Usage) -> None:
+        """Counts what was spent beside answers, if it was anything; that this failed is logged and no more."""
+        if spent != Usage():
+            with suppress(StorageError):
+                self._table.transact(counted(self._table, user, spent, self._clock()))
+
     def _enter(self, user: str, slot: str | None, used: Used) -> None:
         for _ in range(ATTEMPTS):
             now = self._now()

@@ -129,7 +129,14 @@ class Table:
             self._client.put_item(TableName=self._name, Item=_wire(item), **_guard(condition, values))
 
     def change(
-        self, pk: str, sk: str, update: str, *, condition: str, values: Item, names: Mapping[str, str] | None = None
+        self,
+        pk: str,
+        sk: str,
+        update: str,
+        *,
+        values: Item,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> Item:
         """Updates one item and returns it as it is then. Raises ConditionFailed with the item as it was."""
         request = self.update(pk, sk, update, condition=condition, values=values, names=names)["Update"]
@@ -153,6 +160,10 @@ class Table:
         """All of the parts or none. Raises ConditionFailed."""
         items = list(parts)
         _repeated(lambda: self._client.transact_write_items(TransactItems=items))
+
+    def check(self, pk: str, sk: str, *, condition: str) -> Any:
+        """For `transact`: nothing is written unless the item, or that there is none, meets `condition`."""
+        return {"ConditionCheck": {"TableName": self._name, "Key": _key(pk, sk), "ConditionExpression": condition}}
 
     def placed(self, item: Item) -> Any:
         """For `transact`: puts the item, whatever was there."""
@@ -190,8 +201,9 @@ class Table:
             "TableName": self._name,
             "Key": _key(pk, sk),
             "UpdateExpression": update,
-            "ExpressionAttributeValues": _wire(values),
         }
+        if values:
+            part["ExpressionAttributeValues"] = _wire(values)
         if condition:
             part["ConditionExpression"] = condition
         if names:

@@ -19,7 +19,7 @@ class Asker:
         self._models = models
         self._alias = alias
         self._deadline = deadline
-        self._spent = Usage()
+        self.spent = Usage()  # what its questions have cost so far
 
     def __call__(self, system: str, text: str, max_tokens: int, *, facts: str = "") -> str:
         """What the model says; nothing where a filter stopped it. Raises ModelError, ModelTimeout at the deadline."""
@@ -43,14 +43,9 @@ class Asker:
             timer.join()
         return "".join(said)
 
-    def bill(self) -> Usage:
-        """What its questions have cost since the last bill."""
-        spent, self._spent = self._spent, Usage()
-        return spent
-
     def _count(self, usage: Usage) -> None:
-        spent = self._spent
-        self._spent = Usage(
+        spent = self.spent
+        self.spent = Usage(
             input_tokens=spent.input_tokens + usage.input_tokens,
             output_tokens=spent.output_tokens + usage.output_tokens,
             cache_read_tokens=spent.cache_read_tokens + usage.cache_read_tokens,

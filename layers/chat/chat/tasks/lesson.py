@@ -1,20 +1,19 @@
-"""What is learned of one answer, step by step; each step is stored with its mark, so none is taken twice.
+"""What is learned of one answer, step by step; each step is stored in one transaction, under its own condition.
 
     title      of a conversation that has none
-    facts      that the user said of themselves, and what they call the assistant
-    summary    of what will soon be too long ago for the prompt
-    label      which of the deployment's labels fits the message; it starts the deployment's own task
+    facts      that the user said of themselves, and what they call the assistant; once for each message
+    summary    of what will soon be too long ago for the prompt; if nobody has written another one
+    label      which of the deployment's labels fits the message; it starts the deployment's own task; once as well
 
-A step that fails does not keep the others from theirs. The task fails after them, and is tried again, where that may
-help.
+All of them only while the user lets us learn. A step that fails does not keep the others from theirs. The task fails
+after them, and is tried again, where that may help.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chat.errors import ChatError
-from chat.events import Message
+from chat.errors import BudgetExhausted, ChatError, NotFound, Paused
 from chat.ids import now
 from chat.prompts.prompt import estimate_tokens
 from chat.requests import LearnTask
@@ -31,43 +30,50 @@ if TYPE_CHECKING:
 
 
 def learn(task: LearnTask, app: "Application", ask: Asker) -> list[str]:
-    """The steps that were taken now; none where learning is off, or the answer is no longer there.
+    """The steps that were taken now; none where learning is off, nothing may be spent, or the answer is not there.
 
-    Raises the first step's failure that may pass after all had their turn, and StorageError.
+    Raises the first step's failure that may pass after all had their turn, FlagsUnknown and StorageError.
     """
     logger.append_keys(user=task.user[:12], generation=task.generation)
     head = app.generations.head(task.user, task.generation)
     if head is None or not app.learning.wanted(task.user):
         return []
-    conversation, recent = app.conversations.recent(task.user, head.conversation, app.settings.history_messages)
-    facts, profile = app.facts.all(task.user), app.facts.profile(task.user)
-    places = [place for place, each in enumerate(recent) if each.id == head.message_id]
-    if not (places and places[0] and profile.learning) or conversation.deleted:
+    conversation = app.conversations.get(task.user, head.conversation)
+    if conversation.deleted or not app.facts.profile(task.user).learning:
         return []
-    return Lesson(app, ask, task.user, head, conversation, recent[: places[0] + 1], facts).take()
+    try:
+        asked, _ = app.conversations.exchange(task.user, conversation.id, head.place, head.gid)
+        app.usages.check_spending(task.user)
+    except (NotFound, Paused, BudgetExhausted) as reason:
+        logger.info("nothing is learned", extra={"code": reason.code})
+        return []
+    try:
+        return Lesson(app, ask, task.user, head, conversation, asked.text).take()
+    finally:
+        app.usages.count(task.user, ask.spent)
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """`messages` are the last ones of the conversation up to the answer that is learned from."""
+    """`asked` is the user's message, before the answer that is at the head's place."""
 
     app: "Application"
     ask: Asker
     user: str
     head: Head
     conversation: Conversation
-    messages: Sequence[Message]
-    known: Sequence[Fact]
+    asked: str
 
     def take(self) -> list[str]:
         """See `learn`."""
         taken, failures = [], []
+        before = self.app.learned.steps(self.user, self.conversation.id, self.head.place - 1)
         steps = {"title": self.title, "facts": self.facts, "summary": self.summary, "label": self.label}
         for name, step in steps.items():
-            if name in self.head.learned:
+            if name in before:
                 continue
             try:
-                if self._take(name, step):
+                if self._take(step):
                     taken.append(name)
             except ChatError as error:
                 logger.warning("a step of learning failed", extra={"step": name, "code": error.code})
@@ -77,57 +83,65 @@ class Lesson:
             raise failures[0]
         return taken
 
-    def _take(self, name: str, step: Callable[[], Sequence[Any] | None]) -> bool:
+    def _take(self, step: Callable[[], Sequence[Any]]) -> bool:
         writes = step()
-        if writes is None:
-            return False
-        return self.app.learned.store(self.user, self.head.gid, name, writes, self.ask.bill())
+        return bool(writes) and self.app.learned.store(writes)
 
-    def title(self) -> Sequence[Any] | None:
+    def title(self) -> Sequence[Any]:
         """Never over one that there is."""
-        if self.conversation.title:
-            return None
-        title = wording.title(self.ask, self._asked)
-        return [self.app.conversations.entitled(self.user, self.conversation.id, title)] if title else []
+        title = "" if self.conversation.title else wording.title(self.ask, self.asked)
+        if not title:
+            return []
+        return [self.app.conversations.entitled(self.user, self.conversation.id, title), self._willing]
 
-    def facts(self) -> Sequence[Any] | None:
+    def facts(self) -> Sequence[Any]:
         """As many as there is room for: what is learned takes half of it at the most, the rest is the user's own."""
         settings, store = self.app.settings, self.app.facts
-        learned = sum(fact.source != "user" for fact in self.known)
-        room = min(settings.max_facts // 2 - learned, settings.max_facts - len(self.known))
+        known = store.all(self.user)
+        learned = sum(fact.source != "user" for fact in known)
+        room = min(settings.max_facts // 2 - learned, settings.max_facts - len(known))
         if room <= 0:
-            return None
-        known = [fact.text for fact in self.known]
-        found = extract(self.ask, self._asked, known, tokens=settings.facts_tokens, longest=settings.max_fact_chars)
+            return []
+        texts = [fact.text for fact in known]
+        found = extract(self.ask, self.asked, texts, tokens=settings.facts_tokens, longest=settings.max_fact_chars)
         facts = [
             Fact(each.id, each.text, each.kind, self.conversation.id, now(), round(each.confidence, 2))
             for each in found.facts[:room]
         ]
-        named = [store.named(self.user, found.assistant)] if found.assistant else []
-        return [*store.learned(self.user, facts), *named]
+        # Two parts of a transaction cannot be about one item, so the name has the condition in it.
+        named = store.named(self.user, found.assistant) if found.assistant else self._willing
+        return [self._mark("facts"), *store.learned(self.user, facts), named]
 
-    def summary(self) -> Sequence[Any] | None:
+    def summary(self) -> Sequence[Any]:
         """Rolling: when what it does not hold yet is half of what a prompt holds, that is added to it."""
-        settings, conversation = self.app.settings, self.conversation
-        new = self.messages[max(0, len(self.messages) - (self.head.place - conversation.summarised)) :]
+        settings, conversation, place = self.app.settings, self.conversation, self.head.place
+        held = conversation.summarised if conversation.summary else 0
+        lacking = min(place - held, max(2, settings.history_messages))
+        if lacking <= 0:
+            return []
+        new, _ = self.app.conversations.messages(self.user, conversation.id, limit=lacking, before=place + 1)
         size = sum(estimate_tokens(message.text) for message in new)
-        if 2 * len(new) < settings.history_messages and 2 * size < settings.history_tokens:
-            return None
+        if not new or (2 * len(new) < settings.history_messages and 2 * size < settings.history_tokens):
+            return []
         said = wording.summary(self.ask, conversation.summary, new)
         if not said:
             return []
-        return [self.app.conversations.summarised(self.user, conversation, said, self.head.place)]
+        written = self.app.conversations.summarised(self.user, conversation, said, place, new[0].created_at)
+        return [written, self._willing]
 
-    def label(self) -> Sequence[Any] | None:
+    def label(self) -> Sequence[Any]:
         """Lambda may start an asynchronous task twice anyway, so its own has to look at the generation's id."""
         settings = self.app.settings
         if not settings.classify_function:
-            return None
-        if label := wording.label(self.ask, self._asked, settings.labels):
+            return []
+        if label := wording.label(self.ask, self.asked, settings.labels):
             event = {"label": label, "user": self.user, "conversation": self.conversation.id}
             self.app.learning.start(settings.classify_function, {**event, "generation": self.head.gid})
-        return []
+        return [self._mark("label"), self._willing]
 
     @property
-    def _asked(self) -> str:
-        return self.messages[-2].text
+    def _willing(self) -> Any:
+        return self.app.facts.willing(self.user)
+
+    def _mark(self, step: str) -> Any:
+        return self.app.learned.mark(self.user, self.conversation.id, self.head.place - 1, step)
