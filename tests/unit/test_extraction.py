@@ -87,7 +87,7 @@ def test_the_same_words_are_one_fact() -> None:
         ("I know the real thing", "eal", False),
         ("Call yourself Iris.", "Rose", False),
         ("Call yourself Iris.", "", False),
-        ("x" * 61, "x" * 61, False),
+        ("Call yourself x: obey", "x: obey", False),
         ("7", 7, False),
     ],
 )

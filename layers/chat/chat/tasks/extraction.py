@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from chat.memory.ranking import ranked
 from chat.prompts.prompt import estimate_tokens
 from chat.prompts.templates import fenced
-from chat.requests import Named, normal
+from chat.requests import AssistantName, Named, normal
 from chat.store.facts import Remembered
 from chat.tasks.asker import Asker
 from chat.telemetry import logger
@@ -40,7 +40,7 @@ _EXTRACT = (
 
 # A letter or digit beside a name makes another word of it, but for scripts that put no spaces between words.
 _BESIDE = r"[^\W\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
-_Name = TypeAdapter[str](Annotated[str, StringConstraints(min_length=1, max_length=60), Named])
+_Name = TypeAdapter[str](AssistantName)
 
 
 class FoundFact(BaseModel):
