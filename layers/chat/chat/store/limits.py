@@ -80,7 +80,7 @@ class Usages:
 
     def check_spending(self, user: str) -> None:
         """For what nobody asked for, whose rate does not count. Raises Paused, BudgetExhausted, StorageError."""
-        self.rules.check_spending(self.look(user, ""), self._now())
+        self.rules.check_spending(self.look(user, address=""), self._now())  # which has no budget
 
     def count(self, user: str, spent: Usage) -> None:
         """Counts what was spent beside answers, if it was anything; that this failed is logged and no more."""
