@@ -73,20 +73,21 @@ class Somebody:
         app.learning = Learning(self.started, "tasks", app._flags)
         app.models.answer = self.model.answer  # type: ignore[method-assign]  # a script in the model's place
 
-    def says(self, text: str, reply: str = "I see.") -> str:
+    def says(self, text: str, reply: str = "I see.", finish_reason: str = "stop") -> str:
         """The generation of the answer."""
-        return self._answered(None, user_message(text), reply, instead=False)
+        return self._answered(None, user_message(text), reply, finish_reason, instead=False)
 
     def asks_again(self, reply: str = "I see, again.") -> str:
         """The generation of an answer that takes the last one's place."""
         known, [last] = self.app.conversations.recent(self.key, self.conversation, 1)
-        return self._answered(known, last, reply, instead=True)
+        return self._answered(known, last, reply, "stop", instead=True)
 
-    def _answered(self, known: Conversation | None, message: Message, reply: str, *, instead: bool) -> str:
+    def _answered(self, known: Conversation | None, message: Message, reply: str, reason: str, *, instead: bool) -> str:
         head = new_head(self.conversation)
         writer = self.app.generations.start(self.key, head, known, message, instead=instead)
         assert isinstance(writer, Writer)
-        said = replace(answer(Chunk(reply)), id=writer.head.message_id, generation_id=writer.head.gid)
+        said = answer(Chunk(reply), generation_id=writer.head.gid, finish_reason=reason)
+        said = replace(said, id=writer.head.message_id)
         writer.finish(said, End("done", "stop", Usage(1, 2, basis="exact")))
         return writer.head.gid
 

@@ -24,6 +24,16 @@ def test_a_long_conversation_is_summed_up_as_it_grows(app: Application) -> None:
     assert somebody.known.summary is None
 
 
+def test_what_a_filter_stopped_is_in_no_summary(app: Application) -> None:
+    """It would come back by the summary, or stop every further one."""
+    somebody = Somebody(app, history_messages=2)
+    somebody.learn(somebody.says("A forbidden thing", "Stopped.", "content-filter"))
+    assert somebody.known.summary is None
+    somebody.learn(somebody.says("I sail."))
+    [asked] = [prompt.turn.content[0] for prompt in somebody.model.asked if prompt.system.startswith("Summ")]
+    assert asked == "User: I sail.\n\nAssistant: I see."
+
+
 def test_a_long_message_is_summed_up_at_once(app: Application) -> None:
     somebody = Somebody(app, history_messages=40, history_tokens=1000)
     assert "summary" not in somebody.learn(somebody.says("I sail."))

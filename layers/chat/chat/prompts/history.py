@@ -47,7 +47,7 @@ def _first(sizes: Sequence[int], before: int, budget: int) -> int:
 def _alternating(messages: Sequence[Message]) -> list[Turn]:
     """Turns by alternating sides: answers without text are dropped, neighbours of one side joined."""
     turns: list[Turn] = []
-    for message in _let_through(messages):
+    for message in let_through(messages):
         text = message.text
         if not text.strip():
             continue
@@ -58,7 +58,7 @@ def _alternating(messages: Sequence[Message]) -> list[Turn]:
     return turns
 
 
-def _let_through(messages: Sequence[Message]) -> Iterator[Message]:
+def let_through(messages: Sequence[Message]) -> Iterator[Message]:
     """Without the answers that a filter stopped, and what they answered: no guardrail looks at the history again."""
     for message, following in zip_longest(messages, messages[1:]):
         if not (_stopped(message) or (following and _stopped(following))):

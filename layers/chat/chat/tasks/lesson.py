@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from chat.errors import BudgetExhausted, ChatError, NotFound, Paused
 from chat.ids import now
+from chat.prompts.history import let_through
 from chat.prompts.prompt import estimate_tokens
 from chat.requests import LearnTask
 from chat.store.conversations import Conversation
@@ -119,7 +120,8 @@ class Lesson:
         lacking = min(place - held, max(2, settings.history_messages))
         if lacking <= 0:
             return []
-        new, _ = self.app.conversations.messages(self.user, conversation.id, limit=lacking, before=place + 1)
+        stored, _ = self.app.conversations.messages(self.user, conversation.id, limit=lacking, before=place + 1)
+        new = list(let_through(stored))
         size = sum(estimate_tokens(message.text) for message in new)
         if not new or (2 * len(new) < settings.history_messages and 2 * size < settings.history_tokens):
             return []
