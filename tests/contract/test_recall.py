@@ -1,17 +1,20 @@
 """What is remembered, over a real table and real sockets: budgets of tokens and of time."""
 
-import socket
 import threading
 import time
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+from unittest import mock
 
 import pytest
 
 from chat import impatience
-from chat.application import Application
+from chat.application import Application, Preview
 from chat.auth import User
+from chat.errors import ConversationBusy, StorageError
 from chat.events import Progress
 from chat.ids import new_id
 from chat.memory.embedder import DIMENSIONS, Titan
@@ -19,29 +22,23 @@ from chat.memory.fact_memory import FactMemory
 from chat.memory.knowledge_base import KnowledgeBase
 from chat.memory.lookup import Memory
 from chat.memory.recall import MemoryStore, Recall
-from chat.memory.sources import Source
-from chat.prompts.prompt import estimate_tokens
+from chat.memory.sources import Document, Source, tokens_of
 from chat.requests import ChatRequest, Send
 from chat.settings import Settings
 from chat.store.facts import Facts, Remembered
+from chat.store.head import Head
 from chat.store.table import Table
 from chat.turn import Turn
 from local_stack.dynamodb import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 from tests.contract.test_round_trips import Context
 from tests.wire.bedrock_standin import standin
+from tests.wire.impolite import DRIPS, gone, impolite
 
 NOTHING = Memory(None)
 FOR_EVER = float("inf")
-SERVICES = ("DYNAMODB", "BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME")
 SECONDS = 0.3
-
-
-@pytest.fixture
-def silence() -> Iterator[str]:
-    """A server that takes every connection and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+FOR_EVER_AND_A_DAY = 60.0  # a client's, so that it does not give up by itself
 
 
 @contextmanager
@@ -60,7 +57,7 @@ def table(url: str, seconds: float = 5) -> Table:
 
 def titan(url: str, seconds: float = 5) -> Titan:
     with at(BEDROCK_RUNTIME=url):
-        return Titan(impatience.client("bedrock-runtime", seconds * 3 / 4), "titan-embed-v2", seconds=seconds)
+        return Titan(impatience.client("bedrock-runtime", seconds), "titan-embed-v2", seconds=seconds)
 
 
 def texts(found: Sequence[Source]) -> list[str]:
@@ -76,14 +73,20 @@ def test_facts_that_fit_are_all_there_oldest_first(dynamodb: Endpoint) -> None:
     assert texts(FactMemory(table(dynamodb.url), None, tokens=100).search(user, "?", FOR_EVER)) == known
 
 
+def test_nobody_looks_for_facts_after_the_deadline(dynamodb: Endpoint) -> None:
+    with pytest.raises(StorageError):
+        FactMemory(table(dynamodb.url), None, tokens=100).search(new_id(), "?", time.monotonic() - 1)
+
+
 def test_of_too_many_those_that_help_are_there_in_a_stable_order(dynamodb: Endpoint) -> None:
     user, facts = new_id(), Facts(table(dynamodb.url))
     for number in range(8):
         facts.add(user, f"the dog is called Rex {number}" if number in {1, 4} else f"plays {number}", "fact", limit=9)
         time.sleep(0.002)
-    budget = 2 * estimate_tokens("the dog is called Rex 1") + estimate_tokens("plays 7")
+    chosen = ["the dog is called Rex 1", "the dog is called Rex 4", "plays 7"]
+    budget = sum(tokens_of(Remembered("", text)) for text in chosen)
     found = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "What is my dog called?", FOR_EVER)
-    assert texts(found) == ["the dog is called Rex 1", "the dog is called Rex 4", "plays 7"]
+    assert texts(found) == chosen
 
 
 def test_an_embedding_is_made_with_the_fact_and_kept_as_bytes(dynamodb: Endpoint) -> None:
@@ -98,66 +101,179 @@ def test_an_embedding_is_made_with_the_fact_and_kept_as_bytes(dynamodb: Endpoint
         assert (len(kept.embedding or b""), round(length, 3)) == (4 * DIMENSIONS, 1)
         for number in range(20):
             facts.add(user, f"plays piece {number}", "fact", limit=99)
-        budget = 4 * estimate_tokens("plays piece 19")
+        budget = 4 * tokens_of(Remembered("", "plays piece 19"))
         by_words = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "a river?", FOR_EVER)
         by_meaning = FactMemory(table(dynamodb.url), embedder, tokens=budget).search(user, "a river?", FOR_EVER)
     assert "loves rivers" not in texts(by_words)
     assert "loves rivers" in texts(by_meaning)
 
 
-def test_a_fact_is_kept_without_an_embedding_when_there_is_none_to_be_had(dynamodb: Endpoint, silence: str) -> None:
+def test_a_fact_is_kept_without_an_embedding_when_there_is_none_to_be_had(dynamodb: Endpoint) -> None:
     user = new_id()
-    added = Facts(table(dynamodb.url), titan(silence, 0.1)).add(user, "likes tea", "fact", limit=9)
+    with impolite() as server:
+        added = Facts(table(dynamodb.url), titan(server.url, 0.1)).add(user, "likes tea", "fact", limit=9)
     assert Facts(table(dynamodb.url)).remembered(user) == [Remembered(added.id, "likes tea")]
 
 
 def searched(stores: dict[str, MemoryStore], user: str) -> tuple[Memory, float]:
     """What was found, and the seconds that it took; its threads have ended."""
-    before, begun = threading.active_count(), time.monotonic()
-    memory = Recall(stores, seconds=SECONDS).begin(user, "harbour").into(NOTHING)
+    begun = time.monotonic()
+    memory = Recall(stores).begin(user, "harbour", begun + SECONDS).into(NOTHING)
     took = time.monotonic() - begun
-    for thread in threading.enumerate():
-        if thread.name.startswith("recall"):
-            thread.join(5)
-    assert threading.active_count() <= before
+    assert gone("recall")
     return memory, took
 
 
-def test_what_hangs_costs_its_budget_and_leaves_no_thread(moto: DynamoDB, silence: str) -> None:
+class Asleep:
+    """A store that comes when it likes."""
+
+    def __init__(self, wakes: threading.Event) -> None:
+        self._wakes = wakes
+        self.asked: list[float] = []
+
+    def search(self, user: str, question: str, deadline: float) -> Sequence[Source]:
+        self.asked.append(deadline)
+        self._wakes.wait(10)
+        return [Document("late", "late.md")]
+
+
+class Awake:
+    """A store that has come already, or cannot."""
+
+    def __init__(self, *found: Source) -> None:
+        self._found = found
+
+    def search(self, user: str, question: str, deadline: float) -> Sequence[Source]:
+        if not self._found:
+            raise StorageError
+        return self._found
+
+
+def test_what_sleeps_or_fails_costs_its_part_and_the_time_until_the_deadline() -> None:
+    wakes, here = threading.Event(), Document("here", "here.md")
+    asleep, begun = Asleep(wakes), time.monotonic()
+    stores: dict[str, MemoryStore] = {"documents": Awake(here), "asleep": asleep, "broken": Awake()}
+    memory = Recall(stores).begin("user", "harbour", begun + SECONDS).into(Memory(None, missing=("profile",)))
+    assert memory == Memory(None, sources=(here,), missing=("profile", "asleep", "broken"))
+    assert asleep.asked == [begun + SECONDS]
+    assert SECONDS <= time.monotonic() - begun < 5
+    wakes.set()
+    assert gone("recall")
+
+
+@pytest.mark.parametrize("first", DRIPS.values(), ids=DRIPS)
+def test_what_hangs_costs_its_budget_and_leaves_no_thread(moto: DynamoDB, first: bytes) -> None:
     user, facts = new_id(), Facts(table(moto.url))
     for number in range(3):
         facts.add(user, f"fact {number}", "fact", limit=9)
-    with at(BEDROCK_AGENT_RUNTIME=silence):
-        client = impatience.client("bedrock-agent-runtime", SECONDS)
-    embedder = titan(silence, SECONDS * 2 / 3)
-    hanging: dict[str, MemoryStore] = {
-        "facts": FactMemory(table(silence, SECONDS), embedder, tokens=1),
-        "documents": KnowledgeBase(client, "ABCDEFGHIJ", tokens=100),
-    }
-    memory, took = searched(hanging, user)
-    assert (memory.sources, memory.missing) == ((), ("facts", "documents"))
-    assert memory.progress() == [Progress("memory", "facts left out"), Progress("memory", "documents left out")]
-    assert SECONDS * 0.9 < took < 5  # and not for ever
-
-    memory, _ = searched({"facts": FactMemory(table(moto.url), embedder, tokens=4)}, user)
-    assert (len(memory.sources), memory.missing) == (2, ())  # without the embedder's opinion
+    with impolite(first) as server:
+        with at(BEDROCK_AGENT_RUNTIME=server.url):
+            client = impatience.client("bedrock-agent-runtime", FOR_EVER_AND_A_DAY)
+        hanging: dict[str, MemoryStore] = {
+            "facts": FactMemory(table(server.url, FOR_EVER_AND_A_DAY), None, tokens=1),
+            "documents": KnowledgeBase(client, "ABCDEFGHIJ", tokens=100),
+        }
+        memory, took = searched(hanging, user)
+        assert (memory.sources, memory.missing) == ((), ("facts", "documents"))
+        assert memory.progress() == [Progress("memory", "facts left out"), Progress("memory", "documents left out")]
+        assert SECONDS <= took < 5
 
 
-def test_an_answer_goes_on_without_a_knowledge_base_that_hangs(moto: DynamoDB, silence: str) -> None:
-    with standin() as bedrock, at(**dict(zip(SERVICES, (moto.url, bedrock.url, silence), strict=True))):
-        app = Application(
-            Settings(
-                table_name="ChatTable",
-                auth_mode="dev",
-                url_auth_type="AWS_IAM",
-                knowledge_base_id="ABCDEFGHIJ",
-                memory_seconds=1,
-            )
-        )
-        body = ChatRequest.model_validate({"message": {"text": "harbour [[tokens=3 pace=1 first=1]]"}})
-        turn = app.start(User(new_id(), "address"), body, Send(new_id(), "payload"), Context())
-        assert isinstance(turn, Turn)
-        with turn:
-            pass
+def test_an_embedder_that_hangs_leaves_the_facts_their_time(moto: DynamoDB) -> None:
+    user, facts = new_id(), Facts(table(moto.url))
+    for number in range(3):
+        facts.add(user, f"fact {number}", "fact", limit=9)
+    with impolite() as server:
+        budget = 2 * tokens_of(Remembered("", "fact 1"))
+        slow, late = titan(server.url, SECONDS / 2), titan(server.url, SECONDS * 2)
+        memory, _ = searched({"facts": FactMemory(table(moto.url), slow, tokens=budget)}, user)
+        assert (len(memory.sources), memory.missing) == (2, ())  # without the embedder's opinion
+        assert server.asked.wait(5)
+        server.asked.clear()
+        memory, _ = searched({"facts": FactMemory(table(moto.url), late, tokens=budget)}, user)
+        assert (len(memory.sources), memory.missing) == (2, ())
+        assert not server.asked.is_set()  # there was no time for it
+
+
+@contextmanager
+def application(moto: DynamoDB, seconds: float, **elsewhere: str) -> Iterator[Application]:
+    """One whose impatient clients, and no others, find services elsewhere."""
+    real = impatience.client
+    settings = Settings(
+        table_name="ChatTable",
+        auth_mode="dev",
+        url_auth_type="AWS_IAM",
+        knowledge_base_id="ABCDEFGHIJ",
+        embedding_model="titan-embed-v2",
+        memory_seconds=seconds,
+    )
+
+    def client(service: str, seconds: float) -> Any:
+        with at(**elsewhere):
+            return real(service, seconds)
+
+    with pytest.MonkeyPatch.context() as patch, at(DYNAMODB=moto.url):
+        patch.setattr(impatience, "client", client)
+        yield Application(settings)
+
+
+def message(text: str) -> ChatRequest:
+    return ChatRequest.model_validate({"message": {"text": text}})
+
+
+@pytest.mark.parametrize(
+    ("first", "stoppable"), [(DRIPS["silence"], False), (DRIPS["headers"], True), (DRIPS["a body"], True)]
+)
+def test_services_that_hang_cost_the_budget_in_all_and_leave_no_thread(
+    moto: DynamoDB, monkeypatch: pytest.MonkeyPatch, first: bytes, *, stoppable: bool
+) -> None:
+    """Where a call cannot be stopped its time-outs end it soon after."""
+    if not stoppable:
+        monkeypatch.setattr(impatience, "_announce_sockets", lambda _: None)
+    user, parts = User(new_id(), "address"), ("history", "profile", "facts", "documents")
+    with impolite(first) as server:
+        hanging = dict.fromkeys(("DYNAMODB", "BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), server.url)
+        with application(moto, Settings.model_fields["memory_seconds"].default, **hanging) as app:
+            asked, begin = message("harbour"), partial(app.start, send=Send(new_id(), "payload"), context=Context())
+            for ask in (app.preview, begin):
+                begun = time.monotonic()
+                answer = ask(user, asked)
+                assert time.monotonic() - begun < 2
+                assert gone("lookup", 2)
+                assert gone("recall", 2)
+                if isinstance(answer, Turn):
+                    told = [each.event for each in answer.wait(0, 0)[1:]]
+                    assert told == [Progress("memory", f"{part} left out") for part in parts]
+                else:
+                    assert isinstance(answer, Preview)
+                    assert answer.missing == parts
+
+
+@pytest.mark.parametrize("outcome", [ConversationBusy(), RuntimeError(), mock.Mock(spec=Head)], ids=type)
+def test_an_answer_that_does_not_begin_leaves_no_search(moto: DynamoDB, outcome: Any) -> None:
+    with impolite() as server, application(moto, 30, DYNAMODB=moto.url, BEDROCK_AGENT_RUNTIME=server.url) as app:
+
+        def start(*_: Any, **__: Any) -> Any:
+            assert server.asked.wait(5)
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        with mock.patch.object(app.generations, "start", start):
+            refused = pytest.raises(type(outcome)) if isinstance(outcome, Exception) else nullcontext()
+            with refused:
+                app.start(User(new_id(), "address"), message("harbour"), Send(new_id(), "payload"), Context())
+        assert gone("recall")
+
+
+def test_an_answer_goes_on_without_a_knowledge_base_that_hangs(moto: DynamoDB) -> None:
+    with standin() as bedrock, impolite() as server, at(BEDROCK_RUNTIME=bedrock.url):
+        elsewhere = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": server.url}
+        with application(moto, 1, **elsewhere) as app:
+            body = message("harbour [[tokens=3 pace=1 first=1]]")
+            turn = app.start(User(new_id(), "address"), body, Send(new_id(), "payload"), Context())
+            assert isinstance(turn, Turn)
+            with turn:
+                pass
         assert turn.wait(0, 0)[1].event == Progress("memory", "documents left out")
         assert turn.over

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import boto3
 import pytest
@@ -18,7 +19,7 @@ from chat.errors import BadRequest, ChatError, ConversationBusy, Exists, KeyReus
 from chat.events import Chunk, Citation, Message, Reasoning, Usage
 from chat.ids import new_id, now
 from chat.log import ENTRIES
-from chat.memory.lookup import Lookup
+from chat.memory.lookup import Lookup, Memory
 from chat.store import keys
 from chat.store.conversations import Conversation, Conversations
 from chat.store.facts import Facts, Profile
@@ -387,38 +388,39 @@ def test_a_profile_changes_in_one_write(facts: Facts, monkeypatch: pytest.Monkey
     assert facts.set_profile(user, None, None, None, learning=True) == Profile()
 
 
-def lookup(dynamodb: Endpoint, seconds: float) -> Lookup:
-    table = connect(dynamodb, connect_timeout=seconds, read_timeout=seconds)
-    return Lookup(table, seconds=seconds, messages=10)
-
-
 def test_a_lookup_has_both(dynamodb: Endpoint, conversations: Conversations, facts: Facts) -> None:
     user, conversation = new_id(), new_id()
     exchange(conversations, user, conversation, "q", "a")
     facts.set_profile(user, "Grace", None, None)
-    memory = lookup(dynamodb, 5)(user, conversation, "none")
+    memory = Lookup(connect(dynamodb), messages=10)(user, conversation, "none", time.monotonic() + 5)
     assert [message.text for message in memory.history] == ["q", "a"]
     assert memory.profile == Profile("Grace")
     assert memory.missing == ()
 
 
-@pytest.mark.parametrize("fault", [{"fail_for_ms": 60_000}, {"delay_ms": 60_000}])
-def test_a_table_that_fails_or_hangs_costs_the_budget_and_leaves_no_thread(
-    moto: DynamoDB, fault: dict[str, float]
-) -> None:
-    before = threading.active_count()
-    look_up = lookup(moto, 0.3)
-    moto.set_faults(**fault)
+def test_a_table_that_fails_costs_the_history_and_the_profile(moto: DynamoDB) -> None:
+    look_up = Lookup(connect(moto), messages=10)
+    moto.set_faults(fail_for_ms=60_000)
     try:
-        memory = look_up(ALICE, new_id(), "none")
-        assert memory.missing == ("history", "profile")
-        assert memory.conversation is None
-        for thread in threading.enumerate():
-            if thread.name.startswith("lookup"):
-                thread.join(5)
-        assert threading.active_count() <= before
+        assert look_up(ALICE, new_id(), "none", time.monotonic() + 5) == Memory(None, missing=("history", "profile"))
     finally:
         moto.set_faults()
+
+
+def test_nobody_reads_on_after_the_deadline() -> None:
+    """A table of so many pages that it is not read to its end in time."""
+    pages = 100_000
+    client = mock.Mock()
+    client.query.side_effect = [{"Items": [], "LastEvaluatedKey": {"pk": {"S": "pk"}}}] * pages
+    client.batch_get_item.side_effect = [{"Responses": {}, "UnprocessedKeys": {"table": {}}}] * pages
+    table = Table(client, "table").until(time.monotonic() + 0.05)
+    with pytest.raises(StorageError):
+        table.query("pk", "a", "z")
+    assert client.query.call_count > 1
+    table = Table(client, "table").until(time.monotonic() + 0.05)
+    with pytest.raises(StorageError):
+        table.get_many([("pk", "sk")])
+    assert client.batch_get_item.call_count > 1
 
 
 def test_a_failing_table_is_a_storage_error(moto: DynamoDB) -> None:

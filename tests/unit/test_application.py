@@ -1,7 +1,8 @@
 """What the application makes of a request, over a table in memory."""
 
 import json
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -14,23 +15,31 @@ from pydantic import SecretStr
 from chat.application import Application
 from chat.auth import User
 from chat.events import Chunk, Complete, Progress, Usage
+from chat.flags import ALL_ON
+from chat.impatience import Errands
+from chat.memory.recall import Recall
+from chat.memory.sources import Source
 from chat.model.stream import Ended
 from chat.model.transport import Call
 from chat.prompts.prompt import Prompt
 from chat.prompts.prompt import Turn as PromptTurn
 from chat.requests import ChatRequest, Options, Send, parse
 from chat.settings import Settings, SettingsError
+from chat.store.facts import Remembered
 from chat.turn import Turn
 from tests.property.fake_table import Calm, FakeDynamo, Fault
 
 ALICE = User("alice")
+CONTEXT: LambdaContext = SimpleNamespace(  # type: ignore[assignment]  # as much of it as is used
+    get_remaining_time_in_millis=lambda: 60_000, aws_request_id="request"
+)
 
 
 class Interrupted(Calm):
     """Before the next transaction, something else happens."""
 
     def __init__(self) -> None:
-        self.event: Any = None
+        self.event: Callable[[], object] | None = None
 
     def before(self, operation: str, pks: Any, *, writes: bool) -> Fault:
         """See Steering."""
@@ -50,41 +59,150 @@ def application(dynamo: FakeDynamo, **settings: Any) -> Application:
         return Application(Settings.model_validate(known | settings))
 
 
-def said(app: Application, user: User, text: str) -> Complete:
-    """How the answer to this ended."""
-    request = parse(ChatRequest, json.dumps({"message": {"text": text}, "conversationId": "conversation"}).encode())
-    context: LambdaContext = SimpleNamespace(  # type: ignore[assignment]  # as much of it as is used
-        get_remaining_time_in_millis=lambda: 60_000, aws_request_id="request"
-    )
-    turn = app.start(user, request, Send(text, text), context)
+def request(body: dict[str, Any]) -> ChatRequest:
+    return parse(ChatRequest, json.dumps({**body, "conversationId": "conversation"}).encode())
+
+
+def ended(app: Application, user: User, body: dict[str, Any]) -> Turn:
+    """The turn of this request, when it is over."""
+    turn = app.start(user, request(body), Send(str(body), str(body)), CONTEXT)
     assert isinstance(turn, Turn)
     with turn:
-        while not isinstance(end := turn.wait(0, 5)[-1].event, Complete):
+        while not isinstance(turn.wait(0, 5)[-1].event, Complete):
             pass
+    return turn
+
+
+def said(app: Application, user: User, text: str) -> Complete:
+    """How the answer to this ended."""
+    end = ended(app, user, {"message": {"text": text}}).wait(0, 0)[-1].event
+    assert isinstance(end, Complete)
     return end
 
 
-def test_the_prompt_knows_what_was_answered_between_our_look_and_our_start() -> None:
-    interrupted = Interrupted()
-    dynamo = FakeDynamo(interrupted)
-    prompts: list[Prompt] = []
+class Chat:
+    """An application, a conversation, and a script in the model's place: `answer 1`, `answer 2`, …"""
 
-    def answer(prompt: Prompt, alias: str, options: Any, call: Call, **_: Any) -> Generator[Chunk | Ended, None, None]:
-        prompts.append(prompt)
-        yield Chunk(f"answer {len(prompts)}")
+    def __init__(self) -> None:
+        self.interrupted = Interrupted()
+        self.prompts: list[Prompt] = []
+        self.app = application(FakeDynamo(self.interrupted), memory_seconds=30)
+        self.app.models.answer = self._answer  # type: ignore[method-assign]  # the script
+
+    def _answer(
+        self, prompt: Prompt, alias: str, options: Any, call: Call, **_: Any
+    ) -> Generator[Chunk | Ended, None, None]:
+        self.prompts.append(prompt)
+        yield Chunk(f"answer {len(self.prompts)}")
         yield Ended("stop", Usage())
 
-    def send(text: str) -> None:
-        said(app, ALICE, text)
+    def send(self, text: str) -> Turn:
+        """A message, and its whole answer."""
+        return self.ask({"message": {"text": text}})
 
-    app = application(dynamo)
-    app.models.answer = answer  # type: ignore[method-assign]  # a script in the model's place
-    send("first")
-    interrupted.event = lambda: send("second")
-    send("third")
+    def ask(self, body: dict[str, Any]) -> Turn:
+        return ended(self.app, ALICE, body)
 
-    assert prompts[-1].turn.content == ("third",)
-    assert [turn.content for turn in prompts[-1].history] == [("first",), ("answer 1",), ("second",), ("answer 2",)]
+    @property
+    def told(self) -> list[tuple[Any, ...]]:
+        """The history that the last prompt had."""
+        return [turn.content for turn in self.prompts[-1].history]
+
+
+@pytest.fixture
+def chat() -> Chat:
+    return Chat()
+
+
+def test_the_prompt_knows_what_was_answered_between_our_look_and_our_start(chat: Chat) -> None:
+    chat.send("first")
+    chat.interrupted.event = lambda: chat.send("second")
+    chat.send("third")
+    assert chat.prompts[-1].turn.content == ("third",)
+    assert chat.told == [("first",), ("answer 1",), ("second",), ("answer 2",)]
+
+
+def test_a_second_look_without_time_leaves_what_the_first_saw(chat: Chat) -> None:
+    chat.app.facts.add(ALICE.key, "likes tea", "fact", limit=9)
+    chat.send("first")
+    look, looked = chat.app._lookup, list[float]()
+
+    def hurried(user: str, conversation: str, gid: str, deadline: float) -> Any:
+        looked.append(deadline)
+        return look(user, conversation, gid, deadline if len(looked) == 1 else time.monotonic())
+
+    def event() -> None:
+        with mock.patch.object(chat.app, "_lookup", look):
+            chat.send("second")
+
+    chat.interrupted.event = event
+    with mock.patch.object(chat.app, "_lookup", hurried):
+        turn = chat.send("third")
+    assert chat.told == [("first",), ("answer 1",)]
+    assert turn.wait(0, 0)[1].event == Progress("memory", "history left out")
+    assert "likes tea" in chat.prompts[-1].facts
+
+
+def test_what_is_looked_up_and_searched_for_a_request_has_one_deadline(chat: Chat) -> None:
+    noted: list[tuple[str, float]] = []
+
+    class Noted(Errands):
+        def __init__(self, kind: str, threads: int, deadline: float) -> None:
+            noted.append((kind, deadline))
+            super().__init__(kind, threads, deadline)
+
+    def event() -> None:
+        kept = list(noted)
+        chat.send("second")
+        noted[:] = kept
+
+    chat.send("first")
+    with mock.patch("chat.memory.lookup.Errands", Noted), mock.patch("chat.memory.recall.Errands", Noted):
+        begun = time.monotonic()
+        chat.interrupted.event = event
+        chat.send("third")
+        assert [kind for kind, _ in noted] == ["lookup", "recall", "lookup"]
+        [deadline] = {deadline for _, deadline in noted}
+        assert begun + 30 <= deadline < time.monotonic() + 30
+
+        noted.clear()
+        chat.app.preview(ALICE, request({"message": {"text": "fourth"}}))
+        assert [kind for kind, _ in noted] == ["lookup", "recall"]
+        assert len({deadline for _, deadline in noted}) == 1
+
+
+class Spy:
+    """A store that finds one fact, whatever it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def search(self, user: str, question: str, deadline: float) -> Sequence[Source]:
+        self.asked.append(question)
+        return [Remembered("id", "likes tea")]
+
+
+@pytest.fixture
+def spy(chat: Chat) -> Spy:
+    spy = Spy()
+    chat.app._recall = Recall({"facts": spy})
+    return spy
+
+
+def test_the_user_s_own_words_are_searched_for(chat: Chat, spy: Spy) -> None:
+    """Also where the model is told to go on, or to answer again."""
+    chat.send("rivers")
+    for action in ("continue", "regenerate"):
+        chat.app.preview(ALICE, request({"action": action}))
+        chat.ask({"action": action})
+    assert spy.asked == ["rivers"] * 5
+
+
+def test_memory_can_be_switched_off(chat: Chat, spy: Spy) -> None:
+    chat.app._flags = mock.Mock(of=lambda _: replace(ALL_ON, memory=False))
+    shown = chat.app.preview(ALICE, request({"message": {"text": "rivers"}}))
+    chat.send("rivers")
+    assert (shown.asked.sources, chat.prompts[-1].facts, spy.asked) == ((), "", [])
 
 
 def test_a_cut_answer_costs_what_its_speaker_costs_and_nothing_by_an_own_key() -> None:

@@ -18,6 +18,7 @@ from chat import flag_source, impatience
 from chat.errors import FlagsUnknown
 from chat.flag_source import FRESH, PAUSE, Kept
 from chat.flags import ALL_ON, Flags, Switches, flags_of, share
+from chat.model.transport import IDLE_CONNECTION
 from chat.settings import Settings
 
 ALICE, BOB = "alice", "bob"
@@ -217,7 +218,7 @@ def test_a_connection_that_may_have_died_is_not_used(
     source = flag_source.AppConfig(named)
     assert source.fetch() == source.fetch() == appconfig.document
     assert appconfig.connections == 1
-    clock.time = lambda: 1e9 + impatience.IDLE_CONNECTION + 1
+    clock.time = lambda: 1e9 + IDLE_CONNECTION + 1
     assert source.fetch() == appconfig.document
     assert appconfig.connections == 2
 

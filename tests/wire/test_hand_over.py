@@ -15,6 +15,7 @@ from chat.auth import User
 from chat.events import Complete, Error, Event, Timing, Usage
 from chat.flags import Flags, flags_of
 from chat.learning import SECONDS, Learning
+from chat.model.transport import IDLE_CONNECTION
 from chat.settings import Settings
 from chat.turn import Turn
 from tests.contract.test_store import answer, new_head, user_message
@@ -90,7 +91,7 @@ def test_a_connection_that_may_have_died_is_not_used(
     clock = SimpleNamespace(time=lambda: 1e9)
     monkeypatch.setattr(impatience, "time", clock)
     learning.hand_over(ALICE, turn())
-    clock.time = lambda: 1e9 + impatience.IDLE_CONNECTION + 1
+    clock.time = lambda: 1e9 + IDLE_CONNECTION + 1
     learning.hand_over(ALICE, turn())
     assert (len(aws.events), aws.connections) == (2, 2)
 

@@ -53,6 +53,8 @@ from chat.store.writer import Ledger
 from chat.telemetry import logger
 from chat.turn import Bounds, Speech, Turn
 
+PATIENT_EMBEDDING = 2.0  # seconds for a fact's; nobody waits for that answer as for a question's
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:
@@ -100,8 +102,7 @@ class Application:
         self.conversations = Conversations(self._table, Retention(settings.retention_days))
         self.generations = Generations(self._table, self.conversations)
         self.erasure = Erasure(self._table, self.conversations, self.generations)
-        embedder = _embedder(settings)
-        self.facts = Facts(self._table, embedder)
+        self.facts = Facts(self._table, _embedder(settings, PATIENT_EMBEDDING))
         self.learned = Learned(self._table)
         self._flags = flags_of(settings)
         invoker = impatience.client("lambda", HAND_OVER) if settings.learning == "enabled" else None
@@ -109,8 +110,8 @@ class Application:
         rules = _rules(settings)
         self.usages = Usages(self._table, rules)
         self._own_usages = Usages(self._table, rules.without_costs())  # of users who bring a key of their own
-        self._lookup = Lookup(quick, seconds=settings.memory_seconds, messages=settings.history_messages)
-        self._recall = Recall(_stores(settings, quick, embedder), seconds=settings.memory_seconds)
+        self._lookup = Lookup(quick, messages=settings.history_messages)
+        self._recall = Recall(_stores(settings, quick))
         catalog = Catalog(settings.inference_profile)
         allowed = settings.models
         known = {"DEFAULT_MODEL": settings.default_model, "TASK_MODEL": settings.task_model}
@@ -143,6 +144,7 @@ class Application:
         """
         left = context.get_remaining_time_in_millis() / 1000
         deadline = time.monotonic() + min(left - self.settings.deadline_margin_seconds, at_most)
+        soon = time.monotonic() + self.settings.memory_seconds  # for all that is looked up and searched, together
         gid = generation_id(user.key, send.key)
         conversation_id = request.conversation_id or derived_conversation(gid)
         logger.append_keys(conversation=conversation_id, generation=gid)
@@ -150,7 +152,7 @@ class Application:
         with ThreadPoolExecutor(2, "limits") as pool:
             looked = pool.submit(usages.look, user.key, user.address)
             flagged = pool.submit(self._flags.of, user.key)
-            memory = self._lookup(user.key, conversation_id, gid)
+            memory = self._lookup(user.key, conversation_id, gid, soon)
         if memory.earlier:
             return self.generations.attach(memory.earlier, send.fingerprint)
         used, flags = looked.result(), flagged.result()
@@ -161,7 +163,9 @@ class Application:
             running = self.generations.alive(user.key, active)
             if running and running.status == "run":
                 raise ConversationBusy(generation=active)
-            memory = self._lookup(user.key, conversation_id, gid)  # what was lost is an answer now
+            memory = memory.renewed(
+                self._lookup(user.key, conversation_id, gid, soon)
+            )  # what was lost is an answer now
         plan = plan_of(request, memory, gid, self.settings.max_continued_bytes)
         at = self.generations.now()
         head = Head(
@@ -181,21 +185,23 @@ class Application:
         )
         taken = slot(head.deadline, gid)
         usages.admit(user.key, user.address, taken, used)
-        recalling = self._recall.begin(user.key, plan.asked.text) if flags.memory else None
-        try:
-            message, instead = plan.replaces or plan.asked, plan.replaces is not None
-            writer = self.generations.start(user.key, head, memory.conversation, message, instead=instead)
-        except ChatError:
-            usages.leave(user.key, taken)
-            raise
-        if isinstance(writer, Head):
-            usages.leave(user.key, taken)
-            return writer
-        known = memory.conversation
-        if request.message is not None and known is not None and writer.head.place != known.seq + 2:
-            memory = self._lookup(user.key, conversation_id, gid)  # another answer was stored between our two looks
-            plan = replace(plan, history=tuple(each for each in memory.history if each.generation_id != gid))
-        memory = recalling.into(memory) if recalling else memory
+        recall = self._recall if flags.memory else Recall({})
+        with recall.begin(user.key, plan.asked.text, soon) as recalling:
+            try:
+                message, instead = plan.replaces or plan.asked, plan.replaces is not None
+                writer = self.generations.start(user.key, head, memory.conversation, message, instead=instead)
+            except ChatError:
+                usages.leave(user.key, taken)
+                raise
+            if isinstance(writer, Head):
+                usages.leave(user.key, taken)
+                return writer
+            known = memory.conversation
+            if request.message is not None and known is not None and writer.head.place != known.seq + 2:
+                # Another answer was stored between our two looks.
+                memory = memory.renewed(self._lookup(user.key, conversation_id, gid, soon))
+                plan = replace(plan, history=tuple(each for each in memory.history if each.generation_id != gid))
+            memory = recalling.into(memory)
         return self._turn(
             Start(conversation_id, head.message_id, gid, alias),
             plan.asked,
@@ -218,13 +224,14 @@ class Application:
         gid, flags, usages = new_id(), self._flags.of(user.key), self._usages_of(user)
         alias = self._alias(request, flags)
         self.models.check(alias, request.options)
-        memory = self._lookup(user.key, request.conversation_id or derived_conversation(gid), gid)
+        soon = time.monotonic() + self.settings.memory_seconds
+        memory = self._lookup(user.key, request.conversation_id or derived_conversation(gid), gid, soon)
         if memory.conversation and memory.conversation.deleted:
             raise NotFound
         plan = plan_of(request, memory, gid, self.settings.max_continued_bytes)
         usages.admit(user.key, user.address, None, usages.look(user.key, user.address))
         if flags.memory:
-            memory = self._recall.begin(user.key, plan.asked.text).into(memory)
+            memory = self._recall.begin(user.key, plan.asked.text, soon).into(memory)
         asked = self._completion(memory, plan, alias, request.options)
         return Preview(replace(asked, stream=flags.streaming), memory.missing)
 
@@ -359,15 +366,15 @@ class Application:
             self.generations.cancel(user.key, head)
 
 
-def _embedder(settings: Settings) -> Embedder | None:
-    """It may take two thirds of a lookup, so that facts are there in time without it."""
+def _embedder(settings: Settings, seconds: float) -> Embedder | None:
     if not settings.embedding_model:
         return None
-    client = impatience.client("bedrock-runtime", settings.memory_seconds / 2)
-    return Titan(client, settings.embedding_model, seconds=settings.memory_seconds * 2 / 3)
+    return Titan(impatience.client("bedrock-runtime", seconds), settings.embedding_model, seconds=seconds)
 
 
-def _stores(settings: Settings, table: Table, embedder: Embedder | None) -> Mapping[str, MemoryStore]:
+def _stores(settings: Settings, table: Table) -> Mapping[str, MemoryStore]:
+    """A question's embedding may take half of the budget, so that facts are there in time without it."""
+    embedder = _embedder(settings, settings.memory_seconds / 2)
     stores: dict[str, MemoryStore] = {"facts": FactMemory(table, embedder, tokens=settings.facts_tokens)}
     if settings.knowledge_base_id:
         client = impatience.client("bedrock-agent-runtime", settings.memory_seconds)

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 
 from chat.memory.embedder import Embedder
 from chat.memory.ranking import ranked
-from chat.prompts.prompt import estimate_tokens
+from chat.memory.sources import tokens_of
 from chat.store.facts import Facts, Remembered
 from chat.store.table import Table
 
 
 class FactMemory:
-    """At most `tokens` of facts. The question is embedded only where there are more, and there is the time."""
+    """At most `tokens` of facts, labels included.
+
+    The question is embedded only where there are more, and there is the time.
+    """
 
     def __init__(self, table: Table, embedder: Embedder | None, *, tokens: int) -> None:
         self._table = table
@@ -21,7 +24,7 @@ class FactMemory:
     def search(self, user: str, question: str, deadline: float) -> Sequence[Remembered]:
         """Oldest first, so that what is new hardly moves the rest. Raises StorageError."""
         facts = Facts(self._table.until(deadline)).remembered(user)
-        sizes = {fact.id: estimate_tokens(fact.text) for fact in facts}
+        sizes = {fact.id: tokens_of(fact) for fact in facts}
         if sum(sizes.values()) <= self._tokens:
             return facts
         chosen, left = set(), self._tokens

@@ -1,14 +1,12 @@
-"""The history and the user's profile, read side by side within a budget of time. What else is remembered: `recall`.
+"""The history and the user's profile, read side by side until a deadline. What else is remembered: `recall`.
 
 A waiting user matters more than a complete memory: what has not come in time, or failed, is left out and named.
 """
 
-import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from chat.events import Message, Progress
+from chat.impatience import Errands
 from chat.memory.sources import Document, Source
 from chat.store.conversations import Conversation, Conversations
 from chat.store.facts import NOBODY, Facts, Profile
@@ -38,36 +36,32 @@ class Memory:
         found = [Progress("search", ", ".join(names))] if names else []
         return found + [Progress("memory", f"{part} left out") for part in self.missing]
 
+    def renewed(self, newer: "Memory") -> "Memory":
+        """With the history of a second look; where that came too late, with the first one's, which lacks the newest."""
+        if "history" in newer.missing:
+            return replace(self, missing=tuple(dict.fromkeys((*self.missing, "history"))))
+        return replace(newer, profile=self.profile, missing=self.missing)
+
 
 class Lookup:
-    """Reads through a table of its own, whose client's time-outs lie within the budget: its threads end soon too."""
+    """Reads through a table whose client is impatient."""
 
-    def __init__(self, table: Table, *, seconds: float, messages: int) -> None:
+    def __init__(self, table: Table, *, messages: int) -> None:
         self._table = table
-        self._seconds = seconds
         self._messages = messages
 
-    def __call__(self, user: str, conversation_id: str, gid: str) -> Memory:
-        """Never raises for a table that fails or hangs."""
-        pool = ThreadPoolExecutor(3, "lookup")
-        try:
-            table = self._table.until(time.monotonic() + self._seconds)
-            history = pool.submit(Conversations(table).recent, user, conversation_id, self._messages)
-            profile = pool.submit(Facts(table).profile, user)
-            earlier = pool.submit(Generations(table, Conversations(table)).head, user, gid)
-            asked: list[Future[Any]] = [history, profile, earlier]
-            wait(asked, timeout=self._seconds)
-            late = [name for name, future in (("history", history), ("profile", profile)) if not _came(future)]
-            for name in late:
-                logger.warning("memory left out", extra={"part": name})
-            conversation, messages = history.result() if "history" not in late else (None, [])
-            known = profile.result() if "profile" not in late else NOBODY
-            # When this one did not come either, the start transaction finds out.
-            retried = earlier.result() if _came(earlier) else None
-            return Memory(conversation, tuple(messages), profile=known, earlier=retried, missing=tuple(late))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _came(future: Future[Any]) -> bool:
-    return future.done() and future.exception() is None
+    def __call__(self, user: str, conversation_id: str, gid: str, deadline: float) -> Memory:
+        """What came until `deadline`, a time of the monotonic clock. Never raises for a table that fails or hangs."""
+        table, errands = self._table.until(deadline), Errands("lookup", 3, deadline)
+        history = errands.send(Conversations(table).recent, user, conversation_id, self._messages)
+        profile = errands.send(Facts(table).profile, user)
+        earlier = errands.send(Generations(table, Conversations(table)).head, user, gid)
+        came = {errand for errand in errands.wait() if errand.exception() is None}
+        late = [name for name, errand in (("history", history), ("profile", profile)) if errand not in came]
+        for name in late:
+            logger.warning("memory left out", extra={"part": name})
+        conversation, messages = history.result() if "history" not in late else (None, [])
+        known = profile.result() if "profile" not in late else NOBODY
+        # When this one did not come either, the start transaction finds out.
+        retried = earlier.result() if earlier in came else None
+        return Memory(conversation, tuple(messages), profile=known, earlier=retried, missing=tuple(late))

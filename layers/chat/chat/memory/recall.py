@@ -1,24 +1,24 @@
-"""What is remembered of a user and found for a question, searched side by side within a budget of time.
+"""What is remembered of a user and found for a question, searched side by side until a deadline.
 
 It begins when the request is admitted, because a search may be paid for, and runs beside the transaction that starts
-the answer: a fast one costs the user nothing, one that hangs the rest of its budget.
+the answer: a fast one costs the user nothing, one that hangs what is left of the lookup's budget.
 """
 
-import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, Self
 
+from chat.impatience import Errands
 from chat.memory.lookup import Memory
 from chat.memory.sources import Source
 from chat.telemetry import logger
 
 
 class MemoryStore(Protocol):
-    """Something to be searched, from a thread of its own.
+    """Something to be searched, from a thread of its own, through a client of `chat.impatience`.
 
-    It must come back by itself soon after `deadline`, a time of the monotonic clock: nobody waits for it any more.
+    Nobody waits for it after `deadline`, a time of the monotonic clock.
     """
 
     def search(self, user: str, question: str, deadline: float) -> Sequence[Source]:
@@ -26,38 +26,41 @@ class MemoryStore(Protocol):
 
 
 class Recall:
-    """The stores by what users know them as, and the seconds that they may cost the waiting user."""
+    """The stores by what users know them as."""
 
-    def __init__(self, stores: Mapping[str, MemoryStore], *, seconds: float) -> None:
+    def __init__(self, stores: Mapping[str, MemoryStore]) -> None:
         self._stores = stores
-        self._seconds = seconds
 
-    def begin(self, user: str, question: str) -> "Recalling":
+    def begin(self, user: str, question: str, deadline: float) -> "Recalling":
         """Starts every search."""
-        deadline = time.monotonic() + self._seconds
-        pool = ThreadPoolExecutor(len(self._stores), "recall")
-        searches = {name: pool.submit(store.search, user, question, deadline) for name, store in self._stores.items()}
-        pool.shutdown(wait=False)  # its threads end with their searches
-        return Recalling(searches, deadline)
+        errands = Errands("recall", len(self._stores), deadline)
+        searches = {name: errands.send(store.search, user, question, deadline) for name, store in self._stores.items()}
+        return Recalling(errands, searches)
 
 
 class Recalling:
-    """Searches under way."""
+    """Searches under way; leaving the context stops those that nobody has waited for."""
 
-    def __init__(self, searches: Mapping[str, Future[Sequence[Source]]], deadline: float) -> None:
+    def __init__(self, errands: Errands, searches: Mapping[str, Future[Sequence[Source]]]) -> None:
+        self._errands = errands
         self._searches = searches
-        self._deadline = deadline
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._errands.stop()
 
     def into(self, memory: Memory) -> Memory:
         """The memory with what was found until the deadline, and the names of what was not. Never raises."""
-        wait(self._searches.values(), timeout=self._deadline - time.monotonic())
+        ended = self._errands.wait()
         found: list[Source] = []
         missing = list(memory.missing)
         for name, search in self._searches.items():
-            if search.done() and search.exception() is None:
+            if search in ended and search.exception() is None:
                 found += search.result()
             else:
-                cause = type(search.exception()).__name__ if search.done() else "deadline"
+                cause = type(search.exception()).__name__ if search in ended else "deadline"
                 logger.warning("memory left out", extra={"part": name, "cause": cause})
                 missing.append(name)
         return replace(memory, sources=tuple(found), missing=tuple(missing))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from chat.events import Citation
+from chat.prompts.prompt import estimate_tokens
 from chat.store.facts import Remembered
 
 MAX_QUOTE = 200  # code points; a citation is stored with each answer
@@ -27,6 +28,12 @@ def labelled(sources: Sequence[Source]) -> Iterator[tuple[str, Source]]:
     for name, kind in (("fact", Remembered), ("document", Document)):
         for number, source in enumerate((each for each in sources if isinstance(each, kind)), 1):
             yield f"{name} {number}", source
+
+
+def tokens_of(source: Source) -> int:
+    """Roughly what it costs in a prompt, with its label and name."""
+    name = f"[document 1] {source.name}:" if isinstance(source, Document) else "[fact 100]"
+    return estimate_tokens(f"{name} {source.text}\n")
 
 
 def citation(source: Source) -> Citation:

@@ -1,0 +1,116 @@
+"""Nobody waits longer than they wanted to, and what they do not wait for ends."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
+
+from chat import impatience
+from chat.impatience import Errands
+from tests.wire.impolite import DRIPS, gone, impolite
+
+KEY = {"pk": {"S": "a"}, "sk": {"S": "b"}}
+
+
+def client(url: str, seconds: float) -> Any:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
+        return impatience.client("dynamodb", seconds)
+
+
+@pytest.mark.parametrize("first", DRIPS.values(), ids=DRIPS)
+@pytest.mark.parametrize("waited_for", [True, False])
+def test_an_errand_is_broken_off_whatever_the_other_side_does(first: bytes, *, waited_for: bool) -> None:
+    with impolite(first) as server:
+        patient, begun = client(server.url, 60), time.monotonic()
+        errands = Errands("errand", 1, begun + 0.2)
+        late = errands.send(patient.get_item, TableName="t", Key=KEY)
+        if waited_for:
+            assert late not in errands.wait()
+            assert time.monotonic() - begun >= 0.2
+        else:
+            assert server.asked.wait(5)
+            errands.stop()
+        assert gone("errand")
+        assert time.monotonic() - begun < 5
+
+
+def test_an_errand_without_time_is_broken_off_before_it_connects() -> None:
+    with impolite() as server:
+        patient = client(server.url, 60)
+        errands = Errands("errand", 1, time.monotonic())
+        stopped = threading.Event()
+        late = errands.send(lambda: stopped.wait() and patient.get_item(TableName="t", Key=KEY))
+        assert errands.wait() == set()
+        stopped.set()
+        assert gone("errand")
+        assert type(late.exception()) is ConnectTimeoutError
+        assert not server.asked.is_set()
+
+
+def test_what_ended_in_time_is_there_whether_it_failed_or_not() -> None:
+    errands = Errands("errand", 3, time.monotonic() + 0.2)
+    never = threading.Event()
+    good, bad, late = errands.send(str, 1), errands.send(int, "x"), errands.send(never.wait)
+    assert errands.wait() == {good, bad}
+    assert (good.result(), type(bad.exception()), late.done()) == ("1", ValueError, False)
+    never.set()
+    assert gone("errand")
+
+
+def test_a_client_gives_up_by_itself() -> None:
+    with impolite() as server:
+        quick, begun = client(server.url, 0.2), time.monotonic()
+        with pytest.raises(ReadTimeoutError):
+            quick.get_item(TableName="t", Key=KEY)
+        assert time.monotonic() - begun < 2
+        assert quick.meta.config.connect_timeout + quick.meta.config.read_timeout <= 0.2
+
+
+@contextmanager
+def counting() -> Iterator[tuple[str, list[Any]]]:
+    """A server that answers everything with nothing, and its connections."""
+    connections: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            connections.append(self.client_address)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", connections
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+def test_connections_that_slept_are_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other side drops an idle connection while the sandbox is frozen, and there is no second attempt."""
+    with counting() as (url, connections), closing(client(url, 5)) as asked:
+        for _ in range(2):
+            asked.get_item(TableName="t", Key=KEY)
+        assert len(connections) == 1
+        monkeypatch.setattr("chat.impatience.IDLE_CONNECTION", -1)
+        asked.get_item(TableName="t", Key=KEY)
+        assert len(connections) == 2
