@@ -68,7 +68,7 @@ def main() -> None:
     print(f"{'':>16} {'read':>7} {'rank':>7} {'search':>7}   ms of CPU, {FACTS} facts of 12 words")
     for name, own in (("words and age", None), ("embeddings too", embedder)):
         facts, memory = Facts(chat_table, own), FactMemory(chat_table, own, tokens=1_000)
-        with mock.patch.object(facts, "all", return_value=[]):  # nobody is counted: adding 500 would read 125,000
+        with mock.patch.object(chat_table, "query", return_value=[]):  # not counted: adding 500 would read 125,000
             for text in texts:
                 facts.add(name, text, "fact", limit=FACTS)
         vector = own.embed(QUESTION) if own else None

@@ -17,7 +17,7 @@ from chat.auth import User
 from chat.errors import ConversationBusy, StorageError
 from chat.events import Progress
 from chat.ids import new_id
-from chat.memory.embedder import DIMENSIONS, Titan
+from chat.memory.embedder import DIMENSIONS, MAX_CHARS, Titan
 from chat.memory.fact_memory import FactMemory
 from chat.memory.knowledge_base import KnowledgeBase
 from chat.memory.lookup import Memory
@@ -106,6 +106,38 @@ def test_an_embedding_is_made_with_the_fact_and_kept_as_bytes(dynamodb: Endpoint
         by_meaning = FactMemory(table(dynamodb.url), embedder, tokens=budget).search(user, "a river?", FOR_EVER)
     assert "loves rivers" not in texts(by_words)
     assert "loves rivers" in texts(by_meaning)
+
+
+def test_of_a_long_text_the_begin_is_embedded() -> None:
+    with standin() as bedrock:
+        embedder = titan(bedrock.url)
+        assert embedder.embed("river " * 10_000) == embedder.embed(
+            ("river " * 10_000)[:MAX_CHARS]
+        )  # Titan takes 50,000
+        assert embedder.embed("river") is not None
+
+
+def test_nothing_is_read_that_is_not_needed(dynamodb: Endpoint) -> None:
+    """Embeddings above all: a kilobyte each."""
+
+    class Embedding:
+        seconds = 1.0
+
+        def embed(self, text: str) -> bytes:
+            return b"1234"
+
+    user, known = new_id(), table(dynamodb.url)
+    facts, read = Facts(known, Embedding()), list[set[str]]()
+
+    def note(parsed: Any, **_: Any) -> None:
+        read.append({name for item in parsed["Items"] for name in item})
+
+    known._client.meta.events.register("after-call.dynamodb.Query", note)
+    facts.add(user, "likes tea", "fact", limit=9)
+    facts.add(user, "has a dog", "fact", limit=9)
+    assert (len(facts.remembered(user)), len(facts.all(user))) == (2, 2)
+    counted = {"sk"}
+    assert read == [set(), counted, {"sk", "text", "ts", "embedding"}, {"sk", "text", "ts", "kind", "source"}]
 
 
 def test_a_fact_is_kept_without_an_embedding_when_there_is_none_to_be_had(dynamodb: Endpoint) -> None:

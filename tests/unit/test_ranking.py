@@ -1,5 +1,8 @@
 """Which facts come first: by words, by meaning, by age."""
 
+import random
+import string
+import time
 from array import array
 
 from chat.memory.ranking import ranked
@@ -27,6 +30,21 @@ def test_a_shared_word_comes_before_what_is_newer() -> None:
 def test_a_rare_word_says_more_than_a_usual_one() -> None:
     known = facts("the user sails", *(f"the user has read book {number}" for number in range(20)))
     assert ranked(known, "has the user sails", None)[0].text == "the user sails"
+
+
+def test_a_word_says_less_in_a_long_fact() -> None:
+    known = facts("the dog and many other things that were said of the user that day", "a dog", *OTHERS)
+    assert ranked(known, "dog?", None)[0].text == "a dog"
+
+
+def test_a_long_question_costs_hardly_more_than_a_short_one() -> None:
+    """As many words as fit into a message, and facts as long as they may be."""
+    chance = random.Random(1)  # noqa: S311  # the same words each time
+    words = ["".join(chance.choices(string.ascii_lowercase, k=6)) for _ in range(4_600)]
+    known = facts(*(" ".join(chance.choices(words, k=70)) for _ in range(500)))
+    begun = time.thread_time()
+    ranked(known, " ".join(words), None)
+    assert time.thread_time() - begun < 0.8  # where each word is looked for in each fact, it is seconds
 
 
 def test_without_anything_in_common_the_newest_come_first() -> None:

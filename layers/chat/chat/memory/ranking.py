@@ -24,6 +24,10 @@ AGE_FUSION = 4 * FUSION  # what is new is not what helps: age counts for less
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 
 
+# Twice as fast where there is one: Python 3.12.
+_product = getattr(math, "sumprod", lambda one, other: sum(map(mul, one, other)))
+
+
 def ranked(facts: Sequence[Remembered], question: str, vector: bytes | None) -> list[Remembered]:
     """The facts, which come oldest first, by how much they help; `vector` is the question's embedding."""
     scores = [1 / (AGE_FUSION + age) for age in range(len(facts), 0, -1)]
@@ -35,13 +39,17 @@ def ranked(facts: Sequence[Remembered], question: str, vector: bytes | None) -> 
 
 def _by_words(facts: Sequence[Remembered], question: str) -> list[int]:
     """Indexes of the facts that share a word with the question, best first."""
+    asked = set(_words(question))
     said = [_words(fact.text) for fact in facts]
     usual = sum(map(len, said)) / len(said)
+    counts: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for index, words in enumerate(said):
+        for word in asked.intersection(words):
+            counts[word].append((index, words.count(word)))
     scores: defaultdict[int, float] = defaultdict(float)
-    for word in set(_words(question)):
-        counts = [(index, words.count(word)) for index, words in enumerate(said) if word in words]
-        rarity = math.log(1 + (len(said) - len(counts) + 0.5) / (len(counts) + 0.5))
-        for index, count in counts:
+    for found in counts.values():
+        rarity = math.log(1 + (len(said) - len(found) + 0.5) / (len(found) + 0.5))
+        for index, count in found:
             long = K1 * (1 - B + B * len(said[index]) / usual)
             scores[index] += rarity * count * (K1 + 1) / (count + long)
     return sorted(scores, key=lambda index: -scores[index])
@@ -51,7 +59,7 @@ def _by_meaning(facts: Sequence[Remembered], vector: bytes) -> list[int]:
     """Indexes of the facts with an embedding, nearest first. Vectors are of length 1: their product is the cosine."""
     asked = array("f", vector).tolist()
     cosines = {
-        index: sum(map(mul, asked, memoryview(fact.embedding).cast("f")))
+        index: _product(asked, memoryview(fact.embedding).cast("f"))
         for index, fact in enumerate(facts)
         if fact.embedding and len(fact.embedding) == len(vector)
     }

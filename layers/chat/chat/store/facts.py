@@ -11,6 +11,8 @@ from chat.memory.embedder import Embedder
 from chat.store import keys
 from chat.store.table import Item, Table
 
+SHOWN = ("sk", "text", "kind", "source", "ts", "confidence")  # all but the embedding, which is the largest by far
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:
@@ -64,7 +66,7 @@ class Facts:
 
     def all(self, user: str) -> list[Fact]:
         """Every fact, oldest first."""
-        items = self._table.query(keys.facts(user), "F#", "F#~")
+        items = self._table.query(keys.facts(user), "F#", "F#~", only=SHOWN)
         return [_fact(item) for item in sorted(items, key=_age)]
 
     def remembered(self, user: str) -> list[Remembered]:
@@ -78,7 +80,7 @@ class Facts:
 
     def add(self, user: str, text: str, kind: str, *, limit: int) -> Fact:
         """Stores a fact. Raises BadRequest when the user has `limit` of them already."""
-        if len(self.all(user)) >= limit:
+        if len(self._table.query(keys.facts(user), "F#", "F#~", only=("sk",))) >= limit:
             raise BadRequest(f"There are {limit} facts already; forget one first.", field="text")
         fact = Fact(new_id(), text, kind, "user", now())
         self._table.put(self._item(user, fact))
