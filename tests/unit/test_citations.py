@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chat.errors import ModelError
 from chat.events import Chunk, Citation, Event, Progress, merge
 from chat.memory.citations import cited
 from chat.memory.sources import MAX_QUOTE, Document, citation
@@ -54,29 +55,98 @@ MARKS = [
     ("[fact 1] [fact 1]", [TEA]),
     ("[fact 9]", []),
     ("[fact 01]", [TEA]),
+    ("[facts 1, 2]", [TEA, DOG]),
+    ("[facts 1 and 2]", [TEA, DOG]),
+    ("[fact 1 and fact 2]", [TEA, DOG]),
+    ("[fact 1, document 2, and document 1]", [TEA, SITE, RIVERS]),
+    ("[fact 1; documents 1 & 2]", [TEA, RIVERS, SITE]),
+    ("[ fact 1 ]", [TEA]),
+    ("[document 1: guides/rivers.md]", [RIVERS]),
+    ("[document 1: one and two.md, document 2: tides; fact 2]", [RIVERS, SITE, DOG]),
+    (f"[{', '.join(f'fact {number}' for number in range(1, 31))}]", [TEA, DOG]),
 ]
 
 
 @pytest.mark.parametrize(("mark", "sources"), MARKS)
 def test_marks(mark: str, sources: list[Remembered | Document]) -> None:
-    assert read(Chunk(f"so {mark}")) == [Chunk("so"), *map(citation, sources)]
+    said = f"so {mark}"
+    assert read(Chunk(said)) == [Chunk("so"), *map(citation, sources)]
+    assert read(*map(Chunk, said)) == [Chunk("so"), *map(citation, sources)]
 
 
-@pytest.mark.parametrize("text", ["a[1] = [document]", "[fact one]", "[^1] [2]", "[factory 1]", "x [fact 1", " ", "a "])
+NO_MARKS = [
+    "a[1] = [document]",
+    "[fact one]",
+    "[^1] [2]",
+    "[factory 1]",
+    "x [fact 1",
+    " ",
+    "a ",
+    "[fact 12345]",
+    f"[fact {'1' * 5000}]",
+    f"[fact {', '.join('1' * 200)}]",  # too long to be waited for
+    "[document 1: a [link]]",
+]
+
+
+@pytest.mark.parametrize("text", NO_MARKS)
 def test_other_brackets_stay(text: str) -> None:
     assert read(Chunk(text), Progress("retry")) == [Chunk(text), Progress("retry")]
 
 
+def pieces(data: st.DataObject) -> list[Chunk]:
+    """A text with marks, long ones too, cut anywhere."""
+    bits = st.sampled_from(
+        ["tea", " ", "[", "]", "[fact 1]", " [document 2, fact 2]", "a[1]", "[fact", " 2]", "🌊", ".", ": x", " and "]
+    )
+    numbers = st.lists(st.integers(0, 99), min_size=2, max_size=60)
+    long = numbers.map(lambda chosen: f" [{', '.join(f'fact {number}' for number in chosen)}]")
+    text = "".join(data.draw(st.lists(bits | long, max_size=12)))
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=12)) | {0, len(text)})
+    return [Chunk(text[start:end]) for start, end in pairwise(cuts) if end > start]
+
+
 @given(st.data())
 def test_it_does_not_matter_where_the_pieces_are_cut(data: st.DataObject) -> None:
-    words = st.sampled_from(
-        ["tea", " ", "[", "]", "[fact 1]", " [document 2, fact 2]", "a[1]", "[fact", " 2]", "🌊", "."]
-    )
-    text = "".join(data.draw(st.lists(words, max_size=12)))
-    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=12)) | {0, len(text)})
-    pieces = [Chunk(text[start:end]) for start, end in pairwise(cuts) if end > start]
-    end = Progress("retry")
-    assert read(*pieces, end) == read(Chunk(text), end)
+    cut = pieces(data)
+    text, end = "".join(piece.content for piece in cut), Progress("retry")
+    assert read(*cut, end) == read(Chunk(text), end)
+
+
+@given(st.data())
+def test_nothing_is_lost_when_the_model_fails_or_ends_early(data: st.DataObject) -> None:
+    cut, heard = pieces(data), list[Event]()
+
+    def said() -> Generator[Event, None, None]:
+        yield from cut
+        raise ModelError
+
+    with pytest.raises(ModelError):
+        heard.extend(cited(said(), SOURCES))
+    assert list(merge(heard)) == read(*cut) == read(*cut, Progress("retry"))[:-1]
+
+
+SAID = [
+    ("so [fact", "so"),
+    ("so [fact 1, and d", "so"),
+    ("so [document 1: a nam", "so"),
+    ("so ", "so"),
+    ("so [d [fac", "so [d"),
+    ("so [for example", "so [for example"),
+    ("so [fact 1x", "so [fact 1x"),
+    ("so [fact 1] [fact 1 is", "so"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), SAID)
+def test_only_what_may_become_a_mark_is_held_back(text: str, said: str) -> None:
+    assert next(cited((Chunk(each) for each in (text, "!")), SOURCES)) == Chunk(said)
+
+
+def test_a_reader_who_leaves_is_told_nothing_more() -> None:
+    reader = cited((event for event in (Chunk("a ["), Chunk("b"))), SOURCES)
+    assert next(reader) == Chunk("a")
+    reader.close()
 
 
 def test_without_sources_everything_is_the_model_s() -> None:
