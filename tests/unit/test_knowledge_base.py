@@ -7,18 +7,30 @@ import pytest
 from botocore.stub import Stubber
 
 from chat.memory.knowledge_base import MAX_CHARS, PASSAGES, KnowledgeBase
-from chat.memory.sources import Document
+from chat.memory.lookup import Memory
+from chat.memory.sources import Document, tokens_of
+from chat.prompts import builder
+from chat.prompts.prompt import estimate_tokens
 
 LOCATIONS = [
     ({"type": "S3", "s3Location": {"uri": "s3://bucket/guides/rivers.md"}}, "guides/rivers.md", None),
+    ({"type": "S3", "s3Location": {"uri": "s3://bucket/C# [1] what?.md"}}, "C# [1] what?.md", None),
+    ({"type": "S3", "s3Location": {"uri": "s3://bucket"}}, "s3://bucket", None),
     (
         {"type": "WEB", "webLocation": {"url": "https://example.com/tides?b=1"}},
         "tides",
         "https://example.com/tides?b=1",
     ),
     ({"type": "WEB", "webLocation": {"url": "https://example.com/"}}, "example.com", "https://example.com/"),
-    ({"type": "CONFLUENCE", "confluenceLocation": {"url": "javascript:alert(1)"}}, "alert(1)", None),
+    ({"type": "WEB", "webLocation": {"url": "https://[example/"}}, "https://[example/", None),
+    ({"type": "CONFLUENCE", "confluenceLocation": {"url": "javascript:alert(1)"}}, "javascript:alert(1)", None),
+    (
+        {"type": "KENDRA", "kendraDocumentLocation": {"uri": "https://example.com/wiki/a?page=1"}},
+        "wiki/a",
+        "https://example.com/wiki/a?page=1",
+    ),
     ({"type": "CUSTOM", "customDocumentLocation": {"id": "handbook"}}, "handbook", None),
+    ({"type": "CUSTOM", "customDocumentLocation": {"id": "ticket:4711#2"}}, "ticket:4711#2", None),
     ({"type": "SQL", "sqlLocation": {"query": "select 1"}}, "document", None),
     (None, "document", None),
 ]
@@ -42,10 +54,35 @@ def test_a_passage_has_a_place(location: Any, name: str, url: str | None) -> Non
     assert search(result) == [Document("Rivers flow.", name, url)]
 
 
-def test_what_does_not_fit_is_left_out_and_what_is_no_text_too() -> None:
-    texts = ["a" * 40, "b" * 400, "c" * 40]
-    found = search({"content": {"type": "IMAGE"}}, *({"content": {"text": text}} for text in texts), tokens=20)
-    assert [document.text[0] for document in found] == ["a", "c"]
+def passage(text: str) -> dict[str, Any]:
+    return {"content": {"text": text}, "location": {"type": "S3", "s3Location": {"uri": "s3://bucket/rivers.md"}}}
+
+
+def test_what_is_no_text_is_left_out() -> None:
+    assert [each.text for each in search({"content": {"type": "IMAGE"}}, passage(" "), passage("a"))] == ["a"]
+
+
+@pytest.mark.parametrize("budget", [0, 1, 30, 100, 300, 10_000])
+@pytest.mark.parametrize("word", ["rivers ", "реки ", "川"])
+def test_passages_have_their_budget_with_labels_and_names(word: str, budget: int) -> None:
+    found = search(*[passage(word * 100)] * 3, tokens=budget)
+    built = builder.build(
+        Memory(None, sources=tuple(found)), (), "?", assistant="Ada", room=builder.Room(100_000, 1_000)
+    )
+    fence = estimate_tokens("<documents>\n</documents>")
+    assert estimate_tokens(built.documents) <= budget + (fence if found else 0)
+    assert found or budget < 30
+
+
+def test_what_is_too_long_is_cut_between_words() -> None:
+    """Also where it is the only one."""
+    [found] = search(passage("rivers flow " * 1_000), tokens=50)
+    assert found.text.startswith("rivers flow ")
+    assert found.text.endswith(("rivers", "flow"))
+    assert 40 <= tokens_of(found) <= 50
+    first, second = search(passage("rivers flow " * 10), passage("tides turn " * 1_000), tokens=100)
+    assert first.text == ("rivers flow " * 10).strip()
+    assert second.text.startswith("tides turn tides")
 
 
 def test_a_long_question_is_cut_to_what_bedrock_takes() -> None:

@@ -4,11 +4,12 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_agent-runtime_Retrie
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from chat.memory.sources import Document
-from chat.prompts.prompt import estimate_tokens
+from chat.memory.sources import Document, tokens_of
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_agent_runtime import AgentsforBedrockRuntimeClient
@@ -18,7 +19,7 @@ MAX_CHARS = 1_000  # of a question, Bedrock's quota
 
 
 class KnowledgeBase:
-    """A `MemoryStore` that is the same for all users, and gives at most `tokens` of text."""
+    """A `MemoryStore` that is the same for all users, and gives at most `tokens`, labels and names included."""
 
     def __init__(self, client: "AgentsforBedrockRuntimeClient", identity: str, *, tokens: int) -> None:
         self._client = client
@@ -35,18 +36,30 @@ class KnowledgeBase:
         found, left = [], self._tokens
         for result in answer["retrievalResults"]:
             text = result["content"].get("text", "").strip()  # a picture has none
-            cost = estimate_tokens(text)
-            if text and cost <= left:
-                left -= cost
-                found.append(_document(text, result.get("location", {})))
+            passage = _fitted(_document(text, result.get("location", {})), left)
+            if passage.text:
+                left -= tokens_of(passage)
+                found.append(passage)
         return found
+
+
+def _fitted(passage: Document, tokens: int) -> Document:
+    """The passage, cut to so many tokens, between words where there are spaces; without text if that leaves none."""
+    while passage.text and (cost := tokens_of(passage)) > tokens:
+        shorter = passage.text[: len(passage.text) * tokens // cost]
+        space = shorter.rfind(" ", len(shorter) // 2)
+        passage = replace(passage, text=shorter[:space] if space > 0 else shorter)
+    return passage
 
 
 def _document(text: str, location: Mapping[str, Any]) -> Document:
     """A location has one member, named after where the document lies: an object of S3, a page, an id of its own."""
     place = next((each for each in location.values() if isinstance(each, dict)), {})
-    if url := place.get("url"):
-        parts = urlsplit(url)
-        return Document(text, parts.path.strip("/") or parts.netloc, url if parts.scheme in {"http", "https"} else None)
-    uri = place.get("uri") or place.get("id") or "document"
-    return Document(text, urlsplit(uri).path.strip("/") or uri)
+    where = place.get("url") or place.get("uri") or place.get("id") or "document"
+    if where.startswith("s3://"):
+        return Document(text, where.removeprefix("s3://").partition("/")[2] or where)
+    with suppress(ValueError):  # it looks like no address at all
+        page = urlsplit(where)
+        if page.scheme in {"http", "https"}:
+            return Document(text, page.path.strip("/") or page.netloc, where)
+    return Document(text, where)
