@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
+from local_stack.bedrock.documents import UnreadableDocument
 from local_stack.dynamodb import NoDynamoDB
 from local_stack.intrinsics import TemplateError
 from local_stack.sandbox import NoCredentials
@@ -85,7 +86,7 @@ async def run(given: Options) -> int:
         await stopping
     except PortInUse as error:
         return fail(f"{error}; try another one: make run PORT=9797")
-    except (TemplateError, NoCredentials, NoDynamoDB) as error:
+    except (TemplateError, NoCredentials, NoDynamoDB, UnreadableDocument) as error:
         return fail(str(error))
     finally:
         await stack.close()

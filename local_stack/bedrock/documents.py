@@ -18,6 +18,11 @@ from local_stack.bedrock.events import Json
 KNOWLEDGE_BASE = "LOCALFILES"  # an id of the form that Bedrock's have
 PASSAGE = 1_000  # characters, about the 300 tokens of Bedrock's own passages
 USUAL_RESULTS = 5
+_HEADINGS = re.compile(r"(?:#{1,6} .*(?:\n\s*|$))+")
+
+
+class UnreadableDocument(Exception):
+    """A file that is no text; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,10 @@ class Passage:
 
 
 class Documents:
-    """The passages of every `*.md` below `folder`, as they were at the start; without a folder there are none."""
+    """The passages of every `*.md` below `folder`, as they were at the start; without a folder there are none.
+
+    Raises UnreadableDocument.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._passages = list(_read(folder)) if folder else []
@@ -62,21 +70,35 @@ class Documents:
 def _read(folder: Path) -> Iterator[Passage]:
     for path in sorted(folder.rglob("*.md")):
         file = path.relative_to(folder).as_posix()
-        for text in _passages(path.read_text(encoding="utf-8")):
-            yield Passage(file, text, frozenset(_words(f"{file} {text}")))
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UnreadableDocument(f"{path} cannot be read as UTF-8 text: {error}") from None
+        for passage in _passages(text):
+            yield Passage(file, passage, frozenset(_words(f"{file} {passage}")))
 
 
 def _passages(text: str) -> Iterator[str]:
-    """A file's sections, each cut between paragraphs where it is long."""
+    """A file's sections, each cut where it is long; one that is a heading alone goes with the next."""
+    above = ""
     for section in re.split(r"^(?=#{1,6} )", text, flags=re.MULTILINE):
-        passage = ""
-        for paragraph in re.split(r"\n{2,}", section.strip()):
-            if passage and len(passage) + len(paragraph) > PASSAGE:
-                yield passage
-                passage = ""
-            passage = f"{passage}\n\n{paragraph}".strip()
-        if passage:
-            yield passage
+        passage = f"{above}{section}".strip()
+        above = f"{passage}\n\n" if _HEADINGS.fullmatch(passage) else ""
+        if not above:
+            yield from _pieces(passage)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """At most PASSAGE characters each, cut between paragraphs, else lines, else words, and not right below headings."""
+    while len(text) > PASSAGE:
+        headings = _HEADINGS.match(text)
+        low = headings.end() + 1 if headings else 0
+        ends = (text.rfind(gap, low, PASSAGE) for gap in ("\n\n", "\n", " "))
+        end = next((end for end in ends if end > low), PASSAGE)
+        yield text[:end].rstrip()
+        text = text[end:].lstrip()
+    if text:
+        yield text
 
 
 def _words(text: str) -> list[str]:

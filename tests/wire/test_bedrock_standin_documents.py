@@ -9,6 +9,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from local_stack.__main__ import options, run
 from local_stack.bedrock import serve
 from local_stack.bedrock.documents import KNOWLEDGE_BASE, PASSAGE, Documents
 from tests.wire.bedrock_standin import event_loop
@@ -22,6 +23,7 @@ def client(tmp_path: Path) -> Iterator["AgentsforBedrockRuntimeClient"]:
     (tmp_path / "guides").mkdir()
     (tmp_path / "guides" / "rivers.md").write_text("# Rivers\n\nThey flow.\n\n" + "Water is wet.\n\n" * 100)
     (tmp_path / "tides.md").write_text("# Tides\n\nThey turn twice a day.\n\n## Spring\n\nThe highest.\n")
+    (tmp_path / "sea.md").write_text(f"# Sea\n\n## Salt\n\n{'Brine is salty. ' * 200}\n\n# Nothing\n")
     (tmp_path / "notes.txt").write_text("They turn too.")
     with event_loop() as loop:
         start = serve("127.0.0.1", 0, documents=Documents(tmp_path))
@@ -52,6 +54,22 @@ def test_there_are_as_many_as_wanted_and_each_is_short(client: "AgentsforBedrock
     passages = found(client, "water", numberOfResults=2)
     assert len(passages) == 2
     assert all(len(text) <= PASSAGE for _, text in passages)
+
+
+def test_a_long_paragraph_is_cut_and_no_heading_stands_alone(client: "AgentsforBedrockRuntimeClient") -> None:
+    passages = [text for _, text in found(client, "brine sea salt nothing", numberOfResults=100)]
+    assert all(len(text) <= PASSAGE for text in passages)
+    [begin] = [text for text in passages if text.startswith("#")]
+    assert begin.startswith("# Sea\n\n## Salt\n\nBrine is salty. Brine")
+    assert sum(text.count("Brine") for text in passages) == 200
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "latin.md").write_bytes("# Flüsse\n".encode("latin-1"))
+    assert asyncio.run(run(options(["--port", "0", "--documents", str(tmp_path)]))) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"local_stack: {tmp_path}/latin.md cannot be read as UTF-8 text: ")
+    assert told.count("\n") == 1
 
 
 def test_nothing_is_found_where_no_word_is_shared(client: "AgentsforBedrockRuntimeClient") -> None:
