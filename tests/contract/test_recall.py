@@ -23,6 +23,9 @@ from chat.memory.knowledge_base import KnowledgeBase
 from chat.memory.lookup import Memory
 from chat.memory.recall import MemoryStore, Recall
 from chat.memory.sources import Document, Source, tokens_of
+from chat.prompts import builder
+from chat.prompts.builder import Room
+from chat.prompts.prompt import estimate_tokens
 from chat.requests import ChatRequest, Send
 from chat.settings import Settings
 from chat.store.facts import Facts, Remembered
@@ -71,6 +74,15 @@ def test_facts_that_fit_are_all_there_oldest_first(dynamodb: Endpoint) -> None:
         facts.add(user, text, "fact", limit=9)
         time.sleep(0.002)  # their times have milliseconds
     assert texts(FactMemory(table(dynamodb.url), None, tokens=100).search(user, "?", FOR_EVER)) == known
+
+
+def test_facts_have_their_budget_with_their_labels(moto: DynamoDB) -> None:
+    user, facts = new_id(), Facts(table(moto.url))
+    for _ in range(30):
+        facts.add(user, "tea", "fact", limit=99)
+    found = FactMemory(table(moto.url), None, tokens=50).search(user, "?", FOR_EVER)
+    built = builder.build(Memory(None, sources=tuple(found)), (), "?", assistant="Ada", room=Room(10_000, 100))
+    assert 30 < estimate_tokens(built.facts) - estimate_tokens("<facts>\n</facts>") <= 50
 
 
 def test_nobody_looks_for_facts_after_the_deadline(dynamodb: Endpoint) -> None:
@@ -138,6 +150,20 @@ def test_nothing_is_read_that_is_not_needed(dynamodb: Endpoint) -> None:
     assert (len(facts.remembered(user)), len(facts.all(user))) == (2, 2)
     counted = {"sk"}
     assert read == [set(), counted, {"sk", "text", "ts", "embedding"}, {"sk", "text", "ts", "kind", "source"}]
+
+
+def test_a_fact_s_embedding_has_more_time_than_a_question_s(moto: DynamoDB) -> None:
+    made, elsewhere = list[float](), dict.fromkeys(("DYNAMODB", "BEDROCK_AGENT_RUNTIME"), moto.url)
+
+    class Noted(Titan):
+        def embed(self, text: str) -> bytes | None:
+            made.append(self.seconds)
+            return None
+
+    with mock.patch("chat.application.Titan", Noted), application(moto, 3, **elsewhere) as app:
+        app.facts.add("patient", "likes tea", "fact", limit=9)
+        app.preview(User("patient", "address"), message("tea?"))
+    assert made == [2, 1.5]
 
 
 def test_a_fact_is_kept_without_an_embedding_when_there_is_none_to_be_had(dynamodb: Endpoint) -> None:
@@ -237,6 +263,7 @@ def application(moto: DynamoDB, seconds: float, **elsewhere: str) -> Iterator[Ap
         url_auth_type="AWS_IAM",
         knowledge_base_id="ABCDEFGHIJ",
         embedding_model="titan-embed-v2",
+        facts_tokens=1,  # so that they never fit, and the question is embedded
         memory_seconds=seconds,
     )
 
