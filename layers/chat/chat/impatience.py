@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 import boto3
 from botocore.config import Config
 
+# A call is stopped by its socket here as there: transport knows how to find that.
 from chat.model.transport import IDLE_CONNECTION, Call, Stopped, _announce_sockets, _current
 
 P = ParamSpec("P")
