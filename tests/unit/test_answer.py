@@ -14,9 +14,10 @@ from chat.model import answer, options
 from chat.model.answer import Models
 from chat.model.catalog import Catalog
 from chat.model.stream import Ended
-from chat.model.transport import Bedrock, Call, Stopped
+from chat.model.transport import Bedrock, Call
 from chat.prompts.prompt import Prompt, ToolSpec, Turn
 from chat.requests import Options
+from chat.stoppable import Stopped
 
 PROMPT = Prompt("Be kind.", (), "", Turn("user", ("hi",)))
 SPEECH = [

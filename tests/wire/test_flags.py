@@ -18,8 +18,8 @@ from chat import flag_source, impatience
 from chat.errors import FlagsUnknown
 from chat.flag_source import FRESH, PAUSE, Kept
 from chat.flags import ALL_ON, Flags, Switches, flags_of, share
-from chat.model.transport import IDLE_CONNECTION
 from chat.settings import Settings
+from chat.stoppable import IDLE_CONNECTION
 
 ALICE, BOB = "alice", "bob"
 

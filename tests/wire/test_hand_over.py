@@ -15,8 +15,8 @@ from chat.auth import User
 from chat.events import Complete, Error, Event, Timing, Usage
 from chat.flags import Flags, flags_of
 from chat.learning import SECONDS, Learning
-from chat.model.transport import IDLE_CONNECTION
 from chat.settings import Settings
+from chat.stoppable import IDLE_CONNECTION
 from chat.turn import Turn
 from tests.contract.test_store import answer, new_head, user_message
 

@@ -11,7 +11,8 @@ import urllib3.connection
 from botocore.awsrequest import AWSHTTPConnection
 
 from chat import errors
-from chat.model.transport import Bedrock, Call, Stopped, config
+from chat.model.transport import Bedrock, Call, config
+from chat.stoppable import Stopped
 from local_stack.bedrock import BedrockServer
 from tests.wire.bedrock_standin import ask, until
 
@@ -79,6 +80,26 @@ def test_stop_while_it_connects(scheme: str) -> None:
         assert ended.wait(1), "the reader did not notice"
         thread.join()
         client.close()
+
+
+def test_stop_while_the_name_is_resolved(bedrock: Bedrock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is connected then, and no socket is left open."""
+    call, resolve, made = Call(), socket.getaddrinfo, list[socket.socket]()
+    create = socket.socket.__init__
+
+    def slow(*name: Any, **kwargs: Any) -> Any:
+        call.stop()
+        monkeypatch.setattr(socket.socket, "__init__", watched)
+        return resolve(*name, **kwargs)
+
+    def watched(self: socket.socket, *args: Any, **kwargs: Any) -> None:
+        create(self, *args, **kwargs)
+        made.append(self)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    with pytest.raises(Stopped):
+        list(bedrock.converse_stream(ask("never"), call))
+    assert [each.fileno() for each in made] == [-1]
 
 
 def test_a_finished_call_cannot_stop_the_next_one(bedrock: Bedrock) -> None:

@@ -8,8 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 import boto3
 from botocore.config import Config
 
-# A call is stopped by its socket here as there: transport knows how to find that.
-from chat.model.transport import IDLE_CONNECTION, Call, Stopped, _announce_sockets, _current
+from chat.stoppable import IDLE_CONNECTION, Stoppable, Stopped, announce_sockets, making
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +25,7 @@ def client(service: str, seconds: float) -> Any:
         read_timeout=seconds * 3 / 4,
     )
     made = boto3.client(service, config=config)  # type: ignore[call-overload]  # any service
-    _announce_sockets(made)
+    announce_sockets(made)
     made.meta.events.register("before-send", _Fresh(made))
     return made
 
@@ -44,11 +43,11 @@ class _Fresh:
             self._client.close()
 
 
-class _Errand(Call):
+class _Errand(Stoppable):
     """One that is stopped fails as by a time-out of its socket: botocore closes that, and knows the error."""
 
     def pause(self, seconds: float) -> None:
-        """See Call."""
+        """See Stoppable."""
         try:
             super().pause(seconds)
         except Stopped:
@@ -65,19 +64,15 @@ class Errands:
     def __init__(self, kind: str, threads: int, deadline: float) -> None:
         self._pool = ThreadPoolExecutor(max(1, threads), kind)
         self._deadline = deadline
-        self._sent: dict[Future[Any], Call] = {}
+        self._sent: dict[Future[Any], Stoppable] = {}
 
     def send(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Begins the work as soon as a thread is free."""
         call = _Errand()
 
         def run() -> T:
-            token = _current.set(call)
-            try:
+            with making(call):
                 return work(*args, **kwargs)
-            finally:
-                call.leaves()
-                _current.reset(token)
 
         errand = self._pool.submit(run)
         self._sent[errand] = call

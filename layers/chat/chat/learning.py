@@ -19,7 +19,7 @@ from chat.telemetry import logger
 from chat.turn import Turn
 
 # Who gets an answer in one piece waits for it, and what is lost is little.
-SECONDS = 0.7  # of the one attempt; another third of it for a connection
+SECONDS = 0.7  # of the one attempt
 
 
 class Invoker(Protocol):

@@ -37,8 +37,9 @@ from chat.events import (
 from chat.ids import now
 from chat.log import ENTRIES, Entry, Placed, end_of, joined, length
 from chat.model.stream import Ended
-from chat.model.transport import Call, Stopped
+from chat.model.transport import Call
 from chat.prompts.prompt import quarters
+from chat.stoppable import Stopped
 from chat.store.head import End, Status
 from chat.store.writer import Fenced, Ledger
 from chat.telemetry import count_turn, logger

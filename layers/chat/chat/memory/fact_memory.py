@@ -4,8 +4,7 @@ import time
 from collections.abc import Sequence
 
 from chat.memory.embedder import Embedder
-from chat.memory.ranking import ranked
-from chat.memory.sources import tokens_of
+from chat.memory.ranking import fitting, ranked
 from chat.store.facts import Facts, Remembered
 from chat.store.table import Table
 
@@ -24,15 +23,7 @@ class FactMemory:
     def search(self, user: str, question: str, deadline: float) -> Sequence[Remembered]:
         """Oldest first, so that what is new hardly moves the rest. Raises StorageError."""
         facts = Facts(self._table.until(deadline)).remembered(user)
-        sizes = {fact.id: tokens_of(fact) for fact in facts}
-        if sum(sizes.values()) <= self._tokens:
-            return facts
-        chosen, left = set(), self._tokens
-        for fact in ranked(facts, question, self._embedded(question, deadline)):
-            if sizes[fact.id] <= left:
-                left -= sizes[fact.id]
-                chosen.add(fact.id)
-        return [fact for fact in facts if fact.id in chosen]
+        return fitting(facts, self._tokens, lambda: ranked(facts, question, self._embedded(question, deadline)))
 
     def _embedded(self, question: str, deadline: float) -> bytes | None:
         if self._embedder is None or time.monotonic() + self._embedder.seconds > deadline:

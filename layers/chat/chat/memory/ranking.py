@@ -11,9 +11,10 @@ import math
 import re
 from array import array
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import mul
 
+from chat.memory.sources import tokens_of
 from chat.store.facts import Remembered
 
 K1, B = 1.2, 0.75  # BM25's usual saturation and length normalisation
@@ -26,6 +27,24 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff
 
 # Twice as fast where there is one: Python 3.12.
 _product = getattr(math, "sumprod", lambda one, other: sum(map(mul, one, other)))
+
+
+def fitting(
+    facts: Sequence[Remembered], tokens: int, order: Callable[[], Iterable[Remembered]]
+) -> Sequence[Remembered]:
+    """The facts that fit into `tokens`, labels included, in the order that they came in.
+
+    Where not all do, those go first that `order` has first; it is not asked for before.
+    """
+    sizes = {fact.id: tokens_of(fact) for fact in facts}
+    if sum(sizes.values()) <= tokens:
+        return facts
+    chosen = set()
+    for fact in order():
+        if sizes[fact.id] <= tokens:
+            tokens -= sizes[fact.id]
+            chosen.add(fact.id)
+    return [fact for fact in facts if fact.id in chosen]
 
 
 def ranked(facts: Sequence[Remembered], question: str, vector: bytes | None) -> list[Remembered]:

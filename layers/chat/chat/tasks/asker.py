@@ -7,9 +7,10 @@ from chat.errors import ModelTimeout
 from chat.events import Chunk, Usage
 from chat.model.answer import Models
 from chat.model.stream import Ended
-from chat.model.transport import Call, Stopped
+from chat.model.transport import Call
 from chat.prompts.prompt import Prompt, Turn
 from chat.requests import Options
+from chat.stoppable import Stopped
 
 
 class Asker:

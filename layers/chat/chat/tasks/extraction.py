@@ -14,8 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from chat.memory.ranking import ranked
-from chat.prompts.prompt import estimate_tokens
+from chat.memory.ranking import fitting, ranked
 from chat.prompts.templates import fenced
 from chat.requests import AssistantName, Named, normal
 from chat.store.facts import Remembered
@@ -84,15 +83,8 @@ def extract(ask: Asker, message: str, known: Sequence[str], *, tokens: int, long
 
 def _nearest(known: Sequence[str], message: str, tokens: int) -> list[str]:
     """Those that have most to do with the message, as many as fit."""
-    sizes = [estimate_tokens(fact) for fact in known]
-    if sum(sizes) <= tokens:
-        return list(known)
-    facts, chosen = [Remembered(str(place), text) for place, text in enumerate(known)], set()
-    for place in (int(fact.id) for fact in ranked(facts, message, None)):
-        if sizes[place] <= tokens:
-            tokens -= sizes[place]
-            chosen.add(place)
-    return [known[place] for place in sorted(chosen)]
+    facts = [Remembered(str(place), text) for place, text in enumerate(known)]
+    return [fact.text for fact in fitting(facts, tokens, lambda: ranked(facts, message, None))]
 
 
 def _read(said: str) -> dict[str, Any]:
