@@ -60,6 +60,7 @@ def test_stop_closes_the_model_and_continue_goes_on(stack: RunningStack, page: P
 def test_an_answer_without_a_word_is_made_again_not_continued(stack: RunningStack, page: Page) -> None:
     page.goto(stack.demo)
     say(page, "Tell me about rivers [[tokens=5 first=5000]]")
+    expect(page.locator("#connection")).to_have_text("Thinking…")
     page.get_by_role("button", name="Stop").click()
     expect(page.locator(".note")).to_contain_text("You stopped this answer.")
     expect(page.get_by_role("button", name="Continue")).to_be_hidden()

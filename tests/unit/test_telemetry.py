@@ -57,6 +57,7 @@ def test_what_nobody_foresaw_leaves_without_its_text() -> None:
     ],
 )
 def test_lines_name_the_caller_and_a_conversation_that_may_be_one(path: str, conversation: str | None) -> None:
+    logger.remove_keys(["user", "conversation"])  # which another test may have left
     log_caller("0123456789abcdef", path)
     try:
         said = line(failed=False)
