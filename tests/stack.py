@@ -71,9 +71,12 @@ class RunningStack:
             return json.load(answer)
 
 
-def start_stack(*options: str, env: dict[str, str] | None = None) -> RunningStack:
-    """Start `python -m local_stack` on free ports and wait until it is ready. Stop it with `stop_stack`."""
-    command = [sys.executable, "-m", "local_stack", "--port", "0", "--rest-streaming"]
+def start_stack(*options: str, env: dict[str, str] | None = None, nice: int = 0) -> RunningStack:
+    """Start `python -m local_stack` on free ports and wait until it is ready. Stop it with `stop_stack`.
+
+    With `nice` as of nice(1) it leaves the processor to the tests of other workers.
+    """
+    command = ["nice", "-n", str(nice), sys.executable, "-m", "local_stack", "--port", "0", "--rest-streaming"]
     for parameter in ("ModelIdleSeconds=4", "Learning=disabled", *UNHURRIED):
         command += ["--parameter", parameter]
     command += options

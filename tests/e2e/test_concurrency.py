@@ -23,7 +23,8 @@ def crowd() -> Iterator[RunningStack]:
     table = DynamoDBLocal()
     try:
         table.wait()
-        running = start_stack("--prewarm", str(STREAMS), env={**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": table.url})
+        env = {**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": table.url}
+        running = start_stack("--prewarm", str(STREAMS), "--parameter", "ModelIdleSeconds=30", env=env, nice=10)
         yield running
         stop_stack(running)
     finally:
