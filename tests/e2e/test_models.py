@@ -114,12 +114,12 @@ def test_a_key_that_bedrock_refuses_is_named_so(person: Person) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"schema": SCHEMA}], ids=["text", "schema"])
 def test_what_the_guardrail_stops_is_a_finish_reason(person: Person, options: dict[str, Any]) -> None:
-    streamed = person.say("[[block]]", options=options)
+    streamed = person.say("[[block]] [[pace=1 first=1]]", options=options)
     assert (streamed.end["finishReason"], streamed.text) == (
         "content-filter",
         "Sorry, the model cannot answer this question.",
     )
-    whole = person.ask("[[block]]", options=options).json()
+    whole = person.ask("[[block]] [[pace=1 first=1]]", options=options).json()
     assert (whole["finishReason"], text_of(whole["aiMessage"])) == ("content-filter", streamed.text)
     assert {json.dumps(each["body"]["guardrailConfig"]) for each in person.stack.requests()} == {
         '{"guardrailIdentifier": "abc123", "guardrailVersion": "1", "streamProcessingMode": "sync"}'
@@ -152,7 +152,7 @@ def test_a_history_of_the_callers_own_is_judged(person: Person) -> None:
 @pytest.mark.parametrize("model", ["nova-lite", "claude-haiku"])
 def test_an_answer_keeps_to_a_schema(person: Person, model: str) -> None:
     """By the model's own format, and by a forced tool; the caller sees no difference."""
-    answer = person.say("Tell me about rivers", model=model, options={"schema": SCHEMA})
+    answer = person.say("Tell me about rivers [[pace=1 first=1]]", model=model, options={"schema": SCHEMA})
     assert answer.kinds.count("tool") == 0
     assert json.loads(answer.text) == {"topic": "rivers", "rank": 1}
     assert answer.end["finishReason"] == "stop"
@@ -160,7 +160,12 @@ def test_an_answer_keeps_to_a_schema(person: Person, model: str) -> None:
 
 def test_openais_schema_is_the_same(person: Person) -> None:
     named = {"type": "json_schema", "json_schema": {"name": "subject", "schema": SCHEMA}}
-    body = {"model": "nova-lite", "messages": [{"role": "user", "content": "Explain rivers"}], "response_format": named}
+    message = {"role": "user", "content": "Explain rivers [[pace=1 first=1]]"}
+    body = {"model": "nova-lite", "messages": [message], "response_format": named}
+        "model": "nova-lite",
+        "messages": [{"role": "user", "content": "Explain rivers [[pace=1 first=1]]"}],
+        "response_format": named,
+    }
     [choice] = person.http.post(f"{person.stack.url}/v1/chat/completions", json=body).json()["choices"]
     assert json.loads(choice["message"]["content"]) == {"topic": "rivers", "rank": 1}
     assert (choice["finish_reason"], "tool_calls" in choice["message"]) == ("stop", False)
