@@ -179,6 +179,21 @@ def test_every_change_of_a_conversation_begins_its_time_anew(table: Table, alice
     assert days() == FOR_EVER
 
 
+def test_a_conversation_is_called_by_its_first_words_as_long_as_they_are_kept(
+    table: Table, alice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation, known, begun = new_id(), Conversations(table, Retention(days=2)), time.time()
+    answered(known, alice, conversation, "an answer")
+    opening = known.get(alice, conversation).name
+    assert opening is not None
+    monkeypatch.setattr(time, "time", lambda: begun + DAY)
+    known.rename(alice, conversation, "a title")  # it goes on
+    assert known.get(alice, conversation).opening == opening
+    monkeypatch.setattr(time, "time", lambda: begun + 2.5 * DAY)
+    later = known.get(alice, conversation)
+    assert (later.deleted, later.name, later.opening) == (False, "a title", None)
+
+
 def test_what_is_over_is_read_by_nobody_though_it_is_there(table: Table, alice: str) -> None:
     conversation = new_id()
     gid = answered(Conversations(table, Retention(days=-1)), alice, conversation, "an answer")

@@ -63,6 +63,8 @@ def test_answers_at_once_are_counted_until_they_end(person: Person) -> None:
     refused = ask(person)
     assert refused.status_code == 429
     assert refused.json()["error"]["code"] == "too_many_generations"
+    preview = person.http.post(f"{person.stack.gateway}/prompt/preview", json={"message": {"text": QUICK}})
+    assert preview.status_code == 200, "it makes no answer"
     conversation = left[0].start["conversationId"]
     person.cancel(conversation)
     assert person.resume(conversation).end["finishReason"] == "cancelled"

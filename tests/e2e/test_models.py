@@ -162,10 +162,6 @@ def test_openais_schema_is_the_same(person: Person) -> None:
     named = {"type": "json_schema", "json_schema": {"name": "subject", "schema": SCHEMA}}
     message = {"role": "user", "content": "Explain rivers [[pace=1 first=1]]"}
     body = {"model": "nova-lite", "messages": [message], "response_format": named}
-        "model": "nova-lite",
-        "messages": [{"role": "user", "content": "Explain rivers [[pace=1 first=1]]"}],
-        "response_format": named,
-    }
     [choice] = person.http.post(f"{person.stack.url}/v1/chat/completions", json=body).json()["choices"]
     assert json.loads(choice["message"]["content"]) == {"topic": "rivers", "rank": 1}
     assert (choice["finish_reason"], "tool_calls" in choice["message"]) == ("stop", False)

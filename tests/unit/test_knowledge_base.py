@@ -1,6 +1,8 @@
 """What a knowledge base answers, by botocore's own parsers and validators; and the passages that a prompt gets."""
 
+import time
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import pytest
@@ -56,6 +58,13 @@ def test_a_passage_has_a_place(location: Any, name: str, url: str | None) -> Non
 
 def passage(text: str) -> dict[str, Any]:
     return {"content": {"text": text}, "location": {"type": "S3", "s3Location": {"uri": "s3://bucket/rivers.md"}}}
+
+
+def test_what_would_come_too_late_is_not_paid_for() -> None:
+    asked = Mock()
+    with pytest.raises(TimeoutError):
+        KnowledgeBase(asked, "ABCDEFGHIJ", tokens=100).search("user", "?", time.monotonic())
+    asked.retrieve.assert_not_called()
 
 
 def test_what_is_no_text_is_left_out() -> None:

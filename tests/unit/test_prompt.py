@@ -65,6 +65,13 @@ def test_what_a_filter_stopped_is_not_said_again() -> None:
     assert built.stored
 
 
+def test_what_was_judged_with_it_is_not_said_again_either() -> None:
+    """A question whose answer failed is asked with the next one: a filter that stopped both would stop all others."""
+    said = [("user", "a"), ("assistant", "b"), ("user", "bad"), ("assistant", ""), ("user", "hello")]
+    built = build(*said, ("assistant", "Sorry.", "content-filter"), ("user", "c"), ("assistant", "d"))
+    assert [turn.content for turn in (*built.history, built.turn)] == [("a",), ("b",), ("c",), ("d",), ("now",)]
+
+
 def test_the_oldest_turns_go_first_when_the_budget_is_small() -> None:
     turns = [(role, f"{number:>03}" * 40) for number in range(10) for role in ("user", "assistant")]
     built = build(*turns, budget=100)

@@ -60,7 +60,9 @@ export class Conversations {
   /** Asks for its title; whether it has another one than was known. */
   async update(id) {
     const before = this.title(id);
-    const entry = this.#entry(await this.#client.get(`/conversations/${id}`));
+    const known = await this.#client.get(`/conversations/${id}`);
+    if (!this.#known.has(id)) return false; // it was deleted meanwhile
+    const entry = this.#entry(known);
     onFrame(() => this.#write(entry));
     return entry.title !== before;
   }

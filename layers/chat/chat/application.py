@@ -163,7 +163,8 @@ class Application:
             running = self.generations.alive(user.key, active)
             if running and running.status == "run":
                 raise ConversationBusy(generation=active)
-            # What was lost is an answer now.
+            # What was lost is an answer now; to find that out may have taken all the time that there was.
+            soon = time.monotonic() + self.settings.memory_seconds
             memory = memory.renewed(self._lookup(user.key, conversation_id, gid, soon))
         plan = plan_of(request, memory, gid, self.settings.max_continued_bytes)
         at = self.generations.now()

@@ -59,6 +59,7 @@ class Errands:
 
     That is a time of the monotonic clock. What still talks through a client of this module when the errands are
     stopped is broken off at once, by its socket: so no thread outlives its invocation, whatever the other side does.
+    A connection is its errand's until that ends, though it is in the pool again: nobody else may use the client then.
     """
 
     def __init__(self, kind: str, threads: int, deadline: float) -> None:

@@ -19,7 +19,7 @@ from chat.telemetry import logger
 from chat.turn import Turn
 
 # Who gets an answer in one piece waits for it, and what is lost is little.
-SECONDS = 0.7  # of the one attempt
+SECONDS = 1.0  # of the one attempt
 
 
 class Invoker(Protocol):

@@ -84,13 +84,13 @@ class Rules:
         user_day, everybody_day = replace(self.user_day, cost=0), replace(self.everybody_day, cost=0)
         return replace(self, user_day=user_day, everybody_day=everybody_day)
 
-    def check(self, used: Used, at: int) -> None:
-        """Refuses what must not begin; `at` is in ms since the epoch.
+    def check(self, used: Used, at: int, *, runs: bool = True) -> None:
+        """Refuses what must not begin; `at` is in ms since the epoch, `runs` whether it would be an answer.
 
         Raises Paused, BudgetExhausted, TooManyGenerations, TooManyRequests, each with the time to wait.
         """
         self.check_spending(used, at)
-        if len(live(used.slots, at)) >= self.generations:
+        if runs and len(live(used.slots, at)) >= self.generations:
             raise TooManyGenerations(self.generations)
         for limit, rate, tat in (("user", self.user, used.tat), ("address", self.address, used.address_tat)):
             if wait := rate.wait(tat, at):

@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_agent-runtime_Retrieve.html
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -27,7 +28,9 @@ class KnowledgeBase:
         self._tokens = tokens
 
     def search(self, user: str, question: str, deadline: float) -> Sequence[Document]:  # noqa: ARG002  # see MemoryStore
-        """Best first. Raises BotoCoreError and ClientError."""
+        """Best first. Raises BotoCoreError, ClientError, and TimeoutError when it is too late to pay for a search."""
+        if time.monotonic() >= deadline:
+            raise TimeoutError
         answer = self._client.retrieve(
             knowledgeBaseId=self._id,
             retrievalQuery={"text": question[:MAX_CHARS]},

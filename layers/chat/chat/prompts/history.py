@@ -4,9 +4,9 @@ What does not fit is dropped by whole blocks of messages. So the history begins 
 the model's cache can serve it: if each new message pushed out the oldest one, no two prompts would begin alike.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, zip_longest
+from itertools import accumulate
 
 from chat.events import Message
 from chat.prompts.prompt import Turn, estimate_tokens
@@ -58,12 +58,18 @@ def _alternating(messages: Sequence[Message]) -> list[Turn]:
     return turns
 
 
-def let_through(messages: Sequence[Message]) -> Iterator[Message]:
-    """Without the answers that a filter stopped, and what they answered: no guardrail looks at the history again."""
-    for message, following in zip_longest(messages, messages[1:]):
-        if not (_stopped(message) or (following and _stopped(following))):
-            yield message
+def let_through(messages: Sequence[Message]) -> list[Message]:
+    """Without the answers that a filter stopped, and what they answered: no guardrail looks at the history again.
 
-
-def _stopped(message: Message) -> bool:
-    return message.finish_reason == "content-filter"
+    That is all that was asked since the last answer with words in it: the filter judged it together.
+    """
+    kept: list[Message] = []
+    stopped = False
+    for message in reversed(messages):
+        if message.finish_reason == "content-filter":
+            stopped = True
+        elif message.role == "assistant" and message.text.strip():
+            stopped = False
+        if not stopped:
+            kept.append(message)
+    return kept[::-1]

@@ -41,7 +41,7 @@ class Conversation:
     summary: str | None = None  # of the messages up to place `summarised`; none when its time is over
     summarised: int = 0
     summary_ttl: int | None = None  # the time of the oldest message in it, in seconds since the epoch
-    opening: str | None = None  # the first words said in it
+    opening: str | None = None  # the first words said in it, as long as that message is kept
 
     @property
     def name(self) -> str | None:
@@ -244,7 +244,7 @@ def _conversation(item: Item) -> Conversation:
         summary=item.get("summary") if summary_ttl is None or summary_ttl > time.time() else None,
         summarised=int(item.get("summarised", 0)),
         summary_ttl=summary_ttl,
-        opening=item.get("opening"),
+        opening=item.get("opening") if int(item.get("opening_ttl", 0)) > time.time() else None,
     )
 
 

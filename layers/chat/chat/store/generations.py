@@ -197,7 +197,8 @@ class Generations(Heads):
             values[":seen"] = known.seq
         update = "SET seq = :next, active = :gid, gsi1pk = :user, gsi1sk = :now, id = :id, #ttl = :ttl"
         if not known.seq:
-            update, values[":opening"] = f"{update}, opening = :opening", opening(message.text)
+            update = f"{update}, opening = :opening, opening_ttl = :over"
+            values |= {":opening": opening(message.text), ":over": self._retention.of_message(self._clock())}
         return self._table.update(
             keys.conversation(user, head.conversation),
             keys.META,

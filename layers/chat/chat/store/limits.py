@@ -62,7 +62,7 @@ class Usages:
 
     def admit(self, user: str, address: str, slot: str | None, used: Used) -> None:
         """Lets one more request in, whose answer takes `slot`. Raises what `Rules.check` raises, and StorageError."""
-        self.rules.check(used, self._now())
+        self.rules.check(used, self._now(), runs=slot is not None)
         with ThreadPoolExecutor(1, "limits") as pool:
             asked = pool.submit(self._step, address, used.address_tat)
             self._enter(user, slot, used)
@@ -91,7 +91,7 @@ class Usages:
     def _enter(self, user: str, slot: str | None, used: Used) -> None:
         for _ in range(ATTEMPTS):
             now = self._now()
-            self.rules.check(used, now)
+            self.rules.check(used, now, runs=slot is not None)
             if dead := used.slots - limits.live(used.slots, now):
                 with suppress(ConditionFailed):
                     self._drop(user, dead)

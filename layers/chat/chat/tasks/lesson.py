@@ -121,7 +121,7 @@ class Lesson:
         if lacking <= 0:
             return []
         stored, _ = self.app.conversations.messages(self.user, conversation.id, limit=lacking, before=place + 1)
-        new = list(let_through(stored))
+        new = let_through(stored)
         size = sum(estimate_tokens(message.text) for message in new)
         if not new or (2 * len(new) < settings.history_messages and 2 * size < settings.history_tokens):
             return []
