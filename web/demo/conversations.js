@@ -60,8 +60,8 @@ export class Conversations {
   /** Asks for its title; whether it has another one than was known. */
   async update(id) {
     const before = this.title(id);
-    const known = await this.#client.get(`/conversations/${id}`);
-    if (!this.#known.has(id)) return false; // it was deleted meanwhile
+    const known = this.#known.has(id) && (await this.#client.get(`/conversations/${id}`));
+    if (!this.#known.has(id)) return false; // it is deleted
     const entry = this.#entry(known);
     onFrame(() => this.#write(entry));
     return entry.title !== before;
