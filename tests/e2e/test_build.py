@@ -12,7 +12,7 @@ import pytest
 from local_stack.emulator import ARCHITECTURES, SAM
 from local_stack.sandbox import interpreter
 
-pytestmark = pytest.mark.xdist_group("build")
+pytestmark = pytest.mark.xdist_group("processor")  # what takes all of it comes one after the other
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ["StreamingRuntimeLayer", "ChatLayer"]

@@ -31,6 +31,7 @@ def crowd() -> Iterator[RunningStack]:
         table.stop()
 
 
+@pytest.mark.xdist_group("processor")  # see test_build
 def test_fifty_streams_at_once_are_each_complete_and_in_order(crowd: RunningStack) -> None:
     people = [Person(crowd) for _ in range(STREAMS)]
 
