@@ -33,7 +33,7 @@ token: .venv/local ## for a system that runs with AUTH=jwt; USER is you
 	@$(BIN)/python -m local_stack.token --port $(PORT) "$(USER)"
 
 test: .venv/dev .venv-sam/installed $(DYNAMODB_LOCAL) $(CLIENTS) ## every test that ends in minutes
-	@$(BIN)/python -m pytest -m "not long" -n 4 --dist loadgroup
+	@$(BIN)/python -m pytest -m "not long" -n 3 --dist loadgroup
 
 test-long: .venv/dev ## soaks, long walks and big fuzzes
 	@$(BIN)/python -m pytest -m long
