@@ -3,20 +3,29 @@
 moto is not safe under concurrent requests: transactions lose acknowledged writes and put-if-absent has two winners.
 So one thread owns the tables: its event loop takes requests from many connections and hands them to moto one at a
 time. (moto's own server answers each in a thread of its own.)
+
+And it was made for tests that end soon: it keeps every object that it ever made, and copies a table with all its items
+for each part of a transaction. Here it keeps none, and a copy shares the items.
 """
 
 import asyncio
 import contextlib
+import copy
 import itertools
 import json
 import threading
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Self
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+from moto.core.model_instances import model_data
 from moto.core.request import Request as MotoRequest
+from moto.dynamodb import models
+from moto.dynamodb.models.dynamo_type import DynamoType, Item
+from moto.dynamodb.models.table import Table
 from moto.dynamodb.responses import DynamoHandler
 from werkzeug.exceptions import HTTPException
 
@@ -42,6 +51,33 @@ _CREATE_TABLE = (
 )
 # moto's state is the process's; an account for each instance keeps their tables apart.
 _accounts = itertools.count()
+
+
+class _Table(Table):
+    """moto's, with copies for a rollback that share its items: who gets one, perhaps to change it, gets a new one."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        copied = copy.copy(self)
+        copied.items = defaultdict(dict)
+        for key, held in self.items.items():  # the items by their sort key, or where there is none the one item
+            copied.items[key] = dict(held) if isinstance(held, dict) else held
+        return copied
+
+    def get_item(
+        self,
+        hash_key: DynamoType,
+        range_key: DynamoType | None = None,
+        projection_expression: list[list[str]] | None = None,
+    ) -> Item | None:
+        held, key = (self.items.get(hash_key, {}), range_key) if range_key else (self.items, hash_key)
+        if key in held:
+            held[key] = copy.deepcopy(held[key])
+        return super().get_item(hash_key, range_key, projection_expression)
+
+
+models.Table = _Table  # type: ignore[attr-defined]  # where its backend takes it from
+for _model in model_data["dynamodb"].values():
+    _model.instances_tracked = deque(maxlen=0)  # type: ignore[attr-defined]  # each model's list of all that it made
 
 
 class NoDynamoDB(Exception):

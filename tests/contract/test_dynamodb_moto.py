@@ -1,5 +1,6 @@
 """The laptop's table keeps DynamoDB's promises under concurrent clients: real boto3, real sockets, threads."""
 
+import gc
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from moto.dynamodb.models.dynamo_type import Item
 
 from local_stack.dynamodb import DynamoDB
 
@@ -145,6 +147,51 @@ def test_a_cancelled_transaction_loses_no_other_write(dynamodb: DynamoDB) -> Non
     written, found = writes_beside_cancelled_transactions(dynamodb.url)
     assert len(written) == 300
     assert found == written
+
+
+def test_a_cancelled_transaction_changes_nothing_of_its_own(dynamodb: DynamoDB) -> None:
+    client = client_of(dynamodb.url)
+    for pk in ("changed", "deleted", "replaced", "checked"):
+        client.put_item(TableName=TABLE, Item=key(pk) | {"tags": {"L": [{"S": "old"}]}, "count": {"N": "1"}})
+    before = client.scan(TableName=TABLE)["Items"]
+    one, tags = {":one": {"N": "1"}}, {":tags": {"L": [{"S": "new"}]}}
+    change = "SET tags = list_append(tags, :tags) ADD #count :one"
+    parts: Any = [
+        {"Update": {"Key": key("changed"), "UpdateExpression": change, "ExpressionAttributeValues": one | tags}
+         | {"ExpressionAttributeNames": {"#count": "count"}}},
+        {"Update": {"Key": key("made"), "UpdateExpression": "SET x = :one", "ExpressionAttributeValues": one}},
+        {"Delete": {"Key": key("deleted")}},
+        {"Put": {"Item": key("replaced") | {"count": {"N": "2"}}}},
+        {"ConditionCheck": {"Key": key("checked"), "ConditionExpression": "attribute_not_exists(pk)"}},
+    ]  # fmt: skip
+    for part in parts:
+        next(iter(part.values()))["TableName"] = TABLE
+    with pytest.raises(client.exceptions.TransactionCanceledException):
+        client.transact_write_items(TransactItems=parts)
+    assert client.scan(TableName=TABLE)["Items"] == before
+    client.transact_write_items(TransactItems=parts[:-1])
+    after = {item["pk"]["S"]: item for item in client.scan(TableName=TABLE)["Items"]}
+    assert after.keys() == {"changed", "made", "replaced", "checked"}
+    assert after["changed"]["tags"] == {"L": [{"S": "old"}, {"S": "new"}]}
+    assert after["changed"]["count"] == after["replaced"]["count"] == {"N": "2"}
+
+
+def test_a_transaction_copies_what_it_changes_and_leaves_nothing_behind(
+    dynamodb: DynamoDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stack that runs for days has thousands of items; moto copied and kept all of them, for each transaction."""
+    client, copies, copy = client_of(dynamodb.url), count(), Item.__deepcopy__
+    for number in range(50):
+        client.put_item(TableName=TABLE, Item=key("log", f"{number}"))
+    monkeypatch.setattr(Item, "__deepcopy__", lambda item, memo: (next(copies), copy(item, memo))[1])
+    gc.collect()
+    items = sum(isinstance(each, Item) for each in gc.get_objects())
+    for number in range(50):
+        assert put_if_absent(client, f"head-{number}", "first")
+        assert not put_if_absent(client, f"head-{number}", "second")
+    gc.collect()
+    assert sum(isinstance(each, Item) for each in gc.get_objects()) == items + 50
+    assert next(copies) < 50 * 8
 
 
 def test_the_table_is_as_the_template_describes_it(dynamodb: DynamoDB) -> None:
