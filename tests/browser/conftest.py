@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 # Quiet at start: without these Chromium looks for its maker's hosts, which a closed network refuses.
 ARGUMENTS = [
@@ -53,6 +53,11 @@ def page(context: BrowserContext) -> Iterator[Page]:
     problems: list[str] = []
     page = context.new_page()
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda said: problems.append(said.text) if said.type in {"error", "warning"} else None)
+
+    def said(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            problems.append(f"{message.text} {message.location['url']}")
+
+    page.on("console", said)
     yield page
     assert problems == []

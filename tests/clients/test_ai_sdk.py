@@ -189,9 +189,6 @@ def test_nothing_to_resume_is_no_content(person: Person) -> None:
 # A replay
 
 
-NOW = datetime.now(UTC)
-
-
 @pytest.mark.parametrize(
     ("role", "age", "active", "deleted", "replayed"),
     [
@@ -205,7 +202,7 @@ NOW = datetime.now(UTC)
 def test_an_answer_is_replayed_for_ten_minutes(
     role: Any, age: int, active: str | None, deleted: bool, replayed: str | None
 ) -> None:
-    at = (NOW - timedelta(seconds=age)).isoformat()
+    at = (datetime.now(UTC) - timedelta(seconds=age)).isoformat()
     newest = Message("message", role, (), at, generation_id="that answer's")
     known = Conversation("chat", 2, active=active, deleted=deleted)
     recent = SimpleNamespace(recent=lambda *_: (known, [newest]))

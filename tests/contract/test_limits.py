@@ -13,17 +13,19 @@ from chat.ids import new_id
 from chat.limits import Budget, Rate, Rules, slot
 from chat.store.limits import Usages
 from chat.store.table import Table
+from local_stack.dynamodb import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 
 AT_ONCE = 50
 BURST = 10
 RULES = Rules(Rate.per_minute(6, BURST), Rate.per_minute(300, 100), 1_000, Budget(0, 0), Budget(0, 0))
 
+PATIENT = Config(max_pool_connections=2 * AT_ONCE, read_timeout=30)
+
 
 @pytest.fixture
 def usages(dynamodb: Endpoint) -> Iterator[Usages]:
-    patient = Config(max_pool_connections=2 * AT_ONCE, read_timeout=30)
-    client = boto3.client("dynamodb", endpoint_url=dynamodb.url, config=patient)
+    client = boto3.client("dynamodb", endpoint_url=dynamodb.url, config=PATIENT)
     yield Usages(Table(client, client.list_tables()["TableNames"][0]), RULES)
     client.close()
 
@@ -47,3 +49,18 @@ def test_of_fifty_at_once_as_many_are_admitted_as_the_rate_allows(usages: Usages
     admitted = answers.count((greedy, True))
     assert BURST - 3 <= admitted <= 1 + (BURST - 1) + took * 1000 / RULES.user.interval
     assert (modest, False) not in answers, "the others notice nothing"
+
+
+def test_a_table_slower_than_the_rate_refuses_nobody_who_is_within_it(moto: DynamoDB) -> None:
+    """Who comes second has to ask again, and finds the table where the first would have been late already."""
+    client = boto3.client("dynamodb", endpoint_url=moto.url, config=PATIENT)
+    usages = Usages(Table(client, client.list_tables()["TableNames"][0]), RULES)
+    users, address = [new_id() for _ in range(BURST)], new_id()
+    used = [usages.look(user, address) for user in users]
+    moto.set_faults(delay_ms=1.5 * RULES.address.interval)
+    try:
+        with ThreadPoolExecutor(BURST) as pool:
+            list(pool.map(lambda each: usages.admit(each[0], address, None, each[1]), zip(users, used, strict=True)))
+    finally:
+        moto.set_faults()
+        client.close()

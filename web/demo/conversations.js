@@ -8,7 +8,7 @@ export const UNTITLED = "Untitled chat";
 export class Conversations {
   #client;
   #on;
-  /** @type {Map<string, { id: string, title?: string, element: HTMLElement }>} */
+  /** @type {Map<string, { id: string, title?: string, element: HTMLElement, asked?: Promise<any>, leaving?: boolean }>} */
   #known = new Map();
   /** Of the next page; null until the first one is read. */
   #cursor = null;
@@ -59,10 +59,13 @@ export class Conversations {
 
   /** Asks for its title; whether it has another one than was known. */
   async update(id) {
-    const before = this.title(id);
-    const known = this.#known.has(id) && (await this.#client.get(`/conversations/${id}`));
-    if (!this.#known.has(id)) return false; // it is deleted
-    const entry = this.#entry(known);
+    const entry = this.#known.get(id);
+    if (!entry || entry.leaving) return false;
+    const before = entry.title;
+    entry.asked = this.#client.get(`/conversations/${id}`);
+    const { title } = await entry.asked;
+    if (!this.#known.has(id)) return false; // another tab has deleted it
+    entry.title = title ?? before;
     onFrame(() => this.#write(entry));
     return entry.title !== before;
   }
@@ -83,7 +86,14 @@ export class Conversations {
 
   async delete(id) {
     if (!(await confirmDeletion(this.title(id) ?? UNTITLED))) return;
-    await this.#client.delete(`/conversations/${id}`);
+    const entry = this.#entry({ id });
+    entry.leaving = true; // nobody asks for it any more, and who does has an answer before it is gone
+    try {
+      await entry.asked?.catch(() => {});
+      await this.#client.delete(`/conversations/${id}`);
+    } finally {
+      entry.leaving = false;
+    }
     this.forget(id);
     this.#on.deleted(id);
   }

@@ -62,10 +62,11 @@ class Usages:
 
     def admit(self, user: str, address: str, slot: str | None, used: Used) -> None:
         """Lets one more request in, whose answer takes `slot`. Raises what `Rules.check` raises, and StorageError."""
-        self.rules.check(used, self._now(), runs=slot is not None)
+        now = self._now()  # once: by a later one, each attempt at a slow table would find it idle, and one of many win
+        self.rules.check(used, now, runs=slot is not None)
         with ThreadPoolExecutor(1, "limits") as pool:
-            asked = pool.submit(self._step, address, used.address_tat)
-            self._enter(user, slot, used)
+            asked = pool.submit(self._step, address, used.address_tat, now)
+            self._enter(user, slot, used, now)
             try:
                 asked.result()
             except ChatError:
@@ -88,9 +89,8 @@ class Usages:
             with suppress(StorageError):
                 self._table.transact(counted(self._table, user, spent, self._clock()))
 
-    def _enter(self, user: str, slot: str | None, used: Used) -> None:
+    def _enter(self, user: str, slot: str | None, used: Used, now: int) -> None:
         for _ in range(ATTEMPTS):
-            now = self._now()
             self.rules.check(used, now, runs=slot is not None)
             if dead := used.slots - limits.live(used.slots, now):
                 with suppress(ConditionFailed):
@@ -106,10 +106,9 @@ class Usages:
                 return
         raise TooManyRequests("user", 1)
 
-    def _step(self, address: str, tat: int) -> None:
+    def _step(self, address: str, tat: int, now: int) -> None:
         rate = self.rules.address
         for _ in range(ATTEMPTS):
-            now = self._now()
             if wait := rate.wait(tat, now):
                 raise TooManyRequests("address", -(-wait // 1000))
             try:
