@@ -24,7 +24,7 @@ QUICK = "[[tokens=2 pace=1 first=1]]"
 @pytest.fixture(scope="module")
 def stack(table: DynamoDB) -> Iterator[RunningStack]:
     options = [word for parameter in SMALL for word in ("--parameter", parameter)]
-    running = start_stack("--prewarm", "20", *options, env={**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": table.url})
+    running = start_stack("--prewarm", "6", *options, env={**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": table.url})
     yield running
     stop_stack(running)
 
@@ -36,7 +36,7 @@ def ask(person: Person, text: str = QUICK, **headers: str) -> httpx.Response:
 
 def test_a_user_at_the_limit_is_told_when_to_come_back_and_others_notice_nothing(person: Person, other: Person) -> None:
     """Fifty at once are in tests/contract: here each is a process, and the machine the limit."""
-    with ThreadPoolExecutor(12) as pool:
+    with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda number: ask(other if number % 4 == 0 else person), range(12)))
     others, mine = answers[::4], [answer for number, answer in enumerate(answers) if number % 4]
     assert [answer.status_code for answer in others] == [200] * len(others)

@@ -20,9 +20,14 @@ KEYS = ("authorization", "x-authorization", "x-bedrock-api-key")
 FAULTS = [*HTTP_FAULTS, *STREAM_FAULTS, "refuse-stream", "refuse-system", "stall-headers"]
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(level, marks=pytest.mark.xdist_group(level)) for level in ("DEBUG", "INFO")]
-)
+# What a deployment logs is among what DEBUG logs, so that it alone is among the quick tests.
+LEVELS = [
+    pytest.param("DEBUG", marks=pytest.mark.xdist_group("secrets-in-logs")),
+    pytest.param("INFO", marks=pytest.mark.long),
+]
+
+
+@pytest.fixture(scope="module", params=LEVELS)
 def toured(request: pytest.FixtureRequest) -> Iterator[tuple[RunningStack, list[str]]]:
     """A stack after a tour with canaries, and what was answered."""
     parameters = f"LogLevel={request.param}", "ModelIdleSeconds=1", "Learning=enabled", "EmbeddingModel=titan-embed-v2"

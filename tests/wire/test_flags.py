@@ -187,6 +187,13 @@ def named() -> Settings:
     return settings(appconfig_application="abc1234", appconfig_environment="def5678", appconfig_profile="ghi9012")
 
 
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that tests on all its processors answers late."""
+    monkeypatch.setattr(flag_source, "SECONDS", 10)
+
+
+@pytest.mark.usefixtures("patience")
 def test_appconfig_is_asked_once_and_when_somebody_comes(appconfig: AppConfig, named: Settings) -> None:
     flags = flags_of(named)
     assert appconfig.asked == []
@@ -200,6 +207,7 @@ def test_appconfig_is_asked_once_and_when_somebody_comes(appconfig: AppConfig, n
     assert document == "/configuration?configuration_token=token"
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_session_that_is_over_begins_anew(appconfig: AppConfig, named: Settings) -> None:
     source = flag_source.AppConfig(named)
     assert source.fetch() == appconfig.document
@@ -210,6 +218,7 @@ def test_a_session_that_is_over_begins_anew(appconfig: AppConfig, named: Setting
     assert appconfig.sessions == 2
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_connection_that_may_have_died_is_not_used(
     appconfig: AppConfig, named: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,4 +245,4 @@ def test_one_that_hangs_is_given_up_and_left_alone(appconfig: AppConfig, named: 
     give_up = time.monotonic() + 5
     while threading.active_count() > threads and time.monotonic() < give_up:  # the server's own
         time.sleep(0.02)
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
