@@ -289,4 +289,4 @@ def test_an_owner_that_was_fenced_stops() -> None:
 def test_no_thread_outlives_its_turn() -> None:
     before = threading.active_count()
     followed(turn(says(Chunk("a"), Ended("stop", USAGE)), Stored()))
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
