@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -82,6 +83,9 @@ async def run(given: Options) -> int:
             await asyncio.wait({starting})
             return 0
         await starting
+        # The table has a thread of its own; it must not wait long for this one, or for a look at all that is loaded.
+        sys.setswitchinterval(0.001)
+        gc.freeze()
         announce(stack, rest=given.rest_streaming)
         await stopping
     except PortInUse as error:

@@ -42,7 +42,7 @@ def test_a_client_that_comes_back_misses_nothing_and_sees_nothing_twice(stack: R
     def cut(number: int, at: int) -> None:
         with Person(stack) as person:
             conversation = f"cut-{seed}-{number:04}"
-            text = f"Tell me about river {number} 🌊 [[tokens=1000 pace=2 first=50]]"
+            text = f"Tell me about river {number} 🌊 [[tokens=1000 pace=8 first=50]]"
             seen = person.leave(text, at, conversationId=conversation)
             shown = follow_to_the_end(person, conversation, seen)
             stored = until(lambda: person.messages(conversation)[1:], 20)
