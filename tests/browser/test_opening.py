@@ -114,9 +114,7 @@ def test_where_streaming_is_blocked_an_answer_that_is_being_made_shows_when_it_i
 
 
 def test_a_conversation_that_is_deleted_in_another_tab_is_closed(stack: RunningStack, context: BrowserContext) -> None:
-    page = (
-        context.new_page()
-    )  # if it asks for a title at that moment, the browser says on its console that there is none
+    page = context.new_page()  # if it asks for a title just then, the browser's console says that there is none
     page.goto(stack.demo)
     say(page, "Rivers [[tokens=5 pace=1 first=1]]")
     is_whole(page)

@@ -179,6 +179,15 @@ def test_every_change_of_a_conversation_begins_its_time_anew(table: Table, alice
     assert days() == FOR_EVER
 
 
+def test_a_fact_that_is_forgotten_is_in_no_item(table: Table, alice: str) -> None:
+    facts = Facts(table)
+    fact, other = (facts.add(alice, text, "fact", limit=5) for text in ("sails", "has a dog"))
+    facts.forget(alice, fact.id)
+    left = of(table, alice)
+    assert not [item for item in left.values() if fact.id in str(item) or fact.text in str(item)]
+    assert [item for item in left.values() if other.id in str(item)]
+
+
 def test_a_conversation_is_called_by_its_first_words_as_long_as_they_are_kept(
     table: Table, alice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

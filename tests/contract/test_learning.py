@@ -16,6 +16,7 @@ from chat.limits import Budget
 from chat.store import keys
 from chat.store.facts import Profile
 from tests.contract.somebody import FACTS, SmallModel, Somebody
+from tests.contract.test_erasure import of
 
 
 def test_each_step_is_taken_once(somebody: Somebody) -> None:
@@ -108,9 +109,12 @@ def test_a_message_that_is_answered_again_is_learned_from_once(app: Application)
     somebody = Somebody(app, classify_labels="billing,travel", classify_function="triage")
     assert somebody.learn(somebody.says("I sail.")) == ["title", "facts", "label"]
     [fact] = app.facts.all(somebody.key)
+    table = app.conversations._table
+    assert fact.text in str(of(table, somebody.key))
     app.facts.forget(somebody.key, fact.id)
     assert somebody.learn(somebody.asks_again()) == []
     assert somebody.facts == []
+    assert fact.text not in str(of(table, somebody.key)), "it is in no item, and no mark quotes it"
     assert len(somebody.started.events) == 1
 
 

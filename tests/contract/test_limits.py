@@ -19,7 +19,6 @@ from tests.contract.dynamodb_local.server import Endpoint
 AT_ONCE = 50
 BURST = 10
 RULES = Rules(Rate.per_minute(6, BURST), Rate.per_minute(300, 100), 1_000, Budget(0, 0), Budget(0, 0))
-
 PATIENT = Config(max_pool_connections=2 * AT_ONCE, read_timeout=30)
 
 

@@ -13,6 +13,7 @@ from local_stack.intrinsics import Resolver
 from tests.unit.transform import CASES, DOORS, ROOT, SOURCE, Resources, case_id, of_type, stacks, values_of
 
 pytestmark = pytest.mark.xdist_group("template")  # transformed once
+
 ROUTES = {
     "POST /chat/{id}/cancel",
     "POST /ai/chat/{id}/stop",

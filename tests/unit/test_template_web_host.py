@@ -9,6 +9,7 @@ from local_stack.distribution import Distribution, distribution
 from tests.unit.transform import CASES, DOORS, ROOT, SOURCE, Resources, of_type, stacks
 
 pytestmark = pytest.mark.xdist_group("template")  # transformed once
+
 HOSTED = [CASES.index(next(case for case in CASES if doors.items() <= case.items())) for doors in DOORS[-2:]]
 ALL_METHODS = {"GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"}
 HEARTBEAT_SECONDS = 10

@@ -86,7 +86,8 @@ export class Conversations {
 
   async delete(id) {
     if (!(await confirmDeletion(this.title(id) ?? UNTITLED))) return;
-    const entry = this.#entry({ id });
+    const entry = this.#known.get(id);
+    if (!entry) return; // another tab was faster
     entry.leaving = true; // nobody asks for it any more, and who does has an answer before it is gone
     try {
       await entry.asked?.catch(() => {});
