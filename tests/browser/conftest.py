@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 # Quiet at start: without these Chromium looks for its maker's hosts, which a closed network refuses.
 ARGUMENTS = [
@@ -18,6 +18,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE = 20_000  # ms: a machine that tests on all its processors paints late
+expect.set_options(timeout=PATIENCE)
 _numbers = itertools.count()
 
 
@@ -42,7 +44,7 @@ def person() -> dict[str, str]:
 def context(chromium: Browser, person: dict[str, str]) -> Iterator[BrowserContext]:
     """That person's browser."""
     context = chromium.new_context(extra_http_headers=person)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE)
     yield context
     context.close()
 
