@@ -9,7 +9,8 @@ from local_stack.intrinsics import NO_VALUE, PLACEHOLDER, Resolver
 from tests.unit.transform import SAM_PYTHON
 
 Document = dict[str, Any]
-# One process and one set of cfn-lint's rules for all documents: loading them takes longer than a document. Warnings count.
+# One process and one set of cfn-lint's rules for all documents, because loading takes longer than a document.
+# Warnings count.
 LINT = """
 import json, sys
 from cfnlint.config import ConfigMixIn
@@ -19,6 +20,19 @@ runner = Runner(ConfigMixIn(regions=regions))
 for document in documents:
     found = runner.validate_template(document)
     print(json.dumps([f"{each.rule.id} {'/'.join(map(str, each.path))}: {each.message}" for each in found]))
+"""
+
+REGIONS_WITHOUT = """
+import json, sys
+from cfnlint.helpers import REGIONS
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER, ResourceNotFoundError
+kind, without = json.load(sys.stdin), []
+for region in REGIONS:
+    try:
+        PROVIDER_SCHEMA_MANAGER.get_resource_schema(region, kind)
+    except ResourceNotFoundError:
+        without.append(region)
+print(json.dumps(without))
 """
 
 
@@ -92,13 +106,22 @@ def specialised(document: Document, parameters: Mapping[str, str], **pseudo: str
 
 def lint(documents: list[Document], regions: list[str]) -> list[list[str]]:
     """What cfn-lint finds in each document, warnings too."""
+    return [json.loads(line) for line in _cfn_lint(LINT, [documents, regions]).splitlines()]
+
+
+def regions_without(kind: str) -> set[str]:
+    """The regions whose CloudFormation does not have this type of resource, as far as cfn-lint knows."""
+    return set(json.loads(_cfn_lint(REGIONS_WITHOUT, kind)))
+
+
+def _cfn_lint(program: str, argument: Any) -> str:
     done = subprocess.run(
-        [SAM_PYTHON, "-W", "ignore", "-c", LINT],
-        input=json.dumps([documents, regions]),
+        [SAM_PYTHON, "-W", "ignore", "-c", program],
+        input=json.dumps(argument),
         env={"AWS_DEFAULT_REGION": "us-east-1", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return done.stdout

@@ -3,6 +3,7 @@
 import copy
 import functools
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 from local_stack.intrinsics import PLACEHOLDER
 from tests.unit.placement import functions, misplaced
 from tests.unit.rules import RuleError, broken
-from tests.unit.specialise import Document, lint, specialised
-from tests.unit.transform import DOMAIN, FREE_VALUES, HOST, JWT, NO_DOMAIN, SOURCE, documents
+from tests.unit.specialise import Document, lint, regions_without, specialised
+from tests.unit.transform import DOMAIN, FREE_VALUES, HOST, JWT, NO_DOMAIN, ROOT, SOURCE, documents
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -174,15 +175,13 @@ def test_names_are_as_long_as_docs_say(name: str, longest: int) -> None:
 def dependencies(document: Document) -> dict[str, set[str]]:
     """What each resource waits for, by reference or by DependsOn."""
 
+    made = set(document["Resources"])
+
     def named(node: Any) -> set[str]:
-        texts = {text for text in PLACEHOLDER.findall(json.dumps(node)) if not text[0]}
-        in_texts = {name.split(".")[0] for _, name in texts}
-        by_function = {
-            argument if name == "Ref" else argument[0]
-            for name, argument in functions(node)
-            if name in {"Ref", "Fn::GetAtt"}
-        }
-        return (in_texts | by_function) & document["Resources"].keys()
+        in_texts = {name.split(".")[0] for literal, name in PLACEHOLDER.findall(json.dumps(node)) if not literal}
+        by_ref = {str(argument) for name, argument in functions(node) if name == "Ref"}
+        by_attribute = {str(argument[0]) for name, argument in functions(node) if name == "Fn::GetAtt"}
+        return made & (in_texts | by_ref | by_attribute)
 
     def waits(resource: Document) -> set[str]:
         needed = resource.get("DependsOn", [])
@@ -223,6 +222,21 @@ def test_functions_wait_for_their_permissions() -> None:
     waits = dependencies(specialised(deployments()["default"], {}))
     assert "StreamPolicy" in waits["StreamFunction"]
     assert "ConversePolicy" in waits["ConverseFunction"]
+
+
+def test_the_dns_record_s_target_is_an_output() -> None:
+    name = "web host with a domain"
+    outputs = specialised(deployments()[name], COMBINATIONS[name])["Outputs"]
+    assert outputs["WebHostTarget"]["Value"] == {"Fn::GetAtt": ["Distribution", "DomainName"]}
+    assert outputs["WebHostUrl"]["Value"] == f"https://{DOMAIN['WebDomain']}"
+
+
+def test_docs_name_every_region_without_function_urls() -> None:
+    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z]{2}-[a-z]+-[0-9])`", text.split("## Regions")[1].split("## ")[0]))
+    without = regions_without("AWS::Lambda::Url")
+    assert {region for region in without if not region.startswith(("us-gov-", "cn-"))} <= named
+    assert {"us-gov-east-1", "us-gov-west-1"} == regions_without("AWS::CloudFront::Distribution") <= without
 
 
 def test_policies_fit_into_iam() -> None:

@@ -46,6 +46,15 @@ def test_architecture_is_named_once_for_build_and_deploy(environment: str) -> No
     assert "parameter_overrides" not in CONFIG[environment]["deploy"]["parameters"]
 
 
+def test_the_reservation_that_prod_recommends_fits_the_quota_that_it_names() -> None:
+    """100 executions must stay unreserved: https://docs.aws.amazon.com/lambda/latest/api/API_PutFunctionConcurrency.html"""
+    text = (ROOT / "samconfig.toml").read_text(encoding="utf-8")
+    reserved = {name: int(value) for name, value in re.findall(r'# "(\w+Concurrency)=(\d+)",', text)}
+    assert reserved.keys() == {"StreamConcurrency", "ConverseConcurrency"}
+    assert f"must be at least {sum(reserved.values()) + 100}" in text
+    assert all(TEMPLATE["Parameters"][name]["Default"] == "" for name in reserved)
+
+
 def test_environments_share_nothing() -> None:
     for name in ("stack_name", "s3_prefix"):
         assert len({deploy(environment)[name] for environment in ENVIRONMENTS}) == len(ENVIRONMENTS)
