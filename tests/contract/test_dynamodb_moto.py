@@ -39,7 +39,6 @@ PROPERTIES: dict[str, Any] = {
     ],
     "TimeToLiveSpecification": {"AttributeName": "ttl", "Enabled": True},
     "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
-    "SSESpecification": {"SSEEnabled": True},
 }
 ROUNDS = 60
 RACERS = 5

@@ -16,7 +16,13 @@ pytestmark = pytest.mark.xdist_group("permissions")  # one stack for all
 FUNCTIONS = {"StreamFunction": "StreamRole", "ConverseFunction": "ConverseRole"}
 GUARDRAIL = {"GuardrailId": "abc123def456", "GuardrailVersion": "1"}
 EMBEDDING = {"EmbeddingModel": "titan-embed-v2"}
-AWS_ITSELF = {"Logs", "DeadLetters", "DeadLettersKey", "TableKey"}  # what Lambda and DynamoDB do as the function
+AWS_ITSELF = {
+    "Logs",
+    "DeadLetters",
+    "DeadLettersKey",
+    "TableKey",
+    "FlagsKey",
+}  # what Lambda and DynamoDB do as the function
 LIKE_THE_LAPTOP = {"InferenceProfile": "us", "Learning": "enabled", "AppConfigProfile": "", "ClassifyFunctionArn": ""}
 
 Called = set[tuple[str, str]]
@@ -61,9 +67,10 @@ def granted(function: str) -> Iterator[tuple[str, set[str], set[str]]]:
     like_it = next(case for case in CASES if LIKE_THE_LAPTOP.items() <= case.items())
     [stack] = transformed([like_it | GUARDRAIL | EMBEDDING | {"KnowledgeBaseId": "LOCALFILES"}])
     [own] = of_type(stack, "AWS::IAM::Role")[FUNCTIONS[function]]["Policies"]
-    shared = of_type(stack, "AWS::IAM::ManagedPolicy")["ModelPolicy"]
-    attached = of_type(stack, "AWS::IAM::Policy").values()
-    policies = [own, shared, *(policy for policy in attached if f"<{FUNCTIONS[function]}>" in policy["Roles"])]
+    managed = of_type(stack, "AWS::IAM::ManagedPolicy")
+    attached = [*of_type(stack, "AWS::IAM::Policy").values(), *managed.values()]
+    of_the_role = [policy for policy in attached if f"<{FUNCTIONS[function]}>" in policy.get("Roles", [])]
+    policies = [own, managed["ModelPolicy"], *of_the_role]
     for statement in (each for policy in policies for each in policy["PolicyDocument"]["Statement"]):
         if statement["Sid"] not in AWS_ITSELF:
             resources = {re.sub("^arn:aws:bedrock:[^/]*:", "", each) for each in listed(statement["Resource"])}

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from local_stack.intrinsics import Resolver, load
+from local_stack.intrinsics import load
+from tests.unit.rules import broken
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = load(ROOT / "template.yaml")
@@ -35,10 +36,7 @@ def test_values_are_allowed_by_the_template(environment: str) -> None:
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_no_rule_of_the_template_is_broken(environment: str) -> None:
-    resolver = Resolver(TEMPLATE, overrides(environment), lambda _: None, lambda _, __: None)
-    for name, rule in TEMPLATE["Rules"].items():
-        if resolver.resolve(rule.get("RuleCondition", True), name):
-            assert all(resolver.resolve(assertion["Assert"], name) for assertion in rule["Assertions"])
+    assert broken(TEMPLATE, overrides(environment)) == []
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
@@ -46,6 +44,15 @@ def test_architecture_is_named_once_for_build_and_deploy(environment: str) -> No
     assert "Architecture" in overrides(environment)
     assert "parameter_overrides" not in CONFIG[environment]["build"]["parameters"]
     assert "parameter_overrides" not in CONFIG[environment]["deploy"]["parameters"]
+
+
+def test_the_reservation_that_prod_recommends_fits_the_quota_that_it_names() -> None:
+    """100 executions must stay unreserved: https://docs.aws.amazon.com/lambda/latest/api/API_PutFunctionConcurrency.html"""
+    text = (ROOT / "samconfig.toml").read_text(encoding="utf-8")
+    reserved = {name: int(value) for name, value in re.findall(r'# "(\w+Concurrency)=(\d+)",', text)}
+    assert reserved.keys() == {"StreamConcurrency", "ConverseConcurrency"}
+    assert f"must be at least {sum(reserved.values()) + 100}" in text
+    assert all(TEMPLATE["Parameters"][name]["Default"] == "" for name in reserved)
 
 
 def test_environments_share_nothing() -> None:

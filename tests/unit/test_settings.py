@@ -51,6 +51,11 @@ def test_tokens_may_be_signed_by_what_is_listed() -> None:
     )
 
 
+def test_labels_may_have_spaces_around_their_commas() -> None:
+    settings = Settings.from_environment({**GOOD, "CLASSIFY_LABELS": "billing, lost luggage ,other"})
+    assert settings.labels == ("billing", "lost luggage", "other")
+
+
 def test_a_missing_variable_is_named() -> None:
     with pytest.raises(SettingsError, match=r"TABLE_NAME.*AUTH_MODE.*URL_AUTH_TYPE"):
         Settings.from_environment({})

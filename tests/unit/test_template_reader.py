@@ -128,6 +128,14 @@ def test_parameters_and_conditions_change_it() -> None:
         read(ROOT / "template.yaml", {"Colour": "red"})
 
 
+def test_a_key_of_ones_own_encrypts_the_table() -> None:
+    key = "arn:aws:kms:us-east-1:000000000000:key/mrk-1234abcd12ab34cd56ef1234567890ab"
+    [table] = read(ROOT / "template.yaml", {"KmsKeyArn": key}).tables
+    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
+    [table] = read(ROOT / "template.yaml").tables
+    assert "SSESpecification" not in table
+
+
 def test_a_built_template_names_built_folders(tmp_path: Path) -> None:
     (tmp_path / "template.yaml").write_text(
         """

@@ -35,8 +35,10 @@ FREE_VALUES = {  # a second value for parameters that do not list theirs
     "ConverseMemory": "256",
     "ConverseTimeout": "60",
     "ConverseConcurrency": "3",
+    "GatewayRequestsPerSecond": "200",
+    "GatewayBurst": "400",
     "RetentionDays": "30",
-    "KmsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/12345678-1234",
+    "KmsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/mrk-1234abcd12ab34cd56ef1234567890ab",
     "AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:alarms",
     "JwtIssuer": "https://issuer.example/",
     "JwtAudience": "chat",
@@ -115,6 +117,11 @@ def stacks() -> list[Resources]:
 
 def transformed(cases: list[dict[str, str]]) -> list[Resources]:
     """For each case the resources that CloudFormation would make, with all but references between them filled in."""
+    return [resources(document, case) for document, case in zip(documents(cases), cases, strict=True)]
+
+
+def documents(cases: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """For each case the template that SAM's transform hands to CloudFormation."""
     done = subprocess.run(
         [SAM_PYTHON, "-W", "ignore", "-c", TRANSFORM],
         input=json.dumps([SOURCE, cases]),
@@ -124,7 +131,8 @@ def transformed(cases: list[dict[str, str]]) -> list[Resources]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return [resources(document, case) for document, case in zip(json.loads(done.stdout), cases, strict=True)]
+    answers: list[dict[str, Any]] = json.loads(done.stdout)
+    return answers
 
 
 def resources(document: dict[str, Any], parameters: dict[str, str]) -> Resources:

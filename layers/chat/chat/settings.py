@@ -123,7 +123,7 @@ class Settings(BaseModel):
     @property
     def labels(self) -> tuple[str, ...]:
         """What messages may be classified as."""
-        return tuple(self.classify_labels.split(","))
+        return tuple(label.strip() for label in self.classify_labels.split(","))
 
     @property
     def origins(self) -> frozenset[str]:
