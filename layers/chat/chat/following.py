@@ -23,7 +23,7 @@ INTERVAL = 0.4  # seconds between two looks at the head
 INTEREST = 5  # seconds between two notes to the owner that somebody follows; each is good for 10
 ATTACHED = 60  # seconds that an attach with a cursor lasts; then the client attaches again
 MOST = 5  # independent followers of one generation
-_CURSOR = re.compile(r"([A-Za-z0-9_-]{8,64}):([0-9]{1,9})")
+CURSOR = re.compile(r"([A-Za-z0-9_-]{8,64}):([0-9]{1,9})")
 
 
 class Following:
@@ -151,5 +151,5 @@ class Following:
 
 def cursor(value: str) -> tuple[str, int] | None:
     """The generation and the position that `<generation>:<position>` names, or None."""
-    found = _CURSOR.fullmatch(value)
+    found = CURSOR.fullmatch(value)
     return (found[1], int(found[2])) if found else None
