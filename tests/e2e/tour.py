@@ -41,6 +41,7 @@ def tour(person: Person, words: str = "Tell-me-about-rivers", headers: Mapping[s
         ask("POST", f"{door}/chat/{conversation}/cancel")
         ask("POST", f"{door}/ai/chat/{conversation}/stop")
         ask("GET", f"{door}/health")
+    ask("POST", f"{api}/prompt/preview", send)
     for path in ("/conversations", f"/conversations/{conversation}", f"/conversations/{conversation}/messages"):
         ask("GET", api + path)
     ask("PATCH", f"{api}/conversations/{conversation}", {"title": words})

@@ -1,21 +1,25 @@
 """What the routes answer as JSON. The AI SDK's and OpenAI's shapes are in files of their own."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, RootModel, WithJsonSchema
+from typing_extensions import TypeAliasType
 
 from chat.finish import FINISH
 from chat.openapi.schemas import View
 
-FinishReason = Annotated[
-    str,
-    WithJsonSchema(
-        {
-            "description": "One of the listed reasons, or a reason of the model that is not known here.",
-            "anyOf": [{"enum": list(FINISH)}, {"type": "string"}],
-        }
-    ),
-]
+FinishReason = TypeAliasType(
+    "FinishReason",
+    Annotated[
+        str,
+        WithJsonSchema(
+            {
+                "description": "Why the answer ended: one of these, or the model's own word, unknown here.",
+                "anyOf": [{"enum": list(FINISH)}, {"type": "string"}],
+            }
+        ),
+    ],
+)
 
 
 class ErrorDetail(View):
@@ -34,7 +38,7 @@ class ErrorDetail(View):
     )
 
 
-class Error(View):
+class ErrorBody(View):
     """Every error but those of `/v1`."""
 
     error: ErrorDetail

@@ -72,7 +72,7 @@ class Route:
     body: type[BaseModel] | None = None
     body_required: bool = True
     is_open: bool = False
-    error: tuple[type[BaseModel], ...] = (answers.Error,)
+    error: tuple[type[BaseModel], ...] = (answers.ErrorBody,)
 
 
 def _whole(pattern: Pattern[str]) -> dict[str, str]:
@@ -167,7 +167,7 @@ class ModelUnknown(errors.NotFound):
     code = "model_not_found"
 
 
-COMPLETION_ERROR = (CompletionError, answers.Error)  # the second is the streaming runtime's, of what is unforeseen
+COMPLETION_ERROR = (CompletionError, answers.ErrorBody)  # the second is the streaming runtime's, of what is unforeseen
 
 # Replies
 
