@@ -24,6 +24,7 @@ from chat.requests import (
     NewConversation,
     NewFact,
     NewProfile,
+    ProfileChange,
     bounded,
     check_json,
     checked_chat,
@@ -231,6 +232,12 @@ def set_profile(body: NewProfile) -> Response[str]:
     """Replaces the profile; `learning` stays as it is where nothing is said about it."""
     given = body.name, body.assistant_name, body.about
     return reply(_profile(app.facts.set_profile(user(), *given, learning=body.learning)))
+
+
+@resolver.patch("/profile")
+def change_profile(body: ProfileChange) -> Response[str]:
+    """Changes what is given: null takes a text away, and what is not named stays as it is."""
+    return reply(_profile(app.facts.change_profile(user(), **body.model_dump(exclude_unset=True))))
 
 
 @resolver.delete("/me")

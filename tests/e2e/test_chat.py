@@ -64,6 +64,26 @@ def test_a_forgotten_fact_is_gone_from_the_next_answer(person: Person) -> None:
     assert "Rex" not in person.say("What about my dog? [[pace=1 first=1]]").text
 
 
+def test_a_change_of_the_profile_leaves_what_it_does_not_name(person: Person) -> None:
+    url = f"{person.stack.host}/profile"
+    profile = {"name": "Grace", "assistantName": "Bob", "about": "sails"}
+    person.http.put(url, json=profile).raise_for_status()
+    changes: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"learning": False}, {**profile, "learning": False}),
+        ({}, {**profile, "learning": False}),
+        ({"assistantName": None, "about": "rows"}, {"name": "Grace", "about": "rows", "learning": False}),
+        ({"learning": None, "name": "Ada"}, {"name": "Ada", "about": "rows", "learning": False}),
+        ({"learning": True}, {"name": "Ada", "about": "rows", "learning": True}),
+    ]
+    for change, expected in changes:
+        changed = person.http.patch(url, json=change)
+        assert changed.json() == person.http.get(url).json() == expected
+        Profile.model_validate(changed.json())
+    refused = person.http.patch(url, json={"nickname": "Al"})
+    assert (refused.status_code, refused.json()["error"]["field"]) == (400, "nickname")
+    assert person.http.put(url, json={}).json() == {"learning": True}, "PUT replaces"
+
+
 def test_the_profile_is_in_the_system_prompt(person: Person) -> None:
     profile = {"name": "Grace", "assistantName": "Bob", "about": "sails"}
     saved = person.http.put(f"{person.stack.gateway}/profile", json=profile).json()

@@ -33,6 +33,7 @@ def tour(person: Person, words: str = "Tell-me-about-rivers", headers: Mapping[s
     conversation = ask("POST", f"{api}/conversations", {"title": words})["id"]
     ask("POST", f"{api}/memory", {"text": words})
     ask("PUT", f"{api}/profile", {"name": words, "assistantName": words, "about": words})
+    ask("PATCH", f"{api}/profile", {"about": words})
     for door in (url, api):
         known = {"conversationId": conversation}
         ask("POST", f"{door}/chat", {**send, **known})

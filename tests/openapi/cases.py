@@ -62,7 +62,7 @@ GOOD = {
     "GET /conversations/{conversation}": Ask("GET", f"/conversations/{CONVERSATION}"),
     "PATCH /conversations/{conversation}": Ask("PATCH", f"/conversations/{CONVERSATION}", {"title": "Rivers"}),
     "DELETE /conversations/{conversation}": Ask("DELETE", f"/conversations/{CONVERSATION}"),
-    "GET /conversations/{conversation}/messages": Ask("GET", f"/conversations/{CONVERSATION}/messages?limit=1"),
+    "GET /conversations/{conversation}/messages": Ask("GET", f"/conversations/{CONVERSATION}/messages?limit=4"),
     "GET /memory": Ask("GET", "/memory"),
     "POST /memory": Ask("POST", "/memory", {"text": "I have a dog.", "kind": "fact"}),
     "DELETE /memory/{fact}": Ask("DELETE", "/memory/fact-of-mine"),
@@ -70,6 +70,7 @@ GOOD = {
     "PUT /profile": Ask(
         "PUT", "/profile", {"name": "Ana", "assistantName": "Iris", "about": "Rivers", "learning": True}
     ),
+    "PATCH /profile": Ask("PATCH", "/profile", {"assistantName": "Iris", "about": None}),
     "DELETE /me": Ask("DELETE", "/me"),
     "GET /health": Ask("GET", "/health"),
     "GET /openapi.json": Ask("GET", "/openapi.json"),
@@ -84,6 +85,11 @@ def good(world: World, name: Name, route: str) -> Answer:
         return world.ask(name, "DELETE", f"/memory/{fact['id']}")
     if route == "GET /memory":
         world.ask("converse", "POST", "/memory", {"text": "I have a dog."})
+    if route == "GET /conversations/{conversation}/messages":
+        for text in ("[[cite]]", "[[fault=no-stop at=2]]"):
+            world.ask("stream", "POST", "/chat", said(text + QUICK, conversationId=CONVERSATION))
+    if route == "GET /profile":
+        world.ask("converse", "PUT", "/profile", PROFILE)
     return GOOD[route](world, name)
 
 

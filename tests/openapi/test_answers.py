@@ -69,3 +69,4 @@ def test_the_description_has_the_routes_of_the_functions(functions: World) -> No
 
 def test_the_document_is_served(functions: World) -> None:
     assert functions.description.document == DESCRIPTION.document
+    assert "\\Z" not in json.dumps(DESCRIPTION.document), "JavaScript does not know it"

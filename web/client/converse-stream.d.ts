@@ -31,6 +31,7 @@ export type {
   NewProfile,
   Options as ModelOptions,
   Profile,
+  ProfileChange,
   ProgressEvent,
   PromptPreview,
   ReasoningEvent,

@@ -228,6 +228,14 @@ export interface Profile {
   learning: boolean;
 }
 
+/** `PATCH /profile`: what is to change of it. Null takes a text away, and changes nothing of `learning`. */
+export interface ProfileChange {
+  name?: string | null | undefined;
+  assistantName?: string | null | undefined;
+  about?: string | null | undefined;
+  learning?: boolean | null | undefined;
+}
+
 /** What happens before the first text. Not stored. */
 export interface ProgressEvent {
   type: "progress";

@@ -158,6 +158,10 @@ class NewProfile(Body):
     learning: bool | None = None  # where nothing is said, the user's choice stays as it is: forms may not know of it
 
 
+class ProfileChange(NewProfile):
+    """`PATCH /profile`: what is to change of it. Null takes a text away, and changes nothing of `learning`."""
+
+
 class TitleTask(Body):
     """Direct invocation: a title for a conversation that begins with `text`."""
 

@@ -178,7 +178,7 @@ UI_STREAM = Reply(
     events=(UiMessageChunk, "[DONE]"),
     headers=("x-vercel-ai-ui-message-stream",),
 )
-NOTHING_RUNS = Reply("No generation runs.")
+NOTHING_RUNS = Reply("There is no generation to follow.")
 ACCEPTED = Reply("The generation is being stopped.", (answers.Accepted,))
 
 
@@ -402,6 +402,15 @@ ROUTES = (
         {200: _json(answers.Profile, "The profile.")},
         (*STORED, *BODY),
         body=requests.NewProfile,
+    ),
+    Route(
+        "PATCH",
+        "/profile",
+        CONVERSE,
+        "Changes the fields of the profile that are given. Null removes a text.",
+        {200: _json(answers.Profile, "The profile.")},
+        (*STORED, *BODY),
+        body=requests.ProfileChange,
     ),
     Route(
         "DELETE",
