@@ -1,15 +1,20 @@
 """Every answer that openapi.json describes is got from the functions, and every answer that they give is described."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from chat.openapi.document import document
+from tests.fuzz.functions import ENVIRONMENT
 from tests.openapi.cases import AT_ANY, BY_ERROR, GOOD, Case, Way, cases
 from tests.openapi.description import Description
 from tests.openapi.world import World
+from tests.stack import ROOT
 
 DESCRIPTION = Description(document())
 WAYS = {way.__name__: way for way in AT_ANY} | {
@@ -71,6 +76,14 @@ def test_the_description_has_the_routes_of_the_functions(functions: World) -> No
         for method in methods
     }
     assert described == stream | converse
+
+
+def test_no_other_request_pays_for_the_description() -> None:
+    look = "import sys, app; sys.exit([name for name in sys.modules if name.startswith('chat.openapi')] != [])"
+    for name in ("stream", "converse"):
+        path = ":".join(str(ROOT / each) for each in (f"functions/{name}", "layers/chat", "layers/streaming_runtime"))
+        env = {**os.environ, **ENVIRONMENT, "PYTHONPATH": path}
+        assert subprocess.run([sys.executable, "-c", look], env=env, check=False).returncode == 0
 
 
 def test_the_document_is_served(functions: World) -> None:

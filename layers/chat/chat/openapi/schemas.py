@@ -58,4 +58,4 @@ def schemas_of(requests: Iterable[type[BaseModel]], views: Iterable[type[BaseMod
         schemas |= definitions
     for schema in schemas.values():
         schema.pop("title", None)
-    return schemas
+    return dict(sorted(schemas.items()))
