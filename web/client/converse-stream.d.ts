@@ -46,8 +46,12 @@ export interface ClientOptions {
   url: string;
   /** The door of the buffered routes: API Gateway. `url` when left out. */
   apiUrl?: string | undefined;
-  /** A bearer token. Asked before each request, and once more after a 401. */
-  token?: (() => string | Promise<string>) | undefined;
+  /**
+   * A bearer token. Asked before each request, and once more after a 401. Where it throws, the server counts as
+   * unreachable and the request is tried again; a `ConverseError` is passed on at once. Without one (undefined, "")
+   * the request is sent as it is, and refused.
+   */
+  token?: (() => string | undefined | Promise<string | undefined>) | undefined;
   /** `x-authorization` where something in front signs with `authorization` itself. */
   tokenHeader?: "authorization" | "x-authorization" | undefined;
   /** Send the body's SHA-256 as `x-amz-content-sha256`, as CloudFront's origin access control asks. */
