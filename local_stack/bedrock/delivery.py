@@ -81,7 +81,7 @@ async def whole(events: AsyncIterator[Event], fault: Fault | None, responder: Re
     if name == "reset":
         responder.abort()
         return
-    body = json.dumps(await fold(events), ensure_ascii=False).encode()
+    body = json.dumps(await fold(events), ensure_ascii=False).encode(errors="replace")
     headers = [*headers, ("content-type", "application/json")]
     if name in {"cut", "truncate"}:
         await responder.start(200, [*headers, ("content-length", str(len(body)))])

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_agent-runtime_Retrie
 
 import math
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from local_stack.bedrock.errors import BedrockError
 from local_stack.bedrock.events import Json
 
 KNOWLEDGE_BASE = "LOCALFILES"  # an id of the form that Bedrock's have
-PASSAGE = 1_000  # characters, about the 300 tokens of Bedrock's own passages
+PASSAGE = 1_000  # UTF-16 code units, about the 300 tokens of Bedrock's own passages
 USUAL_RESULTS = 5
 _HEADINGS = re.compile(r"(?:#{1,6} .*(?:\n\s*|$))+")
 
@@ -74,8 +75,22 @@ def _read(folder: Path) -> Iterator[Passage]:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UnreadableDocument(f"{path} cannot be read as UTF-8 text: {error}") from None
-        for passage in _passages(text):
+        for passage in map(_from_units, _passages(_units(text))):
             yield Passage(file, passage, frozenset(_words(f"{file} {passage}")))
+
+
+# A passage is cut where a splitter that counts UTF-16 code units would cut it, so it may begin or end with half a
+# surrogate pair.
+
+
+def _units(text: str) -> str:
+    """The text with each UTF-16 code unit as a character."""
+    return "".join(chr(unit) for (unit,) in struct.iter_unpack("<H", text.encode("utf-16-le")))
+
+
+def _from_units(units: str) -> str:
+    """The text again; a surrogate without its other half stays as it is."""
+    return units.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def _passages(text: str) -> Iterator[str]:

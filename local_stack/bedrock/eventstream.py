@@ -48,5 +48,6 @@ def _header(name: bytes, value: bytes) -> bytes:
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
-    # Characters go out as UTF-8, not as \u escapes: then a frame that is split can split a character.
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    # Characters go out as UTF-8, not as \u escapes: then a frame that is split can split a character. A prompt may have
+    # half a surrogate pair, which UTF-8 cannot hold.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")

@@ -86,6 +86,22 @@ def test_a_profile_that_has_not_come_cannot_be_replaced(
     assert known == {"name": name, "about": "sails", "learning": True}
 
 
+def test_the_profile_form_saves_only_what_was_changed_in_it(
+    stack: RunningStack, page: Page, person: dict[str, str]
+) -> None:
+    with httpx.Client(base_url=stack.gateway, headers=person) as http:
+        http.put("/profile", json={"name": "Ada", "about": "sails"}).raise_for_status()
+        page.goto(stack.demo)
+        page.get_by_role("button", name="Memory and profile").click()
+        expect(page.get_by_label("Your name")).to_have_value("Ada")
+        http.patch("/profile", json={"assistantName": "Iris", "learning": False}).raise_for_status()  # elsewhere
+        page.get_by_label("Your name").fill("")
+        page.get_by_role("button", name="Save profile").click()
+        expect(page.get_by_label("Name of the assistant")).to_have_value("Iris")
+        expect(page.get_by_label("Learn from what I say")).not_to_be_checked()
+        assert http.get("/profile").json() == {"assistantName": "Iris", "about": "sails", "learning": False}
+
+
 def test_older_conversations_and_messages_come_page_by_page(
     stack: RunningStack, page: Page, person: dict[str, str]
 ) -> None:

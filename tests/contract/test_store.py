@@ -29,6 +29,7 @@ from chat.store.table import Table
 from chat.store.writer import Fenced, Signals, Writer
 from local_stack.dynamodb import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
+from tests.property.fake_table import Calm, FakeDynamo
 
 ALICE, BOB = "alice", "bob"
 
@@ -376,6 +377,19 @@ def test_facts(facts: Facts) -> None:
     for stranger, fact in ((user, first.id), (BOB, second.id), (user, "P")):
         with pytest.raises(NotFound):
             facts.forget(stranger, fact)
+
+
+def test_half_a_character_that_somebody_stored_harms_nobody() -> None:
+    """JSON on the wire can hold it as an escape; no frame, prompt or answer of ours can. (Nor can moto.)"""
+    dynamo = FakeDynamo(Calm())
+    facts, pk = Facts(dynamo.table()), keys.facts(ALICE)
+    fact = {"text": "likes \ud83d tea", "kind": "fact", "source": "user", "ts": now()}
+    profile = {"name": "Ada\udc00", "about": "sails"}
+    for item in ({"pk": pk, "sk": keys.fact("tea"), **fact}, {"pk": pk, "sk": keys.PROFILE, **profile}):
+        dynamo.items[item["pk"], item["sk"]] = item
+    assert [fact.text for fact in facts.all(ALICE)] == ["likes \ufffd tea"]
+    assert [fact.text for fact in facts.remembered(ALICE)] == ["likes \ufffd tea"]
+    assert facts.profile(ALICE) == Profile("Ada\ufffd", None, "sails")
 
 
 def test_a_profile_changes_in_one_write(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:

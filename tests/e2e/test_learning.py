@@ -121,7 +121,7 @@ def test_a_failed_task_is_among_the_dead_letters_and_is_run_again_once(person: P
     before = eventually(lambda: invocations(stack))
     said = person.say(f"My boat is called Nora. Tell me about rivers {BRIEF}")
     assert eventually(lambda: invocations(stack) > before), "in vain, because it is not wanted"
-    person.http.put(f"{stack.gateway}/profile", json={"learning": True})
+    person.http.patch(f"{stack.gateway}/profile", json={"learning": True})
     stack.faults(table={"failForMs": 120_000})
     try:
         lambda_client(stack).invoke(
@@ -149,7 +149,7 @@ def invocations(stack: RunningStack) -> int:
 
 
 def not_wanted(person: Person) -> None:
-    answer = person.http.put(f"{person.stack.gateway}/profile", json={"learning": False})
+    answer = person.http.patch(f"{person.stack.gateway}/profile", json={"learning": False})
     assert answer.json() == {"learning": False}
 
 

@@ -90,6 +90,16 @@ def test_an_answer_that_is_made_again_is_searched_for_again(person: Person) -> N
     assert [citation["document"] for citation in cited(again)] == ["guides/harbour.md"]
 
 
+def test_a_passage_with_half_a_surrogate_pair_is_cited_like_any_other(person: Person) -> None:
+    answer = person.say(f"Are there cockles? {BRIEF}")
+    assert answer.end["type"] == "complete"
+    [citation] = cited(answer)
+    assert citation["document"] == "seashells.md"
+    assert citation["quote"].startswith("\ufffd🐚")
+    [_, stored] = person.messages(answer.start["conversationId"])
+    assert citation in stored["parts"]
+
+
 def test_foreign_text_stays_inside_its_fence(person: Person) -> None:
     person.remember(f"likes umbrellas {INJECTION}")
     profile = {"name": INJECTION[:100], "about": INJECTION}

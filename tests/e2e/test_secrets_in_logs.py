@@ -56,7 +56,7 @@ def learned(person: Person) -> str:
         time.sleep(0.1)
         facts = person.http.get(f"{person.stack.gateway}/memory").text
     assert CANARY in facts
-    person.http.put(f"{person.stack.gateway}/profile", json={"learning": False})  # what follows is much at once
+    person.http.patch(f"{person.stack.gateway}/profile", json={"learning": False})  # what follows is much at once
     return facts
 
 

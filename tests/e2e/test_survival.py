@@ -1,5 +1,6 @@
 """Answers that survive: clients that come back, a Stop that stops, repeated sends, environments that die."""
 
+import json
 import random
 import threading
 import time
@@ -88,6 +89,29 @@ def test_a_slow_table_changes_nothing_for_who_comes_back(stack: RunningStack) ->
         finally:
             stack.faults(table={"delayMs": 0})
         assert shown == text_of(person.messages("slow-table")[-1])
+
+
+@pytest.mark.xdist_group("survival-failing-table")
+@pytest.mark.parametrize(
+    ("path", "last"),
+    [
+        ("/chat/{}/stream?dialect=plain", "data: [DONE]"),
+        ("/ai/chat/{}/stream", "data: [DONE]"),
+        ("/chat/{}/stream", '"type":"complete"'),
+    ],
+)
+def test_a_table_that_fails_for_a_moment_cuts_off_nobody_who_follows(person: Person, path: str, last: str) -> None:
+    seen = person.leave("[[tokens=200 pace=20 first=50]] rivers", 3, conversationId="brief-failure")
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(person.http.get, person.stack.url + path.format("brief-failure"))
+        time.sleep(1)
+        person.stack.faults(table={"failForMs": 1500})
+        shown = following.result().text
+    assert last in shown.rstrip().rpartition("\n")[2]
+    assert '"error' not in shown
+    told = [json.loads(line[6:]) for line in shown.splitlines() if line.startswith("data: {")]
+    text = "".join(each.get("content") or each.get("delta") or "" for each in told)
+    assert text == text_of(person.messages(seen.start["conversationId"])[-1])
 
 
 def test_nothing_runs_and_nothing_is_asked_for(person: Person) -> None:

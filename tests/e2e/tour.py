@@ -33,6 +33,7 @@ def tour(person: Person, words: str = "Tell-me-about-rivers", headers: Mapping[s
     conversation = ask("POST", f"{api}/conversations", {"title": words})["id"]
     ask("POST", f"{api}/memory", {"text": words})
     ask("PUT", f"{api}/profile", {"name": words, "assistantName": words, "about": words})
+    ask("PATCH", f"{api}/profile", {"about": words})
     for door in (url, api):
         known = {"conversationId": conversation}
         ask("POST", f"{door}/chat", {**send, **known})
@@ -41,6 +42,7 @@ def tour(person: Person, words: str = "Tell-me-about-rivers", headers: Mapping[s
         ask("POST", f"{door}/chat/{conversation}/cancel")
         ask("POST", f"{door}/ai/chat/{conversation}/stop")
         ask("GET", f"{door}/health")
+    ask("POST", f"{api}/prompt/preview", send)
     for path in ("/conversations", f"/conversations/{conversation}", f"/conversations/{conversation}/messages"):
         ask("GET", api + path)
     ask("PATCH", f"{api}/conversations/{conversation}", {"title": words})

@@ -183,6 +183,7 @@ ROUTES: dict[str, list[tuple[str, SearchStrategy[Any]]]] = {
         ("DELETE /memory/{}", nothing),
         ("GET /profile", nothing),
         ("PUT /profile", profile),
+        ("PATCH /profile", both(profile, sometimes(learning=st.booleans()))),
         ("DELETE /me", nothing),
         ("GET /health", nothing),
         ("GET /openapi.json", nothing),

@@ -19,7 +19,7 @@ from chat import impatience
 from local_stack.bedrock import events
 from local_stack.template import ACCOUNT, REGION
 from streaming_runtime.client import StreamingMarshaller
-from tests.property.fake_table import Calm, FakeDynamo, Item, Key
+from tests.property.fake_table import Calm, FakeDynamo, Item, Key, Steering
 from tests.stack import ROOT
 from tests.wire.bedrock_standin import standin
 
@@ -39,16 +39,18 @@ ENVIRONMENT = {
 
 
 class Context(LambdaContext):
-    """What Lambda says of an invocation; there is always time left."""
+    """What Lambda says of an invocation; by default there is always time left."""
 
     _aws_request_id = "request"
     _function_name = "function"
     _memory_limit_in_mb = 512
-    _invoked_function_arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:function"
 
-    @staticmethod
-    def get_remaining_time_in_millis() -> int:
-        return 60_000
+    def __init__(self, account: str = ACCOUNT, seconds: int = 60) -> None:
+        self._invoked_function_arn = f"arn:aws:lambda:{REGION}:{account}:function:function"
+        self._milliseconds = seconds * 1_000
+
+    def get_remaining_time_in_millis(self) -> int:  # type: ignore[override]  # Powertools' is static
+        return self._milliseconds
 
 
 class OneWord:
@@ -67,34 +69,35 @@ class Functions:
 
     def __init__(self, dynamo: FakeDynamo, modules: dict[Name, ModuleType]) -> None:
         self.modules = modules
-        self._dynamo = dynamo
+        self.dynamo = dynamo
         self._begin: dict[Key, Item] = {}
 
-    def invoke(self, name: Name, payload: bytes) -> Any:
+    def invoke(self, name: Name, payload: bytes, context: Context | None = None) -> Any:
         """What the function returns for an event, as JSON; raises what it raises."""
         marshaller = StreamingMarshaller(frozenset())
         event = marshaller.unmarshal_request(payload)
-        result, _ = marshaller.marshal_response(self.modules[name].handler(event, Context()))
+        result, _ = marshaller.marshal_response(self.modules[name].handler(event, context or Context()))
         return json.loads(str(result))
 
     @property
     def stored(self) -> dict[Key, Item]:
         """The table, but for what limits count."""
-        return {key: item for key, item in self._dynamo.items.items() if "#R" not in key[0] and key[0][:2] != "R#"}
+        return {key: item for key, item in self.dynamo.items.items() if "#R" not in key[0] and key[0][:2] != "R#"}
 
     def keep(self) -> None:
         """What is stored now is what `reset` leads back to."""
-        self._begin = dict(self._dynamo.items)
+        self._begin = dict(self.dynamo.items)
 
     def reset(self) -> None:
-        self._dynamo.items = dict(self._begin)
+        self.dynamo.items = dict(self._begin)
 
 
 @contextmanager
-def functions() -> Iterator[Functions]:
-    dynamo = FakeDynamo(Calm())
+def functions(model: events.Model | None = None, steering: Steering | None = None) -> Iterator[Functions]:
+    """Both, with a model and a table that does what `steering` says; by default one word, and nothing goes wrong."""
+    dynamo = FakeDynamo(steering or Calm())
     real = boto3.client
-    with standin(model=OneWord()) as bedrock, pytest.MonkeyPatch.context() as patch:
+    with standin(model=model or OneWord()) as bedrock, pytest.MonkeyPatch.context() as patch:
         for variable, value in ENVIRONMENT.items():
             patch.setenv(variable, value)
 

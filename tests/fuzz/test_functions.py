@@ -10,11 +10,15 @@ from awslambdaric.lambda_runtime_exception import FaultException
 from hypothesis import HealthCheck, given, seed, settings
 
 from chat.errors import BadRequest
+from chat.http import HttpRequest
+from chat.openapi.document import document
 from tests.fuzz.bodies import MINE, ROUTES
 from tests.fuzz.events import Payload, payloads
 from tests.fuzz.functions import Functions, Name, functions
+from tests.openapi.description import Answer, Description
 
 NAMES: list[Name] = ["stream", "converse"]
+DESCRIPTION = Description(document())
 
 
 def request(method: str, path: str, body: Any = None) -> bytes:
@@ -32,12 +36,9 @@ def both() -> Iterator[Functions]:
         yield made
 
 
-def test_no_route_is_left_out(both: Functions) -> None:
-    assert both.modules["stream"].ROUTES.keys() <= {route for route, _ in ROUTES["stream"]}
-    paths = json.loads(both.invoke("converse", request("GET", "/openapi.json"))["body"])["paths"]
-    described = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
-    mine = {route for route, _ in ROUTES["converse"]} - {"GET /openapi.json"}
-    assert mine == {re.sub("{.*}", "{}", route) for route in described}
+def test_no_route_is_left_out() -> None:
+    described = {(name, re.sub("{.*?}", "{}", route)) for name, route, _, _ in DESCRIPTION.outcomes}
+    assert described == {(name, route) for name in NAMES for route, _ in ROUTES[name]}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -76,6 +77,7 @@ def refused(both: Functions, name: Name, payload: Payload) -> bool:
         answer = {"statusCode": wrong.status, "body": json.dumps(wrong.body("request"))}  # of a task, which is no HTTP
     status, body = answer.get("statusCode", 200), answer.get("body", "")
     assert status < 500, answer
+    check(payload, answer)
     assert '"type":"error"' not in body, answer
     if status < 400:
         return False
@@ -83,3 +85,14 @@ def refused(both: Functions, name: Name, payload: Payload) -> bool:
     if status in {400, 413, 415, 422} and told["message"] != "This is not an HTTP request.":
         assert told.get("field") or told.get("param"), answer
     return True
+
+
+def check(payload: Payload, answer: Any) -> None:
+    """Fails for an answer of a route that openapi.json does not describe."""
+    try:
+        request = HttpRequest.from_event(json.loads(payload.json))
+    except (BadRequest, ValueError):
+        return
+    headers = {name.lower(): value for name, value in answer.get("headers", {}).items()}
+    if "headers" in answer and DESCRIPTION.operation(request.method, request.path):
+        DESCRIPTION.check(request.method, request.path, Answer(answer["statusCode"], headers, answer["body"].encode()))

@@ -11,9 +11,14 @@ import pytest
 from botocore.parsers import create_parser
 from botocore.validate import ParamValidator
 
+from chat import log
+from chat.dialects.ai_sdk import AiSdk
+from chat.dialects.native import Native, to_json
+from chat.dialects.openai import OpenAI
 from chat.errors import BadRequest, ModelMalformed, ModelTruncated
 from chat.events import Chunk, Citation, Reasoning, Tool, Usage
 from chat.finish import MALFORMED
+from chat.log import Placed
 from chat.model import converters, stream
 from chat.model import options as wishes
 from chat.model.answer import Models
@@ -249,6 +254,26 @@ def test_a_tools_input_that_is_no_object_is_malformed(said: str) -> None:
 def test_half_a_character_in_a_citation_harms_nobody() -> None:
     [citation, _] = spoken(delta(citation={"title": "a\ud83d", "sourceContent": [{"text": "\ude00b"}]}))
     assert citation == Citation("a\ufffd", quote="\ufffdb")
+
+
+def test_half_a_character_in_a_tool_harms_nobody() -> None:
+    """Neither in its name nor in its input, as it is or as an escape."""
+    said = '{"city": "Porto \ud83d", "\\udc00": ["\\ud83c\\udf0a", "\\ud83c"]}'
+    block = started(1, "a\ud83d", "w\udc00"), fragment(1, said), {"contentBlockStop": {"contentBlockIndex": 1}}
+    [call, _] = spoken(*block)
+    assert isinstance(call, Tool)
+    assert (call.id, call.name) == ("a\ufffd", "w\ufffd")
+    shown = to_json(call)
+    assert shown["input"] == {"city": "Porto \ufffd", "\ufffd": ["🌊", "\ufffd"]}
+    assert log.decode(log.encode([call])) == [call]
+    for dialect in (Native("gid"), AiSdk(), OpenAI(0)):
+        assert dialect.encode(Placed(call, 1)).encode()
+
+
+def test_half_a_character_in_an_unknown_stop_reason_harms_nobody() -> None:
+    [end] = spoken(stop="because\ud83d")
+    assert isinstance(end, stream.Ended)
+    assert end.finish_reason == "because\ufffd"
 
 
 @pytest.mark.parametrize(

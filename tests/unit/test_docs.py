@@ -2,9 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from chat.events import Stage
+from chat.finish import FINISH
+from chat.openapi.document import document
 from local_stack.bedrock.directives import HTTP_FAULTS, STREAM_FAULTS
 
 ROOT = Path(__file__).parents[2]
@@ -21,10 +25,26 @@ def test_the_readme_shows_the_handler_as_it_is() -> None:
     assert shown in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
-        assert target.startswith("http") or (document.parent / target).exists(), target
+def test_the_readme_lists_the_events_as_they_are_described() -> None:
+    schemas = document()["components"]["schemas"]
+    events = {kind: ref.rpartition("/")[2] for kind, ref in schemas["StreamEvent"]["discriminator"]["mapping"].items()}
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("**Events.**")[2].partition("What is logged")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE))
+    assert rows.pop("type") == "fields"
+    assert rows.keys() == events.keys()
+    for kind, row in rows.items():
+        schema = schemas[events[kind]]
+        for field in schema["properties"].keys() - {"type"}:
+            assert f"`{field}`" in row, (kind, field)
+            assert (f"`{field}`?" in row) == (field not in schema["required"]), (kind, field)
+    for value in (*FINISH, *get_args(Stage)):
+        assert f"`{value}`" in rows["complete"] + rows["progress"]
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), target
 
 
 def test_every_defence_has_a_test() -> None:

@@ -3,9 +3,12 @@
 import pytest
 
 from chat.dialects import native, sse
+from chat.dialects.ai_sdk import AiSdk
 from chat.dialects.native import Native
+from chat.dialects.openai import OpenAI
 from chat.dialects.plain import Plain
-from chat.events import Chunk, Reasoning
+from chat.events import Chunk, Reasoning, Start
+from chat.log import Placed
 from chat.model.stream import Ended
 from chat.model.transport import Call
 from chat.turn import Speech
@@ -62,6 +65,32 @@ def test_frames_closed_early_leave_a_stored_answer() -> None:
     next(frames)
     frames.close()
     assert store.answers[0].text == "ab"
+
+
+class Breaking:
+    """A source that fails behind its first piece."""
+
+    over = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def wait(self, cursor: int, timeout: float) -> list[Placed]:
+        if cursor:
+            raise ZeroDivisionError
+        return [Placed(Start("c", "m", "g", "nova-lite"), 0), Placed(Chunk("a"), 1)]
+
+
+@pytest.mark.parametrize("dialect", [Plain(), AiSdk(), OpenAI(0)])
+def test_a_source_that_fails_leaves_no_stream_without_its_last_frame(dialect: sse.Dialect) -> None:
+    frames = sse.frames(Breaking(), dialect)
+    assert b"error" not in next(frames)
+    assert b'"error' in next(frames)
+    with pytest.raises(ZeroDivisionError):
+        next(frames)
 
 
 def test_line_separators_are_escaped() -> None:

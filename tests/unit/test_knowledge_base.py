@@ -8,9 +8,11 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
+from chat.dialects import sse
+from chat.dialects.native import to_json
 from chat.memory.knowledge_base import MAX_CHARS, PASSAGES, KnowledgeBase
 from chat.memory.lookup import Memory
-from chat.memory.sources import Document, tokens_of
+from chat.memory.sources import Document, citation, tokens_of
 from chat.prompts import builder
 from chat.prompts.prompt import estimate_tokens
 
@@ -58,6 +60,13 @@ def test_a_passage_has_a_place(location: Any, name: str, url: str | None) -> Non
 
 def passage(text: str) -> dict[str, Any]:
     return {"content": {"text": text}, "location": {"type": "S3", "s3Location": {"uri": "s3://bucket/rivers.md"}}}
+
+
+def test_half_a_character_in_a_passage_or_its_name_harms_nobody() -> None:
+    place = {"type": "WEB", "webLocation": {"url": "https://example.com/\ud83d"}}
+    [found] = search({"content": {"text": "\ude00 Rivers \ud83c\udf0a"}, "location": place})
+    assert found == Document("\ufffd Rivers 🌊", "\ufffd", "https://example.com/\ufffd")
+    assert sse.data(to_json(citation(found))).encode()
 
 
 def test_what_would_come_too_late_is_not_paid_for() -> None:

@@ -30,6 +30,7 @@ ROUTES = {
     "DELETE /memory/{id}",
     "GET /profile",
     "PUT /profile",
+    "PATCH /profile",
     "DELETE /me",
     "GET /health",
     "GET /openapi.json",

@@ -1,6 +1,7 @@
 """The issuer's keys over real sockets: found, kept, asked for again, and never lost to an issuer that is down."""
 
 import http.server
+import importlib.util
 import json
 import threading
 import time
@@ -16,7 +17,10 @@ DISCOVERY = "/.well-known/openid-configuration"
 
 
 class Issuer(http.server.ThreadingHTTPServer):
-    """Answers a path with its document; with `status`, or after `delay` seconds, when that is set."""
+    """Answers a path with its document; with `status`, or after `delay` seconds, when that is set.
+
+    It keeps connections open, as real ones do, and counts them.
+    """
 
     daemon_threads = True
 
@@ -25,6 +29,7 @@ class Issuer(http.server.ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.documents: dict[str, Any] = {DISCOVERY: {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}}
         self.asked: list[str] = []
+        self.connections = 0
         self.status = 200
         self.delay = 0.0
         self.publish("one")
@@ -32,8 +37,13 @@ class Issuer(http.server.ThreadingHTTPServer):
     def publish(self, *key_ids: str, **fields: str) -> None:
         self.documents["/keys"] = {"keys": [{"kty": "RSA", "kid": key_id, **fields} for key_id in key_ids]}
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections += 1
+        super().process_request(request, client_address)
+
 
 class Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
     server: Issuer
 
     def do_GET(self) -> None:
@@ -109,6 +119,32 @@ def test_they_are_asked_for_again_after_an_hour(issuer: Issuer, keys: Keys, cloc
     clock.pass_by(1)
     assert not is_known(keys, "one")  # the issuer has taken it back
     assert is_known(keys, "two")
+
+
+def test_keys_age_while_the_sandbox_is_frozen(issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two invocations the wall clock goes on and the monotonic clock stands still."""
+    monkeypatch.setattr(time, "time", clock)
+    monkeypatch.setattr(time, "monotonic", lambda: 1.0)
+    found = importlib.util.find_spec("chat.auth.keys")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)  # loaded again: defaults are made when a module is
+    found.loader.exec_module(module)
+    keys = module.Keys(issuer.url)
+    assert keys.find("one")
+    issuer.publish("two")
+    clock.pass_by(FRESH)
+    with pytest.raises(module.UnknownKey):
+        keys.find("one")
+
+
+def test_a_connection_is_not_kept_until_the_keys_are_old(issuer: Issuer, keys: Keys, clock: Clock) -> None:
+    """One that the other side has dropped unseen would cost the time-out, and the keys that it was to bring."""
+    assert is_known(keys, "one")
+    before = issuer.connections
+    clock.pass_by(FRESH)
+    assert is_known(keys, "one")
+    assert issuer.connections == before + 1, "one for both documents"
 
 
 def test_an_unknown_one_is_looked_for_but_not_more_than_once_a_minute(issuer: Issuer, keys: Keys, clock: Clock) -> None:

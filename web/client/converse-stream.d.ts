@@ -1,12 +1,57 @@
-/** The public interface. The JavaScript beside it is checked against it by `tsc`. */
+/** The public interface. The JavaScript beside it is checked against it by `tsc`. What the server says is generated. */
+
+import type {
+  CitationEvent,
+  CompleteEvent as ServerComplete,
+  ErrorEvent as ServerError,
+  FinishReason,
+  Message,
+  MessagePart,
+  Options as ModelOptions,
+  StreamEvent as ServerEvent,
+  ToolEvent,
+  Usage,
+} from "./protocol.js";
+
+/** Bodies of the buffered routes, and the server's events. */
+export type {
+  ChunkEvent,
+  CitationEvent,
+  Conversation,
+  ConversationChange,
+  ConversationPage,
+  Fact,
+  FactList,
+  FinishReason,
+  Message,
+  MessagePage,
+  MessagePart,
+  NewConversation,
+  NewFact,
+  NewProfile,
+  Options as ModelOptions,
+  Profile,
+  ProfileChange,
+  ProgressEvent,
+  PromptPreview,
+  ReasoningEvent,
+  RollbackEvent,
+  StartEvent,
+  ToolEvent,
+  Usage,
+} from "./protocol.js";
 
 export interface ClientOptions {
   /** The door that streams: the Function URL, the REST API's stage, or one host in front of both. */
   url: string;
   /** The door of the buffered routes: API Gateway. `url` when left out. */
   apiUrl?: string | undefined;
-  /** A bearer token. Asked before each request, and once more after a 401. */
-  token?: (() => string | Promise<string>) | undefined;
+  /**
+   * A bearer token. Asked before each request, and once more after a 401. Where it throws, the server counts as
+   * unreachable and the request is tried again; a `ConverseError` is passed on at once. Without one (undefined, "")
+   * the request is sent as it is, and refused.
+   */
+  token?: (() => string | undefined | Promise<string | undefined>) | undefined;
   /** `x-authorization` where something in front signs with `authorization` itself. */
   tokenHeader?: "authorization" | "x-authorization" | undefined;
   /** Send the body's SHA-256 as `x-amz-content-sha256`, as CloudFront's origin access control asks. */
@@ -16,15 +61,6 @@ export interface ClientOptions {
   fetch?: typeof fetch | undefined;
   /** `X-Client-Id`: at most one reader for each. Random for each client when left out. */
   clientId?: string | undefined;
-}
-
-/** What the model is asked for; its own defaults where nothing is said. */
-export interface ModelOptions {
-  maxTokens?: number | undefined;
-  temperature?: number | undefined;
-  topP?: number | undefined;
-  stop?: string[] | undefined;
-  reasoning?: "low" | "medium" | "high" | undefined;
 }
 
 export interface TurnOptions {
@@ -99,50 +135,12 @@ export interface Metrics {
   durationMs?: number;
 }
 
-export interface StartEvent {
-  type: "start";
-  conversationId: string;
-  messageId: string;
-  generationId: string;
-  model: string;
-}
-export interface ProgressEvent {
-  type: "progress";
-  stage: string;
-  detail?: string;
-}
-export interface ChunkEvent {
-  type: "chunk";
-  content: string;
-}
-export interface ReasoningEvent {
-  type: "reasoning";
-  content: string;
-}
-export interface ToolEvent extends Tool {
-  type: "tool";
-}
-export interface CitationEvent extends Citation {
-  type: "citation";
-}
-/** The answer ends at `position` (see `AnswerState.position`): cut back what is shown. */
-export interface RollbackEvent {
-  type: "rollback";
-  position: number;
-}
-export interface CompleteEvent {
-  type: "complete";
-  /** stop, length, content-filter, tool-limit, cancelled, deadline, budget, lost */
-  finishReason: string;
-  userMessage?: Message;
-  aiMessage: Message;
-  usage?: Usage;
-  metrics?: Metrics;
-}
-export interface ErrorEvent extends Failure {
-  type: "error";
-  messageId?: string;
-}
+/** The server's; where the answer comes from the stored messages, without what only a stream tells. */
+export interface CompleteEvent
+  extends Pick<ServerComplete, "type" | "finishReason" | "aiMessage">,
+    Partial<Pick<ServerComplete, "userMessage" | "usage" | "metrics">> {}
+/** The server's, or one of the client's own, which has no request. */
+export interface ErrorEvent extends Omit<ServerError, "requestId">, Partial<Pick<ServerError, "requestId">> {}
 /** Ours, not the server's: how the line is. `buffered` waits for the answer in one piece. */
 export interface ConnectionEvent {
   type: "connection";
@@ -152,56 +150,14 @@ export interface ConnectionEvent {
 
 /** Types that are not listed here, and fields, are passed on as they came. */
 export type StreamEvent =
-  | StartEvent
-  | ProgressEvent
-  | ChunkEvent
-  | ReasoningEvent
-  | ToolEvent
-  | CitationEvent
-  | RollbackEvent
+  | Exclude<ServerEvent, ServerComplete | ServerError>
   | CompleteEvent
   | ErrorEvent
   | ConnectionEvent;
 
-export interface Citation {
-  title?: string;
-  url?: string;
-  document?: string;
-  fact?: string;
-  quote?: string;
-}
-export interface Tool {
-  id: string;
-  name?: string;
-  state?: string;
-  input?: unknown;
-  output?: unknown;
-  error?: unknown;
-}
-export interface Usage {
-  inputTokens: number;
-  outputTokens: number;
-  cacheReadTokens: number;
-  cacheWriteTokens: number;
-  costUsd?: number;
-  basis: "exact" | "estimated" | "unknown";
-}
-export interface Message {
-  id: string;
-  role: "user" | "assistant";
-  parts: MessagePart[];
-  status: "complete" | "partial" | "failed";
-  createdAt: string;
-  generationId?: string;
-  model?: string;
-  finishReason?: string;
-  usage?: Usage;
-}
-export type MessagePart =
-  | { type: "text"; text: string }
-  | { type: "reasoning"; text: string }
-  | ({ type: "citation" } & Citation)
-  | ({ type: "tool" } & Tool);
+export type Citation = Omit<CitationEvent, "type">;
+export type Tool = Omit<ToolEvent, "type">;
+
 /** A part, and the position at which it begins. Each event of a tool is a part; `tools` has them joined. */
 export type Part = MessagePart & { position: number };
 
@@ -227,7 +183,7 @@ export interface AnswerState {
   position: number;
   /** As it is stored. */
   message?: Message;
-  finishReason?: string;
+  finishReason?: FinishReason;
   usage?: Usage;
   error?: Failure;
 }

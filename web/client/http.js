@@ -25,7 +25,8 @@ export class Http {
   }
 
   /**
-   * A successful response. Throws ConverseError; a fetch that was aborted counts as unreachable.
+   * A successful response. Throws ConverseError; a fetch that was aborted, or a token that did not come, counts as
+   * unreachable, because the token may need the network too.
    * @param {string} url
    * @param {Call} [call]
    */
@@ -60,21 +61,10 @@ export class Http {
    * @param {Call} call
    */
   async #once(url, call) {
-    const init = await this.#init(call);
     try {
-      return await this.#fetch(url, init);
+      return await this.#fetch(url, await Promise.race([this.#init(call), aborted(call.signal)]));
     } catch (cause) {
-      throw ConverseError.unreachable(cause);
-    }
-  }
-
-  /** @param {() => string | Promise<string>} token */
-  async #freshToken(token) {
-    try {
-      return await token();
-    } catch (cause) {
-      const message = "There is no token.";
-      throw new ConverseError({ code: "no_token", message, status: 401, retryable: true }, { cause });
+      throw cause instanceof ConverseError ? cause : ConverseError.unreachable(cause);
     }
   }
 
@@ -88,10 +78,18 @@ export class Http {
     const text = body === undefined ? undefined : JSON.stringify(body);
     if (text !== undefined) all["content-type"] = "application/json";
     if (this.#signBody && method !== "GET") all["x-amz-content-sha256"] = await sha256(text ?? "");
-    if (this.#token) all[this.#tokenHeader] = `Bearer ${await this.#freshToken(this.#token)}`;
+    const token = await this.#token?.();
+    if (token) all[this.#tokenHeader] = `Bearer ${token}`;
     return { method, headers: all, body: text, signal };
   }
 }
+
+/**
+ * Rejects when the signal aborts: a token that never comes must not outlast its request.
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<never>}
+ */
+const aborted = (signal) => new Promise((_, reject) => signal?.addEventListener("abort", reject));
 
 /** @param {string} text */
 async function sha256(text) {

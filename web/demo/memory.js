@@ -12,7 +12,7 @@ export class Memory {
   }
 
   async #open() {
-    byId("profile-fields").disabled = true; // a form that shows nothing would replace everything
+    byId("profile-fields").disabled = true; // a form that shows nothing would take everything away
     byId("memory").showModal();
     await Promise.all([this.#showFacts(), this.#showProfile()]);
     return "";
@@ -25,10 +25,19 @@ export class Memory {
   }
 
   async #showProfile() {
-    const profile = await this.#client.get("/profile");
-    for (const field of byId("profile").querySelectorAll("[name]")) field.value = profile[field.name] ?? "";
-    byId("learning").checked = profile.learning;
+    this.#fill(await this.#client.get("/profile"));
     byId("profile-fields").disabled = false;
+  }
+
+  #fill(profile) {
+    for (const field of this.#texts()) field.value = field.defaultValue = profile[field.name] ?? "";
+    const learning = byId("learning");
+    learning.checked = learning.defaultChecked = profile.learning;
+  }
+
+  /** @returns {HTMLInputElement[]} */
+  #texts() {
+    return [...byId("profile").querySelectorAll("[name]")];
   }
 
   async #add() {
@@ -48,9 +57,11 @@ export class Memory {
   }
 
   async #save() {
-    const fields = [...new FormData(byId("profile"))].map(([name, value]) => [name, value.trim()]);
-    const texts = Object.fromEntries(fields.filter(([, value]) => value));
-    await this.#client.put("/profile", { ...texts, learning: byId("learning").checked });
+    const changed = this.#texts().filter(({ value, defaultValue }) => value.trim() !== defaultValue);
+    const changes = Object.fromEntries(changed.map(({ name, value }) => [name, value.trim() || null]));
+    const { checked, defaultChecked } = byId("learning");
+    if (checked !== defaultChecked) changes.learning = checked;
+    this.#fill(await this.#client.patch("/profile", changes)); // what is learned meanwhile is not overwritten
     return "The profile is saved.";
   }
 

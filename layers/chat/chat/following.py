@@ -18,12 +18,13 @@ from chat.log import Placed
 from chat.store.conversations import Conversations
 from chat.store.generations import Generations
 from chat.store.head import Head
+from chat.turn import UNSAVED
 
 INTERVAL = 0.4  # seconds between two looks at the head
 INTEREST = 5  # seconds between two notes to the owner that somebody follows; each is good for 10
 ATTACHED = 60  # seconds that an attach with a cursor lasts; then the client attaches again
 MOST = 5  # independent followers of one generation
-_CURSOR = re.compile(r"([A-Za-z0-9_-]{8,64}):([0-9]{1,9})")
+CURSOR = re.compile(r"([A-Za-z0-9_-]{8,64}):([0-9]{1,9})")
 
 
 class Following:
@@ -57,6 +58,7 @@ class Following:
         self._request_id = request_id
         self._until = min(deadline, time.monotonic() + ATTACHED) if after is not None else deadline
         self._noted = self._looked = float("-inf")
+        self._answered = time.monotonic()  # when the table last did
         self._over = False
         self._events: list[Placed] = [Placed(Start(head.conversation, head.message_id, head.gid, head.model), 0)]
 
@@ -98,7 +100,15 @@ class Following:
         return self._events[cursor:]
 
     def _look(self) -> None:
+        """Reads what is new. A table that fails is asked again, for as long as the answer's owner does."""
         self._looked = time.monotonic()
+        try:
+            self._read()
+            self._answered = self._looked
+        except StorageError:
+            self._over = self._looked > min(self._until, self._answered + UNSAVED)
+
+    def _read(self) -> None:
         head, marks = self._generations.look(self._user, self._head.gid)
         if head is None or marks.get(self._client) != self._attached:
             self._over = True  # its time is over, or a newer attach of the same client took its place
@@ -127,9 +137,10 @@ class Following:
             self._events.append(Placed(entry, self._position))
 
     def _end(self, head: Head) -> None:
+        terminal = self._terminal(head)  # first: it may fail, and is then asked for again
         if head.n < self._position:  # it died before what the client saw was stored
             self._events.append(Placed(Rollback(head.n), head.n))
-        self._events.append(Placed(self._terminal(head), head.n))
+        self._events.append(Placed(terminal, head.n))
         self._over = True
 
     def _terminal(self, head: Head) -> Event:
@@ -146,10 +157,11 @@ class Following:
     def _show_interest(self, head: Head) -> None:
         if time.monotonic() - self._noted > INTEREST:
             self._noted = time.monotonic()
-            self._generations.follow(self._user, head, self._generations.now() + 2 * INTEREST * 1000)
+            with suppress(StorageError):  # a log that is written less often is all that it costs
+                self._generations.follow(self._user, head, self._generations.now() + 2 * INTEREST * 1000)
 
 
 def cursor(value: str) -> tuple[str, int] | None:
     """The generation and the position that `<generation>:<position>` names, or None."""
-    found = _CURSOR.fullmatch(value)
+    found = CURSOR.fullmatch(value)
     return (found[1], int(found[2])) if found else None

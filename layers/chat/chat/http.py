@@ -34,7 +34,7 @@ ID = r"^[A-Za-z0-9._-]{1,64}$"  # in a path: whatever else stands there is the n
 
 # JSON is UTF-8, whatever is said of it (RFC 8259); another charset is another text.
 _JSON = re.compile(r"application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?;?\s*", re.IGNORECASE)
-_KEY = re.compile(r"[\x21-\x7e]{1,4096}")
+BEDROCK_API_KEY = re.compile(r"[\x21-\x7e]{1,4096}")
 
 R = TypeVar("R")
 
@@ -93,7 +93,7 @@ class HttpRequest:
     def bedrock_key(self) -> SecretStr | None:
         """The caller's own Bedrock API key, if they sent one. Raises BadRequest, which does not repeat it."""
         key = self.headers.get(BEDROCK_KEY)
-        if key is not None and not _KEY.fullmatch(key):
+        if key is not None and not BEDROCK_API_KEY.fullmatch(key):
             raise BadRequest("X-Bedrock-Api-Key must be 1 to 4096 visible characters.", field=BEDROCK_KEY)
         return SecretStr(key) if key is not None else None
 

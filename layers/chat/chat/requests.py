@@ -158,6 +158,10 @@ class NewProfile(Body):
     learning: bool | None = None  # where nothing is said, the user's choice stays as it is: forms may not know of it
 
 
+class ProfileChange(NewProfile):
+    """`PATCH /profile`: what is to change of it. Null takes a text away, and changes nothing of `learning`."""
+
+
 class TitleTask(Body):
     """Direct invocation: a title for a conversation that begins with `text`."""
 
@@ -183,8 +187,8 @@ class LearnTask(Body):
     generation: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 
 
-_KEY = re.compile(r"[\x21-\x7e]{1,128}")
-_CLIENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
+CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 B = TypeVar("B", bound=Body)
 
@@ -237,7 +241,7 @@ class Send:
 def send_of(headers: Mapping[str, str], body: ChatRequest) -> Send:
     """The caller's idempotency key, or one of our own, which protects from nothing. Raises BadRequest."""
     key = headers.get("idempotency-key")
-    if key is not None and not _KEY.fullmatch(key):
+    if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
         raise BadRequest("Idempotency-Key must be 1 to 128 visible characters.", field="idempotency-key")
     return Send(key or new_id(), hashlib.sha256(body.model_dump_json().encode()).hexdigest()[:32])
 
@@ -245,7 +249,7 @@ def send_of(headers: Mapping[str, str], body: ChatRequest) -> Send:
 def client_of(headers: Mapping[str, str]) -> str | None:
     """What a browser tab calls itself. Raises BadRequest."""
     client = headers.get("x-client-id")
-    if client is not None and not _CLIENT.fullmatch(client):
+    if client is not None and not CLIENT_ID.fullmatch(client):
         raise BadRequest("X-Client-Id must be 1 to 64 letters, digits, - or _.", field="x-client-id")
     return client
 

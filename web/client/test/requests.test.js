@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
-import { COMPLETE, events, frame, json, open, pieces, refused, reset, served, START, stream } from "./server.js";
-import { ConverseStream, features } from "../converse-stream.js";
+import { ConverseError, ConverseStream, features } from "../converse-stream.js";
+import { chunk, COMPLETE, events, frame, json, open, pieces, refused, reset, served, START, stream } from "./server.js";
 
 const answered = () => stream(frame(START), frame(COMPLETE));
 const CANCEL = "/chat/conversation/cancel";
@@ -47,11 +47,53 @@ test("a token that is not accepted is asked for once more", async (t) => {
   assert.equal(requests.length, 4);
 });
 
-test("without a token nothing is sent", async (t) => {
-  const token = () => Promise.reject(new Error("signed out"));
+test("a token that cannot be had is no refusal: a first send and a resumed answer are tried again", async (t) => {
+  t.mock.method(Math, "random", () => 0);
+  const offline = () => Promise.reject(new TypeError("Failed to fetch"));
+  const tokens = [offline, offline, () => "one", offline, offline, () => "two"];
+  const { client, requests, asked } = await served(
+    t,
+    [stream(frame(START), chunk("a", 1)), stream(frame(START), chunk("b", 2), frame(COMPLETE))],
+    { token: () => tokens.shift()() },
+  );
+  const answer = client.send({ text: "x", conversationId: "conversation" });
+  assert.equal((await answer.finished).text, "ab");
+  assert.deepEqual(asked(), ["POST stream /chat", "GET stream /chat/conversation/stream"]);
+  assert.deepEqual(requests.map(({ headers }) => headers.authorization), ["Bearer one", "Bearer two"]);
+});
+
+test("who knows that nobody is signed in says so, and nothing is sent or tried again", async (t) => {
+  const told = { code: "signed_out", message: "Sign in again.", status: 401, retryable: false };
+  const token = () => Promise.reject(new ConverseError(told));
   const { client, requests } = await served(t, [], { token });
-  await assert.rejects(events(client.send({ text: "x" })), { code: "no_token", status: 401 });
+  await assert.rejects(events(client.send({ text: "x" })), told);
+  await assert.rejects(client.get("/profile"), told);
   assert.deepEqual(requests, []);
+});
+
+test("where there is no token the server says what it thinks of that", async (t) => {
+  const { client, requests } = await served(t, Array(2).fill(refused(401, "unauthenticated")), { token: () => "" });
+  await assert.rejects(client.get("/profile"), { code: "unauthenticated", status: 401 });
+  assert.deepEqual(requests.map(({ headers }) => headers.authorization), [undefined, undefined]);
+});
+
+test("a token that never comes is given up with its line", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  t.mock.method(Math, "random", () => 0);
+  const tokens = [new Promise(() => {}), "late"];
+  const { client, asked } = await served(
+    t,
+    [stream(frame(START), frame(COMPLETE))],
+    { token: () => tokens.shift() },
+  );
+  const answer = client.resume("conversation");
+  await new Promise(setImmediate);
+  t.mock.timers.tick(25_000);
+  while (!asked().length) {
+    await new Promise(setImmediate);
+    t.mock.timers.tick(1); // the back-off of no length
+  }
+  assert.equal((await answer.finished).finishReason, "stop");
 });
 
 test("bodies are signed as they are sent", async (t) => {

@@ -172,7 +172,7 @@ function withParts(state, parts, position) {
 }
 var first = (text, length) => [...text].slice(0, length).join("");
 
-// tests/clients/node_modules/eventsource-parser/dist/errors.js
+// ../../../work/main/tests/clients/node_modules/eventsource-parser/dist/errors.js
 var ParseError = class extends Error {
   constructor(message, options) {
     super(message);
@@ -184,7 +184,7 @@ var ParseError = class extends Error {
   }
 };
 
-// tests/clients/node_modules/eventsource-parser/dist/parse.js
+// ../../../work/main/tests/clients/node_modules/eventsource-parser/dist/parse.js
 var LF = 10;
 var CR = 13;
 var SPACE = 32;
@@ -873,7 +873,8 @@ var Http = class {
     this.#headers = { "x-client-id": clientId ?? crypto.randomUUID(), ...headers };
   }
   /**
-   * A successful response. Throws ConverseError; a fetch that was aborted counts as unreachable.
+   * A successful response. Throws ConverseError; a fetch that was aborted, or a token that did not come, counts as
+   * unreachable, because the token may need the network too.
    * @param {string} url
    * @param {Call} [call]
    */
@@ -906,20 +907,10 @@ var Http = class {
    * @param {Call} call
    */
   async #once(url, call) {
-    const init = await this.#init(call);
     try {
-      return await this.#fetch(url, init);
+      return await this.#fetch(url, await Promise.race([this.#init(call), aborted(call.signal)]));
     } catch (cause) {
-      throw ConverseError.unreachable(cause);
-    }
-  }
-  /** @param {() => string | Promise<string>} token */
-  async #freshToken(token) {
-    try {
-      return await token();
-    } catch (cause) {
-      const message = "There is no token.";
-      throw new ConverseError({ code: "no_token", message, status: 401, retryable: true }, { cause });
+      throw cause instanceof ConverseError ? cause : ConverseError.unreachable(cause);
     }
   }
   /**
@@ -931,10 +922,12 @@ var Http = class {
     const text = body === void 0 ? void 0 : JSON.stringify(body);
     if (text !== void 0) all["content-type"] = "application/json";
     if (this.#signBody && method !== "GET") all["x-amz-content-sha256"] = await sha256(text ?? "");
-    if (this.#token) all[this.#tokenHeader] = `Bearer ${await this.#freshToken(this.#token)}`;
+    const token = await this.#token?.();
+    if (token) all[this.#tokenHeader] = `Bearer ${token}`;
     return { method, headers: all, body: text, signal };
   }
 };
+var aborted = (signal) => new Promise((_, reject) => signal?.addEventListener("abort", reject));
 async function sha256(text) {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
   return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -33,10 +33,11 @@ class UnknownKey(jwt.InvalidKeyError):
 class Keys:
     """The keys of one issuer by their ids. `url` is where they are; without it, discovery says so.
 
-    Nothing is asked before the first `find`. Threads may share it.
+    Nothing is asked before the first `find`. Threads may share it. `clock` is the wall clock, because the monotonic
+    clock stands still while the sandbox is frozen.
     """
 
-    def __init__(self, issuer: str, url: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, issuer: str, url: str = "", clock: Callable[[], float] = time.time) -> None:
         self._issuer = issuer
         self._url = url
         self._clock = clock
@@ -68,7 +69,10 @@ class Keys:
             self._asked_again = now + (PAUSE if self._keys else FIRST_PAUSE)
 
     def _fetch(self) -> dict[str, Jwk]:
-        keys = self._get(self._url or self._discovered())["keys"]
+        try:
+            keys = self._get(self._url or self._discovered())["keys"]
+        finally:
+            self._http.clear()  # an hour later the other side may have dropped the connection
         signing = {key["kid"]: key for key in keys if "kid" in key and key.get("use", "sig") == "sig"}
         if not signing:
             raise ValueError("no keys to check signatures with")

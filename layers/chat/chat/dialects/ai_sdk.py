@@ -149,7 +149,9 @@ class _Question(_Lenient):
     parts: Annotated[list[_Text], Field(max_length=1_000)]
 
 
-class _ChatBody(_Lenient):
+class AiChatRequest(_Lenient):
+    """`POST /ai/chat`, as `useChat` sends it. Of `messages` the last is read: a text of the user's, with its id."""
+
     id: ConversationId
     messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=10_000)]
     trigger: Literal["submit-message", "regenerate-message"] = "submit-message"
@@ -193,7 +195,7 @@ class Question:
 
 def parse_question(request: HttpRequest, settings: Settings) -> Question:
     """The body of `POST /ai/chat`. Raises UnsupportedMediaType, TooLarge, BadRequest."""
-    body = parse(_ChatBody, request.json_body(MAX_BODY_BYTES))
+    body = parse(AiChatRequest, request.json_body(MAX_BODY_BYTES))
     place = len(body.messages) - 1
     try:
         last = _Question.model_validate(body.messages[place])

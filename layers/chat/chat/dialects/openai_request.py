@@ -38,11 +38,12 @@ def _choice(value: Any) -> Any:
     return {"type": value} if isinstance(value, str) else value
 
 
-Parts = Annotated[list[Part], Field(max_length=1_000), BeforeValidator(_parts)]
+Parts = Annotated[list[Part], Field(max_length=1_000), BeforeValidator(_parts, json_schema_input_type=str | list[Part])]
 Label = Annotated[str, StringConstraints(max_length=512)]
 ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 CallId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Stops = Annotated[list[Stop], Field(max_length=4)]
 Zero = Annotated[float, Field(ge=0, le=0)]
 
 
@@ -134,6 +135,9 @@ class ToolChoice(_Body):
     function: ChosenFunction | None = None
 
 
+Choice: TypeAlias = Literal["auto", "none", "required"] | ToolChoice  # as it may be sent
+
+
 class StreamOptions(_Body):
     """`include_obfuscation` is a padding that we never add."""
 
@@ -174,10 +178,10 @@ class CompletionRequest(_Body):
     max_tokens: int | None = Field(default=None, ge=1, le=200_000)
     temperature: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     top_p: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
-    stop: Annotated[Annotated[list[Stop], Field(max_length=4)] | None, BeforeValidator(_list)] = None
+    stop: Annotated[Stops | None, BeforeValidator(_list, json_schema_input_type=Stop | Stops | None)] = None
     reasoning_effort: Literal["none", "low", "medium", "high"] | None = None
     tools: Annotated[list[FunctionTool], Field(max_length=128)] | None = None
-    tool_choice: Annotated[ToolChoice | None, BeforeValidator(_choice)] = None
+    tool_choice: Annotated[ToolChoice | None, BeforeValidator(_choice, json_schema_input_type=Choice | None)] = None
     parallel_tool_calls: bool | None = None
     response_format: Annotated[TextFormat | SchemaFormat, Field(discriminator="type")] | None = None
     service_tier: Literal["auto", "default", "priority", "flex"] | None = None

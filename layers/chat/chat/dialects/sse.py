@@ -60,22 +60,39 @@ def data(value: object) -> str:
 
 
 def frames(source: Source, dialect: Dialect) -> Generator[bytes, None, None]:
-    """Runs the source and yields its frames. Closed early, it waits for the turn's end all the same."""
-    cursor, patience, written = 0, NUDGE_AFTER, time.monotonic()
+    """Runs the source and yields its frames. Closed early, it waits for the turn's end all the same.
+
+    Where the source fails, the dialect's cut is the last frame before the exception.
+    """
     with source:
-        while True:
-            due = written + patience
-            batch = source.wait(cursor, max(0.0, due - time.monotonic()))
-            cursor += len(batch)
-            if said := "".join(map(dialect.encode, batch)):
-                yield said.encode()
-                written, patience = time.monotonic(), NUDGE_AFTER
-            if batch and isinstance(batch[-1].event, TERMINAL):
-                return
-            if not batch and source.over:
-                if said := dialect.cut():
-                    yield said.encode()
-                return
-            if not said and time.monotonic() >= due:  # also where the dialect has no words for what comes
-                yield ((NUDGE if patience == NUDGE_AFTER else HEARTBEAT) + dialect.comment_end).encode()
-                written, patience = time.monotonic(), HEARTBEAT_AFTER
+        try:
+            has_ended = yield from _until_the_end(source, dialect)
+        except Exception:
+            yield from _cut(dialect)
+            raise
+        if not has_ended:
+            yield from _cut(dialect)
+
+
+def _until_the_end(source: Source, dialect: Dialect) -> Generator[bytes, None, bool]:
+    """The frames of what the source says; whether a terminal event was among it."""
+    cursor, patience, written = 0, NUDGE_AFTER, time.monotonic()
+    while True:
+        due = written + patience
+        batch = source.wait(cursor, max(0.0, due - time.monotonic()))
+        cursor += len(batch)
+        if said := "".join(map(dialect.encode, batch)):
+            yield said.encode()
+            written, patience = time.monotonic(), NUDGE_AFTER
+        if batch and isinstance(batch[-1].event, TERMINAL):
+            return True
+        if not batch and source.over:
+            return False
+        if not said and time.monotonic() >= due:  # also where the dialect has no words for what comes
+            yield ((NUDGE if patience == NUDGE_AFTER else HEARTBEAT) + dialect.comment_end).encode()
+            written, patience = time.monotonic(), HEARTBEAT_AFTER
+
+
+def _cut(dialect: Dialect) -> Generator[bytes, None, None]:
+    if said := dialect.cut():
+        yield said.encode()

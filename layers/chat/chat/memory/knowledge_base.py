@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from chat.memory.sources import Document, tokens_of
+from chat.unicode import well_formed
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_agent_runtime import AgentsforBedrockRuntimeClient
@@ -38,7 +39,7 @@ class KnowledgeBase:
         )
         found, left = [], self._tokens
         for result in answer["retrievalResults"]:
-            text = result["content"].get("text", "").strip()  # a picture has none
+            text = well_formed(result["content"].get("text", "")).strip()  # a picture has none
             passage = _fitted(_document(text, result.get("location", {})), left)
             if passage.text:
                 left -= tokens_of(passage)
@@ -58,7 +59,7 @@ def _fitted(passage: Document, tokens: int) -> Document:
 def _document(text: str, location: Mapping[str, Any]) -> Document:
     """A location has one member, named after where the document lies: an object of S3, a page, an id of its own."""
     place = next((each for each in location.values() if isinstance(each, dict)), {})
-    where = place.get("url") or place.get("uri") or place.get("id") or "document"
+    where = well_formed(place.get("url") or place.get("uri") or place.get("id") or "document")
     if where.startswith("s3://"):
         return Document(text, where.removeprefix("s3://").partition("/")[2] or where)
     with suppress(ValueError):  # it looks like no address at all

@@ -13,6 +13,7 @@ from chat.errors import ModelMalformed, ModelTruncated
 from chat.events import Chunk, Citation, FinishReason, Part, Reasoning, Tool, Usage
 from chat.finish import MALFORMED, from_bedrock
 from chat.model.converters import to_usage
+from chat.unicode import well_formed
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,9 @@ def events(raw: Iterable[dict[str, Any]], *, answer_tool: str | None = None) -> 
     for event in raw:
         if "contentBlockStart" in event:
             if used := event["contentBlockStart"]["start"].get("toolUse"):
-                calls[event["contentBlockStart"]["contentBlockIndex"]] = _Call(used["toolUseId"], used["name"])
+                calls[event["contentBlockStart"]["contentBlockIndex"]] = _Call(
+                    well_formed(used["toolUseId"]), well_formed(used["name"])
+                )
         elif "contentBlockDelta" in event:
             delta = event["contentBlockDelta"]["delta"]
             if "text" in delta:
@@ -58,7 +61,7 @@ def events(raw: Iterable[dict[str, Any]], *, answer_tool: str | None = None) -> 
             if call := calls.pop(event["contentBlockStop"]["contentBlockIndex"], None):
                 yield call.whole()
         elif "messageStop" in event:
-            stop_reason = event["messageStop"]["stopReason"]
+            stop_reason = well_formed(event["messageStop"]["stopReason"])
         elif "metadata" in event:  # comes after messageStop
             usage = to_usage(event["metadata"].get("usage", {}))
     if stop_reason is None:
@@ -99,14 +102,17 @@ class _Call:
 
     def whole(self) -> Tool:
         """Raises ModelMalformed for an input that is no JSON object."""
-        said = "".join(self.pieces) or "{}"
+        said = well_formed("".join(self.pieces)) or "{}"
         try:
             given = json.loads(said)
         except ValueError:
             raise ModelMalformed from None
         if not isinstance(given, dict):
             raise ModelMalformed
-        return Tool(self.id, self.name, "call", input=_whole(said))
+        plain = json.dumps(given, ensure_ascii=False)
+        if (readable := well_formed(plain)) != plain:  # half a pair, written as an escape
+            said = readable
+        return Tool(self.id, self.name, "call", input=said)
 
 
 @dataclass(slots=True)
@@ -122,23 +128,19 @@ class _Pieces:
             return piece
         if piece and "\ud800" <= piece[-1] <= "\udbff":
             piece, self.held = piece[:-1], piece[-1]
-        return _whole(piece)
+        return well_formed(piece)
 
     def rest(self) -> str:
         held, self.held = self.held, ""
-        return _whole(held)
-
-
-def _whole(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return well_formed(held)
 
 
 def _citation(citation: dict[str, Any]) -> Citation:
     location = citation.get("location", {})
     quote = " ".join(piece.get("text", "") for piece in citation.get("sourceContent", [])).strip()
     return Citation(
-        title=_whole(citation.get("title", "")) or None,
-        url=_whole(location.get("web", {}).get("url", "")) or None,
-        document=_whole(citation.get("source", "")) or None,
-        quote=_whole(quote) or None,
+        title=well_formed(citation.get("title", "")) or None,
+        url=well_formed(location.get("web", {}).get("url", "")) or None,
+        document=well_formed(citation.get("source", "")) or None,
+        quote=well_formed(quote) or None,
     )

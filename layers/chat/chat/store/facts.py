@@ -50,6 +50,8 @@ class Profile:
 
 NOBODY = Profile()
 
+_STORED = {"assistant_name": "assistant"}  # the profile's attributes that are stored under another name
+
 # Named condition on the profile.
 _WILLING = "attribute_not_exists(learning)"
 
@@ -111,9 +113,18 @@ class Facts:
 
         In one write: whoever changes another part meanwhile does not lose it.
         """
-        fields: dict[str, str | bool | None] = {"name": name, "assistant": assistant, "about": about}
+        return self.change_profile(user, name=name, assistant_name=assistant, about=about, learning=learning)
+
+    def change_profile(self, user: str, *, learning: bool | None = None, **texts: str | None) -> Profile:
+        """Changes the named `texts` of the profile, which comes back; None takes one away.
+
+        In one write, as `set_profile`; `learning` stays as it is where it is None.
+        """
+        fields: dict[str, str | bool | None] = {_STORED.get(name, name): text for name, text in texts.items()}
         if learning is not None:
             fields["learning"] = None if learning else False
+        if not fields:
+            return self.profile(user)
         given = {each: value for each, value in fields.items() if value is not None}
         updates = {
             "SET": [f"#{each} = :{each}" for each in given],

@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chat.errors import StorageError
 from chat.telemetry import logger
+from chat.unicode import well_formed
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -237,7 +238,11 @@ def _wire(values: Mapping[str, Any]) -> Any:
 
 
 def _plain(item: Mapping[str, Any]) -> Item:
-    return {name: _deserialize(value) for name, value in item.items()}
+    return {name: _read(_deserialize(value)) for name, value in item.items()}
+
+
+def _read(value: Any) -> Any:
+    return well_formed(value) if isinstance(value, str) else value
 
 
 @contextmanager

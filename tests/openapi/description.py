@@ -1,0 +1,145 @@
+"""openapi.json as a judge of real answers."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from jsonschema_rs import Draft202012Validator
+
+from tests.fuzz.functions import Name
+
+# Of every answer, or of the services in front.
+USUAL = re.compile(
+    r"content-type|cache-control|content-length|date|server|connection|transfer-encoding|vary|x-accel-buffering"
+    r"|access-control-.*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a function answered; header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def media_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0] if self.body else ""
+
+    @property
+    def code(self) -> str:
+        """The error's code."""
+        return str(json.loads(self.body)["error"]["code"])
+
+    @property
+    def events(self) -> Iterator[tuple[str, str]]:
+        """The id and the data of each event of a stream."""
+        for block in self.body.decode().split("\n\n"):
+            fields = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and line[0] != ":")
+            if "data" in fields:
+                yield fields.get("id", ""), fields["data"]
+
+
+class Description:
+    """The document, strict: what it does not name, an answer must not have."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document = document
+        self._validators: dict[str, Draft202012Validator] = {}
+
+    @cached_property
+    def outcomes(self) -> set[tuple[Name, str, int, str]]:
+        """Function, route, status, and the error's code or the media type: all that is described."""
+        found = set()
+        for path, operations in self.document["paths"].items():
+            for method, operation in operations.items():
+                for status, response in operation["responses"].items():
+                    for kind in self._kinds(self._resolved(response)):
+                        for function in operation["tags"]:
+                            found.add((function, f"{method.upper()} {path}", int(status), kind))
+        return found
+
+    def _kinds(self, response: Mapping[str, Any]) -> list[str]:
+        content = response.get("content", {})
+        match content.get("application/json", {}).get("schema", {}):
+            case {"allOf": [_, {"properties": {"error": {"properties": {"code": {"enum": codes}}}}}]}:
+                return list(codes)
+        return list(content) or [""]
+
+    def operation(self, method: str, path: str) -> tuple[str, Mapping[str, Any]] | None:
+        """The route of a request, as it is described."""
+        for template, operations in self.document["paths"].items():
+            if method.lower() in operations and re.fullmatch(re.sub(r"\{.*?\}", "[^/]+", template), path):
+                return template, operations[method.lower()]
+        return None
+
+    def check(self, method: str, path: str, answer: Answer) -> None:
+        """Fails for an answer that is not described."""
+        found = self.operation(method, path)
+        assert found, f"{method} {path} is not described"
+        described = found[1]["responses"].get(str(answer.status))
+        assert described, f"{method} {path} does not describe {answer.status}: {answer.body!r}"
+        response = self._resolved(described)
+        self._check_headers(response.get("headers", {}), answer.headers)
+        content = response.get("content", {})
+        if not content:
+            assert not answer.body.strip(), f"{method} {path} describes no body of {answer.status}: {answer.body!r}"
+            return
+        assert answer.media_type in content, f"{method} {path} does not describe {answer.media_type!r}"
+        kind = content[answer.media_type]
+        if answer.media_type == "application/json":
+            self.validate(kind["schema"], json.loads(answer.body))
+        else:
+            self.check_events(kind["x-eventData"], answer)
+
+    def check_events(self, schema: Any, answer: Answer) -> None:
+        """Fails for a stream with other events."""
+        events = list(answer.events)
+        assert events
+        for _, data in events:
+            self.validate(schema, json.loads(data) if data.startswith("{") else data)
+
+    def check_body(self, method: str, path: str, body: Any) -> None:
+        """Fails for the body of a request, taken by the function, that the description would refuse."""
+        found = self.operation(method, path)
+        assert found
+        schema = found[1]["requestBody"]["content"]["application/json"]["schema"]
+        self._validator(schema, self.document["components"]).validate(body)
+
+    def validate(self, schema: Any, value: Any) -> None:
+        """Fails for JSON that has another shape, or more than is described."""
+        self._validator(schema, self._closed).validate(value)
+
+    def _check_headers(self, described: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        for name, value in headers.items():
+            assert name in described or USUAL.fullmatch(name), f"the header {name} is not described"
+            if name in described:
+                schema = self._resolved(described[name])["schema"]
+                self.validate(schema, int(value) if schema.get("type") == "integer" else value)
+
+    def _validator(self, schema: Any, components: Any) -> Draft202012Validator:
+        key = json.dumps([schema, components is self._closed], sort_keys=True)
+        if key not in self._validators:
+            self._validators[key] = Draft202012Validator({**schema, "components": components})
+        return self._validators[key]
+
+    @cached_property
+    def _closed(self) -> Any:
+        components = deepcopy(self.document["components"])
+        for schema in components["schemas"].values():
+            if "properties" in schema:
+                schema["additionalProperties"] = False
+        return components
+
+    def _resolved(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "$ref" not in value:
+            return value
+        found: Any = self.document
+        for step in value["$ref"].removeprefix("#/").split("/"):
+            found = found[step]
+        return dict(found)
