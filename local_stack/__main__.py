@@ -27,6 +27,7 @@ def options(arguments: list[str]) -> Options:
     parser.add_argument("--auth", choices=["dev", "jwt"], default="dev", help="how callers are known (dev)")
     parser.add_argument("--flags", type=Path, metavar="FILE", help="feature flags in JSON, read again each minute")
     parser.add_argument("--documents", type=Path, metavar="DIR", help="answer from its Markdown files")
+    parser.add_argument("--usual-delays", action="store_true", help="Retrieve and embeddings take their usual time")
     parser.add_argument("--prewarm", type=int, default=1, metavar="N", help="environments to start with (1)")
     parser.add_argument("--fault-rate", type=float, default=0.0, help="share of model calls that fail (0)")
     parser.add_argument("--seed", type=int, default=0, help="of the faults (0)")
@@ -50,6 +51,7 @@ def options(arguments: list[str]) -> Options:
         fault_rate=given.fault_rate,
         seed=given.seed,
         documents=given.documents,
+        usual_delays=given.usual_delays,
         parameters=dict(given.parameter),
     )
 

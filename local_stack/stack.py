@@ -50,6 +50,7 @@ class Options:
     fault_rate: float = 0.0
     seed: int = 0
     documents: Path | None = None
+    usual_delays: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -151,7 +152,12 @@ class Stack:
             with _taken(at):
                 documents = Documents(options.documents)
                 self.bedrock = await serve_bedrock(
-                    HOST, at, fault_rate=options.fault_rate, seed=options.seed, documents=documents
+                    HOST,
+                    at,
+                    fault_rate=options.fault_rate,
+                    seed=options.seed,
+                    documents=documents,
+                    usual_delays=options.usual_delays,
                 )
             self._cleanup.push_async_callback(self.bedrock.close)
             endpoints |= dict.fromkeys(("BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), self.bedrock.url)
