@@ -35,6 +35,7 @@ EXCEPTIONS = (
     "throttlingException",
     "serviceUnavailableException",
 )
+REFUSALS = ("refuse-stream", "refuse-system", "too-long", "no-profile")  # of what the model cannot take
 # Others say something about the caller or the model, and do not come and go.
 BY_CHANCE = ("throttle", "unavailable", "not-ready", "stall-headers", *STREAM_FAULTS)
 
@@ -59,7 +60,7 @@ class Fault:
     code: str
 
     def __post_init__(self) -> None:
-        if self.name not in {*HTTP_FAULTS, *STREAM_FAULTS, "stall-headers", "refuse-stream", "refuse-system"}:
+        if self.name not in {*HTTP_FAULTS, *STREAM_FAULTS, *REFUSALS, "stall-headers"}:
             raise BedrockError("ValidationException", f"The stand-in knows no fault {self.name!r}.")
         if self.code not in EXCEPTIONS:
             raise BedrockError("ValidationException", f"ConverseStream has no exception {self.code!r}.")

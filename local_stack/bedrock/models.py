@@ -53,12 +53,7 @@ def check_place(model_id: str, region: str | None) -> None:
     if not profile:
         if model.in_region and (region is None or region in model.in_region):
             return
-        # Bedrock's own words, typographic apostrophe included: cline/cline issue 689.
-        raise BedrockError(
-            "ValidationException",
-            f"Invocation of model ID {name} with on-demand throughput isn’t supported. "  # noqa: RUF001  # its own
-            "Retry your request with the ID or ARN of an inference profile that contains this model.",
-        )
+        raise profile_needed(name)
     if profile not in model.profiles or not _reaches(profile, region):
         # langgenius/dify-official-plugins issue 2948: so it says for a profile that the region does not have.
         raise BedrockError("ValidationException", "The provided model identifier is invalid.")
@@ -68,6 +63,27 @@ def window_of(model_id: str) -> int | None:
     """The context window of a listed model, in tokens."""
     model = MODELS.get(_parts(model_id)[1])
     return model.window if model else None
+
+
+def profile_needed(name: str) -> BedrockError:
+    """In Bedrock's own words, typographic apostrophe included: cline/cline issue 689."""
+    return BedrockError(
+        "ValidationException",
+        f"Invocation of model ID {name} with on-demand throughput isn’t supported. "  # noqa: RUF001  # its own
+        "Retry your request with the ID or ARN of an inference profile that contains this model.",
+    )
+
+
+def too_long(model_id: str, tokens: int, window: int) -> BedrockError:
+    """An input above the window.
+
+    Claude's words are those of its API, which many clients look for; the others': continuedev/continue issue 6005,
+    aws-samples/bedrock-chat issue 95.
+    """
+    told = "Input is too long for requested model."
+    if "anthropic" in model_id:
+        told = f"prompt is too long: {tokens} tokens > {window} maximum"
+    return BedrockError("ValidationException", f"The model returned the following errors: {told}")
 
 
 def _parts(model_id: str) -> tuple[str, str]:

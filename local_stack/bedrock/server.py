@@ -17,7 +17,7 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 from local_stack import http
-from local_stack.bedrock import conversation, delivery, directives, embeddings, errors, upstream, validation
+from local_stack.bedrock import conversation, delivery, directives, embeddings, errors, models, upstream, validation
 from local_stack.bedrock.directives import HTTP_FAULTS, Fault
 from local_stack.bedrock.documents import Documents
 from local_stack.bedrock.errors import BedrockError
@@ -151,7 +151,7 @@ class BedrockServer:
         validation.check_converse("ConverseStream" if streamed else "Converse", call.model_id, call.body, call.region)
         body = _with_defaults(call.body) if streamed else call.body
         fault = self._fault(conversation.directive_text(call.body))
-        _refuse(fault, call.body, streamed=streamed)
+        _refuse(fault, call.model_id, call.body, streamed=streamed)
 
         def sent() -> None:
             call.tokens += 1
@@ -211,7 +211,7 @@ def _with_defaults(body: dict[str, Any]) -> dict[str, Any]:
     return body | {"guardrailConfig": {"streamProcessingMode": "sync"} | body["guardrailConfig"]}
 
 
-def _refuse(fault: Fault | None, body: dict[str, Any], *, streamed: bool) -> None:
+def _refuse(fault: Fault | None, model_id: str, body: dict[str, Any], *, streamed: bool) -> None:
     """Raises the HTTP errors among the faults."""
     name = fault.name if fault else ""
     if name in HTTP_FAULTS:
@@ -221,3 +221,8 @@ def _refuse(fault: Fault | None, body: dict[str, Any], *, streamed: bool) -> Non
         raise BedrockError("ValidationException", errors.TOOL_STREAMING_REFUSED if tools else errors.STREAMING_REFUSED)
     if name == "refuse-system" and body.get("system"):
         raise BedrockError("ValidationException", errors.SYSTEM_REFUSED)
+    if name == "no-profile":
+        raise models.profile_needed(model_id)
+    if name == "too-long":
+        window = models.window_of(model_id) or 0
+        raise models.too_long(model_id, window + 1, window)

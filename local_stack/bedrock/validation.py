@@ -16,7 +16,7 @@ from botocore.validate import ParamValidator
 from local_stack.bedrock.conversation import text_of
 from local_stack.bedrock.errors import BedrockError, service
 from local_stack.bedrock.events import Json
-from local_stack.bedrock.models import check_place, window_of
+from local_stack.bedrock.models import check_place, too_long, window_of
 from local_stack.bedrock.usage import input_tokens
 
 MAX_CACHE_POINTS = 4
@@ -107,16 +107,10 @@ def _check_cache_points(body: Json) -> None:
 
 
 def _check_length(model_id: str, body: Json) -> None:
-    """By our own count, which is words.
-
-    Claude's words as its API says them, which many clients look for; the others': continuedev/continue issue 6005,
-    aws-samples/bedrock-chat issue 95.
-    """
+    """By our own count, which is words."""
     tokens, window = input_tokens(body), window_of(model_id)
     if window is not None and tokens > window:
-        if "anthropic" in model_id:
-            raise _model_error(f"prompt is too long: {tokens} tokens > {window} maximum")
-        raise _model_error("Input is too long for requested model.")
+        raise too_long(model_id, tokens, window)
 
 
 def _check_schemas(body: Json) -> None:

@@ -10,6 +10,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from chat.memory.knowledge_base import KnowledgeBase
 from local_stack.__main__ import options, run
 from local_stack.bedrock import serve
 from local_stack.bedrock.documents import KNOWLEDGE_BASE, MANAGED, PASSAGE, Documents
@@ -80,6 +81,21 @@ def test_each_kind_of_knowledge_base_has_its_own_search(
     with pytest.raises(ClientError, match=f"{other}SearchConfiguration is not supported.* Use {own}Search") as refused:
         asked(other)
     assert refused.value.response["Error"]["Code"] == "ValidationException"
+
+
+def test_a_managed_knowledge_base_is_asked_its_own_way_and_remembered(tmp_path: Path) -> None:
+    (tmp_path / "tides.md").write_text("They turn twice a day.")
+    with event_loop() as loop:
+        start = serve("127.0.0.1", 0, documents=Documents(tmp_path))
+        server = asyncio.run_coroutine_threadsafe(start, loop).result()
+        agent = boto3.client("bedrock-agent-runtime", endpoint_url=server.url)
+        managed = KnowledgeBase(agent, MANAGED, tokens=100)
+        for _ in range(2):
+            assert [found.name for found in managed.search("user", "tides", float("inf"))] == ["tides.md"]
+        agent.close()
+        asked = [next(iter(request.body["retrievalConfiguration"])) for request in server.requests]
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result()
+    assert asked == ["vectorSearchConfiguration", "managedSearchConfiguration", "managedSearchConfiguration"]
 
 
 def test_the_usual_delays_are_those_that_users_measured() -> None:
