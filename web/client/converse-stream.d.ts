@@ -145,7 +145,6 @@ export interface CompleteEvent {
 }
 export interface ErrorEvent extends Failure {
   type: "error";
-  messageId?: string;
 }
 /** Ours, not the server's: how the line is. `buffered` waits for the answer in one piece. */
 export interface ConnectionEvent {
@@ -214,6 +213,8 @@ export interface Failure {
   message: string;
   retryable: boolean;
   requestId?: string | undefined;
+  /** Of the answer, where what had come of it is stored. */
+  messageId?: string | undefined;
 }
 
 /** An answer so far. */
@@ -249,6 +250,7 @@ export declare class ConverseError extends Error implements Failure {
   readonly status: number;
   readonly retryable: boolean;
   readonly requestId: string | undefined;
+  readonly messageId: string | undefined;
   /** The request's field that is wrong. */
   readonly field: string | undefined;
   readonly retryAfterMs: number | undefined;
