@@ -326,16 +326,16 @@ class Application:
         )
 
     def running(self, user: User, conversation_id: str, gid: str | None = None) -> Head | None:
-        """The generation that is being made in the conversation; or the one named, whatever became of it.
+        """The generation that is being made in the conversation; or the one named, None when its log is gone.
 
-        Raises NotFound when the conversation, or the generation in it, is not the user's.
+        Raises NotFound when the conversation is not the user's, or the named generation is another conversation's.
         """
         conversation = self.conversations.get(user.key, conversation_id)
         if conversation.deleted or not (conversation.seq or conversation.updated_at):
             raise NotFound
         wanted = gid or conversation.active
         head = self.generations.alive(user.key, wanted) if wanted else None
-        if gid and (head is None or head.conversation != conversation_id):
+        if head and head.conversation != conversation_id:
             raise NotFound
         return head
 
