@@ -196,6 +196,8 @@ export interface Message {
   model?: string;
   finishReason?: string;
   usage?: Usage;
+  /** Where `status` is failed: as its `error` event said. */
+  error?: Failure;
 }
 export type MessagePart =
   | { type: "text"; text: string }

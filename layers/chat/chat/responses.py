@@ -71,8 +71,16 @@ class PartView(View):
     error: str | None = None
 
 
+class FailureView(View):
+    """Why an answer failed, as its `error` event said."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
 class MessageView(View):
-    """A stored message."""
+    """A stored message; `error` where `status` is failed."""
 
     id: str
     role: Literal["user", "assistant"]
@@ -83,6 +91,7 @@ class MessageView(View):
     model: str | None = None
     finish_reason: str | None = None
     usage: UsageView | None = None
+    error: FailureView | None = None
 
 
 class MetricsView(View):
