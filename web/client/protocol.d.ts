@@ -155,6 +155,15 @@ export interface Message {
   model?: string;
   finishReason?: FinishReason;
   usage?: Usage;
+  /** Where `status` is failed. */
+  error?: MessageFailure;
+}
+
+/** Why an answer failed, as its `error` event said. */
+export interface MessageFailure {
+  code: string;
+  message: string;
+  retryable: boolean;
 }
 
 /** Oldest first. `cursor` is the query parameter for the page of older messages. */

@@ -139,6 +139,14 @@ class MessagePart(
     """A part of a message."""
 
 
+class MessageFailure(View):
+    """Why an answer failed, as its `error` event said."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
 class Message(View):
     """A stored message. `partial` was stopped, out of time, out of budget, or lost with its environment."""
 
@@ -151,6 +159,7 @@ class Message(View):
     model: str | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    error: MessageFailure | None = Field(default=None, description="Where `status` is failed.")
 
 
 class Answer(View):
