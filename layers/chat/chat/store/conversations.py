@@ -90,7 +90,10 @@ class Conversations:
             self._table.change(pk, keys.META, "REMOVE active", condition="active = :gid", values={":gid": gid})
 
     def create(self, user: str, conversation_id: str, title: str | None) -> Conversation:
-        """A conversation without messages. Raises Exists when there is, or was, one with this id."""
+        """A conversation without messages. Raises Exists when there is, or was, one with this id.
+
+        One that is like it, because it was created before and the answer was lost, is the same one.
+        """
         at = now()
         item = {
             "pk": keys.conversation(user, conversation_id),
@@ -104,7 +107,10 @@ class Conversations:
         try:
             self._table.transact([self._table.absent(item)])
         except ConditionFailed:
-            raise Exists from None
+            there = self.get(user, conversation_id)
+            if there != Conversation(conversation_id, 0, title, there.updated_at) or there.updated_at is None:
+                raise Exists from None
+            return there
         return Conversation(conversation_id, 0, title, at)
 
     def rename(self, user: str, conversation_id: str, title: str) -> Conversation:

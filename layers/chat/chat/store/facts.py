@@ -100,9 +100,13 @@ class Facts:
         return self._table.check(keys.facts(user), keys.PROFILE, condition=_WILLING)
 
     def forget(self, user: str, fact_id: str) -> None:
-        """Raises NotFound when the user has no such fact."""
-        if not self._table.delete(keys.facts(user), keys.fact(fact_id)):
+        """Raises NotFound when the user has no such fact.
+
+        That is read before, because boto3 may delete twice, and the second time there is nothing to delete.
+        """
+        if self._table.get(keys.facts(user), keys.fact(fact_id)) is None:
             raise NotFound
+        self._table.delete(keys.facts(user), keys.fact(fact_id))
 
     def set_profile(
         self, user: str, name: str | None, assistant: str | None, about: str | None, *, learning: bool | None = None
