@@ -227,15 +227,17 @@ def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) 
     granted = {(owner, statement["Sid"]): statement for owner, statement in statements(stack)}
     logs = {"logs:CreateLogStream", "logs:PutLogEvents"}
     turn = {
-        f"dynamodb:{action}" for action in ("BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
+        f"dynamodb:{action}"
+        for action in ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
     }
     expected = {
         ("StreamRole", "Turn"): (turn, "<ChatTable.Arn>"),
         ("StreamRole", "Logs"): (logs, "<StreamLogs.Arn>"),
-        ("ConverseRole", "TurnAndMemory"): (turn | {"dynamodb:ConditionCheckItem"}, "<ChatTable.Arn>"),
+        ("ConverseRole", "TurnAndMemory"): (turn, "<ChatTable.Arn>"),
         ("ConverseRole", "ListConversations"): ({"dynamodb:Query"}, "<ChatTable.Arn>/index/by-update"),
         ("ConverseRole", "Logs"): (logs, "<ConverseLogs.Arn>"),
         ("ConverseRole", "DeadLetters"): ({"sqs:SendMessage"}, "<DeadLetters.Arn>"),
+        ("TaskPolicy", "Tasks"): ({"lambda:InvokeFunction"}, "<ConverseFunction.Arn>"),
     }
     if CASES[case]["Learning"] == "enabled":
         expected |= {("LearnPolicy", "Learn"): ({"lambda:InvokeFunction"}, "<ConverseFunction.Arn>")}
@@ -256,8 +258,13 @@ def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) 
 
 
 def test_policies_are_those_of_whoever_needs_them(stack: Resources) -> None:
-    both = ["<StreamRole>", "<ConverseRole>"]
-    wanted = {"LearnPolicy": both, "ClassifyPolicy": ["<ConverseRole>"], "FlagsPolicy": both}
+    stream, converse = "<StreamRole>", "<ConverseRole>"
+    wanted = {
+        "TaskPolicy": [converse],
+        "LearnPolicy": [stream],
+        "ClassifyPolicy": [converse],
+        "FlagsPolicy": [stream, converse],
+    }
     for name, policy in of_type(stack, "AWS::IAM::Policy").items():
         assert policy["Roles"] == wanted[name]
 

@@ -8,7 +8,7 @@ from typing import Any
 from chat.errors import BadRequest, NotFound
 from chat.ids import new_id, now
 from chat.memory.embedder import Embedder
-from chat.store import keys
+from chat.store import erasing, keys
 from chat.store.table import Item, Table
 
 SHOWN = ("sk", "text", "kind", "source", "ts", "confidence")  # all but the embedding, which is the largest by far
@@ -51,7 +51,7 @@ class Profile:
 NOBODY = Profile()
 
 # Named condition on the profile.
-_WILLING = "attribute_not_exists(learning)"
+_WILLING = f"attribute_not_exists(learning) AND {erasing.NOT_ERASING}"
 
 
 class Facts:
@@ -96,7 +96,7 @@ class Facts:
         return self._table.update(*key, update, condition=_WILLING, values={":name": assistant})
 
     def willing(self, user: str) -> Any:
-        """For `transact`: holds while the user lets the assistant learn, as the write of `named` does."""
+        """For `transact`: holds while the user lets the assistant learn and is not erased; so does that of `named`."""
         return self._table.check(keys.facts(user), keys.PROFILE, condition=_WILLING)
 
     def forget(self, user: str, fact_id: str) -> None:

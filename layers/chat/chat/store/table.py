@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -127,6 +127,7 @@ class Table:
     ) -> tuple[list[Item], Item | None]:
         """One page of an index, newest first, and where the next begins."""
         more = {"ExclusiveStartKey": _wire(start)} if start else {}
+        self._check_deadline()
         with _errors():
             page = self._client.query(
                 TableName=self._name,
@@ -160,18 +161,30 @@ class Table:
         more: Any = {"ReturnValues": "ALL_NEW", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         return _plain(_repeated(lambda: self._client.update_item(**request, **more))["Attributes"])
 
-    def delete(self, pk: str, sk: str, *, condition: str | None = None, values: Item | None = None) -> bool:
-        """Whether there was something to delete; raises ConditionFailed where `condition` does not hold."""
+    def delete(self, pk: str, sk: str, *, condition: str | None = None, values: Item | None = None) -> None:
+        """Deletes the item, if it is there; raises ConditionFailed where `condition` does not hold."""
         self._check_deadline()
-        more: Any = {"ReturnValues": "ALL_OLD", **_guard(condition, values)}
-        old = _repeated(lambda: self._client.delete_item(TableName=self._name, Key=_key(pk, sk), **more))
-        return "Attributes" in old
+        guard = _guard(condition, values)
+        _repeated(lambda: self._client.delete_item(TableName=self._name, Key=_key(pk, sk), **guard))
 
-    def clear(self, pk: str, low: str, high: str) -> None:
-        """Deletes the partition's items from `low` to `high`, in pages; broken off, it can be done again."""
-        while items := self.query(pk, low, high, limit=PAGE):
+    def delete_seen(self, item: Item, name: str) -> None:
+        """Deletes the item whose attribute `name` is as it was seen, if it has one: another one in its place stays."""
+        self._check_deadline()
+        guard: Any = {}
+        if name in item:
+            guard = {**_guard("#seen = :seen", {":seen": item[name]}), "ExpressionAttributeNames": {"#seen": name}}
+        key = _key(item["pk"], item["sk"])
+        with suppress(ConditionFailed):
+            _repeated(lambda: self._client.delete_item(TableName=self._name, Key=key, **guard))
+
+    def clear(self, pk: str, low: str, high: str, name: str) -> None:
+        """Deletes the partition's items from `low` to `high`, in pages, as `delete_seen` does.
+
+        Broken off, it can be done again.
+        """
+        while items := self.query(pk, low, high, limit=PAGE, only=("pk", "sk", name)):
             for item in items:
-                self.delete(pk, item["sk"])
+                self.delete_seen(item, name)
 
     def transact(self, parts: Iterable[Any]) -> None:
         """All of the parts or none. Raises ConditionFailed."""
