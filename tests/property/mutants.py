@@ -10,10 +10,12 @@ from typing import Any, TypeAlias
 from unittest import mock
 
 from chat import log
+from chat.errors import StorageError
 from chat.events import Rollback
 from chat.following import Following
 from chat.log import Entry, Placed
-from chat.store import generations, head, heads, keys, messages, writer
+from chat.store import erasing, erasure, generations, head, heads, keys, messages, table, writer
+from chat.store.conversations import Conversations
 from chat.store.generations import Generations
 from chat.store.head import Head
 from chat.store.table import Item, Table
@@ -153,6 +155,51 @@ def _placed_early(real: Any) -> Any:
     return take
 
 
+def _once(_: Any) -> Any:
+    """A write that is not repeated when it meets a transaction."""
+
+    def repeated(write: Callable[[], Any]) -> Any:
+        with table._errors():
+            return write()
+
+    return repeated
+
+
+def _always(_: Any) -> Any:
+    """A check in a transaction that holds whatever the item says."""
+
+    def check(there: Table, user: str, *_: Any) -> Any:
+        condition = "attribute_exists(pk) OR attribute_not_exists(pk)"
+        return there.check(keys.facts(user), keys.PROFILE, condition=condition)
+
+    return check
+
+
+def _in_part(_: Any) -> Any:
+    """A batch of which the first answer is taken for the whole."""
+
+    def get_many(self: Table, wanted: Sequence[tuple[str, str]]) -> list[Item]:
+        request: Any = {self._name: {"Keys": [table._key(*each) for each in wanted]}}
+        with table._errors():
+            page = self._client.batch_get_item(RequestItems=request)
+        return [table._plain(item) for item in page["Responses"].get(self._name, [])]
+
+    return get_many
+
+
+def _one_page(_: Any) -> Any:
+    """A deletion that takes its first page for all, and says that it is done."""
+
+    def remove_messages(self: Conversations, user: str, conversation_id: str, running: str | None = None) -> None:
+        try:
+            real_removal(self, user, conversation_id, running)
+        except StorageError:
+            return
+
+    real_removal = Conversations.remove_messages
+    return remove_messages
+
+
 def _const(value: Any) -> Callable[[Any], Any]:
     return lambda _: value
 
@@ -200,7 +247,13 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("a write of any size", "I11", changed(writer, "RUN", 10**9)),
     Mutant("a message in one item", "I11", changed(messages, "PIECE_BYTES", 10**9)),
     Mutant("a partition for everybody", "I12", method(keys, "generation", _const(lambda _, gid: f"U#G#{gid}"))),
+    Mutant("a batch that is read in part", "I13", method(Table, "get_many", _in_part)),
+    Mutant("a batch without end", "I13", changed(table, "READS", 10**9)),
     Mutant("usage counted apart", "I13", method(Table, "transact", _counted_apart)),
+    Mutant("a write that meets a transaction fails", "I14", method(table, "_repeated", _once)),
+    Mutant("a deletion that broke off is done", "I14", method(Conversations, "remove_messages", _one_page)),
+    Mutant("the index is believed at once", "I14", changed(erasure, "INDEX_LAG", -1.0)),
+    Mutant("a start while all is erased", "I14", method(erasing, "is_not", _always)),
     Mutant("the end brings it back", "I14", changed(heads, "_ACTIVE", "active = :gid")),
     Mutant(
         "a start brings it back", "I14", changed(generations, "_FREE", "seq = :seen AND attribute_not_exists(active)")

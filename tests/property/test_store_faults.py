@@ -1,6 +1,8 @@
 """What the walks found, each as short as it can be: one race or one failure, in a table that is otherwise well."""
 
+import random
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from types import SimpleNamespace
 from unittest import mock
 
@@ -10,10 +12,14 @@ from chat import following
 from chat.errors import ConversationBusy, NotFound, StorageError
 from chat.events import Chunk, Complete, Event, Message, Reasoning, Rollback, Usage
 from chat.following import Following
-from chat.store import conversations, keys
+from chat.limits import NO_SLOTS, Budget, Rate, Rules, Used, slot
+from chat.store import conversations, keys, messages, table
 from chat.store.conversations import Conversations
+from chat.store.facts import Facts
 from chat.store.generations import Generations
 from chat.store.head import LEASE, PATIENCE, End, Head
+from chat.store.limits import Usages
+from chat.store.unstored import Unstored
 from chat.store.writer import Writer
 from chat.turn import UNSAVED
 from tests.property.fake_table import Calm, FakeDynamo, Fault
@@ -281,3 +287,181 @@ def test_a_name_for_a_conversation_that_is_deleted_at_that_moment_does_not_bring
     with pytest.raises(NotFound):
         store.conversations.rename(ALICE, CONVERSATION, "title")
     assert store.conversations.get(ALICE, CONVERSATION).title is None
+
+
+class Always(Calm):
+    """Every call of `operation` goes like this, and is counted."""
+
+    def __init__(self, operation: str, fault: Fault) -> None:
+        self._operation, self._fault = operation, fault
+        self.calls = 0
+
+    def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
+        """See Steering."""
+        if operation != self._operation:
+            return "none"
+        self.calls += 1
+        return self._fault
+
+
+@pytest.fixture
+def slept() -> Iterator[list[float]]:
+    """The pauses that the table makes, which take no time here; its clock goes on with them."""
+    pauses: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(pauses), sleep=pauses.append, time=lambda: BEGIN)
+    with mock.patch.object(table, "time", clock):
+        yield pauses
+
+
+# A plain write that meets a transaction
+
+
+@pytest.mark.parametrize("operation", ["put", "delete"])
+def test_a_plain_write_that_meets_a_transaction_is_repeated(store: Store, slept: list[float], operation: str) -> None:
+    there = store.dynamo.table()
+    if operation == "delete":
+        there.put({"pk": "p", "sk": "s"})
+    store.once.arm(operation, fails("conflict"))
+    _write(there, operation)
+    assert (("p", "s") in store.dynamo.items) == (operation == "put")
+    assert len(slept) == 1
+
+
+@pytest.mark.parametrize("operation", ["put", "delete"])
+@pytest.mark.usefixtures("slept")
+def test_a_plain_write_that_meets_transactions_all_the_time_is_a_storage_error(operation: str) -> None:
+    steering = Always(operation, "conflict")
+    with pytest.raises(StorageError):
+        _write(FakeDynamo(steering).table(), operation)
+    assert steering.calls == table.ATTEMPTS
+
+
+def _write(there: table.Table, operation: str) -> None:
+    if operation == "put":
+        there.put({"pk": "p", "sk": "s"})
+    else:
+        there.delete("p", "s")
+
+
+def test_a_deletion_that_meets_a_transaction_goes_on(store: Store) -> None:
+    store.finish(store.send("one"), "secret")
+    store.conversations.mark_deleted(ALICE, CONVERSATION)
+    store.once.arm("delete", fails("conflict"))
+    store.conversations.remove_messages(ALICE, CONVERSATION)
+    assert [sk for pk, sk in store.dynamo.items if pk == keys.conversation(ALICE, CONVERSATION)] == [keys.META]
+
+
+# A batch that is read in part
+
+WANTED = [("p", str(number)) for number in range(8)]
+
+
+def test_a_batch_that_is_read_in_part_is_read_on(store: Store, slept: list[float]) -> None:
+    there = store.dynamo.table()
+    for pk, sk in WANTED:
+        there.put({"pk": pk, "sk": sk})
+    store.once.arm("batch", fails("unprocessed"))
+    assert {(item["pk"], item["sk"]) for item in there.get_many(WANTED)} == set(WANTED)
+    assert len(slept) == 1, "the table asks for a pause"
+
+
+def test_a_batch_that_is_never_read_to_its_end_is_a_storage_error(slept: list[float]) -> None:
+    steering = Always("batch", "unprocessed")
+    with pytest.raises(StorageError):
+        FakeDynamo(steering).table().get_many(WANTED)
+    assert steering.calls < 20
+    assert 0 < sum(slept) < 5
+
+
+def test_a_batch_waits_for_no_pause_that_nobody_waits_for(slept: list[float]) -> None:
+    steering = Always("batch", "unprocessed")
+    with mock.patch.object(random, "uniform", lambda _, most: most), pytest.raises(StorageError):
+        FakeDynamo(steering).table().until(0.1).get_many(WANTED)
+    assert sum(slept) <= 0.1
+
+
+# A write that boto3 makes twice, because the first answer was lost
+
+
+def test_a_fact_that_is_forgotten_twice_by_boto3_is_forgotten(store: Store) -> None:
+    facts = Facts(store.dynamo.table())
+    fact = facts.add(ALICE, "sails", "fact", limit=5)
+    store.once.arm("delete", fails("again"))
+    facts.forget(ALICE, fact.id)
+    assert facts.all(ALICE) == []
+    with pytest.raises(NotFound):
+        facts.forget(ALICE, fact.id)
+
+
+NOBODY_RUNS = Rules(Rate(1_000, 60_000), Rate(1_000, 60_000), 5, Budget(0, 0), Budget(0, 0))
+
+
+@pytest.mark.parametrize("ahead", [0, 3_000], ids=["idle", "busy"])
+@pytest.mark.parametrize("runs", [False, True], ids=["without an answer", "with an answer"])
+def test_a_rate_that_is_moved_twice_by_boto3_moves_one_step(store: Store, ahead: int, *, runs: bool) -> None:
+    usages, now = Usages(store.dynamo.table(), NOBODY_RUNS, lambda: store.at), int(store.at * 1000)
+    rates = [(keys.limits(ALICE), keys.RATE), keys.address("here")]
+    for pk, sk in rates:
+        store.dynamo.items[pk, sk] = {"pk": pk, "sk": sk, "tat": Decimal(now + ahead)}
+    taken = slot(now + 60_000, "gid") if runs else None
+    with mock.patch.object(
+        store.once, "before", lambda operation, *_, **__: "again" if operation == "update" else "none"
+    ):
+        usages.admit(ALICE, "here", taken, Used(tat=now + ahead, address_tat=now + ahead))
+    assert [int(store.dynamo.items[key]["tat"]) - now - ahead for key in rates] == [1_000, 1_000]
+
+
+def test_a_conversation_that_is_created_twice_is_the_same(store: Store) -> None:
+    """By boto3, or by a client whose first answer was lost."""
+    store.once.arm("transact", fails("after"))
+    with pytest.raises(StorageError):
+        store.conversations.create(ALICE, CONVERSATION, "title")
+    created = store.conversations.create(ALICE, CONVERSATION, "title")
+    assert created == store.conversations.get(ALICE, CONVERSATION)
+
+
+# A message whose pieces are not there
+
+
+def test_a_large_message_that_is_deleted_while_it_is_read_is_not_found(store: Store) -> None:
+    with mock.patch.object(messages, "PIECE_BYTES", 40):
+        store.finish(store.send("one"), "".join(chr(0x4E00 + 7 * number) for number in range(400)))
+
+    def delete() -> Fault:
+        store.conversations.mark_deleted(ALICE, CONVERSATION)
+        store.conversations.remove_messages(ALICE, CONVERSATION)
+        return "none"
+
+    def after_the_first() -> Fault:
+        store.once.arm("query", delete)
+        return "none"
+
+    for read in (
+        lambda: store.conversations.messages(ALICE, CONVERSATION, limit=9),
+        lambda: store.conversations.recent(ALICE, CONVERSATION, 9),
+    ):
+        kept = dict(store.dynamo.items)
+        store.once.arm("query", after_the_first)
+        with pytest.raises(NotFound):
+            read()
+        store.dynamo.items = kept
+
+
+# What an answer cost that is not stored
+
+
+def test_an_answer_that_is_not_stored_is_counted_once_however_often_it_is_tried(store: Store) -> None:
+    usages = Usages(store.dynamo.table(), NOBODY_RUNS, lambda: store.at)
+    taken = slot(int(store.at * 1000) + 60_000, "gid")
+    usages.admit(ALICE, "here", taken, Used())
+    ledger = Unstored(store.dynamo.table(), ALICE, taken, lambda: store.at)
+    message = Message("m", "assistant", (), "t")
+    end = End("done", "stop", Usage(1_000, 500))
+    for _ in range(3):
+        store.once.arm("transact", fails("after"))
+        with pytest.raises(StorageError):
+            ledger.finish(message, end)
+        store.at += 1
+    ledger.finish(message, end)
+    used = usages.look(ALICE, "here")
+    assert (used.user.tokens, used.everybody.tokens, used.slots) == (1_500, 1_500, NO_SLOTS)

@@ -11,7 +11,7 @@ I10 is not here: it is about the rate limiter.
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -20,6 +20,7 @@ from unittest import mock
 
 from chat import following, log
 from chat.errors import (
+    BeingErased,
     ChatError,
     ConversationBusy,
     Exists,
@@ -30,13 +31,17 @@ from chat.errors import (
 )
 from chat.events import TERMINAL, Chunk, Citation, Complete, Message, Reasoning, Rollback, Usage
 from chat.following import Following
+from chat.limits import Budget, Rate, Rules
 from chat.log import Entry
-from chat.store import conversations, generations, heads, keys, messages, table, writer
+from chat.store import conversations, erasing, erasure, generations, heads, keys, limits, messages, table, writer
 from chat.store.conversations import Conversation, Conversations
+from chat.store.erasure import INDEX_LAG, Erasure
 from chat.store.generations import Generations
 from chat.store.head import LEASE, PATIENCE, End, Head, Status, conversation_id, generation_id
+from chat.store.limits import Usages
 from chat.store.writer import Fenced, Writer
-from tests.property.fake_table import Change, FakeDynamo, Fault, Item, Violation
+from tests.property.fake_table import Change, FakeDynamo, Fault, Item, Key, LaggingIndex, Violation
+from tests.property.in_turn import InTurn
 
 Atom: TypeAlias = tuple[str, Any]
 Where: TypeAlias = tuple[str, str]  # a user and the id of something of theirs
@@ -47,6 +52,11 @@ RUN = 400  # code points in one write, so that a flush takes several
 SHORTEST_LIFE, LONGEST_LIFE = 40, 300  # seconds until a function's deadline
 DEPTH = 2  # how deep others may work inside a call
 LEASE_SECONDS, PATIENCE_SECONDS = LEASE / 1000, PATIENCE / 1000
+INDEX_LATE = INDEX_LAG - 0.1  # seconds that the index is late at most
+BATCHES = 30  # calls that one batch may take
+CONFLICTS = 0.01  # of writes
+RULES_OF_USE = Rules(Rate(1, 0), Rate(1, 0), 1, Budget(0, 0), Budget(0, 0))
+SHARED = (keys.SWITCH[0], keys.address("here")[0])  # what is no user's, beside the day of everybody
 
 TEXTS = ("a", "word ", "hé ", "🌊", "\u2028", '"\\', "x" * 60, "河" * 40, "lorem ipsum " * 20, "y" * 500)
 HOSTILE = ("U#bob#G#x", "#", "~META", "../H", "\x00", "H", "S#0000000000")
@@ -106,6 +116,8 @@ class Environment:
     skew: float
     generations: Generations
     conversations: Conversations
+    erasure: Erasure
+    usages: Usages
     frozen: bool = False
     busy: bool = False
     turn: Speaking | None = None
@@ -162,6 +174,7 @@ class World:
         self.random = random.Random(self.seed)  # noqa: S311  # reproducible, not a secret
         self.at = BEGIN
         self.dynamo = FakeDynamo(self)
+        self.index = LaggingIndex(lambda: self.at, self._lateness)
         self.users = ["alice", "bob"]
         self.environments = [self._environment(number) for number in range(5)]
         self.spoken: dict[Where, Spoken] = {}
@@ -174,6 +187,10 @@ class World:
         self.gone: set[Where] = set()  # generations that the table has forgotten
         self.uncounted: set[str] = set()  # users of such
         self.calm = False
+        self.erasures: Counter[str] = Counter()  # changes of the mark that all of a user's is erased
+        self._delivering = False
+        self._throttled = False  # batches are not read to their end
+        self._batches = 0
         self._acting: list[tuple[Environment, str, int, int]] = []
         self._faults = 0
         self._numbers = 0
@@ -191,7 +208,8 @@ class World:
             environment, user, era, _ = self._acting[-1]
             for pk in pks:
                 everybodys = pk.startswith("R#all#") and pk.rpartition("#")[2].isdigit()  # the deployment's day
-                if not everybodys and pk != keys.user(user) and not pk.startswith(f"{keys.user(user)}#"):
+                own = pk == keys.user(user) or pk.startswith(f"{keys.user(user)}#")
+                if not own and not everybodys and pk not in SHARED:
                     raise Violation(f"I12: {user} reaches {pk}")
             if not self.calm:
                 self._others()
@@ -202,6 +220,8 @@ class World:
         self._calls += 1
         if self._last_call:
             self._last_call[-1] = self._calls
+        if pushed := self._pushed_back(operation, writes=writes):
+            return pushed
         if self.calm or self.random.random() >= self.profile.faults:
             return "none"
         faults: Sequence[Fault] = ("before", "after", "again", "late") if writes else ("before",)
@@ -216,8 +236,32 @@ class World:
         if not self.calm:
             self._others()
 
+    def indexed(self, items: Mapping[Key, Item]) -> Mapping[Key, Item]:
+        """See Steering: late."""
+        return self.index.items()
+
+    def _lateness(self) -> float:
+        return self.random.choice((0.0, 0.2, self.random.uniform(0, INDEX_LATE)))
+
+    def _pushed_back(self, operation: str, *, writes: bool) -> Fault | None:
+        """What the table answers that is well, and asks for another attempt."""
+        if operation == "batch":
+            self._batches += 1
+            if self._batches > BATCHES:
+                raise Violation("a batch is asked for without end")
+            if self._throttled or (not self.calm and self.random.random() < 0.3):
+                self._faults += 1
+                self.counts["batch: unprocessed"] += 1
+                return "unprocessed"
+        if writes and not self.calm and self.random.random() < CONFLICTS:
+            self._faults += 1
+            self.counts[f"{operation}: conflict"] += 1
+            return "conflict"
+        return None
+
     def committed(self, changes: Sequence[Change]) -> None:
         """See Steering: every invariant that a single write can break."""
+        self.index.note(changes)
         for change in changes:
             self.counts["sealed"] += change.key[1].startswith("S#") and change.new is not None
             (pk, sk), old, new = change.key, change.old, change.new
@@ -225,6 +269,8 @@ class World:
                 self._check_head(pk, old, new)
             elif sk == keys.META:
                 self._check_meta(pk, old, new)
+            elif sk == keys.PROFILE:
+                self._check_erased(pk, old or {}, new or {})
             elif sk.startswith("M#") and new is not None and self._meta_deleted(pk):
                 raise Violation("I14: a message in a deleted conversation")
         for pk in {change.key[0] for change in changes}:
@@ -254,6 +300,13 @@ class World:
             else:
                 for _ in range(self.random.choice((1, 1, 2, 4))):
                     self.step()
+
+    def wait(self, seconds: float) -> None:
+        """Somebody sleeps; others do much in a long while."""
+        self.at += max(0.0, seconds)
+        if seconds > 1 and not self.calm and len(self._acting) <= DEPTH:
+            for _ in range(4):
+                self.step()
 
     # Invariants
 
@@ -301,12 +354,18 @@ class World:
     def _check_meta(self, pk: str, old: Item | None, new: Item | None) -> None:
         user, conversation = self._conversation(pk)
         if new is None:
-            if not old or int(old.get("ttl", self.at)) >= self.at:
+            if old is None:  # a delete, done again
+                return
+            if int(old.get("ttl", self.at)) >= self.at and not self._is_erased(user):
                 raise Violation("I14: the mark of a deleted conversation is gone before its time")
             if any(sk != keys.META for at, sk in self.dynamo.items if at == pk):
                 raise Violation("I14: the mark is gone, and the messages of the deleted conversation are not")
             self.deleted.discard((user, conversation))
+            self.deleting.discard((user, conversation))
             return
+        asked = (user, conversation) in self.deleting or self._is_erased(user) or self._delivering
+        if "deleted" in new and "deleted" not in (old or {}) and not asked:
+            raise Violation("I14: a conversation is deleted, and nobody asked for it")
         back = "deleted" not in new or (old is not None and new["seq"] != old["seq"])
         back = back or new["gsi1pk"] == keys.user(user)
         if old is not None and "deleted" in old and back:
@@ -317,6 +376,22 @@ class World:
             raise Violation("I14: a conversation out of nothing")
         if old is not None and new["seq"] < old["seq"]:
             raise Violation("I9: seq falls")
+
+    def _check_erased(self, pk: str, old: Item, new: Item) -> None:
+        """I14: an erasure that ends has left nothing."""
+        user = pk.removeprefix("U#").removesuffix("#F")
+        if old.get("erasing") == new.get("erasing"):
+            return
+        self.erasures[user] += 1
+        if "erasing" in new:
+            return
+        self.counts["erased"] += 1
+        left = [key for key in self.dynamo.items if key[0].startswith(f"{keys.user(user)}#C#")]
+        if left:
+            raise Violation(f"I14: all of {user} is erased, and still there: {left}")
+
+    def _is_erased(self, user: str) -> bool:
+        return "erasing" in self.dynamo.items.get((keys.facts(user), keys.PROFILE), {})
 
     def _check_log(self, user: str, gid: str) -> None:
         """I1: what the table holds is contiguous, and how the answer begins."""
@@ -453,8 +528,10 @@ class World:
     def _environment(self, number: int) -> Environment:
         shelf = self.dynamo.table()
         archive = Conversations(shelf)
-        made = Environment(number, 0.0, None, archive)  # type: ignore[arg-type]  # it needs its environment's clock
+        made = Environment(number, 0.0, None, archive, None, None)  # type: ignore[arg-type]  # they need its clock
         made.generations = Generations(shelf, archive, lambda: self.at + made.skew)
+        made.erasure = Erasure(shelf, archive, made.generations)
+        made.usages = Usages(shelf, RULES_OF_USE, lambda: self.at + made.skew)
         return made
 
     @contextmanager
@@ -523,6 +600,7 @@ class World:
         conversation = send.conversation or conversation_id(gid)
         where = (user, gid)
         before = self._lives(where, environment)
+        erased = self._is_erased(user), self.erasures[user]
         with self._act(environment, user, f"{send.action} {send.key} {send.payload} in {conversation}"):
             outer, self._focus = self._focus, (user, conversation)
             try:
@@ -535,10 +613,16 @@ class World:
                 if head is None or head["fp"] == send.payload:
                     raise Violation("I6: refused as another payload") from None
                 self.counts["key reused"] += 1
+            except BeingErased:
+                if erased == (False, self.erasures[user]):
+                    raise Violation("I14: refused, and nothing is erased") from None
+                if before and self._lives(where, environment):
+                    raise Violation("I6: a retry is told that all is erased") from None
+                self.counts["being erased"] += 1
             except (ConversationBusy, NotFound) as refused:
                 known = where in self._began and self._began[where] < self._last_call[-1]
-                erased = isinstance(refused, NotFound) and (user, conversation) in self.deleted
-                if not erased and (
+                gone = isinstance(refused, NotFound) and (user, conversation) in self.deleted
+                if not gone and (
                     before or (known and self._lives(where, environment) and isinstance(refused, ConversationBusy))
                 ):
                     raise Violation(f"I6: a retry is told {refused.code}") from refused
@@ -859,7 +943,9 @@ class World:
         if not self.dynamo.late:
             return False
         self._say("late writes arrive")
+        self._delivering = True
         self.dynamo.deliver()
+        self._delivering = False
         return True
 
     def expire(self) -> bool:
@@ -905,21 +991,78 @@ class World:
         return True
 
     def _delete(self, environment: Environment, user: str, conversation: str) -> None:
+        pk, runs = keys.conversation(user, conversation), False
+        if active := self.dynamo.items.get((pk, keys.META), {}).get("active"):
+            runs = (self.raw_head(user, active) or {}).get("st") == "run"
+        deadline = self.at + (self.random.uniform(0, 3) if not self.calm else 1e9)
         try:
-            active = environment.conversations.mark_deleted(user, conversation)
-            if active and (head := environment.generations.head(user, active)):
-                self.counts["deleted mid-answer"] += head.status == "run"
-                environment.generations.cancel(user, head)
-            environment.conversations.remove_messages(user, conversation, active)
+            done = environment.erasure.conversation(user, conversation, deadline)
         except StorageError:
             return
         except NotFound:
             self.deleting.discard((user, conversation))
             return
+        if not done:
+            self.counts["deletion broken off"] += 1
+            return
+        self.counts["deleted mid-answer"] += runs
         self.deleting.discard((user, conversation))
-        left = [item["sk"] for item in self.dynamo.partition(keys.conversation(user, conversation))]
-        if left not in ([], [keys.META]):
+        left = [item["sk"] for item in self.dynamo.partition(pk)]
+        if left not in ([], [keys.META]) and self._meta_deleted(pk):
             raise Violation(f"I14: deleted, and still there: {left}")
+
+    def erase(self) -> bool:
+        """Somebody takes everything away, also what they began a moment ago, or a task goes on with that."""
+        environment, user = self._idle(), self.users[-1]
+        if environment is None or (not self._is_erased(user) and self.random.random() < 0.6):
+            return False
+        with self._act(environment, user, "erase all"):
+            with suppress(StorageError, BeingErased):
+                environment.conversations.create(user, self._new("conversation"), None)
+            self._erase(environment, user)
+        return True
+
+    def _erase(self, environment: Environment, user: str) -> None:
+        deadline = self.at + (self.random.uniform(1, 40) if not self.calm else 1e9)
+        calls = [environment.erasure.everything, environment.erasure.resume]
+        call = self.random.choice(calls) if self._is_erased(user) else calls[0]
+        erasures = self.erasures[user]
+        try:
+            done = call(user, deadline)
+        except StorageError:
+            self._storage_error()
+            return
+        if not done:
+            self.counts["erasure broken off"] += 1
+        elif self._is_erased(user) and self.erasures[user] == erasures:
+            raise Violation("I14: all is erased, and the mark is there")
+
+    def add_up(self) -> bool:
+        """Somebody asks what was used so far; perhaps the table reads no batch to its end."""
+        environment = self._idle()
+        if environment is None:
+            return False
+        user = self.random.choice(self.users)
+        day, least = self._everybody(environment)
+        with self._act(environment, user, "add up"):
+            self._batches, self._throttled = 0, self.random.random() < 0.1
+            try:
+                used = environment.usages.look(user, "here")
+            except StorageError:
+                self._storage_error()
+                return True
+            finally:
+                self._throttled = False
+            same, most = self._everybody(environment)
+            if day == same and not least <= used.everybody.tokens <= most:
+                raise Violation(f"I13: {used.everybody.tokens} tokens are read, and {least} to {most} were counted")
+        return True
+
+    def _everybody(self, environment: Environment) -> tuple[str, int]:
+        """The day by the environment's clock, and the tokens that are counted in it."""
+        day = datetime.fromtimestamp(self.at + environment.skew, UTC).date().isoformat()
+        shards = (self.dynamo.items.get(keys.everybodys_day(day, shard), {}) for shard in range(limits.SHARDS))
+        return day, sum(int(item[name]) for item in shards if item for name in ("tokens_in", "tokens_out"))
 
     def rename(self) -> bool:
         """Somebody names a conversation, perhaps a deleted one."""
@@ -933,7 +1076,7 @@ class World:
                 environment.conversations.rename(user, conversation, "title")
             except (StorageError, NotFound):
                 return True
-            if gone:
+            if gone and (user, conversation) in self.deleted:
                 raise Violation("I14: a deleted conversation has a new name")
         return True
 
@@ -950,7 +1093,7 @@ class World:
                 environment.conversations.create(user, conversation, None)
                 if (user, conversation) not in self.known:
                     self.known.append((user, conversation))
-            except (StorageError, Exists):
+            except (StorageError, Exists, BeingErased):
                 return True
         return True
 
@@ -1123,7 +1266,9 @@ class World:
         """Everybody dies; after lease, patience and one read every generation has ended, and nothing is stuck."""
         self.calm = True
         self._say("drain")
+        self._delivering = True
         self.dynamo.deliver()
+        self._delivering = False
         for environment in self.environments:
             environment.frozen, environment.turn, environment.skew = False, None, 0.0
         running = [
@@ -1141,6 +1286,10 @@ class World:
         self._drain_clients(reader)
         for user, conversation in sorted(self.deleting):
             self._delete(reader, user, conversation)
+        for user in filter(self._is_erased, self.users):
+            self._erase(reader, user)
+            if self._is_erased(user):
+                raise Violation("I14: an erasure does not end")
         for user, conversation in self.known:
             self._drain_conversation(user, conversation)
         for user in self.users:
@@ -1203,6 +1352,8 @@ RULES: Mapping[str, int] = {
     "expire": 3,
     "cancel": 22,
     "delete": 8,
+    "erase": 10,
+    "add_up": 4,
     "rename": 4,
     "create": 4,
     "look": 30,
@@ -1220,7 +1371,7 @@ def simulated(world: World) -> Iterator[None]:
         return datetime.fromtimestamp(world.at, UTC).isoformat(timespec="milliseconds")
 
     def sleep(seconds: float) -> None:
-        world.at += max(0.0, seconds)
+        world.wait(seconds)
 
     def attach() -> str:
         return world._new("attach")
@@ -1228,6 +1379,12 @@ def simulated(world: World) -> Iterator[None]:
     clock = SimpleNamespace(time=lambda: world.at, monotonic=lambda: world.at, sleep=sleep)
     with (
         mock.patch.object(generations, "now", iso),
+        mock.patch.object(generations, "time", clock),
+        mock.patch.object(erasing, "now", iso),
+        mock.patch.object(erasure, "time", clock),
+        mock.patch.object(limits, "ThreadPoolExecutor", InTurn),
+        mock.patch.object(limits, "random", world.random),
+        mock.patch.object(table, "random", world.random),
         mock.patch.object(heads, "now", iso),
         mock.patch.object(conversations, "now", iso),
         mock.patch.object(conversations, "time", clock),

@@ -244,15 +244,17 @@ def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) 
     granted = {(owner, statement["Sid"]): statement for owner, statement in statements(stack)}
     logs = {"logs:CreateLogStream", "logs:PutLogEvents"}
     turn = {
-        f"dynamodb:{action}" for action in ("BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
+        f"dynamodb:{action}"
+        for action in ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
     }
     expected = {
         ("StreamPolicy", "Turn"): (turn, "<ChatTable.Arn>"),
         ("StreamRole", "Logs"): (logs, "<StreamLogs.Arn>"),
-        ("ConversePolicy", "TurnAndMemory"): (turn | {"dynamodb:ConditionCheckItem"}, "<ChatTable.Arn>"),
+        ("ConversePolicy", "TurnAndMemory"): (turn, "<ChatTable.Arn>"),
         ("ConversePolicy", "ListConversations"): ({"dynamodb:Query"}, "<ChatTable.Arn>/index/by-update"),
         ("ConverseRole", "Logs"): (logs, "<ConverseLogs.Arn>"),
         ("ConversePolicy", "DeadLetters"): ({"sqs:SendMessage"}, "<DeadLetters.Arn>"),
+        ("TaskPolicy", "Tasks"): ({"lambda:InvokeFunction"}, "<ConverseFunction.Arn>"),
     }
     if CASES[case]["Learning"] == "enabled":
         expected |= {("LearnPolicy", "Learn"): ({"lambda:InvokeFunction"}, "<ConverseFunction.Arn>")}
@@ -274,15 +276,16 @@ def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) 
 
 
 def test_policies_are_those_of_whoever_needs_them(stack: Resources) -> None:
-    both = ["<StreamRole>", "<ConverseRole>"]
+    stream, converse = "<StreamRole>", "<ConverseRole>"
     wanted = {
-        "StreamPolicy": ["<StreamRole>"],
-        "ConversePolicy": ["<ConverseRole>"],
-        "TableKeyPolicy": both,
-        "DeadLettersKeyPolicy": ["<ConverseRole>"],
-        "LearnPolicy": both,
-        "ClassifyPolicy": ["<ConverseRole>"],
-        "FlagsPolicy": both,
+        "StreamPolicy": [stream],
+        "ConversePolicy": [converse],
+        "TableKeyPolicy": [stream, converse],
+        "DeadLettersKeyPolicy": [converse],
+        "TaskPolicy": [converse],
+        "LearnPolicy": [stream],
+        "ClassifyPolicy": [converse],
+        "FlagsPolicy": [stream, converse],
     }
     for kind in ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy"):
         for name, policy in of_type(stack, kind).items():

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -11,13 +12,13 @@ from botocore.config import Config
 
 from chat import impatience
 from chat.auth import User, authenticator
-from chat.errors import BadRequest, ChatError, ConversationBusy, NotActive, NotFound
+from chat.errors import BadRequest, ChatError, ConversationBusy, HandOverFailed, NotActive, NotFound, StorageError
 from chat.events import Event, Message, Start, Usage
 from chat.flags import Switches, flags_of
 from chat.following import Following
 from chat.ids import age, new_id, now
 from chat.learning import SECONDS as HAND_OVER
-from chat.learning import Learning
+from chat.learning import Invoker, Learning, start_task
 from chat.limits import Budget, Rate, Rules, budget_exhausted, slot
 from chat.log import Entry, end_of
 from chat.memory.citations import cited
@@ -105,8 +106,8 @@ class Application:
         self.facts = Facts(self._table, _embedder(settings, PATIENT_EMBEDDING))
         self.learned = Learned(self._table)
         self._flags = flags_of(settings)
-        invoker = impatience.client("lambda", HAND_OVER) if settings.learning == "enabled" else None
-        self.learning = Learning(invoker, settings.task_function or settings.aws_lambda_function_name, self._flags)
+        self._tasks = settings.task_function or settings.aws_lambda_function_name
+        self.learning = Learning(self._invoker if settings.learning == "enabled" else None, self._tasks, self._flags)
         rules = _rules(settings)
         self.usages = Usages(self._table, rules)
         self._own_usages = Usages(self._table, rules.without_costs())  # of users who bring a key of their own
@@ -122,6 +123,11 @@ class Application:
             raise SettingsError("DEFAULT_MODEL: it is not one of ALLOWED_MODELS")
         guardrail = Guardrail(settings.guardrail_id, settings.guardrail_version, settings.guardrail_streaming)
         self.models = Models(Bedrock(bedrock), catalog, allowed, guardrail if guardrail.id else None)
+
+    @cached_property
+    def _invoker(self) -> Invoker:
+        invoker: Invoker = impatience.client("lambda", HAND_OVER)
+        return invoker
 
     @classmethod
     def from_environment(cls) -> "Application":
@@ -332,7 +338,7 @@ class Application:
         """
         conversation = self.conversations.get(user.key, conversation_id)
         if conversation.deleted or not (conversation.seq or conversation.updated_at):
-            raise NotFound
+            raise conversation.missing()
         wanted = gid or conversation.active
         head = self.generations.alive(user.key, wanted) if wanted else None
         if head and head.conversation != conversation_id:
@@ -364,6 +370,32 @@ class Application:
             raise NotActive
         if head:
             self.generations.cancel(user.key, head)
+
+    def erase(self, user: str, conversation_id: str | None = None) -> bool:
+        """Whether the conversation, or all of the user's, is gone in the time that API Gateway waits.
+
+        If not, a task goes on. Raises NotFound and StorageError.
+        """
+        deadline = time.monotonic() + self.settings.buffered_turn_seconds
+        try:
+            if conversation_id is None:
+                done = self.erasure.everything(user, deadline)
+            else:
+                done = self.erasure.conversation(user, conversation_id, deadline)
+        except StorageError:
+            self.erase_later(user, conversation_id)
+            raise
+        if not done:
+            self.erase_later(user, conversation_id)
+        return done
+
+    def erase_later(self, user: str, conversation_id: str | None = None) -> None:
+        """Starts a task that goes on with a deletion. Never raises: whoever looks next may start it too."""
+        event = {"task": "erase", "user": user} | ({"conversation": conversation_id} if conversation_id else {})
+        try:
+            start_task(self._invoker, self._tasks, event)
+        except HandOverFailed as error:
+            logger.warning("a deletion is not handed over", extra={"cause": type(error.__cause__).__name__})
 
 
 def _embedder(settings: Settings, seconds: float) -> Embedder | None:

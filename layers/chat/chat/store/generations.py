@@ -21,11 +21,11 @@ from dataclasses import replace
 from typing import Any
 
 from chat import log
-from chat.errors import ConversationBusy, KeyReused, NotFound, StorageError
+from chat.errors import BeingErased, ConversationBusy, KeyReused, NotFound, StorageError
 from chat.events import Message, Usage
 from chat.ids import now
 from chat.log import Entry
-from chat.store import keys, messages
+from chat.store import erasing, keys, messages
 from chat.store.conversations import Conversation, Conversations, opening
 from chat.store.head import AS_SEEN, LIFETIME, RUNS, End, Head, from_item, key, to_item
 from chat.store.heads import Heads
@@ -59,7 +59,7 @@ class Generations(Heads):
 
         The head of an earlier send with the same key comes back instead, when there is one. Raises KeyReused when
         that one had another payload, ConversationBusy while another answer is being made, NotFound when the
-        conversation was deleted.
+        conversation was deleted, BeingErased while all that the user has is.
         """
         for _ in range(ATTEMPTS):
             known = conversation or self._conversations.get(user, head.conversation)
@@ -68,6 +68,7 @@ class Generations(Heads):
             try:
                 self._table.transact(
                     [
+                        erasing.is_not(self._table, user),
                         self._table.absent(to_item(user, placed, int(self._clock()) + LIFETIME)),
                         self._claim(user, placed, known, message),
                         *store(user, placed, message),
@@ -82,6 +83,8 @@ class Generations(Heads):
                 raise refused
             if earlier:
                 return self.attach(earlier, head.fingerprint)
+            if 0 in refused.parts:
+                raise BeingErased
             try:
                 conversation = self._free(user, head.conversation)
             except ConversationBusy:
