@@ -29,6 +29,8 @@ RARE = (
     "crash in a call", "deleted mid-answer", "deliver", "ended: cancel", "expire", "fenced", "key reused",
     "put: after", "race_ahead", "rollback", "started: continue", "started: regenerate", "transact: after",
     "transact: late", "update: after", "update: again", "update: before", "update: late", "day",
+    "a closed key is used", "a head is replaced before it is swept", "a key is closed", "a segment of another owner",
+    "put back",
 )  # fmt: skip
 COMMON = (
     "attached", "attached from the table", "cancel acknowledged", "conversation_busy", "crash", "ended: done",
@@ -103,7 +105,7 @@ def caught(mutant: Mutant) -> str | None:
     return None
 
 
-QUICK = ("a flush whatever n is", "active stays", "a position too far")
+QUICK = ("a flush whatever n is", "active stays", "a position too far", "nothing is put back")
 
 
 @pytest.mark.parametrize("mutant", [each for each in MUTANTS if each.name in QUICK], ids=lambda mutant: mutant.name)

@@ -907,9 +907,21 @@ class World:
         self._era += 1
         for environment in self.environments:  # no function lives as long
             environment.turn = None
-        if self.random.random() < 0.7:  # with a key whose log is not swept yet, or not all of it
-            self.counts["send_anew"] += self.send_anew()
+        if self.sends and self.random.random() < 0.7:
+            self._use_again()
         return True
+
+    def _use_again(self) -> None:
+        """An old key, if there is one whose log is not swept yet, and an answer that is not short."""
+        left = [
+            send
+            for send in self.sends
+            if self.dynamo.partition(keys.generation(send.user, generation_id(send.user, send.key)), "S#")
+        ]
+        self._send(self.random.choice(left or self.sends))
+        for _ in range(8):
+            self.speak()
+            self.flush()
 
     def skew(self) -> bool:
         """A clock jumps, forward or back."""
