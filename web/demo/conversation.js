@@ -214,7 +214,7 @@ export class Conversation {
           arrived();
         }
         state = fold(state, event);
-        last.shown = after(event, last.shown, state);
+        last.shown = after(event, last.shown, state, instead?.shown);
         last.retry = () => this.regenerate();
         onFrame(paint);
       }
@@ -250,10 +250,13 @@ function textOf({ parts }) {
   return parts.map((part) => part.text ?? "").join("");
 }
 
-/** What is shown after an event. */
-function after(event, shown, state) {
+/** What is shown after an event; `replaced` is the answer that this one was to take the place of. */
+function after(event, shown, state, replaced) {
   if (event.type === "complete") return { ...event.aiMessage, metrics: event.metrics };
-  if (event.type === "error") return { ...shown, speaking: false, error: event };
+  if (event.type === "error") {
+    const kept = event.messageId && event.messageId === replaced?.id ? replaced : shown; // nothing new came
+    return { ...kept, speaking: false, error: event };
+  }
   return { ...shown, parts: state.parts };
 }
 

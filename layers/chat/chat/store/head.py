@@ -126,7 +126,7 @@ def to_item(user: str, head: Head, ttl: int) -> Item:
     """As it is stored when it begins; `ttl` is in seconds since the epoch."""
     estimate = head.estimate
     costs = {} if estimate.input_cost is None else {"cin": estimate.input_cost, "cout": estimate.output_price}
-    replaces = {} if head.replaces is None else {"old": head.replaces}
+    replaces = {} if head.replaces is None else {"prev": head.replaces}
     return {
         "pk": keys.generation(user, head.gid),
         "sk": keys.HEAD,
@@ -171,7 +171,7 @@ def from_item(item: Item) -> Head:
         reason=item.get("reason"),
         usage=messages.read_usage(item.get("usage")),
         begun=int(item.get("b0", 0)),
-        replaces=item.get("old"),
+        replaces=item.get("prev"),
         estimate=Estimate(
             int(item.get("tin", 0)), int(item["cin"]) if "cin" in item else None, int(item.get("cout", 0))
         ),
