@@ -160,8 +160,8 @@ def _never(*_: object) -> bool:
 
 
 def _lost_text(real: Any) -> Any:
-    def items(pk: str, seq: int, message: Any) -> Any:
-        return real(pk, seq, replace(message, parts=message.parts[:3]))
+    def items(pk: str, seq: int, message: Any, ttl: int) -> Any:
+        return real(pk, seq, replace(message, parts=message.parts[:3]), ttl)
 
     return items
 
