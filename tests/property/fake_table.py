@@ -137,10 +137,15 @@ class FakeDynamo:
         """The partition's items in order, for the test's own eyes."""
         return [self.items[key] for key in sorted(self.items) if key[0] == pk and key[1].startswith(prefix)]
 
-    def expire(self, at: float) -> None:
-        """What DynamoDB does with `ttl`, at any time after."""
+    def expire(self, at: float, swept: Callable[[Key], bool] = lambda _: True) -> None:
+        """What DynamoDB does with `ttl`: it deletes each item for itself, in no order and hours late.
+
+        `swept` says which of those whose time is over are deleted now.
+        """
         gone = [(key, item) for key, item in self.items.items() if "ttl" in item and int(item["ttl"]) < at]
         for key, item in gone:
+            if not swept(key):
+                continue
             del self.items[key]
             self._steering.committed([Change(key, item, None)])
 
@@ -512,7 +517,12 @@ class Expression:
             inner = self._or()
             self._expect(")")
             return inner
+        if self._taken("NOT"):
+            negated = self._one()
+            return lambda item: not negated(item)
         first = self._take()
+        if first == "contains":
+            return self._contains()
         if first in ("attribute_exists", "attribute_not_exists"):
             self._expect("(")
             path = self._path(self._take())
@@ -541,6 +551,14 @@ class Expression:
             return one is not None and type(one) is type(other) and compare(one, other)
 
         return test
+
+    def _contains(self) -> Test:
+        self._expect("(")
+        whole = self._path(self._take())
+        self._expect(",")
+        part = self._operand(self._take())
+        self._expect(")")
+        return lambda item: isinstance(item.get(whole), set) and part(item) in item[whole]
 
     def _operand(self, token: str) -> Operand:
         if token.startswith(":"):

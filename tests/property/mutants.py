@@ -4,21 +4,23 @@ Each mutant is a context in which the real store is wrong in one small way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 from unittest import mock
 
 from chat import log
 from chat.errors import StorageError
-from chat.events import Rollback
+from chat.events import Rollback, Usage
 from chat.following import Following
 from chat.log import Entry, Placed
+from chat.memory.lookup import Memory
 from chat.store import erasing, erasure, generations, head, heads, keys, messages, table, writer
-from chat.store.conversations import Conversations
+from chat.store.conversations import Conversation, Conversations
 from chat.store.generations import Generations
-from chat.store.head import Head
-from chat.store.table import Item, Table
+from chat.store.head import Estimate, Head
+from chat.store.heads import Heads
+from chat.store.table import ConditionFailed, Item, Table
 from chat.store.writer import Signals, Writer
 
 Broken: TypeAlias = Callable[[], AbstractContextManager[Any]]
@@ -54,13 +56,10 @@ def method(owner: Any, name: str, make: Callable[[Any], Any]) -> Broken:
 
 
 def _overwriting(real: Any) -> Any:
-    def absent(self: Table, item: Item) -> Any:
-        part = real(self, item)
-        if item["sk"] == keys.HEAD:
-            del part["Put"]["ConditionExpression"]
-        return part
+    def placed_if(self: Table, item: Item, condition: str, **_: Any) -> Any:
+        return self.placed(item)
 
-    return absent
+    return placed_if
 
 
 def _counted_apart(real: Any) -> Any:
@@ -139,9 +138,31 @@ def _tail_only(real: Any) -> Any:
     return read
 
 
+def _read_whosever(real: Any) -> Any:
+    def read(self: Generations, user: str, head: Head, since: int) -> list[Entry]:
+        segments = self._table.query(keys.generation(user, head.gid), keys.segment(since), keys.segment(head.t0))
+        sealed = [entry for each in segments if each["n0"] < head.t0 for entry in log.decode(bytes(each["ev"]))]
+        return [*sealed, *head.tail] if since < head.t0 else list(head.tail)
+
+    return read
+
+
+def _released(real: Any) -> Any:
+    def release(self: Generations, user: str, known: Conversation, gid: str) -> None:
+        pk = keys.conversation(user, known.id)
+        with suppress(ConditionFailed):
+            self._table.change(pk, keys.META, "REMOVE active", condition="active = :gid", values={":gid": gid})
+
+    return release
+
+
+def _never(*_: object) -> bool:
+    return False
+
+
 def _lost_text(real: Any) -> Any:
-    def items(pk: str, seq: int, message: Any) -> Any:
-        return real(pk, seq, replace(message, parts=message.parts[:3]))
+    def items(pk: str, seq: int, message: Any, ttl: int) -> Any:
+        return real(pk, seq, replace(message, parts=message.parts[:3]), ttl)
 
     return items
 
@@ -204,6 +225,11 @@ def _const(value: Any) -> Callable[[Any], Any]:
     return lambda _: value
 
 
+# Pieces of the conditions on H.
+_FREED = "attribute_not_exists(pk) OR #ttl <= :now"
+_CLOSED = "attribute_exists(closed)"
+_OTHERS = "NOT contains(closed, :me)"
+
 MUTANTS: Sequence[Mutant] = (
     Mutant("a flush whatever n is", "I2", changed(writer, "MINE", "st = :run AND own = :me AND (n = :n OR n <> :n)")),
     Mutant("text that was given again is appended again", "I1", method(Writer, "flush", _forgetful)),
@@ -222,7 +248,39 @@ MUTANTS: Sequence[Mutant] = (
         "I5",
         changed(generations, "AS_SEEN", "st = :run AND n = :n AND (lease = :lease OR lease <> :lease)"),
     ),
-    Mutant("a second head for one key", "I6", method(Table, "absent", _overwriting)),
+    Mutant("a second head for one key", "I6", method(Table, "placed_if", _overwriting)),
+    Mutant("a start that was given up begins", "I6", method(Generations, "_close", _const(lambda *_: None))),
+    Mutant(
+        "a key forgets whose start was given up",
+        "I6",
+        changed(generations, "REPLACEABLE", f"{_FREED} OR ({_CLOSED} AND own = :me)"),
+    ),
+    Mutant(
+        "a head without an end may be replaced", "I5", changed(generations, "REPLACEABLE", f"{_FREED} OR {_OTHERS}")
+    ),
+    Mutant("a key with a head is closed", "I5", changed(generations, "CLOSABLE", f"{_FREED} OR attribute_exists(pk)")),
+    Mutant(
+        "a closed key stays closed", "I8", changed(generations, "REPLACEABLE", f"{_FREED} OR ({_OTHERS} AND fp = :me)")
+    ),
+    Mutant(
+        "a key is taken until its head is swept",
+        "I8",
+        changed(
+            generations,
+            "REPLACEABLE",
+            f"attribute_not_exists(pk) OR ({_CLOSED} AND {_OTHERS}) OR (#ttl <= :now AND #ttl > :now)",
+        ),
+    ),
+    Mutant("a retry is refused while the first is answered", "I6", method(Memory, "may_have_begun", _const(_never))),
+    Mutant(
+        "a segment that is longer stays, whosever it is",
+        "I1",
+        changed(writer, "_GROWS", "attribute_not_exists(pk) OR n1 < :n1 OR (own = :me AND dl < :dl)"),
+    ),
+    Mutant("segments are read whosever they are", "I3", method(Generations, "read", _read_whosever)),
+    Mutant("nothing is put back", "I9", method(Heads, "restored", _const(lambda *_: None))),
+    Mutant("nothing is put back after a day", "I9", method(Generations, "_release", _released)),
+    Mutant("a lost answer is free", "I13", method(Estimate, "usage", _const(lambda *_: Usage(basis="estimated")))),
     Mutant(
         "another payload is attached",
         "I6",
@@ -254,7 +312,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("a deletion that broke off is done", "I14", method(Conversations, "remove_messages", _one_page)),
     Mutant("the index is believed at once", "I14", changed(erasure, "INDEX_LAG", -1.0)),
     Mutant("a start while all is erased", "I14", method(erasing, "is_not", _always)),
-    Mutant("the end brings it back", "I14", changed(heads, "_ACTIVE", "active = :gid")),
+    Mutant("the end brings it back", "I14", changed(heads, "ACTIVE", "active = :gid")),
     Mutant(
         "a start brings it back", "I14", changed(generations, "_FREE", "seq = :seen AND attribute_not_exists(active)")
     ),

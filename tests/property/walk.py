@@ -33,11 +33,13 @@ from chat.events import TERMINAL, Chunk, Citation, Complete, Message, Reasoning,
 from chat.following import Following
 from chat.limits import Budget, Rate, Rules
 from chat.log import Entry
+from chat.memory.lookup import Memory
+from chat.prompts.prompt import estimate_tokens
 from chat.store import conversations, erasing, erasure, generations, heads, keys, limits, messages, table, writer
 from chat.store.conversations import Conversation, Conversations
 from chat.store.erasure import INDEX_LAG, Erasure
 from chat.store.generations import Generations
-from chat.store.head import LEASE, PATIENCE, End, Head, Status, conversation_id, generation_id
+from chat.store.head import LEASE, PATIENCE, End, Estimate, Head, Status, conversation_id, generation_id
 from chat.store.limits import Usages
 from chat.store.writer import Fenced, Writer
 from tests.property.fake_table import Change, FakeDynamo, Fault, Item, Key, LaggingIndex, Violation
@@ -88,6 +90,8 @@ class Spoken:
     place: int
     entries: list[Entry]
     held: float = 0.0  # true time until which its owner has been promised that nobody else ends it
+    begun: int = 0  # how long the log was at the start
+    replaced: Item | None = None  # the answer that was moved aside for it
     calls: int = 0  # of the model
     told: bool = False  # a flush has brought the cancel back
 
@@ -186,6 +190,8 @@ class World:
         self.deleting: set[Where] = set()
         self.gone: set[Where] = set()  # generations that the table has forgotten
         self.uncounted: set[str] = set()  # users of such
+        self.refused: set[str] = set()  # owners whose start nobody waits for, and that must not begin anything
+        self.estimates: dict[str, int] = {}  # by owner: the input tokens of the prompt
         self.calm = False
         self.erasures: Counter[str] = Counter()  # changes of the mark that all of a user's is erased
         self._delivering = False
@@ -193,6 +199,7 @@ class World:
         self._batches = 0
         self._acting: list[tuple[Environment, str, int, int]] = []
         self._faults = 0
+        self._own_faults: list[int] = [0]  # of each call that is under way
         self._numbers = 0
         self._calls = 0
         self._era = 0
@@ -228,6 +235,7 @@ class World:
         fault = self.random.choice(faults)
         self.counts[f"{operation}: {fault}"] += 1
         self._faults += 1
+        self._own_faults[-1] += 1
         self._say(f"{operation} {fault}")
         return fault
 
@@ -266,11 +274,13 @@ class World:
             self.counts["sealed"] += change.key[1].startswith("S#") and change.new is not None
             (pk, sk), old, new = change.key, change.old, change.new
             if sk == keys.HEAD:
-                self._check_head(pk, old, new)
+                self._check_head(pk, old, new, changes)
             elif sk == keys.META:
                 self._check_meta(pk, old, new)
             elif sk == keys.PROFILE:
                 self._check_erased(pk, old or {}, new or {})
+            elif sk.startswith("D#") and new is None and pk.startswith("U#"):
+                self.uncounted.add(pk.removeprefix("U#").removesuffix("#R"))
             elif sk.startswith("M#") and new is not None and self._meta_deleted(pk):
                 raise Violation("I14: a message in a deleted conversation")
         for pk in {change.key[0] for change in changes}:
@@ -310,8 +320,21 @@ class World:
 
     # Invariants
 
-    def _check_head(self, pk: str, old: Item | None, new: Item | None) -> None:
+    def _check_head(self, pk: str, old: Item | None, new: Item | None, changes: Sequence[Change]) -> None:
         user, gid = self._generation(pk)
+        if old is not None and "closed" in old:  # a key, and no generation
+            self.counts["a closed key is used"] += new is not None and "closed" not in new
+            old = None
+        elif old is not None and new is not None and ("closed" in new or old["own"] != new["own"]):
+            if int(old["ttl"]) > self.at + SKEW:
+                raise Violation("I5: a generation has changed hands")
+            self.counts["a head is replaced before it is swept"] += 1
+            self.gone.add((user, gid))
+            self.uncounted.add(user)
+            old = None
+        if new is not None and "closed" in new:
+            self.counts["a key is closed"] += 1
+            return
         if new is None:
             if old is None:  # a delete, done again
                 return
@@ -327,8 +350,19 @@ class World:
                 raise Violation("I6: a second generation for one key")
             self.gone.discard((user, gid))
             self._began[user, gid] = self._calls
+            if new["own"] in self.refused:
+                raise Violation("I6: a start that its sender was told had failed begins an answer")
             begun = log.decode(bytes(new["tail"]))
-            self.spoken[user, gid] = Spoken(user, gid, new["conv"], int(new["seq"]), begun)
+            moved = [each.old for each in changes if each.key[1].startswith("M#") and each.new is None]
+            self.spoken[user, gid] = Spoken(
+                user,
+                gid,
+                new["conv"],
+                int(new["seq"]),
+                begun,
+                begun=log.end_of(begun),
+                replaced=moved[0] if moved else None,
+            )
             self.places.setdefault((user, new["conv"], int(new["seq"])), []).append(self.spoken[user, gid])
             return
         if new["n"] < old["n"]:
@@ -350,6 +384,23 @@ class World:
             spoken.held = min(spoken.held, int(new["lease"]) / 1000 - SKEW)
         if old.get("cx") and not new.get("cx"):
             raise Violation("I7: a cancel is forgotten")
+        if spoken and new["st"] != "run":
+            self._check_end(spoken, new)
+
+    def _check_end(self, spoken: Spoken, head: Item) -> None:
+        """What must hold when a generation has just ended."""
+        pk = keys.conversation(spoken.user, spoken.conversation)
+        if head["st"] == "lost":
+            new = self.durable(*spoken.where)[spoken.begun :]
+            said = estimate_tokens("".join(character for kind, character in new if kind in "tr"))
+            usage = head["usage"]
+            if (usage["input_tokens"], usage["output_tokens"]) != (self.estimates[head["own"]], said):
+                raise Violation("I13: a lost answer is not charged for what it read and said")
+        if spoken.replaced is None or head["n"] > spoken.begun or self._meta_deleted(pk):
+            return
+        self.counts["put back"] += 1
+        if self.dynamo.items.get((pk, keys.message(spoken.place))) != spoken.replaced:
+            raise Violation("I9: an answer that nothing took the place of is gone")
 
     def _check_meta(self, pk: str, old: Item | None, new: Item | None) -> None:
         user, conversation = self._conversation(pk)
@@ -397,7 +448,7 @@ class World:
         """I1: what the table holds is contiguous, and how the answer begins."""
         head = self.raw_head(user, gid)
         spoken = self.spoken.get((user, gid))
-        if head is None or spoken is None:
+        if head is None or spoken is None or int(head["ttl"]) <= self.at:  # its segments may be swept before it
             return
         flat = self.durable(user, gid)
         if len(flat) != head["n"]:
@@ -436,6 +487,8 @@ class World:
                 forgotten = any(map(self.lapsed, self.places.get((user, conversation, place), ())))
                 if not (place == seq and active) and not forgotten:
                     raise Violation(f"I9: no message at {place} of {seq}")
+                if place == seq and not active and self.dynamo.partition(pk, keys.earlier(seq, "")):
+                    raise Violation("I9: an answer that nothing took the place of stays aside")
                 continue
             if item["role"] != ("user" if place % 2 else "assistant"):
                 raise Violation(f"I9: {item['role']} at {place}")
@@ -451,7 +504,8 @@ class World:
     def _check_answer(self, user: str, item: Item) -> None:
         gid = item["gid"]
         head = self.raw_head(user, gid)
-        if head is None or head["mid"] != item["id"]:  # its log is forgotten, and the key may have been used again
+        # Its log is forgotten, or swept in part, and the key may have been used again.
+        if head is None or head["mid"] != item["id"] or int(head["ttl"]) <= self.at:
             return
         if head["st"] == "run":
             raise Violation("I9: the answer is stored, and its generation runs")
@@ -467,7 +521,8 @@ class World:
         if user in self.uncounted:
             return
         heads = [item for (pk, sk), item in self.dynamo.items.items()
-                 if sk == keys.HEAD and pk.startswith(f"U#{user}#") and item["st"] != "run"]  # fmt: skip
+                 if sk == keys.HEAD and pk.startswith(f"U#{user}#")
+                 and item["st"] != "run" and "closed" not in item]  # fmt: skip
         days = self.dynamo.partition(keys.limits(user), "D#")
         for name, expected in (
             ("requests", len(heads)),
@@ -481,11 +536,12 @@ class World:
     # The table, looked at from outside
 
     def raw_head(self, user: str, gid: str) -> Item | None:
-        """H as it is."""
-        return self.dynamo.items.get((keys.generation(user, gid), keys.HEAD))
+        """H as it is; a closed key has none."""
+        head = self.dynamo.items.get((keys.generation(user, gid), keys.HEAD))
+        return head if head is None or "closed" not in head else None
 
     def durable(self, user: str, gid: str) -> list[Atom]:
-        """The durable log: the segments before the tail, as far as they are contiguous, and the tail."""
+        """The durable log: its owner's segments before the tail, as far as they are contiguous, and the tail."""
         head = self.raw_head(user, gid)
         if head is None:
             return []
@@ -493,6 +549,9 @@ class World:
         for item in self.dynamo.partition(keys.generation(user, gid), "S#"):
             if item["n0"] >= head["t0"]:
                 break
+            if item["own"] != head["own"]:  # of an earlier generation with the same key, not swept yet
+                self.counts["a segment of another owner"] += 1
+                continue
             if item["n0"] != len(flat):
                 raise Violation(f"I1: a segment begins at {item['n0']}, the one before ended at {len(flat)}")
             flat += atoms(log.decode(bytes(item["ev"])))
@@ -541,6 +600,7 @@ class World:
         environment.busy = True
         self._acting.append((environment, user, self._era, self._faults))
         self._last_call.append(0)
+        self._own_faults.append(0)
         try:
             yield
         except Crash:
@@ -548,6 +608,7 @@ class World:
         finally:
             self._acting.pop()
             self._last_call.pop()
+            self._own_faults.pop()
             environment.busy = False
 
     def _idle(self, *, speaking: bool = False) -> Environment | None:
@@ -599,7 +660,7 @@ class World:
         gid = generation_id(user, send.key)
         conversation = send.conversation or conversation_id(gid)
         where = (user, gid)
-        before = self._lives(where, environment)
+        before, nested = self._lives(where, environment), self.counts["nested"]
         erased = self._is_erased(user), self.erasures[user]
         with self._act(environment, user, f"{send.action} {send.key} {send.payload} in {conversation}"):
             outer, self._focus = self._focus, (user, conversation)
@@ -626,14 +687,17 @@ class World:
                     before or (known and self._lives(where, environment) and isinstance(refused, ConversationBusy))
                 ):
                     raise Violation(f"I6: a retry is told {refused.code}") from refused
+                meta = self.dynamo.items.get((keys.conversation(user, conversation), keys.META), {})
+                if isinstance(refused, ConversationBusy) and nested == self.counts["nested"] and "active" not in meta:
+                    raise Violation("I8: a conversation in which nothing is being made is busy") from refused
                 self.counts[refused.code] += 1
             else:
                 if isinstance(result, Head):
                     self.counts["attached"] += 1
                     if result.gid != gid or result.fingerprint != send.payload:
                         raise Violation("I6: attached to something else")
-                elif result is not None and before:
-                    raise Violation("I6: the model is asked again")
+                elif before and (result is not None or (user, conversation) not in self.deleted):
+                    raise Violation("I6: the model is asked again, or a retry is told that there is no answer")
             finally:
                 self._focus = outer
         return True
@@ -648,15 +712,17 @@ class World:
         history: list[Message] = []
         looks = ["earlier", "history"]
         self.random.shuffle(looks)  # they are read side by side
-        earlier = None
+        earlier, came = None, False
         for look in looks:
             try:
                 if look == "earlier":
-                    earlier = environment.generations.head(user, gid)
+                    earlier, came = environment.generations.head(user, gid), True
                 else:
                     known, history = environment.conversations.recent(user, conversation, 6)
             except StorageError:
                 continue
+        if earlier is None and Memory(known, tuple(history), earlier_came=came).may_have_begun(gid):
+            earlier = environment.generations.head(user, gid)
         if earlier:
             return environment.generations.attach(earlier, send.payload)
         asked: Message | None = None
@@ -664,7 +730,9 @@ class World:
         if send.action == "send":
             asked = Message(self._new("m"), "user", (Chunk(send.text),), "t", generation_id=gid)
         else:
-            if known is None or known.active or known.deleted:
+            if known is None:
+                raise StorageError
+            if known.active or known.deleted:
                 return None
             match history:
                 case [*_, Message(role="user"), Message(role="assistant") as asked]:
@@ -687,8 +755,16 @@ class World:
             tail=begun,
             lease=at + LEASE,
             deadline=at + int(life * 1000),
+            estimate=Estimate(self.random.randrange(5000)),
         )
-        result = environment.generations.start(user, head, known, asked, instead=send.action != "send")
+        self.estimates[head.owner] = head.estimate.input_tokens
+        faults = self._own_faults[-1]
+        try:
+            result = environment.generations.start(user, head, known, asked, instead=send.action != "send")
+        except StorageError:
+            if self._own_faults[-1] == faults + 1:  # and the table was well when the key was closed
+                self.refused.add(head.owner)
+            raise
         if isinstance(result, Head):
             return result
         self.counts[f"started: {send.action}"] += 1
@@ -915,7 +991,21 @@ class World:
         self._era += 1
         for environment in self.environments:  # no function lives as long
             environment.turn = None
+        if self.sends and self.random.random() < 0.7:
+            self._use_again()
         return True
+
+    def _use_again(self) -> None:
+        """An old key, if there is one whose log is not swept yet, and an answer that is not short."""
+        left = [
+            send
+            for send in self.sends
+            if self.dynamo.partition(keys.generation(send.user, generation_id(send.user, send.key)), "S#")
+        ]
+        self._send(self.random.choice(left or self.sends))
+        for _ in range(8):
+            self.speak()
+            self.flush()
 
     def skew(self) -> bool:
         """A clock jumps, forward or back."""
@@ -950,7 +1040,8 @@ class World:
 
     def expire(self) -> bool:
         """The table deletes what is past its time."""
-        self.dynamo.expire(self.at)
+        late = 2 * SKEW + 1  # no clock takes for present what is deleted
+        self.dynamo.expire(self.at - late, lambda _: self.random.random() < 0.5)
         return True
 
     # Stopping, deleting, naming
@@ -1111,7 +1202,8 @@ class World:
                 since = 0
                 if head is not None:
                     read = atoms(environment.generations.read(spoken.user, head, since))
-                    if read != atoms(spoken.entries)[: head.n] or len(read) != head.n:
+                    same = self.spoken[spoken.where] is spoken
+                    if same and (read != atoms(spoken.entries)[: head.n] or len(read) != head.n):
                         raise Violation("I3: what is read is not the log")
             except StorageError:
                 self._storage_error()
@@ -1249,9 +1341,14 @@ class World:
             return
         if head["st"] == "run":
             raise Violation("I2: a terminal event for a generation that runs")
-        if client.seen != self.durable(*spoken.where):
+        if int(head["ttl"]) > self.at and client.seen != self.durable(*spoken.where):
             raise Violation(f"I4: the client has {len(client.seen)} positions, the log {head['n']}")
-        if isinstance(event, Complete) and atoms(event.ai_message.parts) != client.seen:
+        if not isinstance(event, Complete):
+            return
+        if spoken.replaced is not None and head["n"] <= spoken.begun:
+            if event.ai_message.id != spoken.replaced["id"]:
+                raise Violation("I4: the end shows another answer than the one that was put back")
+        elif atoms(event.ai_message.parts) != client.seen:
             raise Violation("I4: the end shows another answer than the log")
 
     def lapsed(self, spoken: Spoken) -> bool:
@@ -1274,7 +1371,7 @@ class World:
         running = [
             head
             for (_, sk), head in self.dynamo.items.items()
-            if sk == keys.HEAD and head["st"] == "run"
+            if sk == keys.HEAD and head["st"] == "run" and "closed" not in head
         ]  # fmt: skip
         ends = [min(int(head["lease"]), int(head["dl"])) / 1000 for head in running]
         self.at = max([self.at, *ends]) + PATIENCE_SECONDS + 0.01

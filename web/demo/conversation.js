@@ -237,7 +237,7 @@ export class Conversation {
         state = fold(state, event);
         if (event.type === "start") this.#known.set(event.messageId, view);
         if (asked && event.userMessage) this.#known.set(event.userMessage.id, asked);
-        last.shown = after(event, last.shown, state);
+        last.shown = after(event, last.shown, state, instead?.shown);
         last.retry = () => this.regenerate();
         onFrame(paint);
       }
@@ -275,10 +275,13 @@ function textOf({ parts }) {
   return parts.map((part) => part.text ?? "").join("");
 }
 
-/** What is shown after an event. */
-function after(event, shown, state) {
+/** What is shown after an event; `replaced` is the answer that this one was to take the place of. */
+function after(event, shown, state, replaced) {
   if (event.type === "complete") return { ...event.aiMessage, metrics: event.metrics };
-  if (event.type === "error") return { ...shown, speaking: false, error: event };
+  if (event.type === "error") {
+    const kept = event.messageId && event.messageId === replaced?.id ? replaced : shown; // nothing new came
+    return { ...kept, speaking: false, error: event };
+  }
   return { ...shown, parts: state.parts };
 }
 

@@ -43,7 +43,7 @@ from chat.store.conversations import Conversations
 from chat.store.erasure import Erasure
 from chat.store.facts import Facts
 from chat.store.generations import Generations
-from chat.store.head import LEASE, Head, generation_id
+from chat.store.head import LEASE, Estimate, Head, generation_id
 from chat.store.head import conversation_id as derived_conversation
 from chat.store.learned import Learned
 from chat.store.limits import Usages
@@ -159,8 +159,8 @@ class Application:
             looked = pool.submit(usages.look, user.key, user.address)
             flagged = pool.submit(self._flags.of, user.key)
             memory = self._lookup(user.key, conversation_id, gid, soon)
-        if memory.earlier:
-            return self.generations.attach(memory.earlier, send.fingerprint)
+        if earlier := self._earlier(user, gid, memory):
+            return self.generations.attach(earlier, send.fingerprint)
         used, flags = looked.result(), flagged.result()
         alias = self._alias(request, flags)
         self.models.check(alias, request.options)
@@ -172,6 +172,8 @@ class Application:
             # What was lost is an answer now; to find that out may have taken all the time that there was.
             soon = time.monotonic() + self.settings.memory_seconds
             memory = memory.renewed(self._lookup(user.key, conversation_id, gid, soon))
+            if earlier := self._earlier(user, gid, memory):
+                return self.generations.attach(earlier, send.fingerprint)
         plan = plan_of(request, memory, gid, self.settings.max_continued_bytes)
         at = self.generations.now()
         head = Head(
@@ -194,6 +196,8 @@ class Application:
         recall = self._recall if flags.memory else Recall({})
         with recall.begin(user.key, plan.asked.text, soon) as recalling:
             try:
+                asked = self._completion(memory, plan, alias, request.options)
+                head = replace(head, estimate=self._expected(user, asked))
                 message, instead = plan.replaces or plan.asked, plan.replaces is not None
                 writer = self.generations.start(user.key, head, memory.conversation, message, instead=instead)
             except ChatError:
@@ -207,11 +211,14 @@ class Application:
                 # Another answer was stored between our two looks.
                 memory = memory.renewed(self._lookup(user.key, conversation_id, gid, soon))
                 plan = replace(plan, history=tuple(each for each in memory.history if each.generation_id != gid))
+                asked = self._completion(memory, plan, alias, request.options)
             memory = recalling.into(memory)
+            if memory.sources:
+                asked = self._completion(memory, plan, alias, request.options)
         return self._turn(
             Start(conversation_id, head.message_id, gid, alias),
             plan.asked,
-            replace(self._completion(memory, plan, alias, request.options), stream=flags.streaming),
+            replace(asked, stream=flags.streaming),
             user,
             writer,
             usages.rules.left(used),
@@ -241,6 +248,12 @@ class Application:
         asked = self._completion(memory, plan, alias, request.options)
         return Preview(replace(asked, stream=flags.streaming), memory.missing)
 
+    def _earlier(self, user: User, gid: str, memory: Memory) -> Head | None:
+        """The head of an earlier try of the same send, read again where the lookup leaves that open."""
+        if memory.earlier is None and memory.may_have_begun(gid):
+            return self.generations.head(user.key, gid)
+        return memory.earlier
+
     def _alias(self, request: ChatRequest, flags: Switches) -> str:
         responder = flags.responder if flags.responder in self.models.aliases else self.settings.default_model
         return request.model or responder
@@ -250,6 +263,15 @@ class Application:
         room = Room(self.models.window(alias, options), settings.history_tokens)
         built = builder.build(memory, plan.history, plan.text, assistant=settings.assistant_name, room=room)
         return Completion(built, alias, options, memory.sources)
+
+    def _expected(self, user: User, asked: Completion) -> Estimate:
+        """What its head says of the costs, for whoever ends it when its owner is dead."""
+        if user.bedrock_key:
+            return Estimate(asked.tokens)
+        model = self.models[asked.model]
+        read = model.priced(Usage(asked.tokens), asked.options)
+        million = model.priced(Usage(output_tokens=1_000_000), asked.options)
+        return Estimate(asked.tokens, read.cost, million.cost or 0)
 
     def _usages_of(self, user: User) -> Usages:
         return self._own_usages if user.bedrock_key else self.usages

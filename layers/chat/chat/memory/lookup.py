@@ -29,6 +29,15 @@ class Memory:
     profile: Profile = NOBODY
     earlier: Head | None = None  # the generation that an earlier send with the same key started
     missing: tuple[str, ...] = ()
+    earlier_came: bool = True  # False when `earlier` could not be read
+
+    def may_have_begun(self, gid: str) -> bool:
+        """Whether an earlier send may have started this generation, although `earlier` is None.
+
+        The head did not come, or the history, which may be newer than the head, has traces of it.
+        """
+        active = self.conversation.active if self.conversation else None
+        return not self.earlier_came or gid in (active, *(message.generation_id for message in self.history))
 
     def progress(self) -> list[Progress]:
         """What the waiting user is told: which documents were found, and what is left out."""
@@ -62,6 +71,12 @@ class Lookup:
             logger.warning("memory left out", extra={"part": name})
         conversation, messages = history.result() if "history" not in late else (None, [])
         known = profile.result() if "profile" not in late else NOBODY
-        # When this one did not come either, the start transaction finds out.
         retried = earlier.result() if earlier in came else None
-        return Memory(conversation, tuple(messages), profile=known, earlier=retried, missing=tuple(late))
+        return Memory(
+            conversation,
+            tuple(messages),
+            profile=known,
+            earlier=retried,
+            missing=tuple(late),
+            earlier_came=earlier in came,
+        )

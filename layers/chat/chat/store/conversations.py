@@ -74,25 +74,21 @@ class Conversations:
         item = self._table.get(keys.conversation(user, conversation_id), keys.META)
         return _conversation(item) if item else Conversation(conversation_id)
 
-    def exchange(self, user: str, conversation_id: str, place: int, gid: str) -> tuple[Message, Message]:
-        """That generation's answer and the user's message before it. Raises NotFound when they are gone.
+    def exchange(self, user: str, conversation_id: str, place: int, *gids: str) -> tuple[Message, Message]:
+        """The answer of the first of these generations that has one there, and the user's message before it.
 
-        Another answer may have taken its place since.
+        Another answer may have taken its place since. Raises NotFound when they are gone.
         """
         pk = keys.conversation(user, conversation_id)
         asked = self._table.get(pk, keys.message(place - 1))
-        answer = self._table.get(pk, keys.message(place))
-        if answer is None or answer.get("gid") != gid:
-            answer = self._table.get(pk, keys.earlier(place, gid))
+        newest, answer = self._table.get(pk, keys.message(place)), None
+        for gid in gids:
+            is_newest = newest is not None and newest.get("gid") == gid
+            if answer := newest if is_newest else self._table.get(pk, keys.earlier(place, gid)):
+                break
         if asked is None or answer is None or len(_current([asked, answer])) < 2:
             raise NotFound
         return messages.read(self._table, asked), messages.read(self._table, answer)
-
-    def release(self, user: str, conversation_id: str, gid: str) -> None:
-        """Frees the conversation of a generation that has left nothing behind."""
-        pk = keys.conversation(user, conversation_id)
-        with suppress(ConditionFailed):
-            self._table.change(pk, keys.META, "REMOVE active", condition="active = :gid", values={":gid": gid})
 
     def create(self, user: str, conversation_id: str, title: str | None) -> Conversation:
         """A conversation without messages. Raises Exists when there is, or was, one with this id.

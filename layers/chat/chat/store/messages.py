@@ -32,6 +32,11 @@ def earlier(item: Item) -> Item:
     return {**item, "sk": keys.earlier(place(item), item["gid"])}
 
 
+def restored(item: Item) -> Item:
+    """An earlier version as the message at its place again."""
+    return {**item, "sk": keys.message(place(item))}
+
+
 def read(table: Table, item: Item) -> Message:
     """The message that begins with this item. Raises NotFound when its other pieces were deleted meanwhile."""
     data = bytes(item["parts"])

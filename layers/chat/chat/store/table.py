@@ -200,6 +200,11 @@ class Table:
         """For `transact`: puts the item, whatever was there."""
         return {"Put": {"TableName": self._name, "Item": _wire(item)}}
 
+    def placed_if(self, item: Item, condition: str, *, values: Item, names: Mapping[str, str]) -> Any:
+        """For `transact`: puts the item if what is there meets `condition`."""
+        guard = {**_guard(condition, values), "ExpressionAttributeNames": dict(names)}
+        return {"Put": {"TableName": self._name, "Item": _wire(item), **guard}}
+
     def absent(self, item: Item) -> Any:
         """For `transact`: puts the item if nothing has its key."""
         return {
