@@ -17,7 +17,7 @@ FUNCTIONS = {"StreamFunction": "StreamRole", "ConverseFunction": "ConverseRole"}
 GUARDRAIL = {"GuardrailId": "abc123def456", "GuardrailVersion": "1"}
 EMBEDDING = {"EmbeddingModel": "titan-embed-v2"}
 AWS_ITSELF = {"Logs", "DeadLetters", "DeadLettersKey", "TableKey"}  # what Lambda and DynamoDB do as the function
-LIKE_THE_LAPTOP = {"InferenceProfile": "us", "Learning": "enabled", "AppConfigProfile": "", "ClassifyFunctionArn": ""}
+LIKE_THE_LAPTOP = {"InferenceProfile": "auto", "Learning": "enabled", "AppConfigProfile": "", "ClassifyFunctionArn": ""}
 
 Called = set[tuple[str, str]]
 

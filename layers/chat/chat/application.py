@@ -112,14 +112,7 @@ class Application:
         self._own_usages = Usages(self._table, rules.without_costs())  # of users who bring a key of their own
         self._lookup = Lookup(quick, messages=settings.history_messages)
         self._recall = Recall(_stores(settings, quick))
-        catalog = Catalog(settings.inference_profile)
-        allowed = settings.models
-        known = {"DEFAULT_MODEL": settings.default_model, "TASK_MODEL": settings.task_model}
-        for name, alias in (*known.items(), *(("ALLOWED_MODELS", alias) for alias in allowed)):
-            if alias not in catalog:
-                raise SettingsError(f"{name}: the catalog has no such model for INFERENCE_PROFILE")
-        if allowed and settings.default_model not in allowed:
-            raise SettingsError("DEFAULT_MODEL: it is not one of ALLOWED_MODELS")
+        catalog, allowed = _catalog(settings), settings.models
         guardrail = Guardrail(settings.guardrail_id, settings.guardrail_version, settings.guardrail_streaming)
         self.models = Models(Bedrock(bedrock), catalog, allowed, guardrail if guardrail.id else None)
 
@@ -364,6 +357,20 @@ class Application:
             raise NotActive
         if head:
             self.generations.cancel(user.key, head)
+
+
+def _catalog(settings: Settings) -> Catalog:
+    """Raises SettingsError for models that it does not list, and a default or task model that cannot be called."""
+    catalog, allowed = Catalog(settings.inference_profile, settings.aws_region), settings.models
+    needed = {"DEFAULT_MODEL": settings.default_model, "TASK_MODEL": settings.task_model}
+    for name, alias in (*needed.items(), *(("ALLOWED_MODELS", alias) for alias in allowed)):
+        if alias not in catalog.listed:
+            raise SettingsError(f"{name}: the catalog has no such model")
+        if name in needed and (reason := catalog.out_of_reach(alias)):
+            raise SettingsError(f"{name}: {reason}")
+    if allowed and settings.default_model not in allowed:
+        raise SettingsError("DEFAULT_MODEL: it is not one of ALLOWED_MODELS")
+    return catalog
 
 
 def _embedder(settings: Settings, seconds: float) -> Embedder | None:

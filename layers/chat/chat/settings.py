@@ -38,7 +38,8 @@ class Settings(BaseModel):
     guardrail_id: str = Field(default="", pattern=r"^[a-z0-9]*$")
     guardrail_version: str = Field(default="", pattern=r"^([1-9][0-9]{0,7}|DRAFT)?$")
     guardrail_streaming: Literal["sync", "async"] = "sync"
-    inference_profile: Literal["us", "eu", "apac", "global", "none"] = "none"
+    inference_profile: Literal["auto", "us", "eu", "apac", "us-gov", "global", "none"] = "auto"
+    aws_region: str = ""  # set by Lambda; `auto` chooses by it
     learning: Literal["enabled", "disabled"] = "disabled"
     task_function: str = ""  # runs the tasks; empty where that is this one itself
     aws_lambda_function_name: str = ""  # set by Lambda
