@@ -63,6 +63,12 @@ def request(body: dict[str, Any]) -> ChatRequest:
     return parse(ChatRequest, json.dumps({**body, "conversationId": "conversation"}).encode())
 
 
+@pytest.mark.parametrize(("usd", "billionths"), [(0, 0), (1e-12, 1), (0.25, 250_000_000), (5, 5_000_000_000)])
+def test_a_budget_however_small_is_not_without_limit(usd: float, billionths: int) -> None:
+    rules = application(FakeDynamo(Calm()), user_day_usd=usd, day_usd=usd).usages.rules
+    assert (rules.user_day.cost, rules.everybody_day.cost) == (billionths, billionths)
+
+
 def ended(app: Application, user: User, body: dict[str, Any]) -> Turn:
     """The turn of this request, when it is over."""
     turn = app.start(user, request(body), Send(str(body), str(body)), CONTEXT)

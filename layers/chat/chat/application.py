@@ -394,9 +394,14 @@ def _rules(settings: Settings) -> Rules:
         Rate.per_minute(settings.user_requests_per_minute, settings.user_burst),
         Rate.per_minute(settings.address_requests_per_minute, settings.address_burst),
         settings.user_generations,
-        Budget(settings.user_day_tokens, round(settings.user_day_usd * 1e9)),
-        Budget(settings.day_tokens, round(settings.day_usd * 1e9)),
+        Budget(settings.user_day_tokens, _billionths(settings.user_day_usd)),
+        Budget(settings.day_tokens, _billionths(settings.day_usd)),
     )
+
+
+def _billionths(usd: float) -> int:
+    """Of a dollar; never 0 for a budget that is not 0, because that is without limit."""
+    return max(1, round(usd * 1e9)) if usd else 0
 
 
 def _store_config(*, connect: float, read: float) -> Config:
