@@ -233,7 +233,10 @@ def test_what_hangs_costs_its_budget_and_leaves_no_thread(moto: DynamoDB, first:
         }
         memory, took = searched(hanging, user)
         assert (memory.sources, memory.missing) == ((), ("facts", "documents"))
-        assert memory.progress() == [Progress("memory", "facts left out"), Progress("memory", "documents left out")]
+        assert memory.progress() == [
+            Progress("memory", "facts left out", missing="facts"),
+            Progress("memory", "documents left out", missing="documents"),
+        ]
         assert SECONDS <= took < 5
 
 
@@ -302,7 +305,7 @@ def test_services_that_hang_cost_the_budget_in_all_and_leave_no_thread(
                 assert gone("recall", 2)
                 if isinstance(answer, Turn):
                     told = [each.event for each in answer.wait(0, 0)[1:]]
-                    assert told == [Progress("memory", f"{part} left out") for part in parts]
+                    assert told == [Progress("memory", f"{part} left out", missing=part) for part in parts]
                 else:
                     assert isinstance(answer, Preview)
                     assert answer.missing == parts
@@ -334,5 +337,5 @@ def test_an_answer_goes_on_without_a_knowledge_base_that_hangs(moto: DynamoDB) -
             assert isinstance(turn, Turn)
             with turn:
                 pass
-        assert turn.wait(0, 0)[1].event == Progress("memory", "documents left out")
+        assert turn.wait(0, 0)[1].event == Progress("memory", "documents left out", missing="documents")
         assert turn.over

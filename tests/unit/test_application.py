@@ -145,7 +145,7 @@ def test_a_second_look_without_time_leaves_what_the_first_saw(chat: Chat) -> Non
     with mock.patch.object(chat.app, "_lookup", hurried):
         turn = chat.send("third")
     assert chat.told == [("first",), ("answer 1",)]
-    assert turn.wait(0, 0)[1].event == Progress("memory", "history left out")
+    assert turn.wait(0, 0)[1].event == Progress("memory", "history left out", missing="history")
     assert "likes tea" in chat.prompts[-1].facts
 
 

@@ -61,9 +61,7 @@ def test_what_is_no_count_is_refused_by_name(name: str, text: str) -> None:
         Settings.from_environment({**GOOD, name.upper(): text})
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, field in Settings.model_fields.items() if field.annotation is float]
-)
+@pytest.mark.parametrize("name", [name for name, field in Settings.model_fields.items() if field.annotation is float])
 def test_a_measure_keeps_its_fraction(name: str) -> None:
     assert getattr(Settings.from_environment({**GOOD, name.upper(): "0.25"}), name) == 0.25
     for text in ("nan", "inf", "-0.25"):

@@ -11,6 +11,7 @@ from botocore.config import Config
 
 from chat import impatience
 from chat.auth import User, authenticator
+from chat.connections import open_connections
 from chat.errors import BadRequest, ChatError, ConversationBusy, NotActive, NotFound
 from chat.events import Event, Message, Start, Usage
 from chat.flags import Switches, flags_of
@@ -24,7 +25,7 @@ from chat.memory.citations import cited
 from chat.memory.embedder import Embedder, Titan
 from chat.memory.fact_memory import FactMemory
 from chat.memory.knowledge_base import KnowledgeBase
-from chat.memory.lookup import Lookup, Memory
+from chat.memory.lookup import LOOKUPS, Lookup, Memory
 from chat.memory.recall import MemoryStore, Recall
 from chat.memory.sources import Source
 from chat.model import transport
@@ -38,6 +39,7 @@ from chat.prompts import builder, prompt
 from chat.prompts.builder import Room
 from chat.requests import ChatRequest, Options, Send
 from chat.settings import Settings, SettingsError
+from chat.stoppable import IDLE_CONNECTION, announce_sockets
 from chat.store.conversations import Conversations
 from chat.store.erasure import Erasure
 from chat.store.facts import Facts
@@ -45,7 +47,7 @@ from chat.store.generations import Generations
 from chat.store.head import LEASE, Head, generation_id
 from chat.store.head import conversation_id as derived_conversation
 from chat.store.learned import Learned
-from chat.store.limits import Usages
+from chat.store.limits import SIDE_BY_SIDE, Usages
 from chat.store.retention import Retention
 from chat.store.table import Table
 from chat.store.unstored import Unstored
@@ -53,6 +55,7 @@ from chat.store.writer import Ledger
 from chat.telemetry import logger
 from chat.turn import Bounds, Speech, Turn
 
+CONNECT_SECONDS = 2.0  # that the first connections may take; Lambda gives the whole init 10
 PATIENT_EMBEDDING = 2.0  # seconds for a fact's; nobody waits for that answer as for a question's
 
 
@@ -96,7 +99,9 @@ class Application:
         self.settings = settings
         self.authenticate = authenticator(settings)
         store = boto3.client("dynamodb", config=_store_config(connect=0.5, read=1.2))
-        quick = Table(impatience.client("dynamodb", settings.memory_seconds), settings.table_name)
+        announce_sockets(store)
+        lookups = impatience.client("dynamodb", settings.cold_memory_seconds)
+        quick = Table(lookups, settings.table_name)
         bedrock = boto3.client("bedrock-runtime", config=transport.config(idle_seconds=settings.model_idle_seconds))
         self._table = Table(store, settings.table_name)
         self.conversations = Conversations(self._table, Retention(settings.retention_days))
@@ -115,6 +120,8 @@ class Application:
         catalog, allowed = _catalog(settings), settings.models
         guardrail = Guardrail(settings.guardrail_id, settings.guardrail_version, settings.guardrail_streaming)
         self.models = Models(Bedrock(bedrock), catalog, allowed, guardrail if guardrail.id else None)
+        self._looked_up = 0.0  # when, of the wall clock: a frozen sandbox stops the monotonic one
+        open_connections([*[store] * SIDE_BY_SIDE, *[lookups] * LOOKUPS, bedrock], CONNECT_SECONDS)
 
     @classmethod
     def from_environment(cls) -> "Application":
@@ -137,7 +144,7 @@ class Application:
         """
         left = context.get_remaining_time_in_millis() / 1000
         deadline = time.monotonic() + min(left - self.settings.deadline_margin_seconds, at_most)
-        soon = time.monotonic() + self.settings.memory_seconds  # for all that is looked up and searched, together
+        soon = self._lookup_deadline()  # for all that is looked up and searched, together
         gid = generation_id(user.key, send.key)
         conversation_id = request.conversation_id or derived_conversation(gid)
         logger.append_keys(conversation=conversation_id, generation=gid)
@@ -157,7 +164,7 @@ class Application:
             if running and running.status == "run":
                 raise ConversationBusy(generation=active)
             # What was lost is an answer now; to find that out may have taken all the time that there was.
-            soon = time.monotonic() + self.settings.memory_seconds
+            soon = self._lookup_deadline()
             memory = memory.renewed(self._lookup(user.key, conversation_id, gid, soon))
         plan = plan_of(request, memory, gid, self.settings.max_continued_bytes)
         at = self.generations.now()
@@ -217,7 +224,7 @@ class Application:
         gid, flags, usages = new_id(), self._flags.of(user.key), self._usages_of(user)
         alias = self._alias(request, flags)
         self.models.check(alias, request.options)
-        soon = time.monotonic() + self.settings.memory_seconds
+        soon = self._lookup_deadline()
         memory = self._lookup(user.key, request.conversation_id or derived_conversation(gid), gid, soon)
         if memory.conversation and memory.conversation.deleted:
             raise NotFound
@@ -227,6 +234,12 @@ class Application:
             memory = self._recall.begin(user.key, plan.asked.text, soon).into(memory)
         asked = self._completion(memory, plan, alias, request.options)
         return Preview(replace(asked, stream=flags.streaming), memory.missing)
+
+    def _lookup_deadline(self) -> float:
+        """When the lookup that begins now ends, by the monotonic clock; later where connections may be gone."""
+        before, self._looked_up = self._looked_up, time.time()
+        cold = self._looked_up - before > IDLE_CONNECTION
+        return time.monotonic() + (self.settings.cold_memory_seconds if cold else self.settings.memory_seconds)
 
     def _alias(self, request: ChatRequest, flags: Switches) -> str:
         responder = flags.responder if flags.responder in self.models.aliases else self.settings.default_model

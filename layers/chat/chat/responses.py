@@ -94,7 +94,7 @@ class MetricsView(View):
 
 
 class AnswerView(View):
-    """`POST /chat` in one piece."""
+    """`POST /chat` in one piece; `missing` names what of the memory did not come in time, if anything."""
 
     conversation_id: str
     message_id: str
@@ -105,6 +105,7 @@ class AnswerView(View):
     ai_message: MessageView
     usage: UsageView
     metrics: MetricsView
+    missing: list[str] | None = None
 
 
 class PromptTokensView(View):

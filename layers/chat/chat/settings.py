@@ -78,6 +78,7 @@ class Settings(BaseModel):
     deadline_margin_seconds: float = Field(default=7, gt=0)  # left for storing the answer before Lambda kills us
     model_idle_seconds: float = Field(default=90, gt=0)  # a model silent for longer is given up, in one piece too
     memory_milliseconds: Count = Field(default=300, gt=0)  # what a lookup may cost the waiting user
+    cold_memory_milliseconds: Count = Field(default=1_000, gt=0)  # the same where connections may have to be opened
     knowledge_base_id: str = Field(default="", pattern=r"^([0-9A-Za-z]{10})?$")  # where documents are looked up
     embedding_model: Literal["", "titan-embed-v2"] = ""  # ranks facts by meaning too
 
@@ -143,6 +144,11 @@ class Settings(BaseModel):
     def memory_seconds(self) -> float:
         """How long a lookup may take, in seconds."""
         return self.memory_milliseconds / 1000
+
+    @property
+    def cold_memory_seconds(self) -> float:
+        """How long a lookup may take when its connections may have to be opened, in seconds."""
+        return max(self.memory_milliseconds, self.cold_memory_milliseconds) / 1000
 
     @property
     def models(self) -> frozenset[str]:

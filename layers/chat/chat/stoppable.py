@@ -8,6 +8,7 @@ shuts that. botocore's session and urllib3's connections are private paths: test
 
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -163,7 +164,25 @@ class _HttpConnection(_Announcing, AWSHTTPConnection):  # type: ignore[misc]  # 
 
 
 class _HttpsConnection(_Announcing, AWSHTTPSConnection):  # type: ignore[misc]  # the same
-    pass
+    @property
+    def is_connected(self) -> bool:
+        """Whether the other side has not closed it.
+
+        urllib3 takes anything that can be read for the end. A TLS 1.3 server sends tickets after the handshake, so
+        that a connection which was opened ahead would never be used.
+        """
+        if self.sock is None or super().is_connected:
+            return self.sock is not None
+        timeout = self.sock.gettimeout()
+        self.sock.settimeout(0)
+        try:
+            self.sock.recv(1)
+        except ssl.SSLWantReadError:  # there was nothing but tickets
+            self.sock.settimeout(timeout)
+            return True
+        except OSError:
+            return False
+        return False  # its end, or bytes that nobody asked for
 
 
 class _HttpPool(AWSHTTPConnectionPool):
