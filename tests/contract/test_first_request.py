@@ -25,7 +25,7 @@ from tests.wire.bedrock_standin import standin
 from tests.wire.impolite import gone, impolite
 from tests.wire.slow_tls import SlowTls, certificate, slow_tls
 
-HANDSHAKE = 0.5  # seconds; the client of a lookup waits less for a connection
+HANDSHAKE = 0.35  # seconds; the client of a lookup waits less for a connection
 
 
 @pytest.fixture(scope="module")

@@ -19,23 +19,31 @@ def open_connections(clients: Sequence[Any], seconds: float) -> None:
     opens its own; so does one in an environment that was restored from a snapshot, where these are dead.
     """
     errands = Errands("connect", len(clients), time.monotonic() + seconds)
-    sent = [(client, errands.send(_open, client, seconds)) for client in clients]
+    # All are taken out of the pools before the first is put back: the next would be given the same one.
+    taken = list(filter(None, map(_taken, clients)))
+    opening = [errands.send(_connect, pool, connection, seconds) for pool, connection in taken]
     ended = errands.wait()
-    for client, opening in sent:
-        failure = opening.exception() if opening in ended else TimeoutError()
+    for each in opening:
+        failure = each.exception() if each in ended else TimeoutError()
         if failure is not None:
-            extra = {"client": type(client).__name__, "cause": type(failure).__name__}
-            logger.warning("connection not opened", extra=extra)
+            logger.warning("connection not opened", extra={"cause": type(failure).__name__, "reason": str(failure)})
 
 
-def _open(client: Any, seconds: float) -> None:
-    """As botocore's session opens it when it sends, but for a proxy, which is not opened ahead."""
-    session, url = client._endpoint.http_session, client.meta.endpoint_url  # noqa: SLF001  # see the module's docstring
-    if session._proxy_config.proxy_url_for(url):  # noqa: SLF001
-        return
-    pool = session._manager.connection_from_url(url)  # noqa: SLF001
-    session._setup_ssl_cert(pool, url, session._verify)  # noqa: SLF001
-    connection = pool._get_conn()  # noqa: SLF001
+def _taken(client: Any) -> tuple[Any, Any] | None:
+    """A pool and a connection out of it, as botocore's session takes it; None where there is a proxy."""
+    try:
+        session, url = client._endpoint.http_session, client.meta.endpoint_url  # noqa: SLF001  # see above
+        if session._proxy_config.proxy_url_for(url):  # noqa: SLF001
+            return None
+        pool = session._manager.connection_from_url(url)  # noqa: SLF001
+        session._setup_ssl_cert(pool, url, session._verify)  # noqa: SLF001
+        return pool, pool._get_conn()  # noqa: SLF001
+    except AttributeError:
+        logger.warning("botocore has changed: connections are opened by the first request")
+        return None
+
+
+def _connect(pool: Any, connection: Any, seconds: float) -> None:
     usual, connection.timeout = connection.timeout, seconds
     try:
         connection.connect()
