@@ -149,7 +149,7 @@ def test_a_second_look_without_time_leaves_what_the_first_saw(chat: Chat) -> Non
     assert "likes tea" in chat.prompts[-1].facts
 
 
-def test_what_is_looked_up_and_searched_for_a_request_has_one_deadline(chat: Chat) -> None:
+def test_what_is_looked_up_for_a_request_has_one_deadline_and_documents_have_their_own(chat: Chat) -> None:
     noted: list[tuple[str, float]] = []
 
     class Noted(Errands):
@@ -167,14 +167,15 @@ def test_what_is_looked_up_and_searched_for_a_request_has_one_deadline(chat: Cha
         begun = time.monotonic()
         chat.interrupted.event = event
         chat.send("third")
-        assert [kind for kind, _ in noted] == ["lookup", "recall", "lookup"]
-        [deadline] = {deadline for _, deadline in noted}
+        assert [kind for kind, _ in noted] == ["lookup", "recall", "recall", "lookup"]
+        [documents, deadline] = sorted({deadline for _, deadline in noted})
+        assert begun + 1.5 <= documents < time.monotonic() + 1.5
         assert begun + 30 <= deadline < time.monotonic() + 30
 
         noted.clear()
         chat.app.preview(ALICE, request({"message": {"text": "fourth"}}))
-        assert [kind for kind, _ in noted] == ["lookup", "recall"]
-        assert len({deadline for _, deadline in noted}) == 1
+        assert [kind for kind, _ in noted] == ["lookup", "recall", "recall"]
+        assert len({deadline for _, deadline in noted}) == 2
 
 
 class Spy:

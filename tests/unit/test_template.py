@@ -329,7 +329,7 @@ def test_memory_may_ask_what_it_is_configured_with(stack: Resources, case: int) 
     assert allowed == embeddings | documents
     for function in of_type(stack, "AWS::Lambda::Function").values():
         variables = function["Environment"]["Variables"]
-        for name in ("KnowledgeBaseId", "EmbeddingModel", "MemoryMilliseconds"):
+        for name in ("KnowledgeBaseId", "EmbeddingModel", "MemoryMilliseconds", "DocumentsMilliseconds"):
             assert variables[re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()] == CASES[case][name]
 
 

@@ -29,6 +29,7 @@ FREE_VALUES = {  # a second value for parameters that do not list theirs
     "AppConfigProfile": "ghi9012",
     "KnowledgeBaseId": "ABCDEFGHIJ",
     "MemoryMilliseconds": "2000",
+    "DocumentsMilliseconds": "3000",
     "StreamMemory": "2048",
     "StreamTimeout": "900",
     "StreamConcurrency": "7",

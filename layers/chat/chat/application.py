@@ -1,8 +1,9 @@
 """Everything that lives as long as the execution environment, built once, in this one place."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import boto3
@@ -26,7 +27,8 @@ from chat.memory.embedder import Embedder, Titan
 from chat.memory.fact_memory import FactMemory
 from chat.memory.knowledge_base import KnowledgeBase
 from chat.memory.lookup import LOOKUPS, Lookup, Memory
-from chat.memory.recall import MemoryStore, Recall
+from chat.memory.recall import MemoryStore, Recall, Recalling
+from chat.memory.search import Search
 from chat.memory.sources import Source
 from chat.model import transport
 from chat.model.answer import Models
@@ -116,12 +118,18 @@ class Application:
         self.usages = Usages(self._table, rules)
         self._own_usages = Usages(self._table, rules.without_costs())  # of users who bring a key of their own
         self._lookup = Lookup(quick, messages=settings.history_messages)
-        self._recall = Recall(_stores(settings, quick))
+        self._recall = Recall({"facts": _facts(settings, quick)})
+        documents, stores = [], dict[str, MemoryStore]()
+        if settings.knowledge_base_id:
+            documents = [impatience.client("bedrock-agent-runtime", settings.documents_seconds)]
+            base = KnowledgeBase(documents[0], settings.knowledge_base_id, tokens=settings.documents_tokens)
+            stores = {"documents": base}
+        self._documents = Recall(stores)
         catalog, allowed = _catalog(settings), settings.models
         guardrail = Guardrail(settings.guardrail_id, settings.guardrail_version, settings.guardrail_streaming)
         self.models = Models(Bedrock(bedrock), catalog, allowed, guardrail if guardrail.id else None)
         self._looked_up = 0.0  # when, of the wall clock: a frozen sandbox stops the monotonic one
-        open_connections([*[store] * SIDE_BY_SIDE, *[lookups] * LOOKUPS, bedrock], CONNECT_SECONDS)
+        open_connections([*[store] * SIDE_BY_SIDE, *[lookups] * LOOKUPS, bedrock, *documents], CONNECT_SECONDS)
 
     @classmethod
     def from_environment(cls) -> "Application":
@@ -185,8 +193,8 @@ class Application:
         )
         taken = slot(head.deadline, gid)
         usages.admit(user.key, user.address, taken, used)
-        recall = self._recall if flags.memory else Recall({})
-        with recall.begin(user.key, plan.asked.text, soon) as recalling:
+        with ExitStack() as unless_asked:
+            recalling, searching = map(unless_asked.enter_context, self._begin(user, plan.asked.text, soon, flags))
             try:
                 message, instead = plan.replaces or plan.asked, plan.replaces is not None
                 writer = self.generations.start(user.key, head, memory.conversation, message, instead=instead)
@@ -202,10 +210,15 @@ class Application:
                 memory = memory.renewed(self._lookup(user.key, conversation_id, gid, soon))
                 plan = replace(plan, history=tuple(each for each in memory.history if each.generation_id != gid))
             memory = recalling.into(memory)
+            unless_asked.pop_all()
+
+        def completed(memory: Memory) -> Completion:
+            return replace(self._completion(memory, plan, alias, request.options), stream=flags.streaming)
+
         return self._turn(
             Start(conversation_id, head.message_id, gid, alias),
             plan.asked,
-            replace(self._completion(memory, plan, alias, request.options), stream=flags.streaming),
+            completed(memory),
             user,
             writer,
             usages.rules.left(used),
@@ -213,6 +226,7 @@ class Application:
             context,
             before=memory.progress(),
             begun=plan.begun,
+            search=Search(searching, memory, completed),
         )
 
     def preview(self, user: User, request: ChatRequest) -> "Preview":
@@ -230,8 +244,9 @@ class Application:
             raise NotFound
         plan = plan_of(request, memory, gid, self.settings.max_continued_bytes)
         usages.admit(user.key, user.address, None, usages.look(user.key, user.address))
-        if flags.memory:
-            memory = self._recall.begin(user.key, plan.asked.text, soon).into(memory)
+        recalling, searching = self._begin(user, plan.asked.text, soon, flags)
+        with recalling, searching:
+            memory = searching.into(recalling.into(memory))
         asked = self._completion(memory, plan, alias, request.options)
         return Preview(replace(asked, stream=flags.streaming), memory.missing)
 
@@ -240,6 +255,12 @@ class Application:
         before, self._looked_up = self._looked_up, time.time()
         cold = self._looked_up - before > IDLE_CONNECTION
         return time.monotonic() + (self.settings.cold_memory_seconds if cold else self.settings.memory_seconds)
+
+    def _begin(self, user: User, question: str, soon: float, flags: Switches) -> tuple[Recalling, Recalling]:
+        """The searches for facts, until `soon`, and for documents, which have a budget of their own."""
+        recall, documents = (self._recall, self._documents) if flags.memory else (Recall({}), Recall({}))
+        until = time.monotonic() + self.settings.documents_seconds
+        return recall.begin(user.key, question, soon), documents.begin(user.key, question, until)
 
     def _alias(self, request: ChatRequest, flags: Switches) -> str:
         responder = flags.responder if flags.responder in self.models.aliases else self.settings.default_model
@@ -292,20 +313,29 @@ class Application:
         *,
         before: Sequence[Event] = (),
         begun: Sequence[Entry] = (),
+        search: Search[Completion] | None = None,
     ) -> Turn:
-        model, tokens = self.models[asked.model], asked.tokens
+        model, sent = self.models[asked.model], False
 
         def speak(call: Call) -> Speech:
+            nonlocal asked, sent
             call.bedrock_key = user.bedrock_key
+            if search is not None:
+                asked = yield from search.wait(call)
+            sent = True
             answer = self.models.answer(asked.prompt, asked.model, asked.options, call, stream=asked.stream)
-            return cited(answer, asked.sources, before=begun)
+            yield from cited(answer, asked.sources, before=begun)
 
         def estimate(said: str, alias: str) -> Usage:
-            usage = Usage(tokens, prompt.estimate_tokens(said), basis="estimated")
+            usage = Usage(asked.tokens if sent else 0, prompt.estimate_tokens(said), basis="estimated")
             return usage if user.bedrock_key else self.models[alias].priced(usage, asked.options)
 
+        reserve = self.settings.documents_tokens if search is not None and self.settings.knowledge_base_id else 0
+        affordable = model.affordable(left, asked.tokens + reserve, asked.options)
+        if search is not None and affordable <= 0:  # it will not be waited for
+            search.stop()
         idle, size = self.settings.model_idle_seconds, self.settings.max_answer_bytes
-        bounds = Bounds(deadline, idle, size, model.affordable(left, tokens, asked.options))
+        bounds = Bounds(deadline, idle, size, affordable)
         return Turn(start, message, speak, ledger, estimate, bounds, context.aws_request_id, before=before, begun=begun)
 
     def follow(
@@ -392,14 +422,9 @@ def _embedder(settings: Settings, seconds: float) -> Embedder | None:
     return Titan(impatience.client("bedrock-runtime", seconds), settings.embedding_model, seconds=seconds)
 
 
-def _stores(settings: Settings, table: Table) -> Mapping[str, MemoryStore]:
+def _facts(settings: Settings, table: Table) -> FactMemory:
     """A question's embedding may take half of the budget, so that facts are there in time without it."""
-    embedder = _embedder(settings, settings.memory_seconds / 2)
-    stores: dict[str, MemoryStore] = {"facts": FactMemory(table, embedder, tokens=settings.facts_tokens)}
-    if settings.knowledge_base_id:
-        client = impatience.client("bedrock-agent-runtime", settings.memory_seconds)
-        stores["documents"] = KnowledgeBase(client, settings.knowledge_base_id, tokens=settings.documents_tokens)
-    return stores
+    return FactMemory(table, _embedder(settings, settings.memory_seconds / 2), tokens=settings.facts_tokens)
 
 
 def _rules(settings: Settings) -> Rules:

@@ -79,6 +79,7 @@ class Settings(BaseModel):
     model_idle_seconds: float = Field(default=90, gt=0)  # a model silent for longer is given up, in one piece too
     memory_milliseconds: Count = Field(default=300, gt=0)  # what a lookup may cost the waiting user
     cold_memory_milliseconds: Count = Field(default=1_000, gt=0)  # the same where connections may have to be opened
+    documents_milliseconds: Count = Field(default=1_500, gt=0)  # what the search for documents may cost them
     knowledge_base_id: str = Field(default="", pattern=r"^([0-9A-Za-z]{10})?$")  # where documents are looked up
     embedding_model: Literal["", "titan-embed-v2"] = ""  # ranks facts by meaning too
 
@@ -149,6 +150,11 @@ class Settings(BaseModel):
     def cold_memory_seconds(self) -> float:
         """How long a lookup may take when its connections may have to be opened, in seconds."""
         return max(self.memory_milliseconds, self.cold_memory_milliseconds) / 1000
+
+    @property
+    def documents_seconds(self) -> float:
+        """How long the search for documents may take, in seconds."""
+        return self.documents_milliseconds / 1000
 
     @property
     def models(self) -> frozenset[str]:

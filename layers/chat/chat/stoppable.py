@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
@@ -39,12 +39,29 @@ class Stoppable:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
+        self._other: Callable[[], None] | None = None
 
     def stop(self) -> None:
         """From any thread. A blocked read or connect of this call ends at once."""
         with self._lock:
             self._stopped.set()
             self._shut()
+            other = self._other
+        if other is not None:
+            other()
+
+    @contextmanager
+    def stopping(self, other: Callable[[], None]) -> Iterator[None]:
+        """Within the context a stop of this call calls `other` too, for work that other threads do for it."""
+        with self._lock:
+            self._other = other
+        if self.stopped:
+            other()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._other = None
 
     def pause(self, seconds: float) -> None:
         """Waits between two attempts. Raises Stopped as soon as the call is stopped."""
