@@ -283,12 +283,6 @@ def test_a_model_is_asked_only_for_what_it_has(alias: str, options: dict[str, An
     assert refused.value.field == field
 
 
-def test_a_model_that_the_profile_does_not_have_is_unknown() -> None:
-    assert "claude-haiku" not in Catalog("none")
-    assert "nova-lite" not in Catalog("global")
-    assert "claude-haiku" in Catalog("global")
-
-
 def test_a_model_of_one_geography_costs_more() -> None:
     def price(profile: str) -> float:
         return Catalog(profile)["claude-sonnet"].price.output

@@ -16,6 +16,8 @@ export interface Answer {
   aiMessage: Message;
   usage: Usage;
   metrics: Metrics;
+  /** What of the memory did not come in time and is left out, if anything. */
+  missing?: string[];
 }
 
 /** `POST /chat/{conversation}/cancel`; nothing named means whatever is being made. */

@@ -15,6 +15,8 @@ from chat.store.head import Head
 from chat.store.table import Table
 from chat.telemetry import logger
 
+LOOKUPS = 3  # reads of the table side by side
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -43,7 +45,7 @@ class Memory:
         """What the waiting user is told: which documents were found, and what is left out."""
         names = dict.fromkeys(source.name for source in self.sources if isinstance(source, Document))
         found = [Progress("search", ", ".join(names))] if names else []
-        return found + [Progress("memory", f"{part} left out") for part in self.missing]
+        return found + [Progress("memory", f"{part} left out", missing=part) for part in self.missing]
 
     def renewed(self, newer: "Memory") -> "Memory":
         """With the history of a second look; where that came too late, with the first one's, which lacks the newest."""
@@ -61,7 +63,7 @@ class Lookup:
 
     def __call__(self, user: str, conversation_id: str, gid: str, deadline: float) -> Memory:
         """What came until `deadline`, a time of the monotonic clock. Never raises for a table that fails or hangs."""
-        table, errands = self._table.until(deadline), Errands("lookup", 3, deadline)
+        table, errands = self._table.until(deadline), Errands("lookup", LOOKUPS, deadline)
         history = errands.send(Conversations(table).recent, user, conversation_id, self._messages)
         profile = errands.send(Facts(table).profile, user)
         earlier = errands.send(Generations(table, Conversations(table)).head, user, gid)

@@ -174,6 +174,9 @@ class Answer(View):
     ai_message: Message
     usage: Usage
     metrics: Metrics
+    missing: list[str] | None = Field(
+        default=None, description="What of the memory did not come in time and is left out, if anything."
+    )
 
 
 class PromptTokens(View):

@@ -28,6 +28,7 @@ from chat.store import keys
 from chat.store.table import ConditionFailed, Item, Table
 
 KEPT = 2 * 24 * 3600  # seconds that a day's count is kept
+SIDE_BY_SIDE = 2  # calls to the table at once
 SHARDS = 10  # of the only counter that everybody writes
 ATTEMPTS = 8  # at an item that others write too
 TTL = {"#ttl": "ttl"}  # a reserved word
@@ -52,7 +53,7 @@ class Usages:
         """What has been used so far, by one query and one batch, side by side."""
         today = _day(self._clock())
         shards = [keys.everybodys_day(today, shard) for shard in range(SHARDS)]
-        with ThreadPoolExecutor(1, "limits") as pool:
+        with ThreadPoolExecutor(SIDE_BY_SIDE - 1, "limits") as pool:
             shared = pool.submit(self._table.get_many, [keys.address(address), keys.SWITCH, *shards])
             own = {item["sk"]: item for item in self._table.query(keys.limits(user), keys.day(today), keys.RATE)}
             found = {(item["pk"], item["sk"]): item for item in shared.result()}
