@@ -1,0 +1,40 @@
+"""What the SAM CLI makes of a template or of a command line, as JSON; run by the Python that the SAM CLI is installed in.
+
+`environment TEMPLATE PARAMETERS [ENV_FILE]`: each function's environment as `sam local` gives it to a container.
+`options ARGUMENT...`: the options of a `sam` command as the command would get them, samconfig.toml's among them.
+"""
+
+import json
+import sys
+from typing import Any
+
+import click
+from samcli.cli.main import cli
+from samcli.commands.local.cli_common.invoke_context import InvokeContext
+from samcli.commands.local.lib.local_lambda import LocalLambdaRunner
+from samcli.lib.providers.sam_function_provider import SamFunctionProvider
+from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
+
+
+def environment(template: str, parameters: str, env_file: str = "") -> dict[str, dict[str, str]]:
+    stacks, _ = SamLocalStackProvider.get_stacks(template, parameter_overrides=json.loads(parameters))
+    given = InvokeContext._get_env_vars_value(env_file)
+    functions = SamFunctionProvider(stacks)
+    runner = LocalLambdaRunner(None, functions, ".", ".", env_vars_values=given)
+    return {function.name: runner._make_env_vars(function).resolve() for function in functions.get_all()}
+
+
+def options(*arguments: str) -> dict[str, Any]:
+    command: click.Command = cli
+    context = command.make_context("sam", [*arguments])
+    while isinstance(command, click.Group):
+        name, found, rest = command.resolve_command(context, [*context.protected_args, *context.args])
+        assert found is not None
+        command = found
+        context = command.make_context(name, rest, parent=context)
+    return context.params
+
+
+if __name__ == "__main__":
+    asked = {"environment": environment, "options": options}[sys.argv[1]]
+    print(json.dumps(asked(*sys.argv[2:]), default=str))
