@@ -160,7 +160,7 @@ def test_a_fact_s_embedding_has_more_time_than_a_question_s(moto: DynamoDB) -> N
             made.append(self.seconds)
             return None
 
-    with mock.patch("chat.application.Titan", Noted), application(moto, 3, **elsewhere) as app:
+    with mock.patch("chat.application.Titan", Noted), application(moto, 3000, **elsewhere) as app:
         app.facts.add("patient", "likes tea", "fact", limit=9)
         app.preview(User("patient", "address"), message("tea?"))
     assert made == [2, 1.5]
@@ -254,7 +254,7 @@ def test_an_embedder_that_hangs_leaves_the_facts_their_time(moto: DynamoDB) -> N
 
 
 @contextmanager
-def application(moto: DynamoDB, seconds: float, **elsewhere: str) -> Iterator[Application]:
+def application(moto: DynamoDB, milliseconds: int, **elsewhere: str) -> Iterator[Application]:
     """One whose impatient clients, and no others, find services elsewhere."""
     real = impatience.client
     settings = Settings(
@@ -264,7 +264,7 @@ def application(moto: DynamoDB, seconds: float, **elsewhere: str) -> Iterator[Ap
         knowledge_base_id="ABCDEFGHIJ",
         embedding_model="titan-embed-v2",
         facts_tokens=1,  # so that they never fit, and the question is embedded
-        memory_seconds=seconds,
+        memory_milliseconds=milliseconds,
     )
 
     def client(service: str, seconds: float) -> Any:
@@ -292,7 +292,7 @@ def test_services_that_hang_cost_the_budget_in_all_and_leave_no_thread(
     user, parts = User(new_id(), "address"), ("history", "profile", "facts", "documents")
     with impolite(first) as server:
         hanging = dict.fromkeys(("DYNAMODB", "BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), server.url)
-        with application(moto, Settings.model_fields["memory_seconds"].default, **hanging) as app:
+        with application(moto, Settings.model_fields["memory_milliseconds"].default, **hanging) as app:
             asked, begin = message("harbour"), partial(app.start, send=Send(new_id(), "payload"), context=Context())
             for ask in (app.preview, begin):
                 begun = time.monotonic()
@@ -310,7 +310,7 @@ def test_services_that_hang_cost_the_budget_in_all_and_leave_no_thread(
 
 @pytest.mark.parametrize("outcome", [ConversationBusy(), RuntimeError(), mock.Mock(spec=Head)], ids=type)
 def test_an_answer_that_does_not_begin_leaves_no_search(moto: DynamoDB, outcome: Any) -> None:
-    with impolite() as server, application(moto, 30, DYNAMODB=moto.url, BEDROCK_AGENT_RUNTIME=server.url) as app:
+    with impolite() as server, application(moto, 30_000, DYNAMODB=moto.url, BEDROCK_AGENT_RUNTIME=server.url) as app:
 
         def start(*_: Any, **__: Any) -> Any:
             assert server.asked.wait(5)
@@ -328,7 +328,7 @@ def test_an_answer_that_does_not_begin_leaves_no_search(moto: DynamoDB, outcome:
 def test_an_answer_goes_on_without_a_knowledge_base_that_hangs(moto: DynamoDB) -> None:
     with standin() as bedrock, impolite() as server, at(BEDROCK_RUNTIME=bedrock.url):
         elsewhere = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": server.url}
-        with application(moto, 1, **elsewhere) as app:
+        with application(moto, 1000, **elsewhere) as app:
             body = message("harbour [[tokens=3 pace=1 first=1]]")
             turn = app.start(User(new_id(), "address"), body, Send(new_id(), "payload"), Context())
             assert isinstance(turn, Turn)

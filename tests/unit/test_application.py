@@ -86,7 +86,7 @@ class Chat:
     def __init__(self) -> None:
         self.interrupted = Interrupted()
         self.prompts: list[Prompt] = []
-        self.app = application(FakeDynamo(self.interrupted), memory_seconds=30)
+        self.app = application(FakeDynamo(self.interrupted), memory_milliseconds=30_000)
         self.app.models.answer = self._answer  # type: ignore[method-assign]  # the script
 
     def _answer(

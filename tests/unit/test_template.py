@@ -53,6 +53,14 @@ def test_every_value_of_every_parameter_has_its_turn() -> None:
         assert {case[name] for case in CASES} == set(values_of(name))
 
 
+@pytest.mark.parametrize("name", [name for name, each in SOURCE["Parameters"].items() if each["Type"] == "Number"])
+def test_defaults_and_bounds_are_whole_numbers(name: str) -> None:
+    """SAM CLI gives a function an empty string where a parameter's default is a YAML float."""
+    parameter = SOURCE["Parameters"][name]
+    given = [parameter[key] for key in ("Default", "MinValue", "MaxValue") if key in parameter]
+    assert all(type(value) is int for value in given)
+
+
 def test_functions(stack: Resources, case: int) -> None:
     functions = of_type(stack, "AWS::Lambda::Function")
     assert functions.keys() == {"StreamFunction", "ConverseFunction"}
@@ -319,7 +327,7 @@ def test_memory_may_ask_what_it_is_configured_with(stack: Resources, case: int) 
     assert allowed == embeddings | documents
     for function in of_type(stack, "AWS::Lambda::Function").values():
         variables = function["Environment"]["Variables"]
-        for name in ("KnowledgeBaseId", "EmbeddingModel", "MemorySeconds"):
+        for name in ("KnowledgeBaseId", "EmbeddingModel", "MemoryMilliseconds"):
             assert variables[re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()] == CASES[case][name]
 
 

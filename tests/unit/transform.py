@@ -28,7 +28,7 @@ FREE_VALUES = {  # a second value for parameters that do not list theirs
     "AppConfigEnvironment": "def5678",
     "AppConfigProfile": "ghi9012",
     "KnowledgeBaseId": "ABCDEFGHIJ",
-    "MemorySeconds": "2",
+    "MemoryMilliseconds": "2000",
     "StreamMemory": "2048",
     "StreamTimeout": "900",
     "StreamConcurrency": "7",

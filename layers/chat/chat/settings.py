@@ -53,7 +53,7 @@ class Settings(BaseModel):
     buffered_turn_seconds: float = Field(default=25, gt=0)  # API Gateway hangs up at 30 s
     deadline_margin_seconds: float = Field(default=7, gt=0)  # left for storing the answer before Lambda kills us
     model_idle_seconds: float = Field(default=90, gt=0)  # a model silent for longer is given up, in one piece too
-    memory_seconds: float = Field(default=0.3, gt=0)  # what a lookup may cost the waiting user
+    memory_milliseconds: int = Field(default=300, gt=0)  # what a lookup may cost the waiting user
     knowledge_base_id: str = Field(default="", pattern=r"^([0-9A-Za-z]{10})?$")  # where documents are looked up
     embedding_model: Literal["", "titan-embed-v2"] = ""  # ranks facts by meaning too
 
@@ -114,6 +114,11 @@ class Settings(BaseModel):
         if bool(self.guardrail_id) != bool(self.guardrail_version):
             raise ValueError("GUARDRAIL_ID and GUARDRAIL_VERSION go together")
         return self
+
+    @property
+    def memory_seconds(self) -> float:
+        """How long a lookup may take, in seconds."""
+        return self.memory_milliseconds / 1000
 
     @property
     def models(self) -> frozenset[str]:
