@@ -26,8 +26,8 @@ SBOM := .aws-sam/sbom
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-run: .venv/local ## the whole system on this machine; PORT=8787 AUTH=dev|jwt
-	@$(BIN)/python -m local_stack --port $(PORT) --auth $(AUTH)
+run: .venv/local ## the whole system on this machine; PORT=8787 AUTH=dev|jwt BRIDGE=172.17.0.1
+	@$(BIN)/python -m local_stack --port $(PORT) --auth $(AUTH) $(if $(BRIDGE),--bridge $(BRIDGE))
 
 token: .venv/local ## for a system that runs with AUTH=jwt; USER is you
 	@$(BIN)/python -m local_stack.token --port $(PORT) "$(USER)"
