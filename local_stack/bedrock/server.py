@@ -165,8 +165,9 @@ async def serve(
     model: Model | None = None,
     documents: Documents | None = None,
 ) -> BedrockServer:
-    """Serve Bedrock's runtime API, and Retrieve from `documents`, on host:port (0: any free one), and on the same port of
-    `bridge`, the address that containers reach.
+    """Serve Bedrock's runtime API, and Retrieve from `documents`, on host:port (0: any free one).
+
+    `bridge` is the address that containers reach, which gets the same port.
 
     The model is the built-in stand-in, or the OpenAI-compatible server that LOCAL_MODEL_URL names.
     """

@@ -1,7 +1,7 @@
 """A base image for `sam local` of what this machine has, for where AWS's own cannot be pulled.
 
-It is laid out like AWS's: the interpreter in /var/lang, the runtime client in /var/runtime, and a bootstrap that honours
-the exec wrapper. The shell and its few tools are for SAM CLI, which builds an image with the layers on top.
+It is laid out like AWS's: the interpreter in /var/lang, the runtime client in /var/runtime, and a bootstrap that
+honours the exec wrapper. The shell and its few tools are for SAM CLI, which builds an image with the layers on top.
 https://docs.aws.amazon.com/lambda/latest/dg/python-image.html
 """
 

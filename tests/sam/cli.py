@@ -1,7 +1,7 @@
-"""What the SAM CLI makes of a template or of a command line, as JSON; run by the Python that the SAM CLI is installed in.
+"""What the SAM CLI reads from a template or a command line, as JSON. It runs in the SAM CLI's environment.
 
 `environment TEMPLATE PARAMETERS [ENV_FILE]`: each function's environment as `sam local` gives it to a container.
-`options ARGUMENT...`: the options of a `sam` command as the command would get them, samconfig.toml's among them.
+`options LINES`: what `sam` makes of each list of arguments: its options, those of samconfig.toml among them.
 """
 
 import json
@@ -24,9 +24,13 @@ def environment(template: str, parameters: str, env_file: str = "") -> dict[str,
     return {function.name: runner._make_env_vars(function).resolve() for function in functions.get_all()}
 
 
-def options(*arguments: str) -> dict[str, Any]:
+def options(lines: str) -> list[dict[str, Any]]:
+    return [parsed(arguments) for arguments in json.loads(lines)]
+
+
+def parsed(arguments: list[str]) -> dict[str, Any]:
     command: click.Command = cli
-    context = command.make_context("sam", [*arguments])
+    context = command.make_context("sam", arguments)
     while isinstance(command, click.Group):
         name, found, rest = command.resolve_command(context, [*context.protected_args, *context.args])
         assert found is not None
@@ -37,4 +41,4 @@ def options(*arguments: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     asked = {"environment": environment, "options": options}[sys.argv[1]]
-    print(json.dumps(asked(*sys.argv[2:]), default=str))
+    sys.stdout.write(json.dumps(asked(*sys.argv[2:]), default=str))
