@@ -47,11 +47,10 @@ def test_functions_start_with_the_environment_of_sam_local(
 
 def sam_local(template: Path, parameters: dict[str, str], env_file: Path | None) -> dict[str, dict[str, str]]:
     """Each function's environment, as the SAM CLI reads it from `template`."""
-    command = [SAM / "bin/python", ROOT / "tests/sam/cli.py", "environment", template, json.dumps(parameters)]
+    command: list[str | Path] = [SAM / "bin/python", ROOT / "tests/sam/cli.py", "environment"]
+    command += [template, json.dumps(parameters), *([env_file] if env_file else [])]
     names = ("HOME", "PATH", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     shell = {name: os.environ[name] for name in names if name in os.environ}  # other variables would win
-    printed = subprocess.run(
-        [*command, *([env_file] if env_file else [])], env=shell, capture_output=True, text=True, check=True, timeout=60
-    )
+    printed = subprocess.run(command, env=shell, capture_output=True, text=True, check=True, timeout=120)
     environments: dict[str, dict[str, str]] = json.loads(printed.stdout)
     return environments

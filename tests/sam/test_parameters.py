@@ -66,7 +66,7 @@ def calls_of(command: str, folder: Path) -> list[list[str]]:
 
 def options(lines: list[list[str]], folder: Path) -> list[dict[str, Any]]:
     """What the SAM CLI makes of each list of arguments and of the samconfig.toml in `folder`."""
-    command = [SAM / "bin/python", ROOT / "tests/sam/cli.py", "options", json.dumps(lines)]
+    command: list[str | Path] = [SAM / "bin/python", ROOT / "tests/sam/cli.py", "options", json.dumps(lines)]
     env = {**os.environ, "AWS_DEFAULT_REGION": "us-east-1", "SAM_CLI_TELEMETRY": "0"}
     printed = subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True, text=True, timeout=120)
     found: list[dict[str, Any]] = json.loads(printed.stdout)
