@@ -41,5 +41,5 @@ def parsed(arguments: list[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    asked: Callable[..., Any] = {"environment": environment, "options": options}[sys.argv[1]]
-    sys.stdout.write(json.dumps(asked(*sys.argv[2:]), default=str))
+    programs: dict[str, Callable[..., Any]] = {"environment": environment, "options": options}
+    sys.stdout.write(json.dumps(programs[sys.argv[1]](*sys.argv[2:]), default=str))
