@@ -37,7 +37,10 @@ class PortInUse(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """`port` 0 takes free ports. `template` is the source or what `sam build` made of it."""
+    """`port` 0 takes free ports. `template` is the source or what `sam build` made of it.
+
+    `bridge` is an address that containers reach: the stand-ins for Bedrock and DynamoDB listen there too.
+    """
 
     template: Path
     web: Path
@@ -50,6 +53,7 @@ class Options:
     fault_rate: float = 0.0
     seed: int = 0
     documents: Path | None = None
+    bridge: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -151,7 +155,12 @@ class Stack:
             with _taken(at):
                 documents = Documents(options.documents)
                 self.bedrock = await serve_bedrock(
-                    HOST, at, fault_rate=options.fault_rate, seed=options.seed, documents=documents
+                    HOST,
+                    at,
+                    bridge=options.bridge,
+                    fault_rate=options.fault_rate,
+                    seed=options.seed,
+                    documents=documents,
                 )
             self._cleanup.push_async_callback(self.bedrock.close)
             endpoints |= dict.fromkeys(("BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), self.bedrock.url)
@@ -163,7 +172,7 @@ class Stack:
             self.table = DynamoDB()
             at = port and port + 4
             with _taken(at):
-                self.table.start(at)
+                self.table.start(at, options.bridge)
             self._cleanup.callback(self.table.stop)
             endpoints["DYNAMODB"] = self.table.url
             for table in template.tables:
