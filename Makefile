@@ -21,22 +21,26 @@ NODE_BIN := tests/clients/node_modules/.bin
 SBOM := .aws-sam/sbom
 
 .DEFAULT_GOAL := help
-.PHONY: help run token test test-long lint bench build validate invoke deploy deploy-web clean requirements web
+.PHONY: help run token test test-long test-clients lint bench build validate invoke deploy deploy-web clean requirements web
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-run: .venv/local ## the whole system on this machine; PORT=8787 AUTH=dev|jwt
-	@$(BIN)/python -m local_stack --port $(PORT) --auth $(AUTH)
+run: .venv/local ## the whole system on this machine; PORT=8787 AUTH=dev|jwt BRIDGE=172.17.0.1
+	@$(BIN)/python -m local_stack --port $(PORT) --auth $(AUTH) $(if $(BRIDGE),--bridge $(BRIDGE))
 
 token: .venv/local ## for a system that runs with AUTH=jwt; USER is you
 	@$(BIN)/python -m local_stack.token --port $(PORT) "$(USER)"
 
 test: .venv/dev .venv-sam/installed $(DYNAMODB_LOCAL) $(CLIENTS) ## every test that ends in minutes
-	@$(BIN)/python -m pytest -m "not long" -n 3 --dist loadgroup
+	@$(BIN)/python -m pytest -m "not long and not clients" -n 3 --dist loadgroup
 
 test-long: .venv/dev ## soaks, long walks and big fuzzes
 	@$(BIN)/python -m pytest -m long
+
+# Not a verb for newcomers: what needs an engine or a client of others that most machines do not have.
+test-clients: .venv/dev .venv-sam/installed
+	@$(BIN)/python -m pytest -m clients -rs
 
 lint: .venv/dev .venv-sam/installed $(CLIENTS) ## ruff, mypy, tsc, cfn-lint
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -55,8 +59,19 @@ validate: .venv-sam/installed ## template.yaml, by SAM and cfn-lint
 invoke: .venv/dev .venv-sam/installed ## one event through AWS's Lambda emulator; EVENT=events/chat.json
 	@$(BIN)/python -m local_stack.emulator $(EVENT)
 
-deploy: .venv/dev .venv-sam/installed ## to your AWS account; ENV=dev|prod
-	@$(SAM) build --config-env $(ENV) && $(SAM) deploy --config-env $(ENV)
+# The command line's parameters would replace those of samconfig.toml: so it gets these too, and the last one wins.
+define OVERRIDES
+import shlex, sys
+from samcli.lib.config.samconfig import SamConfig
+given = SamConfig(".").get_all(["deploy"], "parameters", "$(ENV)").get("parameter_overrides", [])
+every = [*([given] if isinstance(given, str) else given), *sys.argv[1:]]
+print(shlex.join(["--parameter-overrides", *every] if every else []))
+endef
+export OVERRIDES
+
+deploy: .venv/dev .venv-sam/installed ## to your AWS account; ENV=dev|prod ARCH=arm64|x86_64
+	@given=$$(.venv-sam/bin/python -c "$$OVERRIDES" $(if $(filter-out file,$(origin ARCH)),Architecture=$(ARCH)) $(PARAMETERS)) && \
+	eval "set -- $$given" && $(SAM) build --config-env $(ENV) "$$@" && $(SAM) deploy --config-env $(ENV) "$$@"
 
 # For a stack with a web host (docs/web-host.md): the page into its bucket, by the AWS CLI.
 OUTPUT = aws cloudformation describe-stacks --stack-name converse-stream-$(ENV) --output text \

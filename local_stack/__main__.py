@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import gc
+import ipaddress
 import signal
 import sys
 from pathlib import Path
@@ -32,11 +33,19 @@ def options(arguments: list[str]) -> Options:
     parser.add_argument("--fault-rate", type=float, default=0.0, help="share of model calls that fail (0)")
     parser.add_argument("--seed", type=int, default=0, help="of the faults (0)")
     parser.add_argument(
+        "--bridge",
+        type=bridge,
+        metavar="ADDRESS",
+        help="of Docker's bridge on Linux, by which containers reach the stand-ins for Bedrock and DynamoDB",
+    )
+    parser.add_argument(
         "--parameter", action="append", default=[], type=parameter, metavar="NAME=VALUE", help="of the template"
     )
     given = parser.parse_args(arguments)
     if given.documents and given.bedrock:
         parser.error("real Bedrock has knowledge bases of its own: --parameter KnowledgeBaseId=...")
+    if given.bridge and not given.port:
+        parser.error("containers find the stand-ins by their ports: --bridge needs a --port")
     if given.documents and not given.documents.is_dir():
         parser.error(f"{given.documents} is no folder")
     return Options(
@@ -52,6 +61,7 @@ def options(arguments: list[str]) -> Options:
         seed=given.seed,
         documents=given.documents,
         usual_delays=given.usual_delays,
+        bridge=given.bridge,
         parameters=dict(given.parameter),
     )
 
@@ -61,6 +71,14 @@ def port(text: str) -> int:
     if not 0 <= number <= 65530:
         raise argparse.ArgumentTypeError(f"{number} is not from 0 to 65530")
     return number
+
+
+def bridge(text: str) -> str:
+    """A private address: the stand-ins let everybody in."""
+    address = ipaddress.ip_address(text)
+    if address.is_unspecified or not address.is_private:
+        raise argparse.ArgumentTypeError(f"{text} is not the address of a bridge, like 172.17.0.1")
+    return text
 
 
 def parameter(text: str) -> tuple[str, str]:

@@ -117,6 +117,7 @@ class DynamoDB:
         self.url = ""
         self.calls = Calls()
         self._port = 0
+        self._hosts = [HOST]
         self._account = f"{next(_accounts):012}"
         self._delay = 0.0
         self._fails_until = 0.0
@@ -124,9 +125,13 @@ class DynamoDB:
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="dynamodb", daemon=True)
 
-    def start(self, port: int = 0) -> None:
-        """Listen and return when `url` is ready; port 0 is any free one. Raises OSError for a busy one."""
+    def start(self, port: int = 0, bridge: str | None = None) -> None:
+        """Listen and return when `url` is ready; port 0 is any free one. Raises OSError for a busy one.
+
+        `bridge` is the address that containers reach, which gets the same port.
+        """
         self._port = port
+        self._hosts = [HOST, bridge] if bridge else [HOST]
         self._thread.start()
         self._started.result()
 
@@ -147,7 +152,7 @@ class DynamoDB:
 
     async def _serve(self) -> None:
         try:
-            server = await serve(self._handle, HOST, self._port)
+            server = await serve(self._handle, self._hosts, self._port)
         except OSError as error:
             self._started.set_exception(error)
             return

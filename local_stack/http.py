@@ -11,7 +11,7 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -166,8 +166,8 @@ def json_of(body: bytes) -> Any:
 Handler = Callable[[Request, Responder], Awaitable[None]]
 
 
-async def serve(handler: Handler, host: str, port: int) -> asyncio.Server:
-    """Serve `handler` on host:port (0: any free one) until the server is closed."""
+async def serve(handler: Handler, hosts: str | Sequence[str], port: int) -> asyncio.Server:
+    """Serve `handler` on a port of one or several addresses until the server is closed; port 0 is any free one."""
     connections: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references to tasks
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -175,7 +175,7 @@ async def serve(handler: Handler, host: str, port: int) -> asyncio.Server:
         connections.add(task)
         task.add_done_callback(connections.discard)
 
-    return await asyncio.start_server(connected, host, port, backlog=512)
+    return await asyncio.start_server(connected, hosts, port, backlog=512)
 
 
 def port_of(server: asyncio.Server) -> int:

@@ -70,13 +70,14 @@ class Resolver:
         overrides: Mapping[str, str],
         reference: Callable[[str], str | None],
         attribute: Callable[[str, str], str | None],
+        pseudo_parameters: Mapping[str, str] = PSEUDO_PARAMETERS,
     ) -> None:
         declared = document.get("Parameters", {})
         if unknown := overrides.keys() - declared.keys():
             raise TemplateError(f"the template has no parameter {', '.join(sorted(unknown))}")
         defaults = {name: body["Default"] for name, body in declared.items() if "Default" in body}
         self._types = {name: body["Type"] for name, body in declared.items()}
-        self._parameters = {**PSEUDO_PARAMETERS, **defaults, **overrides}
+        self._parameters = {**pseudo_parameters, **defaults, **overrides}
         self._conditions = document.get("Conditions", {})
         self._mappings = document.get("Mappings", {})
         self._reference = reference
@@ -120,6 +121,8 @@ class Resolver:
         match name, resolved:
             case "Fn::Equals", [left, right]:
                 return _string(left) == _string(right)
+            case "Fn::Contains", [[*strings], string]:
+                return _string(string) in map(_string, strings)
             case "Fn::Not", [operand]:
                 return not operand
             case "Fn::And", [*operands]:

@@ -37,7 +37,10 @@ class PortInUse(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """`port` 0 takes free ports. `template` is the source or what `sam build` made of it."""
+    """`port` 0 takes free ports. `template` is the source or what `sam build` made of it.
+
+    `bridge` is an address that containers reach: the stand-ins for Bedrock and DynamoDB listen there too.
+    """
 
     template: Path
     web: Path
@@ -51,6 +54,7 @@ class Options:
     seed: int = 0
     documents: Path | None = None
     usual_delays: bool = False
+    bridge: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -154,6 +158,7 @@ class Stack:
                 self.bedrock = await serve_bedrock(
                     HOST,
                     at,
+                    bridge=options.bridge,
                     fault_rate=options.fault_rate,
                     seed=options.seed,
                     documents=documents,
@@ -169,7 +174,7 @@ class Stack:
             self.table = DynamoDB()
             at = port and port + 4
             with _taken(at):
-                self.table.start(at)
+                self.table.start(at, options.bridge)
             self._cleanup.callback(self.table.stop)
             endpoints["DYNAMODB"] = self.table.url
             for table in template.tables:

@@ -4,6 +4,7 @@ Resources are resolved only when something here needs them, so policies, alarms 
 CloudFormation knows.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ ACCOUNT = PSEUDO_PARAMETERS["AWS::AccountId"]
 FUNCTION_IN_URI = re.compile(r":function:([A-Za-z0-9_-]+)")
 ORIGINS_IN_MAPPING = re.compile(r'#set\(\$origins = "([^"]*)"\)')
 DEFAULT_RETRIES = 2  # of an asynchronous invocation that failed
+ENVIRONMENT_BYTES = 4096  # of names and values as JSON, which is what Lambda measures
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ class _Reader:
                 runtime=properties["Runtime"],
                 timeout=int(properties.get("Timeout", 3)),
                 memory=int(properties.get("MemorySize", 128)),
-                environment=_environment(properties.get("Environment", {}).get("Variables", {})),
+                environment=_environment(properties.get("Environment", {}).get("Variables", {}), name),
                 layers=tuple(self._layer(layer, name) for layer in properties.get("Layers", [])),
                 reserved_concurrency=None if reserved in {None, ""} else int(reserved),
                 has_url=url is not None,
@@ -286,8 +288,19 @@ def _merge(general: Any, own: Any) -> Any:
     return own
 
 
-def _environment(variables: Mapping[str, Any]) -> dict[str, str]:
-    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in variables.items()}
+def _environment(variables: Mapping[str, Any], function: str) -> dict[str, str]:
+    """The variables as strings. Raises TemplateError where they are too large to be deployed.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    """
+    named = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in variables.items()}
+    size = len(json.dumps(named, separators=(",", ":"), ensure_ascii=False).encode())
+    if size > ENVIRONMENT_BYTES:
+        raise TemplateError(
+            f"{function}: the environment has {size:,} bytes with names and values as JSON, Lambda takes at most"
+            f" {ENVIRONMENT_BYTES:,}"
+        )
+    return named
 
 
 def _cors(config: Mapping[str, Any] | None) -> Cors | None:

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from local_stack import emulator
 from tests.stack import RunningStack, start_stack, stop_stack
 
 os.environ.update(
@@ -28,3 +30,9 @@ def stack() -> Iterator[RunningStack]:
     running = start_stack()
     yield running
     stop_stack(running)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template that `sam build` makes for this machine, its artifacts beside it. One build for xdist's group."""
+    return emulator.build(tmp_path_factory.mktemp("built") / "build")

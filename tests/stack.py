@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 120
 # Tests ask faster than people do, on a machine that has more to do; those of the limits have a stack of their own.
 UNHURRIED = ("UserRequestsPerMinute=6000", "UserBurst=1000", "AddressRequestsPerMinute=60000", "AddressBurst=10000",
-             "MemorySeconds=3", "UserGenerations=100", "UserDayTokens=0", "UserDayUsd=0", "DayUsd=0")  # fmt: skip
+             "MemoryMilliseconds=3000", "UserGenerations=100", "UserDayTokens=0", "UserDayUsd=0",
+             "DayUsd=0")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Every answer in one piece: API Gateway's routes, and the tasks that are invoked directly."""
 
-import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ from chat import cursors, tasks
 from chat.application import Application
 from chat.auth import NOBODY, User
 from chat.dialects import native, whole
-from chat.errors import ChatError, NotFound
+from chat.errors import ChatError, DeletionUnfinished, NotFound
 from chat.http import ID, HttpRequest, check_origin, error_body, json_bytes
 from chat.ids import new_id
 from chat.requests import (
@@ -50,7 +49,7 @@ Id = Annotated[str, Path(pattern=ID)]
 
 @logger.inject_lambda_context(clear_state=True, log_event=False)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers an HTTP event, or runs a task: `{"task": "title" | "classify" | "learn", ...}`."""
+    """Answers an HTTP event, or runs a task: `{"task": "title" | "classify" | "learn" | "erase", ...}`."""
     if isinstance(event, dict) and "task" in event:
         seconds = context.get_remaining_time_in_millis() / 1000 - 1
         with contained():
@@ -71,6 +70,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         response = resolver.resolve(request.as_event(body), context)
         response["headers"]["x-request-id"] = request_id
         return response
+    except DeletionUnfinished as error:
+        app.erase_later(caller.key, error.conversation)
+        return _refused(error, request_id)
     except ChatError as error:
         return _refused(error, request_id)
     except Exception:
@@ -162,7 +164,7 @@ def conversation(conversation: Id) -> Response[str]:
     """One conversation; `active` names the answer that is being made."""
     known = app.conversations.get(user(), conversation)
     if known.deleted or known.updated_at is None:
-        raise NotFound
+        raise known.missing()
     running = app.running(resolver.context["user"], conversation)
     active = running.gid if running and running.status == "run" else None
     return reply(_conversation(known) | ({"active": active} if active else {}))
@@ -176,9 +178,8 @@ def rename(conversation: Id, body: ConversationChange) -> Response[str]:
 
 @resolver.delete("/conversations/<conversation>")
 def delete(conversation: Id) -> Response[str]:
-    """Removes it with everything in it, and stops an answer that is being made."""
-    app.erasure.conversation(user(), conversation)
-    return Response(204, body="")
+    """Removes it with everything in it, and stops an answer that is being made. 202 when that takes longer."""
+    return _gone(app.erase(user(), conversation))
 
 
 @resolver.get("/conversations")
@@ -242,10 +243,8 @@ def change_profile(body: ProfileChange) -> Response[str]:
 
 @resolver.delete("/me")
 def erase() -> Response[str]:
-    """Erases the user: conversations, facts and profile. 202 when there is more than one call can do: call again."""
-    if app.erasure.everything(user(), time.monotonic() + app.settings.buffered_turn_seconds):
-        return Response(204, body="")
-    return reply({"status": "accepted"}, 202, {"retry-after": "1"})
+    """Erases the user: conversations, facts and profile. 202 when that takes longer; call again to know its end."""
+    return _gone(app.erase(user()))
 
 
 @resolver.get("/health")
@@ -260,6 +259,11 @@ def openapi() -> Response[str]:
     from chat.openapi import document  # here, because no other request needs it
 
     return Response(200, "application/json", document.text(), {"cache-control": "no-store"})
+
+
+def _gone(done: bool) -> Response[str]:
+    """Whether something is deleted; if not yet, a task goes on."""
+    return Response(204, body="") if done else reply({"status": "accepted"}, 202, {"retry-after": "1"})
 
 
 def _conversation(known: Conversation) -> dict[str, Any]:

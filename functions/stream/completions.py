@@ -52,9 +52,9 @@ def refusal(error: ChatError, headers: dict[str, str]) -> StreamingResponse:
 
 
 def check_model(app: Application, alias: str) -> None:
-    """Raises NotFound, which names the models that there are."""
+    """Raises NotFound, which says why, or names the models that there are."""
     if alias not in app.models.aliases:
-        raise NotFound(f"There is no such model; there are {', '.join(app.models.aliases)}.", field="model")
+        raise NotFound(app.models.refusal(alias), field="model")
 
 
 def first_event(source: sse.Source) -> Event | None:

@@ -73,8 +73,8 @@ class BedrockServer:
         self._server: asyncio.Server | None = None
         self.url = ""
 
-    async def start(self, host: str, port: int) -> None:
-        self._server = await http.serve(self._handle, host, port)
+    async def start(self, host: str, port: int, bridge: str | None = None) -> None:
+        self._server = await http.serve(self._handle, [host, bridge] if bridge else host, port)
         self.url = f"http://{host}:{http.port_of(self._server)}"
 
     async def close(self) -> None:
@@ -178,6 +178,7 @@ async def serve(
     host: str,
     port: int,
     *,
+    bridge: str | None = None,
     fault_rate: float = 0.0,
     seed: int = 0,
     model: Model | None = None,
@@ -186,14 +187,15 @@ async def serve(
 ) -> BedrockServer:
     """Serve Bedrock's runtime API, and Retrieve from `documents`, on host:port (0: any free one).
 
-    With `usual_delays` embeddings and Retrieve take the time that they usually take.
+    With `usual_delays` embeddings and Retrieve take the time that they usually take. `bridge` is the address that
+    containers reach, which gets the same port.
 
     The model is the built-in stand-in, or the OpenAI-compatible server that LOCAL_MODEL_URL names.
     """
     model = model or upstream.configured(os.environ) or StandIn()
     server = BedrockServer(model, documents or Documents(), usual_delays=usual_delays)
     server.set_faults(fault_rate, seed)
-    await server.start(host, port)
+    await server.start(host, port, bridge)
     return server
 
 

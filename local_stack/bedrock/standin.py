@@ -92,8 +92,8 @@ def _served(body: Json, wish: Directives) -> Json:
     https://docs.aws.amazon.com/bedrock/latest/userguide/latency-optimized-inference.html. That a tier comes down in the
     same way rests on botocore's model alone, in which the metadata has the tier "used for serving the request".
     """
-    told = {name: body[name] for name in ("performanceConfig", "serviceTier") if name in body}
-    standard = {"performanceConfig": {"latency": "standard"}, "serviceTier": {"type": "default"}}
+    told: Json = {name: body[name] for name in ("performanceConfig", "serviceTier") if name in body}
+    standard: Json = {"performanceConfig": {"latency": "standard"}, "serviceTier": {"type": "default"}}
     return {name: standard[name] for name in told} if wish.standard else told
 
 

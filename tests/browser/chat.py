@@ -19,7 +19,10 @@ def say(page: Page, text: str) -> None:
     expect(page.locator("#connection")).not_to_have_text("Loading…")
     questions = page.locator(".question").count()
     page.get_by_label("Your message").fill(text)
-    page.get_by_label("Your message").press("Enter")
+    if page.evaluate("matchMedia('(pointer: coarse)').matches"):
+        page.get_by_role("button", name="Send").tap()
+    else:
+        page.get_by_label("Your message").press("Enter")
     expect(page.locator(".question")).to_have_count(questions + 1)
 
 

@@ -195,7 +195,7 @@ def test_markdown_is_harmless(stack: RunningStack, page: Page) -> None:
         )
         assert found["pwned"] is None, attack
         assert set(found["tags"]) <= {"div", "p", "a", "code", "table", "thead", "tbody", "tr", "th", "td"}, attack
-        assert set(found["attributes"]) <= {"class", "href", "title", "rel", "target", "tabindex"}, attack
+        assert set(found["attributes"]) <= {"class", "dir", "href", "title", "rel", "target", "tabindex"}, attack
         assert all(link.startswith(("https://e", "http://", "mailto:")) for link in found["links"]), attack
         assert found["text"].strip(), attack
     assert [url for url in asked if "127.0.0.1" not in url] == []
@@ -247,7 +247,7 @@ def test_links_open_elsewhere_and_tell_nothing(stack: RunningStack, page: Page) 
 
 
 def test_code_has_its_language_and_is_copied(stack: RunningStack, page: Page) -> None:
-    parts = text("So:\n\n```python\nprint('a')\n```\n")
+    parts = text("So:\n\n```python\nprint('a')\n\nprint('b')\n\n```\n")
     says(page, {"type": "chunk", "content": parts["text"]}, complete(parts))
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(stack.demo)
@@ -256,4 +256,15 @@ def test_code_has_its_language_and_is_copied(stack: RunningStack, page: Page) ->
     expect(page.locator("figcaption")).to_have_text("python")
     page.get_by_role("button", name="Copy code").click()
     expect(page.get_by_role("button", name="Copy code")).to_have_attribute("data-said", "Copied")
-    assert page.evaluate("navigator.clipboard.readText()") == "print('a')\n"
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == "print('a')\n\nprint('b')"  # without the newline at which a shell would run it
+
+
+def test_only_two_tildes_strike_out(stack: RunningStack, page: Page) -> None:
+    parts = text("It is 3~8 m deep and 10~20 m wide, ~about~, ~~not 5 m~~.")
+    says(page, {"type": "chunk", "content": parts["text"]}, complete(parts))
+    page.goto(stack.demo)
+    say(page, "hello")
+    is_whole(page)
+    expect(page.locator(".prose")).to_have_text("It is 3~8 m deep and 10~20 m wide, ~about~, not 5 m.")
+    expect(page.locator(".prose del")).to_have_text(["not 5 m"])

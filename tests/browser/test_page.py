@@ -1,11 +1,13 @@
 """Sending, stopping, and what can be done with an answer."""
 
+import json
 import re
 
+import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.chat import has_words, is_whole, prose, say, stored, until, words
+from tests.browser.chat import conversation, has_words, is_whole, prose, say, stored, until, words
 from tests.stack import RunningStack
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -96,6 +98,25 @@ def test_an_answer_stays_when_another_one_is_refused(stack: RunningStack, contex
     assert page.locator("#messages > li").count() == 2
 
 
+def test_an_answer_stays_when_another_one_fails_before_its_first_word(
+    stack: RunningStack, page: Page, person: dict[str, str]
+) -> None:
+    page.goto(stack.demo)
+    say(page, "rivers [[tokens=12 pace=1 first=1]]")
+    is_whole(page)
+    url = f"{stack.gateway}/conversations/{conversation(page)}/messages"
+    kept = httpx.get(url, headers=person).json()["messages"][-1]["id"]
+    start = {"type": "start", "conversationId": conversation(page), "messageId": "another", "generationId": "another"}
+    error = {"type": "error", "code": "model_failed", "message": "It failed.", "retryable": True, "messageId": kept}
+    frames = "".join(f"data: {json.dumps(event)}\n\n" for event in (start, error))
+    headers = {"access-control-allow-origin": "*", "content-type": "text/event-stream"}
+    page.route("**/chat", lambda route: route.fulfill(status=200, headers=headers, body=frames))
+    page.get_by_role("button", name="Answer again").click()
+    expect(page.locator(".note.failed")).to_contain_text("It failed.")
+    assert len(prose(page).inner_text().split()) == 12
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+
+
 def test_a_suggestion_leaves_the_focus_where_one_writes(stack: RunningStack, page: Page) -> None:
     page.goto(stack.demo)
     page.get_by_role("button", name="Tell me about rivers").focus()
@@ -173,7 +194,7 @@ end"""
 
 def test_only_the_last_block_is_rendered_again(stack: RunningStack, page: Page) -> None:
     page.goto(stack.demo)
-    kept, whole, grown = page.evaluate(
+    kept, equal, html = page.evaluate(
         """async (text) => {
             const { Prose } = await import("./prose.js");
             const [whole, grown] = [new Prose(), new Prose()];
@@ -185,10 +206,10 @@ def test_only_the_last_block_is_rendered_again(stack: RunningStack, page: Page) 
                 first ??= grown.element.firstElementChild;
                 kept &&= grown.element.firstElementChild === first;
             }
-            return [kept, whole.element.innerHTML, grown.element.innerHTML];
+            return [kept, grown.element.isEqualNode(whole.element), whole.element.innerHTML];
         }""",
         DOCUMENT,
     )
     assert kept
-    assert grown == whole
-    assert re.search(r"<h1>.*<em>.*<ul>.*<pre.*<table>", whole, re.DOTALL)
+    assert equal
+    assert re.search(r"<h1>.*<em>.*<ul>.*<pre.*<table>", html, re.DOTALL)

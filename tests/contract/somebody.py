@@ -88,6 +88,7 @@ class Somebody:
         assert isinstance(writer, Writer)
         said = answer(Chunk(reply), generation_id=writer.head.gid, finish_reason=reason)
         said = replace(said, id=writer.head.message_id)
+        writer.flush([Chunk(reply)])
         writer.finish(said, End("done", "stop", Usage(1, 2, basis="exact")))
         return writer.head.gid
 

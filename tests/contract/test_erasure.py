@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from typing import Any
+from unittest import mock
 
 import pytest
 
-from chat.errors import NotFound, StorageError
+from chat import tasks
+from chat.errors import BeingErased, DeletionUnfinished, NotFound, StorageError
 from chat.events import Chunk, Usage
 from chat.ids import new_id
-from chat.store import keys
+from chat.store import erasing, keys
+from chat.store import erasure as erasures
 from chat.store.conversations import Conversations
 from chat.store.erasure import Erasure
 from chat.store.facts import Facts
@@ -22,9 +25,17 @@ from chat.store.retention import DAY, FOR_EVER, LATE, Retention
 from chat.store.table import Table
 from chat.store.writer import Writer
 from tests.contract.dynamodb_local.server import Endpoint
+from tests.contract.somebody import Somebody
 from tests.contract.test_store import answer, connect, finish, new_head, user_message
 
 SOON = 20.0  # seconds that an erasure may take here
+LATE_BY = 0.3  # seconds that the index is late, where it is
+
+
+@pytest.fixture(autouse=True)
+def index_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables here show at once what was written; a shorter wait is enough."""
+    monkeypatch.setattr(erasures, "INDEX_LAG", 2 * LATE_BY)
 
 
 @pytest.fixture
@@ -74,7 +85,7 @@ def live(table: Table, user: str) -> None:
     for conversation in (new_id(), again, gone):
         answered(conversations, user, conversation, "an answer")
     answered(conversations, user, again, "".join(new_id() for _ in range(20_000)))
-    erasure(table).conversation(user, gone)
+    assert erasure(table).conversation(user, gone, time.monotonic() + SOON)
     facts.add(user, "a fact", "fact", limit=10)
     facts.set_profile(user, "a name", None, None)
 
@@ -135,11 +146,18 @@ class Failing(Table):
     def until(self, deadline: float) -> Table:
         return self
 
-    def delete(self, pk: str, sk: str, **guard: Any) -> bool:
+    def delete(self, pk: str, sk: str, **guard: Any) -> None:
+        self._count()
+        super().delete(pk, sk, **guard)
+
+    def delete_seen(self, item: dict[str, Any], name: str) -> None:
+        self._count()
+        super().delete_seen(item, name)
+
+    def _count(self) -> None:
         self.deletes -= 1
         if self.deletes == 0:
             raise StorageError
-        return super().delete(pk, sk, **guard)
 
 
 @pytest.fixture
@@ -155,6 +173,107 @@ def test_what_broke_it_off_does_not_matter(table: Table, failing: Failing, alice
         erasure(failing).everything(alice, time.monotonic() + SOON)
     assert erasure(table).everything(alice, time.monotonic() + SOON)
     assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}
+
+
+class Lagging(Table):
+    """Its index shows nothing until `shows`, a time of the monotonic clock."""
+
+    shows = 0.0
+
+    def until(self, deadline: float) -> Table:
+        return self
+
+    def query_index(self, index: str, pk: str, **page: Any) -> Any:
+        return super().query_index(index, pk, **page) if time.monotonic() > self.shows else ([], None)
+
+
+def test_what_began_before_the_index_shows_it_is_erased(table: Table, alice: str) -> None:
+    lagging = Lagging(table._client, table._name)
+    lagging.shows = time.monotonic() + LATE_BY
+    answered(Conversations(table), alice, new_id(), "of the last moment")
+    assert erasure(lagging).everything(alice, time.monotonic() + SOON)
+    assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}
+
+
+def test_nothing_begins_while_all_is_erased_and_everything_may_afterwards(
+    table: Table, failing: Failing, alice: str
+) -> None:
+    conversations, conversation = Conversations(table), new_id()
+    answered(conversations, alice, conversation, "an answer")
+    failing.deletes = 1
+    with pytest.raises(StorageError):
+        erasure(failing).everything(alice, time.monotonic() + SOON)
+    for begin in (
+        lambda: asked(conversations, alice, new_id()),
+        lambda: conversations.create(alice, new_id(), None),
+    ):
+        with pytest.raises(BeingErased):
+            begin()
+    assert erasure(table).everything(alice, time.monotonic() + SOON)
+    answered(conversations, alice, conversation, "under the same id")
+    conversations.create(alice, new_id(), None)
+    assert len(conversations.page(alice, limit=9)[0]) == 2
+
+
+def test_a_repeated_send_finds_its_answer_while_all_is_erased(table: Table, alice: str) -> None:
+    conversations = Conversations(table)
+    running = asked(conversations, alice, new_id())
+    erasing.begin(table, alice)
+    again = Generations(table, conversations).start(
+        alice, replace(running.head, owner="another"), None, user_message("a question")
+    )
+    assert again == running.head
+
+
+def test_an_erasure_that_comes_too_late_leaves_what_began_since(table: Table, alice: str) -> None:
+    """A task that goes on with it while the caller has called again, and has begun anew."""
+    conversations, conversation, facts = Conversations(table), new_id(), Facts(table)
+    answered(conversations, alice, conversation, "old")
+
+    class Overtaken(Table):
+        """At its first look into the index, it waits for another call that erases all, and for what begins then."""
+
+        def until(self, deadline: float) -> Table:
+            return self
+
+        def query_index(self, index: str, pk: str, **page: Any) -> Any:
+            found = super().query_index(index, pk, **page)
+            if found[0] and erasing.since(table, alice):
+                assert erasure(table).everything(alice, time.monotonic() + SOON)
+                answered(conversations, alice, conversation, "new")
+                facts.add(alice, "a new fact", "fact", limit=5)
+            return found
+
+    assert erasure(Overtaken(table._client, table._name)).everything(alice, time.monotonic() + SOON)
+    assert [message.text for message in conversations.recent(alice, conversation, 9)[1]][-1] == "new"
+    assert [fact.text for fact in facts.all(alice)] == ["a new fact"]
+    assert erasure(table).resume(alice, time.monotonic() + SOON), "there is nothing to go on with"
+    assert [fact.text for fact in facts.all(alice)] == ["a new fact"]
+
+
+def long_conversation(table: Table, user: str, turns: int) -> str:
+    conversations, conversation = Conversations(table), new_id()
+    for _ in range(turns):
+        answered(conversations, user, conversation, "an answer")
+    return conversation
+
+
+def test_a_deletion_that_takes_too_long_is_gone_on_with_from_its_mark(table: Table, alice: str) -> None:
+    conversation, left = long_conversation(table, alice, 3), 99
+    calls = 0
+    while True:
+        done = erasure(table).conversation(alice, conversation, time.monotonic() + 0.02 * calls)
+        before, left = left, len([sk for pk, sk in of(table, alice) if sk.startswith("M#")])
+        assert left <= before
+        calls += 1
+        if done:
+            break
+        with pytest.raises(DeletionUnfinished):
+            Conversations(table).messages(alice, conversation, limit=9)
+    assert calls > 1
+    assert {sk for pk, sk in of(table, alice) if pk == keys.conversation(alice, conversation)} == {keys.META}
+    assert not Conversations(table).get(alice, conversation).unfinished
+    assert erasure(table).conversation(alice, conversation, time.monotonic() + SOON), "again, and done"
 
 
 def test_every_change_of_a_conversation_begins_its_time_anew(table: Table, alice: str) -> None:
@@ -215,3 +334,45 @@ def test_what_is_over_is_read_by_nobody_though_it_is_there(table: Table, alice: 
         kept.exchange(alice, conversation, 2, gid)
     assert erasure(table).everything(alice, time.monotonic() + SOON)
     assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}
+
+
+def test_a_task_goes_on_with_what_takes_longer_than_its_caller_waits(somebody: Somebody) -> None:
+    """After 202, after a table that failed, and after an erasure that ended meanwhile."""
+    app, table = somebody.app, somebody.app.conversations._table
+    app.__dict__["_invoker"] = somebody.started
+    somebody.says("I sail.")
+    patience = app.settings.buffered_turn_seconds
+    app.settings = app.settings.model_copy(update={"buffered_turn_seconds": 0.001})
+    assert not app.erase(somebody.key, somebody.conversation)
+    assert not app.erase(somebody.key)
+    events = [event for _, event in somebody.started.events]
+    assert events == [
+        {"task": "erase", "user": somebody.key, "conversation": somebody.conversation},
+        {"task": "erase", "user": somebody.key},
+    ]
+    with pytest.raises(StorageError):
+        tasks.run(events[1], app, 0.001)
+    assert tasks.run(events[0], app, SOON) == {"erased": True}
+    assert [sk for pk, sk in of(table, somebody.key) if "#C#" in pk] == [keys.META]
+    assert tasks.run(events[1], app, SOON) == {"erased": True}
+    assert {pk for pk, _ in of(table, somebody.key)} == {keys.limits(somebody.key)}
+    somebody.says("I sail again.")
+    app.settings = app.settings.model_copy(update={"buffered_turn_seconds": patience})
+    assert tasks.run(events[1], app, SOON) == {"erased": True}, "twice, as Lambda may start it"
+    assert len(app.conversations.page(somebody.key, limit=9)[0]) == 1
+    with pytest.raises(NotFound):
+        app.erase(somebody.key, "unknown")
+    assert len(somebody.started.events) == 2
+
+
+def test_a_table_that_fails_hands_the_deletion_over(somebody: Somebody, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = somebody.app
+    app.__dict__["_invoker"] = somebody.started
+    somebody.says("I sail.")
+    with monkeypatch.context() as failing:
+        failing.setattr(Conversations, "remove_messages", mock.Mock(side_effect=StorageError))
+        with pytest.raises(StorageError):
+            app.erase(somebody.key, somebody.conversation)
+    [(_, event)] = somebody.started.events
+    assert tasks.run(event, app, SOON) == {"erased": True}
+    assert [sk for pk, sk in of(app.conversations._table, somebody.key) if "#C#" in pk] == [keys.META]

@@ -13,7 +13,7 @@ from chat.errors import FlagsUnknown, ModelInvalidRequest, ModelUnavailable, Sto
 from chat.flags import Flags, flags_of
 from chat.learning import Learning
 from chat.limits import Budget
-from chat.store import keys
+from chat.store import erasing, keys
 from chat.store.facts import Profile
 from tests.contract.somebody import FACTS, SmallModel, Somebody
 from tests.contract.test_erasure import of
@@ -85,6 +85,18 @@ def test_erasure_wins(somebody: Somebody) -> None:
     assert (somebody.facts, somebody.known.updated_at) == ([], None)
 
 
+@pytest.mark.parametrize("name", ["null", '"Iris"'])
+def test_nothing_is_learned_while_all_is_erased(app: Application, name: str) -> None:
+    """From a conversation that erasure has not reached yet, because the index is late."""
+    somebody = Somebody(app, history_messages=4)
+    somebody.model.texts["Extract"] = FACTS.replace("null", name)
+    gid = somebody.says("I sail, Iris.")
+    somebody.while_asked(lambda: erasing.begin(app.conversations._table, somebody.key))
+    assert somebody.learn(gid) == []
+    assert (somebody.facts, somebody.known.title, somebody.known.summary) == ([], None, None)
+    assert app.facts.profile(somebody.key) == Profile()
+
+
 def test_who_says_no_is_not_learned_from(somebody: Somebody) -> None:
     gid = somebody.says("I sail.")
     somebody.app.facts.set_profile(somebody.key, None, None, None, learning=False)
@@ -144,8 +156,10 @@ def test_a_history_of_one_message_is_enough(app: Application) -> None:
 @pytest.mark.parametrize("begun_only", [False, True])
 def test_nothing_is_learned_from_a_deleted_conversation(somebody: Somebody, *, begun_only: bool) -> None:
     gid = somebody.says("I sail.")
-    erasing = somebody.app.conversations.mark_deleted if begun_only else somebody.app.erasure.conversation
-    erasing(somebody.key, somebody.conversation)
+    if begun_only:
+        somebody.app.conversations.mark_deleted(somebody.key, somebody.conversation)
+    else:
+        somebody.app.erasure.conversation(somebody.key, somebody.conversation, float("inf"))
     assert somebody.learn(gid) == []
     assert somebody.model.asked == []
 

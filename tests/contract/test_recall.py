@@ -1,11 +1,13 @@
 """What is remembered, over a real table and real sockets: budgets of tokens and of time."""
 
+import json
 import threading
 import time
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from unittest import mock
 
@@ -15,7 +17,7 @@ from chat import impatience
 from chat.application import Application, Preview
 from chat.auth import User
 from chat.errors import ConversationBusy, StorageError
-from chat.events import Progress
+from chat.events import Complete, Progress, Start
 from chat.ids import new_id
 from chat.memory.embedder import DIMENSIONS, MAX_CHARS, Titan
 from chat.memory.fact_memory import FactMemory
@@ -160,7 +162,7 @@ def test_a_fact_s_embedding_has_more_time_than_a_question_s(moto: DynamoDB) -> N
             made.append(self.seconds)
             return None
 
-    with mock.patch("chat.application.Titan", Noted), application(moto, 3, **elsewhere) as app:
+    with mock.patch("chat.application.Titan", Noted), application(moto, 3000, **elsewhere) as app:
         app.facts.add("patient", "likes tea", "fact", limit=9)
         app.preview(User("patient", "address"), message("tea?"))
     assert made == [2, 1.5]
@@ -233,7 +235,10 @@ def test_what_hangs_costs_its_budget_and_leaves_no_thread(moto: DynamoDB, first:
         }
         memory, took = searched(hanging, user)
         assert (memory.sources, memory.missing) == ((), ("facts", "documents"))
-        assert memory.progress() == [Progress("memory", "facts left out"), Progress("memory", "documents left out")]
+        assert memory.progress() == [
+            Progress("memory", "facts left out", missing="facts"),
+            Progress("memory", "documents left out", missing="documents"),
+        ]
         assert SECONDS <= took < 5
 
 
@@ -254,7 +259,9 @@ def test_an_embedder_that_hangs_leaves_the_facts_their_time(moto: DynamoDB) -> N
 
 
 @contextmanager
-def application(moto: DynamoDB, seconds: float, **elsewhere: str) -> Iterator[Application]:
+def application(
+    moto: DynamoDB, milliseconds: int, documents: int = 1_500, /, **elsewhere: str
+) -> Iterator[Application]:
     """One whose impatient clients, and no others, find services elsewhere."""
     real = impatience.client
     settings = Settings(
@@ -264,7 +271,8 @@ def application(moto: DynamoDB, seconds: float, **elsewhere: str) -> Iterator[Ap
         knowledge_base_id="ABCDEFGHIJ",
         embedding_model="titan-embed-v2",
         facts_tokens=1,  # so that they never fit, and the question is embedded
-        memory_seconds=seconds,
+        memory_milliseconds=milliseconds,
+        documents_milliseconds=documents,
     )
 
     def client(service: str, seconds: float) -> Any:
@@ -292,25 +300,28 @@ def test_services_that_hang_cost_the_budget_in_all_and_leave_no_thread(
     user, parts = User(new_id(), "address"), ("history", "profile", "facts", "documents")
     with impolite(first) as server:
         hanging = dict.fromkeys(("DYNAMODB", "BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), server.url)
-        with application(moto, Settings.model_fields["memory_seconds"].default, **hanging) as app:
+        with application(moto, Settings.model_fields["memory_milliseconds"].default, **hanging) as app:
             asked, begin = message("harbour"), partial(app.start, send=Send(new_id(), "payload"), context=Context())
             for ask in (app.preview, begin):
                 begun = time.monotonic()
                 answer = ask(user, asked)
-                assert time.monotonic() - begun < 2
+                assert time.monotonic() - begun < 4  # the lookup of a cold environment, and then the documents
                 assert gone("lookup", 2)
-                assert gone("recall", 2)
                 if isinstance(answer, Turn):
-                    told = [each.event for each in answer.wait(0, 0)[1:]]
-                    assert told == [Progress("memory", f"{part} left out") for part in parts]
-                else:
+                    with answer:
+                        pass
+                    told = [each.event for each in answer.wait(0, 0)[1:6]]
+                    late = [Progress("memory", f"{part} left out", missing=part) for part in parts]
+                    assert told == [*late[:-1], Progress("search"), late[-1]]
+                assert gone("recall", 2)
+                if not isinstance(answer, Turn):
                     assert isinstance(answer, Preview)
                     assert answer.missing == parts
 
 
 @pytest.mark.parametrize("outcome", [ConversationBusy(), RuntimeError(), mock.Mock(spec=Head)], ids=type)
 def test_an_answer_that_does_not_begin_leaves_no_search(moto: DynamoDB, outcome: Any) -> None:
-    with impolite() as server, application(moto, 30, DYNAMODB=moto.url, BEDROCK_AGENT_RUNTIME=server.url) as app:
+    with impolite() as server, application(moto, 30_000, DYNAMODB=moto.url, BEDROCK_AGENT_RUNTIME=server.url) as app:
 
         def start(*_: Any, **__: Any) -> Any:
             assert server.asked.wait(5)
@@ -328,11 +339,77 @@ def test_an_answer_that_does_not_begin_leaves_no_search(moto: DynamoDB, outcome:
 def test_an_answer_goes_on_without_a_knowledge_base_that_hangs(moto: DynamoDB) -> None:
     with standin() as bedrock, impolite() as server, at(BEDROCK_RUNTIME=bedrock.url):
         elsewhere = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": server.url}
-        with application(moto, 1, **elsewhere) as app:
+        with application(moto, 1000, **elsewhere) as app:
+            begun = time.monotonic()
+            body = message("harbour [[tokens=3 pace=1 first=1]]")
+            turn = app.start(User(new_id(), "address"), body, Send(new_id(), "payload"), Context())
+            assert isinstance(turn, Turn)
+            with turn:
+                assert turn.wait(1, 1)[0].event == Progress("search")
+                assert time.monotonic() - begun < 1.4  # `start` does not wait for documents
+            assert 1.5 <= time.monotonic() - begun < 5
+        assert turn.wait(0, 0)[2].event == Progress("memory", "documents left out", missing="documents")
+        assert isinstance(turn.wait(0, 0)[-1].event, Complete)
+
+
+def test_documents_may_take_longer_than_the_lookup(moto: DynamoDB) -> None:
+    location = {"type": "S3", "s3Location": {"uri": "s3://bucket/harbour"}}
+    result = {"content": {"text": "It is 9 m deep."}, "location": location}
+    found = json.dumps({"retrievalResults": [result]}).encode()
+    with standin() as bedrock, slow_answer(found, 0.8) as url, at(BEDROCK_RUNTIME=bedrock.url):
+        elsewhere = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": url}
+        with application(moto, 5000, **elsewhere) as app:
             body = message("harbour [[tokens=3 pace=1 first=1]]")
             turn = app.start(User(new_id(), "address"), body, Send(new_id(), "payload"), Context())
             assert isinstance(turn, Turn)
             with turn:
                 pass
-        assert turn.wait(0, 0)[1].event == Progress("memory", "documents left out")
-        assert turn.over
+    progress = [each.event for each in turn.wait(0, 0) if isinstance(each.event, Progress)]
+    assert progress == [Progress("search"), Progress("search", "harbour")]
+
+
+def test_a_stop_ends_the_wait_for_documents_and_no_model_is_asked(moto: DynamoDB) -> None:
+    user = User(new_id(), "address")
+    with standin() as bedrock, impolite() as server, at(BEDROCK_RUNTIME=bedrock.url):
+        elsewhere = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": server.url}
+        with application(moto, 1000, 30_000, **elsewhere) as app:
+            turn = app.start(user, message("harbour"), Send(new_id(), "payload"), Context())
+            assert isinstance(turn, Turn)
+            begun = time.monotonic()
+            with turn:
+                start = turn.wait(0, 0)[0].event
+                assert isinstance(start, Start)
+                app.cancel(user, start.conversation_id, None)
+            assert time.monotonic() - begun < 5
+            end = turn.wait(0, 0)[-1].event
+            assert isinstance(end, Complete)
+            assert (end.finish_reason, end.usage.input_tokens) == ("cancelled", 0)
+            assert gone("recall", 2)
+
+
+@contextmanager
+def slow_answer(body: bytes, seconds: float) -> Iterator[str]:
+    """A server that thinks for so long before its answer to whatever it is asked."""
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            time.sleep(seconds)
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as listener:
+        listener.daemon_threads = True
+        serving = threading.Thread(target=listener.serve_forever, args=(0.01,))
+        serving.start()
+        try:
+            yield f"http://127.0.0.1:{listener.server_address[1]}"
+        finally:
+            listener.shutdown()
+            serving.join()

@@ -66,7 +66,7 @@ def waits(monkeypatch: pytest.MonkeyPatch, moto: DynamoDB) -> Iterator[Waits]:
 
 
 def test_three_waits_before_the_model_is_asked(waits: Waits) -> None:
-    settings = Settings(table_name="ChatTable", auth_mode="dev", url_auth_type="AWS_IAM", memory_seconds=5)
+    settings = Settings(table_name="ChatTable", auth_mode="dev", url_auth_type="AWS_IAM", memory_milliseconds=5000)
     app = Application(settings)
     for _ in range(2):  # a new conversation, and one with a history
         waits.spans.clear()

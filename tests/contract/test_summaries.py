@@ -20,7 +20,7 @@ def test_a_long_conversation_is_summed_up_as_it_grows(app: Application) -> None:
         "Summary so far: A summary\n\n"
         "User: question 2\n\nAssistant: answer 2\n\nUser: question 3\n\nAssistant: answer 3"
     )
-    somebody.app.erasure.conversation(somebody.key, somebody.conversation)
+    somebody.app.erasure.conversation(somebody.key, somebody.conversation, float("inf"))
     assert somebody.known.summary is None
 
 

@@ -195,6 +195,7 @@ def test_each_fault_has_its_own_error_and_keeps_what_came(person: Person, fault:
     stored = person.messages(answer.start["conversationId"])
     assert [message["role"] for message in stored] == ["user", "assistant"]
     assert (stored[-1]["status"], stored[-1]["id"]) == ("failed", answer.end["messageId"])
+    assert stored[-1]["error"] == {name: answer.end[name] for name in ("code", "message", "retryable")}
     assert text_of(stored[-1]) == answer.text
     if "at=5" in fault:
         assert len(answer.text.split()) >= 4

@@ -1,6 +1,7 @@
 """`DELETE /me` through the doors, with a table of the test's own to look into."""
 
 import os
+import time
 from collections.abc import Iterator
 
 import boto3
@@ -48,3 +49,27 @@ def test_nothing_is_left_of_who_erases_themselves_in_the_middle_of_an_answer(
     assert alice.stack.requests()[-1]["state"] == "client-closed", "nobody pays for the rest"
     assert items(table, bob) == before
     assert alice.say("hello again [[tokens=4 pace=1 first=1]]").kinds[-1] == "complete"
+
+
+@pytest.mark.parametrize("look", ["GET", "PATCH", "DELETE"])
+def test_a_deletion_that_broke_off_goes_on_when_somebody_looks(
+    people: tuple[Person, Person], table: DynamoDB, look: str
+) -> None:
+    """The environment died after the mark: the rest is a task of whoever looks next."""
+    alice, _ = people
+    conversation = alice.say("Tell me about rivers [[tokens=4 pace=1 first=1]]").start["conversationId"]
+    key = User.of("dev", "laptop", alice.headers["x-dev-user"]).key
+    boto3.client("dynamodb", endpoint_url=table.url).update_item(
+        TableName="ChatTable",
+        Key={"pk": {"S": f"U#{key}#C#{conversation}"}, "sk": {"S": "~META"}},
+        UpdateExpression="SET deleted = :true, gsi1pk = :deleted",
+        ExpressionAttributeValues={":true": {"BOOL": True}, ":deleted": {"S": f"U#{key}#D"}},
+    )
+    url = f"{alice.stack.gateway}/conversations/{conversation}"
+    body = {"title": "a title"} if look == "PATCH" else None
+    assert alice.http.request(look, url, json=body).status_code == (204 if look == "DELETE" else 404)
+    give_up = time.monotonic() + 20
+    left = {(f"#C#{conversation}", "~META")}
+    while (found := {each for each in items(table, alice) if "#C#" in each[0]}) != left and time.monotonic() < give_up:
+        time.sleep(0.2)
+    assert found == left

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from local_stack import emulator
 from local_stack import template as templates
 from local_stack.sandbox import interpreter
 
@@ -76,8 +75,8 @@ STORY = [
 
 
 @pytest.fixture(scope="module")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return emulator.build(tmp_path_factory.mktemp("invoke") / "build").parent
+def artifacts(built: Path) -> Path:
+    return built.parent
 
 
 @pytest.fixture(scope="module")

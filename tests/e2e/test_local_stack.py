@@ -1,5 +1,6 @@
 """The stack as a newcomer starts and stops it."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import randrange
 
 import httpx
 import pytest
@@ -80,6 +82,54 @@ def test_tells_which_port_is_busy() -> None:
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
     assert ended.stderr == f"local_stack: port {port} is in use; try another one: make run PORT=9797\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has more than one loopback address")
+def test_only_the_stand_ins_listen_on_the_bridge() -> None:
+    """A second loopback address is the bridge: containers reach Bedrock and DynamoDB, and no other port."""
+    bridge, first = "127.0.0.2", six_free_ports()
+    running = start_stack("--port", str(first), "--bridge", bridge)
+    try:
+        listening = {number - first for number in range(first, first + 6) if listens(bridge, number)}
+        assert listening == {3, 4}
+        assert not listens(bridge, int(running.rest.split("/")[2].partition(":")[2]))
+        assert httpx.post(f"http://{bridge}:{first + 4}").json() == {"__type": "UnknownOperationException"}
+        assert httpx.post(f"http://{bridge}:{first + 3}/").headers["x-amzn-errortype"] == "UnknownOperationException"
+        assert all(listens("127.0.0.1", number) for number in range(first, first + 6))
+    finally:
+        stop_stack(running)
+
+
+def listens(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=5):
+        return True
+    return False
+
+
+def six_free_ports() -> int:
+    """The first of them."""
+    while True:
+        first = randrange(20_000, 30_000)  # noqa: S311 - nothing secret
+        with contextlib.suppress(OSError), contextlib.ExitStack() as taken:
+            for number in range(first, first + 6):
+                taken.enter_context(socket.create_server(("127.0.0.1", number)))
+            return first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bridge", "0.0.0.0"], "0.0.0.0 is not the address of a bridge"),
+        (["--bridge", "8.8.8.8"], "8.8.8.8 is not the address of a bridge"),
+        (["--bridge", "docker0"], "invalid bridge value"),
+        (["--bridge", "172.17.0.1", "--port", "0"], "--bridge needs a --port"),
+    ],
+)
+def test_refuses_what_is_no_bridge(arguments: list[str], message: str) -> None:
+    command = [sys.executable, "-m", "local_stack", *arguments]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert message in ended.stderr
 
 
 def test_refuses_a_port_without_room_above_it() -> None:

@@ -23,7 +23,7 @@ AWS_ITSELF = {
     "TableKey",
     "FlagsKey",
 }  # what Lambda and DynamoDB do as the function
-LIKE_THE_LAPTOP = {"InferenceProfile": "us", "Learning": "enabled", "AppConfigProfile": "", "ClassifyFunctionArn": ""}
+LIKE_THE_LAPTOP = {"InferenceProfile": "auto", "Learning": "enabled", "AppConfigProfile": "", "ClassifyFunctionArn": ""}
 
 Called = set[tuple[str, str]]
 

@@ -3,7 +3,8 @@
 `FakeDynamo` stands where boto3's client would, so the real `Table` runs above it. It judges the expressions that the
 store writes, refuses what DynamoDB refuses (as a Violation: such a request is a bug, not an event), and asks its
 `Steering` before every call: other actors may work in between, also between two items of one Query, and the call may
-fail, before or after it was done, or be done and repeated as boto3 repeats it.
+fail, before or after it was done, or be done and repeated as boto3 repeats it. A write may meet a transaction, a batch
+may be read in part, and the index may show a write later than the table (`LaggingIndex`).
 """
 
 import re
@@ -20,7 +21,7 @@ from chat.store.table import Table
 
 Item: TypeAlias = dict[str, Any]
 Key: TypeAlias = tuple[str, str]
-Fault: TypeAlias = Literal["none", "before", "after", "again", "late"]
+Fault: TypeAlias = Literal["none", "before", "after", "again", "late", "conflict", "unprocessed"]
 
 ITEM_BYTES = 400 * 1024
 TRANSACTION_BYTES = 4 * 1024 * 1024
@@ -58,6 +59,9 @@ class Steering(Protocol):
     def committed(self, changes: Sequence[Change]) -> None:
         """Called after every write that changed something, all of it at once."""
 
+    def indexed(self, items: Mapping[Key, Item]) -> Mapping[Key, Item]:
+        """The items as the index shows them."""
+
 
 class Calm:
     """Nothing goes wrong and nobody else is there."""
@@ -71,6 +75,42 @@ class Calm:
 
     def committed(self, changes: Sequence[Change]) -> None:
         """See Steering."""
+
+    def indexed(self, items: Mapping[Key, Item]) -> Mapping[Key, Item]:
+        """See Steering: as they are."""
+        return items
+
+
+class LaggingIndex:
+    """The items as an index shows them that is `delay()` seconds late; the writes of one item arrive in their order.
+
+    `clock` gives seconds. A steering feeds it what was committed.
+    """
+
+    def __init__(self, clock: Callable[[], float], delay: Callable[[], float]) -> None:
+        self._clock = clock
+        self._delay = delay
+        self._items: dict[Key, Item] = {}
+        self._due: list[tuple[float, Change]] = []
+        self._last: dict[Key, float] = {}  # when each item's last write arrives
+
+    def note(self, changes: Sequence[Change]) -> None:
+        """Takes the changes, to show them later."""
+        for change in changes:
+            if any("gsi1pk" in (item or {}) for item in (change.old, change.new)):
+                due = max(self._clock() + self._delay(), self._last.get(change.key, 0))
+                self._last[change.key] = due
+                self._due.append((due, change))
+
+    def items(self) -> Mapping[Key, Item]:
+        """What the index shows now."""
+        at = self._clock()
+        for _, change in sorted((each for each in self._due if each[0] <= at), key=lambda each: each[0]):
+            self._items.pop(change.key, None)
+            if change.new is not None:
+                self._items[change.key] = change.new
+        self._due = [each for each in self._due if each[0] > at]
+        return self._items
 
 
 class _Refused(Exception):
@@ -97,10 +137,15 @@ class FakeDynamo:
         """The partition's items in order, for the test's own eyes."""
         return [self.items[key] for key in sorted(self.items) if key[0] == pk and key[1].startswith(prefix)]
 
-    def expire(self, at: float) -> None:
-        """What DynamoDB does with `ttl`, at any time after."""
+    def expire(self, at: float, swept: Callable[[Key], bool] = lambda _: True) -> None:
+        """What DynamoDB does with `ttl`: it deletes each item for itself, in no order and hours late.
+
+        `swept` says which of those whose time is over are deleted now.
+        """
         gone = [(key, item) for key, item in self.items.items() if "ttl" in item and int(item["ttl"]) < at]
         for key, item in gone:
+            if not swept(key):
+                continue
             del self.items[key]
             self._steering.committed([Change(key, item, None)])
 
@@ -124,18 +169,19 @@ class FakeDynamo:
         wanted = [_key(_plain(key)) for key in request["Keys"]]
         if not 0 < len(set(wanted)) == len(wanted) <= 100:
             raise Violation("a batch of keys that is empty, too large or names one twice")
-        if self._steering.before("batch", [key[0] for key in wanted], writes=False) != "none":
+        fault = self._steering.before("batch", [key[0] for key in wanted], writes=False)
+        if fault not in ("none", "unprocessed"):
             raise _timeout()
-        return {"Responses": {name: [_wire(self.items[key]) for key in wanted if key in self.items]}}
+        read = wanted[: len(wanted) // 2] if fault == "unprocessed" else wanted
+        left = {name: {"Keys": request["Keys"][len(read) :]}} if len(read) < len(wanted) else {}
+        found = [_wire(self.items[key]) for key in read if key in self.items]
+        return {"Responses": {name: found}, "UnprocessedKeys": left}
 
     def put_item(self, **part: Any) -> Any:
         return self._write("put", [{"Put": part}], _nothing)
 
-    def delete_item(self, *, ReturnValues: str, **part: Any) -> Any:
-        def answer(changes: Sequence[Change]) -> Any:
-            return {"Attributes": _wire(changes[0].old)} if changes[0].old is not None else {}
-
-        return self._write("delete", [{"Delete": part}], answer)
+    def delete_item(self, **part: Any) -> Any:
+        return self._write("delete", [{"Delete": part}], _nothing)
 
     def update_item(self, *, ReturnValues: str, ReturnValuesOnConditionCheckFailure: str, **part: Any) -> Any:
         def answer(changes: Sequence[Change]) -> Any:
@@ -171,6 +217,7 @@ class FakeDynamo:
         if self._steering.before("query", [pk], writes=False) != "none":
             raise _timeout()
         start = _plain(ExclusiveStartKey) if ExclusiveStartKey else None
+        source = self.items if IndexName is None else self._steering.indexed(self.items)
         page: list[Item] = []
         at_most = min(Limit or PAGE_ITEMS, PAGE_ITEMS)
 
@@ -183,7 +230,7 @@ class FakeDynamo:
                 self._steering.between()
             ahead = [
                 item
-                for item in self.items.values()
+                for item in source.values()
                 if item.get(pk_name) == pk
                 and sk_name in item
                 and condition(item)
@@ -209,6 +256,8 @@ class FakeDynamo:
         fault = self._steering.before(operation, [write.key[0] for write in writes], writes=True)
         if fault == "before":
             raise _timeout()
+        if fault == "conflict":
+            raise _conflict(operation, len(writes))
         if fault == "late":
             self.late.append(lambda: self._apply_late(writes))
             raise _timeout()
@@ -217,7 +266,7 @@ class FakeDynamo:
             if fault == "again" and operation != "transact":  # a transaction has boto3's token, and is not done twice
                 changes = self._apply(writes)
         except _Failed as failed:
-            if fault in ("after", "again"):
+            if fault == "after":
                 raise _timeout() from None
             raise failed.error(operation) from None
         if fault == "after":
@@ -236,7 +285,9 @@ class FakeDynamo:
         for write in writes:
             old = self.items.get(write.key)
             try:
-                changes.append(Change(write.key, old, write.apply(old)))
+                new = write.apply(old)
+                if write.kind != "ConditionCheck":
+                    changes.append(Change(write.key, old, new))
                 reasons.append(None)
             except _Refused as refused:
                 reasons.append(refused)
@@ -272,7 +323,7 @@ class _Failed(Exception):
 
 
 class _Write:
-    """One Put, Update or Delete, checked as far as it can be without an item."""
+    """One Put, Update, Delete or ConditionCheck, checked as far as it can be without an item."""
 
     def __init__(self, part: Mapping[str, Any]) -> None:
         ((self.kind, request),) = part.items()
@@ -294,6 +345,8 @@ class _Write:
             raise _Refused(old)
         if self.kind == "Delete":
             return None
+        if self.kind == "ConditionCheck":
+            return old
         new = dict(self._new) if self._update is None else self._update(old or dict(zip(("pk", "sk"), self.key)))  # noqa: B905  # two and two
         if (new["pk"], new["sk"]) != self.key:
             raise Violation("an update may not change a key")
@@ -457,16 +510,31 @@ class Expression:
         return lambda item: all(test(item) for test in tests)
 
     def _one(self) -> Test:
+        if self._taken("NOT"):
+            negated = self._one()
+            return lambda item: not negated(item)
         if self._taken("("):
             inner = self._or()
             self._expect(")")
             return inner
+        if self._taken("NOT"):
+            negated = self._one()
+            return lambda item: not negated(item)
         first = self._take()
+        if first == "contains":
+            return self._contains()
         if first in ("attribute_exists", "attribute_not_exists"):
             self._expect("(")
             path = self._path(self._take())
             self._expect(")")
             return lambda item: (path in item) == (first == "attribute_exists")
+        if first == "contains":
+            self._expect("(")
+            holder = self._path(self._take())
+            self._expect(",")
+            member = self._operand(self._take())
+            self._expect(")")
+            return lambda item: holder in item and member(item) in item[holder]
         left, sign = self._operand(first), self._take()
         if sign.upper() == "BETWEEN":
             low = self._operand(self._take())
@@ -483,6 +551,14 @@ class Expression:
             return one is not None and type(one) is type(other) and compare(one, other)
 
         return test
+
+    def _contains(self) -> Test:
+        self._expect("(")
+        whole = self._path(self._take())
+        self._expect(",")
+        part = self._operand(self._take())
+        self._expect(")")
+        return lambda item: isinstance(item.get(whole), set) and part(item) in item[whole]
 
     def _operand(self, token: str) -> Operand:
         if token.startswith(":"):
@@ -559,6 +635,18 @@ def _key(item: Item) -> Key:
 
 def _timeout() -> ReadTimeoutError:
     return ReadTimeoutError(endpoint_url="http://table")
+
+
+def _conflict(operation: str, parts: int) -> ClientError:
+    """What a write is told that meets a transaction.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
+    """
+    if operation != "transact":
+        return ClientError({"Error": {"Code": "TransactionConflictException"}}, operation)
+    codes = [{"Code": "TransactionConflict"}, *({"Code": "None"} for _ in range(parts - 1))]
+    body: Any = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": codes}
+    return ClientError(body, operation)
 
 
 def _plain(item: Mapping[str, Any]) -> Item:

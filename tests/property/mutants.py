@@ -4,19 +4,23 @@ Each mutant is a context in which the real store is wrong in one small way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 from unittest import mock
 
 from chat import log
-from chat.events import Rollback
+from chat.errors import StorageError
+from chat.events import Rollback, Usage
 from chat.following import Following
 from chat.log import Entry, Placed
-from chat.store import generations, head, heads, keys, messages, writer
+from chat.memory.lookup import Memory
+from chat.store import erasing, erasure, generations, head, heads, keys, messages, table, writer
+from chat.store.conversations import Conversation, Conversations
 from chat.store.generations import Generations
-from chat.store.head import Head
-from chat.store.table import Item, Table
+from chat.store.head import Estimate, Head
+from chat.store.heads import Heads
+from chat.store.table import ConditionFailed, Item, Table
 from chat.store.writer import Signals, Writer
 
 Broken: TypeAlias = Callable[[], AbstractContextManager[Any]]
@@ -52,13 +56,10 @@ def method(owner: Any, name: str, make: Callable[[Any], Any]) -> Broken:
 
 
 def _overwriting(real: Any) -> Any:
-    def absent(self: Table, item: Item) -> Any:
-        part = real(self, item)
-        if item["sk"] == keys.HEAD:
-            del part["Put"]["ConditionExpression"]
-        return part
+    def placed_if(self: Table, item: Item, condition: str, **_: Any) -> Any:
+        return self.placed(item)
 
-    return absent
+    return placed_if
 
 
 def _counted_apart(real: Any) -> Any:
@@ -137,9 +138,31 @@ def _tail_only(real: Any) -> Any:
     return read
 
 
+def _read_whosever(real: Any) -> Any:
+    def read(self: Generations, user: str, head: Head, since: int) -> list[Entry]:
+        segments = self._table.query(keys.generation(user, head.gid), keys.segment(since), keys.segment(head.t0))
+        sealed = [entry for each in segments if each["n0"] < head.t0 for entry in log.decode(bytes(each["ev"]))]
+        return [*sealed, *head.tail] if since < head.t0 else list(head.tail)
+
+    return read
+
+
+def _released(real: Any) -> Any:
+    def release(self: Generations, user: str, known: Conversation, gid: str) -> None:
+        pk = keys.conversation(user, known.id)
+        with suppress(ConditionFailed):
+            self._table.change(pk, keys.META, "REMOVE active", condition="active = :gid", values={":gid": gid})
+
+    return release
+
+
+def _never(*_: object) -> bool:
+    return False
+
+
 def _lost_text(real: Any) -> Any:
-    def items(pk: str, seq: int, message: Any) -> Any:
-        return real(pk, seq, replace(message, parts=message.parts[:3]))
+    def items(pk: str, seq: int, message: Any, ttl: int) -> Any:
+        return real(pk, seq, replace(message, parts=message.parts[:3]), ttl)
 
     return items
 
@@ -153,9 +176,59 @@ def _placed_early(real: Any) -> Any:
     return take
 
 
+def _once(_: Any) -> Any:
+    """A write that is not repeated when it meets a transaction."""
+
+    def repeated(write: Callable[[], Any]) -> Any:
+        with table._errors():
+            return write()
+
+    return repeated
+
+
+def _always(_: Any) -> Any:
+    """A check in a transaction that holds whatever the item says."""
+
+    def check(there: Table, user: str, *_: Any) -> Any:
+        condition = "attribute_exists(pk) OR attribute_not_exists(pk)"
+        return there.check(keys.facts(user), keys.PROFILE, condition=condition)
+
+    return check
+
+
+def _in_part(_: Any) -> Any:
+    """A batch of which the first answer is taken for the whole."""
+
+    def get_many(self: Table, wanted: Sequence[tuple[str, str]]) -> list[Item]:
+        request: Any = {self._name: {"Keys": [table._key(*each) for each in wanted]}}
+        with table._errors():
+            page = self._client.batch_get_item(RequestItems=request)
+        return [table._plain(item) for item in page["Responses"].get(self._name, [])]
+
+    return get_many
+
+
+def _one_page(_: Any) -> Any:
+    """A deletion that takes its first page for all, and says that it is done."""
+
+    def remove_messages(self: Conversations, user: str, conversation_id: str, running: str | None = None) -> None:
+        try:
+            real_removal(self, user, conversation_id, running)
+        except StorageError:
+            return
+
+    real_removal = Conversations.remove_messages
+    return remove_messages
+
+
 def _const(value: Any) -> Callable[[Any], Any]:
     return lambda _: value
 
+
+# Pieces of the conditions on H.
+_FREED = "attribute_not_exists(pk) OR #ttl <= :now"
+_CLOSED = "attribute_exists(closed)"
+_OTHERS = "NOT contains(closed, :me)"
 
 MUTANTS: Sequence[Mutant] = (
     Mutant("a flush whatever n is", "I2", changed(writer, "MINE", "st = :run AND own = :me AND (n = :n OR n <> :n)")),
@@ -175,7 +248,39 @@ MUTANTS: Sequence[Mutant] = (
         "I5",
         changed(generations, "AS_SEEN", "st = :run AND n = :n AND (lease = :lease OR lease <> :lease)"),
     ),
-    Mutant("a second head for one key", "I6", method(Table, "absent", _overwriting)),
+    Mutant("a second head for one key", "I6", method(Table, "placed_if", _overwriting)),
+    Mutant("a start that was given up begins", "I6", method(Generations, "_close", _const(lambda *_: None))),
+    Mutant(
+        "a key forgets whose start was given up",
+        "I6",
+        changed(generations, "REPLACEABLE", f"{_FREED} OR ({_CLOSED} AND own = :me)"),
+    ),
+    Mutant(
+        "a head without an end may be replaced", "I5", changed(generations, "REPLACEABLE", f"{_FREED} OR {_OTHERS}")
+    ),
+    Mutant("a key with a head is closed", "I5", changed(generations, "CLOSABLE", f"{_FREED} OR attribute_exists(pk)")),
+    Mutant(
+        "a closed key stays closed", "I8", changed(generations, "REPLACEABLE", f"{_FREED} OR ({_OTHERS} AND fp = :me)")
+    ),
+    Mutant(
+        "a key is taken until its head is swept",
+        "I8",
+        changed(
+            generations,
+            "REPLACEABLE",
+            f"attribute_not_exists(pk) OR ({_CLOSED} AND {_OTHERS}) OR (#ttl <= :now AND #ttl > :now)",
+        ),
+    ),
+    Mutant("a retry is refused while the first is answered", "I6", method(Memory, "may_have_begun", _const(_never))),
+    Mutant(
+        "a segment that is longer stays, whosever it is",
+        "I1",
+        changed(writer, "_GROWS", "attribute_not_exists(pk) OR n1 < :n1 OR (own = :me AND dl < :dl)"),
+    ),
+    Mutant("segments are read whosever they are", "I3", method(Generations, "read", _read_whosever)),
+    Mutant("nothing is put back", "I9", method(Heads, "restored", _const(lambda *_: None))),
+    Mutant("nothing is put back after a day", "I9", method(Generations, "_release", _released)),
+    Mutant("a lost answer is free", "I13", method(Estimate, "usage", _const(lambda *_: Usage(basis="estimated")))),
     Mutant(
         "another payload is attached",
         "I6",
@@ -200,8 +305,14 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("a write of any size", "I11", changed(writer, "RUN", 10**9)),
     Mutant("a message in one item", "I11", changed(messages, "PIECE_BYTES", 10**9)),
     Mutant("a partition for everybody", "I12", method(keys, "generation", _const(lambda _, gid: f"U#G#{gid}"))),
+    Mutant("a batch that is read in part", "I13", method(Table, "get_many", _in_part)),
+    Mutant("a batch without end", "I13", changed(table, "READS", 10**9)),
     Mutant("usage counted apart", "I13", method(Table, "transact", _counted_apart)),
-    Mutant("the end brings it back", "I14", changed(heads, "_ACTIVE", "active = :gid")),
+    Mutant("a write that meets a transaction fails", "I14", method(table, "_repeated", _once)),
+    Mutant("a deletion that broke off is done", "I14", method(Conversations, "remove_messages", _one_page)),
+    Mutant("the index is believed at once", "I14", changed(erasure, "INDEX_LAG", -1.0)),
+    Mutant("a start while all is erased", "I14", method(erasing, "is_not", _always)),
+    Mutant("the end brings it back", "I14", changed(heads, "ACTIVE", "active = :gid")),
     Mutant(
         "a start brings it back", "I14", changed(generations, "_FREE", "seq = :seen AND attribute_not_exists(active)")
     ),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from chat.events import Chunk, Message, Usage
-from chat.store import keys
+from chat.store import keys, table
 from chat.store.conversations import Conversations
 from chat.store.generations import Generations
 from chat.store.head import End, Head
@@ -29,6 +29,10 @@ RARE = (
     "crash in a call", "deleted mid-answer", "deliver", "ended: cancel", "expire", "fenced", "key reused",
     "put: after", "race_ahead", "rollback", "started: continue", "started: regenerate", "transact: after",
     "transact: late", "update: after", "update: again", "update: before", "update: late", "day",
+    "put: conflict", "transact: conflict", "update: conflict", "batch: unprocessed", "being erased", "erased",
+    "deletion broken off",
+    "a closed key is used", "a head is replaced before it is swept", "a key is closed", "a segment of another owner",
+    "put back",
 )  # fmt: skip
 COMMON = (
     "attached", "attached from the table", "cancel acknowledged", "conversation_busy", "crash", "ended: done",
@@ -98,12 +102,16 @@ def caught(mutant: Mutant) -> str | None:
                 large()
             else:
                 walks(MUTANT_WALKS)
-        except Exception as error:
+        except (AssertionError, table._Conflict) as error:  # a bug that no longer fits the store is not caught
             return f"{type(error).__name__}: {error}"
     return None
 
 
-QUICK = ("a flush whatever n is", "active stays", "a position too far")
+QUICK = (
+    "a flush whatever n is", "active stays", "a position too far", "nothing is put back",
+    "a batch that is read in part", "a batch without end", "a write that meets a transaction fails",
+    "the index is believed at once",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("mutant", [each for each in MUTANTS if each.name in QUICK], ids=lambda mutant: mutant.name)

@@ -7,7 +7,6 @@ may let others work first.
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from typing import Any
 from unittest import mock
@@ -21,27 +20,12 @@ from chat.limits import Budget, Rate, Rules, Spent, Used, live, slot
 from chat.store import keys, limits
 from chat.store.limits import Usages, settled
 from tests.property.fake_table import Calm, FakeDynamo, Fault
+from tests.property.in_turn import InTurn
 
 BEGIN = 1_800_000_000.0
 RULES = Rules(Rate.per_minute(60, 5), Rate.per_minute(600, 20), 3, Budget(1_000, 0), Budget(0, 0))
 SKEW = 0.05  # seconds; what a clock in front adds to the bound is SKEW / interval
 OPEN = 10**6  # answers at once where only the rate is looked at
-
-
-class InTurn(Executor):
-    """Does at once what it is given."""
-
-    def __init__(self, *_: object) -> None:
-        """As many threads as there are: one."""
-
-    def submit(self, work: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
-        """See Executor."""
-        done: Future[Any] = Future()
-        try:
-            done.set_result(work(*arguments, **named))
-        except ChatError as error:
-            done.set_exception(error)
-        return done
 
 
 class World(Calm):

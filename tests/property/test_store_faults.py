@@ -1,19 +1,27 @@
 """What the walks found, each as short as it can be: one race or one failure, in a table that is otherwise well."""
 
+import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import pytest
 
-from chat import following
+from chat import following, log
 from chat.errors import ConversationBusy, NotFound, StorageError
-from chat.events import Chunk, Complete, Event, Message, Reasoning, Rollback, Usage
+from chat.events import Chunk, Complete, Error, Event, Message, Reasoning, Rollback, Usage
 from chat.following import Following
-from chat.store import conversations, keys
+from chat.limits import NO_SLOTS, Budget, Rate, Rules, Used, slot
+from chat.store import conversations, keys, messages, table
 from chat.store.conversations import Conversations
+from chat.store.facts import Facts
 from chat.store.generations import Generations
-from chat.store.head import LEASE, PATIENCE, End, Head
+from chat.store.head import LEASE, PATIENCE, End, Estimate, Head, Status
+from chat.store.limits import Usages
+from chat.store.unstored import Unstored
 from chat.store.writer import Writer
 from chat.turn import UNSAVED
 from tests.property.fake_table import Calm, FakeDynamo, Fault
@@ -51,19 +59,50 @@ class Store:
         self.conversations = Conversations(self.dynamo.table())
         self.generations = Generations(self.dynamo.table(), self.conversations, lambda: self.at)
 
-    def head(self, gid: str) -> Head:
+    def head(self, gid: str, **fields: Any) -> Head:
         """A new generation's head."""
         at = int(self.at * 1000)
         lease, deadline = at + LEASE, at + 60_000
-        return Head(gid, "run", f"owner of {gid}", "payload", CONVERSATION, 0, f"{gid}-answer", "nova-lite", 0, 0, (),
-                    lease, deadline)  # fmt: skip
+        head = Head(gid, "run", f"owner of {gid} at {at}", "payload", CONVERSATION, 0, f"{gid}-answer-{at}",
+                    "nova-lite", 0, 0, (), lease, deadline)  # fmt: skip
+        return replace(head, **fields)
 
-    def send(self, gid: str) -> Writer:
+    def send(self, gid: str, **fields: Any) -> Writer:
         """The writer of a new message's answer."""
         question = Message(f"{gid}-question", "user", (Chunk("q"),), "t", generation_id=gid)
-        writer = self.generations.start(ALICE, self.head(gid), None, question)
+        writer = self.generations.start(ALICE, self.head(gid, **fields), None, question)
         assert isinstance(writer, Writer)
         return writer
+
+    def made_again(self, gid: str, message: Message, *, begun: Sequence[Any] = (), **fields: Any) -> Writer:
+        """The writer of an answer that takes the place of `message`, or goes on with what has `begun`."""
+        head = self.head(gid, n=log.end_of(begun), tail=tuple(begun), **fields)
+        writer = self.generations.start(ALICE, head, None, message, instead=True)
+        assert isinstance(writer, Writer)
+        return writer
+
+    def followed(self, gid: str) -> Complete | Error:
+        """How a generation that has ended ends for whoever follows it now."""
+        head = self.generations.head(ALICE, gid)
+        assert head is not None
+        view = Following(
+            self.generations, self.conversations, ALICE, head, after=None, client="tab", request_id="r", deadline=1e12
+        )
+        with mock.patch.object(following, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: None)), view:
+            end = view.wait(1, 0)[-1].event
+        assert isinstance(end, (Complete, Error))
+        return end
+
+    @property
+    def history(self) -> list[str]:
+        """What the conversation's messages say."""
+        return [message.text for message in self.conversations.recent(ALICE, CONVERSATION, 20)[1]]
+
+    @property
+    def day(self) -> list[int]:
+        """The user's requests, tokens in, tokens out and cost, of all days."""
+        days = self.dynamo.partition(keys.limits(ALICE), "D#")
+        return [sum(int(day[name]) for day in days) for name in ("requests", "tokens_in", "tokens_out", "cost")]
 
     def regenerate(self, gid: str, message: Message) -> Writer | Head:
         """The answer once more."""
@@ -72,7 +111,8 @@ class Store:
     def finish(self, writer: Writer, text: str) -> Message:
         """Ends an answer that says this and nothing else."""
         head = writer.head
-        answer = Message(head.message_id, "assistant", (Chunk(text),), "t", generation_id=head.gid)
+        at = f"t{self.at}"
+        answer = Message(head.message_id, "assistant", (*head.tail, Chunk(text)), at, generation_id=head.gid)
         writer.flush([Chunk(text)])
         writer.finish(answer, End("done", "stop", Usage()))
         return answer
@@ -281,3 +321,377 @@ def test_a_name_for_a_conversation_that_is_deleted_at_that_moment_does_not_bring
     with pytest.raises(NotFound):
         store.conversations.rename(ALICE, CONVERSATION, "title")
     assert store.conversations.get(ALICE, CONVERSATION).title is None
+
+
+class Always(Calm):
+    """Every call of `operation` goes like this, and is counted."""
+
+    def __init__(self, operation: str, fault: Fault) -> None:
+        self._operation, self._fault = operation, fault
+        self.calls = 0
+
+    def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
+        """See Steering."""
+        if operation != self._operation:
+            return "none"
+        self.calls += 1
+        return self._fault
+
+
+@pytest.fixture
+def slept() -> Iterator[list[float]]:
+    """The pauses that the table makes, which take no time here; its clock goes on with them."""
+    pauses: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(pauses), sleep=pauses.append, time=lambda: BEGIN)
+    with mock.patch.object(table, "time", clock):
+        yield pauses
+
+
+# A plain write that meets a transaction
+
+
+@pytest.mark.parametrize("operation", ["put", "delete"])
+def test_a_plain_write_that_meets_a_transaction_is_repeated(store: Store, slept: list[float], operation: str) -> None:
+    there = store.dynamo.table()
+    if operation == "delete":
+        there.put({"pk": "p", "sk": "s"})
+    store.once.arm(operation, fails("conflict"))
+    _write(there, operation)
+    assert (("p", "s") in store.dynamo.items) == (operation == "put")
+    assert len(slept) == 1
+
+
+@pytest.mark.parametrize("operation", ["put", "delete"])
+@pytest.mark.usefixtures("slept")
+def test_a_plain_write_that_meets_transactions_all_the_time_is_a_storage_error(operation: str) -> None:
+    steering = Always(operation, "conflict")
+    with pytest.raises(StorageError):
+        _write(FakeDynamo(steering).table(), operation)
+    assert steering.calls == table.ATTEMPTS
+
+
+def _write(there: table.Table, operation: str) -> None:
+    if operation == "put":
+        there.put({"pk": "p", "sk": "s"})
+    else:
+        there.delete("p", "s")
+
+
+def test_a_deletion_that_meets_a_transaction_goes_on(store: Store) -> None:
+    store.finish(store.send("one"), "secret")
+    store.conversations.mark_deleted(ALICE, CONVERSATION)
+    store.once.arm("delete", fails("conflict"))
+    store.conversations.remove_messages(ALICE, CONVERSATION)
+    assert [sk for pk, sk in store.dynamo.items if pk == keys.conversation(ALICE, CONVERSATION)] == [keys.META]
+
+
+# A batch that is read in part
+
+WANTED = [("p", str(number)) for number in range(8)]
+
+
+def test_a_batch_that_is_read_in_part_is_read_on(store: Store, slept: list[float]) -> None:
+    there = store.dynamo.table()
+    for pk, sk in WANTED:
+        there.put({"pk": pk, "sk": sk})
+    store.once.arm("batch", fails("unprocessed"))
+    assert {(item["pk"], item["sk"]) for item in there.get_many(WANTED)} == set(WANTED)
+    assert len(slept) == 1, "the table asks for a pause"
+
+
+def test_a_batch_that_is_never_read_to_its_end_is_a_storage_error(slept: list[float]) -> None:
+    steering = Always("batch", "unprocessed")
+    with pytest.raises(StorageError):
+        FakeDynamo(steering).table().get_many(WANTED)
+    assert steering.calls < 20
+    assert 0 < sum(slept) < 5
+
+
+def test_a_batch_waits_for_no_pause_that_nobody_waits_for(slept: list[float]) -> None:
+    steering = Always("batch", "unprocessed")
+    with mock.patch.object(random, "uniform", lambda _, most: most), pytest.raises(StorageError):
+        FakeDynamo(steering).table().until(0.1).get_many(WANTED)
+    assert sum(slept) <= 0.1
+
+
+# A write that boto3 makes twice, because the first answer was lost
+
+
+def test_a_fact_that_is_forgotten_twice_by_boto3_is_forgotten(store: Store) -> None:
+    facts = Facts(store.dynamo.table())
+    fact = facts.add(ALICE, "sails", "fact", limit=5)
+    store.once.arm("delete", fails("again"))
+    facts.forget(ALICE, fact.id)
+    assert facts.all(ALICE) == []
+    with pytest.raises(NotFound):
+        facts.forget(ALICE, fact.id)
+
+
+NOBODY_RUNS = Rules(Rate(1_000, 60_000), Rate(1_000, 60_000), 5, Budget(0, 0), Budget(0, 0))
+
+
+@pytest.mark.parametrize("ahead", [0, 3_000], ids=["idle", "busy"])
+@pytest.mark.parametrize("runs", [False, True], ids=["without an answer", "with an answer"])
+def test_a_rate_that_is_moved_twice_by_boto3_moves_one_step(store: Store, ahead: int, *, runs: bool) -> None:
+    usages, now = Usages(store.dynamo.table(), NOBODY_RUNS, lambda: store.at), int(store.at * 1000)
+    rates = [(keys.limits(ALICE), keys.RATE), keys.address("here")]
+    for pk, sk in rates:
+        store.dynamo.items[pk, sk] = {"pk": pk, "sk": sk, "tat": Decimal(now + ahead)}
+    taken = slot(now + 60_000, "gid") if runs else None
+    with mock.patch.object(
+        store.once, "before", lambda operation, *_, **__: "again" if operation == "update" else "none"
+    ):
+        usages.admit(ALICE, "here", taken, Used(tat=now + ahead, address_tat=now + ahead))
+    assert [int(store.dynamo.items[key]["tat"]) - now - ahead for key in rates] == [1_000, 1_000]
+
+
+def test_a_conversation_that_is_created_twice_is_the_same(store: Store) -> None:
+    """By boto3, or by a client whose first answer was lost."""
+    store.once.arm("transact", fails("after"))
+    with pytest.raises(StorageError):
+        store.conversations.create(ALICE, CONVERSATION, "title")
+    created = store.conversations.create(ALICE, CONVERSATION, "title")
+    assert created == store.conversations.get(ALICE, CONVERSATION)
+
+
+# A message whose pieces are not there
+
+
+def test_a_large_message_that_is_deleted_while_it_is_read_is_not_found(store: Store) -> None:
+    with mock.patch.object(messages, "PIECE_BYTES", 40):
+        store.finish(store.send("one"), "".join(chr(0x4E00 + 7 * number) for number in range(400)))
+
+    def delete() -> Fault:
+        store.conversations.mark_deleted(ALICE, CONVERSATION)
+        store.conversations.remove_messages(ALICE, CONVERSATION)
+        return "none"
+
+    def after_the_first() -> Fault:
+        store.once.arm("query", delete)
+        return "none"
+
+    for read in (
+        lambda: store.conversations.messages(ALICE, CONVERSATION, limit=9),
+        lambda: store.conversations.recent(ALICE, CONVERSATION, 9),
+    ):
+        kept = dict(store.dynamo.items)
+        store.once.arm("query", after_the_first)
+        with pytest.raises(NotFound):
+            read()
+        store.dynamo.items = kept
+
+
+# What an answer cost that is not stored
+
+
+def test_an_answer_that_is_not_stored_is_counted_once_however_often_it_is_tried(store: Store) -> None:
+    usages = Usages(store.dynamo.table(), NOBODY_RUNS, lambda: store.at)
+    taken = slot(int(store.at * 1000) + 60_000, "gid")
+    usages.admit(ALICE, "here", taken, Used())
+    ledger = Unstored(store.dynamo.table(), ALICE, taken, lambda: store.at)
+    message = Message("m", "assistant", (), "t")
+    end = End("done", "stop", Usage(1_000, 500))
+    for _ in range(3):
+        store.once.arm("transact", fails("after"))
+        with pytest.raises(StorageError):
+            ledger.finish(message, end)
+        store.at += 1
+    ledger.finish(message, end)
+    used = usages.look(ALICE, "here")
+    assert (used.user.tokens, used.everybody.tokens, used.slots) == (1_500, 1_500, NO_SLOTS)
+
+
+# An answer that is made again, and nothing comes of it
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [("cancel", "cancelled"), ("error", "model_failed"), ("done", "deadline")]
+)
+def test_a_regeneration_that_ends_before_its_first_part_puts_the_old_answer_back(
+    store: Store, status: Status, reason: str
+) -> None:
+    first = store.finish(store.send("one"), "good")
+    again = store.regenerate("two", first)
+    assert isinstance(again, Writer)
+    empty = Message(again.head.message_id, "assistant", (), "t", "partial", "two", finish_reason="cancelled")
+    assert again.finish(empty, End(status, reason, Usage())) == first
+    assert again.finish(empty, End(status, reason, Usage())) == first, "an end that had succeeded unseen"
+    assert store.history == ["q", "good"]
+    end = store.followed("two")
+    if isinstance(end, Complete):
+        assert (end.ai_message, end.finish_reason) == (first, reason)
+    else:
+        assert (end.code, end.message_id) == (reason, first.id)
+    store.finish(store.made_again("three", first), "better")
+    assert store.history == ["q", "better"]
+
+
+def test_a_continuation_that_ends_before_its_first_part_leaves_the_answer_as_it_was(store: Store) -> None:
+    first = store.finish(store.send("one"), "good")
+    again = store.made_again("two", first, begun=first.parts)
+    empty = replace(first, id=again.head.message_id, generation_id="two", finish_reason="cancelled")
+    assert again.finish(empty, End("cancel", "cancelled", Usage())) == first
+    assert store.conversations.recent(ALICE, CONVERSATION, 5)[1][-1] == first
+
+
+@pytest.mark.parametrize("hours", [0.01, 25])
+def test_a_regeneration_whose_owner_dies_before_its_first_part_puts_the_old_answer_back(
+    store: Store, hours: float
+) -> None:
+    """Whoever looks ends it; after a day, when its head is gone, the next message does."""
+    first = store.finish(store.send("one"), "good")
+    store.made_again("two", first)
+    store.at += hours * 3600
+    store.generations.alive(ALICE, "two")
+    store.send("three")
+    assert store.history == ["q", "good", "q"]
+
+
+def test_a_large_answer_is_put_back_whole(store: Store) -> None:
+    with mock.patch("chat.store.messages.PIECE_BYTES", 20):
+        first = store.finish(store.send("one"), "".join(map(chr, range(0x4E00, 0x4E40))))
+        again = store.made_again("two", first)
+        empty = Message(again.head.message_id, "assistant", (), "t", "partial", "two")
+        assert again.finish(empty, End("cancel", "cancelled", Usage())) == first
+        assert store.conversations.recent(ALICE, CONVERSATION, 5)[1][-1] == first
+
+
+def test_a_conversation_that_is_deleted_while_its_answer_is_put_back_stays_deleted(store: Store) -> None:
+    first = store.finish(store.send("one"), "good")
+    again = store.made_again("two", first)
+
+    def delete() -> Fault:
+        store.conversations.mark_deleted(ALICE, CONVERSATION)
+        store.conversations.remove_messages(ALICE, CONVERSATION, "two")
+        return "none"
+
+    store.once.arm("transact", delete)
+    again.finish(Message("empty", "assistant", (), "t"), End("cancel", "cancelled", Usage()))
+    assert [item["sk"] for item in store.dynamo.partition(keys.conversation(ALICE, CONVERSATION))] == [keys.META]
+
+
+# A key that is used again after a day
+
+
+@pytest.mark.parametrize("swept", ["nothing", "the head", "the segments"])
+def test_a_key_that_is_used_again_after_a_day_begins_anew(store: Store, swept: str) -> None:
+    """Whatever of its old items the table has deleted by then."""
+    with mock.patch("chat.store.writer.TAIL_BYTES", 40):
+        writer = store.send("one")
+        for text in ("o" * 50, "l" * 50, "d" * 50):
+            writer.flush([Reasoning(text), Chunk(text)])
+        writer.finish(Message("old", "assistant", (), "t"), End("done", "stop", Usage()))
+        store.at += 25 * 3600
+        parts = {"nothing": (), "the head": (keys.HEAD,), "the segments": ("S#",)}[swept]
+        store.dynamo.expire(store.at, lambda key: key[1].startswith(parts) if parts else False)
+        again = store.send("one")
+        for text in ("n" * 30, "e" * 60, "w" * 20):
+            again.flush([Reasoning(text), Chunk(text)])
+    assert store.durable("one") == "n" * 30 + "e" * 60 + "w" * 20
+    assert store.generations.look(ALICE, "one")[0] is not None
+
+
+def test_a_head_whose_time_is_over_is_not_looked_at(store: Store) -> None:
+    store.finish(store.send("one"), "answer")
+    store.at += 25 * 3600
+    assert store.generations.look(ALICE, "one")[0] is None
+
+
+def test_a_segment_of_a_day_ago_does_not_arrive_over_a_new_one(store: Store) -> None:
+    with mock.patch("chat.store.writer.TAIL_BYTES", 40):
+        writer = store.send("one")
+        writer.flush([Chunk("o" * 50)])
+        store.once.arm("put", fails("late"))
+        with pytest.raises(StorageError):
+            writer.flush([Reasoning("l" * 90)])
+        store.at += 25 * 3600
+        again = store.send("one")
+        again.flush([Chunk("new ")])
+        again.flush([Reasoning("x" * 90), Chunk("answer")])
+        store.dynamo.deliver()
+    assert store.durable("one") == "new answer"
+
+
+def test_an_answer_of_a_key_that_was_used_again_can_be_made_again(store: Store) -> None:
+    """Its earlier versions have one key: a generation's id, which a day later is another generation's."""
+    first = store.finish(store.send("one"), "first")
+    second = store.finish(store.made_again("two", first), "second")
+    third = store.finish(store.made_again("three", second), "third")
+    store.at += 25 * 3600
+    fourth = store.finish(store.made_again("two", third), "fourth")
+    store.finish(store.made_again("four", fourth), "fifth")
+    assert store.history == ["q", "fifth"]
+
+
+# A start that lands late
+
+
+def test_a_start_that_lands_late_begins_nothing(store: Store) -> None:
+    store.once.arm("transact", fails("late"))
+    with pytest.raises(StorageError):
+        store.send("one")
+    store.dynamo.deliver()
+    assert store.conversations.get(ALICE, CONVERSATION).active is None
+    writer = store.send("one", owner="the second try")
+    assert store.generations.alive(ALICE, "one") == writer.head
+    store.finish(writer, "answer")
+    assert store.history == ["q", "answer"]
+
+
+def test_of_two_starts_that_land_late_neither_begins_anything(store: Store) -> None:
+    for owner in ("the first try", "the second try"):
+        store.once.arm("transact", fails("late"))
+        with pytest.raises(StorageError):
+            store.send("one", owner=owner)
+    store.dynamo.deliver()
+    assert store.generations.head(ALICE, "one") is None
+    store.finish(store.send("one", owner="the third try"), "answer")
+    assert store.history == ["q", "answer"]
+
+
+def test_a_start_that_landed_before_its_key_is_closed_goes_on(store: Store) -> None:
+    store.once.arm("transact", fails("after"))
+    store.finish(store.send("one"), "answer")
+    assert store.history == ["q", "answer"]
+
+
+def test_a_close_that_lands_late_closes_no_generation(store: Store) -> None:
+    def close_late() -> Fault:
+        store.once.arm("update", fails("late"))
+        return "before"
+
+    store.once.arm("transact", close_late)
+    with pytest.raises(StorageError):
+        store.send("one")
+    writer = store.send("one", owner="the second try")
+    store.dynamo.deliver()
+    assert store.generations.head(ALICE, "one") == writer.head
+
+
+# What a lost answer costs
+
+
+@pytest.mark.parametrize("begun", ["", "paid for before, "])
+def test_a_lost_answer_is_charged_for_what_it_read_and_said(store: Store, begun: str) -> None:
+    if begun:
+        first = store.finish(store.send("one"), begun)
+        writer = store.made_again("two", first, begun=first.parts, estimate=Estimate(1000, 2_000_000, 4_000_000_000))
+    else:
+        writer = store.send("two", estimate=Estimate(1000, 2_000_000, 4_000_000_000))
+    writer.flush([Reasoning("h" * 40), Chunk("a" * 40)])
+    before = store.day
+    store.at += 3600
+    assert store.generations.alive(ALICE, "two") == store.generations.alive(ALICE, "two")
+    head = store.generations.head(ALICE, "two")
+    assert head is not None
+    assert head.usage == Usage(1000, 20, basis="estimated", cost=2_000_000 + 20 * 4_000)
+    counted = [now - then for now, then in zip(store.day, before, strict=True)]
+    assert counted == [1, 1000, 20, 2_080_000], "once, in the transaction of the end"
+
+
+def test_a_lost_answer_that_its_users_own_key_pays_for_costs_nothing(store: Store) -> None:
+    store.send("one", estimate=Estimate(1000)).flush([Chunk("a" * 40)])
+    store.at += 3600
+    head = store.generations.alive(ALICE, "one")
+    assert head is not None
+    assert head.usage == Usage(1000, 10, basis="estimated")

@@ -11,7 +11,7 @@ I10 is not here: it is about the rate limiter.
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -20,6 +20,7 @@ from unittest import mock
 
 from chat import following, log
 from chat.errors import (
+    BeingErased,
     ChatError,
     ConversationBusy,
     Exists,
@@ -30,13 +31,19 @@ from chat.errors import (
 )
 from chat.events import TERMINAL, Chunk, Citation, Complete, Message, Reasoning, Rollback, Usage
 from chat.following import Following
+from chat.limits import Budget, Rate, Rules
 from chat.log import Entry
-from chat.store import conversations, generations, heads, keys, messages, table, writer
+from chat.memory.lookup import Memory
+from chat.prompts.prompt import estimate_tokens
+from chat.store import conversations, erasing, erasure, generations, heads, keys, limits, messages, table, writer
 from chat.store.conversations import Conversation, Conversations
+from chat.store.erasure import INDEX_LAG, Erasure
 from chat.store.generations import Generations
-from chat.store.head import LEASE, PATIENCE, End, Head, Status, conversation_id, generation_id
+from chat.store.head import LEASE, PATIENCE, End, Estimate, Head, Status, conversation_id, generation_id
+from chat.store.limits import Usages
 from chat.store.writer import Fenced, Writer
-from tests.property.fake_table import Change, FakeDynamo, Fault, Item, Violation
+from tests.property.fake_table import Change, FakeDynamo, Fault, Item, Key, LaggingIndex, Violation
+from tests.property.in_turn import InTurn
 
 Atom: TypeAlias = tuple[str, Any]
 Where: TypeAlias = tuple[str, str]  # a user and the id of something of theirs
@@ -47,6 +54,11 @@ RUN = 400  # code points in one write, so that a flush takes several
 SHORTEST_LIFE, LONGEST_LIFE = 40, 300  # seconds until a function's deadline
 DEPTH = 2  # how deep others may work inside a call
 LEASE_SECONDS, PATIENCE_SECONDS = LEASE / 1000, PATIENCE / 1000
+INDEX_LATE = INDEX_LAG - 0.1  # seconds that the index is late at most
+BATCHES = 30  # calls that one batch may take
+CONFLICTS = 0.01  # of writes
+RULES_OF_USE = Rules(Rate(1, 0), Rate(1, 0), 1, Budget(0, 0), Budget(0, 0))
+SHARED = (keys.SWITCH[0], keys.address("here")[0])  # what is no user's, beside the day of everybody
 
 TEXTS = ("a", "word ", "hé ", "🌊", "\u2028", '"\\', "x" * 60, "河" * 40, "lorem ipsum " * 20, "y" * 500)
 HOSTILE = ("U#bob#G#x", "#", "~META", "../H", "\x00", "H", "S#0000000000")
@@ -78,6 +90,8 @@ class Spoken:
     place: int
     entries: list[Entry]
     held: float = 0.0  # true time until which its owner has been promised that nobody else ends it
+    begun: int = 0  # how long the log was at the start
+    replaced: Item | None = None  # the answer that was moved aside for it
     calls: int = 0  # of the model
     told: bool = False  # a flush has brought the cancel back
 
@@ -106,6 +120,8 @@ class Environment:
     skew: float
     generations: Generations
     conversations: Conversations
+    erasure: Erasure
+    usages: Usages
     frozen: bool = False
     busy: bool = False
     turn: Speaking | None = None
@@ -162,6 +178,7 @@ class World:
         self.random = random.Random(self.seed)  # noqa: S311  # reproducible, not a secret
         self.at = BEGIN
         self.dynamo = FakeDynamo(self)
+        self.index = LaggingIndex(lambda: self.at, self._lateness)
         self.users = ["alice", "bob"]
         self.environments = [self._environment(number) for number in range(5)]
         self.spoken: dict[Where, Spoken] = {}
@@ -173,9 +190,16 @@ class World:
         self.deleting: set[Where] = set()
         self.gone: set[Where] = set()  # generations that the table has forgotten
         self.uncounted: set[str] = set()  # users of such
+        self.refused: set[str] = set()  # owners whose start nobody waits for, and that must not begin anything
+        self.estimates: dict[str, int] = {}  # by owner: the input tokens of the prompt
         self.calm = False
+        self.erasures: Counter[str] = Counter()  # changes of the mark that all of a user's is erased
+        self._delivering = False
+        self._throttled = False  # batches are not read to their end
+        self._batches = 0
         self._acting: list[tuple[Environment, str, int, int]] = []
         self._faults = 0
+        self._own_faults: list[int] = [0]  # of each call that is under way
         self._numbers = 0
         self._calls = 0
         self._era = 0
@@ -191,7 +215,8 @@ class World:
             environment, user, era, _ = self._acting[-1]
             for pk in pks:
                 everybodys = pk.startswith("R#all#") and pk.rpartition("#")[2].isdigit()  # the deployment's day
-                if not everybodys and pk != keys.user(user) and not pk.startswith(f"{keys.user(user)}#"):
+                own = pk == keys.user(user) or pk.startswith(f"{keys.user(user)}#")
+                if not own and not everybodys and pk not in SHARED:
                     raise Violation(f"I12: {user} reaches {pk}")
             if not self.calm:
                 self._others()
@@ -202,12 +227,15 @@ class World:
         self._calls += 1
         if self._last_call:
             self._last_call[-1] = self._calls
+        if pushed := self._pushed_back(operation, writes=writes):
+            return pushed
         if self.calm or self.random.random() >= self.profile.faults:
             return "none"
         faults: Sequence[Fault] = ("before", "after", "again", "late") if writes else ("before",)
         fault = self.random.choice(faults)
         self.counts[f"{operation}: {fault}"] += 1
         self._faults += 1
+        self._own_faults[-1] += 1
         self._say(f"{operation} {fault}")
         return fault
 
@@ -216,15 +244,43 @@ class World:
         if not self.calm:
             self._others()
 
+    def indexed(self, items: Mapping[Key, Item]) -> Mapping[Key, Item]:
+        """See Steering: late."""
+        return self.index.items()
+
+    def _lateness(self) -> float:
+        return self.random.choice((0.0, 0.2, self.random.uniform(0, INDEX_LATE)))
+
+    def _pushed_back(self, operation: str, *, writes: bool) -> Fault | None:
+        """What the table answers that is well, and asks for another attempt."""
+        if operation == "batch":
+            self._batches += 1
+            if self._batches > BATCHES:
+                raise Violation("a batch is asked for without end")
+            if self._throttled or (not self.calm and self.random.random() < 0.3):
+                self._faults += 1
+                self.counts["batch: unprocessed"] += 1
+                return "unprocessed"
+        if writes and not self.calm and self.random.random() < CONFLICTS:
+            self._faults += 1
+            self.counts[f"{operation}: conflict"] += 1
+            return "conflict"
+        return None
+
     def committed(self, changes: Sequence[Change]) -> None:
         """See Steering: every invariant that a single write can break."""
+        self.index.note(changes)
         for change in changes:
             self.counts["sealed"] += change.key[1].startswith("S#") and change.new is not None
             (pk, sk), old, new = change.key, change.old, change.new
             if sk == keys.HEAD:
-                self._check_head(pk, old, new)
+                self._check_head(pk, old, new, changes)
             elif sk == keys.META:
                 self._check_meta(pk, old, new)
+            elif sk == keys.PROFILE:
+                self._check_erased(pk, old or {}, new or {})
+            elif sk.startswith("D#") and new is None and pk.startswith("U#"):
+                self.uncounted.add(pk.removeprefix("U#").removesuffix("#R"))
             elif sk.startswith("M#") and new is not None and self._meta_deleted(pk):
                 raise Violation("I14: a message in a deleted conversation")
         for pk in {change.key[0] for change in changes}:
@@ -255,10 +311,30 @@ class World:
                 for _ in range(self.random.choice((1, 1, 2, 4))):
                     self.step()
 
+    def wait(self, seconds: float) -> None:
+        """Somebody sleeps; others do much in a long while."""
+        self.at += max(0.0, seconds)
+        if seconds > 1 and not self.calm and len(self._acting) <= DEPTH:
+            for _ in range(4):
+                self.step()
+
     # Invariants
 
-    def _check_head(self, pk: str, old: Item | None, new: Item | None) -> None:
+    def _check_head(self, pk: str, old: Item | None, new: Item | None, changes: Sequence[Change]) -> None:
         user, gid = self._generation(pk)
+        if old is not None and "closed" in old:  # a key, and no generation
+            self.counts["a closed key is used"] += new is not None and "closed" not in new
+            old = None
+        elif old is not None and new is not None and ("closed" in new or old["own"] != new["own"]):
+            if int(old["ttl"]) > self.at + SKEW:
+                raise Violation("I5: a generation has changed hands")
+            self.counts["a head is replaced before it is swept"] += 1
+            self.gone.add((user, gid))
+            self.uncounted.add(user)
+            old = None
+        if new is not None and "closed" in new:
+            self.counts["a key is closed"] += 1
+            return
         if new is None:
             if old is None:  # a delete, done again
                 return
@@ -274,8 +350,19 @@ class World:
                 raise Violation("I6: a second generation for one key")
             self.gone.discard((user, gid))
             self._began[user, gid] = self._calls
+            if new["own"] in self.refused:
+                raise Violation("I6: a start that its sender was told had failed begins an answer")
             begun = log.decode(bytes(new["tail"]))
-            self.spoken[user, gid] = Spoken(user, gid, new["conv"], int(new["seq"]), begun)
+            moved = [each.old for each in changes if each.key[1].startswith("M#") and each.new is None]
+            self.spoken[user, gid] = Spoken(
+                user,
+                gid,
+                new["conv"],
+                int(new["seq"]),
+                begun,
+                begun=log.end_of(begun),
+                replaced=moved[0] if moved else None,
+            )
             self.places.setdefault((user, new["conv"], int(new["seq"])), []).append(self.spoken[user, gid])
             return
         if new["n"] < old["n"]:
@@ -297,16 +384,39 @@ class World:
             spoken.held = min(spoken.held, int(new["lease"]) / 1000 - SKEW)
         if old.get("cx") and not new.get("cx"):
             raise Violation("I7: a cancel is forgotten")
+        if spoken and new["st"] != "run":
+            self._check_end(spoken, new)
+
+    def _check_end(self, spoken: Spoken, head: Item) -> None:
+        """What must hold when a generation has just ended."""
+        pk = keys.conversation(spoken.user, spoken.conversation)
+        if head["st"] == "lost":
+            new = self.durable(*spoken.where)[spoken.begun :]
+            said = estimate_tokens("".join(character for kind, character in new if kind in "tr"))
+            usage = head["usage"]
+            if (usage["input_tokens"], usage["output_tokens"]) != (self.estimates[head["own"]], said):
+                raise Violation("I13: a lost answer is not charged for what it read and said")
+        if spoken.replaced is None or head["n"] > spoken.begun or self._meta_deleted(pk):
+            return
+        self.counts["put back"] += 1
+        if self.dynamo.items.get((pk, keys.message(spoken.place))) != spoken.replaced:
+            raise Violation("I9: an answer that nothing took the place of is gone")
 
     def _check_meta(self, pk: str, old: Item | None, new: Item | None) -> None:
         user, conversation = self._conversation(pk)
         if new is None:
-            if not old or int(old.get("ttl", self.at)) >= self.at:
+            if old is None:  # a delete, done again
+                return
+            if int(old.get("ttl", self.at)) >= self.at and not self._is_erased(user):
                 raise Violation("I14: the mark of a deleted conversation is gone before its time")
             if any(sk != keys.META for at, sk in self.dynamo.items if at == pk):
                 raise Violation("I14: the mark is gone, and the messages of the deleted conversation are not")
             self.deleted.discard((user, conversation))
+            self.deleting.discard((user, conversation))
             return
+        asked = (user, conversation) in self.deleting or self._is_erased(user) or self._delivering
+        if "deleted" in new and "deleted" not in (old or {}) and not asked:
+            raise Violation("I14: a conversation is deleted, and nobody asked for it")
         back = "deleted" not in new or (old is not None and new["seq"] != old["seq"])
         back = back or new["gsi1pk"] == keys.user(user)
         if old is not None and "deleted" in old and back:
@@ -318,11 +428,27 @@ class World:
         if old is not None and new["seq"] < old["seq"]:
             raise Violation("I9: seq falls")
 
+    def _check_erased(self, pk: str, old: Item, new: Item) -> None:
+        """I14: an erasure that ends has left nothing."""
+        user = pk.removeprefix("U#").removesuffix("#F")
+        if old.get("erasing") == new.get("erasing"):
+            return
+        self.erasures[user] += 1
+        if "erasing" in new:
+            return
+        self.counts["erased"] += 1
+        left = [key for key in self.dynamo.items if key[0].startswith(f"{keys.user(user)}#C#")]
+        if left:
+            raise Violation(f"I14: all of {user} is erased, and still there: {left}")
+
+    def _is_erased(self, user: str) -> bool:
+        return "erasing" in self.dynamo.items.get((keys.facts(user), keys.PROFILE), {})
+
     def _check_log(self, user: str, gid: str) -> None:
         """I1: what the table holds is contiguous, and how the answer begins."""
         head = self.raw_head(user, gid)
         spoken = self.spoken.get((user, gid))
-        if head is None or spoken is None:
+        if head is None or spoken is None or int(head["ttl"]) <= self.at:  # its segments may be swept before it
             return
         flat = self.durable(user, gid)
         if len(flat) != head["n"]:
@@ -361,6 +487,8 @@ class World:
                 forgotten = any(map(self.lapsed, self.places.get((user, conversation, place), ())))
                 if not (place == seq and active) and not forgotten:
                     raise Violation(f"I9: no message at {place} of {seq}")
+                if place == seq and not active and self.dynamo.partition(pk, keys.earlier(seq, "")):
+                    raise Violation("I9: an answer that nothing took the place of stays aside")
                 continue
             if item["role"] != ("user" if place % 2 else "assistant"):
                 raise Violation(f"I9: {item['role']} at {place}")
@@ -376,7 +504,8 @@ class World:
     def _check_answer(self, user: str, item: Item) -> None:
         gid = item["gid"]
         head = self.raw_head(user, gid)
-        if head is None or head["mid"] != item["id"]:  # its log is forgotten, and the key may have been used again
+        # Its log is forgotten, or swept in part, and the key may have been used again.
+        if head is None or head["mid"] != item["id"] or int(head["ttl"]) <= self.at:
             return
         if head["st"] == "run":
             raise Violation("I9: the answer is stored, and its generation runs")
@@ -392,7 +521,8 @@ class World:
         if user in self.uncounted:
             return
         heads = [item for (pk, sk), item in self.dynamo.items.items()
-                 if sk == keys.HEAD and pk.startswith(f"U#{user}#") and item["st"] != "run"]  # fmt: skip
+                 if sk == keys.HEAD and pk.startswith(f"U#{user}#")
+                 and item["st"] != "run" and "closed" not in item]  # fmt: skip
         days = self.dynamo.partition(keys.limits(user), "D#")
         for name, expected in (
             ("requests", len(heads)),
@@ -406,11 +536,12 @@ class World:
     # The table, looked at from outside
 
     def raw_head(self, user: str, gid: str) -> Item | None:
-        """H as it is."""
-        return self.dynamo.items.get((keys.generation(user, gid), keys.HEAD))
+        """H as it is; a closed key has none."""
+        head = self.dynamo.items.get((keys.generation(user, gid), keys.HEAD))
+        return head if head is None or "closed" not in head else None
 
     def durable(self, user: str, gid: str) -> list[Atom]:
-        """The durable log: the segments before the tail, as far as they are contiguous, and the tail."""
+        """The durable log: its owner's segments before the tail, as far as they are contiguous, and the tail."""
         head = self.raw_head(user, gid)
         if head is None:
             return []
@@ -418,6 +549,9 @@ class World:
         for item in self.dynamo.partition(keys.generation(user, gid), "S#"):
             if item["n0"] >= head["t0"]:
                 break
+            if item["own"] != head["own"]:  # of an earlier generation with the same key, not swept yet
+                self.counts["a segment of another owner"] += 1
+                continue
             if item["n0"] != len(flat):
                 raise Violation(f"I1: a segment begins at {item['n0']}, the one before ended at {len(flat)}")
             flat += atoms(log.decode(bytes(item["ev"])))
@@ -453,8 +587,10 @@ class World:
     def _environment(self, number: int) -> Environment:
         shelf = self.dynamo.table()
         archive = Conversations(shelf)
-        made = Environment(number, 0.0, None, archive)  # type: ignore[arg-type]  # it needs its environment's clock
+        made = Environment(number, 0.0, None, archive, None, None)  # type: ignore[arg-type]  # they need its clock
         made.generations = Generations(shelf, archive, lambda: self.at + made.skew)
+        made.erasure = Erasure(shelf, archive, made.generations)
+        made.usages = Usages(shelf, RULES_OF_USE, lambda: self.at + made.skew)
         return made
 
     @contextmanager
@@ -464,6 +600,7 @@ class World:
         environment.busy = True
         self._acting.append((environment, user, self._era, self._faults))
         self._last_call.append(0)
+        self._own_faults.append(0)
         try:
             yield
         except Crash:
@@ -471,6 +608,7 @@ class World:
         finally:
             self._acting.pop()
             self._last_call.pop()
+            self._own_faults.pop()
             environment.busy = False
 
     def _idle(self, *, speaking: bool = False) -> Environment | None:
@@ -522,7 +660,8 @@ class World:
         gid = generation_id(user, send.key)
         conversation = send.conversation or conversation_id(gid)
         where = (user, gid)
-        before = self._lives(where, environment)
+        before, nested = self._lives(where, environment), self.counts["nested"]
+        erased = self._is_erased(user), self.erasures[user]
         with self._act(environment, user, f"{send.action} {send.key} {send.payload} in {conversation}"):
             outer, self._focus = self._focus, (user, conversation)
             try:
@@ -535,21 +674,30 @@ class World:
                 if head is None or head["fp"] == send.payload:
                     raise Violation("I6: refused as another payload") from None
                 self.counts["key reused"] += 1
+            except BeingErased:
+                if erased == (False, self.erasures[user]):
+                    raise Violation("I14: refused, and nothing is erased") from None
+                if before and self._lives(where, environment):
+                    raise Violation("I6: a retry is told that all is erased") from None
+                self.counts["being erased"] += 1
             except (ConversationBusy, NotFound) as refused:
                 known = where in self._began and self._began[where] < self._last_call[-1]
-                erased = isinstance(refused, NotFound) and (user, conversation) in self.deleted
-                if not erased and (
+                gone = isinstance(refused, NotFound) and (user, conversation) in self.deleted
+                if not gone and (
                     before or (known and self._lives(where, environment) and isinstance(refused, ConversationBusy))
                 ):
                     raise Violation(f"I6: a retry is told {refused.code}") from refused
+                meta = self.dynamo.items.get((keys.conversation(user, conversation), keys.META), {})
+                if isinstance(refused, ConversationBusy) and nested == self.counts["nested"] and "active" not in meta:
+                    raise Violation("I8: a conversation in which nothing is being made is busy") from refused
                 self.counts[refused.code] += 1
             else:
                 if isinstance(result, Head):
                     self.counts["attached"] += 1
                     if result.gid != gid or result.fingerprint != send.payload:
                         raise Violation("I6: attached to something else")
-                elif result is not None and before:
-                    raise Violation("I6: the model is asked again")
+                elif before and (result is not None or (user, conversation) not in self.deleted):
+                    raise Violation("I6: the model is asked again, or a retry is told that there is no answer")
             finally:
                 self._focus = outer
         return True
@@ -564,15 +712,17 @@ class World:
         history: list[Message] = []
         looks = ["earlier", "history"]
         self.random.shuffle(looks)  # they are read side by side
-        earlier = None
+        earlier, came = None, False
         for look in looks:
             try:
                 if look == "earlier":
-                    earlier = environment.generations.head(user, gid)
+                    earlier, came = environment.generations.head(user, gid), True
                 else:
                     known, history = environment.conversations.recent(user, conversation, 6)
             except StorageError:
                 continue
+        if earlier is None and Memory(known, tuple(history), earlier_came=came).may_have_begun(gid):
+            earlier = environment.generations.head(user, gid)
         if earlier:
             return environment.generations.attach(earlier, send.payload)
         asked: Message | None = None
@@ -580,7 +730,9 @@ class World:
         if send.action == "send":
             asked = Message(self._new("m"), "user", (Chunk(send.text),), "t", generation_id=gid)
         else:
-            if known is None or known.active or known.deleted:
+            if known is None:
+                raise StorageError
+            if known.active or known.deleted:
                 return None
             match history:
                 case [*_, Message(role="user"), Message(role="assistant") as asked]:
@@ -603,8 +755,16 @@ class World:
             tail=begun,
             lease=at + LEASE,
             deadline=at + int(life * 1000),
+            estimate=Estimate(self.random.randrange(5000)),
         )
-        result = environment.generations.start(user, head, known, asked, instead=send.action != "send")
+        self.estimates[head.owner] = head.estimate.input_tokens
+        faults = self._own_faults[-1]
+        try:
+            result = environment.generations.start(user, head, known, asked, instead=send.action != "send")
+        except StorageError:
+            if self._own_faults[-1] == faults + 1:  # and the table was well when the key was closed
+                self.refused.add(head.owner)
+            raise
         if isinstance(result, Head):
             return result
         self.counts[f"started: {send.action}"] += 1
@@ -831,7 +991,21 @@ class World:
         self._era += 1
         for environment in self.environments:  # no function lives as long
             environment.turn = None
+        if self.sends and self.random.random() < 0.7:
+            self._use_again()
         return True
+
+    def _use_again(self) -> None:
+        """An old key, if there is one whose log is not swept yet, and an answer that is not short."""
+        left = [
+            send
+            for send in self.sends
+            if self.dynamo.partition(keys.generation(send.user, generation_id(send.user, send.key)), "S#")
+        ]
+        self._send(self.random.choice(left or self.sends))
+        for _ in range(8):
+            self.speak()
+            self.flush()
 
     def skew(self) -> bool:
         """A clock jumps, forward or back."""
@@ -859,12 +1033,15 @@ class World:
         if not self.dynamo.late:
             return False
         self._say("late writes arrive")
+        self._delivering = True
         self.dynamo.deliver()
+        self._delivering = False
         return True
 
     def expire(self) -> bool:
         """The table deletes what is past its time."""
-        self.dynamo.expire(self.at)
+        late = 2 * SKEW + 1  # no clock takes for present what is deleted
+        self.dynamo.expire(self.at - late, lambda _: self.random.random() < 0.5)
         return True
 
     # Stopping, deleting, naming
@@ -905,21 +1082,78 @@ class World:
         return True
 
     def _delete(self, environment: Environment, user: str, conversation: str) -> None:
+        pk, runs = keys.conversation(user, conversation), False
+        if active := self.dynamo.items.get((pk, keys.META), {}).get("active"):
+            runs = (self.raw_head(user, active) or {}).get("st") == "run"
+        deadline = self.at + (self.random.uniform(0, 3) if not self.calm else 1e9)
         try:
-            active = environment.conversations.mark_deleted(user, conversation)
-            if active and (head := environment.generations.head(user, active)):
-                self.counts["deleted mid-answer"] += head.status == "run"
-                environment.generations.cancel(user, head)
-            environment.conversations.remove_messages(user, conversation, active)
+            done = environment.erasure.conversation(user, conversation, deadline)
         except StorageError:
             return
         except NotFound:
             self.deleting.discard((user, conversation))
             return
+        if not done:
+            self.counts["deletion broken off"] += 1
+            return
+        self.counts["deleted mid-answer"] += runs
         self.deleting.discard((user, conversation))
-        left = [item["sk"] for item in self.dynamo.partition(keys.conversation(user, conversation))]
-        if left not in ([], [keys.META]):
+        left = [item["sk"] for item in self.dynamo.partition(pk)]
+        if left not in ([], [keys.META]) and self._meta_deleted(pk):
             raise Violation(f"I14: deleted, and still there: {left}")
+
+    def erase(self) -> bool:
+        """Somebody takes everything away, also what they began a moment ago, or a task goes on with that."""
+        environment, user = self._idle(), self.users[-1]
+        if environment is None or (not self._is_erased(user) and self.random.random() < 0.6):
+            return False
+        with self._act(environment, user, "erase all"):
+            with suppress(StorageError, BeingErased):
+                environment.conversations.create(user, self._new("conversation"), None)
+            self._erase(environment, user)
+        return True
+
+    def _erase(self, environment: Environment, user: str) -> None:
+        deadline = self.at + (self.random.uniform(1, 40) if not self.calm else 1e9)
+        calls = [environment.erasure.everything, environment.erasure.resume]
+        call = self.random.choice(calls) if self._is_erased(user) else calls[0]
+        erasures = self.erasures[user]
+        try:
+            done = call(user, deadline)
+        except StorageError:
+            self._storage_error()
+            return
+        if not done:
+            self.counts["erasure broken off"] += 1
+        elif self._is_erased(user) and self.erasures[user] == erasures:
+            raise Violation("I14: all is erased, and the mark is there")
+
+    def add_up(self) -> bool:
+        """Somebody asks what was used so far; perhaps the table reads no batch to its end."""
+        environment = self._idle()
+        if environment is None:
+            return False
+        user = self.random.choice(self.users)
+        day, least = self._everybody(environment)
+        with self._act(environment, user, "add up"):
+            self._batches, self._throttled = 0, self.random.random() < 0.1
+            try:
+                used = environment.usages.look(user, "here")
+            except StorageError:
+                self._storage_error()
+                return True
+            finally:
+                self._throttled = False
+            same, most = self._everybody(environment)
+            if day == same and not least <= used.everybody.tokens <= most:
+                raise Violation(f"I13: {used.everybody.tokens} tokens are read, and {least} to {most} were counted")
+        return True
+
+    def _everybody(self, environment: Environment) -> tuple[str, int]:
+        """The day by the environment's clock, and the tokens that are counted in it."""
+        day = datetime.fromtimestamp(self.at + environment.skew, UTC).date().isoformat()
+        shards = (self.dynamo.items.get(keys.everybodys_day(day, shard), {}) for shard in range(limits.SHARDS))
+        return day, sum(int(item[name]) for item in shards if item for name in ("tokens_in", "tokens_out"))
 
     def rename(self) -> bool:
         """Somebody names a conversation, perhaps a deleted one."""
@@ -933,7 +1167,7 @@ class World:
                 environment.conversations.rename(user, conversation, "title")
             except (StorageError, NotFound):
                 return True
-            if gone:
+            if gone and (user, conversation) in self.deleted:
                 raise Violation("I14: a deleted conversation has a new name")
         return True
 
@@ -950,7 +1184,7 @@ class World:
                 environment.conversations.create(user, conversation, None)
                 if (user, conversation) not in self.known:
                     self.known.append((user, conversation))
-            except (StorageError, Exists):
+            except (StorageError, Exists, BeingErased):
                 return True
         return True
 
@@ -968,7 +1202,8 @@ class World:
                 since = 0
                 if head is not None:
                     read = atoms(environment.generations.read(spoken.user, head, since))
-                    if read != atoms(spoken.entries)[: head.n] or len(read) != head.n:
+                    same = self.spoken[spoken.where] is spoken
+                    if same and (read != atoms(spoken.entries)[: head.n] or len(read) != head.n):
                         raise Violation("I3: what is read is not the log")
             except StorageError:
                 self._storage_error()
@@ -1106,9 +1341,14 @@ class World:
             return
         if head["st"] == "run":
             raise Violation("I2: a terminal event for a generation that runs")
-        if client.seen != self.durable(*spoken.where):
+        if int(head["ttl"]) > self.at and client.seen != self.durable(*spoken.where):
             raise Violation(f"I4: the client has {len(client.seen)} positions, the log {head['n']}")
-        if isinstance(event, Complete) and atoms(event.ai_message.parts) != client.seen:
+        if not isinstance(event, Complete):
+            return
+        if spoken.replaced is not None and head["n"] <= spoken.begun:
+            if event.ai_message.id != spoken.replaced["id"]:
+                raise Violation("I4: the end shows another answer than the one that was put back")
+        elif atoms(event.ai_message.parts) != client.seen:
             raise Violation("I4: the end shows another answer than the log")
 
     def lapsed(self, spoken: Spoken) -> bool:
@@ -1123,13 +1363,15 @@ class World:
         """Everybody dies; after lease, patience and one read every generation has ended, and nothing is stuck."""
         self.calm = True
         self._say("drain")
+        self._delivering = True
         self.dynamo.deliver()
+        self._delivering = False
         for environment in self.environments:
             environment.frozen, environment.turn, environment.skew = False, None, 0.0
         running = [
             head
             for (_, sk), head in self.dynamo.items.items()
-            if sk == keys.HEAD and head["st"] == "run"
+            if sk == keys.HEAD and head["st"] == "run" and "closed" not in head
         ]  # fmt: skip
         ends = [min(int(head["lease"]), int(head["dl"])) / 1000 for head in running]
         self.at = max([self.at, *ends]) + PATIENCE_SECONDS + 0.01
@@ -1141,6 +1383,10 @@ class World:
         self._drain_clients(reader)
         for user, conversation in sorted(self.deleting):
             self._delete(reader, user, conversation)
+        for user in filter(self._is_erased, self.users):
+            self._erase(reader, user)
+            if self._is_erased(user):
+                raise Violation("I14: an erasure does not end")
         for user, conversation in self.known:
             self._drain_conversation(user, conversation)
         for user in self.users:
@@ -1203,6 +1449,8 @@ RULES: Mapping[str, int] = {
     "expire": 3,
     "cancel": 22,
     "delete": 8,
+    "erase": 10,
+    "add_up": 4,
     "rename": 4,
     "create": 4,
     "look": 30,
@@ -1220,7 +1468,7 @@ def simulated(world: World) -> Iterator[None]:
         return datetime.fromtimestamp(world.at, UTC).isoformat(timespec="milliseconds")
 
     def sleep(seconds: float) -> None:
-        world.at += max(0.0, seconds)
+        world.wait(seconds)
 
     def attach() -> str:
         return world._new("attach")
@@ -1228,6 +1476,12 @@ def simulated(world: World) -> Iterator[None]:
     clock = SimpleNamespace(time=lambda: world.at, monotonic=lambda: world.at, sleep=sleep)
     with (
         mock.patch.object(generations, "now", iso),
+        mock.patch.object(generations, "time", clock),
+        mock.patch.object(erasing, "now", iso),
+        mock.patch.object(erasure, "time", clock),
+        mock.patch.object(limits, "ThreadPoolExecutor", InTurn),
+        mock.patch.object(limits, "random", world.random),
+        mock.patch.object(table, "random", world.random),
         mock.patch.object(heads, "now", iso),
         mock.patch.object(conversations, "now", iso),
         mock.patch.object(conversations, "time", clock),

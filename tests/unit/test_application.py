@@ -63,6 +63,12 @@ def request(body: dict[str, Any]) -> ChatRequest:
     return parse(ChatRequest, json.dumps({**body, "conversationId": "conversation"}).encode())
 
 
+@pytest.mark.parametrize(("usd", "billionths"), [(0, 0), (1e-12, 1), (0.25, 250_000_000), (5, 5_000_000_000)])
+def test_a_budget_however_small_is_not_without_limit(usd: float, billionths: int) -> None:
+    rules = application(FakeDynamo(Calm()), user_day_usd=usd, day_usd=usd).usages.rules
+    assert (rules.user_day.cost, rules.everybody_day.cost) == (billionths, billionths)
+
+
 def ended(app: Application, user: User, body: dict[str, Any]) -> Turn:
     """The turn of this request, when it is over."""
     turn = app.start(user, request(body), Send(str(body), str(body)), CONTEXT)
@@ -86,7 +92,7 @@ class Chat:
     def __init__(self) -> None:
         self.interrupted = Interrupted()
         self.prompts: list[Prompt] = []
-        self.app = application(FakeDynamo(self.interrupted), memory_seconds=30)
+        self.app = application(FakeDynamo(self.interrupted), memory_milliseconds=30_000)
         self.app.models.answer = self._answer  # type: ignore[method-assign]  # the script
 
     def _answer(
@@ -139,11 +145,11 @@ def test_a_second_look_without_time_leaves_what_the_first_saw(chat: Chat) -> Non
     with mock.patch.object(chat.app, "_lookup", hurried):
         turn = chat.send("third")
     assert chat.told == [("first",), ("answer 1",)]
-    assert turn.wait(0, 0)[1].event == Progress("memory", "history left out")
+    assert turn.wait(0, 0)[1].event == Progress("memory", "history left out", missing="history")
     assert "likes tea" in chat.prompts[-1].facts
 
 
-def test_what_is_looked_up_and_searched_for_a_request_has_one_deadline(chat: Chat) -> None:
+def test_what_is_looked_up_for_a_request_has_one_deadline_and_documents_have_their_own(chat: Chat) -> None:
     noted: list[tuple[str, float]] = []
 
     class Noted(Errands):
@@ -161,14 +167,15 @@ def test_what_is_looked_up_and_searched_for_a_request_has_one_deadline(chat: Cha
         begun = time.monotonic()
         chat.interrupted.event = event
         chat.send("third")
-        assert [kind for kind, _ in noted] == ["lookup", "recall", "lookup"]
-        [deadline] = {deadline for _, deadline in noted}
+        assert [kind for kind, _ in noted] == ["lookup", "recall", "recall", "lookup"]
+        [documents, deadline] = sorted({deadline for _, deadline in noted})
+        assert begun + 1.5 <= documents < time.monotonic() + 1.5
         assert begun + 30 <= deadline < time.monotonic() + 30
 
         noted.clear()
         chat.app.preview(ALICE, request({"message": {"text": "fourth"}}))
-        assert [kind for kind, _ in noted] == ["lookup", "recall"]
-        assert len({deadline for _, deadline in noted}) == 1
+        assert [kind for kind, _ in noted] == ["lookup", "recall", "recall"]
+        assert len({deadline for _, deadline in noted}) == 2
 
 
 class Spy:

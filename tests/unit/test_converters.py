@@ -97,7 +97,7 @@ def test_cache_points_are_where_the_request_before_had_its_last() -> None:
     assert "cachePoint" not in repr(built("nova-lite", Prompt("", (), "", Turn("user", ("hi",)))))
     assert earlier["system"][-1] == converters.CACHE_POINT
     without = CATALOG["nova-lite"].model_copy(update={"cache": False})
-    assert "cachePoint" not in repr(converters.to_request(PROMPTS[-1], without, "model", Options()))
+    assert "cachePoint" not in repr(converters.to_request(PROMPTS[-1], without, Options()))
 
 
 def test_what_is_remembered_stands_between_the_history_and_the_message() -> None:
@@ -122,7 +122,7 @@ def test_a_guardrail_judges_what_is_new() -> None:
         assert "guardContent" not in repr(whole)
     first = replace(told, history=(), summary="", facts="", documents="")
     model = CATALOG["nova-lite"].model_copy(update={"system": False})
-    [opening] = converters.to_request(first, model, "id", Options(), GUARDRAIL)["messages"]
+    [opening] = converters.to_request(first, model, Options(), GUARDRAIL)["messages"]
     assert opening["content"] == [{"text": "Be kind."}, {"guardContent": {"text": {"text": "hi"}}}]
 
 
@@ -157,7 +157,7 @@ def test_what_a_filter_says_is_the_answer_though_a_tool_was_to_be_called() -> No
 
 def test_a_system_prompt_that_a_model_does_not_take_opens_the_conversation() -> None:
     model = CATALOG["nova-lite"].model_copy(update={"system": False})
-    request = converters.to_request(PROMPT, model, "id", Options())
+    request = converters.to_request(PROMPT, model, Options())
     assert "system" not in request
     assert request["messages"][0]["content"][0] == {"text": "Be kind."}
     assert request["messages"][-1]["content"] == [{"text": PROMPT.facts}, {"text": "hi"}]

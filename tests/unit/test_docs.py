@@ -10,13 +10,8 @@ from chat.events import Stage
 from chat.finish import FINISH
 from chat.openapi.document import document
 from local_stack.bedrock.directives import HTTP_FAULTS, STREAM_FAULTS
-
-ROOT = Path(__file__).parents[2]
-DOCUMENTS = [
-    path
-    for path in ROOT.glob("**/*.md")
-    if not any(part.startswith(".") or part == "node_modules" for part in path.parts[len(ROOT.parts) :])
-]
+from tests.documented import DOCUMENTS, commands
+from tests.stack import ROOT
 
 
 def test_the_readme_shows_the_handler_as_it_is() -> None:
@@ -67,3 +62,13 @@ def test_make_help_lists_at_most_twelve_verbs() -> None:
     verbs = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert {"run", "test", "test-long", "lint", "build", "validate", "invoke", "deploy", "clean"} <= set(verbs)
     assert len(verbs) <= 12
+
+
+def test_docker_on_linux_differs_by_two_options_alone() -> None:
+    """The tests can run the commands for Linux only."""
+    events = ROOT / "events/README.md"
+    own = (" --add-host host.docker.internal:host-gateway", " BRIDGE=172.17.0.1")
+    linux = [command.replace(own[0], "").replace(own[1], "") for command in commands(events, "Docker on Linux")]
+    desktop = [command.replace("arm64", "x86_64") for command in commands(events, "Docker Desktop")]
+    assert linux == desktop
+    assert len(linux) == 5

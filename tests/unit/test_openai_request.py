@@ -131,9 +131,7 @@ def test_calls_without_tools_are_told_in_words(fields: dict[str, Any]) -> None:
 def check(said: Prompt) -> None:
     """Bedrock takes it."""
     catalog = Catalog("us")
-    arguments = to_request(
-        said, catalog["claude-haiku"], "us.anthropic.claude-haiku-4-5-20251001-v1:0", options(request(), said)
-    )
+    arguments = to_request(said, catalog["claude-haiku"], options(request(), said))
     check_converse("ConverseStream", arguments.pop("modelId"), arguments)
 
 

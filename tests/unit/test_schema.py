@@ -28,7 +28,7 @@ def ask(schema: dict[str, Any]) -> None:
     """Raises BedrockError where the stand-in's Claude would not take it."""
     text = {"type": "json_schema", "structure": {"jsonSchema": {"name": "answer", "schema": json.dumps(schema)}}}
     messages = [{"role": "user", "content": [{"text": "hi"}]}]
-    check_converse("Converse", CATALOG.model_id(CLAUDE), {"messages": messages, "outputConfig": {"textFormat": text}})
+    check_converse("Converse", CLAUDE.id, {"messages": messages, "outputConfig": {"textFormat": text}})
 
 
 def check(schema: dict[str, Any], model: str = "claude-haiku") -> None:

@@ -42,6 +42,33 @@ def test_a_wrong_variable_is_named(change: dict[str, str], names: str) -> None:
         Settings.from_environment({**GOOD, **change})
 
 
+COUNTS = [name for name, field in Settings.model_fields.items() if field.annotation is int]
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e2", 100), ("1E+2", 100), ("30.0", 30), ("30", 30), ("2.5", 3), ("0.5", 1), ("1e-9", 1)]
+)
+def test_a_count_takes_every_form_of_a_number_and_is_rounded_up(name: str, text: str, value: int) -> None:
+    """CloudFormation takes them all for a Number; 0 would mean without limit, or for ever."""
+    assert getattr(Settings.from_environment({**GOOD, name.upper(): text}), name) == value
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("text", ["-0.5", "-1", "", "many", "nan", "inf", "1e999999999", "1,5"])
+def test_what_is_no_count_is_refused_by_name(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name.upper()}: "):
+        Settings.from_environment({**GOOD, name.upper(): text})
+
+
+@pytest.mark.parametrize("name", [name for name, field in Settings.model_fields.items() if field.annotation is float])
+def test_a_measure_keeps_its_fraction(name: str) -> None:
+    assert getattr(Settings.from_environment({**GOOD, name.upper(): "0.25"}), name) == 0.25
+    for text in ("nan", "inf", "-0.25"):
+        with pytest.raises(SettingsError, match=f"^{name.upper()}: "):
+            Settings.from_environment({**GOOD, name.upper(): text})
+
+
 def test_tokens_may_be_signed_by_what_is_listed() -> None:
     named = {"AUTH_MODE": "jwt", "JWT_ISSUER": "http://127.0.0.1:8789/_local/issuer", "JWT_AUDIENCE": "chat"}
     assert Settings.from_environment({**GOOD, **named}).algorithms == ("RS256",)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chat.http import EXPOSED_HEADERS
+from chat.model.catalog import profiles_of
 from tests.unit.rules import broken
 from tests.unit.transform import CASES, DOORS, ROOT, SOURCE, Resources, case_id, of_type, stacks, values_of
 
@@ -52,6 +53,14 @@ def test_every_value_of_every_parameter_has_its_turn() -> None:
     for name in SOURCE["Parameters"]:
         assert len(values_of(name)) > 1
         assert {case[name] for case in CASES} == set(values_of(name))
+
+
+@pytest.mark.parametrize("name", [name for name, each in SOURCE["Parameters"].items() if each["Type"] == "Number"])
+def test_defaults_and_bounds_are_whole_numbers(name: str) -> None:
+    """SAM CLI gives a function an empty string where a parameter's default is a YAML float."""
+    parameter = SOURCE["Parameters"][name]
+    given = [parameter[key] for key in ("Default", "MinValue", "MaxValue") if key in parameter]
+    assert all(type(value) is int for value in given)
 
 
 def test_functions(stack: Resources, case: int) -> None:
@@ -244,15 +253,17 @@ def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) 
     granted = {(owner, statement["Sid"]): statement for owner, statement in statements(stack)}
     logs = {"logs:CreateLogStream", "logs:PutLogEvents"}
     turn = {
-        f"dynamodb:{action}" for action in ("BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
+        f"dynamodb:{action}"
+        for action in ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
     }
     expected = {
         ("StreamPolicy", "Turn"): (turn, "<ChatTable.Arn>"),
         ("StreamRole", "Logs"): (logs, "<StreamLogs.Arn>"),
-        ("ConversePolicy", "TurnAndMemory"): (turn | {"dynamodb:ConditionCheckItem"}, "<ChatTable.Arn>"),
+        ("ConversePolicy", "TurnAndMemory"): (turn, "<ChatTable.Arn>"),
         ("ConversePolicy", "ListConversations"): ({"dynamodb:Query"}, "<ChatTable.Arn>/index/by-update"),
         ("ConverseRole", "Logs"): (logs, "<ConverseLogs.Arn>"),
         ("ConversePolicy", "DeadLetters"): ({"sqs:SendMessage"}, "<DeadLetters.Arn>"),
+        ("TaskPolicy", "Tasks"): ({"lambda:InvokeFunction"}, "<ConverseFunction.Arn>"),
     }
     if CASES[case]["Learning"] == "enabled":
         expected |= {("LearnPolicy", "Learn"): ({"lambda:InvokeFunction"}, "<ConverseFunction.Arn>")}
@@ -274,15 +285,16 @@ def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) 
 
 
 def test_policies_are_those_of_whoever_needs_them(stack: Resources) -> None:
-    both = ["<StreamRole>", "<ConverseRole>"]
+    stream, converse = "<StreamRole>", "<ConverseRole>"
     wanted = {
-        "StreamPolicy": ["<StreamRole>"],
-        "ConversePolicy": ["<ConverseRole>"],
-        "TableKeyPolicy": both,
-        "DeadLettersKeyPolicy": ["<ConverseRole>"],
-        "LearnPolicy": both,
-        "ClassifyPolicy": ["<ConverseRole>"],
-        "FlagsPolicy": both,
+        "StreamPolicy": [stream],
+        "ConversePolicy": [converse],
+        "TableKeyPolicy": [stream, converse],
+        "DeadLettersKeyPolicy": [converse],
+        "TaskPolicy": [converse],
+        "LearnPolicy": [stream],
+        "ClassifyPolicy": [converse],
+        "FlagsPolicy": [stream, converse],
     }
     for kind in ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy"):
         for name, policy in of_type(stack, kind).items():
@@ -313,7 +325,7 @@ def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) ->
     catalog = json.loads((ROOT / "layers/chat/chat/model/catalog.json").read_text(encoding="utf-8"))
     models = {model["id"] for model in catalog.values()}
     granted = {statement["Sid"]: statement for owner, statement in statements(stack) if owner == "ModelPolicy"}
-    granted = {name: statement for name, statement in granted.items() if name in {"Models", "Profiles", "Guardrail"}}
+    granted = {name: each for name, each in granted.items() if re.search("Models|Profiles|Guardrail", name)}
     guardrail = granted.pop("Guardrail", None)
     assert bool(guardrail) == bool(CASES[case]["GuardrailId"])
     if guardrail:
@@ -325,12 +337,13 @@ def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) ->
     both = {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
     assert {frozenset(statement["Action"]) for statement in granted.values()} == {frozenset(both)}
     assert set(granted["Models"]["Resource"]) == {f"arn:aws:bedrock:*::foundation-model/{model}" for model in models}
-    profile = CASES[case]["InferenceProfile"]
-    if profile == "none":
-        assert granted.keys() == {"Models"}
-    else:
+    profiles = set(profiles_of(CASES[case]["InferenceProfile"], "us-east-1")) - {"none", "us-gov"}  # no model has it
+    for profile in profiles:
+        own = {model["id"] for model in catalog.values() if profile in model["profiles"]}
         account = "arn:aws:bedrock:us-east-1:000000000000:inference-profile"
-        assert set(granted["Profiles"]["Resource"]) == {f"{account}/{profile}.{model}" for model in models}
+        resources = set(granted[f"{profile.capitalize()}Profiles"]["Resource"])
+        assert resources == {f"{account}/{profile}.{model}" for model in own}
+    assert granted.keys() == {"Models", *(f"{profile.capitalize()}Profiles" for profile in profiles)}
 
 
 def test_memory_may_ask_what_it_is_configured_with(stack: Resources, case: int) -> None:
@@ -346,7 +359,7 @@ def test_memory_may_ask_what_it_is_configured_with(stack: Resources, case: int) 
     assert allowed == embeddings | documents
     for function in of_type(stack, "AWS::Lambda::Function").values():
         variables = function["Environment"]["Variables"]
-        for name in ("KnowledgeBaseId", "EmbeddingModel", "MemorySeconds"):
+        for name in ("KnowledgeBaseId", "EmbeddingModel", "MemoryMilliseconds", "DocumentsMilliseconds"):
             assert variables[re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()] == CASES[case][name]
 
 

@@ -1,5 +1,6 @@
 """Reading templates: intrinsic functions, SAM's defaults, and the errors that name their place."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,22 @@ def test_a_key_of_ones_own_encrypts_the_table() -> None:
     assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
     [table] = read(ROOT / "template.yaml").tables
     assert "SSESpecification" not in table
+
+
+def environment_bytes(parameters: dict[str, str]) -> int:
+    environment = read(ROOT / "template.yaml", parameters).functions["StreamFunction"].environment
+    return len(json.dumps(dict(environment), separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def test_an_environment_that_lambda_would_refuse_is_refused() -> None:
+    """Lambda measures names and values as JSON in UTF-8: 4,096 bytes of it are deployed, and one more is not."""
+    base = environment_bytes({"JwtIssuer": ""})
+    longest = "https://example.com/" + "ü" * ((4096 - base - 20) // 2)
+    longest += "x" * (4096 - base - len(longest.encode()))
+    assert environment_bytes({"JwtIssuer": longest}) == 4096
+    with pytest.raises(TemplateError, match=r"StreamFunction: .* 4,097 bytes.* 4,096") as refused:
+        read(ROOT / "template.yaml", {"JwtIssuer": longest + "x"})
+    assert "example.com" not in str(refused.value)
 
 
 def test_a_built_template_names_built_folders(tmp_path: Path) -> None:

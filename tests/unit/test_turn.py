@@ -48,6 +48,23 @@ def test_the_answer_is_stored_before_complete_is_seen() -> None:
                 return
 
 
+@pytest.mark.parametrize("speech", [says(Ended("stop", USAGE)), says(ModelThrottled())])
+def test_an_end_without_anything_new_names_the_message_that_was_put_back(speech: Callable[[Call], Speech]) -> None:
+    replaced = Message("replaced", "assistant", (Chunk("good"),), "2026-01-01T00:00:00.000Z")
+
+    class PutsBack(Stored):
+        def finish(self, answer: Message, end: End) -> Message:  # type: ignore[override]  # the ledger's own type
+            super().finish(answer, end)
+            return replaced
+
+    end = followed(turn(speech, PutsBack()))[-1]
+    if isinstance(end, Error):
+        assert (end.code, end.message_id) == ("model_throttled", "replaced")
+    else:
+        assert isinstance(end, Complete)
+        assert (end.ai_message, end.usage) == (replaced, USAGE)
+
+
 @pytest.mark.parametrize(
     ("failure", "code"), [(ModelThrottled(), "model_throttled"), (ValueError("secret"), "internal")]
 )

@@ -149,7 +149,7 @@ def test_what_a_refusal_says_has_an_error_of_its_own(
 
 def test_a_refusal_inside_the_stream_is_read_in_the_same_way() -> None:
     """As it came to aws-samples/bedrock-chat (issue 95)."""
-    told = {"Code": "validationException", "Message": "Input is too long for requested model."}
+    told: Any = {"Code": "validationException", "Message": "Input is too long for requested model."}
     error = EventStreamError({"Error": told}, "ConverseStream")
     assert type(transport._classified(error)) is errors.ContextLengthExceeded
 

@@ -166,6 +166,8 @@ export interface Failure {
   message: string;
   retryable: boolean;
   requestId?: string | undefined;
+  /** Of the answer, where what had come of it is stored. */
+  messageId?: string | undefined;
 }
 
 /** An answer so far. */
@@ -201,6 +203,7 @@ export declare class ConverseError extends Error implements Failure {
   readonly status: number;
   readonly retryable: boolean;
   readonly requestId: string | undefined;
+  readonly messageId: string | undefined;
   /** The request's field that is wrong. */
   readonly field: string | undefined;
   readonly retryAfterMs: number | undefined;

@@ -249,6 +249,6 @@ function* pieces({ parts }) {
  * @param {ConverseError} failure
  * @returns {ErrorEvent}
  */
-function failed({ code, message, retryable, requestId }) {
-  return { type: "error", code, message, retryable, requestId };
+function failed({ code, message, retryable, requestId, messageId }) {
+  return { type: "error", code, message, retryable, requestId, messageId };
 }

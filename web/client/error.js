@@ -8,12 +8,13 @@ export class ConverseError extends Error {
    * @param {Failure & { status: number, field?: string, retryAfterMs?: number }} failure
    * @param {ErrorOptions} [options]
    */
-  constructor({ code, message, status, retryable, requestId, field, retryAfterMs }, options) {
+  constructor({ code, message, status, retryable, requestId, messageId, field, retryAfterMs }, options) {
     super(message, options);
     this.code = code;
     this.status = status;
     this.retryable = retryable;
     this.requestId = requestId;
+    this.messageId = messageId;
     this.field = field;
     this.retryAfterMs = retryAfterMs;
   }

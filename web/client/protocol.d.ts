@@ -16,6 +16,8 @@ export interface Answer {
   aiMessage: Message;
   usage: Usage;
   metrics: Metrics;
+  /** What of the memory did not come in time and is left out, if anything. */
+  missing?: string[];
 }
 
 /** `POST /chat/{conversation}/cancel`; nothing named means whatever is being made. */
@@ -155,6 +157,15 @@ export interface Message {
   model?: string;
   finishReason?: FinishReason;
   usage?: Usage;
+  /** Where `status` is failed. */
+  error?: MessageFailure;
+}
+
+/** Why an answer failed, as its `error` event said. */
+export interface MessageFailure {
+  code: string;
+  message: string;
+  retryable: boolean;
 }
 
 /** Oldest first. `cursor` is the query parameter for the page of older messages. */

@@ -2,6 +2,7 @@ import { announce } from "./announcer.js";
 import { byId } from "./elements.js";
 import { onFrame } from "./frame.js";
 import { Answer, question } from "./message.js";
+import { setChildren } from "./morph.js";
 import { fold } from "./vendor/converse-stream.js";
 
 const POLL = 2_000; // ms
@@ -21,13 +22,18 @@ export class Conversation {
   #isBehind = false;
   /** The last answer on the page: its view, what it shows, and what "Try again" does. */
   #last;
+  /** The newest question. */
+  #question = "";
+  /** What shows a stored message, by its id: an answer's view, or a question's element. */
+  #known = new Map();
 
   /**
    * @param {import("../client/converse-stream.js").ConverseStream} client
    * @param {string} id
    * @param {{
    *   busy(is: boolean): void, event(event: object): void, begun(id: string): void, failed(error: Error): void,
-   *   loaded(lastQuestion?: string): void, arrived(): void, unsent(text: string): void, opened(id: string): void,
+   *   loaded(id: string, lastQuestion?: string): void, arrived(id: string): void, opened(id: string): void,
+   *   unanswered(id: string, question: string, retryable: boolean): void,
    *   scroller: import("./scroller.js").Scroller,
    * }} page  what the rest of the page is told and asked
    */
@@ -36,6 +42,7 @@ export class Conversation {
     this.id = id;
     this.#page = page;
     this.#list.replaceChildren();
+    page.scroller.toEnd();
     byId("earlier").hidden = true;
     byId("earlier").onclick = () => this.#earlier().catch(page.failed);
   }
@@ -50,7 +57,7 @@ export class Conversation {
     this.#isNew = false;
     const messages = await this.#load();
     const last = messages.findLast(({ role }) => role === "user");
-    this.#page.loaded(last && textOf(last));
+    this.#page.loaded(this.id, last && textOf(last));
     if (this.busy || this.#left) return; // something was sent meanwhile
     const came = await this.#read(this.#client.resume(this.id)).catch(() => this.#becomesWhole());
     if (came || this.busy || this.#left) return;
@@ -60,6 +67,7 @@ export class Conversation {
   /** @param {string} text */
   async send(text) {
     const asked = question(text);
+    this.#question = text;
     const view = this.#view();
     const again = () => {
       asked.remove();
@@ -69,12 +77,12 @@ export class Conversation {
     onFrame(() => this.#list.append(asked));
     this.#page.scroller.toEnd();
     const answer = this.#client.send({ text, conversationId: this.id });
-    const sent = await this.#read(answer, { view, again, begun: this.#page.arrived });
+    const sent = await this.#read(answer, { view, again, asked, begun: this.#page.arrived });
     if (sent && this.#isNew) {
       this.#isNew = false;
       this.#page.opened(this.id);
     }
-    if (!sent && this.#last.shown.error?.retryable === false) this.#page.unsent(text);
+    if (!sent) this.#page.unanswered(this.id, text, this.#last.shown.error?.retryable !== false);
   }
 
   /** Has the last answer made again. */
@@ -109,9 +117,14 @@ export class Conversation {
     const messages = await this.#messages();
     this.#write(() => {
       this.#isBehind = this.#asked !== asked;
-      if (!this.#isBehind) this.#list.replaceChildren(...messages.map((each) => this.#stored(each)));
+      if (this.#isBehind) return;
+      setChildren(
+        this.#list,
+        messages.map((each) => this.#stored(each)),
+      );
+      this.#page.scroller.follow();
+      if (messages.at(-1)?.error?.retryable === false) this.#page.unanswered(this.id, this.#question, false);
     });
-    this.#page.scroller.toEnd();
     return messages;
   }
 
@@ -132,9 +145,10 @@ export class Conversation {
   async #earlier() {
     const messages = await this.#messages(this.#cursor);
     this.#write(() => {
-      const last = this.#last;
+      const [last, asked] = [this.#last, this.#question];
       this.#page.scroller.keeping(() => this.#list.prepend(...messages.map((each) => this.#stored(each))));
       this.#last = last;
+      this.#question = asked;
     });
   }
 
@@ -154,8 +168,15 @@ export class Conversation {
   }
 
   #stored(message) {
-    if (message.role === "user") return question(textOf(message));
-    const view = this.#view();
+    const known = this.#known.get(message.id);
+    if (message.role === "user") {
+      this.#question = textOf(message);
+      const asked = known ?? question(this.#question);
+      this.#known.set(message.id, asked);
+      return asked;
+    }
+    const view = known ?? this.#view();
+    this.#known.set(message.id, view);
     view.show(message);
     this.#last = { view, shown: message, retry: () => this.regenerate() };
     return view.element;
@@ -173,10 +194,10 @@ export class Conversation {
    * Shows an answer as it comes; whether anything came.
    * @param {import("../client/converse-stream.js").Answer} answer
    * @param {object} asked  of an answer that the user asked for: its view, how to ask again, what to do when it has
-   *   begun, what it says already, and what is shown if it never begins. One that is found running is shown when its
-   *   first event comes.
+   *   begun, its question's element, what it says already, and what is shown if it never begins. One that is found
+   *   running is shown when its first event comes.
    */
-  async #read(answer, { view = this.#view(), again, begun, before = [], instead } = {}) {
+  async #read(answer, { view = this.#view(), again, begun, asked, before = [], instead } = {}) {
     const last = { view, shown: { parts: before, speaking: true }, retry: again };
     let state = before.reduce((said, part) => fold(said, eventOf(part)), undefined);
     let came = false;
@@ -196,7 +217,7 @@ export class Conversation {
     const arrived = () => {
       came = true;
       this.#page.begun(this.id);
-      begun?.();
+      begun?.(this.id);
     };
 
     this.#coming?.leave(); // a resume that has found nothing yet
@@ -214,7 +235,9 @@ export class Conversation {
           arrived();
         }
         state = fold(state, event);
-        last.shown = after(event, last.shown, state);
+        if (event.type === "start") this.#known.set(event.messageId, view);
+        if (asked && event.userMessage) this.#known.set(event.userMessage.id, asked);
+        last.shown = after(event, last.shown, state, instead?.shown);
         last.retry = () => this.regenerate();
         onFrame(paint);
       }
@@ -238,6 +261,8 @@ export class Conversation {
         if (!this.#left) this.#page.busy(false);
       }
     }
+    const { error } = last.shown;
+    if (came && error?.retryable === false) this.#page.unanswered(this.id, this.#question, false);
     if (this.#left || this.#last !== last) return came;
     if (came && (this.#isBehind || last.shown.speaking)) await this.#load(); // or it ended while we were away
     onFrame(() => announce(last.view.spoken || last.shown.error?.message || "No answer"));
@@ -250,10 +275,13 @@ function textOf({ parts }) {
   return parts.map((part) => part.text ?? "").join("");
 }
 
-/** What is shown after an event. */
-function after(event, shown, state) {
+/** What is shown after an event; `replaced` is the answer that this one was to take the place of. */
+function after(event, shown, state, replaced) {
   if (event.type === "complete") return { ...event.aiMessage, metrics: event.metrics };
-  if (event.type === "error") return { ...shown, speaking: false, error: event };
+  if (event.type === "error") {
+    const kept = event.messageId && event.messageId === replaced?.id ? replaced : shown; // nothing new came
+    return { ...kept, speaking: false, error: event };
+  }
   return { ...shown, parts: state.parts };
 }
 

@@ -1,6 +1,7 @@
 import { askTitle, confirmDeletion } from "./dialogs.js";
 import { byId, template } from "./elements.js";
 import { onFrame } from "./frame.js";
+import { setText } from "./morph.js";
 
 export const UNTITLED = "Untitled chat";
 
@@ -143,7 +144,7 @@ export class Conversations {
   }
 
   #write({ id, title = UNTITLED, element }) {
-    element.firstElementChild.textContent = title;
+    setText(element.firstElementChild, title);
     element.firstElementChild.ariaCurrent = id === this.#open ? "page" : null;
     element.querySelector(".rename").ariaLabel = `Edit title of ${title}`;
     element.querySelector(".delete").ariaLabel = `Delete ${title}`;

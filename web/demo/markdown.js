@@ -4,8 +4,13 @@ import { icon, withText } from "./elements.js";
 import { DOMPurify, Marked } from "./vendor/markdown.js";
 
 const marked = new Marked({
-  // undefined: these two read nothing, and "<" is a character like any other.
-  tokenizer: { html: () => undefined, tag: () => undefined },
+  tokenizer: {
+    // undefined: these two read nothing, and "<" is a character like any other.
+    html: () => undefined,
+    tag: () => undefined,
+    // false: as usual. One "~" is no mark: "3~8 m" is a range.
+    del: (text) => (text.startsWith("~~") ? false : undefined),
+  },
   renderer: {
     image(image) {
       return this.link({ ...image, type: "link", tokens: [{ type: "text", raw: image.text, text: image.text }] });
@@ -44,6 +49,7 @@ export function blocks(text, links) {
 export function element(block) {
   const made = document.createElement("div");
   made.className = "block";
+  made.dir = "auto";
   try {
     made.append(DOMPurify.sanitize(marked.parser([block]), ALLOWED));
   } catch {
@@ -54,6 +60,7 @@ export function element(block) {
     link.target = "_blank";
     if (!link.href) link.replaceWith(...link.childNodes);
   }
+  for (const code of made.querySelectorAll("code")) code.dir = "ltr";
   for (const code of made.querySelectorAll("pre")) code.replaceWith(figure(code));
   if (block.type === "table") made.tabIndex = 0; // it may scroll sideways
   return made;
@@ -64,13 +71,16 @@ function figure(pre) {
   const made = document.createElement("figure");
   const caption = document.createElement("figcaption");
   const button = document.createElement("button");
+  const body = pre.cloneNode(true);
   const [, language] = /language-(\S+)/.exec(pre.firstElementChild?.className ?? "") ?? [];
   button.type = "button";
   button.className = "icon copy-code";
   button.ariaLabel = "Copy code";
   button.append(icon("copy"));
   caption.append(language ?? "", button);
-  pre.tabIndex = 0; // it may scroll sideways
-  made.append(caption, pre.cloneNode(true));
+  body.tabIndex = 0; // it may scroll sideways
+  body.firstElementChild.textContent = body.textContent.replace(/\n+$/, ""); // a shell would run what is pasted
+  made.dir = "ltr";
+  made.append(caption, body);
   return made;
 }

@@ -1,5 +1,6 @@
 import { copy } from "./clipboard.js";
 import { template } from "./elements.js";
+import { morph } from "./morph.js";
 import { Reasoning, source, ToolCall } from "./parts.js";
 import { Prose } from "./prose.js";
 
@@ -98,9 +99,9 @@ export class Answer {
     if (sources.length === this.#sources) return;
     this.#sources = sources.length;
     this.#part("sources").hidden = sources.length === 0;
-    this.#part("sources")
-      .querySelector("ol")
-      .replaceChildren(...sources.map(source));
+    const list = document.createElement("ol");
+    list.append(...sources.map(source));
+    morph(this.#part("sources").querySelector("ol"), list);
   }
 
   #end({ error, status, finishReason, model, usage, metrics }) {

@@ -8,6 +8,7 @@ import { prepareDialogs } from "./dialogs.js";
 import { byId } from "./elements.js";
 import { onFrame } from "./frame.js";
 import { Memory } from "./memory.js";
+import { setText } from "./morph.js";
 import { Scroller } from "./scroller.js";
 import { Status } from "./status.js";
 import { ConverseStream } from "./vendor/converse-stream.js";
@@ -51,19 +52,20 @@ const page = {
     tabs.postMessage({ id, begun: true });
   },
   failed,
-  loaded: (lastQuestion) => composer.recover(lastQuestion),
-  arrived: () => composer.arrived(),
-  unsent: (text) => composer.restore(text),
+  loaded: (id, lastQuestion) => composer.recover(id, lastQuestion),
+  arrived: (id) => composer.arrived(id),
+  unanswered: (id, text, retryable) => composer.failed(id, text, retryable),
   opened: entitle,
 };
 
 function send(text) {
-  composer.sending(text);
   if (!conversation) {
     conversation = new Conversation(client, crypto.randomUUID(), page);
+    composer.move(undefined, conversation.id);
     history.pushState(null, "", `#c=${conversation.id}`);
     welcome(false);
   }
+  composer.sending(conversation.id, text);
   conversation.send(text).catch(failed);
 }
 
@@ -79,13 +81,14 @@ async function open() {
   if (id && id === conversation?.id) return;
   conversation?.leave();
   composer.busy(false);
+  composer.open(id);
   status.rest();
   conversation = id ? new Conversation(client, id, page) : undefined;
   if (!id) byId("messages").replaceChildren();
   welcome(!id);
   byId("sidebar").hidePopover();
   byId("problem").hidden = true;
-  if (!id) return composer.recover();
+  if (!id) return;
   listed.then(() => conversations.find(id)).then(heading, (error) => error.status === 404 || failed(error));
   await conversation.open().catch((error) => (error.status === 404 ? gone(id) : failed(error)));
 }
@@ -93,7 +96,9 @@ async function open() {
 /** It never began, or is deleted. */
 function gone(id) {
   conversations.forget(id);
-  if (id === conversation?.id) location.hash = "";
+  if (id !== conversation?.id) return composer.forget(id);
+  composer.move(id, undefined);
+  location.hash = "";
 }
 
 function welcome(is) {
@@ -105,7 +110,7 @@ function welcome(is) {
 function heading() {
   const title = conversation ? (conversations.title(conversation.id) ?? UNTITLED) : "New chat";
   onFrame(() => {
-    byId("title").textContent = title;
+    setText(byId("title"), title);
     byId("rename-open").hidden = !conversation;
     document.title = conversation ? `${title} · Converse Stream` : "Converse Stream";
   });
@@ -127,6 +132,7 @@ function renamed(id) {
 
 function deleted(id) {
   tabs.postMessage({ id, deleted: true });
+  composer.forget(id);
   if (id === conversation?.id) location.hash = "";
 }
 

@@ -1,16 +1,19 @@
 /** The parts of an answer that are not its text: reasoning, tool calls, sources. */
 
 import { template, withText } from "./elements.js";
+import { morph, setText } from "./morph.js";
 
 /** What the model thought before it spoke, folded away. */
 export class Reasoning {
   element = template("reasoning");
 
   show({ text, open }) {
-    this.element.firstElementChild.textContent = open ? "Reasoning…" : "Reasoning";
-    this.element.lastElementChild.textContent = text;
+    setText(this.element.firstElementChild, open ? "Reasoning…" : "Reasoning");
+    setText(this.element.lastElementChild, text);
   }
 }
+
+const STATES = { running: "is running…", done: "is done", failed: "failed" };
 
 /** One call of a tool, folded away: its name and how it went, inside what went in and out. */
 export class ToolCall {
@@ -19,35 +22,33 @@ export class ToolCall {
   show({ name, input, output, error }) {
     const state = error !== undefined ? "failed" : output !== undefined ? "done" : "running";
     this.element.dataset.state = state;
-    this.element.querySelector(".name").textContent = name;
-    this.element.querySelector(".state").textContent = { running: "is running…", done: "is done", failed: "failed" }[
-      state
-    ];
+    setText(this.element.querySelector(".name"), name ?? "");
+    setText(this.element.querySelector(".state"), STATES[state]);
     const rows = Object.entries({ Input: input, Output: output, Error: error }).filter(
       ([, value]) => value !== undefined,
     );
-    this.element
-      .querySelector("dl")
-      .replaceChildren(...rows.flatMap(([term, value]) => [withText("dt", term), withText("dd", plain(value))]));
+    const list = document.createElement("dl");
+    list.append(...rows.flatMap(([term, value]) => [withText("dt", term), description(value)]));
+    morph(this.element.querySelector("dl"), list);
   }
 }
 
 /** A source as an entry of the list below the answer. */
 export function source({ title, url, document: file, fact, quote }) {
   const entry = document.createElement("li");
-  const name = title ?? file ?? url ?? (fact ? "What you asked to remember" : "Source");
-  if (/^https?:\/\//i.test(url ?? "")) {
-    const link = withText("a", name);
-    link.href = url;
-    link.rel = "noreferrer noopener";
-    link.target = "_blank";
-    entry.append(link);
-  } else entry.append(name);
+  const text = title ?? file ?? url ?? (fact ? "What you asked to remember" : "Source");
+  const name = withText(/^https?:\/\//i.test(url ?? "") ? "a" : "span", text);
+  if (name.localName === "a") Object.assign(name, { href: url, rel: "noreferrer noopener", target: "_blank" });
+  entry.append(name);
   if (quote) entry.append(withText("q", quote));
+  for (const each of entry.children) each.dir = "auto"; // the number stays where the list has it
   return entry;
 }
 
-function plain(value) {
-  if (typeof value === "string") return value;
-  return typeof value?.message === "string" ? value.message : JSON.stringify(value, null, 2);
+/** What went into a tool or came out of it: text, or else JSON. */
+function description(value) {
+  const text = typeof value === "string" ? value : value?.message;
+  const element = withText("dd", typeof text === "string" ? text : JSON.stringify(value, null, 2));
+  element.dir = typeof text === "string" ? "auto" : "ltr";
+  return element;
 }

@@ -1,14 +1,15 @@
 import * as markdown from "./markdown.js";
+import { morph } from "./morph.js";
+import { keepingSelection } from "./selection.js";
 
-/** Markdown that grows. Only its last block can still change, and only that one is rendered again. */
+/** Markdown that grows. Only its last block can still change, and only that one is rendered again, in its place. */
 export class Prose {
   element = document.createElement("div");
   #text = "";
   #settled = 0; // so many characters belong to blocks before the last
+  #kept = 0; // and so many elements
   /** @type {Record<string, object>} */
   #links = {};
-  /** @type {Element | undefined} */
-  #last;
 
   constructor() {
     this.element.className = "prose";
@@ -18,35 +19,40 @@ export class Prose {
   show({ text }) {
     text = text.replaceAll(/\r\n?/g, "\n");
     if (text === this.#text) return;
-    if (!text.startsWith(this.#text)) this.#clear();
+    if (!text.startsWith(this.#text)) this.#restart();
     this.#text = text;
-    const found = markdown.blocks(text.slice(this.#settled), this.#links);
-    const last = found.findLastIndex((block) => block.type !== "space");
-    this.#last?.remove();
-    this.#last = undefined;
-    found.forEach((block, index) => {
-      if (index < last) this.#settled += block.raw.length;
-      if (index < last && block.type === "def") this.#links[block.tag] ??= block;
-      if (block.type === "def" || block.type === "space") return;
-      const element = markdown.element(block);
-      this.element.append(element);
-      if (index === last) this.#last = element;
-    });
+    keepingSelection(this.element, () => this.#render());
   }
 
   /** No more text will come. A link's definition may stand below the link: then everything is rendered again. */
   settle() {
     if (!/^ {0,3}\[[^\]]+\]:/m.test(this.#text)) return;
-    const text = this.#text;
-    this.#clear();
-    this.show({ text });
+    this.#restart();
+    keepingSelection(this.element, () => this.#render());
   }
 
-  #clear() {
-    this.element.replaceChildren();
-    this.#text = "";
+  #restart() {
     this.#settled = 0;
+    this.#kept = 0;
     this.#links = {};
-    this.#last = undefined;
+  }
+
+  #render() {
+    const found = markdown.blocks(this.#text.slice(this.#settled), this.#links);
+    const last = found.findLastIndex((block) => block.type !== "space");
+    let place = this.#kept;
+    found.forEach((block, index) => {
+      if (index < last) this.#settled += block.raw.length;
+      if (index < last && block.type === "def") this.#links[block.tag] ??= block;
+      if (block.type !== "def" && block.type !== "space") this.#put(place++, markdown.element(block));
+      if (index < last) this.#kept = place;
+    });
+    while (this.element.children.length > place) this.element.lastElementChild.remove();
+  }
+
+  #put(place, element) {
+    const old = this.element.children[place];
+    if (old) morph(old, element);
+    else this.element.append(element);
   }
 }

@@ -1,9 +1,11 @@
 """Everything that lives as long as the execution environment, built once, in this one place."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -11,21 +13,23 @@ from botocore.config import Config
 
 from chat import impatience
 from chat.auth import User, authenticator
-from chat.errors import BadRequest, ChatError, ConversationBusy, NotActive, NotFound
+from chat.connections import open_connections
+from chat.errors import BadRequest, ChatError, ConversationBusy, HandOverFailed, NotActive, NotFound, StorageError
 from chat.events import Event, Message, Start, Usage
 from chat.flags import Switches, flags_of
 from chat.following import Following
 from chat.ids import age, new_id, now
 from chat.learning import SECONDS as HAND_OVER
-from chat.learning import Learning
+from chat.learning import Invoker, Learning, start_task
 from chat.limits import Budget, Rate, Rules, budget_exhausted, slot
 from chat.log import Entry, end_of
 from chat.memory.citations import cited
 from chat.memory.embedder import Embedder, Titan
 from chat.memory.fact_memory import FactMemory
 from chat.memory.knowledge_base import KnowledgeBase
-from chat.memory.lookup import Lookup, Memory
-from chat.memory.recall import MemoryStore, Recall
+from chat.memory.lookup import LOOKUPS, Lookup, Memory
+from chat.memory.recall import MemoryStore, Recall, Recalling
+from chat.memory.search import Search
 from chat.memory.sources import Source
 from chat.model import transport
 from chat.model.answer import Models
@@ -38,14 +42,15 @@ from chat.prompts import builder, prompt
 from chat.prompts.builder import Room
 from chat.requests import ChatRequest, Options, Send
 from chat.settings import Settings, SettingsError
+from chat.stoppable import IDLE_CONNECTION, announce_sockets
 from chat.store.conversations import Conversations
 from chat.store.erasure import Erasure
 from chat.store.facts import Facts
 from chat.store.generations import Generations
-from chat.store.head import LEASE, Head, generation_id
+from chat.store.head import LEASE, Estimate, Head, generation_id
 from chat.store.head import conversation_id as derived_conversation
 from chat.store.learned import Learned
-from chat.store.limits import Usages
+from chat.store.limits import SIDE_BY_SIDE, Usages
 from chat.store.retention import Retention
 from chat.store.table import Table
 from chat.store.unstored import Unstored
@@ -53,6 +58,7 @@ from chat.store.writer import Ledger
 from chat.telemetry import logger
 from chat.turn import Bounds, Speech, Turn
 
+CONNECT_SECONDS = 2.0  # that the first connections may take; Lambda gives the whole init 10
 PATIENT_EMBEDDING = 2.0  # seconds for a fact's; nobody waits for that answer as for a question's
 
 
@@ -96,7 +102,9 @@ class Application:
         self.settings = settings
         self.authenticate = authenticator(settings)
         store = boto3.client("dynamodb", config=_store_config(connect=0.5, read=1.2))
-        quick = Table(impatience.client("dynamodb", settings.memory_seconds), settings.table_name)
+        announce_sockets(store)
+        lookups = impatience.client("dynamodb", settings.cold_memory_seconds)
+        quick = Table(lookups, settings.table_name)
         bedrock = boto3.client("bedrock-runtime", config=transport.config(idle_seconds=settings.model_idle_seconds))
         self._table = Table(store, settings.table_name)
         self.conversations = Conversations(self._table, Retention(settings.retention_days))
@@ -105,23 +113,29 @@ class Application:
         self.facts = Facts(self._table, _embedder(settings, PATIENT_EMBEDDING))
         self.learned = Learned(self._table)
         self._flags = flags_of(settings)
-        invoker = impatience.client("lambda", HAND_OVER) if settings.learning == "enabled" else None
-        self.learning = Learning(invoker, settings.task_function or settings.aws_lambda_function_name, self._flags)
+        self._tasks = settings.task_function or settings.aws_lambda_function_name
+        self.learning = Learning(self._invoker if settings.learning == "enabled" else None, self._tasks, self._flags)
         rules = _rules(settings)
         self.usages = Usages(self._table, rules)
         self._own_usages = Usages(self._table, rules.without_costs())  # of users who bring a key of their own
         self._lookup = Lookup(quick, messages=settings.history_messages)
-        self._recall = Recall(_stores(settings, quick))
-        catalog = Catalog(settings.inference_profile)
-        allowed = settings.models
-        known = {"DEFAULT_MODEL": settings.default_model, "TASK_MODEL": settings.task_model}
-        for name, alias in (*known.items(), *(("ALLOWED_MODELS", alias) for alias in allowed)):
-            if alias not in catalog:
-                raise SettingsError(f"{name}: the catalog has no such model for INFERENCE_PROFILE")
-        if allowed and settings.default_model not in allowed:
-            raise SettingsError("DEFAULT_MODEL: it is not one of ALLOWED_MODELS")
+        self._recall = Recall({"facts": _facts(settings, quick)})
+        documents, stores = [], dict[str, MemoryStore]()
+        if settings.knowledge_base_id:
+            documents = [impatience.client("bedrock-agent-runtime", settings.documents_seconds)]
+            base = KnowledgeBase(documents[0], settings.knowledge_base_id, tokens=settings.documents_tokens)
+            stores = {"documents": base}
+        self._documents = Recall(stores)
+        catalog, allowed = _catalog(settings), settings.models
         guardrail = Guardrail(settings.guardrail_id, settings.guardrail_version, settings.guardrail_streaming)
         self.models = Models(Bedrock(bedrock), catalog, allowed, guardrail if guardrail.id else None)
+        self._looked_up = 0.0  # when, of the wall clock: a frozen sandbox stops the monotonic one
+        open_connections([*[store] * SIDE_BY_SIDE, *[lookups] * LOOKUPS, bedrock, *documents], CONNECT_SECONDS)
+
+    @cached_property
+    def _invoker(self) -> Invoker:
+        invoker: Invoker = impatience.client("lambda", HAND_OVER)
+        return invoker
 
     @classmethod
     def from_environment(cls) -> "Application":
@@ -144,7 +158,7 @@ class Application:
         """
         left = context.get_remaining_time_in_millis() / 1000
         deadline = time.monotonic() + min(left - self.settings.deadline_margin_seconds, at_most)
-        soon = time.monotonic() + self.settings.memory_seconds  # for all that is looked up and searched, together
+        soon = self._lookup_deadline()  # for all that is looked up and searched, together
         gid = generation_id(user.key, send.key)
         conversation_id = request.conversation_id or derived_conversation(gid)
         logger.append_keys(conversation=conversation_id, generation=gid)
@@ -153,8 +167,8 @@ class Application:
             looked = pool.submit(usages.look, user.key, user.address)
             flagged = pool.submit(self._flags.of, user.key)
             memory = self._lookup(user.key, conversation_id, gid, soon)
-        if memory.earlier:
-            return self.generations.attach(memory.earlier, send.fingerprint)
+        if earlier := self._earlier(user, gid, memory):
+            return self.generations.attach(earlier, send.fingerprint)
         used, flags = looked.result(), flagged.result()
         alias = self._alias(request, flags)
         self.models.check(alias, request.options)
@@ -164,9 +178,15 @@ class Application:
             if running and running.status == "run":
                 raise ConversationBusy(generation=active)
             # What was lost is an answer now; to find that out may have taken all the time that there was.
-            soon = time.monotonic() + self.settings.memory_seconds
+            soon = self._lookup_deadline()
             memory = memory.renewed(self._lookup(user.key, conversation_id, gid, soon))
+            if earlier := self._earlier(user, gid, memory):
+                return self.generations.attach(earlier, send.fingerprint)
         plan = plan_of(request, memory, gid, self.settings.max_continued_bytes)
+
+        def completed(memory: Memory) -> Completion:
+            return replace(self._completion(memory, plan, alias, request.options), stream=flags.streaming)
+
         at = self.generations.now()
         head = Head(
             gid=gid,
@@ -185,9 +205,11 @@ class Application:
         )
         taken = slot(head.deadline, gid)
         usages.admit(user.key, user.address, taken, used)
-        recall = self._recall if flags.memory else Recall({})
-        with recall.begin(user.key, plan.asked.text, soon) as recalling:
+        with ExitStack() as unless_asked:
+            recalling, searching = map(unless_asked.enter_context, self._begin(user, plan.asked.text, soon, flags))
             try:
+                asked = completed(memory)
+                head = replace(head, estimate=self._expected(user, asked))
                 message, instead = plan.replaces or plan.asked, plan.replaces is not None
                 writer = self.generations.start(user.key, head, memory.conversation, message, instead=instead)
             except ChatError:
@@ -201,11 +223,15 @@ class Application:
                 # Another answer was stored between our two looks.
                 memory = memory.renewed(self._lookup(user.key, conversation_id, gid, soon))
                 plan = replace(plan, history=tuple(each for each in memory.history if each.generation_id != gid))
+                asked = completed(memory)
             memory = recalling.into(memory)
+            if memory.sources:
+                asked = completed(memory)
+            unless_asked.pop_all()
         return self._turn(
             Start(conversation_id, head.message_id, gid, alias),
             plan.asked,
-            replace(self._completion(memory, plan, alias, request.options), stream=flags.streaming),
+            asked,
             user,
             writer,
             usages.rules.left(used),
@@ -213,6 +239,7 @@ class Application:
             context,
             before=memory.progress(),
             begun=plan.begun,
+            search=Search(searching, memory, completed),
         )
 
     def preview(self, user: User, request: ChatRequest) -> "Preview":
@@ -224,16 +251,35 @@ class Application:
         gid, flags, usages = new_id(), self._flags.of(user.key), self._usages_of(user)
         alias = self._alias(request, flags)
         self.models.check(alias, request.options)
-        soon = time.monotonic() + self.settings.memory_seconds
+        soon = self._lookup_deadline()
         memory = self._lookup(user.key, request.conversation_id or derived_conversation(gid), gid, soon)
         if memory.conversation and memory.conversation.deleted:
             raise NotFound
         plan = plan_of(request, memory, gid, self.settings.max_continued_bytes)
         usages.admit(user.key, user.address, None, usages.look(user.key, user.address))
-        if flags.memory:
-            memory = self._recall.begin(user.key, plan.asked.text, soon).into(memory)
+        recalling, searching = self._begin(user, plan.asked.text, soon, flags)
+        with recalling, searching:
+            memory = searching.into(recalling.into(memory))
         asked = self._completion(memory, plan, alias, request.options)
         return Preview(replace(asked, stream=flags.streaming), memory.missing)
+
+    def _earlier(self, user: User, gid: str, memory: Memory) -> Head | None:
+        """The head of an earlier try of the same send, read again where the lookup leaves that open."""
+        if memory.earlier is None and memory.may_have_begun(gid):
+            return self.generations.head(user.key, gid)
+        return memory.earlier
+
+    def _lookup_deadline(self) -> float:
+        """When the lookup that begins now ends, by the monotonic clock; later where connections may be gone."""
+        before, self._looked_up = self._looked_up, time.time()
+        cold = self._looked_up - before > IDLE_CONNECTION
+        return time.monotonic() + (self.settings.cold_memory_seconds if cold else self.settings.memory_seconds)
+
+    def _begin(self, user: User, question: str, soon: float, flags: Switches) -> tuple[Recalling, Recalling]:
+        """The searches for facts, until `soon`, and for documents, which have a budget of their own."""
+        recall, documents = (self._recall, self._documents) if flags.memory else (Recall({}), Recall({}))
+        until = time.monotonic() + self.settings.documents_seconds
+        return recall.begin(user.key, question, soon), documents.begin(user.key, question, until)
 
     def _alias(self, request: ChatRequest, flags: Switches) -> str:
         responder = flags.responder if flags.responder in self.models.aliases else self.settings.default_model
@@ -244,6 +290,15 @@ class Application:
         room = Room(self.models.window(alias, options), settings.history_tokens)
         built = builder.build(memory, plan.history, plan.text, assistant=settings.assistant_name, room=room)
         return Completion(built, alias, options, memory.sources)
+
+    def _expected(self, user: User, asked: Completion) -> Estimate:
+        """What its head says of the costs, for whoever ends it when its owner is dead."""
+        if user.bedrock_key:
+            return Estimate(asked.tokens)
+        model = self.models[asked.model]
+        read = model.priced(Usage(asked.tokens), asked.options)
+        million = model.priced(Usage(output_tokens=1_000_000), asked.options)
+        return Estimate(asked.tokens, read.cost, million.cost or 0)
 
     def _usages_of(self, user: User) -> Usages:
         return self._own_usages if user.bedrock_key else self.usages
@@ -286,20 +341,29 @@ class Application:
         *,
         before: Sequence[Event] = (),
         begun: Sequence[Entry] = (),
+        search: Search[Completion] | None = None,
     ) -> Turn:
-        model, tokens = self.models[asked.model], asked.tokens
+        model, sent = self.models[asked.model], False
 
         def speak(call: Call) -> Speech:
+            nonlocal asked, sent
             call.bedrock_key = user.bedrock_key
+            if search is not None:
+                asked = yield from search.wait(call)
+            sent = True
             answer = self.models.answer(asked.prompt, asked.model, asked.options, call, stream=asked.stream)
-            return cited(answer, asked.sources, before=begun)
+            yield from cited(answer, asked.sources, before=begun)
 
         def estimate(said: str, alias: str) -> Usage:
-            usage = Usage(tokens, prompt.estimate_tokens(said), basis="estimated")
+            usage = Usage(asked.tokens if sent else 0, prompt.estimate_tokens(said), basis="estimated")
             return usage if user.bedrock_key else self.models[alias].priced(usage, asked.options)
 
+        reserve = self.settings.documents_tokens if search is not None and self.settings.knowledge_base_id else 0
+        affordable = model.affordable(left, asked.tokens + reserve, asked.options)
+        if search is not None and affordable <= 0:  # it will not be waited for
+            search.stop()
         idle, size = self.settings.model_idle_seconds, self.settings.max_answer_bytes
-        bounds = Bounds(deadline, idle, size, model.affordable(left, tokens, asked.options))
+        bounds = Bounds(deadline, idle, size, affordable)
         return Turn(start, message, speak, ledger, estimate, bounds, context.aws_request_id, before=before, begun=begun)
 
     def follow(
@@ -326,16 +390,16 @@ class Application:
         )
 
     def running(self, user: User, conversation_id: str, gid: str | None = None) -> Head | None:
-        """The generation that is being made in the conversation; or the one named, whatever became of it.
+        """The generation that is being made in the conversation; or the one named, None when its log is gone.
 
-        Raises NotFound when the conversation, or the generation in it, is not the user's.
+        Raises NotFound when the conversation is not the user's, or the named generation is another conversation's.
         """
         conversation = self.conversations.get(user.key, conversation_id)
         if conversation.deleted or not (conversation.seq or conversation.updated_at):
-            raise NotFound
+            raise conversation.missing()
         wanted = gid or conversation.active
         head = self.generations.alive(user.key, wanted) if wanted else None
-        if gid and (head is None or head.conversation != conversation_id):
+        if head and head.conversation != conversation_id:
             raise NotFound
         return head
 
@@ -365,6 +429,46 @@ class Application:
         if head:
             self.generations.cancel(user.key, head)
 
+    def erase(self, user: str, conversation_id: str | None = None) -> bool:
+        """Whether the conversation, or all of the user's, is gone in the time that API Gateway waits.
+
+        If not, a task goes on. Raises NotFound and StorageError.
+        """
+        deadline = time.monotonic() + self.settings.buffered_turn_seconds
+        try:
+            if conversation_id is None:
+                done = self.erasure.everything(user, deadline)
+            else:
+                done = self.erasure.conversation(user, conversation_id, deadline)
+        except StorageError:
+            self.erase_later(user, conversation_id)
+            raise
+        if not done:
+            self.erase_later(user, conversation_id)
+        return done
+
+    def erase_later(self, user: str, conversation_id: str | None = None) -> None:
+        """Starts a task that goes on with a deletion. Never raises: whoever looks next may start it too."""
+        event = {"task": "erase", "user": user} | ({"conversation": conversation_id} if conversation_id else {})
+        try:
+            start_task(self._invoker, self._tasks, event)
+        except HandOverFailed as error:
+            logger.warning("a deletion is not handed over", extra={"cause": type(error.__cause__).__name__})
+
+
+def _catalog(settings: Settings) -> Catalog:
+    """Raises SettingsError for models that it does not list, and a default or task model that cannot be called."""
+    catalog, allowed = Catalog(settings.inference_profile, settings.aws_region), settings.models
+    needed = {"DEFAULT_MODEL": settings.default_model, "TASK_MODEL": settings.task_model}
+    for name, alias in (*needed.items(), *(("ALLOWED_MODELS", alias) for alias in allowed)):
+        if alias not in catalog.listed:
+            raise SettingsError(f"{name}: the catalog has no such model")
+        if name in needed and (reason := catalog.out_of_reach(alias)):
+            raise SettingsError(f"{name}: {reason}")
+    if allowed and settings.default_model not in allowed:
+        raise SettingsError("DEFAULT_MODEL: it is not one of ALLOWED_MODELS")
+    return catalog
+
 
 def _embedder(settings: Settings, seconds: float) -> Embedder | None:
     if not settings.embedding_model:
@@ -372,14 +476,9 @@ def _embedder(settings: Settings, seconds: float) -> Embedder | None:
     return Titan(impatience.client("bedrock-runtime", seconds), settings.embedding_model, seconds=seconds)
 
 
-def _stores(settings: Settings, table: Table) -> Mapping[str, MemoryStore]:
+def _facts(settings: Settings, table: Table) -> FactMemory:
     """A question's embedding may take half of the budget, so that facts are there in time without it."""
-    embedder = _embedder(settings, settings.memory_seconds / 2)
-    stores: dict[str, MemoryStore] = {"facts": FactMemory(table, embedder, tokens=settings.facts_tokens)}
-    if settings.knowledge_base_id:
-        client = impatience.client("bedrock-agent-runtime", settings.memory_seconds)
-        stores["documents"] = KnowledgeBase(client, settings.knowledge_base_id, tokens=settings.documents_tokens)
-    return stores
+    return FactMemory(table, _embedder(settings, settings.memory_seconds / 2), tokens=settings.facts_tokens)
 
 
 def _rules(settings: Settings) -> Rules:
@@ -387,9 +486,14 @@ def _rules(settings: Settings) -> Rules:
         Rate.per_minute(settings.user_requests_per_minute, settings.user_burst),
         Rate.per_minute(settings.address_requests_per_minute, settings.address_burst),
         settings.user_generations,
-        Budget(settings.user_day_tokens, round(settings.user_day_usd * 1e9)),
-        Budget(settings.day_tokens, round(settings.day_usd * 1e9)),
+        Budget(settings.user_day_tokens, _billionths(settings.user_day_usd)),
+        Budget(settings.day_tokens, _billionths(settings.day_usd)),
     )
+
+
+def _billionths(usd: float) -> int:
+    """Of a dollar; never 0 for a budget that is not 0, because that is without limit."""
+    return max(1, round(usd * 1e9)) if usd else 0
 
 
 def _store_config(*, connect: float, read: float) -> Config:

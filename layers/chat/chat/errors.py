@@ -64,6 +64,14 @@ class NotFound(ChatError):
     code, status, retryable, default = "not_found", 404, False, "There is nothing here."
 
 
+class DeletionUnfinished(NotFound):
+    """A conversation whose deletion broke off; a client is told that there is nothing."""
+
+    def __init__(self, conversation: str) -> None:
+        super().__init__()
+        self.conversation = conversation
+
+
 class MethodNotAllowed(ChatError):
     """The path exists, the method does not."""
 
@@ -97,6 +105,15 @@ class Exists(ChatError):
     """There is something with this id already."""
 
     code, status, retryable, default = "exists", 409, False, "There is something with this id already."
+
+
+class BeingErased(ChatError):
+    """Everything that the user has is being erased; afterwards they may begin again."""
+
+    code, status, default = "being_erased", 409, "Your data is being erased; try again when that is done."
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=5)
 
 
 class KeyReused(ChatError):

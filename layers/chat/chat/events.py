@@ -28,6 +28,7 @@ class Progress:
 
     stage: Stage
     detail: str | None = None
+    missing: str | None = None  # the part of the memory that the answer does without
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +172,7 @@ class Answer:
 
     start: Start | None = None
     parts: tuple[Part, ...] = ()
+    missing: tuple[str, ...] = ()  # parts of the memory that it does without
     end: Complete | Error | None = None
 
 
@@ -186,7 +188,7 @@ def accumulate(answer: Answer, event: Event) -> Answer:
         case Rollback(position):
             return replace(answer, parts=_until(answer.parts, position))
         case Progress():
-            return answer
+            return replace(answer, missing=(*answer.missing, event.missing)) if event.missing else answer
 
 
 def fold(events: Iterable[Event]) -> Answer:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Self
 
 from chat import errors, log
-from chat.errors import NotFound, StorageError, TooManyFollowers
+from chat.errors import ChatError, NotFound, StorageError, TooManyFollowers
 from chat.events import Complete, Error, Event, Rollback, Start, Timing, Usage
 from chat.ids import new_id
 from chat.log import Placed
@@ -144,15 +144,20 @@ class Following:
         self._over = True
 
     def _terminal(self, head: Head) -> Event:
-        if head.status == "error":
-            error = errors.by_code(head.reason or "internal")
-            return Error(error.code, error.message, error.retryable, error.status, self._request_id, head.message_id)
+        failed = errors.by_code(head.reason or "internal") if head.status == "error" else None
+        if failed and not head.restores:
+            return self._error(failed, head.message_id)
         try:
-            asked, answer = self._conversations.exchange(self._user, head.conversation, head.place, head.gid)
+            asked, answer = self._conversations.exchange(self._user, head.conversation, head.place, *head.answers)
         except NotFound as gone:  # the conversation was deleted meanwhile
-            return Error(gone.code, gone.message, gone.retryable, gone.status, self._request_id, None)
+            return self._error(failed or gone, None)
+        if failed:
+            return self._error(failed, answer.id)
         usage = head.usage or Usage()
         return Complete(head.reason or "stop", asked, answer, usage, Timing(0))
+
+    def _error(self, error: ChatError, message_id: str | None) -> Error:
+        return Error(error.code, error.message, error.retryable, error.status, self._request_id, message_id)
 
     def _show_interest(self, head: Head) -> None:
         if time.monotonic() - self._noted > INTEREST:

@@ -62,8 +62,13 @@ class Learning:
         """Starts a task. Raises HandOverFailed."""
         if self._invoker is None:
             raise HandOverFailed
-        try:
-            answer = self._invoker.invoke(FunctionName=function, InvocationType="Event", Payload=json_bytes(event))
-            answer["Payload"].read()  # nothing, but only then is the connection free for the next one
-        except (BotoCoreError, ClientError) as error:
-            raise HandOverFailed from error
+        start_task(self._invoker, function, event)
+
+
+def start_task(invoker: Invoker, function: str, event: Mapping[str, Any]) -> None:
+    """Invokes the function asynchronously with the event. Raises HandOverFailed."""
+    try:
+        answer = invoker.invoke(FunctionName=function, InvocationType="Event", Payload=json_bytes(event))
+        answer["Payload"].read()  # nothing, but only then is the connection free for the next one
+    except (BotoCoreError, ClientError) as error:
+        raise HandOverFailed from error

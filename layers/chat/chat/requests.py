@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError, from_json
 
 from chat.errors import BadRequest, TooLarge
-from chat.http import HttpRequest
+from chat.http import ID, HttpRequest
 from chat.ids import new_id
 from chat.settings import Settings
 
@@ -185,6 +185,14 @@ class LearnTask(Body):
     task: Literal["learn"]
     user: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     generation: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+
+
+class EraseTask(Body):
+    """Handed over when a deletion takes too long: it goes on, in one conversation or with all of the user's."""
+
+    task: Literal["erase"]
+    user: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    conversation: Annotated[str, StringConstraints(pattern=ID)] | None = None
 
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")

@@ -3,9 +3,10 @@
 import os
 import re
 from collections.abc import Mapping
-from typing import Literal, Self
+from decimal import ROUND_UP, Decimal, InvalidOperation
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 # Where an issuer and its keys may be. Without encryption only on this machine, for the laptop's own issuer.
 SECURE_URL = re.compile(r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?)(/\S*)?")
@@ -16,10 +17,32 @@ class SettingsError(Exception):
     """The function is configured wrongly and must not start; names the variables, never their values."""
 
 
+MOST_DIGITS = 18  # of a count
+
+
+def _count(value: object) -> object:
+    """The whole number of a text such as `1e6` or `30.0`: CloudFormation takes both for a parameter of type Number.
+
+    Fractions are rounded away from 0, because 0 means without limit, or for ever.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        raise ValueError("a number is needed") from None
+    if not number.is_finite() or number.adjusted() >= MOST_DIGITS:
+        raise ValueError(f"a number of at most {MOST_DIGITS} digits is needed")
+    return int(number.to_integral_value(ROUND_UP))
+
+
+Count = Annotated[int, BeforeValidator(_count)]
+
+
 class Settings(BaseModel):
     """One field per environment variable of template.yaml, in lower case; sizes in code points unless said."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     table_name: str = Field(min_length=3)
     auth_mode: Literal["iam", "jwt", "dev"]
@@ -38,7 +61,8 @@ class Settings(BaseModel):
     guardrail_id: str = Field(default="", pattern=r"^[a-z0-9]*$")
     guardrail_version: str = Field(default="", pattern=r"^([1-9][0-9]{0,7}|DRAFT)?$")
     guardrail_streaming: Literal["sync", "async"] = "sync"
-    inference_profile: Literal["us", "eu", "apac", "global", "none"] = "none"
+    inference_profile: Literal["auto", "us", "eu", "apac", "us-gov", "global", "none"] = "auto"
+    aws_region: str = ""  # set by Lambda; `auto` chooses by it
     learning: Literal["enabled", "disabled"] = "disabled"
     task_function: str = ""  # runs the tasks; empty where that is this one itself
     aws_lambda_function_name: str = ""  # set by Lambda
@@ -53,32 +77,34 @@ class Settings(BaseModel):
     buffered_turn_seconds: float = Field(default=25, gt=0)  # API Gateway hangs up at 30 s
     deadline_margin_seconds: float = Field(default=7, gt=0)  # left for storing the answer before Lambda kills us
     model_idle_seconds: float = Field(default=90, gt=0)  # a model silent for longer is given up, in one piece too
-    memory_seconds: float = Field(default=0.3, gt=0)  # what a lookup may cost the waiting user
+    memory_milliseconds: Count = Field(default=300, gt=0)  # what a lookup may cost the waiting user
+    cold_memory_milliseconds: Count = Field(default=1_000, gt=0)  # the same where connections may have to be opened
+    documents_milliseconds: Count = Field(default=1_500, gt=0)  # what the search for documents may cost them
     knowledge_base_id: str = Field(default="", pattern=r"^([0-9A-Za-z]{10})?$")  # where documents are looked up
     embedding_model: Literal["", "titan-embed-v2"] = ""  # ranks facts by meaning too
 
-    max_body_bytes: int = Field(default=256 * 1024, gt=0)
-    max_completion_bytes: int = Field(default=2 * 1024 * 1024, gt=0)  # the same where callers send their whole history
-    max_message_chars: int = Field(default=32_000, gt=0)
-    max_answer_bytes: int = Field(default=3 * 1024 * 1024, gt=0)  # as stored; a transaction takes 4 MB
-    max_continued_bytes: int = Field(default=100_000, gt=0)  # as stored: the new log begins with it, in one item
-    max_fact_chars: int = Field(default=500, gt=0)
-    max_facts: int = Field(default=500, gt=0)
-    history_messages: int = Field(default=40, gt=0)
-    history_tokens: int = Field(default=12_000, ge=0)
-    facts_tokens: int = Field(default=1_000, ge=0)
-    documents_tokens: int = Field(default=2_000, ge=0)
+    max_body_bytes: Count = Field(default=256 * 1024, gt=0)
+    max_completion_bytes: Count = Field(default=2 * 1024 * 1024, gt=0)  # where callers send their whole history
+    max_message_chars: Count = Field(default=32_000, gt=0)
+    max_answer_bytes: Count = Field(default=3 * 1024 * 1024, gt=0)  # as stored; a transaction takes 4 MB
+    max_continued_bytes: Count = Field(default=100_000, gt=0)  # as stored: the new log begins with it, in one item
+    max_fact_chars: Count = Field(default=500, gt=0)
+    max_facts: Count = Field(default=500, gt=0)
+    history_messages: Count = Field(default=40, gt=0)
+    history_tokens: Count = Field(default=12_000, ge=0)
+    facts_tokens: Count = Field(default=1_000, ge=0)
+    documents_tokens: Count = Field(default=2_000, ge=0)
 
-    user_requests_per_minute: int = Field(default=30, gt=0, le=6_000)
-    user_burst: int = Field(default=10, gt=0)
-    address_requests_per_minute: int = Field(default=300, gt=0, le=60_000)
-    address_burst: int = Field(default=100, gt=0)
-    user_generations: int = Field(default=5, gt=0)  # being made at once
-    user_day_tokens: int = Field(default=1_000_000, ge=0)  # of a day in UTC; here and below 0 is without limit
+    user_requests_per_minute: Count = Field(default=30, gt=0, le=6_000)
+    user_burst: Count = Field(default=10, gt=0)
+    address_requests_per_minute: Count = Field(default=300, gt=0, le=60_000)
+    address_burst: Count = Field(default=100, gt=0)
+    user_generations: Count = Field(default=5, gt=0)  # being made at once
+    user_day_tokens: Count = Field(default=1_000_000, ge=0)  # of a day in UTC; here and below 0 is without limit
     user_day_usd: float = Field(default=5, ge=0)
-    day_tokens: int = Field(default=0, ge=0)  # of the whole deployment
+    day_tokens: Count = Field(default=0, ge=0)  # of the whole deployment
     day_usd: float = Field(default=100, ge=0)
-    retention_days: int = Field(default=0, ge=0)  # of conversations, after their last change; 0 keeps them
+    retention_days: Count = Field(default=0, ge=0)  # of conversations, after their last change; 0 keeps them
 
     @field_validator("allowed_origins")
     @classmethod
@@ -114,6 +140,21 @@ class Settings(BaseModel):
         if bool(self.guardrail_id) != bool(self.guardrail_version):
             raise ValueError("GUARDRAIL_ID and GUARDRAIL_VERSION go together")
         return self
+
+    @property
+    def memory_seconds(self) -> float:
+        """How long a lookup may take, in seconds."""
+        return self.memory_milliseconds / 1000
+
+    @property
+    def cold_memory_seconds(self) -> float:
+        """How long a lookup may take when its connections may have to be opened, in seconds."""
+        return max(self.memory_milliseconds, self.cold_memory_milliseconds) / 1000
+
+    @property
+    def documents_seconds(self) -> float:
+        """How long the search for documents may take, in seconds."""
+        return self.documents_milliseconds / 1000
 
     @property
     def models(self) -> frozenset[str]:

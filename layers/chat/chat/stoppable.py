@@ -8,8 +8,9 @@ shuts that. botocore's session and urllib3's connections are private paths: test
 
 import os
 import socket
+import ssl
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
@@ -38,12 +39,29 @@ class Stoppable:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
+        self._other: Callable[[], None] | None = None
 
     def stop(self) -> None:
         """From any thread. A blocked read or connect of this call ends at once."""
         with self._lock:
             self._stopped.set()
             self._shut()
+            other = self._other
+        if other is not None:
+            other()
+
+    @contextmanager
+    def stopping(self, other: Callable[[], None]) -> Iterator[None]:
+        """Within the context a stop of this call calls `other` too, for work that other threads do for it."""
+        with self._lock:
+            self._other = other
+        if self.stopped:
+            other()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._other = None
 
     def pause(self, seconds: float) -> None:
         """Waits between two attempts. Raises Stopped as soon as the call is stopped."""
@@ -163,7 +181,25 @@ class _HttpConnection(_Announcing, AWSHTTPConnection):  # type: ignore[misc]  # 
 
 
 class _HttpsConnection(_Announcing, AWSHTTPSConnection):  # type: ignore[misc]  # the same
-    pass
+    @property
+    def is_connected(self) -> bool:
+        """Whether the other side has not closed it.
+
+        urllib3 takes anything that can be read for the end. A TLS 1.3 server sends tickets after the handshake, so
+        that a connection which was opened ahead would never be used.
+        """
+        if self.sock is None or super().is_connected:
+            return self.sock is not None
+        timeout = self.sock.gettimeout()
+        self.sock.settimeout(0)
+        try:
+            self.sock.recv(1)
+        except ssl.SSLWantReadError:  # there was nothing but tickets
+            self.sock.settimeout(timeout)
+            return True
+        except OSError:
+            return False
+        return False  # its end, or bytes that nobody asked for
 
 
 class _HttpPool(AWSHTTPConnectionPool):

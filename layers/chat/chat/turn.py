@@ -298,7 +298,7 @@ class Turn:
     def _finish(self, outcome: Outcome, timing: Timing) -> Complete | Error:
         """Stores the answer, then says how it ended. Never raises."""
         answer = self._message(tuple(joined(self._entries)), outcome)
-        stored = self._keep(answer, outcome)
+        stored = self._keep(answer, outcome)  # another message than `answer` where that had nothing new
         error = outcome.error or (None if stored else StorageError())
         if error is not None:
             return Error(
@@ -307,11 +307,12 @@ class Turn:
                 retryable=error.retryable,
                 status=error.status,
                 request_id=self._request_id,
-                message_id=answer.id if stored else None,
+                message_id=stored.id if stored else None,
             )
-        return Complete(outcome.finish_reason or "stop", self._user_message, answer, outcome.usage, timing)
+        return Complete(outcome.finish_reason or "stop", self._user_message, stored or answer, outcome.usage, timing)
 
-    def _keep(self, answer: Message, outcome: Outcome) -> bool:
+    def _keep(self, answer: Message, outcome: Outcome) -> Message | None:
+        """Stores the end; the message that the conversation has then, None when it could not be stored."""
         status: Status = "error" if outcome.error else "cancel" if outcome.finish_reason == "cancelled" else "done"
         end = End(status, answer.finish_reason or "stop", outcome.usage)
         give_up = time.monotonic() + FINISH_SECONDS
@@ -320,16 +321,15 @@ class Turn:
                 if entries := self._entries[self._flushed :]:
                     self._ledger.flush(entries)
                     self._flushed += len(entries)
-                self._ledger.finish(answer, end)
-                return True
+                return self._ledger.finish(answer, end) or answer
             except StorageError:
                 if time.monotonic() > give_up:
                     logger.exception("an answer could not be stored")
-                    return False
+                    return None
                 time.sleep(FINISH_PAUSE)
             except Exception:
                 logger.exception("an answer could not be stored")
-                return False
+                return None
 
     def _message(self, parts: tuple[Part, ...], outcome: Outcome) -> Message:
         return Message(

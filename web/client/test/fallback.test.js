@@ -3,18 +3,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fold } from "../converse-stream.js";
-import { chunk, COMPLETE, events, frame, json, refused, reset, served, START, stream } from "./server.js";
+import { chunk, COMPLETE, events, frame, json, RECORDED, reply, reset, served, START, stream } from "./server.js";
 
 const STREAM = "POST stream /chat";
 const PIECE = "POST api /chat?stream=false";
-const { type: _, ...opening } = START;
+const inOnePiece = JSON.parse(RECORDED["in one piece"].body);
 const parts = [
   { type: "reasoning", text: "Hm" },
   { type: "text", text: "All" },
   { type: "citation", title: "Atlas" },
 ];
-const aiMessage = { id: "message", role: "assistant", parts };
-const whole = json(200, { ...opening, finishReason: "stop", aiMessage, usage: { outputTokens: 9 } });
+const withParts = (parts) => json(200, { ...inOnePiece, aiMessage: { ...inOnePiece.aiMessage, parts } });
+const whole = withParts(parts);
 
 const REASONS = {
   "the connection is refused": reset,
@@ -44,7 +44,7 @@ for (const [reason, refusal] of Object.entries(REASONS)) {
 }
 
 test("while it runs elsewhere it is asked for again, as late as the server says", async (t) => {
-  const running = json(202, { ...opening, status: "running" }, { "retry-after": "1" });
+  const running = reply("running", { "retry-after": "1" }); // API Gateway's door says when
   const { client, requests, asked } = await served(t, [reset, running, whole]);
   const waits = [];
   const answer = client.send({ text: "x" });
@@ -64,19 +64,18 @@ test("the doors take turns until one of them has the message", async (t) => {
 });
 
 test("a turn that failed in one piece ends with its error", async (t) => {
-  const error = { code: "model_throttled", message: "Busy.", retryable: true, requestId: "r" };
-  const { client } = await served(t, [reset, json(503, { error, conversationId: "c" })]);
+  const { error } = JSON.parse(RECORDED["failed in one piece"].body);
+  const { client } = await served(t, [reset, reply("failed in one piece")]);
   const answer = client.send({ text: "x" });
   assert.deepEqual(await events(answer), [{ type: "error", ...error }]);
-  assert.equal((await answer.finished).error.code, "model_throttled");
+  assert.equal((await answer.finished).error.code, error.code);
 });
 
 test("an answer that is gone on with is the rest, or begins anew where it comes whole", async (t) => {
   const before = { type: "chunk", content: "Once" };
   const rest = stream(frame(START), chunk(" upon", 9), frame(COMPLETE));
   const all = stream(frame(START), chunk("Once upon", 9), frame(COMPLETE));
-  const upon = { ...aiMessage, parts: [{ type: "text", text: "Once upon" }] };
-  const piece = json(200, { ...opening, finishReason: "stop", aiMessage: upon });
+  const piece = withParts([{ type: "text", text: "Once upon" }]);
   for (const answers of [[rest], [stream(frame(START)), all], [reset, piece]]) {
     const { client } = await served(t, answers);
     let state = fold(undefined, before);
@@ -103,8 +102,8 @@ test("a browser that cannot stream asks for one piece first", async (t) => {
 
 test("a busy server is given the time that it asks for, at the same door", async (t) => {
   const { client, requests, asked } = await served(t, [
-    refused(429, "throttled", { "retry-after": "1" }),
-    refused(503, "storage", { "retry-after": "0" }),
+    reply("too many", { "retry-after": "1" }),
+    reply("paused", { "retry-after": "0" }),
     stream(frame(START), chunk("a", 1), frame(COMPLETE)),
   ]);
   const waits = [];
@@ -116,18 +115,20 @@ test("a busy server is given the time that it asks for, at the same door", async
 });
 
 test("a server that asks for more than half a minute is for the user to decide", async (t) => {
-  const { client, asked } = await served(t, [refused(429, "quota", { "retry-after": "3600" })]);
-  await assert.rejects(events(client.send({ text: "x" })), { code: "quota", status: 429, retryAfterMs: 3_600_000 });
+  const { client, asked } = await served(t, [reply("too many", { "retry-after": "3600" })]);
+  const expected = { code: "too_many_generations", status: 429, retryAfterMs: 3_600_000 };
+  await assert.rejects(events(client.send({ text: "x" })), expected);
   assert.deepEqual(asked(), [STREAM]);
 });
 
-for (const status of [400, 409, 413, 415, 422]) {
-  test(`${status} is told at once`, async (t) => {
-    const error = { code: "no", message: "No.", requestId: "r", retryable: false, field: "message" };
-    const { client, asked } = await served(t, [json(status, { error })]);
+for (const name of ["bad request", "busy", "too large", "unsupported media type", "key reused"]) {
+  test(`${name} is told at once`, async (t) => {
+    const { status, body } = RECORDED[name];
+    const { generationId: _, ...error } = JSON.parse(body).error;
+    const { client, asked } = await served(t, [reply(name)]);
     const answer = client.send({ text: "x" });
     await assert.rejects(events(answer), { name: "ConverseError", status, ...error });
-    assert.equal((await answer.finished).error.code, "no");
+    assert.equal((await answer.finished).error.code, error.code);
     assert.deepEqual(asked(), [STREAM]);
   });
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import { ConverseStream } from "../converse-stream.js";
-import { chunk, COMPLETE, events, frame, json, open, pieces, refused, reset, served, START, stream } from "./server.js";
+import { chunk, COMPLETE, events, frame, json, open, pieces, RECORDED, reply, reset, served, START, stream } from "./server.js";
 
 const RESUME = "GET stream /chat/conversation/stream";
 const cutAfter = (...frames) => (response) => {
@@ -50,7 +50,7 @@ test("refusals while it is resumed are waited out, and never answered in one pie
   const { client, asked } = await served(t, [
     cutAfter(frame(START), chunk("a", 1)),
     json(502),
-    refused(503, "storage"),
+    reply("storage"),
     json(429, { Reason: "ConcurrentInvocationLimitExceeded" }),
     reset,
     stream(frame(START), chunk("b", 2), frame(COMPLETE)),
@@ -185,46 +185,57 @@ test("what may not even be there is given up after a few attempts", async (t) =>
 });
 
 test("nothing to resume yields nothing", async (t) => {
-  const { client, asked } = await served(t, [json(204)]);
+  const { client, asked } = await served(t, [reply("nothing is made")]);
   for await (const event of client.resume("conversation")) assert.fail(event.type);
   assert.deepEqual(asked(), [RESUME]);
 });
 
 test("a log that is gone gives way to what is stored", async (t) => {
-  const question = { id: "q", role: "user", generationId: "generation", parts: [{ type: "text", text: "?" }] };
-  const parts = [
-    { type: "reasoning", text: "Hm" },
-    { type: "text", text: "All of it" },
-    { type: "citation", title: "Atlas" },
-  ];
-  const ids = { id: "m", role: "assistant", generationId: "generation" };
-  const stored = { ...ids, parts, finishReason: "length", status: "complete" };
-  const other = { ...stored, generationId: "another" };
+  const begin = [...RECORDED.answer.body.matchAll(/(?:id: .*\n)?data: .*\n\n/g)].slice(0, 3).map(([each]) => each);
   const { client, asked } = await served(t, [
-    cutAfter(frame(START), chunk("All", 3)),
-    json(204),
-    json(200, { messages: [stored, other], cursor: "older" }),
-    json(200, { messages: [other, question] }),
+    cutAfter(...begin),
+    reply("log gone"),
+    reply("newest message"),
+    reply("message before"),
   ]);
   const answer = client.send({ text: "x", conversationId: "conversation" });
   const end = (await events(answer)).at(-1);
-  assert.deepEqual([end.type, end.aiMessage.id, end.userMessage.id], ["complete", "m", "q"]);
-  const state = await answer.finished;
-  assert.deepEqual([state.text, state.reasoning, state.finishReason], ["All of it", "Hm", "length"]);
-  assert.deepEqual(state.citations, [{ title: "Atlas" }]);
+  assert.deepEqual([end.type, end.aiMessage.id, end.userMessage.id], ["complete", "message", "question"]);
+  const { text, finishReason } = await answer.finished;
+  assert.deepEqual([text, finishReason], [COMPLETE.aiMessage.parts[0].text, "stop"]);
   const page = "GET api /conversations/conversation/messages";
   assert.deepEqual(asked().slice(1), [RESUME, page, `${page}?cursor=older`]);
 });
 
+test("reasoning and citations of a stored answer are shown too", async (t) => {
+  const parts = [{ type: "reasoning", text: "Hm" }, ...COMPLETE.aiMessage.parts, { type: "citation", title: "Atlas" }];
+  const messages = [COMPLETE.userMessage, { ...COMPLETE.aiMessage, parts, finishReason: "length" }];
+  const { client } = await served(t, [reply("log gone"), json(200, { messages })]);
+  const state = await client.resume("conversation", { cursor: "generation:3" }).finished;
+  assert.deepEqual([state.reasoning, state.finishReason], ["Hm", "length"]);
+  assert.deepEqual(state.citations, [{ title: "Atlas" }]);
+});
+
 test("a stored answer that failed ends as an error; one that is gone is told", async (t) => {
-  const stored = { id: "m", role: "assistant", generationId: "generation", parts: [], status: "failed" };
-  const [one, none] = [json(200, { messages: [stored] }), json(200, { messages: [] })];
-  const { client } = await served(t, [json(204), one, json(204), none]);
-  const cursor = "generation:3";
-  const failed = client.resume("conversation", { cursor });
+  const { client } = await served(t, [
+    reply("log gone"),
+    reply("failed message"),
+    reply("log gone"),
+    reply("messages"),
+  ]);
+  const failed = client.resume("conversation", { cursor: "generation:3" });
   assert.equal((await events(failed)).at(-1).type, "error");
   assert.equal((await failed.finished).error.code, "failed");
-  await assert.rejects(events(client.resume("conversation", { cursor })), { code: "not_found", status: 404 });
+  const gone = client.resume("conversation", { cursor: "another:3" });
+  await assert.rejects(events(gone), { code: "not_found", status: 404 });
+});
+
+test("an answer that ended meanwhile is read to its end", async (t) => {
+  const begin = RECORDED.answer.body.slice(0, RECORDED.answer.body.indexOf("\n\nid: generation:8") + 2);
+  const { client, requests } = await served(t, [cutAfter(begin), reply("rest")]);
+  const state = await client.send({ text: "x", conversationId: "conversation" }).finished;
+  assert.equal(state.text, COMPLETE.aiMessage.parts[0].text);
+  assert.equal(requests[1].headers["last-event-id"], "generation:5");
 });
 
 test("a message that is left on its way arrives all the same", async () => {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { ConverseError, ConverseStream, features } from "../converse-stream.js";
-import { chunk, COMPLETE, events, frame, json, open, pieces, refused, reset, served, START, stream } from "./server.js";
+import { chunk, COMPLETE, events, frame, json, open, pieces, reply, reset, served, START, stream } from "./server.js";
 
 const answered = () => stream(frame(START), frame(COMPLETE));
 const CANCEL = "/chat/conversation/cancel";
@@ -36,7 +36,7 @@ test("a token that is not accepted is asked for once more", async (t) => {
   const tokens = ["old", "new", "newer", "newest"];
   const { client, requests } = await served(
     t,
-    [refused(401, "unauthenticated"), answered(), refused(401, "unauthenticated"), refused(401, "unauthenticated")],
+    [reply("unauthenticated"), answered(), reply("unauthenticated"), reply("unauthenticated")],
     { token: async () => tokens.shift(), tokenHeader: "x-authorization", headers: { "x-dev-user": "me" } },
   );
   await client.send({ text: "x" }).finished;
@@ -72,12 +72,12 @@ test("who knows that nobody is signed in says so, and nothing is sent or tried a
 });
 
 test("where there is no token the server says what it thinks of that", async (t) => {
-  const { client, requests } = await served(t, Array(2).fill(refused(401, "unauthenticated")), { token: () => "" });
+  const { client, requests } = await served(t, Array(2).fill(reply("unauthenticated")), { token: () => "" });
   await assert.rejects(client.get("/profile"), { code: "unauthenticated", status: 401 });
   assert.deepEqual(requests.map(({ headers }) => headers.authorization), [undefined, undefined]);
 });
 
-test("a token that never comes is given up with its line", async (t) => {
+test("a token that never comes is given up with its line", { timeout: 10_000 }, async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
   t.mock.method(Math, "random", () => 0);
   const tokens = [new Promise(() => {}), "late"];
@@ -114,7 +114,7 @@ test("the buffered routes go to the other door", async (t) => {
     json(200, { name: "Ada" }),
     json(200, { title: "T" }),
     json(204),
-    json(404, { error: { code: "not_found", message: "Nothing.", requestId: "r", retryable: false } }),
+    reply("not found"),
     json(502),
   ]);
   assert.deepEqual(await client.get("/memory"), { facts: [] });
@@ -130,8 +130,8 @@ test("the buffered routes go to the other door", async (t) => {
 });
 
 test("a stop asks API Gateway, and the streaming door when that is out of reach", async (t) => {
-  const stopped = json(202, {});
-  const answers = [stopped, reset, stopped, json(403), stopped, refused(409, "not_active")];
+  const stopped = reply("stopped");
+  const answers = [stopped, reset, stopped, json(403), stopped, reply("not active")];
   const { client, asked, requests } = await served(t, answers);
   await client.stop("conversation", "generation");
   await client.stop("conversation");
@@ -144,8 +144,8 @@ test("a stop asks API Gateway, and the streaming door when that is out of reach"
 });
 
 test("a stop that overtakes its message is repeated; one with a name is not", async (t) => {
-  const unknown = refused(404, "not_found");
-  const { client, asked } = await served(t, [unknown, unknown, json(202, {}), unknown]);
+  const unknown = reply("not found");
+  const { client, asked } = await served(t, [unknown, unknown, reply("stopped"), unknown]);
   await client.stop("conversation");
   assert.equal(asked().length, 3);
   await assert.rejects(client.stop("conversation", "generation"), { code: "not_found" });
@@ -154,7 +154,7 @@ test("a stop that overtakes its message is repeated; one with a name is not", as
 test("an answer's stop names its generation, and ends when the server says so", async (t) => {
   let speaking;
   const cancelled = (response) => {
-    json(202, {})(response);
+    reply("stopped")(response);
     speaking.end(frame({ ...COMPLETE, finishReason: "cancelled" }));
   };
   const { client, requests } = await served(t, [(response) => open(frame(START))((speaking = response)), cancelled]);
@@ -169,11 +169,11 @@ test("a stop before `start` is said again by name when it has come", async (t) =
   const { client, requests, asked } = await served(t, [
     (response) => (speaking = response),
     (response) => {
-      json(202, {})(response);
+      reply("stopped")(response);
       open(frame(START))(speaking);
     },
     (response) => {
-      json(202, {})(response);
+      reply("stopped")(response);
       speaking.end(frame({ ...COMPLETE, finishReason: "cancelled" }));
     },
   ]);
@@ -189,7 +189,7 @@ test("a message that the server never got is not sent again once it is stopped",
   t.mock.timers.enable({ apis: ["Date"] });
   const late = (response) => {
     t.mock.timers.tick(10_001);
-    refused(404, "not_found")(response);
+    reply("not found")(response);
   };
   const { client, asked } = await served(t, [() => {}, late]);
   const answer = client.send({ text: "x", conversationId: "conversation" });

@@ -1,12 +1,15 @@
-/** A scripted server: what tests of the client talk to over real sockets. */
+/** A scripted server: what tests of the client talk to over real sockets. It gives recorded replies where it is ours
+ * that answers; `json` is for what Lambda, a gateway or a stranger says in its place. */
 
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { ConverseStream } from "../converse-stream.js";
 
-const ids = { conversationId: "conversation", messageId: "message", generationId: "generation" };
-export const START = { type: "start", ...ids, model: "nova" };
-const aiMessage = { id: "message", parts: [] };
-export const COMPLETE = { type: "complete", finishReason: "stop", aiMessage, usage: { outputTokens: 9 } };
+/** What the server says, recorded by tests/clients/replies.py. */
+export const RECORDED = JSON.parse(readFileSync(new URL("replies.json", import.meta.url), "utf8"));
+const spoken = [...RECORDED.answer.body.matchAll(/^data: (.*)$/gm)].map(([, data]) => JSON.parse(data));
+export const START = spoken.at(0);
+export const COMPLETE = spoken.at(-1);
 
 /** The frame of an event; `position` for one that is logged. */
 export const frame = (event, position) =>
@@ -22,8 +25,12 @@ export const json = (status, body, headers = {}) => (response) => {
   response.writeHead(status, { "content-type": "application/json", ...headers });
   response.end(body && JSON.stringify(body));
 };
-export const refused = (status, code, headers) =>
-  json(status, { error: { code, message: code, requestId: "r", retryable: status > 500 } }, headers);
+/** A recorded reply; `headers` are those of a deployment whose limits are others. */
+export const reply = (name, headers = {}) => (response) => {
+  const recorded = RECORDED[name];
+  response.writeHead(recorded.status, { ...recorded.headers, ...headers });
+  response.end(recorded.body);
+};
 export const reset = (response) => response.socket.destroy();
 /** Frames, and then nothing, with the connection open. */
 export const open = (...frames) => (response) => {
@@ -43,7 +50,7 @@ export async function served(t, answers, options = {}) {
     const { method, url, headers } = request;
     const [, door, path] = url.match(/^\/(stream|api)(\/.*)$/);
     requests.push({ asked: `${method} ${door} ${path}`, headers, body: body && JSON.parse(body), text: body });
-    const answer = answers.shift() ?? refused(418, "unexpected");
+    const answer = answers.shift() ?? json(418);
     answer(response);
   });
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));

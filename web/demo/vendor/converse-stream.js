@@ -7,12 +7,13 @@ var ConverseError = class _ConverseError extends Error {
    * @param {Failure & { status: number, field?: string, retryAfterMs?: number }} failure
    * @param {ErrorOptions} [options]
    */
-  constructor({ code, message, status, retryable, requestId, field, retryAfterMs }, options) {
+  constructor({ code, message, status, retryable, requestId, messageId, field, retryAfterMs }, options) {
     super(message, options);
     this.code = code;
     this.status = status;
     this.retryable = retryable;
     this.requestId = requestId;
+    this.messageId = messageId;
     this.field = field;
     this.retryAfterMs = retryAfterMs;
   }
@@ -733,8 +734,8 @@ function* pieces({ parts }) {
     else yield { event: part };
   }
 }
-function failed({ code, message, retryable, requestId }) {
-  return { type: "error", code, message, retryable, requestId };
+function failed({ code, message, retryable, requestId, messageId }) {
+  return { type: "error", code, message, retryable, requestId, messageId };
 }
 
 // web/client/answer.js

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from chat.dialects import sse
+from chat.errors import by_code
 from chat.events import (
     Chunk,
     Citation,
@@ -110,8 +111,15 @@ def message(stored: Message) -> dict[str, Any]:
             "model": stored.model,
             "finishReason": stored.finish_reason,
             "usage": _usage(stored.usage) if stored.usage else None,
+            "error": _failure(stored) if stored.status == "failed" else None,
         }
     )
+
+
+def _failure(stored: Message) -> dict[str, Any]:
+    """Why a stored answer failed, as its `error` event said: the stored finish reason is the error's code."""
+    error = by_code(stored.finish_reason or "internal")
+    return {"code": error.code, "message": error.message, "retryable": error.retryable}
 
 
 def _part(part: Part) -> dict[str, Any]:

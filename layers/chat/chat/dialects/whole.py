@@ -1,4 +1,7 @@
-"""The answer in one piece: the same fields as the native `start` and `complete`, or the error."""
+"""The answer in one piece: the same fields as the native `start` and `complete`, or the error.
+
+`missing` names the parts of the memory that it does without, as the streamed answer's `progress` does.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +23,8 @@ def answer(source: Source) -> tuple[int, dict[str, Any]]:
     start = said.start or Start("", "", "", "")
     match said.end:
         case Complete() as end:
-            return 200, {**native.opening(start), **native.completion(end)}
+            missing = {"missing": list(said.missing)} if said.missing else {}
+            return 200, {**native.opening(start), **native.completion(end), **missing}
         case Error() as end:
             error = native.to_json(end)
             del error["type"]

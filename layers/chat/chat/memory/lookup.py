@@ -15,6 +15,8 @@ from chat.store.head import Head
 from chat.store.table import Table
 from chat.telemetry import logger
 
+LOOKUPS = 3  # reads of the table side by side
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -29,12 +31,21 @@ class Memory:
     profile: Profile = NOBODY
     earlier: Head | None = None  # the generation that an earlier send with the same key started
     missing: tuple[str, ...] = ()
+    earlier_came: bool = True  # False when `earlier` could not be read
+
+    def may_have_begun(self, gid: str) -> bool:
+        """Whether an earlier send may have started this generation, although `earlier` is None.
+
+        The head did not come, or the history, which may be newer than the head, has traces of it.
+        """
+        active = self.conversation.active if self.conversation else None
+        return not self.earlier_came or gid in (active, *(message.generation_id for message in self.history))
 
     def progress(self) -> list[Progress]:
         """What the waiting user is told: which documents were found, and what is left out."""
         names = dict.fromkeys(source.name for source in self.sources if isinstance(source, Document))
         found = [Progress("search", ", ".join(names))] if names else []
-        return found + [Progress("memory", f"{part} left out") for part in self.missing]
+        return found + [Progress("memory", f"{part} left out", missing=part) for part in self.missing]
 
     def renewed(self, newer: "Memory") -> "Memory":
         """With the history of a second look; where that came too late, with the first one's, which lacks the newest."""
@@ -52,7 +63,7 @@ class Lookup:
 
     def __call__(self, user: str, conversation_id: str, gid: str, deadline: float) -> Memory:
         """What came until `deadline`, a time of the monotonic clock. Never raises for a table that fails or hangs."""
-        table, errands = self._table.until(deadline), Errands("lookup", 3, deadline)
+        table, errands = self._table.until(deadline), Errands("lookup", LOOKUPS, deadline)
         history = errands.send(Conversations(table).recent, user, conversation_id, self._messages)
         profile = errands.send(Facts(table).profile, user)
         earlier = errands.send(Generations(table, Conversations(table)).head, user, gid)
@@ -62,6 +73,12 @@ class Lookup:
             logger.warning("memory left out", extra={"part": name})
         conversation, messages = history.result() if "history" not in late else (None, [])
         known = profile.result() if "profile" not in late else NOBODY
-        # When this one did not come either, the start transaction finds out.
         retried = earlier.result() if earlier in came else None
-        return Memory(conversation, tuple(messages), profile=known, earlier=retried, missing=tuple(late))
+        return Memory(
+            conversation,
+            tuple(messages),
+            profile=known,
+            earlier=retried,
+            missing=tuple(late),
+            earlier_came=earlier in came,
+        )

@@ -1,7 +1,8 @@
 """What is remembered of a user and found for a question, searched side by side until a deadline.
 
 It begins when the request is admitted, because a search may be paid for, and runs beside the transaction that starts
-the answer: a fast one costs the user nothing, one that hangs what is left of the lookup's budget.
+the answer: a fast one costs the user nothing, one that hangs what is left of its budget. Facts have what is left of the
+lookup's, documents one of their own (`search`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,16 +52,32 @@ class Recalling:
     def __exit__(self, *_: object) -> None:
         self._errands.stop()
 
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing to wait for."""
+        return all(search.done() for search in self._searches.values())
+
+    def stop(self) -> None:
+        """Nobody waits any more."""
+        self._errands.stop()
+
     def into(self, memory: Memory) -> Memory:
         """The memory with what was found until the deadline, and the names of what was not. Never raises."""
         ended = self._errands.wait()
         found: list[Source] = []
         missing = list(memory.missing)
         for name, search in self._searches.items():
-            if search in ended and search.exception() is None:
+            failure = _failure(search) if search in ended else "deadline"
+            if failure is None:
                 found += search.result()
             else:
-                cause = type(search.exception()).__name__ if search in ended else "deadline"
-                logger.warning("memory left out", extra={"part": name, "cause": cause})
+                logger.warning("memory left out", extra={"part": name, "cause": failure})
                 missing.append(name)
-        return replace(memory, sources=tuple(found), missing=tuple(missing))
+        return replace(memory, sources=(*memory.sources, *found), missing=tuple(missing))
+
+
+def _failure(search: Future[Sequence[Source]]) -> str | None:
+    if search.cancelled():
+        return "stopped"
+    error = search.exception()
+    return type(error).__name__ if error else None

@@ -47,14 +47,19 @@ class Models:
     ) -> None:
         self._bedrock = bedrock
         self._catalog = catalog
-        self._allowed = frozenset(allowed or catalog)
+        self._allowed = frozenset(allowed or catalog.listed)
         self._guardrail = guardrail
         self._refused: dict[str, frozenset[str]] = {}  # alias -> the capabilities that it turned out to lack
 
     @property
     def aliases(self) -> list[str]:
-        """What callers may name."""
-        return sorted(self._allowed)
+        """What callers may name and this region can call."""
+        return sorted(alias for alias in self._allowed if alias in self._catalog)
+
+    def refusal(self, alias: str) -> str:
+        """Why a model that is not one of `aliases` cannot be used."""
+        reason = self._catalog.out_of_reach(alias) if alias in self._allowed else None
+        return reason or f"model must be one of {', '.join(self.aliases)}."
 
     def __getitem__(self, alias: str) -> Model:
         """Raises BadRequest for an alias that is not listed."""
@@ -62,8 +67,8 @@ class Models:
 
     def check(self, alias: str, options: Options, *, tools: Sequence[ToolSpec] = ()) -> None:
         """Raises BadRequest for a model that callers may not name, or options or tools that it does not take."""
-        if alias not in self._allowed:
-            raise BadRequest(f"model must be one of {', '.join(self.aliases)}.", field="model")
+        if alias not in self._allowed or alias not in self._catalog:
+            raise BadRequest(self.refusal(alias), field="model")
         wishes.check(self._catalog[alias], options, tools=tools)
 
     def window(self, alias: str, options: Options) -> int:
@@ -164,7 +169,7 @@ class Models:
 
     def _request(self, prompt: Prompt, model: Model, options: Options) -> tuple[str, dict[str, Any]]:
         prompt = converters.with_answer_tool(prompt, model, options)
-        request = converters.to_request(prompt, model, self._catalog.model_id(model), options, self._guardrail)
+        request = converters.to_request(prompt, model, options, self._guardrail)
         return ("ConverseStream" if converters.streams(model, prompt) else "Converse"), request
 
 

@@ -1,6 +1,6 @@
 """The models that callers may name: aliases with their capabilities, from catalog.json."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -35,7 +35,7 @@ class Model(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
-    id: str
+    id: str  # in a `Catalog` with the inference profile that it is called by
     profiles: dict[str, float]  # it can be called by, `none` is the model itself; and how many times as dear it is then
     stream: bool  # false for a model that cannot, or is not to by policy
     tool_stream: bool  # streams when there are tools, too
@@ -56,8 +56,9 @@ class Model(BaseModel):
     fallbacks: tuple[str, ...]
 
     def by(self, profile: str) -> Self:
-        """The same at the price of this inference profile."""
-        return self.model_copy(update={"price": self.price.times(self.profiles[profile])})
+        """The same with the id and the price of this inference profile."""
+        called = self.id if profile == "none" else f"{profile}.{self.id}"
+        return self.model_copy(update={"id": called, "price": self.price.times(self.profiles[profile])})
 
     def price_with(self, options: Options) -> Price:
         """What it costs when it is asked for so."""
@@ -83,14 +84,37 @@ class Model(BaseModel):
         return min(by_tokens, by_cost)
 
 
-class Catalog:
-    """Aliases to the models that can be called by `profile`, a geography of inference profiles, or none."""
+# The geographic inference profile of a region, by how the region's name begins; the first that fits.
+_GEOGRAPHIES = {"us-gov-": "us-gov", "us-": "us", "ca-": "us", "eu-": "eu", "ap-": "apac"}
 
-    def __init__(self, profile: str) -> None:
+
+def profiles_of(setting: str, region: str) -> tuple[str, ...]:
+    """The inference profiles to call a model by: the first of them that the model has. `none` is the model itself.
+
+    No setting but `global` leads to a wider profile than it names: data stays in its geography.
+    """
+    own = next((profile for prefix, profile in _GEOGRAPHIES.items() if region.startswith(prefix)), "global")
+    match setting:
+        case "auto":
+            return own, "none"
+        case "global":
+            return "global", own, "none"
+        case "none":
+            return ("none",)
+    return setting, "none"
+
+
+class Catalog:
+    """Aliases to the models that can be called from `region` with a setting of InferenceProfile."""
+
+    def __init__(self, setting: str, region: str = "") -> None:
         raw = Path(__file__).with_name("catalog.json").read_bytes()
-        every = TypeAdapter(dict[str, Model]).validate_json(raw)
-        self._models = {alias: model.by(profile) for alias, model in every.items() if profile in model.profiles}
-        self._prefix = "" if profile == "none" else f"{profile}."
+        self._every = TypeAdapter(dict[str, Model]).validate_json(raw)
+        self._models: dict[str, Model] = {}
+        for alias, model in self._every.items():
+            profile = next((each for each in profiles_of(setting, region) if each in model.profiles), None)
+            if profile is not None:
+                self._models[alias] = model.by(profile)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._models)
@@ -102,9 +126,19 @@ class Catalog:
         """Raises BadRequest for an alias that is not listed."""
         model = self._models.get(alias)
         if model is None:
-            raise BadRequest(f"model must be one of {', '.join(sorted(self._models))}.", field="model")
+            names = f"model must be one of {', '.join(sorted(self._models))}."
+            raise BadRequest(self.out_of_reach(alias) or names, field="model")
         return model
 
-    def model_id(self, model: Model) -> str:
-        """What Bedrock calls it from this region."""
-        return self._prefix + model.id
+    @property
+    def listed(self) -> Collection[str]:
+        """Every alias of catalog.json, whether or not it can be called from here."""
+        return self._every.keys()
+
+    def out_of_reach(self, alias: str) -> str | None:
+        """Why a listed model cannot be called from here, and what to do; None for one that can, or is not listed."""
+        if alias in self._models or alias not in self._every:
+            return None
+        why = f"{alias} cannot be called from this region: it has no inference profile that this deployment may use."
+        can = "global" in self._every[alias].profiles
+        return f"{why} Deploy with InferenceProfile=global to use it." if can else why

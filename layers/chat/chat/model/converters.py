@@ -36,12 +36,10 @@ def with_answer_tool(prompt: Prompt, model: Model, options: Options) -> Prompt:
     return replace(prompt, tools=(ToolSpec(ANSWER, "Gives the answer.", options.answer_schema),), tool_choice=ANSWER)
 
 
-def to_request(
-    prompt: Prompt, model: Model, model_id: str, options: Options, guardrail: Guardrail | None = None
-) -> dict[str, Any]:
+def to_request(prompt: Prompt, model: Model, options: Options, guardrail: Guardrail | None = None) -> dict[str, Any]:
     """The arguments of `converse` or, where the model `streams`, of `converse_stream`."""
     messages = [_message(turn) for turn in prompt.history]
-    request: dict[str, Any] = {"modelId": model_id, "messages": messages, **to_fields(model, options)}
+    request: dict[str, Any] = {"modelId": model.id, "messages": messages, **to_fields(model, options)}
     if prompt.system and model.system:
         request["system"] = [{"text": prompt.system}]
     if model.cache:

@@ -139,6 +139,14 @@ class MessagePart(
     """A part of a message."""
 
 
+class MessageFailure(View):
+    """Why an answer failed, as its `error` event said."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
 class Message(View):
     """A stored message. `partial` was stopped, out of time, out of budget, or lost with its environment."""
 
@@ -151,6 +159,7 @@ class Message(View):
     model: str | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    error: MessageFailure | None = Field(default=None, description="Where `status` is failed.")
 
 
 class Answer(View):
@@ -165,6 +174,9 @@ class Answer(View):
     ai_message: Message
     usage: Usage
     metrics: Metrics
+    missing: list[str] | None = Field(
+        default=None, description="What of the memory did not come in time and is left out, if anything."
+    )
 
 
 class PromptTokens(View):

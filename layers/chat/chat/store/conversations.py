@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from chat.errors import Exists, NotFound
+from chat.errors import BeingErased, DeletionUnfinished, Exists, NotFound
 from chat.events import Message
 from chat.ids import age, now
-from chat.store import keys, messages
+from chat.store import erasing, keys, messages
 from chat.store.retention import Retention, conversation_is_over, message_is_over
 from chat.store.table import PAGE, ConditionFailed, Item, Table
 
@@ -38,6 +38,7 @@ class Conversation:
     updated_at: str | None = None
     active: str | None = None  # the generation that is being made
     deleted: bool = False  # or its time is over
+    unfinished: bool = False  # it was deleted, and not everything in it has been removed
     summary: str | None = None  # of the messages up to place `summarised`; none when its time is over
     summarised: int = 0
     summary_ttl: int | None = None  # the time of the oldest message in it, in seconds since the epoch
@@ -47,6 +48,10 @@ class Conversation:
     def name(self) -> str | None:
         """What it is listed as."""
         return self.title or self.opening
+
+    def missing(self) -> NotFound:
+        """What to raise where it is deleted or does not exist."""
+        return DeletionUnfinished(self.id) if self.unfinished else NotFound()
 
 
 class Conversations:
@@ -69,28 +74,27 @@ class Conversations:
         item = self._table.get(keys.conversation(user, conversation_id), keys.META)
         return _conversation(item) if item else Conversation(conversation_id)
 
-    def exchange(self, user: str, conversation_id: str, place: int, gid: str) -> tuple[Message, Message]:
-        """That generation's answer and the user's message before it. Raises NotFound when they are gone.
+    def exchange(self, user: str, conversation_id: str, place: int, *gids: str) -> tuple[Message, Message]:
+        """The answer of the first of these generations that has one there, and the user's message before it.
 
-        Another answer may have taken its place since.
+        Another answer may have taken its place since. Raises NotFound when they are gone.
         """
         pk = keys.conversation(user, conversation_id)
         asked = self._table.get(pk, keys.message(place - 1))
-        answer = self._table.get(pk, keys.message(place))
-        if answer is None or answer.get("gid") != gid:
-            answer = self._table.get(pk, keys.earlier(place, gid))
+        newest, answer = self._table.get(pk, keys.message(place)), None
+        for gid in gids:
+            is_newest = newest is not None and newest.get("gid") == gid
+            if answer := newest if is_newest else self._table.get(pk, keys.earlier(place, gid)):
+                break
         if asked is None or answer is None or len(_current([asked, answer])) < 2:
             raise NotFound
         return messages.read(self._table, asked), messages.read(self._table, answer)
 
-    def release(self, user: str, conversation_id: str, gid: str) -> None:
-        """Frees the conversation of a generation that has left nothing behind."""
-        pk = keys.conversation(user, conversation_id)
-        with suppress(ConditionFailed):
-            self._table.change(pk, keys.META, "REMOVE active", condition="active = :gid", values={":gid": gid})
-
     def create(self, user: str, conversation_id: str, title: str | None) -> Conversation:
-        """A conversation without messages. Raises Exists when there is, or was, one with this id."""
+        """A conversation without messages. Raises Exists when there is, or was, one with this id.
+
+        One that is like it, because it was created before and the answer was lost, is the same one. Raises BeingErased.
+        """
         at = now()
         item = {
             "pk": keys.conversation(user, conversation_id),
@@ -102,15 +106,20 @@ class Conversations:
             "ttl": self.retention.of_conversation(time.time()),
         } | ({"title": title} if title else {})
         try:
-            self._table.transact([self._table.absent(item)])
-        except ConditionFailed:
-            raise Exists from None
+            self._table.transact([erasing.is_not(self._table, user), self._table.absent(item)])
+        except ConditionFailed as failed:
+            if 0 in failed.parts:
+                raise BeingErased from None
+            there = self.get(user, conversation_id)
+            if there != Conversation(conversation_id, 0, title, there.updated_at) or there.updated_at is None:
+                raise Exists from None
+            return there
         return Conversation(conversation_id, 0, title, at)
 
     def rename(self, user: str, conversation_id: str, title: str) -> Conversation:
         """Raises NotFound."""
-        if self.get(user, conversation_id).deleted:
-            raise NotFound
+        if (known := self.get(user, conversation_id)).deleted:
+            raise known.missing()
         pk, update = keys.conversation(user, conversation_id), "SET title = :title, #ttl = :ttl"
         values: Item = {":title": title, ":ttl": self.retention.of_conversation(time.time())}
         try:
@@ -140,45 +149,51 @@ class Conversations:
             keys.conversation(user, known.id), keys.META, update, condition=condition, values=values
         )
 
-    def mark_deleted(self, user: str, conversation_id: str) -> str | None:
+    def mark_deleted(self, user: str, conversation_id: str, *checks: Any) -> str | None:
         """The first step of deleting: nothing can be started or stored in it any more. Returns what was running.
 
         Raises NotFound when there is, and was, no such conversation; one that is marked already may be marked again.
+        Raises ConditionFailed where one of `checks`, which are made for `transact`, does not hold.
         """
         update = "SET deleted = :true, gsi1pk = :deleted REMOVE title, summary, opening"
         pk, there = keys.conversation(user, conversation_id), "attribute_exists(pk)"
         values: Item = {":true": True, ":deleted": keys.deleted(user)}
         try:
-            item = self._table.change(pk, keys.META, update, condition=there, values=values)
-        except ConditionFailed:
-            raise NotFound from None
-        active: str | None = item.get("active")
-        return active
+            self._table.transact([self._table.update(pk, keys.META, update, condition=there, values=values), *checks])
+        except ConditionFailed as failed:
+            if 0 in failed.parts:
+                raise NotFound from None
+            raise
+        return self.get(user, conversation_id).active
 
     def remove_messages(self, user: str, conversation_id: str, running: str | None = None) -> None:
         """The second step, in pages: every message goes, and its log before it, but for that of `running`.
 
         The mark stays until no late writer can be left to find it, and for ever when this broke off: a conversation
-        that is not quite gone must not be opened again.
+        that is not quite gone must not be opened again. Nothing is removed where there is no mark: another call has
+        erased the conversation, and the user may have begun one with the same id since.
         """
         pk = keys.conversation(user, conversation_id)
-        while items := self._table.query(pk, "E#", "M#~", limit=PAGE):
+        while items := self._table.query(pk, "E#", "M#~", limit=PAGE, only=("pk", "sk", "gid", "id")):
+            if "deleted" not in (self._table.get(pk, keys.META) or {}):
+                return
             for gid in {item["gid"] for item in items if "gid" in item} - {running}:
                 self.remove_log(user, gid)
             for item in items:
-                self._table.delete(pk, item["sk"])
+                self._table.delete_seen(item, "id")
         with suppress(ConditionFailed):
-            values = {":ttl": int(time.time()) + MARK}
-            names = {"#ttl": "ttl"}
-            self._table.change(pk, keys.META, "SET #ttl = :ttl", condition=_MARKED, values=values, names=names)
+            values: Item = {":true": True, ":ttl": int(time.time()) + MARK}
+            update, names = "SET removed = :true, #ttl = :ttl", {"#ttl": "ttl"}
+            self._table.change(pk, keys.META, update, condition=_MARKED, values=values, names=names)
 
     def remove_log(self, user: str, gid: str) -> None:
         """The log of a generation that has ended."""
-        self._table.clear(keys.generation(user, gid), "A#", "S#~")
+        self._table.clear(keys.generation(user, gid), "A#", "S#~", "ttl")
 
     def remove_mark(self, user: str, conversation_id: str) -> None:
         """The last that is left of a deleted conversation, when no writer can be left."""
-        self._table.delete(keys.conversation(user, conversation_id), keys.META)
+        with suppress(ConditionFailed):
+            self._table.delete(keys.conversation(user, conversation_id), keys.META, condition=_MARKED)
 
     def all(self, user: str) -> Iterator[Conversation]:
         """Every conversation that there is, and whatever is left of deleted ones."""
@@ -202,7 +217,7 @@ class Conversations:
         pk = keys.conversation(user, conversation_id)
         known = self.get(user, conversation_id)
         if known.deleted or known.updated_at is None:
-            raise NotFound
+            raise known.missing()
         high = keys.message(before - 1) if before else "M#~"
         items = _current(self._table.query(pk, keys.message(0), high, descending=True, limit=limit + 1))
         sizes = accumulate(messages.size(item) for item in items)
@@ -241,6 +256,7 @@ def _conversation(item: Item) -> Conversation:
         updated_at=item.get("gsi1sk"),
         active=item.get("active"),
         deleted="deleted" in item or conversation_is_over(item, time.time()),
+        unfinished="deleted" in item and "removed" not in item,
         summary=item.get("summary") if summary_ttl is None or summary_ttl > time.time() else None,
         summarised=int(item.get("summarised", 0)),
         summary_ttl=summary_ttl,

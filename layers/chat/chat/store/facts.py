@@ -8,7 +8,7 @@ from typing import Any
 from chat.errors import BadRequest, NotFound
 from chat.ids import new_id, now
 from chat.memory.embedder import Embedder
-from chat.store import keys
+from chat.store import erasing, keys
 from chat.store.table import Item, Table
 
 SHOWN = ("sk", "text", "kind", "source", "ts", "confidence")  # all but the embedding, which is the largest by far
@@ -53,7 +53,7 @@ NOBODY = Profile()
 _STORED = {"assistant_name": "assistant"}  # the profile's attributes that are stored under another name
 
 # Named condition on the profile.
-_WILLING = "attribute_not_exists(learning)"
+_WILLING = f"attribute_not_exists(learning) AND {erasing.NOT_ERASING}"
 
 
 class Facts:
@@ -98,13 +98,17 @@ class Facts:
         return self._table.update(*key, update, condition=_WILLING, values={":name": assistant})
 
     def willing(self, user: str) -> Any:
-        """For `transact`: holds while the user lets the assistant learn, as the write of `named` does."""
+        """For `transact`: holds while the user lets the assistant learn and is not erased; so does that of `named`."""
         return self._table.check(keys.facts(user), keys.PROFILE, condition=_WILLING)
 
     def forget(self, user: str, fact_id: str) -> None:
-        """Raises NotFound when the user has no such fact."""
-        if not self._table.delete(keys.facts(user), keys.fact(fact_id)):
+        """Raises NotFound when the user has no such fact.
+
+        That is read before, because boto3 may delete twice, and the second time there is nothing to delete.
+        """
+        if self._table.get(keys.facts(user), keys.fact(fact_id)) is None:
             raise NotFound
+        self._table.delete(keys.facts(user), keys.fact(fact_id))
 
     def set_profile(
         self, user: str, name: str | None, assistant: str | None, about: str | None, *, learning: bool | None = None

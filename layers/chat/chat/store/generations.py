@@ -1,17 +1,22 @@
 """A generation: one answer being made, by one owner, into a log that outlives it.
 
-    start     transact  H: put, if absent       | META: active = gid, if none is | put the user's message,
+    start     transact  H: put, if replaceable  | META: active = gid, if none is | put the user's message,
                                                                                    or move the old answer aside
+      close   update    H: closed, if absent: a start whose answer did not come can no longer succeed
     flush     update    H: tail, n, lease, if it runs and is mine at the n I know; brings back cx and fw
       seal    put       S#<t0>: the tail that is durable already, when it has grown; then flush with a new one
     cancel    update    H: cx, if it runs
     finish    transact  H: its end, likewise    | META: active gone, if it is mine | put the answer | count the day
+                        an end without anything new puts the old answer back instead
     reap      the same, by anybody, when the lease ran out: H: lost, on the lease and the n that were seen
 
 One conditional write per second carries the text, the lease and the answer to "does anybody want it stopped?". A write
 whose condition fails has either succeeded before, unseen (then H says exactly what we wrote), or somebody else ended
 the generation: then its owner stops. A crash between sealing and flushing leaves a segment that readers ignore,
 because it does not begin before H's tail.
+
+The table deletes each item on its own, hours after its `ttl`. So a key may be used again while its head or its segments
+are still there: readers and conditions take a head for absent when its `ttl` has passed, and segments name their owner.
 """
 
 import time
@@ -21,14 +26,15 @@ from dataclasses import replace
 from typing import Any
 
 from chat import log
-from chat.errors import ConversationBusy, KeyReused, NotFound, StorageError
-from chat.events import Message, Usage
+from chat.errors import BeingErased, ConversationBusy, KeyReused, NotFound, StorageError
+from chat.events import Message
 from chat.ids import now
 from chat.log import Entry
-from chat.store import keys, messages
+from chat.store import erasing, keys, messages
 from chat.store.conversations import Conversation, Conversations, opening
-from chat.store.head import AS_SEEN, LIFETIME, RUNS, End, Head, from_item, key, to_item
-from chat.store.heads import Heads
+from chat.store.head import AS_SEEN, CLOSABLE, LIFETIME, REPLACEABLE, RUNS, End, Head, from_item, key, to_item
+from chat.store.heads import ACTIVE, Heads
+from chat.store.retention import message_is_over
 from chat.store.table import ConditionFailed, Item, Table
 from chat.store.writer import Writer
 from chat.telemetry import count_lost, logger
@@ -59,8 +65,11 @@ class Generations(Heads):
 
         The head of an earlier send with the same key comes back instead, when there is one. Raises KeyReused when
         that one had another payload, ConversationBusy while another answer is being made, NotFound when the
-        conversation was deleted.
+        conversation was deleted, BeingErased while all that the user has is. After a StorageError nothing begins any
+        more, and the same key may be used again.
         """
+        replaces = message.generation_id if instead else None
+        head = replace(head, begun=head.n, replaces=replaces)
         for _ in range(ATTEMPTS):
             known = conversation or self._conversations.get(user, head.conversation)
             placed = replace(head, place=known.seq if instead else known.seq + 2)
@@ -68,20 +77,25 @@ class Generations(Heads):
             try:
                 self._table.transact(
                     [
-                        self._table.absent(to_item(user, placed, int(self._clock()) + LIFETIME)),
+                        erasing.is_not(self._table, user),
+                        self._begins(user, placed),
                         self._claim(user, placed, known, message),
                         *store(user, placed, message),
                     ]
                 )
                 return Writer(self, self._table, user, placed)
-            except (ConditionFailed, StorageError) as failed:
-                earlier, refused = self.head(user, head.gid), failed
+            except ConditionFailed as failed:
+                earlier, is_being_erased = self.head(user, head.gid), 0 in failed.parts
+            except StorageError:
+                earlier, is_being_erased = self._close(user, placed), False
+                if earlier is None:
+                    raise
             if earlier and earlier.owner == head.owner:  # it had succeeded, and only the answer was lost
                 return Writer(self, self._table, user, earlier)
-            if isinstance(refused, StorageError):
-                raise refused
             if earlier:
                 return self.attach(earlier, head.fingerprint)
+            if is_being_erased:
+                raise BeingErased
             try:
                 conversation = self._free(user, head.conversation)
             except ConversationBusy:
@@ -123,14 +137,18 @@ class Generations(Heads):
     def look(self, user: str, gid: str) -> tuple[Head | None, Mapping[str, str]]:
         """The head, reaped first if its owner is dead, and the marks of the clients that follow; one read."""
         items = self._table.query(keys.generation(user, gid), "A#", keys.HEAD)
-        head = from_item(items.pop()) if items and items[-1]["sk"] == keys.HEAD else None
+        head = self.current(items.pop()) if items and items[-1]["sk"] == keys.HEAD else None
         lately = self.now() - FOLLOWS
         marks = {item["sk"].removeprefix("A#"): item["since"] for item in items if int(item["at"]) > lately}
         return (self.reap(user, head) if head and head.is_dead(self.now()) else head), marks
 
     def reap(self, user: str, head: Head) -> Head:
-        """Ends a dead generation as lost, with what it left; the head as it is then. Nothing is generated again."""
+        """Ends a dead generation as lost, with what it left; the head as it is then. Nothing is generated again.
+
+        What it had read and said is charged by our estimate: the model's own count died with its owner.
+        """
         entries = self.read(user, head, 0)
+        usage = head.estimate.usage(log.after(entries, head.begun))
         lost = Message(
             id=head.message_id,
             role="assistant",
@@ -140,8 +158,10 @@ class Generations(Heads):
             generation_id=head.gid,
             model=head.model,
             finish_reason="lost",
+            usage=usage,
         )
-        if self.end(user, head, lost, End("lost", "lost", Usage()), AS_SEEN, {":lease": head.lease}):
+        restored = self.restored(user, head)
+        if self.end(user, head, lost, End("lost", "lost", usage), AS_SEEN, {":lease": head.lease}, restored):
             logger.warning("a generation was lost", extra={"generation": head.gid})
             count_lost(head.model)
         return self.head(user, head.gid) or head
@@ -172,8 +192,9 @@ class Generations(Heads):
             entries: list[Entry] = []
             position = since
             for segment in segments:
-                if int(segment["n0"]) != position:
-                    break
+                # What begins elsewhere, or names another owner, was left by an earlier generation with the same key.
+                if int(segment["n0"]) != position or segment.get("own", head.owner) != head.owner:
+                    continue
                 entries += log.decode(bytes(segment["ev"]))
                 position = int(segment["n1"])
             if position == head.t0:
@@ -181,6 +202,34 @@ class Generations(Heads):
         if self.head(user, head.gid) is None:  # its conversation was deleted meanwhile
             raise NotFound
         raise StorageError
+
+    def _begins(self, user: str, head: Head) -> Any:
+        at = self._clock()
+        values = {":now": int(at), ":me": head.owner}
+        item = to_item(user, head, int(at) + LIFETIME)
+        return self._table.placed_if(item, REPLACEABLE, values=values, names={"#ttl": "ttl"})
+
+    def _close(self, user: str, head: Head) -> Head | None:
+        """Makes a start fail that may still arrive; the head that is there, if there is one. Raises StorageError.
+
+        Functions of an earlier version, which do not know `closed`, see an answer that failed and may be asked again.
+        """
+        at = self._clock()
+        item = to_item(user, replace(head, status="error"), int(at) + LIFETIME) | {"reason": StorageError.code}
+        fields = {name: value for name, value in item.items() if name not in ("pk", "sk")}
+        update = f"SET {', '.join(f'#{name} = :{name}' for name in fields)} ADD closed :owners"
+        values = {f":{name}": value for name, value in fields.items()}
+        try:
+            self._table.change(
+                *key(user, head.gid),
+                update,
+                condition=CLOSABLE,
+                values={**values, ":owners": {head.owner}, ":now": int(at)},
+                names={f"#{name}": name for name in fields},
+            )
+        except ConditionFailed as failed:
+            return from_item(failed.item) if failed.item else None
+        return None
 
     def _claim(self, user: str, head: Head, known: Conversation, message: Message) -> Any:
         values: Item = {
@@ -217,8 +266,23 @@ class Generations(Heads):
         item = self._table.get(pk, keys.message(head.place))
         if item is None or item["id"] != message.id:
             raise ConditionFailed  # another one has moved it
-        yield self._table.absent(messages.earlier(item))
+        yield self._table.placed(messages.earlier(item))  # a key used again may have left one there
         yield self._table.remove(pk, item["sk"], condition="id = :id", values={":id": message.id})
+
+    def _release(self, user: str, known: Conversation, gid: str) -> None:
+        """Frees the conversation of a generation whose head is gone; an answer that it had moved aside comes back."""
+        pk = keys.conversation(user, known.id)
+        freed = self._table.update(pk, keys.META, "REMOVE active", condition=ACTIVE, values={":gid": gid})
+        aside = self._table.query(pk, keys.earlier(known.seq, ""), keys.earlier(known.seq, "~"))
+        kept = [item for item in aside if not message_is_over(item, self._clock())]
+        ways = [[freed]]
+        if kept:
+            newest = max(kept, key=lambda item: str(item["at"]))
+            ways.insert(0, [freed, *self.puts_back(newest)])
+        for parts in ways:
+            with suppress(ConditionFailed):
+                self._table.transact(parts)
+                return
 
     def _free(self, user: str, conversation: str) -> Conversation:
         """The conversation as it is now, free for an answer. Raises ConversationBusy and NotFound."""
@@ -230,6 +294,6 @@ class Generations(Heads):
             if running and running.status == "run":
                 raise ConversationBusy(generation=known.active)
             if running is None:  # nobody looked while its log was kept
-                self._conversations.release(user, conversation, known.active)
+                self._release(user, known, known.active)
             known = self._conversations.get(user, conversation)
         return known

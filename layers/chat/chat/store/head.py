@@ -2,12 +2,14 @@
 
 import base64
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from chat import log
-from chat.events import Usage
+from chat.events import Chunk, Reasoning, Usage
 from chat.log import Entry
+from chat.prompts.prompt import estimate_tokens
 from chat.store import keys, messages
 from chat.store.table import Item
 
@@ -21,11 +23,36 @@ LIFETIME = 24 * 3600  # seconds that a log is kept after its start
 MINE = "st = :run AND own = :me AND n = :n"
 AS_SEEN = "st = :run AND lease = :lease AND n = :n"
 RUNS = "st = :run"
+# A head may be replaced when its time is over, or when its start was given up (`closed`), but not by that start.
+REPLACEABLE = "attribute_not_exists(pk) OR #ttl <= :now OR (attribute_exists(closed) AND NOT contains(closed, :me))"
+CLOSABLE = "attribute_not_exists(pk) OR #ttl <= :now OR attribute_exists(closed)"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What an answer is expected to use. Costs are in billionths of a US dollar, None where somebody else pays."""
+
+    input_tokens: int = 0
+    input_cost: int | None = None
+    output_price: int = 0  # for a million tokens
+
+    def usage(self, said: Iterable[Entry]) -> Usage:
+        """The usage of an answer that said this, and that nobody has counted."""
+        text = "".join(entry.content for entry in said if isinstance(entry, (Chunk, Reasoning)))
+        tokens = estimate_tokens(text)
+        cost = None if self.input_cost is None else self.input_cost + tokens * self.output_price // 1_000_000
+        return Usage(self.input_tokens, tokens, basis="estimated", cost=cost)
+
+
+UNKNOWN = Estimate()  # of a head that an earlier version has stored
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The item H. Times are in ms since the epoch; `n` is how long the durable log is, `t0` where its tail begins."""
+    """The item H. Times are in ms since the epoch; `n` is how long the durable log is, `t0` where its tail begins.
+
+    `begun` is how long the log was at the start, `replaces` the generation whose answer makes room for this one.
+    """
 
     gid: str
     status: Status
@@ -44,6 +71,19 @@ class Head:
     followed: int = 0  # until when somebody follows
     reason: str | None = None  # how it ended: the finish reason, or the error's code
     usage: Usage | None = None
+    begun: int = 0
+    replaces: str | None = None
+    estimate: Estimate = UNKNOWN
+
+    @property
+    def restores(self) -> bool:
+        """Whether its end puts the replaced answer back, because nothing new has come."""
+        return self.replaces is not None and self.n <= self.begun
+
+    @property
+    def answers(self) -> Sequence[str]:
+        """The generations of the answer that its end leaves in the conversation, the likelier one first."""
+        return (self.gid, self.replaces) if self.replaces is not None and self.restores else (self.gid,)
 
     def is_dead(self, at: int) -> bool:
         """Its owner can no longer write: past its lease, or past the hard deadline of its function."""
@@ -84,6 +124,9 @@ def key(user: str, gid: str) -> tuple[str, str]:
 
 def to_item(user: str, head: Head, ttl: int) -> Item:
     """As it is stored when it begins; `ttl` is in seconds since the epoch."""
+    estimate = head.estimate
+    costs = {} if estimate.input_cost is None else {"cin": estimate.input_cost, "cout": estimate.output_price}
+    replaces = {} if head.replaces is None else {"prev": head.replaces}
     return {
         "pk": keys.generation(user, head.gid),
         "sk": keys.HEAD,
@@ -100,6 +143,10 @@ def to_item(user: str, head: Head, ttl: int) -> Item:
         "lease": head.lease,
         "dl": head.deadline,
         "ttl": ttl,
+        "b0": head.begun,
+        "tin": estimate.input_tokens,
+        **costs,
+        **replaces,
     }
 
 
@@ -123,4 +170,9 @@ def from_item(item: Item) -> Head:
         followed=int(item.get("fw", 0)),
         reason=item.get("reason"),
         usage=messages.read_usage(item.get("usage")),
+        begun=int(item.get("b0", 0)),
+        replaces=item.get("prev"),
+        estimate=Estimate(
+            int(item.get("tin", 0)), int(item["cin"]) if "cin" in item else None, int(item.get("cout", 0))
+        ),
     )

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from typing import Any
 
 from chat.errors import StorageError
 from chat.events import Message
@@ -11,11 +12,11 @@ from chat.limits import slot
 from chat.store import keys, messages
 from chat.store.head import End, Head, from_item, key
 from chat.store.limits import settled
-from chat.store.retention import Retention
+from chat.store.retention import Retention, message_is_over
 from chat.store.table import ConditionFailed, Item, Table
 
 # Named condition on META; those on H are in head.py.
-_ACTIVE = "active = :gid AND attribute_not_exists(deleted)"
+ACTIVE = "active = :gid AND attribute_not_exists(deleted)"
 
 
 class Heads:
@@ -32,11 +33,30 @@ class Heads:
 
     def head(self, user: str, gid: str) -> Head | None:
         """The generation's head, or None; one whose time is over is gone, though the table deletes it late."""
-        item = self._table.get(keys.generation(user, gid), keys.HEAD)
-        return from_item(item) if item and int(item["ttl"]) > self._clock() else None
+        return self.current(self._table.get(keys.generation(user, gid), keys.HEAD))
 
-    def end(self, user: str, head: Head, answer: Message, end: End, condition: str, values: Item) -> bool:
-        """One transaction: the generation's end, the answer, and the conversation free again. False: it had ended."""
+    def current(self, item: Item | None) -> Head | None:
+        """The item as a head; None where nothing was started, or its time is over."""
+        return from_item(item) if item and "closed" not in item and int(item["ttl"]) > self._clock() else None
+
+    def restored(self, user: str, head: Head) -> Item | None:
+        """The answer that the end of `head` puts back, or has put back, as an item; None where it stores its own."""
+        if head.replaces is None or not head.restores:
+            return None
+        pk = keys.conversation(user, head.conversation)
+        item = self._table.get(pk, keys.earlier(head.place, head.replaces))
+        if item is None:
+            item = self._table.get(pk, keys.message(head.place))
+        found = item is not None and item["gid"] == head.replaces and not message_is_over(item, self._clock())
+        return item if found else None
+
+    def end(
+        self, user: str, head: Head, answer: Message, end: End, condition: str, values: Item, restored: Item | None
+    ) -> bool:
+        """One transaction: the generation's end, the answer, and the conversation free again. False: it had ended.
+
+        Where there is an answer to be `restored`, that one is put back and `answer` is not stored.
+        """
         pk = keys.conversation(user, head.conversation)
         finished = self._table.update(
             *key(user, head.gid),
@@ -57,11 +77,14 @@ class Heads:
             pk,
             keys.META,
             "SET gsi1sk = :now, #ttl = :ttl REMOVE active",
-            condition=_ACTIVE,
+            condition=ACTIVE,
             values={":now": now(), ":ttl": self._retention.of_conversation(self._clock()), ":gid": head.gid},
             names={"#ttl": "ttl"},
         )
-        put = [self._table.absent(item) for item in self._items(pk, head.place, answer)]
+        if restored:
+            put = self.puts_back(restored)
+        else:
+            put = [self._table.absent(item) for item in self._items(pk, head.place, answer)]
         cost = settled(self._table, user, slot(head.deadline, head.gid), end.usage, self._clock())
         for parts in ([finished, *cost, freed, *put], [finished, *cost]):  # the second: the conversation is deleted
             try:
@@ -74,6 +97,12 @@ class Heads:
                 if (there.n, there.owner) != (head.n, head.owner) or there.lease != values.get(":lease", there.lease):
                     return False
         raise StorageError
+
+    def puts_back(self, item: Item) -> list[Any]:
+        """For `transact`: an answer that was moved aside takes its place again."""
+        moved, back = messages.earlier(item), messages.restored(item)
+        gone = self._table.remove(item["pk"], moved["sk"], condition="id = :id", values={":id": item["id"]})
+        return [self._table.absent(back), gone]
 
     def _items(self, pk: str, place: int, message: Message) -> Iterable[Item]:
         return messages.items(pk, place, message, self._retention.of_message(self._clock()))

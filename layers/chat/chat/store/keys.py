@@ -10,7 +10,8 @@
 | sealed piece of its log | the same          | S#<first position, 10 digits>    |
 | who follows it          | the same          | A#<client>                       |
 | fact                    | U#<user>#F        | F#<id>                           |
-| profile                 | the same          | P                                |
+| profile, and the mark   | the same          | P                                |
+| that all is erased      |                   |                                  |
 | a day's use             | U#<user>#R        | D#2026-11-21                     |
 | a user's rate and slots | the same          | rl                               |
 | an address's rate       | R#ip#<hash>       | rl                               |

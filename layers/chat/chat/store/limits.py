@@ -5,6 +5,10 @@
     settle   in a transaction with the answer's end: the day of the user and of all, and the slot is free again
 
 A rate's write needs no version: whoever comes first moves `tat`, and the condition holds or not for whoever comes next.
+boto3 may make a write twice, when the first answer is lost. So a step has an id, its slot or a new one: the item keeps
+that of the last step, and a step that the item names is not taken again. Without a slot, two steps are counted for one
+where somebody else's comes between boto3's attempts. A version would count exactly, and refuse most of those who ask at
+the same moment.
 """
 
 import random
@@ -18,11 +22,13 @@ from typing import Any
 from chat import limits
 from chat.errors import ChatError, StorageError, TooManyRequests
 from chat.events import Usage
+from chat.ids import new_id
 from chat.limits import Rate, Rules, Spent, Used
 from chat.store import keys
 from chat.store.table import ConditionFailed, Item, Table
 
 KEPT = 2 * 24 * 3600  # seconds that a day's count is kept
+SIDE_BY_SIDE = 2  # calls to the table at once
 SHARDS = 10  # of the only counter that everybody writes
 ATTEMPTS = 8  # at an item that others write too
 TTL = {"#ttl": "ttl"}  # a reserved word
@@ -30,7 +36,9 @@ TTL = {"#ttl": "ttl"}  # a reserved word
 # Named conditions and updates on an item `rl`.
 _IDLE = "(attribute_not_exists(tat) OR tat <= :now)"
 _BUSY = "tat > :now AND tat <= :latest"
-_ROOM = "(attribute_not_exists(act) OR size(act) < :most)"
+_ROOM = "(attribute_not_exists(act) OR size(act) < :most) AND NOT contains(act, :slot)"
+_NOT_TAKEN = "(attribute_not_exists(step) OR step <> :step)"
+_HELD = "contains(act, :slot)"
 
 
 class Usages:
@@ -45,7 +53,7 @@ class Usages:
         """What has been used so far, by one query and one batch, side by side."""
         today = _day(self._clock())
         shards = [keys.everybodys_day(today, shard) for shard in range(SHARDS)]
-        with ThreadPoolExecutor(1, "limits") as pool:
+        with ThreadPoolExecutor(SIDE_BY_SIDE - 1, "limits") as pool:
             shared = pool.submit(self._table.get_many, [keys.address(address), keys.SWITCH, *shards])
             own = {item["sk"]: item for item in self._table.query(keys.limits(user), keys.day(today), keys.RATE)}
             found = {(item["pk"], item["sk"]): item for item in shared.result()}
@@ -90,6 +98,7 @@ class Usages:
                 self._table.transact(counted(self._table, user, spent, self._clock()))
 
     def _enter(self, user: str, slot: str | None, used: Used, now: int) -> None:
+        step = slot or new_id()
         for _ in range(ATTEMPTS):
             self.rules.check(used, now, runs=slot is not None)
             if dead := used.slots - limits.live(used.slots, now):
@@ -97,40 +106,42 @@ class Usages:
                     self._drop(user, dead)
             key = keys.limits(user), keys.RATE
             try:
-                self._move(key, self.rules.user, used.tat, now, slot)
+                self._move(key, self.rules.user, used.tat, now, step, slot)
             except ConditionFailed as failed:  # somebody else moved it, or took the last slot
-                used = Used(tat=_tat(failed.item), slots=_slots(failed.item))
-                if slot in used.slots:  # or we did, and boto3 asked again because the answer was lost
+                if _names(failed.item, step):  # or we did
                     return
+                used = Used(tat=_tat(failed.item), slots=_slots(failed.item))
             else:
                 return
         raise TooManyRequests("user", 1)
 
     def _step(self, address: str, tat: int, now: int) -> None:
-        rate = self.rules.address
+        rate, step = self.rules.address, new_id()
         for _ in range(ATTEMPTS):
             if wait := rate.wait(tat, now):
                 raise TooManyRequests("address", -(-wait // 1000))
             try:
-                self._move(keys.address(address), rate, tat, now, None)
+                self._move(keys.address(address), rate, tat, now, step)
             except ConditionFailed as failed:
+                if _names(failed.item, step):
+                    return
                 tat = _tat(failed.item)
             else:
                 return
         raise TooManyRequests("address", 1)
 
-    def _move(self, key: tuple[str, str], rate: Rate, tat: int, now: int, slot: str | None) -> None:
+    def _move(self, key: tuple[str, str], rate: Rate, tat: int, now: int, step: str, slot: str | None = None) -> None:
         """One step of the rate, in the form that fits what was seen. Raises ConditionFailed with the item."""
-        values: Item = {":now": now, ":ttl": now // 1000 + KEPT}
+        values: Item = {":now": now, ":step": step, ":ttl": now // 1000 + KEPT}
         if tat <= now:
-            update, condition = "SET tat = :next, #ttl = :ttl", _IDLE
+            update, condition = "SET tat = :next, step = :step, #ttl = :ttl", f"{_IDLE} AND {_NOT_TAKEN}"
             values[":next"] = now + rate.interval
         else:
-            update, condition = "SET tat = tat + :interval, #ttl = :ttl", _BUSY
+            update, condition = "SET tat = tat + :interval, step = :step, #ttl = :ttl", f"{_BUSY} AND {_NOT_TAKEN}"
             values |= {":interval": rate.interval, ":latest": now + rate.tolerance}
         if slot is not None:
-            update, condition = f"{update} ADD act :slot", f"{condition} AND {_ROOM}"
-            values |= {":slot": {slot}, ":most": self.rules.generations}
+            update, condition = f"{update} ADD act :slots", f"{condition} AND {_ROOM}"
+            values |= {":slot": slot, ":slots": {slot}, ":most": self.rules.generations}
         self._table.change(*key, update, condition=condition, values=values, names=TTL)
 
     def _drop(self, user: str, slots: Set[str]) -> None:
@@ -141,12 +152,17 @@ class Usages:
         return int(self._clock() * 1000)
 
 
-def settled(table: Table, user: str, slot: str, usage: Usage, at: float) -> Sequence[Any]:
-    """For `transact`: counts one answer for its user and for all, and frees its slot; `at` in seconds."""
-    free: Item = {":slot": {slot}, ":ttl": int(at) + KEPT}
+def settled(table: Table, user: str, slot: str, usage: Usage, at: float, *, once: bool = False) -> Sequence[Any]:
+    """For `transact`: counts one answer for its user and for all, and frees its slot; `at` in seconds.
+
+    With `once` it holds only while the slot is taken, so that it may be tried again. An answer whose head says that it
+    has ended needs no such condition, and its slot may have been dropped with its deadline.
+    """
+    values: Item = {":slots": {slot}, ":ttl": int(at) + KEPT} | ({":slot": slot} if once else {})
+    update, condition = "DELETE act :slots SET #ttl = :ttl", _HELD if once else None
     return [
         *counted(table, user, usage, at, requests=1),
-        table.update(keys.limits(user), keys.RATE, "DELETE act :slot SET #ttl = :ttl", values=free, names=TTL),
+        table.update(keys.limits(user), keys.RATE, update, condition=condition, values=values, names=TTL),
     ]
 
 
@@ -171,6 +187,10 @@ def _tat(item: Item | None) -> int:
 
 def _slots(item: Item | None) -> Set[str]:
     return frozenset((item or {}).get("act", ()))
+
+
+def _names(item: Item | None, step: str) -> bool:
+    return step == (item or {}).get("step") or step in _slots(item)
 
 
 def _spent(day: Item) -> Spent:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from chat import log
+from chat.errors import NotFound
 from chat.events import Message, Usage
 from chat.store import keys
 from chat.store.table import Item, Table
@@ -31,12 +32,19 @@ def earlier(item: Item) -> Item:
     return {**item, "sk": keys.earlier(place(item), item["gid"])}
 
 
+def restored(item: Item) -> Item:
+    """An earlier version as the message at its place again."""
+    return {**item, "sk": keys.message(place(item))}
+
+
 def read(table: Table, item: Item) -> Message:
-    """The message that begins with this item."""
+    """The message that begins with this item. Raises NotFound when its other pieces were deleted meanwhile."""
     data = bytes(item["parts"])
     if pieces := int(item["pieces"]):
         seq = place(item)
         rest = table.query(item["pk"], keys.rest(seq, item["id"], 1), keys.rest(seq, item["id"], pieces))
+        if len(rest) < pieces:
+            raise NotFound
         data += b"".join(bytes(piece["parts"]) for piece in rest)
     return Message(
         id=item["id"],

@@ -2,8 +2,8 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -23,16 +23,21 @@ _deserialize = TypeDeserializer().deserialize
 
 
 ATTEMPTS = 4  # for a write that meets a transaction; boto3 does not repeat those
+READS = 5  # of a batch that bring nothing, one after the other
 PAGE = 100  # items that are read at once to be deleted
 FIRST_PAUSE = 0.05  # seconds; doubled for each further attempt, with full jitter
 
 
 class ConditionFailed(Exception):
-    """A conditional write found the item in another state: `item`, where the write was of one item."""
+    """A conditional write found an item in another state.
 
-    def __init__(self, item: Item | None = None) -> None:
+    `item` is that item, where the write was of one item; `parts` are the indexes of a transaction's parts that failed.
+    """
+
+    def __init__(self, item: Item | None = None, parts: Set[int] = frozenset()) -> None:
         super().__init__()
         self.item = item
+        self.parts = parts
 
 
 class _Conflict(Exception):
@@ -48,7 +53,10 @@ class Table:
         self._deadline = deadline
 
     def until(self, deadline: float) -> "Table":
-        """The same table for reads that nobody waits for after `deadline`, a time of the monotonic clock."""
+        """The same table for reads and deletions that nobody waits for after `deadline`, a time of the monotonic clock.
+
+        Then they raise StorageError.
+        """
         return Table(self._client, self._name, deadline)
 
     def get(self, pk: str, sk: str) -> Item | None:
@@ -58,17 +66,27 @@ class Table:
         return _plain(found["Item"]) if "Item" in found else None
 
     def get_many(self, wanted: Sequence[tuple[str, str]]) -> list[Item]:
-        """Those of at most 100 items that there are, in any order."""
+        """Those of at most 100 items that there are, in any order. Raises StorageError when the table reads no more.
+
+        Where keys are left, it pauses, longer each time that a read brings nothing:
+        https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+        """
         left: Any = {self._name: {"Keys": [_key(*each) for each in wanted]}}
         items: list[Item] = []
-        while left:
-            if time.monotonic() > self._deadline:
-                raise StorageError
+        fruitless = 0
+        while True:
+            self._check_deadline()
             with _errors():
                 page = self._client.batch_get_item(RequestItems=left)
             items += map(_plain, page["Responses"].get(self._name, []))
-            left = page.get("UnprocessedKeys")
-        return items
+            before, left = left, page.get("UnprocessedKeys")
+            if not left:
+                return items
+            fruitless = fruitless + 1 if _count(left) == _count(before) else 0
+            pause = _pause(fruitless)
+            if fruitless == READS or time.monotonic() + pause > self._deadline:
+                raise StorageError
+            time.sleep(pause)
 
     def query(
         self,
@@ -94,8 +112,7 @@ class Table:
             query["ProjectionExpression"] = ", ".join(query["ExpressionAttributeNames"])
         items: list[Item] = []
         while limit is None or len(items) < limit:
-            if time.monotonic() > self._deadline:
-                raise StorageError
+            self._check_deadline()
             if limit is not None:
                 query["Limit"] = limit - len(items)
             with _errors():
@@ -111,6 +128,7 @@ class Table:
     ) -> tuple[list[Item], Item | None]:
         """One page of an index, newest first, and where the next begins."""
         more = {"ExclusiveStartKey": _wire(start)} if start else {}
+        self._check_deadline()
         with _errors():
             page = self._client.query(
                 TableName=self._name,
@@ -126,8 +144,8 @@ class Table:
 
     def put(self, item: Item, *, condition: str | None = None, values: Item | None = None) -> None:
         """Writes the item, whatever was there; raises ConditionFailed where `condition` does not hold."""
-        with _errors():
-            self._client.put_item(TableName=self._name, Item=_wire(item), **_guard(condition, values))
+        guard = _guard(condition, values)
+        _repeated(lambda: self._client.put_item(TableName=self._name, Item=_wire(item), **guard))
 
     def change(
         self,
@@ -144,31 +162,48 @@ class Table:
         more: Any = {"ReturnValues": "ALL_NEW", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         return _plain(_repeated(lambda: self._client.update_item(**request, **more))["Attributes"])
 
-    def delete(self, pk: str, sk: str, *, condition: str | None = None, values: Item | None = None) -> bool:
-        """Whether there was something to delete; raises ConditionFailed where `condition` does not hold."""
+    def delete(self, pk: str, sk: str, *, condition: str | None = None, values: Item | None = None) -> None:
+        """Deletes the item, if it is there; raises ConditionFailed where `condition` does not hold."""
+        self._check_deadline()
         guard = _guard(condition, values)
-        with _errors():
-            old = self._client.delete_item(TableName=self._name, Key=_key(pk, sk), ReturnValues="ALL_OLD", **guard)
-        return "Attributes" in old
+        _repeated(lambda: self._client.delete_item(TableName=self._name, Key=_key(pk, sk), **guard))
 
-    def clear(self, pk: str, low: str, high: str) -> None:
-        """Deletes the partition's items from `low` to `high`, in pages; broken off, it can be done again."""
-        while items := self.query(pk, low, high, limit=PAGE):
+    def delete_seen(self, item: Item, name: str) -> None:
+        """Deletes the item whose attribute `name` is as it was seen, if it has one: another one in its place stays."""
+        self._check_deadline()
+        guard: Any = {}
+        if name in item:
+            guard = {**_guard("#seen = :seen", {":seen": item[name]}), "ExpressionAttributeNames": {"#seen": name}}
+        key = _key(item["pk"], item["sk"])
+        with suppress(ConditionFailed):
+            _repeated(lambda: self._client.delete_item(TableName=self._name, Key=key, **guard))
+
+    def clear(self, pk: str, low: str, high: str, name: str) -> None:
+        """Deletes the partition's items from `low` to `high`, in pages, as `delete_seen` does.
+
+        Broken off, it can be done again.
+        """
+        while items := self.query(pk, low, high, limit=PAGE, only=("pk", "sk", name)):
             for item in items:
-                self.delete(pk, item["sk"])
+                self.delete_seen(item, name)
 
     def transact(self, parts: Iterable[Any]) -> None:
         """All of the parts or none. Raises ConditionFailed."""
         items = list(parts)
         _repeated(lambda: self._client.transact_write_items(TransactItems=items))
 
-    def check(self, pk: str, sk: str, *, condition: str) -> Any:
+    def check(self, pk: str, sk: str, *, condition: str, values: Item | None = None) -> Any:
         """For `transact`: nothing is written unless the item, or that there is none, meets `condition`."""
-        return {"ConditionCheck": {"TableName": self._name, "Key": _key(pk, sk), "ConditionExpression": condition}}
+        return {"ConditionCheck": {"TableName": self._name, "Key": _key(pk, sk), **_guard(condition, values)}}
 
     def placed(self, item: Item) -> Any:
         """For `transact`: puts the item, whatever was there."""
         return {"Put": {"TableName": self._name, "Item": _wire(item)}}
+
+    def placed_if(self, item: Item, condition: str, *, values: Item, names: Mapping[str, str]) -> Any:
+        """For `transact`: puts the item if what is there meets `condition`."""
+        guard = {**_guard(condition, values), "ExpressionAttributeNames": dict(names)}
+        return {"Put": {"TableName": self._name, "Item": _wire(item), **guard}}
 
     def absent(self, item: Item) -> Any:
         """For `transact`: puts the item if nothing has its key."""
@@ -211,6 +246,10 @@ class Table:
             part["ExpressionAttributeNames"] = dict(names)
         return {"Update": part}
 
+    def _check_deadline(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise StorageError
+
 
 def _repeated(write: Callable[[], Any]) -> Any:
     """The write's answer, after as many attempts as it takes to meet no transaction. Raises StorageError."""
@@ -219,8 +258,16 @@ def _repeated(write: Callable[[], Any]) -> Any:
             with _errors():
                 return write()
         except _Conflict:
-            time.sleep(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311  # jitter, not a secret
+            time.sleep(_pause(attempt))
     raise StorageError
+
+
+def _pause(attempt: int) -> float:
+    return random.uniform(0, FIRST_PAUSE * 2**attempt)  # noqa: S311  # jitter, not a secret
+
+
+def _count(request: Any) -> int:
+    return sum(len(each["Keys"]) for each in request.values())
 
 
 def _key(pk: str, sk: str) -> Any:
@@ -228,9 +275,8 @@ def _key(pk: str, sk: str) -> Any:
 
 
 def _guard(condition: str | None, values: Item | None) -> Any:
-    if condition is None:
-        return {}
-    return {"ConditionExpression": condition, "ExpressionAttributeValues": _wire(values or {})}
+    guard: Any = {} if condition is None else {"ConditionExpression": condition}
+    return guard | ({"ExpressionAttributeValues": _wire(values)} if values else {})
 
 
 def _wire(values: Mapping[str, Any]) -> Any:
@@ -251,8 +297,8 @@ def _errors() -> Iterator[None]:
         yield
     except ClientError as error:
         reasons = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
-        if "ConditionalCheckFailed" in reasons:
-            raise ConditionFailed from None
+        if failed := {part for part, reason in enumerate(reasons) if reason == "ConditionalCheckFailed"}:
+            raise ConditionFailed(parts=failed) from None
         if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
             old: Any = error.response.get("Item")
             raise ConditionFailed(_plain(old) if old else None) from None

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from chat.events import Message
 from chat.log import Entry
 from chat.store.head import End
 from chat.store.limits import settled
-from chat.store.table import Table
+from chat.store.table import ConditionFailed, Table
 from chat.store.writer import Signals
 
 
@@ -27,5 +28,6 @@ class Unstored:
         return Signals(cancelled=False, followed=False)
 
     def finish(self, _: Message, end: End) -> None:
-        """Counts it. Raises StorageError."""
-        self._table.transact(settled(self._table, self._user, self._slot, end.usage, self._clock()))
+        """Counts it, once however often it is called. Raises StorageError."""
+        with suppress(ConditionFailed):  # an attempt that seemed to fail had succeeded
+            self._table.transact(settled(self._table, self._user, self._slot, end.usage, self._clock(), once=True))

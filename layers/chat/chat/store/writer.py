@@ -8,7 +8,7 @@ from typing import Protocol
 from chat import log
 from chat.events import Message
 from chat.log import Entry
-from chat.store import keys
+from chat.store import keys, messages
 from chat.store.head import LEASE, LIFETIME, MINE, End, Head, from_item, key
 from chat.store.heads import Heads
 from chat.store.table import ConditionFailed, Table
@@ -16,7 +16,9 @@ from chat.store.table import ConditionFailed, Table
 TAIL_BYTES = 600  # a tail beyond this is sealed: each flush rewrites it
 RUN = 64 * 1024  # code points in one write, so that an item stays below its limit
 
-_GROWS = "attribute_not_exists(pk) OR n1 < :n1"  # a late write of a shorter segment must not replace a longer one
+# A late write of a shorter segment must not replace a longer one. The log of an earlier generation with the same key,
+# which the table has not swept yet, is replaced: its deadline was earlier, or it names no owner (an earlier version's).
+_GROWS = "attribute_not_exists(own) OR dl < :dl OR (own = :me AND n1 < :n1)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Ledger(Protocol):
     def flush(self, entries: Sequence[Entry]) -> Signals:
         """See Writer."""
 
-    def finish(self, answer: Message, end: End) -> None:
+    def finish(self, answer: Message, end: End) -> Message | None:
         """See Writer."""
 
 
@@ -73,13 +75,18 @@ class Writer:
         self._flushed = self.head.n
         return signals
 
-    def finish(self, answer: Message, end: End) -> None:
-        """Ends the generation and stores the answer. Raises Fenced when somebody else has, and StorageError."""
+    def finish(self, answer: Message, end: End) -> Message | None:
+        """Ends the generation and stores the answer. Raises Fenced when somebody else has, and StorageError.
+
+        Returns the message that was put back where nothing new came for it, None where `answer` is stored.
+        """
         values = {":me": self.head.owner}
-        if not self._heads.end(self._user, self.head, answer, end, MINE, values):
+        restored = self._heads.restored(self._user, self.head)
+        if not self._heads.end(self._user, self.head, answer, end, MINE, values, restored):
             there = self._heads.head(self._user, self.head.gid)
             if there is None or (there.owner, there.status, there.reason) != (self.head.owner, end.status, end.reason):
                 raise Fenced
+        return messages.read(self._table, restored) if restored else None
 
     def _flush(self, run: list[Entry], start: int) -> Signals:
         head = self.head
@@ -123,8 +130,11 @@ class Writer:
             "sk": keys.segment(head.t0),
             "n0": head.t0,
             "n1": head.n,
+            "own": head.owner,
+            "dl": head.deadline,
             "ev": log.encode(head.tail),
             "ttl": int(self._heads.now() / 1000) + LIFETIME,
         }
         with suppress(ConditionFailed):  # it is there already
-            self._table.put(segment, condition=_GROWS, values={":n1": head.n})
+            values = {":n1": head.n, ":me": head.owner, ":dl": head.deadline}
+            self._table.put(segment, condition=_GROWS, values=values)

@@ -2,6 +2,7 @@
 
 title, classify    asked for by whoever may invoke the function, and answered
 learn              handed over after an answer (chat.learning); what it finds is stored
+erase              handed over when a deletion takes longer than its caller waits
 """
 
 import time
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from chat.requests import ClassifyTask, LearnTask, TitleTask, refusal
+from chat.errors import NotFound, StorageError
+from chat.requests import ClassifyTask, EraseTask, LearnTask, TitleTask, refusal
+from chat.store.erasure import Erasure
 from chat.tasks import wording
 from chat.tasks.asker import Asker
 from chat.tasks.lesson import learn
@@ -18,15 +21,17 @@ from chat.tasks.lesson import learn
 if TYPE_CHECKING:
     from chat.application import Application
 
-_Task = TypeAdapter[TitleTask | ClassifyTask | LearnTask](
-    Annotated[TitleTask | ClassifyTask | LearnTask, Field(discriminator="task")]
+_Task = TypeAdapter[TitleTask | ClassifyTask | LearnTask | EraseTask](
+    Annotated[TitleTask | ClassifyTask | LearnTask | EraseTask, Field(discriminator="task")]
 )
 
 
 def run(event: Mapping[str, Any], app: "Application", seconds: float) -> dict[str, Any]:
-    """`{"title": str}`, `{"label": str | None}` (None when the model chose none) or `{"learned": [step, ...]}`.
+    """What the task found, or did.
 
-    Raises BadRequest, which names the field, ModelError, ModelTimeout after `seconds`, and StorageError.
+    `{"title": str}`, `{"label": str | None}` (None when the model chose none), `{"learned": [step, ...]}` or
+    `{"erased": True}`. Raises BadRequest, which names the field, ModelError, ModelTimeout after `seconds`, and
+    StorageError, also when an erasure is not done after `seconds`: then Lambda tries it again.
     """
     try:
         task = _Task.validate_python(dict(event))
@@ -34,7 +39,8 @@ def run(event: Mapping[str, Any], app: "Application", seconds: float) -> dict[st
         wrong = error.errors(include_url=False, include_input=False)
         # pydantic puts the chosen task before the field, and nothing where none was chosen.
         raise refusal([{**each, "loc": each["loc"][1:] or ("task",)} for each in wrong]) from None
-    ask = Asker(app.models, app.settings.task_model, time.monotonic() + seconds)
+    deadline = time.monotonic() + seconds
+    ask = Asker(app.models, app.settings.task_model, deadline)
     match task:
         case TitleTask():
             return {"title": wording.title(ask, task.text)}
@@ -42,3 +48,18 @@ def run(event: Mapping[str, Any], app: "Application", seconds: float) -> dict[st
             return {"label": wording.label(ask, task.text, task.labels)}
         case LearnTask():
             return {"learned": learn(task, app, ask)}
+        case EraseTask():
+            return {"erased": _erased(task, app.erasure, deadline)}
+
+
+def _erased(task: EraseTask, erasure: Erasure, deadline: float) -> bool:
+    try:
+        if task.conversation is None:
+            done = erasure.resume(task.user, deadline)
+        else:
+            done = erasure.conversation(task.user, task.conversation, deadline)
+    except NotFound:
+        return True
+    if not done:
+        raise StorageError
+    return True

@@ -1,0 +1,133 @@
+"""The first request of an execution environment: its connections are open, and its lookup has more time."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chat import application as composition
+from chat import impatience
+from chat.application import Application
+from chat.auth import User
+from chat.dialects import whole
+from chat.ids import new_id
+from chat.requests import ChatRequest, Send
+from chat.settings import Settings
+from chat.turn import Turn
+from local_stack.dynamodb import DynamoDB
+from tests.contract.test_recall import at, message
+from tests.contract.test_round_trips import Context
+from tests.wire.bedrock_standin import standin
+from tests.wire.impolite import gone, impolite
+from tests.wire.slow_tls import SlowTls, certificate, slow_tls
+
+HANDSHAKE = 0.35  # seconds; the client of a lookup waits less for a connection
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return certificate(tmp_path_factory.mktemp("tls"))
+
+
+def settings(**more: Any) -> Settings:
+    return Settings(table_name="ChatTable", auth_mode="dev", url_auth_type="AWS_IAM", **more)
+
+
+@contextmanager
+def behind_slow_tls(
+    moto: DynamoDB, certified: Path, monkeypatch: pytest.MonkeyPatch, **more: Any
+) -> Iterator[tuple[Application, SlowTls, SlowTls]]:
+    """An application whose table and model have slow handshakes."""
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certified))
+    with ExitStack() as stack:
+        table = stack.enter_context(slow_tls(moto.url, HANDSHAKE, certified))
+        bedrock = stack.enter_context(standin())
+        model = stack.enter_context(slow_tls(bedrock.url, HANDSHAKE, certified))
+        stack.enter_context(at(DYNAMODB=table.url, BEDROCK_RUNTIME=model.url))
+        yield Application(settings(**more)), table, model
+
+
+def answered(app: Application, **body: Any) -> dict[str, Any]:
+    """The answer in one piece."""
+    asked = ChatRequest.model_validate({"message": {"text": "hi [[tokens=3 pace=1 first=1]]"}, **body})
+    turn = app.start(User("somebody", "address"), asked, Send(new_id(), "payload"), Context())
+    assert isinstance(turn, Turn)
+    status, answer = whole.answer(turn)
+    assert status == 200
+    return answer
+
+
+def test_the_first_answer_knows_the_history_and_opens_no_connection(
+    moto: DynamoDB, certified: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with behind_slow_tls(moto, certified, monkeypatch) as (app, table, model):
+        opened = table.accepted, model.accepted
+        assert (table.requests, model.requests) == (0, 0)
+        answer = answered(app)
+        assert "missing" not in answer
+        assert (table.accepted, model.accepted) == opened == (5, 1)
+        assert 0 < table.requests <= 5
+        assert model.requests == 1
+
+
+def test_an_answer_in_one_piece_names_what_was_left_out(
+    moto: DynamoDB, certified: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composition, "open_connections", lambda *_: None)
+    with behind_slow_tls(moto, certified, monkeypatch) as (app, _, _):
+        assert answered(app)["missing"] == ["history", "profile", "facts"]
+
+
+def test_a_lookup_may_take_longer_where_connections_must_be_opened(
+    moto: DynamoDB, certified: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composition, "open_connections", lambda *_: None)
+    ample = {"memory_milliseconds": 3_000, "cold_memory_milliseconds": 8_000}
+    with behind_slow_tls(moto, certified, monkeypatch, **ample) as (app, table, _):
+        assert "missing" not in answered(app)
+        opened = table.accepted
+        assert "missing" not in answered(app)
+        assert table.accepted == opened
+        # After a pause the connections are not trusted, and the lookup opens new ones.
+        later = time.time() + 60
+        monkeypatch.setattr(time, "time", lambda: later)
+        assert "missing" not in answered(app)
+        assert table.accepted > opened
+
+
+def test_a_lookup_has_its_usual_time_again_afterwards(moto: DynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composition, "open_connections", lambda *_: None)
+    real = impatience.client
+
+    def hanging(service: str, seconds: float) -> Any:
+        with at(DYNAMODB=server.url):
+            return real(service, seconds)
+
+    with impolite() as server, at(DYNAMODB=moto.url):
+        monkeypatch.setattr(impatience, "client", hanging)
+        app = Application(settings(cold_memory_milliseconds=1_500))
+        times = []
+        for _ in range(2):
+            begun = time.monotonic()
+            assert app.preview(User("somebody", "address"), message("hi")).missing == ("history", "profile", "facts")
+            times.append(time.monotonic() - begun)
+        assert times[0] >= 1.5
+        assert times[1] < 1
+
+
+def test_an_endpoint_that_does_not_answer_delays_the_start_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composition, "CONNECT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent, socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+        closed.close()
+        hanging, refusing = f"https://127.0.0.1:{silent.getsockname()[1]}", f"https://127.0.0.1:{port}"
+        with at(DYNAMODB=hanging, BEDROCK_RUNTIME=refusing):
+            Application(settings())  # warm: what is loaded once
+            begun = time.monotonic()
+            Application(settings())
+            assert 0.5 <= time.monotonic() - begun < 3
+        assert gone("connect", 2)

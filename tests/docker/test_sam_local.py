@@ -1,0 +1,127 @@
+"""The commands of events/README.md for Docker on Linux, run as they stand there, and every event by them."""
+
+import contextlib
+import json
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_stack import template as templates
+from local_stack.emulator import ARCHITECTURES, free_port, function_for
+from tests.documented import commands
+from tests.e2e.test_invoke import STORY
+from tests.stack import ROOT
+
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(sys.platform != "linux", reason="these commands are for Linux"),
+]
+
+BUILD, RUN, INVOKE, START_API, CURL = commands(ROOT / "events/README.md", "Docker on Linux")
+STATUS = {
+    "chat-malformed": 400,
+    "http-api-add-fact": 201,
+    "http-api-forget-fact": 404,
+    "http-api-ai-sdk-stop": 202,
+}
+READY_SECONDS = 120
+
+
+class Shell:
+    """A terminal in a checkout: the commands are the documented ones, but for what is this machine's own."""
+
+    def __init__(self, folder: Path, port: int, bridge: str) -> None:
+        self.api = free_port()
+        self._folder = folder
+        self._own = {
+            "x86_64": ARCHITECTURES[platform.machine()],
+            "172.17.0.1": bridge,
+            "sam local invoke": "sam local invoke --skip-pull-image",
+            "sam local start-api": f"sam local start-api --skip-pull-image --port {self.api}",
+            "127.0.0.1:3000": f"127.0.0.1:{self.api}",
+        }
+        self._env = {**os.environ, "PORT": str(port), "SAM_CLI_TELEMETRY": "0"}
+
+    def run(self, command: str) -> str:
+        """What it printed. Fails as the command does."""
+        done = subprocess.run(
+            self._adapted(command), cwd=self._folder, env=self._env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    @contextlib.contextmanager
+    def running(self, command: str, host: str, port: int) -> Iterator[None]:
+        """A command that goes on, from when it listens until it is interrupted."""
+        with subprocess.Popen(
+            self._adapted(command), cwd=self._folder, env=self._env, start_new_session=True
+        ) as process:
+            try:
+                deadline = time.monotonic() + READY_SECONDS
+                while not listens(host, port):
+                    assert process.poll() is None, f"{command} ended"
+                    assert time.monotonic() < deadline, f"{command} does not listen"
+                    time.sleep(0.1)
+                yield
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGINT)
+
+    def _adapted(self, command: str) -> list[str]:
+        for documented, own in self._own.items():
+            command = command.replace(documented, own)
+        return ["sh", "-c", command]
+
+
+def listens(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
+        return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def shell(bridge: str, checkout: Path, port: int) -> Iterator[Shell]:
+    """The first two commands have been given: the functions are built and the stand-ins run."""
+    terminal = Shell(checkout, port, bridge)
+    terminal.run(BUILD)
+    with terminal.running(RUN, "127.0.0.1", port + 2):
+        yield terminal
+
+
+def invoke(shell: Shell, function: str, event: str) -> Any:
+    printed = shell.run(INVOKE.replace("StreamFunction", function).replace("events/chat.json", f"events/{event}.json"))
+    return json.loads(printed.strip().splitlines()[-1])
+
+
+def test_the_documented_event_is_answered_to_its_end(shell: Shell) -> None:
+    answer = json.loads(shell.run(INVOKE).strip().splitlines()[-1])
+    assert answer["statusCode"] == 200
+    assert '"type":"complete","finishReason":"stop"' in answer["body"]
+
+
+@pytest.mark.parametrize("event", STORY)
+def test_every_event_is_answered(shell: Shell, event: str) -> None:
+    sent = json.loads((ROOT / f"events/{event}.json").read_text(encoding="utf-8"))
+    answer = invoke(shell, function_for(sent, templates.read(ROOT / "template.yaml")).name, event)
+    if "requestContext" in sent:
+        assert answer["statusCode"] == STATUS.get(event, 200)
+    else:
+        assert "errorType" not in answer
+
+
+def test_start_api_answers(shell: Shell) -> None:
+    with shell.running(START_API, "127.0.0.1", shell.api):
+        assert json.loads(shell.run(CURL)) == {"status": "ok"}
+        body = json.dumps({"message": {"text": "[[tokens=3 pace=1 first=1]]"}})
+        sent = CURL.replace("/health", f"/chat -d '{body}' -H 'content-type: application/json'")
+        assert '"type":"complete","finishReason":"stop"' in shell.run(sent)

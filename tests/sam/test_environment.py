@@ -1,0 +1,56 @@
+"""The functions under `sam local`: the environment that the SAM CLI gives them, without a container around it."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from chat.settings import Settings
+from local_stack import template as templates
+from local_stack.emulator import SAM
+from tests.stack import ROOT
+
+pytestmark = pytest.mark.xdist_group("processor")  # see test_build
+
+ENV_FILE = ROOT / "events/env.json"
+# Other values than the defaults, of every kind that the environment is made of.
+OTHERS = {
+    "AllowedOrigins": "https://a.example.com,https://b.example.com",
+    "AssistantName": "Ada Lovelace",
+    "ClassifyFunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:classify",
+    "ClassifyLabels": "billing,travel",
+    "DayUsd": "2.5",
+    "JwtAlgorithms": "ES256,EdDSA",
+    "LogLevel": "DEBUG",
+    "RestStreaming": "enabled",
+    "UserBurst": "20",
+}
+
+
+@pytest.mark.parametrize("parameters", [{}, OTHERS], ids=["defaults", "others"])
+@pytest.mark.parametrize("env_file", [None, ENV_FILE], ids=["alone", "env.json"])
+def test_functions_start_with_the_environment_of_sam_local(
+    built: Path, parameters: dict[str, str], env_file: Path | None
+) -> None:
+    """It is the deployment's, variable by variable, with what the file sets."""
+    environments = sam_local(built, parameters, env_file)
+    functions = templates.read(built, parameters).functions
+    changes = json.loads(env_file.read_text(encoding="utf-8"))["Parameters"] if env_file else {}
+    assert environments.keys() == functions.keys()
+    for name, environment in environments.items():
+        deployed = {**functions[name].environment, **changes}
+        assert {variable: environment[variable] for variable in deployed} == deployed
+        assert Settings.from_environment(environment).table_name == "ChatTable"
+
+
+def sam_local(template: Path, parameters: dict[str, str], env_file: Path | None) -> dict[str, dict[str, str]]:
+    """Each function's environment, as the SAM CLI reads it from `template`."""
+    command: list[str | Path] = [SAM / "bin/python", ROOT / "tests/sam/cli.py", "environment"]
+    command += [template, json.dumps(parameters), *([env_file] if env_file else [])]
+    names = ("HOME", "PATH", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    shell = {name: os.environ[name] for name in names if name in os.environ}  # other variables would win
+    printed = subprocess.run(command, env=shell, capture_output=True, text=True, check=True, timeout=120)
+    environments: dict[str, dict[str, str]] = json.loads(printed.stdout)
+    return environments

@@ -1,0 +1,130 @@
+"""The commands and settings that the documents show for a deployment, read by SAM CLI's own parser."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_stack.emulator import SAM
+from local_stack.intrinsics import load
+from tests.documented import DOCUMENTS, blocks, commands
+from tests.stack import ROOT
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+
+TEMPLATE = load(ROOT / "template.yaml")
+CALLS_SAM = re.compile(r"(^|&& )(make (build|deploy)\b(?!-)|\.venv-sam/bin/sam )")
+COMMANDS = sorted({command for document in DOCUMENTS for command in commands(document) if CALLS_SAM.search(command)})
+SETTINGS = [block for document in DOCUMENTS for block in blocks(document, "toml") if "parameter_overrides" in block]
+PROGRAM = (
+    f"#!{sys.executable}\n"
+    """import json, sys
+with open("calls", "a") as calls:
+    calls.write(json.dumps(sys.argv[1:]) + "\\n")
+"""
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Our Makefile, samconfig.toml and template, and a `sam` that notes how it is called."""
+    for name in ("Makefile", "samconfig.toml", "template.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("events", "requirements"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    made = [".venv/dev", ".venv/local", ".venv-sam/installed", ".aws-sam/sbom/chat.json"]
+    for name in [*made, ".aws-sam/sbom/streaming_runtime.json"]:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    programs = {
+        ".venv/bin/python": "#!/bin/sh\n",
+        ".venv-sam/bin/python": f'#!/bin/sh\nexec "{SAM}/bin/python" "$@"\n',
+        ".venv-sam/bin/sam": PROGRAM,
+    }
+    for name, text in programs.items():
+        program = tmp_path / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(text, encoding="utf-8")
+        program.chmod(0o755)
+    return tmp_path
+
+
+def calls_of(command: str, folder: Path) -> list[list[str]]:
+    """The arguments of every `sam` that a command of the documents calls."""
+    subprocess.run(["sh", "-ec", command], cwd=folder, check=True, capture_output=True, timeout=60)
+    return [json.loads(line) for line in (folder / "calls").read_text(encoding="utf-8").splitlines()]
+
+
+def options(lines: list[list[str]], folder: Path) -> list[dict[str, Any]]:
+    """What the SAM CLI makes of each list of arguments and of the samconfig.toml in `folder`."""
+    command: list[str | Path] = [SAM / "bin/python", ROOT / "tests/sam/cli.py", "options", json.dumps(lines)]
+    env = {**os.environ, "AWS_DEFAULT_REGION": "us-east-1", "SAM_CLI_TELEMETRY": "0"}
+    printed = subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True, text=True, timeout=120)
+    found: list[dict[str, Any]] = json.loads(printed.stdout)
+    return found
+
+
+def parameters(lines: list[list[str]], folder: Path) -> list[dict[str, str]]:
+    """The template's parameters that each command passes."""
+    return [found.get("parameter_overrides") or {} for found in options(lines, folder)]
+
+
+def check_allowed(given: Mapping[str, str]) -> None:
+    for name, value in given.items():
+        parameter = TEMPLATE["Parameters"][name]
+        assert value in map(str, parameter.get("AllowedValues", [value])), name
+        values = value.split(",") if parameter["Type"] == "CommaDelimitedList" else [value]
+        assert all(re.search(parameter.get("AllowedPattern", ""), each) for each in values), name
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_documented_commands_lose_no_parameter_of_samconfig(command: str, folder: Path) -> None:
+    called = calls_of(command, folder)
+    assert called
+    environments = ["default", "dev", "prod"]
+    found = options([*called, *(["build", "--config-env", name] for name in environments)], folder)
+    *passed, default, dev, prod = (each.get("parameter_overrides") or {} for each in found)
+    configured = {"default": default, "dev": dev, "prod": prod}
+    for each, given in zip(found, passed, strict=False):
+        assert configured[each["config_env"]].keys() <= given.keys()
+        check_allowed(given)
+
+
+def test_deploy_passes_every_parameter_and_its_own_win(folder: Path) -> None:
+    secret = "0123456789abcdef0123456789abcdef"
+    called = calls_of(f"make deploy ENV=prod ARCH=x86_64 PARAMETERS=OriginSecret={secret}", folder)
+    assert [arguments[0] for arguments in called] == ["build", "deploy"]
+    build, deploy, configured = parameters([*called, ["build", "--config-env", "prod"]], folder)
+    assert build == deploy == {**configured, "Architecture": "x86_64", "OriginSecret": secret}
+    assert len(configured) > 3
+
+
+def test_deploy_takes_the_architecture_of_samconfig_where_none_is_named(folder: Path) -> None:
+    config = folder / "samconfig.toml"
+    config.write_text(config.read_text(encoding="utf-8").replace("=arm64", "=x86_64"), encoding="utf-8")
+    build, deploy = parameters(calls_of("make deploy ENV=dev", folder), folder)
+    assert build["Architecture"] == deploy["Architecture"] == "x86_64"
+
+
+@pytest.mark.parametrize("block", SETTINGS)
+@pytest.mark.parametrize("form", ["list", "string"])
+def test_documented_settings_reach_the_template(block: str, form: str, folder: Path) -> None:
+    """In both forms: `sam deploy --guided` writes a string."""
+    given = tomllib.loads(block)["parameter_overrides"]
+    written = json.dumps(given if form == "list" else " ".join(given))
+    (folder / "samconfig.toml").write_text(
+        f'version = 0.1\n[dev.deploy.parameters]\nstack_name = "x"\nparameter_overrides = {written}\n', encoding="utf-8"
+    )
+    expected = {name: value.strip('"') for name, value in (each.split("=", 1) for each in given)}
+    check_allowed(expected)
+    build, deploy = parameters(calls_of("make deploy ENV=dev", folder), folder)
+    assert build == deploy == expected

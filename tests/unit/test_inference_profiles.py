@@ -1,0 +1,152 @@
+"""Where a model may be called from: the application, the template's rules and its IAM, in every region of Bedrock."""
+
+import json
+from typing import Any
+
+import botocore.session
+import pytest
+
+from chat import errors
+from chat.events import Usage
+from chat.model.catalog import Catalog, profiles_of
+from chat.requests import Options
+from chat.settings import SettingsError
+from local_stack.intrinsics import PSEUDO_PARAMETERS, Resolver
+from tests.property.fake_table import Calm, FakeDynamo
+from tests.unit.test_application import application
+from tests.unit.transform import ROOT, SOURCE
+
+BOTOCORE = botocore.session.get_session()
+REGIONS = {
+    region: partition
+    for partition in BOTOCORE.get_available_partitions()
+    for region in BOTOCORE.get_available_regions("bedrock", partition)
+}
+SETTINGS: list[str] = SOURCE["Parameters"]["InferenceProfile"]["AllowedValues"]
+MODELS: dict[str, Any] = json.loads((ROOT / "layers/chat/chat/model/catalog.json").read_text(encoding="utf-8"))
+GEOGRAPHIC = {"us", "eu", "apac", "us-gov"}
+
+
+def geography(region: str) -> str | None:
+    """Of a region whose name tells it."""
+    if region.startswith("us-gov-"):
+        return "us-gov"
+    return {"us": "us", "ca": "us", "eu": "eu", "ap": "apac"}.get(region.partition("-")[0])
+
+
+def resolver(region: str, setting: str) -> Resolver:
+    here = {**PSEUDO_PARAMETERS, "AWS::Region": region, "AWS::Partition": REGIONS[region]}
+    return Resolver(SOURCE, {"InferenceProfile": setting}, lambda name: name, lambda name, _: name, here)
+
+
+def is_accepted(region: str, setting: str) -> bool:
+    resolved = resolver(region, setting)
+    return all(
+        resolved.resolve(assertion["Assert"], name)
+        for name, rule in SOURCE["Rules"].items()
+        if "Profile" in json.dumps(rule) and resolved.resolve(rule.get("RuleCondition", True), name)
+        for assertion in rule["Assertions"]
+    )
+
+
+def granted(region: str, setting: str) -> set[str]:
+    """Ids of the inference profiles that the functions' roles may call."""
+    policy = resolver(region, setting).resolve(SOURCE["Resources"]["ModelPolicy"]["Properties"], "ModelPolicy")
+    before = f"arn:{REGIONS[region]}:bedrock:{region}:{PSEUDO_PARAMETERS['AWS::AccountId']}:inference-profile/"
+    return {
+        arn.removeprefix(before)
+        for statement in policy["PolicyDocument"]["Statement"]
+        for arn in statement["Resource"]
+        if ":inference-profile/" in arn
+    }
+
+
+PAIRS = [(region, setting) for region in REGIONS for setting in SETTINGS]
+ACCEPTED = [pair for pair in PAIRS if is_accepted(*pair)]
+
+
+def test_only_a_geography_that_can_never_work_is_refused() -> None:
+    assert len(REGIONS) > 30
+    for region, setting in PAIRS:
+        own = geography(region)
+        foreign = setting in GEOGRAPHIC and own is not None and setting != own
+        assert ((region, setting) in ACCEPTED) == (not foreign and (setting != "us-gov" or own == "us-gov"))
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_what_is_called_is_what_the_roles_permit(region: str) -> None:
+    for setting in (setting for where, setting in ACCEPTED if where == region):
+        catalog = Catalog(setting, region)
+        called = {catalog[alias].id for alias in catalog} - {model["id"] for model in MODELS.values()}
+        permitted = granted(region, setting)
+        assert called <= permitted, setting
+        # With `global`, a model that has a global profile may be called by the narrower one of the region as well.
+        narrower = {each for each in permitted if setting == "global" and not each.startswith("global.")}
+        assert permitted - narrower <= called, setting
+        assert {each.partition(".")[0] for each in narrower} <= {geography(region)}, setting
+
+
+@pytest.mark.parametrize(("region", "setting"), [("us-east-1", "global"), *((each, "auto") for each in REGIONS)])
+def test_the_functions_start_with_the_default_models(region: str, setting: str) -> None:
+    app = application(FakeDynamo(Calm()), inference_profile=setting, aws_region=region)
+    assert {"nova-lite", "nova-micro"} <= set(app.models.aliases)
+
+
+def test_auto_follows_the_region() -> None:
+    chosen = {region: profiles_of("auto", region)[0] for region in REGIONS}
+    assert {region: profile for region, profile in chosen.items() if profile != "global"} == {
+        region: geography(region) for region in REGIONS if geography(region)
+    }
+    assert chosen["sa-east-1"] == chosen["eusc-de-east-1"] == "global"
+
+
+@pytest.mark.parametrize(
+    ("setting", "region", "ids"),
+    [
+        ("auto", "us-gov-west-1", {"nova-lite": "amazon.nova-lite-v1:0"}),
+        ("auto", "ca-central-1", {"nova-lite": "us.amazon.nova-lite-v1:0"}),
+        ("auto", "sa-east-1", {"nova-lite": "amazon.nova-lite-v1:0"}),
+        ("global", "eu-west-1", {"nova-lite": "eu.amazon.nova-lite-v1:0"}),
+        ("global", "sa-east-1", {"nova-lite": "amazon.nova-lite-v1:0"}),
+        ("none", "eu-west-1", {"nova-lite": "amazon.nova-lite-v1:0"}),
+    ],
+)
+def test_a_model_without_the_profile_is_called_by_its_own_id(setting: str, region: str, ids: dict[str, str]) -> None:
+    catalog = Catalog(setting, region)
+    assert {alias: catalog[alias].id for alias in ids} == ids
+    assert ("claude-haiku" in catalog) == (setting == "global" or region in {"ca-central-1", "sa-east-1"})
+    if "claude-haiku" in catalog:
+        assert catalog["claude-haiku"].id.startswith("us." if region == "ca-central-1" else "global.")
+
+
+def test_a_model_costs_what_the_chosen_profile_costs() -> None:
+    price = Catalog("global", "us-east-1")["claude-haiku"].priced(Usage(1_000_000), Options()).cost
+    assert price == 10**9
+    assert Catalog("auto", "us-east-1")["claude-haiku"].priced(Usage(1_000_000), Options()).cost == 1.1 * 10**9
+
+
+@pytest.mark.parametrize("variable", ["default_model", "task_model"])
+def test_a_default_model_out_of_reach_names_the_way_out(variable: str) -> None:
+    here = {"aws_region": "ap-south-1", "inference_profile": "auto", variable: "claude-haiku"}
+    with pytest.raises(SettingsError, match=rf"^{variable.upper()}: claude-haiku .*InferenceProfile=global"):
+        application(FakeDynamo(Calm()), **here)
+
+
+def test_another_model_out_of_reach_is_refused_when_it_is_asked_for() -> None:
+    here = {"aws_region": "ap-south-1", "inference_profile": "auto", "allowed_models": "nova-lite,claude-haiku"}
+    app = application(FakeDynamo(Calm()), **here)
+    assert app.models.aliases == ["nova-lite"]
+    with pytest.raises(errors.BadRequest, match="InferenceProfile=global"):
+        app.models.check("claude-haiku", Options())
+    with pytest.raises(errors.BadRequest, match=r"one of nova-lite\."):
+        app.models.check("claude-sonnet", Options())  # exists for others, callers may not name it
+    with pytest.raises(errors.BadRequest, match="InferenceProfile=global"):
+        Catalog("auto", "ap-south-1")["claude-haiku"]
+
+
+def test_global_is_not_named_where_it_would_not_help() -> None:
+    catalog = Catalog("auto", "ap-south-1")
+    model = catalog["nova-lite"].model_copy(update={"profiles": {"us": 1}})
+    del catalog._models["nova-lite"]
+    catalog._every["nova-lite"] = model
+    assert "global" not in str(catalog.out_of_reach("nova-lite"))
