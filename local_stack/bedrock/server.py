@@ -127,15 +127,13 @@ class BedrockServer:
 
     async def _answer(self, call: ModelRequest, operation: str, responder: Responder) -> None:
         headers = [("x-amzn-requestid", str(uuid.uuid4()))]
-        if self._usual_delays and operation in USUAL_SECONDS:
-            await asyncio.sleep(random.uniform(*USUAL_SECONDS[operation]))  # noqa: S311  # a delay, not a secret
         try:
-            if operation == "invoke":
-                answer = json.dumps(embeddings.invoke(call.model_id, call.body)).encode()
-                await responder.send(200, [*headers, ("content-type", "application/json")], answer)
-            elif operation == "retrieve":
-                found = json.dumps(self._documents.retrieve(call.model_id, call.body)).encode()
-                await responder.send(200, [*headers, ("content-type", "application/json")], found)
+            if operation in USUAL_SECONDS:
+                answer = embeddings.invoke if operation == "invoke" else self._documents.retrieve
+                body = json.dumps(answer(call.model_id, call.body)).encode()
+                if self._usual_delays:  # a refusal comes at once
+                    await asyncio.sleep(random.uniform(*USUAL_SECONDS[operation]))  # noqa: S311  # not a secret
+                await responder.send(200, [*headers, ("content-type", "application/json")], body)
             else:
                 await self._converse(
                     call, streamed=operation == "converse-stream", responder=responder, headers=headers
