@@ -135,7 +135,10 @@ def _check_claude_tools(body: Json) -> None:
                 f"tools.{number}.custom.input_schema: "
                 "input_schema does not support oneOf, allOf, or anyOf at the top level"
             )
-        if not all(map(_PROPERTY.fullmatch, schema.get("properties", {}))):
+        properties = schema.get("properties", {})
+        if not isinstance(properties, dict):
+            raise _model_error(f"tools.{number}.custom.input_schema: JSON schema is invalid.")
+        if not all(map(_PROPERTY.fullmatch, properties)):
             raise _model_error(
                 f"tools.{number}.custom.input_schema.properties: Property keys should match pattern "
                 "'^[a-zA-Z0-9_.-]{1,64}$'"

@@ -234,9 +234,10 @@ def test_a_fallback_takes_over_where_it_takes_the_tools() -> None:
     [
         ({"type": "object", "anyOf": [{"required": ["a"]}]}, "anyOf"),
         ({"type": "object", "properties": {"a b": {"type": "string"}}}, "a b"),
+        ({"type": "object", "properties": []}, "no object"),
         ({"type": "object", "properties": {"a" * 65: {"type": "string"}}}, "a" * 65),
     ],
-    ids=["a choice at the root", "a property's name", "a long name"],
+    ids=["a choice at the root", "a property's name", "no properties", "a long name"],
 )
 def test_a_tool_that_claude_does_not_take_is_named(schema: dict[str, Any], fault: str) -> None:
     models, tools = (

@@ -173,13 +173,14 @@ def test_refuses_reasoning_where_claude_does(change: dict[str, Any], message: st
             {"toolConfig": offering({"type": "object", "properties": {"a b": {}}})},
             "tools.0.custom.input_schema.properties: Property keys should match",
         ),
+        ({"toolConfig": offering({"type": "object", "properties": []})}, "JSON schema is invalid"),
         (
             {"messages": [user("a"), calling("x"), user(result("x")), calling("x"), user(result("x"))]},
             "messages.3.content.0: `tool_use` ids must be unique",
         ),
         ({"messages": [user("a " * 200_001)]}, r"prompt is too long: 20\d{4} tokens > 200000 maximum"),
     ],
-    ids=["a choice at the root", "a property's name", "an id again", "too long"],
+    ids=["a choice at the root", "a property's name", "no properties", "an id again", "too long"],
 )
 def test_refuses_what_claude_alone_refuses(change: dict[str, Any], message: str) -> None:
     body = GOOD | {"additionalModelRequestFields": {}} | change

@@ -67,9 +67,10 @@ def _fault(tool: ToolSpec) -> str | None:
     """What a model that does not take any schema finds wrong with this one."""
     if choice := next((each for each in _CHOICES if each in tool.schema), None):
         return f"has {choice} at its root"
-    properties = tool.schema.get("properties")
-    named = properties if isinstance(properties, dict) else {}
-    if wrong := next((name for name in named if not _PROPERTY.fullmatch(name)), None):
+    properties = tool.schema.get("properties", {})
+    if not isinstance(properties, dict):
+        return "has properties that are no object"
+    if wrong := next((name for name in properties if not _PROPERTY.fullmatch(name)), None):
         return f"has a property named {wrong!r}"
     return None
 
