@@ -197,7 +197,9 @@ class Stack:
             behind: dict[str, Handler] = {
                 streaming[0].function.name: self.function_url,
                 "HttpApi": self.http_api,
-                "WebBucket": Pages(self._options.web, "/", "/", token_url),
+                "WebBucket": Pages(
+                    self._options.web, "/", "/", token_url, listed="WebBucket" in template.listed_buckets
+                ),
             }
             self.web_host.handler = _beside({PREFIX: control}, CloudFront(template.distribution, behind))
         if template.rest_api:

@@ -5,7 +5,7 @@ CloudFormation knows.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,13 +97,17 @@ class RestApi:
 
 @dataclass(frozen=True)
 class Template:
-    """What template.yaml describes. `tables` are properties of AWS::DynamoDB::Table with every name filled in."""
+    """What template.yaml describes. `tables` are properties of AWS::DynamoDB::Table with every name filled in.
+
+    `listed_buckets` are those whose policy lets CloudFront list them.
+    """
 
     functions: Mapping[str, Function]
     tables: tuple[Mapping[str, Any], ...]
     http_api: HttpApi | None
     rest_api: RestApi | None
     distribution: Distribution | None
+    listed_buckets: frozenset[str]
 
 
 def function_arn(name: str) -> str:
@@ -133,6 +137,7 @@ class _Reader:
             http_api=self._http_api(),
             rest_api=self._rest_api(),
             distribution=self._distribution(),
+            listed_buckets=frozenset(self._listed_buckets()),
         )
 
     # What the template holds
@@ -180,6 +185,8 @@ class _Reader:
                 return f"https://{name.lower()}.lambda-url.{REGION}.on.aws/"
             case "AWS::S3::Bucket", "RegionalDomainName":
                 return f"{name.lower()}.s3.{REGION}.amazonaws.com"
+            case "AWS::S3::Bucket", "Arn":
+                return f"arn:aws:s3:::{name.lower()}"
             case "AWS::CloudFront::Function", "FunctionARN":
                 return f"arn:aws:cloudfront::{ACCOUNT}:function/{name}"
         return None
@@ -275,6 +282,14 @@ class _Reader:
             for policy in self._of_type("AWS::CloudFront::ResponseHeadersPolicy")
         }
         return distribution(self._properties(name)["DistributionConfig"], policies)
+
+    def _listed_buckets(self) -> Iterator[str]:
+        for name in self._of_type("AWS::S3::BucketPolicy"):
+            policy = self._properties(name)
+            for statement in policy["PolicyDocument"]["Statement"]:
+                of_cloudfront = statement["Principal"] == {"Service": "cloudfront.amazonaws.com"}
+                if of_cloudfront and (statement["Effect"], statement["Action"]) == ("Allow", "s3:ListBucket"):
+                    yield policy["Bucket"]
 
 
 def _merge(general: Any, own: Any) -> Any:

@@ -49,7 +49,7 @@ async def doors(*, gateway_seconds: float = 30, **changes: Any) -> AsyncIterator
     invoke_api = InvokeApi(pools, retry_seconds=(0, 0))
     url_door = FunctionUrl(pools["Scripted"])
     api_door = HttpApiDoor(template.http_api, pools, gateway_seconds)
-    files = Pages(SYSTEM / "web", "/", "/")
+    files = Pages(SYSTEM / "web", "/", "/", listed="Files" in template.listed_buckets)
     handlers: list[Handler] = [
         CloudFront(template.distribution, {"Scripted": url_door, "Api": api_door, "Files": files}),
         url_door,

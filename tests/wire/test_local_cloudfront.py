@@ -56,7 +56,7 @@ async def test_the_first_behavior_that_fits_names_the_origin() -> None:
     assert "<title>The page</title>" in page.text
     assert api.json()["event"]["routeKey"] == "GET /things/{id}"
     assert stream.text == "streamed"
-    assert nowhere.status_code == 404
+    assert nowhere.status_code == 403  # the bucket may not be listed
     assert {answer.status_code for answer in refused} == {403}
 
 
@@ -71,7 +71,7 @@ async def test_every_answer_has_the_policys_headers_once() -> None:
             await client.post("/things", json=[["prelude", own], ["send", "x"], ["end"]]),
             await client.post("/things", json=[["exit"]]),
         ]
-    assert [answer.status_code for answer in answers] == [200, 404, 403, 200, 200, 502]
+    assert [answer.status_code for answer in answers] == [200, 403, 403, 200, 200, 502]
     for answer in answers:
         assert {name: answer.headers.get_list(name) for name in POLICY} == {k: [v] for k, v in POLICY.items()}
 
