@@ -26,7 +26,7 @@ SBOM := .aws-sam/sbom
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-run: .venv/local ## the whole system on this machine; PORT=8787 AUTH=dev|jwt BRIDGE=172.17.0.1
+run: .venv/local ## the whole system on this machine; PORT=8787 AUTH=dev|jwt|iam BRIDGE=172.17.0.1
 	@$(BIN)/python -m local_stack --port $(PORT) --auth $(AUTH) $(if $(BRIDGE),--bridge $(BRIDGE))
 
 token: .venv/local ## for a system that runs with AUTH=jwt; USER is you

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from local_stack.bedrock.documents import UnreadableDocument
+from local_stack.concurrency import ACCOUNT_LIMIT
 from local_stack.dynamodb import NoDynamoDB
 from local_stack.intrinsics import TemplateError
 from local_stack.sandbox import NoCredentials
@@ -25,11 +26,18 @@ def options(arguments: list[str]) -> Options:
     parser.add_argument("--artifacts", type=Path, metavar="DIR", help="run what `sam build` made, e.g. .aws-sam/build")
     parser.add_argument("--bedrock", action="store_true", help="real Bedrock, with your own AWS credentials")
     parser.add_argument("--rest-streaming", action="store_true", help="the REST API in streamed mode too")
-    parser.add_argument("--auth", choices=["dev", "jwt"], default="dev", help="how callers are known (dev)")
+    parser.add_argument("--auth", choices=["dev", "jwt", "iam"], default="dev", help="how callers are known (dev)")
     parser.add_argument("--flags", type=Path, metavar="FILE", help="feature flags in JSON, read again each minute")
     parser.add_argument("--documents", type=Path, metavar="DIR", help="answer from its Markdown files")
     parser.add_argument("--usual-delays", action="store_true", help="Retrieve and embeddings take their usual time")
     parser.add_argument("--prewarm", type=int, default=1, metavar="N", help="environments to start with (1)")
+    parser.add_argument(
+        "--concurrency",
+        type=int,
+        default=ACCOUNT_LIMIT,
+        metavar="N",
+        help=f"invocations that the account may run at a time ({ACCOUNT_LIMIT})",
+    )
     parser.add_argument("--fault-rate", type=float, default=0.0, help="share of model calls that fail (0)")
     parser.add_argument("--seed", type=int, default=0, help="of the faults (0)")
     parser.add_argument(
@@ -57,6 +65,7 @@ def options(arguments: list[str]) -> Options:
         auth=given.auth,
         flags=given.flags,
         prewarm=given.prewarm,
+        concurrency=given.concurrency,
         fault_rate=given.fault_rate,
         seed=given.seed,
         documents=given.documents,
@@ -118,7 +127,8 @@ async def run(given: Options) -> int:
 
 
 def announce(stack: Stack, *, rest: bool) -> None:
-    print(f"One host      {stack.web_host.url}")
+    if stack.has_web_host:
+        print(f"One host      {stack.web_host.url}")
     print(f"Function URL  {stack.function_url.url}")
     print(f"API Gateway   {stack.http_api.url}")
     print(f"Demo page     {stack.page.url}")

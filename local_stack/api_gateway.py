@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from urllib.parse import unquote
 
 from local_stack import cors
 from local_stack.events import BadResult, Head, answer_of, http_api_event, rest_event
@@ -14,8 +13,14 @@ from local_stack.http import Request, Responder
 from local_stack.invocation import Failure, Result, Stream
 from local_stack.pool import PayloadTooLarge, Pool, Throttled
 from local_stack.relay import read_body, send_answer
+from local_stack.signatures import Refused, signer
 from local_stack.template import HttpApi, RestApi, Route
+from local_stack.throttling import Throttling
 
+# Request line and headers together: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
+# and api-gateway-execution-service-limits-table.html. No page says with which status more is refused.
+HEAD_LIMIT = 10_240
+SERVICE = "execute-api"  # that callers sign for
 INTEGRATION_SECONDS = 30  # of an HTTP API; a REST API in streamed mode waits as long as the function may run
 JSON = ("content-type", "application/json")
 PARAMETER = re.compile(r"\{([^}+]+)(\+?)\}")
@@ -31,12 +36,12 @@ class Routes:
         self._routes = [(route, re.compile(_pattern(route.path))) for route in ranked]
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-        """The route and its decoded path parameters."""
+        """The route and its path parameters, still percent-encoded."""
         for route, pattern in self._routes:
             found = pattern.fullmatch(path)
             if found and route.method in {method, "ANY"}:
                 names = [match[1] for match in PARAMETER.finditer(route.path)]
-                return route, dict(zip(names, map(unquote, found.groups()), strict=True))
+                return route, dict(zip(names, found.groups(), strict=True))
         return None
 
 
@@ -46,6 +51,7 @@ class HttpApiDoor:
     def __init__(self, api: HttpApi, pools: Mapping[str, Pool], seconds: float = INTEGRATION_SECONDS) -> None:
         self._api = api
         self._routes = Routes(api.routes)
+        self._throttling = Throttling(api.throttle, api.route_throttles)
         self._pools = pools
         self._seconds = seconds
         self._running: set[asyncio.Task[tuple[Head, bytes]]] = set()
@@ -61,16 +67,23 @@ class HttpApiDoor:
         await responder.send(head.status, [*headers, *cors.response_headers(self._api.cors, request)], body)
 
     async def _answer(self, request: Request) -> tuple[Head, bytes]:
+        if request.head_size > HEAD_LIMIT:
+            return _message(431, "Request Header Fields Too Large")
         prefix = "" if self._api.stage == "$default" else f"/{self._api.stage}"
         path = request.path.removeprefix(prefix)
         found = self._routes.find(request.method, path) if request.path.startswith(prefix) else None
         if found is None:
             return _message(404, "Not Found")
+        if not self._throttling.admits(found[0].key):
+            return _message(429, "Too Many Requests")
         try:
-            body = await read_body(request)
+            body, now = await read_body(request), datetime.now(UTC)
+            identity = signer(request, body, SERVICE, now) if found[0].signed else None
         except PayloadTooLarge:
             return _message(413, "Request Entity Too Large")
-        event = http_api_event(request, body, datetime.now(UTC), *found, self._api.stage)
+        except Refused:
+            return _message(403, "Forbidden")
+        event = http_api_event(request, body, now, *found, self._api.stage, identity)
         task = asyncio.create_task(self._invoke(found[0].function, json.dumps(event).encode()))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -103,9 +116,13 @@ class RestApiDoor:
     def __init__(self, api: RestApi, pools: Mapping[str, Pool]) -> None:
         self._api = api
         self._routes = Routes(api.routes)
+        self._throttling = Throttling(api.throttle)
         self._pools = pools
 
     async def __call__(self, request: Request, responder: Responder) -> None:
+        if request.head_size > HEAD_LIMIT:
+            await self._refuse(responder, 431, "Request Header Fields Too Large")
+            return
         prefix = f"/{self._api.stage}/"
         found = self._routes.find(request.method, request.path[len(prefix) - 1 :])
         if found is None or not request.path.startswith(prefix):
@@ -114,12 +131,20 @@ class RestApiDoor:
         if self._api.cors and request.method == "OPTIONS":
             await responder.send(204, cors.preflight_headers(self._api.cors, request))
             return
+        if not self._throttling.admits(found[0].key):
+            await self._refuse(responder, 429, "Too Many Requests")
+            return
         try:
-            event = rest_event(request, await read_body(request), datetime.now(UTC), *found, self._api.stage)
+            body, now = await read_body(request), datetime.now(UTC)
+            identity = signer(request, body, SERVICE, now) if found[0].signed else None
+            event = rest_event(request, body, now, *found, self._api.stage, identity)
             answer = await self._pools[found[0].function].invoke(json.dumps(event).encode())
             await send_answer(answer, responder)
+        except Refused as error:
+            await self._refuse(responder, 403, error.message)
         except Throttled:
-            await self._refuse(responder, 429, "Too Many Requests")
+            # https://repost.aws/questions/QUfI6bsdd0SOiPeyimzxSkfQ: the gateway makes a 500 of Lambda's 429.
+            await self._refuse(responder, 500, "Internal server error")
         except PayloadTooLarge:
             await self._refuse(responder, 413, "Request Too Long")
         except BadResult as error:

@@ -74,7 +74,7 @@ class Control:
         return 404, {"message": f"no {method} {name} here"}
 
     def _set_faults(self, faults: dict[str, Any]) -> None:
-        if unknown := faults.keys() - {"table", "model", "issuer", "freezeAfterResponse"}:
+        if unknown := faults.keys() - {"table", "model", "issuer", "events", "freezeAfterResponse"}:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
         if self.table and "table" in faults:
             table = faults["table"]
@@ -86,6 +86,8 @@ class Control:
             self.issuer.down = bool(faults["issuer"].get("down", False))
             if faults["issuer"].get("rotate"):
                 self.issuer.rotate()
+        if "events" in faults:
+            self.invoke_api.delivers_twice = bool(faults["events"].get("twice", False))
         if "freezeAfterResponse" in faults:
             for pool in self.pools.values():
                 pool.set_freezing(on=bool(faults["freezeAfterResponse"]))

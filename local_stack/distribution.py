@@ -1,4 +1,4 @@
-"""A CloudFront distribution of the template as typed values: which path goes where, and with which headers.
+"""A CloudFront distribution of the template as typed values: which path goes where, with which headers and limits.
 
 https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/DownloadDistValuesCacheBehavior.html
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Headers = tuple[tuple[str, str], ...]
+READ_SECONDS = 30.0  # of an origin that says nothing else
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,23 @@ class Behavior:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """`headers` are added to every request; `read_seconds` is the longest silence before and between its bytes."""
+
+    headers: Headers
+    read_seconds: float
+
+
+@dataclass(frozen=True)
 class Distribution:
-    """`behaviors` in their order, the default last; `origins`: id of an origin -> headers that it gets."""
+    """`behaviors` in their order, the default last; `origins` by id.
+
+    `error_seconds`: how long an error with that status is kept, where the configuration says so.
+    """
 
     behaviors: tuple[Behavior, ...]
-    origins: Mapping[str, Headers]
+    origins: Mapping[str, Origin]
+    error_seconds: Mapping[int, float]
 
     def behavior(self, path: str) -> Behavior:
         """The first that fits."""
@@ -51,13 +64,19 @@ def distribution(config: Mapping[str, Any], policies: Mapping[str, Mapping[str, 
         )
         for each in (*config.get("CacheBehaviors", []), default)
     )
-    return Distribution(behaviors, {each["Id"]: _origin_headers(each) for each in config["Origins"]})
+    errors = {
+        int(each["ErrorCode"]): float(each["ErrorCachingMinTTL"])
+        for each in config.get("CustomErrorResponses", [])
+        if "ErrorCachingMinTTL" in each
+    }
+    return Distribution(behaviors, {each["Id"]: _origin(each) for each in config["Origins"]}, errors)
 
 
-def _origin_headers(origin: Mapping[str, Any]) -> Headers:
-    """An empty one is not sent: on the laptop the secret may be left out."""
+def _origin(origin: Mapping[str, Any]) -> Origin:
+    """An empty header is not sent: on the laptop the secret may be left out."""
     pairs = ((each["HeaderName"].lower(), each["HeaderValue"]) for each in origin.get("OriginCustomHeaders", []))
-    return tuple((name, value) for name, value in pairs if value)
+    seconds = float(origin.get("CustomOriginConfig", {}).get("OriginReadTimeout", READ_SECONDS))
+    return Origin(tuple((name, value) for name, value in pairs if value), seconds)
 
 
 def _response_headers(policy: Mapping[str, Any]) -> Headers:

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from local_stack.http import Request
+from local_stack.signatures import Identity
 from local_stack.template import ACCOUNT, REGION, Route
 
 PRELUDE_END = b"\0" * 8
@@ -42,9 +43,12 @@ class Head:
 # Events
 
 
-def function_url_event(request: Request, body: bytes, now: datetime) -> dict[str, Any]:
+def function_url_event(
+    request: Request, body: bytes, now: datetime, identity: Identity | None = None
+) -> dict[str, Any]:
     domain = f"local.lambda-url.{REGION}.on.aws"
-    event = _format_2(request, body, now, domain, "$default", "$default", "anonymous")
+    account = ACCOUNT if identity else "anonymous"
+    event = _format_2(request, body, now, domain, "$default", "$default", account, identity)
     if event["cookies"]:
         event["headers"]["cookie"] = "; ".join(event["cookies"])
     else:
@@ -53,28 +57,43 @@ def function_url_event(request: Request, body: bytes, now: datetime) -> dict[str
 
 
 def http_api_event(
-    request: Request, body: bytes, now: datetime, route: Route, parameters: Mapping[str, str], stage: str
+    request: Request,
+    body: bytes,
+    now: datetime,
+    route: Route,
+    parameters: Mapping[str, str],
+    stage: str,
+    identity: Identity | None = None,
 ) -> dict[str, Any]:
     domain = f"local.execute-api.{REGION}.amazonaws.com"
-    event = _format_2(request, body, now, domain, f"{route.method} {route.path}", stage, ACCOUNT)
+    event = _format_2(request, body, now, domain, route.key, stage, ACCOUNT, identity)
+    # Only an HTTP API decodes the path, and it cuts it at a decoded question mark: captures of live APIs in
+    # https://github.com/hotsock/voker/pull/8.
+    event["rawPath"] = event["requestContext"]["http"]["path"] = unquote(request.path).partition("?")[0]
     if not event["cookies"]:
         del event["cookies"]
     if parameters:
-        event["pathParameters"] = dict(parameters)
+        event["pathParameters"] = {name: unquote(value) for name, value in parameters.items()}
     return event
 
 
 def rest_event(
-    request: Request, body: bytes, now: datetime, route: Route, parameters: Mapping[str, str], stage: str
+    request: Request,
+    body: bytes,
+    now: datetime,
+    route: Route,
+    parameters: Mapping[str, str],
+    stage: str,
+    identity: Identity | None = None,
 ) -> dict[str, Any]:
-    """`request.path` begins with the stage; the event's `path` does not."""
+    """`request.path` begins with the stage; the event's `path` does not. Paths stay percent-encoded."""
     domain = f"local.execute-api.{REGION}.amazonaws.com"
     query = parse_qsl(request.query, keep_blank_values=True)
     headers = [*_forwarded(request), *request.headers]
     text, encoded = _body(body, is_text=True)
     return {
         "resource": route.path,
-        "path": unquote(request.path.removeprefix(f"/{stage}")),
+        "path": request.path.removeprefix(f"/{stage}"),
         "httpMethod": request.method,
         "headers": dict(headers),
         "multiValueHeaders": _lists(headers),
@@ -89,8 +108,8 @@ def rest_event(
             "domainPrefix": "local",
             "extendedRequestId": str(uuid.uuid4()),
             "httpMethod": request.method,
-            "identity": {"sourceIp": request.client, "userAgent": request.header("user-agent")},
-            "path": unquote(request.path),
+            "identity": _rest_identity(request, identity),
+            "path": request.path,
             "protocol": "HTTP/1.1",
             "requestId": str(uuid.uuid4()),
             "requestTime": _clock(now),
@@ -104,8 +123,28 @@ def rest_event(
     }
 
 
+def _rest_identity(request: Request, identity: Identity | None) -> dict[str, Any]:
+    return {
+        "accessKey": identity and identity.access_key,
+        "accountId": identity and ACCOUNT,
+        "caller": identity and identity.user_id,
+        "cognitoIdentityId": None,
+        "sourceIp": request.client,
+        "user": identity and identity.user_id,
+        "userAgent": request.header("user-agent"),
+        "userArn": identity and identity.user_arn,
+    }
+
+
 def _format_2(
-    request: Request, body: bytes, now: datetime, domain: str, route_key: str, stage: str, account: str
+    request: Request,
+    body: bytes,
+    now: datetime,
+    domain: str,
+    route_key: str,
+    stage: str,
+    account: str,
+    identity: Identity | None,
 ) -> dict[str, Any]:
     headers = {name: ",".join(values) for name, values in _lists(request.headers).items() if name != "cookie"}
     headers |= {"host": domain, **dict(_forwarded(request))}
@@ -139,6 +178,18 @@ def _format_2(
         },
         "isBase64Encoded": False,
     }
+    if identity:
+        event["requestContext"]["authorizer"] = {
+            "iam": {
+                "accessKey": identity.access_key,
+                "accountId": ACCOUNT,
+                "callerId": identity.user_id,
+                "cognitoIdentity": None,
+                "principalOrgId": None,
+                "userArn": identity.user_arn,
+                "userId": identity.user_id,
+            }
+        }
     if query:
         event["queryStringParameters"] = {name: ",".join(values) for name, values in query.items()}
     if body:

@@ -9,6 +9,7 @@ from local_stack.events import BadResult, function_url_event
 from local_stack.http import Request, Responder
 from local_stack.pool import PayloadTooLarge, Pool, Throttled
 from local_stack.relay import read_body, send_answer
+from local_stack.signatures import Refused, signer
 
 JSON = ("content-type", "application/json")
 THROTTLED = {
@@ -31,9 +32,14 @@ class FunctionUrl:
             return
         added = cors.response_headers(self._cors, request)
         try:
-            event = function_url_event(request, await read_body(request), datetime.now(UTC))
+            body, now = await read_body(request), datetime.now(UTC)
+            identity = signer(request, body, "lambda", now) if self._pool.function.signed_url else None
+            event = function_url_event(request, body, now, identity)
             answer = await self._pool.invoke(json.dumps(event).encode())
             await send_answer(answer, responder, added)
+        except Refused as error:
+            headers = [JSON, ("x-amzn-errortype", "AccessDeniedException"), *added]
+            await responder.send(403, headers, json.dumps({"Message": error.message}).encode())
         except Throttled:
             await responder.send(429, [JSON, *added], json.dumps(THROTTLED).encode())
         except PayloadTooLarge:

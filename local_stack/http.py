@@ -81,6 +81,22 @@ class Request:
         """The first header of that name, or None."""
         return next((value for key, value in self.headers if key == name.lower()), None)
 
+    @property
+    def head_size(self) -> int:
+        """Bytes of the request line and the headers, as HTTP/1.1 writes them."""
+        line = len(f"{self.method} {self.target} HTTP/1.1\r\n")
+        return line + sum(len(f"{name}: {value}\r\n") for name, value in self.headers)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the headers announce a body."""
+        return self.header("content-length") not in {None, "0"} or self.header("transfer-encoding") is not None
+
+    @property
+    def received(self) -> bool:
+        """Whether the whole body has been read."""
+        return self._connection.h11.their_state is not h11.SEND_BODY
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises Disconnected when the peer leaves before its end."""
         while True:

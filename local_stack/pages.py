@@ -24,10 +24,15 @@ class Pages:
 
     `function_url` and `api_url` may be paths of the host that the pages are on.
     `/config.json` holds `{"functionUrl": ..., "apiUrl": ...}`, and `"tokenUrl"` where there is one.
+    A file that is not there is a 404, and a 403 where the caller may not list the files, as in S3:
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html ("Permissions").
     """
 
-    def __init__(self, web: Path, function_url: str, api_url: str, token_url: str | None = None) -> None:
+    def __init__(
+        self, web: Path, function_url: str, api_url: str, token_url: str | None = None, *, listed: bool = True
+    ) -> None:
         self._web = web.resolve()
+        self._listed = listed
         token = {"tokenUrl": token_url} if token_url else {}
         self._config = json.dumps({"functionUrl": function_url, "apiUrl": api_url, **token}).encode()
 
@@ -41,7 +46,8 @@ class Pages:
             content_type = CONTENT_TYPES.get(file.suffix, "application/octet-stream")
             await responder.send(200, [("content-type", content_type), *headers], file.read_bytes())
         else:
-            await responder.send(404, [("content-type", "text/plain")], b"Not Found")
+            status, reason = (404, b"NoSuchKey") if self._listed else (403, b"AccessDenied")
+            await responder.send(status, [("content-type", "text/plain")], reason)
 
     def _file(self, path: str) -> Path | None:
         relative = path.lstrip("/") or "index.html"

@@ -5,16 +5,16 @@ import os
 from collections import deque
 from collections.abc import Callable
 
+from local_stack.concurrency import Concurrency
 from local_stack.environment import Environment, InitError
 from local_stack.invocation import Answer
 from local_stack.template import Function
 
-DEFAULT_CONCURRENCY = 60  # of a function that reserves none; AWS's default for an account is 1000
 EVENT_LIMIT = 6 * 1024 * 1024  # bytes of an event
 
 
 class Throttled(Exception):
-    """Every environment that the function may have is busy."""
+    """As many invocations run as the function, or the account, may have at a time."""
 
 
 class PayloadTooLarge(Exception):
@@ -25,11 +25,15 @@ Starter = Callable[[Callable[[Environment], None], Callable[[Environment], None]
 
 
 class Pool:
-    """The environments of one function. `make(on_ready, on_exit)` makes one that is not started yet."""
+    """The environments of one function, within a concurrency that it may share with others.
 
-    def __init__(self, function: Function, make: Starter) -> None:
+    `make(on_ready, on_exit)` makes one that is not started yet.
+    """
+
+    def __init__(self, function: Function, make: Starter, concurrency: Concurrency) -> None:
         self.function = function
-        self.limit = DEFAULT_CONCURRENCY if function.reserved_concurrency is None else function.reserved_concurrency
+        self._concurrency = concurrency
+        self._concurrency.add(lambda: len(self._busy) + len(self._waiting))
         self._make = make
         self._freezes = False
         self._environments: set[Environment] = set()
@@ -55,7 +59,7 @@ class Pool:
 
     async def prewarm(self, count: int) -> None:
         """Have `count` environments started. A start that fails is reported by the first invocation instead."""
-        for _ in range(min(count, self.limit) - len(self._environments)):
+        for _ in range(min(count, self._concurrency.limit) - len(self._environments)):
             self._launch()
         await asyncio.gather(*self._starting)
 
@@ -78,12 +82,12 @@ class Pool:
         await asyncio.gather(*self._starting, *(each.close() for each in self._environments), return_exceptions=True)
 
     async def _acquire(self) -> Environment:
+        if self._concurrency.full:
+            raise Throttled
         if self._idle:
             environment = self._idle.pop()
             self._busy.add(environment)
             return environment
-        if len(self._busy) + len(self._waiting) >= self.limit:
-            raise Throttled
         # Whoever becomes free first takes the request: the new environment, or one that ends its work before.
         waiter: asyncio.Future[Environment] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)

@@ -16,6 +16,7 @@ from local_stack.bedrock import BedrockServer
 from local_stack.bedrock import serve as serve_bedrock
 from local_stack.bedrock.documents import KNOWLEDGE_BASE, Documents
 from local_stack.cloudfront import CloudFront
+from local_stack.concurrency import ACCOUNT_LIMIT, shares
 from local_stack.control import ISSUER, PREFIX, Control
 from local_stack.dynamodb import DynamoDB, create_elsewhere
 from local_stack.environment import Environment, Guard
@@ -47,9 +48,10 @@ class Options:
     port: int = 0
     real_bedrock: bool = False
     rest_streaming: bool = False
-    auth: Literal["dev", "jwt"] = "dev"
+    auth: Literal["dev", "jwt", "iam"] = "dev"
     flags: Path | None = None
     prewarm: int = 1
+    concurrency: int = ACCOUNT_LIMIT
     fault_rate: float = 0.0
     seed: int = 0
     documents: Path | None = None
@@ -104,6 +106,7 @@ class Stack:
         self.web_host, self.function_url = Door(), Door()
         self.http_api, self.page, self.rest_api = Door(), Door(), Door()
         self.rest_url = ""
+        self.has_web_host = False
         self._options = options
         self._guard = Guard()
         self._cleanup = contextlib.AsyncExitStack()
@@ -129,14 +132,17 @@ class Stack:
     def _parameters(self) -> dict[str, str]:
         """The parameters that are the laptop's own.
 
-        One host, with its page on another origin too; REST, an issuer and documents by options.
+        One host, with its page on another origin too; REST, an issuer and documents by options. In mode dev the entry
+        points are open as in mode jwt. In mode iam, the template's default, they check signatures, and no host is in
+        front of them.
         """
         origins = ",".join(f"http://{name}:{self.page.port}" for name in ("127.0.0.1", "localhost"))
         rest = {"RestStreaming": "enabled"} if self._options.rest_streaming else {}
-        jwt = {"UrlAuthType": "NONE", "AuthMode": "jwt", "JwtAudience": AUDIENCE}
-        tokens = {**jwt, "JwtIssuer": self.issuer.url} if self.issuer else {}
+        tokens = {"JwtAudience": AUDIENCE, "JwtIssuer": self.issuer.url} if self.issuer else {}
+        open_to_all = {"UrlAuthType": "NONE", "AuthMode": "jwt", "WebHost": "enabled", **tokens}
+        auth = {} if self._options.auth == "iam" else open_to_all
         files = {"KnowledgeBaseId": KNOWLEDGE_BASE} if self._options.documents else {}
-        own = {"AllowedOrigins": origins, "WebHost": "enabled", **rest, **tokens, **files}
+        own = {"AllowedOrigins": origins, **rest, **auth, **files}
         return own | dict(self._options.parameters)
 
     def _warm(self, function: Function) -> int:
@@ -187,11 +193,12 @@ class Stack:
         return sandbox.service_variables(endpoints, credentials, options.auth) | flags
 
     def _make_pools(self, template: Template, variables: Mapping[str, str]) -> None:
+        concurrency = shares(template.functions.values(), self._options.concurrency)
         for name, function in template.functions.items():
             # The stand-ins take any credentials: by their session token they know who calls (see calls.py).
             token = {} if self._options.real_bedrock else {"AWS_SESSION_TOKEN": name}
             box = sandbox.build(function, self._guard.folder / name, {**variables, **token})
-            pool = Pool(function, functools.partial(Environment, function, box, self._guard))
+            pool = Pool(function, functools.partial(Environment, function, box, self._guard), concurrency[name])
             self._cleanup.push_async_callback(pool.close)
             self.pools[name] = pool
 
@@ -204,19 +211,28 @@ class Stack:
         control = Control(self.pools, self.invoke_api, self.bedrock, self.table, self.issuer)
         if template.http_api:
             self.http_api.handler = HttpApiDoor(template.http_api, self.pools)
+        self.has_web_host = template.distribution is not None
         if template.distribution:
             behind: dict[str, Handler] = {
                 streaming[0].function.name: self.function_url,
                 "HttpApi": self.http_api,
-                "WebBucket": Pages(self._options.web, "/", "/", token_url),
+                "WebBucket": Pages(
+                    self._options.web, "/", "/", token_url, listed="WebBucket" in template.listed_buckets
+                ),
             }
             self.web_host.handler = _beside({PREFIX: control}, CloudFront(template.distribution, behind))
+        else:
+            self.web_host.handler = _beside({PREFIX: control}, _no_web_host)
         if template.rest_api:
             self.rest_api.handler = RestApiDoor(template.rest_api, self.pools)
             await self._open(self.rest_api, 0)
             self.rest_url = f"{self.rest_api.url}/{template.rest_api.stage}"
         pages = Pages(self._options.web, self.function_url.url, self.http_api.url, token_url)
         self.page.handler = _beside({PREFIX: control, invoke_api.PREFIX: self.invoke_api}, pages)
+
+
+async def _no_web_host(_: Request, responder: Responder) -> None:
+    await responder.send(404, [("content-type", "text/plain")], b"WebHost is disabled.\n")
 
 
 def _beside(own: Mapping[str, Handler], pages: Handler) -> Handler:

@@ -6,7 +6,7 @@ CloudFormation knows.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ FUNCTION_IN_URI = re.compile(r":function:([A-Za-z0-9_-]+)")
 ORIGINS_IN_MAPPING = re.compile(r'#set\(\$origins = "([^"]*)"\)')
 DEFAULT_RETRIES = 2  # of an asynchronous invocation that failed
 ENVIRONMENT_BYTES = 4096  # of names and values as JSON, which is what Lambda measures
+DEFAULT_EVENT_AGE = 6 * 3600  # seconds that one may wait
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Function:
-    """A function; `timeout` in seconds, `memory` in MB, `cors` of its URL, `dead_letters` the name of a queue."""
+    """A function; `timeout` and `event_age` in seconds, `memory` in MB, `cors` of its URL.
+
+    `signed_url`: the URL asks for IAM signatures.
+    `dead_letters` is the name of a queue.
+    """
 
     name: str
     code: Path
@@ -57,8 +62,10 @@ class Function:
     layers: tuple[Layer, ...]
     reserved_concurrency: int | None
     has_url: bool
+    signed_url: bool
     cors: Cors | None
     retries: int
+    event_age: int
     dead_letters: str | None
 
     @property
@@ -67,21 +74,42 @@ class Function:
 
 
 @dataclass(frozen=True)
+class Throttle:
+    """`rate` requests a second on average, `burst` of them at once."""
+
+    rate: float
+    burst: int
+
+
+@dataclass(frozen=True)
 class Route:
-    """`method` may be ANY; `path` as in a route key, with `{name}` and `{name+}`."""
+    """`method` may be ANY; `path` as in a route key, with `{name}` and `{name+}`.
+
+    `signed`: it asks for IAM signatures.
+    """
 
     method: str
     path: str
     function: str
+    signed: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.method} {self.path}"
 
 
 @dataclass(frozen=True)
 class HttpApi:
-    """An HTTP API: every answer in one piece, payload format 2.0."""
+    """An HTTP API: every answer in one piece, payload format 2.0.
+
+    `throttle` is for all routes together, but for those whose keys are in `route_throttles`.
+    """
 
     stage: str
     routes: tuple[Route, ...]
     cors: Cors | None
+    throttle: Throttle | None
+    route_throttles: Mapping[str, Throttle]
 
 
 @dataclass(frozen=True)
@@ -95,17 +123,22 @@ class RestApi:
     routes: tuple[Route, ...]
     cors: Cors | None
     refusals: tuple[tuple[str, str], ...]
+    throttle: Throttle | None
 
 
 @dataclass(frozen=True)
 class Template:
-    """What template.yaml describes. `tables` are properties of AWS::DynamoDB::Table with every name filled in."""
+    """What template.yaml describes. `tables` are properties of AWS::DynamoDB::Table with every name filled in.
+
+    `listed_buckets` are those whose policy lets CloudFront list them.
+    """
 
     functions: Mapping[str, Function]
     tables: tuple[Mapping[str, Any], ...]
     http_api: HttpApi | None
     rest_api: RestApi | None
     distribution: Distribution | None
+    listed_buckets: frozenset[str]
 
 
 def function_arn(name: str) -> str:
@@ -135,6 +168,7 @@ class _Reader:
             http_api=self._http_api(),
             rest_api=self._rest_api(),
             distribution=self._distribution(),
+            listed_buckets=frozenset(self._listed_buckets()),
         )
 
     # What the template holds
@@ -182,6 +216,8 @@ class _Reader:
                 return f"https://{name.lower()}.lambda-url.{REGION}.on.aws/"
             case "AWS::S3::Bucket", "RegionalDomainName":
                 return f"{name.lower()}.s3.{REGION}.amazonaws.com"
+            case "AWS::S3::Bucket", "Arn":
+                return f"arn:aws:s3:::{name.lower()}"
             case "AWS::CloudFront::Function", "FunctionARN":
                 return f"arn:aws:cloudfront::{ACCOUNT}:function/{name}"
         return None
@@ -211,8 +247,10 @@ class _Reader:
                 layers=tuple(self._layer(layer, name) for layer in properties.get("Layers", [])),
                 reserved_concurrency=None if reserved in {None, ""} else int(reserved),
                 has_url=url is not None,
+                signed_url=url is not None and url.get("AuthType") == "AWS_IAM",
                 cors=_cors(url.get("Cors")) if url else None,
                 retries=int(retry.get("MaximumRetryAttempts", DEFAULT_RETRIES)),
+                event_age=int(retry.get("MaximumEventAgeInSeconds", DEFAULT_EVENT_AGE)),
                 dead_letters=_queue(properties, retry),
             )
         except KeyError as error:
@@ -236,22 +274,24 @@ class _Reader:
         [api] = apis
         routes = []
         for name in self._of_type("AWS::ApiGatewayV2::Route"):
-            route = self._properties(name, "ApiId", "RouteKey", "Target")
+            route = self._properties(name, "ApiId", "RouteKey", "Target", "AuthorizationType")
             integration = self._properties(route["Target"].removeprefix("integrations/"), "IntegrationUri")
             method, _, path = route["RouteKey"].partition(" ")
-            routes.append(Route(method, path, _function_in(integration["IntegrationUri"], name)))
-        stages = [
-            self._properties(name, "StageName")["StageName"] for name in self._of_type("AWS::ApiGatewayV2::Stage")
-        ]
+            function, signed = _function_in(integration["IntegrationUri"], name), route.get("AuthorizationType")
+            routes.append(Route(method, path, function, signed == "AWS_IAM"))
+        stages = [self._properties(name) for name in self._of_type("AWS::ApiGatewayV2::Stage")]
+        stage = stages[0] if stages else {}
         cors = self._properties(api, "CorsConfiguration").get("CorsConfiguration")
-        return HttpApi(stages[0] if stages else "$default", tuple(routes), _cors(cors))
+        own = {key: throttle for key, each in stage.get("RouteSettings", {}).items() if (throttle := _throttle(each))}
+        default = _throttle(stage.get("DefaultRouteSettings", {}))
+        return HttpApi(stage.get("StageName", "$default"), tuple(routes), _cors(cors), default, own)
 
     def _rest_api(self) -> RestApi | None:
         apis = self._of_type("AWS::Serverless::Api")
         if not apis:
             return None
         [api] = apis
-        properties = self._properties(api, "StageName", "DefinitionBody")
+        properties = self._properties(api, "StageName", "DefinitionBody", "MethodSettings")
         routes, cors = [], None
         gateway_responses = properties["DefinitionBody"].get("x-amazon-apigateway-gateway-responses", {})
         refusals = _refusals(gateway_responses.get("DEFAULT_4XX", {}))
@@ -264,8 +304,13 @@ class _Reader:
                 if integration.get("responseTransferMode") != "STREAM":
                     raise TemplateError(f"{api}: {name} {path} does not stream, and the laptop has no other REST mode")
                 method = "ANY" if name == "x-amazon-apigateway-any-method" else name.upper()
-                routes.append(Route(method, path, _function_in(integration["uri"], api)))
-        return RestApi(properties["StageName"], tuple(routes), cors, refusals)
+                signed = operation.get("x-amazon-apigateway-auth", {}).get("type") == "AWS_IAM"
+                routes.append(Route(method, path, _function_in(integration["uri"], api), signed))
+        settings = properties.get("MethodSettings", [])
+        if any((each["ResourcePath"], each["HttpMethod"]) != ("/*", "*") for each in settings):
+            raise TemplateError(f"{api}: the laptop knows MethodSettings for all methods only")
+        throttle = _throttle(settings[0]) if settings else None
+        return RestApi(properties["StageName"], tuple(routes), cors, refusals, throttle)
 
     def _distribution(self) -> Distribution | None:
         distributions = self._of_type("AWS::CloudFront::Distribution")
@@ -277,6 +322,14 @@ class _Reader:
             for policy in self._of_type("AWS::CloudFront::ResponseHeadersPolicy")
         }
         return distribution(self._properties(name)["DistributionConfig"], policies)
+
+    def _listed_buckets(self) -> Iterator[str]:
+        for name in self._of_type("AWS::S3::BucketPolicy"):
+            policy = self._properties(name)
+            for statement in policy["PolicyDocument"]["Statement"]:
+                of_cloudfront = statement["Principal"] == {"Service": "cloudfront.amazonaws.com"}
+                if of_cloudfront and (statement["Effect"], statement["Action"]) == ("Allow", "s3:ListBucket"):
+                    yield policy["Bucket"]
 
 
 def _merge(general: Any, own: Any) -> Any:
@@ -316,6 +369,13 @@ def _cors(config: Mapping[str, Any] | None) -> Cors | None:
         max_age=None if max_age is None else int(max_age),
         credentials=bool(config.get("AllowCredentials", False)),
     )
+
+
+def _throttle(settings: Mapping[str, Any]) -> Throttle | None:
+    """The throttle in a stage's settings."""
+    if "ThrottlingRateLimit" not in settings:
+        return None
+    return Throttle(float(settings["ThrottlingRateLimit"]), int(settings["ThrottlingBurstLimit"]))
 
 
 def _preflight(response: Mapping[str, Any]) -> Cors:

@@ -14,17 +14,18 @@ from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 120
+NAMES = ("One host", "Function URL", "API Gateway", "Demo page", "REST API")  # as the stack prints them
 # Tests ask faster than people do, on a machine that has more to do; those of the limits have a stack of their own.
 UNHURRIED = ("UserRequestsPerMinute=6000", "UserBurst=1000", "AddressRequestsPerMinute=60000", "AddressBurst=10000",
-             "MemoryMilliseconds=3000", "UserGenerations=100", "UserDayTokens=0", "UserDayUsd=0",
-             "DayUsd=0")  # fmt: skip
+             "MemoryMilliseconds=3000", "UserGenerations=100", "UserDayTokens=0", "UserDayUsd=0", "DayUsd=0",
+             "GatewayRequestsPerSecond=10000", "GatewayBurst=5000")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class RunningStack:
     """Base URLs without a slash at the end, and the stack's own endpoints."""
 
-    host: str  # the page, the stream and the API under one host
+    host: str  # the page, the stream and the API under one host; empty where there is none
     url: str  # Function URL
     gateway: str  # HTTP API
     demo: str  # demo page and control
@@ -33,7 +34,8 @@ class RunningStack:
     log: list[str]  # the stack's stderr so far, lines
 
     def faults(self, **faults: Any) -> None:
-        """table={"delayMs", "failForMs"}, model={"rate", "seed"}, issuer={"down", "rotate"}, freezeAfterResponse=bool.
+        """table={"delayMs", "failForMs"}, model={"rate", "seed"}, issuer={"down", "rotate"}, events={"twice"} and
+        freezeAfterResponse=bool.
 
         What is not named stays as it is.
         """
@@ -88,16 +90,17 @@ def start_stack(*options: str, env: dict[str, str] | None = None, nice: int = 0)
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_drain, args=(process.stderr, log.append), daemon=True).start()
     threading.Thread(target=_drain, args=(process.stdout, lines.put), daemon=True).start()
-    urls = []
-    for name in ("One host", "Function URL", "API Gateway", "Demo page", "REST API"):
+    urls = {"One host": ""}
+    while "REST API" not in urls:
         try:
             line = lines.get(timeout=READY_SECONDS)
         except queue.Empty:
             process.kill()
             line = ""
-        assert line.startswith(f"{name:14}http://127.0.0.1:"), "".join([line, *log])
-        urls.append(line.split()[-1])
-    host, url, gateway, demo, rest = urls
+        name, url = line[:14].strip(), line[14:].strip()
+        assert url.startswith("http://127.0.0.1:"), "".join([line, *log])
+        urls[name] = url
+    host, url, gateway, demo, rest = (urls[name] for name in NAMES)
     return RunningStack(host, url, gateway, demo, rest, process, log)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
+from botocore.exceptions import EndpointConnectionError
+
 from chat import tasks
 from chat.application import Application
 from chat.errors import ChatError, ModelUnavailable
@@ -55,9 +57,12 @@ class Invocations:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
+        self.broken = False
 
     def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
         assert InvocationType == "Event"
+        if self.broken:
+            raise EndpointConnectionError(endpoint_url="lambda")
         self.events.append((FunctionName, json.loads(Payload)))
         return {"StatusCode": 202, "Payload": io.BytesIO()}
 

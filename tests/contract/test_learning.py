@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chat.application import Application
-from chat.errors import FlagsUnknown, ModelInvalidRequest, ModelUnavailable, StorageError
+from chat.errors import FlagsUnknown, HandOverFailed, ModelInvalidRequest, ModelUnavailable, StorageError
 from chat.flags import Flags, flags_of
 from chat.learning import Learning
 from chat.limits import Budget
@@ -297,6 +297,27 @@ def test_a_label_starts_the_deployment_s_own_task(app: Application) -> None:
     somebody.learn(gid)
     somebody.model.texts["Classify"] = "neither"
     somebody.learn(somebody.says("Well."))
+    assert len(somebody.started.events) == 1
+
+
+def test_two_deliveries_at_once_start_the_deployment_s_own_task_once(app: Application) -> None:
+    somebody = Somebody(app, classify_labels="billing,travel", classify_function="triage")
+    gid = somebody.says("Where to?")
+    steps: list[Any] = []
+    somebody.while_asked(lambda: steps.append(somebody.learn(gid)))
+    assert somebody.learn(gid) == []
+    assert steps == [["title", "facts", "label"]]
+    assert len(somebody.started.events) == 1
+
+
+def test_a_task_that_could_not_be_started_is_started_by_the_next_attempt(app: Application) -> None:
+    somebody = Somebody(app, classify_labels="billing,travel", classify_function="triage")
+    gid = somebody.says("Where to?")
+    somebody.started.broken = True
+    with pytest.raises(HandOverFailed):
+        somebody.learn(gid)
+    somebody.started.broken = False
+    assert somebody.learn(gid) == ["label"]
     assert len(somebody.started.events) == 1
 
 

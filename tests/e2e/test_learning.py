@@ -141,6 +141,21 @@ def test_a_failed_task_is_among_the_dead_letters_and_is_run_again_once(person: P
     assert len(facts(person)) == 1
 
 
+def test_a_task_that_is_delivered_twice_does_nothing_twice(person: Person) -> None:
+    stack = person.stack
+    before = eventually(lambda: invocations(stack))
+    stack.faults(events={"twice": True})
+    try:
+        said = person.say(f"My boat is called Nora. Tell me about rivers {BRIEF}")
+        assert eventually(lambda: invocations(stack) >= before + 2)
+    finally:
+        stack.faults(events={"twice": False})
+    assert [fact["text"] for fact in facts(person)] == ["The user's boat is called Nora."]
+    assert conversation(person, said.start["conversationId"])["title"] == "My boat is called Nora. Tell"
+    assert run(person, task(person, said)) == '{"learned": []}'
+    assert [each for each in stack.dead_letters() if said.start["generationId"] in each["body"]] == []
+
+
 def invocations(stack: RunningStack) -> int:
     """Those of the function with the tasks that have ended; none while one runs."""
     environments = stack.environments("ConverseFunction")

@@ -198,13 +198,11 @@ def test_a_tier_and_a_latency_reach_the_model(person: Person) -> None:
 @pytest.mark.parametrize(("wish", "dearer"), [({"latency": "optimized"}, 1.25), ({"serviceTier": "priority"}, 1.75)])
 def test_what_was_served_as_standard_costs_as_much(person: Person, wish: dict[str, str], dearer: float) -> None:
     def cost(directive: str) -> float:
-        usage = person.say(f"Rivers [[tokens=4 pace=1 first=1 {directive}]]", model="nova-pro", options=wish).end[
-            "usage"
-        ]
-        read, written = usage["inputTokens"], usage["outputTokens"]
-        cached = usage["cacheReadTokens"] * 0.2
-        cached += usage["cacheWriteTokens"] * 0.8
-        return float(usage["costUsd"]) / ((read * 0.8 + written * 3.2 + cached) / 1e6)
+        """Times the usual price of Nova Pro."""
+        said = person.say(f"Rivers [[tokens=4 pace=1 first=1 {directive}]]", model="nova-pro", options=wish)
+        usage: dict[str, float] = said.end["usage"]
+        prices = {"inputTokens": 0.8, "outputTokens": 3.2, "cacheReadTokens": 0.2, "cacheWriteTokens": 0.8}
+        return usage["costUsd"] * 1e6 / sum(usage[name] * price for name, price in prices.items())
 
     assert cost("cite") == pytest.approx(dearer, rel=0.01)
     assert cost("standard") == pytest.approx(1, rel=0.01)

@@ -1,6 +1,7 @@
 """Requests as the doors hand them over, and as nobody should."""
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -32,6 +33,26 @@ def test_of_two_parameters_of_one_name_the_last_counts() -> None:
 def test_a_stage_is_not_part_of_the_path(stage: str, path: str, without: str) -> None:
     context = {**EVENT["requestContext"], "stage": stage}
     assert HttpRequest.from_event({**EVENT, "rawPath": path, "requestContext": context}).path == without
+
+
+@pytest.mark.parametrize(
+    ("route_key", "path", "matched", "fits"),
+    [
+        ("DELETE /conversations/{id}", "/conversations/abcdefgh", {"id": "abcdefgh"}, True),
+        ("DELETE /conversations/{id}", "/conversations/abcdefgh", {"id": "abcdefgh?x"}, False),
+        ("GET /conversations/{id}", "/conversations/a/messages", {"id": "a/messages"}, False),
+        ("GET /conversations/{id}/messages", "/conversations/a/messages", {"id": "a"}, True),
+        ("ANY /{proxy+}", "/conversations/a", {"proxy": "conversations/a"}, True),
+        ("ANY /{proxy+}", "/conversations/a", {"proxy": "conversations/a?x"}, False),
+        ("DELETE /conversations/{id}", "/conversations/a", {"other": "a"}, False),
+        ("GET /conversations", "/conversations", {}, True),
+    ],
+)
+def test_the_path_is_the_one_that_the_gateway_matched(
+    route_key: str, path: str, matched: dict[str, str], *, fits: bool
+) -> None:
+    with nullcontext() if fits else pytest.raises(BadRequest):
+        HttpRequest.from_event({**EVENT, "routeKey": route_key, "rawPath": path, "pathParameters": matched})
 
 
 def test_what_it_is_for_others_is_what_we_read_of_it() -> None:

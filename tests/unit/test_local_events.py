@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from local_stack.api_gateway import Routes
-from local_stack.events import BadResult, Head, Prelude, answer_of, function_url_event, rest_event
+from local_stack.events import BadResult, Head, Prelude, answer_of, function_url_event, http_api_event, rest_event
 from local_stack.http import Request
 from local_stack.template import Route
 
@@ -66,12 +66,22 @@ def test_which_bodies_are_base64(content_type: str, body: bytes, encoded: bool) 
 def test_rest_event_keeps_every_value() -> None:
     asked = request(target="/live/a%20b?q=1&q=2", content_type="application/json")
     asked.headers += [("x-twice", "1"), ("x-twice", "2")]
-    event = rest_event(asked, b"{}", NOW, Route("ANY", "/{proxy+}", "F"), {"proxy": "a b"}, "live")
-    assert (event["path"], event["requestContext"]["path"]) == ("/a b", "/live/a b")
+    event = rest_event(asked, b"{}", NOW, Route("ANY", "/{proxy+}", "F"), {"proxy": "a%20b"}, "live")
+    assert (event["path"], event["requestContext"]["path"]) == ("/a%20b", "/live/a%20b")
+    assert event["pathParameters"] == {"proxy": "a%20b"}
     assert event["multiValueHeaders"]["x-twice"] == ["1", "2"]
     assert event["headers"]["x-twice"] == "2"
     assert event["multiValueQueryStringParameters"] == {"q": ["1", "2"]}
     assert "version" not in event
+
+
+def test_only_an_http_api_decodes_the_path_and_cuts_it() -> None:
+    asked, route = request("GET", "/things/a%20b%3Fx?q=1"), Route("GET", "/things/{id}", "F")
+    event = http_api_event(asked, b"", NOW, route, {"id": "a%20b%3Fx"}, "$default")
+    assert event["rawPath"] == event["requestContext"]["http"]["path"] == "/things/a b"
+    assert event["pathParameters"] == {"id": "a b?x"}
+    assert event["rawQueryString"] == "q=1"
+    assert function_url_event(asked, b"", NOW)["rawPath"] == "/things/a%20b%3Fx"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +140,7 @@ def test_a_prelude_cut_anywhere(cut: int) -> None:
     [
         ("GET", "/things/all", ("/things/all", {})),
         ("GET", "/things/1", ("/things/{id}", {"id": "1"})),
-        ("GET", "/things/a%2Fb", ("/things/{id}", {"id": "a/b"})),
+        ("GET", "/things/a%2Fb", ("/things/{id}", {"id": "a%2Fb"})),
         ("DELETE", "/things/1", ("/things/{id}", {"id": "1"})),
         ("GET", "/things/1/parts/2", ("/{rest+}", {"rest": "things/1/parts/2"})),
         ("PATCH", "/nothing", None),

@@ -158,6 +158,16 @@ def test_gateways_let_through_what_is_asked_for(stack: Resources, case: int) -> 
         assert {name: str(settings[name]) for name in wanted} == wanted
 
 
+def test_routes_with_a_throttle_of_their_own_are_there_before_it(stack: Resources) -> None:
+    """API Gateway refuses settings of a route that it does not have yet."""
+    [stage] = (each for each in stack.values() if each["Type"] == "AWS::ApiGatewayV2::Stage")
+    settings = stage["Properties"]["RouteSettings"]
+    assert {"POST /chat/{id}/cancel", "POST /ai/chat/{id}/stop", "GET /health"} <= settings.keys()
+    assert all(each.keys() == {"ThrottlingBurstLimit", "ThrottlingRateLimit"} for each in settings.values())
+    before = {stack[name]["Properties"]["RouteKey"] for name in stage["DependsOn"]}
+    assert before == settings.keys()
+
+
 def test_rest_api_streams(stack: Resources, case: int) -> None:
     apis = of_type(stack, "AWS::ApiGateway::RestApi")
     assert len(apis) == (CASES[case]["RestStreaming"] == "enabled")

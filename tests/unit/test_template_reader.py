@@ -114,6 +114,10 @@ def test_our_own_template() -> None:
     assert table["TableName"] == "ChatTable"
 
 
+def test_a_missing_file_of_the_page_is_a_404() -> None:
+    assert read(ROOT / "template.yaml", {"WebHost": "enabled"}).listed_buckets == {"WebBucket"}
+
+
 def test_parameters_and_conditions_change_it() -> None:
     given = {"RestStreaming": "enabled", "StreamConcurrency": "7", "InferenceProfile": "none"}
     template = read(ROOT / "template.yaml", given)

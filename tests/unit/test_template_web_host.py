@@ -13,6 +13,10 @@ pytestmark = pytest.mark.xdist_group("template")  # transformed once
 HOSTED = [CASES.index(next(case for case in CASES if doors.items() <= case.items())) for doors in DOORS[-2:]]
 ALL_METHODS = {"GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"}
 HEARTBEAT_SECONDS = 10
+ONE_PIECE_SECONDS = 100  # an answer that is not streamed: a silent model's 90 s, and what comes before and after
+# Managed origin request policies that forward every cookie, by their ids in every account:
+# https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-origin-request-policies.html
+ALL_COOKIES = {"216adef6-5c7f-47e4-b989-5492eafa07d3", "b689b0a8-53d0-40ab-baf2-68738e2966ac"}
 
 
 @pytest.fixture(params=HOSTED, ids=["CloudFront's name", "own name"])
@@ -107,6 +111,15 @@ def test_nothing_but_the_page_is_cached_or_compressed(config: dict[str, Any]) ->
     assert config["DefaultRootObject"] == "index.html"
 
 
+def test_no_error_is_kept_for_other_users(table: Distribution) -> None:
+    assert table.error_seconds == dict.fromkeys([404, 500, 502, 503, 504], 0)
+
+
+def test_requests_of_several_users_are_never_collapsed(config: dict[str, Any]) -> None:
+    """CloudFront does not collapse requests whose cookies it forwards ("Simultaneous requests for the same object")."""
+    assert {behavior["OriginRequestPolicyId"] for behavior in config["CacheBehaviors"]} <= ALL_COOKIES
+
+
 def test_origins(config: dict[str, Any], case: dict[str, str]) -> None:
     origins = {origin["Id"]: origin for origin in config["Origins"]}
     assert {name: origin["DomainName"] for name, origin in origins.items()} == {
@@ -121,7 +134,8 @@ def test_origins(config: dict[str, Any], case: dict[str, str]) -> None:
         assert origin["OriginCustomHeaders"] == [{"HeaderName": "x-origin-secret", "HeaderValue": case["OriginSecret"]}]
         custom = origin["CustomOriginConfig"]
         assert (custom["OriginProtocolPolicy"], custom["OriginSSLProtocols"]) == ("https-only", ["TLSv1.2"])
-        assert 2 * HEARTBEAT_SECONDS < custom["OriginReadTimeout"] <= 120  # CloudFront's limit
+        least = 2 * HEARTBEAT_SECONDS if origin["Id"] == "HttpApi" else ONE_PIECE_SECONDS
+        assert least < custom["OriginReadTimeout"] <= 120  # CloudFront's limit
         assert custom["OriginKeepaliveTimeout"] <= 60  # more asks for a quota
 
 
@@ -171,12 +185,15 @@ def test_the_bucket_is_read_by_the_distribution_alone(stack: Resources) -> None:
     [rule] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
     [policy] = of_type(stack, "AWS::S3::BucketPolicy").values()
-    [statement] = policy["PolicyDocument"]["Statement"]
-    assert statement["Action"] == "s3:GetObject"
-    assert statement["Resource"] == "<WebBucket.Arn>/*"
-    assert statement["Principal"] == {"Service": "cloudfront.amazonaws.com"}
-    distribution = "arn:aws:cloudfront::000000000000:distribution/<Distribution>"
-    assert statement["Condition"] == {"StringEquals": {"AWS:SourceArn": distribution}}
+    statements = policy["PolicyDocument"]["Statement"]
+    assert {each["Action"]: each["Resource"] for each in statements} == {
+        "s3:GetObject": "<WebBucket.Arn>/*",
+        "s3:ListBucket": "<WebBucket.Arn>",  # for a 404
+    }
+    for statement in statements:
+        assert statement["Principal"] == {"Service": "cloudfront.amazonaws.com"}
+        distribution = "arn:aws:cloudfront::000000000000:distribution/<Distribution>"
+        assert statement["Condition"] == {"StringEquals": {"AWS:SourceArn": distribution}}
 
 
 @pytest.mark.parametrize("secret", ["short", "x" * 31, "x" * 129, "with space " * 4, "ünïcode" * 6])

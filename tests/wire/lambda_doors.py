@@ -13,6 +13,7 @@ from typing import Any
 from local_stack import sandbox
 from local_stack.api_gateway import HttpApiDoor, RestApiDoor
 from local_stack.cloudfront import CloudFront
+from local_stack.concurrency import ACCOUNT_LIMIT, shares
 from local_stack.environment import Environment, Guard
 from local_stack.function_url import FunctionUrl
 from local_stack.http import Handler, port_of, serve
@@ -38,18 +39,21 @@ class Doors:
 
 
 @asynccontextmanager
-async def doors(*, gateway_seconds: float = 30, **changes: Any) -> AsyncIterator[Doors]:
-    """The system with `changes` to every function's settings (timeout, reserved_concurrency...)."""
+async def doors(*, gateway_seconds: float = 30, account: int = ACCOUNT_LIMIT, **changes: Any) -> AsyncIterator[Doors]:
+    """The system with `changes` to every function's settings (timeout, reserved_concurrency...).
+
+    `account` is the concurrency of them all.
+    """
     template = read(SYSTEM / "template.yaml")
     assert template.http_api
     assert template.rest_api
     assert template.distribution
     guard = Guard()
-    pools = _pools(template, guard, changes)
-    invoke_api = InvokeApi(pools, retry_seconds=(0, 0))
+    pools = _pools(template, guard, changes, account)
+    invoke_api = InvokeApi(pools, retry_seconds=(0, 0), throttled_seconds=0.01)
     url_door = FunctionUrl(pools["Scripted"])
     api_door = HttpApiDoor(template.http_api, pools, gateway_seconds)
-    files = Pages(SYSTEM / "web", "/", "/")
+    files = Pages(SYSTEM / "web", "/", "/", listed="Files" in template.listed_buckets)
     handlers: list[Handler] = [
         CloudFront(template.distribution, {"Scripted": url_door, "Api": api_door, "Files": files}),
         url_door,
@@ -68,12 +72,14 @@ async def doors(*, gateway_seconds: float = 30, **changes: Any) -> AsyncIterator
         guard.close()
 
 
-def _pools(template: Template, guard: Guard, changes: dict[str, Any]) -> dict[str, Pool]:
-    pools = {}
-    for name, function in template.functions.items():
-        changed = dataclasses.replace(function, **changes)
+def _pools(template: Template, guard: Guard, changes: dict[str, Any], account: int) -> dict[str, Pool]:
+    pools: dict[str, Pool] = {}
+    changed_functions = [dataclasses.replace(each, **changes) for each in template.functions.values()]
+    concurrency = shares(changed_functions, account)
+    for changed in changed_functions:
+        name = changed.name
         box = sandbox.build(changed, guard.folder / name, sandbox.service_variables({"LAMBDA": "http://lambda"}))
-        pools[name] = Pool(changed, functools.partial(Environment, changed, box, guard))
+        pools[name] = Pool(changed, functools.partial(Environment, changed, box, guard), concurrency[name])
     return pools
 
 

@@ -1,5 +1,6 @@
 """The one host in front of the doors, over real sockets."""
 
+import json
 from pathlib import Path
 
 import httpx
@@ -55,7 +56,7 @@ async def test_the_first_behavior_that_fits_names_the_origin() -> None:
     assert "<title>The page</title>" in page.text
     assert api.json()["event"]["routeKey"] == "GET /things/{id}"
     assert stream.text == "streamed"
-    assert nowhere.status_code == 404
+    assert nowhere.status_code == 403  # the bucket may not be listed
     assert {answer.status_code for answer in refused} == {403}
 
 
@@ -70,9 +71,67 @@ async def test_every_answer_has_the_policys_headers_once() -> None:
             await client.post("/things", json=[["prelude", own], ["send", "x"], ["end"]]),
             await client.post("/things", json=[["exit"]]),
         ]
-    assert [answer.status_code for answer in answers] == [200, 404, 403, 200, 200, 502]
+    assert [answer.status_code for answer in answers] == [200, 403, 403, 200, 200, 502]
     for answer in answers:
         assert {name: answer.headers.get_list(name) for name in POLICY} == {k: [v] for k, v in POLICY.items()}
+
+
+def failing(status: int, **headers: str) -> list[list[object]]:
+    """Steps of a function that answers with an error and then with another one."""
+    return [["prelude", {"statusCode": status, "headers": headers}], ["event"], ["end"]]
+
+
+@pytest.mark.parametrize(
+    ("status", "cache_control", "kept"),
+    [
+        (500, "no-store", True),
+        (502, "no-store", True),
+        (504, "no-store", True),
+        (503, "no-store", False),  # the distribution says 0 seconds
+        (404, "no-store", False),
+        (404, "max-age=0", True),
+        (403, "no-store", False),
+        (200, "no-store", False),
+    ],
+)
+async def test_errors_of_a_get_are_kept_by_path(status: int, cache_control: str, kept: bool) -> None:
+    """A function sees the request's headers, so its answer shows whose request it answers."""
+    steps = json.dumps(failing(status, **{"cache-control": cache_control}))
+    async with doors() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
+        first = await client.get("/things", params={"steps": steps}, headers={"x-viewer": "first"})
+        second = await client.get("/things", params={"steps": steps}, headers={"x-viewer": "second"})
+        sent = await client.post("/things", json=failing(status), headers={"x-viewer": "third"})
+    assert (first.status_code, second.status_code, sent.status_code) == (status, status, status)
+    assert first.json()["headers"]["x-viewer"] == "first"
+    assert second.json()["headers"]["x-viewer"] == ("first" if kept else "second")
+    assert sent.json()["headers"]["x-viewer"] == "third"
+
+
+async def test_an_origin_that_is_silent_for_too_long_is_a_504_or_a_cut(tmp_path: Path) -> None:
+    over = tmp_path / "over"
+    silence = ["wait", str(over)]
+    pause = [["prelude"], ["send", "a"], ["pause", 1.2], ["send", "b"], ["pause", 1.2], ["send", "c"], ["end"]]
+    async with doors() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
+        silent = await client.post("/things", json=[silence])
+        begun = [["prelude"], ["send", "half"], silence]
+        with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+            await client.post("/things", json=begun)
+        slow = await client.post("/things", json=pause)
+        over.touch()
+    assert silent.status_code == 504
+    assert slow.text == "abc"
+
+
+async def test_limits_of_a_request() -> None:
+    async with doors() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
+        answers = [
+            await client.get(f"/things/abc?q={'x' * 8_000}"),
+            await client.get(f"/things/abc?q={'x' * 8_192}"),
+            await client.post("/things", json=[["prelude"], ["event"], ["end"]], headers={"x-long": "x" * 20_000}),
+            await client.post("/things", json=[["prelude"], ["event"], ["end"]], headers={"x-long": "x" * 20_480}),
+            await client.request("GET", "/", content=b"body"),
+        ]
+    assert [answer.status_code for answer in answers] == [200, 413, 200, 413, 403]
 
 
 async def test_an_origin_gets_its_secret_and_the_viewers_address_whatever_the_viewer_says() -> None:

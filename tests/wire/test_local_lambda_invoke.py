@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from local_stack.concurrency import shares
+from local_stack.intrinsics import TemplateError
+from local_stack.template import read
 from tests.wire.lambda_doors import SYSTEM, Doors, doors, eventually
 
 pytestmark = pytest.mark.anyio
@@ -158,6 +162,73 @@ async def test_an_event_that_succeeds_runs_once(system: Doors, tmp_path: Path) -
     await invoker(system)({})
     assert attempts.read_text() == "x"
     assert system.invoke_api.dead_letters == []
+
+
+async def test_throttles_do_not_use_up_the_attempts_of_an_event(tmp_path: Path) -> None:
+    begun, attempts = tmp_path / "begun", tmp_path / "attempts"
+    async with doors(reserved_concurrency=1) as system:
+        call = invoker(system)
+        running = asyncio.create_task(call({"touch": str(begun), "sleep": 1}))
+        await eventually(begun.exists)
+        await call({"touch": str(attempts), "fail": "on purpose"}, InvocationType="Event")
+        await running
+        await eventually(lambda: bool(system.invoke_api.dead_letters))
+    assert attempts.read_text() == "xxx"
+    [letter] = system.invoke_api.dead_letters
+    assert json.loads(letter.body)["requestContext"]["condition"] == "RetriesExhausted"
+
+
+async def test_an_event_that_is_throttled_for_too_long_is_given_up(tmp_path: Path) -> None:
+    async with doors(reserved_concurrency=0, event_age=1) as system:
+        await invoker(system)({"touch": str(tmp_path / "never")}, InvocationType="Event")
+        await eventually(lambda: bool(system.invoke_api.dead_letters))
+    [letter] = system.invoke_api.dead_letters
+    context = json.loads(letter.body)["requestContext"]
+    assert (context["condition"], context["approximateInvokeCount"]) == ("EventAgeExceeded", 0)
+
+
+async def test_an_event_may_be_delivered_twice(system: Doors, tmp_path: Path) -> None:
+    attempts = tmp_path / "attempts"
+    system.invoke_api.delivers_twice = True
+    await invoker(system)({"touch": str(attempts)}, InvocationType="Event")
+    await eventually(lambda: attempts.exists() and attempts.read_text() == "xx")
+
+
+async def test_an_asynchronous_event_is_at_most_1_mb(system: Doors) -> None:
+    call, large = invoker(system), {"large": "x" * 1024 * 1024}
+    with pytest.raises(ClientError, match="RequestTooLarge"):
+        await call(large, InvocationType="Event")
+    answer, _ = await call(large)
+    assert answer["StatusCode"] == 200
+
+
+async def test_functions_share_the_concurrency_of_the_account(tmp_path: Path) -> None:
+    begun, over = tmp_path / "begun", tmp_path / "over"
+    steps = json.dumps([["prelude"], ["send", "x"], ["touch", str(begun)], ["wait", str(over)], ["end"]])
+    async with doors(account=1) as system, httpx.AsyncClient(timeout=30) as client:
+        stream = asyncio.create_task(client.post(system.url, content=steps, headers={"content-type": "text/plain"}))
+        await eventually(begun.exists)
+        plain, rest = await get(f"{system.gateway}/do/it"), await get(f"{system.rest}/a")
+        over.touch()
+        await stream
+        later = await get(f"{system.gateway}/do/it")
+    assert (plain.status_code, plain.json()) == (503, {"message": "Service Unavailable"})
+    assert (rest.status_code, rest.json()) == (500, {"message": "Internal server error"})
+    assert later.status_code == 200
+
+
+@pytest.mark.parametrize(("own", "account", "limits"), [(None, 10, (10, 10)), (30, 200, (30, 170)), (0, 10, (0, 10))])
+def test_reservations_are_taken_from_the_account(own: int | None, account: int, limits: tuple[int, int]) -> None:
+    stream = replace(read(SYSTEM / "template.yaml").functions["Scripted"], reserved_concurrency=own)
+    plain = read(SYSTEM / "template.yaml").functions["Plain"]
+    given = shares([stream, plain], account)
+    assert (given["Scripted"].limit, given["Plain"].limit) == limits
+
+
+def test_a_reservation_leaves_100_to_the_others() -> None:
+    stream = replace(read(SYSTEM / "template.yaml").functions["Scripted"], reserved_concurrency=101)
+    with pytest.raises(TemplateError, match="UnreservedConcurrentExecution below its minimum value"):
+        shares([stream], 200)
 
 
 async def test_an_unknown_function_and_a_throttled_one(system: Doors) -> None:

@@ -7,7 +7,7 @@ const PATIENCE = 10_000; // ms
 const PAUSE = 500; // ms
 
 /**
- * Stops the model. API Gateway is asked first, because running streams cannot starve it. Throws ConverseError.
+ * Stops the model. API Gateway is asked first: with reserved concurrency running streams cannot throttle it. Throws ConverseError.
  * @param {Http} http
  * @param {string} conversationId
  * @param {string} [generationId] when left out, a 404 may mean that the message is still on its way: it is asked again

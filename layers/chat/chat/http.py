@@ -30,10 +30,16 @@ EXPOSED_HEADERS = "retry-after,x-request-id,x-vercel-ai-ui-message-stream"
 VIEWER_ADDRESS = "x-viewer-address"  # believed only beside the secret
 ORIGIN_SECRET = "x-origin-secret"  # noqa: S105 - the header's name
 BEDROCK_KEY = "x-bedrock-api-key"
+# Bytes of a token and a key together. API Gateway takes 10,240 for all headers and the request line
+# (https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html); the rest is for what browsers,
+# clients and CloudFront add.
+CREDENTIALS_LIMIT = 7 * 1024
+CREDENTIALS = ("authorization", "x-authorization", BEDROCK_KEY)
 ID = r"^[A-Za-z0-9._-]{1,64}$"  # in a path: whatever else stands there is the name of nothing
 
 # JSON is UTF-8, whatever is said of it (RFC 8259); another charset is another text.
 _JSON = re.compile(r"application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?;?\s*", re.IGNORECASE)
+_PARAMETER = re.compile(r"\{([^}+]+)(\+?)\}")  # of an HTTP API's route key
 BEDROCK_API_KEY = re.compile(r"[\x21-\x7e]{1,4096}")
 
 R = TypeVar("R")
@@ -65,6 +71,7 @@ class HttpRequest:
             query = {name: values[-1] for name, values in parse_qs(_text(event.get("rawQueryString") or "")).items()}
             method, path, is_rest = _text(http.get("method")), _text(event.get("rawPath")), False
             path = path.removeprefix(f"/{stage}") if path.startswith(f"/{stage}/") else path
+            _check_matched(event, path)
         else:
             given = _fields(event.get("queryStringParameters") or {})
             query = {str(name): str(value) for name, value in given.items()}
@@ -95,6 +102,9 @@ class HttpRequest:
         key = self.headers.get(BEDROCK_KEY)
         if key is not None and not BEDROCK_API_KEY.fullmatch(key):
             raise BadRequest("X-Bedrock-Api-Key must be 1 to 4096 visible characters.", field=BEDROCK_KEY)
+        if key is not None and sum(len(self.headers.get(name, "")) for name in CREDENTIALS) > CREDENTIALS_LIMIT:
+            text = f"X-Bedrock-Api-Key and Authorization must be at most {CREDENTIALS_LIMIT} characters together."
+            raise BadRequest(text, field=BEDROCK_KEY)
         return SecretStr(key) if key is not None else None
 
     def json_body(self, limit: int) -> bytes:
@@ -148,6 +158,23 @@ def route(request: HttpRequest, routes: Mapping[str, R]) -> tuple[R, str]:
                 return name, inside
             known = True
     raise MethodNotAllowed if known else NotFound
+
+
+def _check_matched(event: Mapping[str, Any], path: str) -> None:
+    """Raises BadRequest where `path` is not the one that the gateway matched.
+
+    An HTTP API decodes `rawPath` and cuts it at a decoded question mark, so another conversation could be named in it.
+    """
+    matched = _fields(event.get("pathParameters") or {})
+    if not matched:
+        return
+
+    def value(parameter: re.Match[str]) -> str:
+        text = _text(matched.get(parameter[1]))
+        return text if parameter[2] or "/" not in text else ""
+
+    if _PARAMETER.sub(value, _text(event.get("routeKey")).partition(" ")[2]) != path:
+        raise BadRequest("The path has encoded characters that cannot be in it.", field="path")
 
 
 def _fields(value: Any) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from jwt.exceptions import InvalidSubjectError
 
 from chat.auth.user import User
 from chat.errors import Unauthenticated
-from chat.http import HttpRequest
+from chat.http import CREDENTIALS_LIMIT, HttpRequest
 
-LONGEST = 8 * 1024  # characters; what is longer is not looked at
+LONGEST = CREDENTIALS_LIMIT  # characters; what is longer is not looked at
 LEEWAY = 60  # seconds that the issuer's clock and ours may be apart
 LONGEST_SUBJECT = 255  # as OpenID Connect has it
 _COMPACT = re.compile(r"[A-Za-z0-9_.-]+")  # no padding, so that one token has one spelling

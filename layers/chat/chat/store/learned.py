@@ -11,7 +11,8 @@ from typing import Any
 from chat.store import keys
 from chat.store.table import ConditionFailed, Table
 
-_NOT_YET = "attribute_exists(pk) AND NOT contains(learned, :step)"
+_THERE = "attribute_exists(pk)"
+_NOT_YET = f"{_THERE} AND NOT contains(learned, :step)"
 
 
 class Learned:
@@ -29,6 +30,11 @@ class Learned:
         """For `store`: the step is taken now."""
         key, values = (keys.conversation(user, conversation_id), keys.message(place)), {":step": step, ":steps": {step}}
         return self._table.update(*key, "ADD learned :steps", condition=_NOT_YET, values=values)
+
+    def take_back(self, user: str, conversation_id: str, place: int, step: str) -> None:
+        """Stores that the step was not taken after all. Raises StorageError."""
+        key = keys.conversation(user, conversation_id), keys.message(place)
+        self.store([self._table.update(*key, "DELETE learned :steps", condition=_THERE, values={":steps": {step}})])
 
     def store(self, writes: Sequence[Any]) -> bool:
         """Whether they were stored: all, or none where one found its item changed. Raises StorageError."""

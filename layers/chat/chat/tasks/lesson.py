@@ -3,17 +3,16 @@
     title      of a conversation that has none
     facts      that the user said of themselves, and what they call the assistant; once for each message
     summary    of what will soon be too long ago for the prompt; if nobody has written another one
-    label      which of the deployment's labels fits the message; it starts the deployment's own task; once as well
+    label      which of the deployment's labels fits the message; it starts the deployment's own task; at most once
 
 All of them only while the user lets us learn. A step that fails does not keep the others from theirs. The task fails
 after them, and is tried again, where that may help.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chat.errors import BudgetExhausted, ChatError, NotFound, Paused
+from chat.errors import BudgetExhausted, ChatError, HandOverFailed, NotFound, Paused
 from chat.ids import now
 from chat.prompts.history import let_through
 from chat.prompts.prompt import estimate_tokens
@@ -74,7 +73,7 @@ class Lesson:
             if name in before:
                 continue
             try:
-                if self._take(step):
+                if step():
                     taken.append(name)
             except ChatError as error:
                 logger.warning("a step of learning failed", extra={"step": name, "code": error.code})
@@ -84,25 +83,21 @@ class Lesson:
             raise failures[0]
         return taken
 
-    def _take(self, step: Callable[[], Sequence[Any]]) -> bool:
-        writes = step()
-        return bool(writes) and self.app.learned.store(writes)
-
-    def title(self) -> Sequence[Any]:
-        """Never over one that there is."""
+    def title(self) -> bool:
+        """Never over one that there is. Whether it was stored; so do the other steps."""
         title = "" if self.conversation.title else wording.title(self.ask, self.asked)
         if not title:
-            return []
-        return [self.app.conversations.entitled(self.user, self.conversation.id, title), self._willing]
+            return False
+        return self._store(self.app.conversations.entitled(self.user, self.conversation.id, title), self._willing)
 
-    def facts(self) -> Sequence[Any]:
+    def facts(self) -> bool:
         """As many as there is room for: what is learned takes half of it at the most, the rest is the user's own."""
         settings, store = self.app.settings, self.app.facts
         known = store.all(self.user)
         learned = sum(fact.source != "user" for fact in known)
         room = min(settings.max_facts // 2 - learned, settings.max_facts - len(known))
         if room <= 0:
-            return []
+            return False
         texts = [fact.text for fact in known]
         found = extract(self.ask, self.asked, texts, tokens=settings.facts_tokens, longest=settings.max_fact_chars)
         facts = [
@@ -111,35 +106,48 @@ class Lesson:
         ]
         # Two parts of a transaction cannot be about one item, so the name has the condition in it.
         named = store.named(self.user, found.assistant) if found.assistant else self._willing
-        return [self._mark("facts"), *store.learned(self.user, facts), named]
+        return self._store(self._mark("facts"), *store.learned(self.user, facts), named)
 
-    def summary(self) -> Sequence[Any]:
+    def summary(self) -> bool:
         """Rolling: when what it does not hold yet is half of what a prompt holds, that is added to it."""
         settings, conversation, place = self.app.settings, self.conversation, self.head.place
         held = conversation.summarised if conversation.summary else 0
         lacking = min(place - held, max(2, settings.history_messages))
         if lacking <= 0:
-            return []
+            return False
         stored, _ = self.app.conversations.messages(self.user, conversation.id, limit=lacking, before=place + 1)
         new = let_through(stored)
         size = sum(estimate_tokens(message.text) for message in new)
         if not new or (2 * len(new) < settings.history_messages and 2 * size < settings.history_tokens):
-            return []
+            return False
         said = wording.summary(self.ask, conversation.summary, new)
         if not said:
-            return []
+            return False
         written = self.app.conversations.summarised(self.user, conversation, said, place, new[0].created_at)
-        return [written, self._willing]
+        return self._store(written, self._willing)
 
-    def label(self) -> Sequence[Any]:
-        """Lambda may start an asynchronous task twice anyway, so its own has to look at the generation's id."""
-        settings = self.app.settings
+    def label(self) -> bool:
+        """Marked before the deployment's function starts, so that of two deliveries of this task one starts it.
+
+        Where it cannot be started the mark is taken back.
+        """
+        settings, learned = self.app.settings, self.app.learned
         if not settings.classify_function:
-            return []
-        if label := wording.label(self.ask, self.asked, settings.labels):
+            return False
+        label = wording.label(self.ask, self.asked, settings.labels)
+        if not self._store(self._mark("label"), self._willing):
+            return False
+        if label:
             event = {"label": label, "user": self.user, "conversation": self.conversation.id}
-            self.app.learning.start(settings.classify_function, {**event, "generation": self.head.gid})
-        return [self._mark("label"), self._willing]
+            try:
+                self.app.learning.start(settings.classify_function, {**event, "generation": self.head.gid})
+            except HandOverFailed:
+                learned.take_back(self.user, self.conversation.id, self.head.place - 1, "label")
+                raise
+        return True
+
+    def _store(self, *writes: Any) -> bool:
+        return self.app.learned.store(writes)
 
     @property
     def _willing(self) -> Any:

@@ -1,6 +1,7 @@
-"""A runtime that plays the steps in its event's body on a bare socket to the Runtime API.
+"""A runtime that plays the steps in its event on a bare socket to the Runtime API.
 
-A step is a list: its name and arguments. Bodies are latin-1 text, so that a script can hold any byte.
+They are the body, or the query parameter `steps`. A step is a list: its name and arguments. Bodies are latin-1
+text, so that a script can hold any byte.
 """
 
 import http.client
@@ -45,6 +46,8 @@ def play(wire: socket.socket, step: list[Any]) -> None:
         case ["wait", str(path)]:
             while not pathlib.Path(path).exists():
                 time.sleep(0.005)
+        case ["pause", float(seconds)]:
+            time.sleep(seconds)
         case ["touch", str(path)]:
             pathlib.Path(path).touch()
         case ["exit"]:
@@ -68,7 +71,9 @@ def main() -> None:
             "Content-Type: application/vnd.awslambda.http-integration-response\r\n"
             "Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n\r\n".encode()
         )
-        for step in json.loads(event["body"]):
+        # A GET has no body through CloudFront.
+        steps = event["body"] if "body" in event else event["queryStringParameters"]["steps"]
+        for step in json.loads(steps):
             play(wire, ["send", json.dumps(event)] if step == ["event"] else step)
         wire.close()
 

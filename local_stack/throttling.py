@@ -1,0 +1,47 @@
+"""A stage's throttle: the token buckets of API Gateway.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html
+"""
+
+import time
+from collections.abc import Callable, Mapping
+
+from local_stack.template import Throttle
+
+
+class Bucket:
+    """As many requests at once as `burst`, refilled with `rate` a second."""
+
+    def __init__(self, throttle: Throttle, clock: Callable[[], float]) -> None:
+        self._throttle = throttle
+        self._clock = clock
+        self._tokens = float(throttle.burst)
+        self._at = clock()
+
+    def take(self) -> bool:
+        """Whether there was a token for one more request."""
+        now = self._clock()
+        self._tokens = min(self._throttle.burst, self._tokens + (now - self._at) * self._throttle.rate)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class Throttling:
+    """A bucket for each route key that has settings of its own, and one for all other routes together."""
+
+    def __init__(
+        self,
+        default: Throttle | None,
+        routes: Mapping[str, Throttle] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._default = Bucket(default, clock) if default else None
+        self._routes = {key: Bucket(throttle, clock) for key, throttle in (routes or {}).items()}
+
+    def admits(self, route_key: str) -> bool:
+        """Whether one more request may pass to that route now."""
+        bucket = self._routes.get(route_key, self._default)
+        return bucket is None or bucket.take()

@@ -1,0 +1,113 @@
+"""What the entry points do before any function: their limits, and which path they hand over."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.chat import Person
+from tests.stack import RunningStack, start_stack, stop_stack
+
+BRIEF = "[[tokens=4 pace=1 first=1]]"
+SLOW = "Tell me about rivers [[tokens=400 pace=50 first=1]]"
+
+
+@pytest.mark.parametrize("door", ["gateway", "host"])
+def test_an_encoded_question_mark_names_no_other_conversation(person: Person, door: str) -> None:
+    """An HTTP API would hand over the path of the conversation itself."""
+    base = getattr(person.stack, door)
+    known = person.say(f"hello {BRIEF}").start["conversationId"]
+    refused = person.http.delete(f"{base}/conversations/{known}%3Fx")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_request")
+    assert person.http.get(f"{base}/conversations/{known}%2Fmessages").status_code == 400
+    assert person.http.get(f"{base}/conversations/{known}").status_code == 200
+    encoded = "".join(f"%{ord(letter):02X}" for letter in known)
+    assert person.http.get(f"{base}/conversations/{encoded}").json()["id"] == known
+
+
+def test_a_long_token_and_key_fit_through_every_entry_point(person: Person) -> None:
+    """7 KB of them, and what a browser sends beside them; the mode dev looks at no token."""
+    beside = {"user-agent": "x" * 200, "accept": "x" * 100, "origin": person.stack.demo, "cookie": "x" * 200}
+    headers = {"authorization": f"Bearer {'x' * 3065}", "x-bedrock-api-key": "k" * 4096, **beside}
+    for base in (person.stack.host, person.stack.gateway, person.stack.rest, person.stack.url):
+        answer = person.http.post(f"{base}/chat", json={"message": {"text": f"hello {BRIEF}"}}, headers=headers)
+        assert answer.status_code == 200, (base, answer.text)
+
+
+@pytest.mark.parametrize("header", ["authorization", "x-authorization"])
+def test_a_token_and_a_key_that_would_not_fit_are_refused_everywhere(person: Person, header: str) -> None:
+    headers = {header: f"Bearer {'x' * 3073}", "x-bedrock-api-key": "k" * 4096}
+    for base in (person.stack.host, person.stack.gateway, person.stack.rest, person.stack.url):
+        answer = person.http.post(f"{base}/chat", json={"message": {"text": "hello"}}, headers=headers)
+        assert (answer.status_code, answer.json()["error"]["field"]) == (400, "x-bedrock-api-key")
+
+
+@pytest.mark.parametrize(
+    ("door", "size", "status"),
+    [("gateway", 10_240, 431), ("rest", 10_240, 431), ("host", 20_480, 413), ("gateway", 9_500, 200)],
+)
+def test_an_entry_point_takes_so_much(person: Person, door: str, size: int, status: int) -> None:
+    url = f"{getattr(person.stack, door)}/health"
+    assert person.http.get(url, headers={"x-long": "x" * size}).status_code == status
+
+
+@pytest.fixture
+def small() -> Iterator[RunningStack]:
+    """An account of which two streams take everything."""
+    running = start_stack("--concurrency", "2")
+    yield running
+    stop_stack(running)
+
+
+@pytest.fixture
+def reserved() -> Iterator[RunningStack]:
+    """One stream at a time has its own concurrency, so the rest is for the other function."""
+    running = start_stack("--concurrency", "101", "--parameter", "StreamConcurrency=1")
+    yield running
+    stop_stack(running)
+
+
+def test_streams_that_fill_the_account_throttle_cancellation(small: RunningStack) -> None:
+    with Person(small) as person, Person(small) as other:
+        running = person.leave(SLOW, 2), other.leave(SLOW, 2)
+        refused = person.cancel(running[0].start["conversationId"])
+        assert (refused.status_code, refused.json()) == (503, {"message": "Service Unavailable"})
+        assert other.http.get(f"{small.host}/conversations").status_code == 503
+
+
+def test_a_reservation_keeps_cancellation_free(reserved: RunningStack) -> None:
+    with Person(reserved) as person:
+        running = person.leave(SLOW, 2)
+        assert person.http.post(f"{reserved.url}/chat", json={"message": {"text": "hello"}}).status_code == 429
+        assert person.cancel(running.start["conversationId"]).status_code == 202
+
+
+@pytest.fixture
+def throttled() -> Iterator[RunningStack]:
+    running = start_stack("--parameter", "GatewayRequestsPerSecond=1", "--parameter", "GatewayBurst=3")
+    yield running
+    stop_stack(running)
+
+
+def test_the_stage_throttles_before_any_function_but_not_cancellation(throttled: RunningStack) -> None:
+    with Person(throttled) as person:
+        running = person.leave(SLOW, 2)
+        listed = [person.http.get(f"{throttled.gateway}/conversations") for _ in range(8)]
+        refused = [answer for answer in listed if answer.status_code == 429]
+        assert len(refused) >= 4
+        assert refused[-1].json() == {"message": "Too Many Requests"}
+        assert person.http.get(f"{throttled.gateway}/health").status_code == 200
+        assert person.cancel(running.start["conversationId"]).status_code == 202
+        rest = [person.http.get(f"{throttled.rest}/health").status_code for _ in range(8)]
+        assert rest.count(429) >= 4
+
+
+def test_an_error_of_one_user_is_not_another_s(stack: RunningStack) -> None:
+    with Person(stack) as one, Person(stack) as other:
+        url = f"{stack.host}/conversations"
+        assert other.http.get(url).status_code == 200
+        stack.faults(table={"failForMs": 60_000})
+        try:
+            failed = one.http.get(url)
+        finally:
+            stack.faults(table={"failForMs": 0})
+        assert (failed.status_code, other.http.get(url).status_code) == (503, 200)
