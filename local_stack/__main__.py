@@ -29,6 +29,7 @@ def options(arguments: list[str]) -> Options:
     parser.add_argument("--auth", choices=["dev", "jwt", "iam"], default="dev", help="how callers are known (dev)")
     parser.add_argument("--flags", type=Path, metavar="FILE", help="feature flags in JSON, read again each minute")
     parser.add_argument("--documents", type=Path, metavar="DIR", help="answer from its Markdown files")
+    parser.add_argument("--usual-delays", action="store_true", help="Retrieve and embeddings take their usual time")
     parser.add_argument("--prewarm", type=int, default=1, metavar="N", help="environments to start with (1)")
     parser.add_argument(
         "--concurrency",
@@ -68,6 +69,7 @@ def options(arguments: list[str]) -> Options:
         fault_rate=given.fault_rate,
         seed=given.seed,
         documents=given.documents,
+        usual_delays=given.usual_delays,
         bridge=given.bridge,
         parameters=dict(given.parameter),
     )

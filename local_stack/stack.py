@@ -55,6 +55,7 @@ class Options:
     fault_rate: float = 0.0
     seed: int = 0
     documents: Path | None = None
+    usual_delays: bool = False
     bridge: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
 
@@ -167,6 +168,7 @@ class Stack:
                     fault_rate=options.fault_rate,
                     seed=options.seed,
                     documents=documents,
+                    usual_delays=options.usual_delays,
                 )
             self._cleanup.push_async_callback(self.bedrock.close)
             endpoints |= dict.fromkeys(("BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), self.bedrock.url)

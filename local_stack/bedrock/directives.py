@@ -2,7 +2,10 @@
 
     [[tokens=200 pace=20 first=100]]    words in the answer; ms between tokens; ms before the first
     [[cite]]                            a citation
-    [[block]]                           the guardrail intervenes, if the request has one that judges this text
+    [[block]]                           the guardrail stops the request, if it has one that judges this text
+    [[block=9]]                         the guardrail stops the answer after 9 words, if the request has one
+    [[mask=rivers]]                     the guardrail puts {NAME} in the place of this word of the answer
+    [[standard]]                        served with standard latency and by the default tier, whatever was asked for
     [[tool=NAME {"city": "Łódź"}]]      a call of that tool, if the request offers it; its input made up if not given
     [[fault=NAME at=5 times=1 ms=500 code=throttlingException]]
 
@@ -32,11 +35,14 @@ EXCEPTIONS = (
     "throttlingException",
     "serviceUnavailableException",
 )
+REFUSALS = ("refuse-stream", "refuse-system", "too-long", "no-profile")  # of what the model cannot take
 # Others say something about the caller or the model, and do not come and go.
 BY_CHANCE = ("throttle", "unavailable", "not-ready", "stall-headers", *STREAM_FAULTS)
 
 _BLOCK = re.compile(r"\[\[([^\[\]{}]*)(\{.*?\})?\s*\]\]", re.DOTALL)  # words, and then perhaps a tool's input
-_KEYS = frozenset({"tokens", "pace", "first", "cite", "block", "tool", "fault", "at", "times", "ms", "code"})
+_KEYS = frozenset(
+    {"tokens", "pace", "first", "cite", "block", "mask", "standard", "tool", "fault", "at", "times", "ms", "code"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ class Fault:
     code: str
 
     def __post_init__(self) -> None:
-        if self.name not in {*HTTP_FAULTS, *STREAM_FAULTS, "stall-headers", "refuse-stream", "refuse-system"}:
+        if self.name not in {*HTTP_FAULTS, *STREAM_FAULTS, *REFUSALS, "stall-headers"}:
             raise BedrockError("ValidationException", f"The stand-in knows no fault {self.name!r}.")
         if self.code not in EXCEPTIONS:
             raise BedrockError("ValidationException", f"ConverseStream has no exception {self.code!r}.")
@@ -70,7 +76,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Directives:
-    """`pace` and `first` are milliseconds; None: as a model would."""
+    """`pace` and `first` are milliseconds; None: as a model would. `block_after` is words of the answer."""
 
     tokens: int | None
     pace: int | None
@@ -78,6 +84,9 @@ class Directives:
     cite: bool
     tools: tuple[ToolCall, ...]
     fault: Fault | None
+    block_after: int | None = None
+    mask: str | None = None
+    standard: bool = False
 
 
 def parse(text: str) -> Directives:
@@ -96,14 +105,17 @@ def parse(text: str) -> Directives:
             cite="cite" in found,
             tools=tuple(tools),
             fault=_fault(found) if "fault" in found else None,
+            block_after=_number(found, "block") if found.get("block") else None,
+            mask=found.get("mask"),
+            standard="standard" in found,
         )
     except ValueError as error:
         raise BedrockError("ValidationException", f"The stand-in was given {error}.") from error
 
 
 def blocked(text: str) -> bool:
-    """Whether a guardrail is to stop it."""
-    return any("block" in _pairs(block) for block in _BLOCK.finditer(text))
+    """Whether a guardrail is to stop a request with this text."""
+    return any(_pairs(block).get("block") == "" for block in _BLOCK.finditer(text))
 
 
 def strip(text: str) -> str:

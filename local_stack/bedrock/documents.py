@@ -16,9 +16,15 @@ from local_stack.bedrock.directives import strip
 from local_stack.bedrock.errors import BedrockError
 from local_stack.bedrock.events import Json
 
-KNOWLEDGE_BASE = "LOCALFILES"  # an id of the form that Bedrock's have
+# Two knowledge bases of the same files: one of vectors and a managed one. The ids have the form that Bedrock's have.
+KNOWLEDGE_BASE = "LOCALFILES"
+MANAGED = "LOCALMANAG"
 PASSAGE = 1_000  # UTF-16 code units, about the 300 tokens of Bedrock's own passages
 USUAL_RESULTS = 5
+_SEARCH = {
+    KNOWLEDGE_BASE: ("vector", "vectorSearchConfiguration"),
+    MANAGED: ("managed", "managedSearchConfiguration"),
+}
 _HEADINGS = re.compile(r"(?:#{1,6} .*(?:\n\s*|$))+")
 
 
@@ -47,9 +53,9 @@ class Documents:
     def retrieve(self, knowledge_base: str, body: Any) -> Json:
         """The body of an answer. Raises BedrockError."""
         validation.check_retrieve(knowledge_base, body)
-        if knowledge_base != KNOWLEDGE_BASE:
+        if knowledge_base not in _SEARCH:
             raise BedrockError("ResourceNotFoundException", f"Knowledge base with id {knowledge_base} does not exist.")
-        config = body.get("retrievalConfiguration", {}).get("vectorSearchConfiguration", {})
+        config = _search(knowledge_base, body.get("retrievalConfiguration", {}))
         asked = set(_words(strip(body["retrievalQuery"].get("text", ""))))
         best = self._ranked(asked)[: config.get("numberOfResults", USUAL_RESULTS)]
         return {"retrievalResults": [_result(passage, score) for score, passage in best]}
@@ -66,6 +72,23 @@ class Documents:
 
     def _count(self, word: str) -> int:
         return sum(word in passage.words for passage in self._passages)
+
+
+def _search(knowledge_base: str, configuration: Json) -> Json:
+    """How to search. Raises BedrockError for the way of the other kind of knowledge base.
+
+    The words are those of mezmo/aura issue 499 and awslabs/mcp pull request 4574. How a knowledge base of vectors
+    refuses the managed way is not reported; we take the same words.
+    """
+    kind, own = _SEARCH[knowledge_base]
+    other = next((name for name in configuration if name != own), None)
+    if other is not None:
+        raise BedrockError(
+            "ValidationException",
+            f"Incompatible configuration: {other} is not supported for {kind} knowledge bases. Use {own} instead.",
+        )
+    found: Json = configuration.get(own, {})
+    return found
 
 
 def _read(folder: Path) -> Iterator[Passage]:

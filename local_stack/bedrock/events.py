@@ -43,8 +43,9 @@ def message_stop(reason: str) -> Event:
     return Event("messageStop", {"stopReason": reason})
 
 
-def metadata(usage: Json, latency_ms: int) -> Event:
-    return Event("metadata", {"usage": usage, "metrics": {"latencyMs": latency_ms}})
+def metadata(usage: Json, latency_ms: int, told: Json | None = None) -> Event:
+    """`told` is what else there is to say: of a guardrail, and how the request was served."""
+    return Event("metadata", {"usage": usage, "metrics": {"latencyMs": latency_ms}, **(told or {})})
 
 
 MESSAGE_START = Event("messageStart", {"role": "assistant"})
@@ -72,7 +73,7 @@ def _block(parts: list[Json]) -> Json:
     """A content block from its start, if it has one, and its deltas."""
     if "toolUse" in parts[0]:
         source = "".join(part["toolUse"].get("input", "") for part in parts)
-        return {"toolUse": {**parts[0]["toolUse"], "input": json.loads(source)}}
+        return {"toolUse": {**parts[0]["toolUse"], "input": _input(source)}}
     if "reasoningContent" in parts[0]:
         reasoning = [part["reasoningContent"] for part in parts]
         text = {key: "".join(part.get(key, "") for part in reasoning) for key in ("text", "signature")}
@@ -81,3 +82,11 @@ def _block(parts: list[Json]) -> Json:
     if citations := [part["citation"] for part in parts if "citation" in part]:
         return {"citationsContent": {"content": [text_block], "citations": citations}}
     return text_block
+
+
+def _input(source: str) -> Any:
+    """A call's input; empty for one that was cut, which is a guess: no report says what Bedrock gives."""
+    try:
+        return json.loads(source)
+    except ValueError:
+        return {}

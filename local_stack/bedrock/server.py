@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import re
 import time
 import uuid
@@ -16,7 +17,7 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 from local_stack import http
-from local_stack.bedrock import conversation, delivery, directives, embeddings, errors, upstream, validation
+from local_stack.bedrock import conversation, delivery, directives, embeddings, errors, models, upstream, validation
 from local_stack.bedrock.directives import HTTP_FAULTS, Fault
 from local_stack.bedrock.documents import Documents
 from local_stack.bedrock.errors import BedrockError
@@ -26,6 +27,10 @@ from local_stack.calls import CALLER, Calls
 from local_stack.http import Request, Responder
 
 KEPT_REQUESTS = 1_000
+# Seconds that Bedrock usually takes for an answer without a model's pace: as users measured Retrieve, and Titan's
+# embedding of a short text. Nothing that AWS documents.
+USUAL_SECONDS = {"retrieve": (0.34, 0.85), "invoke": (0.08, 0.12)}
+_REGION = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/([a-z0-9-]+)/")
 _ROUTE = re.compile(r"/(?:model|knowledgebases)/([^/]+)/(converse|converse-stream|invoke|retrieve)")
 
 
@@ -33,7 +38,8 @@ _ROUTE = re.compile(r"/(?:model|knowledgebases)/([^/]+)/(converse|converse-strea
 class ModelRequest:
     """A request as it was received, and how it goes. Times are seconds since the epoch; `tokens` counts deltas sent.
 
-    `model_id` is the knowledge base's where one was asked. It is `signed`, or came with a bearer token, `key`.
+    `model_id` is the knowledge base's where one was asked. It is `signed`, for a `region`, or came with a bearer
+    token, `key`.
     """
 
     path: str
@@ -41,6 +47,7 @@ class ModelRequest:
     body: Any
     signed: bool = True
     key: str | None = None
+    region: str | None = None
     started: float = field(default_factory=time.time)
     ended: float | None = None
     state: Literal["open", "done", "client-closed"] = "open"
@@ -54,11 +61,12 @@ class ModelRequest:
 class BedrockServer:
     """The running server. `requests` holds the latest ones, newest last."""
 
-    def __init__(self, model: Model, documents: Documents) -> None:
+    def __init__(self, model: Model, documents: Documents, *, usual_delays: bool = False) -> None:
         self.requests: deque[ModelRequest] = deque(maxlen=KEPT_REQUESTS)
         self.calls = Calls()
         self._model = model
         self._documents = documents
+        self._usual_delays = usual_delays
         self._rate, self._seed, self._drawn = 0.0, 0, 0
         self._struck: Counter[str] = Counter()
         self._answers: set[asyncio.Task[None]] = set()
@@ -90,7 +98,15 @@ class BedrockServer:
         body = _parsed(await request.read())
         scheme, _, token = (request.header("authorization") or "").partition(" ")
         signed = scheme.startswith("AWS4") or request.header(CALLER) is not None
-        call = ModelRequest(request.path, unquote(route[1]), body, signed, token if scheme == "Bearer" else None)
+        region = _REGION.match(request.header("authorization") or "")
+        call = ModelRequest(
+            request.path,
+            unquote(route[1]),
+            body,
+            signed,
+            token if scheme == "Bearer" else None,
+            region[1] if region else None,
+        )
         self.requests.append(call)
         self.calls.of_model(request.header(CALLER), route[2], call.model_id, body)
         # The connection is watched while we answer, so that a client who leaves is noticed even in a stall.
@@ -112,12 +128,12 @@ class BedrockServer:
     async def _answer(self, call: ModelRequest, operation: str, responder: Responder) -> None:
         headers = [("x-amzn-requestid", str(uuid.uuid4()))]
         try:
-            if operation == "invoke":
-                answer = json.dumps(embeddings.invoke(call.model_id, call.body)).encode()
-                await responder.send(200, [*headers, ("content-type", "application/json")], answer)
-            elif operation == "retrieve":
-                found = json.dumps(self._documents.retrieve(call.model_id, call.body)).encode()
-                await responder.send(200, [*headers, ("content-type", "application/json")], found)
+            if operation in USUAL_SECONDS:
+                answer = embeddings.invoke if operation == "invoke" else self._documents.retrieve
+                body = json.dumps(answer(call.model_id, call.body)).encode()
+                if self._usual_delays:  # a refusal comes at once
+                    await asyncio.sleep(random.uniform(*USUAL_SECONDS[operation]))  # noqa: S311  # not a secret
+                await responder.send(200, [*headers, ("content-type", "application/json")], body)
             else:
                 await self._converse(
                     call, streamed=operation == "converse-stream", responder=responder, headers=headers
@@ -130,14 +146,15 @@ class BedrockServer:
     async def _converse(
         self, call: ModelRequest, *, streamed: bool, responder: Responder, headers: delivery.Headers
     ) -> None:
-        validation.check_converse("ConverseStream" if streamed else "Converse", call.model_id, call.body)
+        validation.check_converse("ConverseStream" if streamed else "Converse", call.model_id, call.body, call.region)
+        body = _with_defaults(call.body) if streamed else call.body
         fault = self._fault(conversation.directive_text(call.body))
-        _refuse(fault, call.body, streamed=streamed)
+        _refuse(fault, call.model_id, call.body, streamed=streamed)
 
         def sent() -> None:
             call.tokens += 1
 
-        async with contextlib.aclosing(self._model.converse(call.model_id, call.body)) as events:
+        async with contextlib.aclosing(self._model.converse(call.model_id, body)) as events:
             if streamed:
                 await delivery.stream(events, fault, responder, headers, sent)
             else:
@@ -164,14 +181,17 @@ async def serve(
     seed: int = 0,
     model: Model | None = None,
     documents: Documents | None = None,
+    usual_delays: bool = False,
 ) -> BedrockServer:
     """Serve Bedrock's runtime API, and Retrieve from `documents`, on host:port (0: any free one).
 
-    `bridge` is the address that containers reach, which gets the same port.
+    With `usual_delays` embeddings and Retrieve take the time that they usually take. `bridge` is the address that
+    containers reach, which gets the same port.
 
     The model is the built-in stand-in, or the OpenAI-compatible server that LOCAL_MODEL_URL names.
     """
-    server = BedrockServer(model or upstream.configured(os.environ) or StandIn(), documents or Documents())
+    model = model or upstream.configured(os.environ) or StandIn()
+    server = BedrockServer(model, documents or Documents(), usual_delays=usual_delays)
     server.set_faults(fault_rate, seed)
     await server.start(host, port, bridge)
     return server
@@ -184,7 +204,14 @@ def _parsed(body: bytes) -> Any:
         return None
 
 
-def _refuse(fault: Fault | None, body: dict[str, Any], *, streamed: bool) -> None:
+def _with_defaults(body: dict[str, Any]) -> dict[str, Any]:
+    """The body of a ConverseStream request with the guardrail's usual mode; one in one piece has none."""
+    if "guardrailConfig" not in body:
+        return body
+    return body | {"guardrailConfig": {"streamProcessingMode": "sync"} | body["guardrailConfig"]}
+
+
+def _refuse(fault: Fault | None, model_id: str, body: dict[str, Any], *, streamed: bool) -> None:
     """Raises the HTTP errors among the faults."""
     name = fault.name if fault else ""
     if name in HTTP_FAULTS:
@@ -194,3 +221,8 @@ def _refuse(fault: Fault | None, body: dict[str, Any], *, streamed: bool) -> Non
         raise BedrockError("ValidationException", errors.TOOL_STREAMING_REFUSED if tools else errors.STREAMING_REFUSED)
     if name == "refuse-system" and body.get("system"):
         raise BedrockError("ValidationException", errors.SYSTEM_REFUSED)
+    if name == "no-profile":
+        raise models.profile_needed(model_id)
+    if name == "too-long":
+        window = models.window_of(model_id) or 0
+        raise models.too_long(model_id, window + 1, window)

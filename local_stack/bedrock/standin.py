@@ -7,34 +7,19 @@ import json
 import random
 import re
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass, replace
 
-from local_stack.bedrock import conversation, directives, events, speaker, tasks
+from local_stack.bedrock import conversation, directives, events, guardrail, speaker, tasks
 from local_stack.bedrock.conversation import Conversation
 from local_stack.bedrock.directives import Directives, ToolCall
 from local_stack.bedrock.events import Event, Json
-from local_stack.bedrock.usage import Meter, count
+from local_stack.bedrock.reply import Block, Reply, cost, limited
+from local_stack.bedrock.usage import Meter
 
 _FIRST_MS = 200
 _PACE_MS = (20, 40)
-_BLOCKED = "Sorry, the model cannot answer this question."
 _JOBS = {"classif": tasks.classify, "title": tasks.title, "extract": tasks.extract, "summari": tasks.summary}
 _JOB = re.compile(rf"\b({'|'.join(_JOBS)})", re.IGNORECASE)
 _REASONING_FIELDS = ("thinking", "reasoningConfig", "reasoning_config")
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A content block: its start, when it has one (tools), and its deltas."""
-
-    deltas: tuple[Json, ...]
-    start: Json | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    blocks: tuple[Block, ...]
-    stop_reason: str
 
 
 class StandIn:
@@ -61,17 +46,17 @@ class StandIn:
                     due += next(pace)
                     await asyncio.sleep(due - clock())
                 yield events.delta(index, content)
-                spoken += _cost(content)
+                spoken += cost(content)
             yield events.block_stop(index)
         yield events.message_stop(reply.stop_reason)
-        yield events.metadata(self._meter.usage(model_id, body, spoken), round((clock() - started) * 1000))
+        usage = self._meter.usage(model_id, body, spoken)
+        told = _served(body, wish) | ({"trace": reply.trace} if reply.trace else {})
+        yield events.metadata(usage, round((clock() - started) * 1000), told)
 
 
 def compose(model_id: str, body: Json, wish: Directives) -> Reply:
-    """The whole answer, cut at the stop sequences and at maxTokens."""
+    """The whole answer, cut at the stop sequences and at maxTokens, as far as a guardrail lets it through."""
     talk = conversation.read(body)
-    if "guardrailConfig" in body and any(map(directives.blocked, conversation.judged(body))):
-        return Reply((Block(tuple({"text": token} for token in speaker.tokens(_BLOCKED))),), "guardrail_intervened")
     config = body.get("inferenceConfig", {})
     text, stopped = _until(_text(model_id, body, talk, wish), config.get("stopSequences", []))
     blocks = []
@@ -83,7 +68,7 @@ def compose(model_id: str, body: Json, wish: Directives) -> Reply:
     stop_reason = "stop_sequence" if stopped else "tool_use" if calls else "end_turn"
     blocks += calls
     spoken = tuple(block for block in blocks if block.deltas)
-    return _limited(Reply(spoken, stop_reason), config.get("maxTokens"))
+    return guardrail.judged(limited(Reply(spoken, stop_reason), config.get("maxTokens")), body, wish)
 
 
 def _text(model_id: str, body: Json, talk: Conversation, wish: Directives) -> str:
@@ -98,6 +83,18 @@ def _text(model_id: str, body: Json, talk: Conversation, wish: Directives) -> st
         if wanted:
             return _JOBS[wanted[1].lower()](talk)
     return speaker.speak(talk, wish.tokens)
+
+
+def _served(body: Json, wish: Directives) -> Json:
+    """How the request was served: latency and tier are told where they were asked for.
+
+    Above its quota a request is served, and charged, as standard:
+    https://docs.aws.amazon.com/bedrock/latest/userguide/latency-optimized-inference.html. That a tier comes down in the
+    same way rests on botocore's model alone, in which the metadata has the tier "used for serving the request".
+    """
+    told: Json = {name: body[name] for name in ("performanceConfig", "serviceTier") if name in body}
+    standard: Json = {"performanceConfig": {"latency": "standard"}, "serviceTier": {"type": "default"}}
+    return {name: standard[name] for name in told} if wish.standard else told
 
 
 def _until(text: str, stops: list[str]) -> tuple[str, bool]:
@@ -160,31 +157,6 @@ def _made_up(schema: Json, talk: Conversation) -> Json:
     examples |= {"array": [], "object": {}}
     properties = schema.get("properties", {}).items()
     return {key: examples.get(str(value.get("type")), "") for key, value in properties if isinstance(value, dict)}
-
-
-def _limited(reply: Reply, limit: int | None) -> Reply:
-    """The reply cut after `limit` tokens. Half a tool call is none: its input would be no JSON."""
-    if limit is None or limit >= sum(_cost(content) for block in reply.blocks for content in block.deltas):
-        return reply
-    blocks: list[Block] = []
-    for block in reply.blocks:
-        kept = []
-        for content in block.deltas:
-            limit -= _cost(content)
-            if limit >= 0:
-                kept.append(content)
-        if kept and (block.start is None or limit >= 0):
-            blocks.append(replace(block, deltas=tuple(kept)))
-        if limit <= 0:
-            break
-    return Reply(tuple(blocks), "max_tokens")
-
-
-def _cost(content: Json) -> int:
-    """A delta's tokens: a word of text or reasoning, or a fragment of a tool's input; the rest costs nothing."""
-    return int("toolUse" in content) or count(
-        content.get("text") or content.get("reasoningContent", {}).get("text", "")
-    )
 
 
 def _pace(model_id: str, body: Json, wish: Directives) -> Iterator[float]:

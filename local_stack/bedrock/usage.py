@@ -21,6 +21,11 @@ def count(value: Any) -> int:
     return 0
 
 
+def input_tokens(body: Json) -> int:
+    """The tokens of all that the model reads of a Converse request."""
+    return sum(count(block) for block in _blocks(body) if "cachePoint" not in block)
+
+
 class Meter:
     """Counts a request's tokens; remembers the prefixes before cache points, so that the next one reads them."""
 

@@ -6,6 +6,7 @@ are written here, with Bedrock's words.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,12 +16,15 @@ from botocore.validate import ParamValidator
 from local_stack.bedrock.conversation import text_of
 from local_stack.bedrock.errors import BedrockError, service
 from local_stack.bedrock.events import Json
+from local_stack.bedrock.models import check_place, too_long, window_of
+from local_stack.bedrock.usage import input_tokens
 
 MAX_CACHE_POINTS = 4
 _UNKNOWN = frozenset(
     {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "maxItems"}
     | {"uniqueItems", "minProperties", "maxProperties", "patternProperties", "propertyNames", "contains", "not", "if"}
 )
+_PROPERTY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _MODEL_ID = re.compile(r"((us|us-gov|eu|apac|jp|au|ca|global)\.)?[a-z0-9-]+\.[a-z0-9][a-z0-9.:-]*")
 _START = "A conversation must start with a user message. Try again with a conversation that starts with a user message."
 _ALTERNATE = (
@@ -35,20 +39,27 @@ def check_model(model_id: str) -> None:
         raise _invalid("The provided model identifier is invalid.")
 
 
-def check_converse(operation: str, model_id: str, body: Any) -> None:
-    """Raises BedrockError for a body of Converse or ConverseStream that Bedrock would not take."""
+def check_converse(operation: str, model_id: str, body: Any, region: str | None = None) -> None:
+    """Raises BedrockError for a body of Converse or ConverseStream that Bedrock would not take, called from `region`.
+
+    Without a region, from one that the id fits.
+    """
     check_model(model_id)
     if "embed" in model_id:
         raise _invalid("This action doesn't support the model that you provided. Try again with a supported model.")
+    check_place(model_id, region)
     _check_shape("bedrock-runtime", operation, {"modelId": model_id}, body)
     _check_messages(body.get("messages", []))
     _check_cache_points(body)
+    _check_schemas(body)
     _check_tools(body)
     _check_features(model_id, body)
     if "anthropic" in model_id:
+        _check_claude_tools(body)
         _check_thinking(body)
         if any(not each.strip() for each in body.get("inferenceConfig", {}).get("stopSequences", [])):
             raise _invalid("stop_sequences: each stop sequence must contain non-whitespace")
+    _check_length(model_id, body)
 
 
 def check_retrieve(knowledge_base: str, body: Any) -> None:
@@ -95,6 +106,59 @@ def _check_cache_points(body: Json) -> None:
         raise _invalid("A cache point must follow the content that is to be cached.")
 
 
+def _check_length(model_id: str, body: Json) -> None:
+    """By our own count, which is words."""
+    tokens, window = input_tokens(body), window_of(model_id)
+    if window is not None and tokens > window:
+        raise too_long(model_id, tokens, window)
+
+
+def _check_schemas(body: Json) -> None:
+    """Bedrock's own rule for every model, in its words: code-yeongyu/senpi issue 1947."""
+    for number, schema in _schemas(body):
+        if not isinstance(schema, dict) or schema.get("type") != "object":
+            raise _invalid(
+                f"The value at toolConfig.tools.{number}.toolSpec.inputSchema.json.type must be one of the following: "
+                "object."
+            )
+
+
+def _check_claude_tools(body: Json) -> None:
+    """Claude's rules, in its words.
+
+    Schemas: senpi issue 1947 and aws-solutions-library-samples/accelerated-intelligent-document-processing-on-aws issue
+    709, which found that only the properties at the root are looked at. Ids: anthropics/claude-code issue 28515.
+    """
+    for number, schema in _schemas(body):
+        if schema.keys() & {"oneOf", "allOf", "anyOf"}:
+            raise _model_error(
+                f"tools.{number}.custom.input_schema: "
+                "input_schema does not support oneOf, allOf, or anyOf at the top level"
+            )
+        properties = schema.get("properties", {})
+        if not isinstance(properties, dict):
+            raise _model_error(f"tools.{number}.custom.input_schema: JSON schema is invalid.")
+        if not all(map(_PROPERTY.fullmatch, properties)):
+            raise _model_error(
+                f"tools.{number}.custom.input_schema.properties: Property keys should match pattern "
+                "'^[a-zA-Z0-9_.-]{1,64}$'"
+            )
+    seen: set[str] = set()
+    for position, message in enumerate(body["messages"]):
+        for index, block in enumerate(message["content"]):
+            identity = block.get("toolUse", {}).get("toolUseId")
+            if identity in seen:
+                raise _model_error(f"messages.{position}.content.{index}: `tool_use` ids must be unique")
+            seen |= {identity} - {None}
+
+
+def _schemas(body: Json) -> Iterator[tuple[int, Any]]:
+    """The schemas of the tools' inputs, each with its tool's number."""
+    for number, tool in enumerate(body.get("toolConfig", {}).get("tools", [])):
+        if "toolSpec" in tool:
+            yield number, tool["toolSpec"]["inputSchema"].get("json")
+
+
 def _check_tools(body: Json) -> None:
     """Each call is answered in the turn behind it, and nothing else is; a call's input is an object."""
     config = body.get("toolConfig", {})
@@ -113,6 +177,10 @@ def _check_tools(body: Json) -> None:
                 f"The number of toolResult blocks at {where} exceeds the number of toolUse blocks of previous turn."
             )
         uses = [block["toolUse"] for block in message["content"] if "toolUse" in block]
+        # The words: double16/Cyber-AutoAgent-ng issue 27, BerriAI/litellm issue 20048.
+        for kind, ids in (("toolUse", [use["toolUseId"] for use in uses]), ("toolResult", results)):
+            if twice := [each for each, times in Counter(ids).items() if times > 1]:
+                raise _invalid(f"The {kind} blocks at {where} contain duplicate Ids: {', '.join(twice)}")
         if any(not isinstance(use["input"], dict) for use in uses):
             raise _invalid(f"The format of the value at {where}.toolUse.input is invalid. Provide a json object.")
         if (uses or results) and not config:
@@ -199,6 +267,11 @@ def _constraints(value: Any, shape: Shape, where: str) -> Iterator[str]:
         limit = shape.metadata.get("max")
         if limit is not None and (len(value) if isinstance(value, str | bytes) else value) > limit:
             yield f"{broken} be at most {limit}{' characters long' if isinstance(value, str) else ''}"
+
+
+def _model_error(message: str) -> BedrockError:
+    """What the model itself says, as Bedrock passes it on."""
+    return _invalid(f"The model returned the following errors: {message}")
 
 
 def _invalid(message: str) -> BedrockError:

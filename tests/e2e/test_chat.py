@@ -169,6 +169,8 @@ FAULTS = {
     "not-ready": ("model_not_ready", True),
     "access-denied": ("model_access_denied", False),
     "invalid": ("model_invalid_request", False),
+    "too-long": ("context_length_exceeded", False),
+    "no-profile": ("inference_profile_needed", False),
     "cut at=5": ("model_truncated", True),
     "truncate at=5": ("model_connection_lost", True),
     "no-stop": ("model_truncated", True),

@@ -86,3 +86,42 @@ def test_an_early_stop_is_charged_for_what_the_model_had_read(person: Person) ->
     assert end["usage"]["basis"] == "estimated"
     assert end["usage"]["inputTokens"] > 400
     assert end["usage"]["costUsd"] > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "words", "sent"),
+    [("nova-micro", 128_001, True), ("claude-haiku", 200_001, True), ("nova-micro", 520_000, False)],
+    ids=["refused by Nova", "refused by Claude", "not sent at all"],
+)
+@pytest.mark.parametrize("stream", [False, True], ids=["one piece", "streamed"])
+def test_a_conversation_above_the_window_is_the_callers_error(
+    person: Person, model: str, words: int, sent: bool, stream: bool
+) -> None:
+    asked = len(person.stack.requests())
+    half = {"role": "user", "content": "a " * (words // 2 + 1)}
+    body = {"model": model, "stream": stream, "messages": [half, half]}
+    answer = person.http.post(f"{person.stack.url}/v1/chat/completions", json=body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"], error["code"]) == (
+        400,
+        "invalid_request_error",
+        "context_length_exceeded",
+    )
+    assert (len(person.stack.requests()) > asked) == sent
+
+
+def test_a_tool_call_that_the_limit_cuts_ends_with_length(person: Person) -> None:
+    schema = {"properties": {"city": {"type": "string"}}}  # its type is added
+    body = {
+        "model": "nova-lite",
+        "messages": [{"role": "user", "content": "Tell me about Lisbon [[tokens=3 tool=weather pace=1 first=1]]"}],
+        "tools": [{"type": "function", "function": {"name": "weather", "parameters": schema}}],
+        "max_completion_tokens": 4,
+    }
+    answer = person.http.post(f"{person.stack.url}/v1/chat/completions", json=body).json()
+    [choice] = answer["choices"]
+    assert (choice["finish_reason"], "tool_calls" in choice["message"]) == ("length", False)
+    assert answer["usage"]["completion_tokens"] == 4
+    assert person.stack.requests()[-1]["body"]["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"] == {
+        "json": {"type": "object", **schema}
+    }

@@ -122,8 +122,27 @@ def test_what_the_guardrail_stops_is_a_finish_reason(person: Person, options: di
     whole = person.ask("[[block]] [[pace=1 first=1]]", options=options).json()
     assert (whole["finishReason"], text_of(whole["aiMessage"])) == ("content-filter", streamed.text)
     assert {json.dumps(each["body"]["guardrailConfig"]) for each in person.stack.requests()} == {
-        '{"guardrailIdentifier": "abc123", "guardrailVersion": "1", "streamProcessingMode": "sync"}'
+        '{"guardrailIdentifier": "abc123", "guardrailVersion": "1", "trace": "enabled", "streamProcessingMode": "sync"}'
     }
+
+
+def test_what_passed_before_the_guardrail_stopped_stands_apart_from_its_words(person: Person) -> None:
+    answer = person.say("Tell me about rivers [[block=4 pace=1 first=1]]")
+    passed, own = answer.text.split("\n\n")
+    assert (len(passed.split()), own) == (4, "Sorry, the model cannot answer this question.")
+    assert answer.end["finishReason"] == "content-filter"
+    schema = person.say("Tell me about rivers [[block=1 pace=1 first=1]]", options={"schema": SCHEMA})
+    assert schema.text.endswith(own)
+    assert schema.end["finishReason"] == "content-filter"
+
+
+def test_an_answer_in_which_the_guardrail_only_masked_goes_on(person: Person) -> None:
+    answer = person.say("Tell me about rivers [[mask=rivers pace=1 first=1]]")
+    assert "{NAME}" in answer.text
+    assert "rivers" not in answer.text
+    assert answer.end["finishReason"] == "stop"
+    person.say(f"And lakes? {QUICK}", conversationId=answer.start["conversationId"])
+    assert "{NAME}" in json.dumps(person.stack.requests()[-1]["body"]), "it is part of the history"
 
 
 def test_a_conversation_goes_on_after_what_the_guardrail_stopped(person: Person) -> None:
@@ -174,6 +193,19 @@ def test_a_tier_and_a_latency_reach_the_model(person: Person) -> None:
     ):
         assert person.ask(QUICK, model="nova-pro", options=wish).status_code == 200
         assert person.stack.requests()[-1]["body"][field] == value
+
+
+@pytest.mark.parametrize(("wish", "dearer"), [({"latency": "optimized"}, 1.25), ({"serviceTier": "priority"}, 1.75)])
+def test_what_was_served_as_standard_costs_as_much(person: Person, wish: dict[str, str], dearer: float) -> None:
+    def cost(directive: str) -> float:
+        """Times the usual price of Nova Pro."""
+        said = person.say(f"Rivers [[tokens=4 pace=1 first=1 {directive}]]", model="nova-pro", options=wish)
+        usage: dict[str, float] = said.end["usage"]
+        prices = {"inputTokens": 0.8, "outputTokens": 3.2, "cacheReadTokens": 0.2, "cacheWriteTokens": 0.8}
+        return usage["costUsd"] * 1e6 / sum(usage[name] * price for name, price in prices.items())
+
+    assert cost("cite") == pytest.approx(dearer, rel=0.01)
+    assert cost("standard") == pytest.approx(1, rel=0.01)
 
 
 def test_what_is_not_allowed_is_not_there(person: Person) -> None:

@@ -193,6 +193,63 @@ def test_an_own_key_costs_the_deployment_nothing() -> None:
     assert (ended.usage.output_tokens, ended.usage.cost) == (2, None)
 
 
+SERVED_AS_STANDARD = [
+    ({"latency": "optimized"}, {"performanceConfig": {"latency": "standard"}}),
+    ({"serviceTier": "priority"}, {"serviceTier": {"type": "default"}}),
+    ({"serviceTier": "flex"}, {"serviceTier": {"type": "default"}}),
+]
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["streamed", "one piece"])
+@pytest.mark.parametrize(("wish", "told"), SERVED_AS_STANDARD, ids=["latency", "priority", "flex"])
+def test_an_answer_costs_what_it_was_served_as(wish: dict[str, Any], told: dict[str, Any], whole: bool) -> None:
+    usage = {"usage": {"inputTokens": 1, "outputTokens": 2}}
+    script = [errors.StreamingRefused(), IN_ONE_PIECE | told] if whole else [[*SPEECH[:-1], {"metadata": usage | told}]]
+    assert ask(Scripted(*script), **wish)[-1].usage.cost == 800 + 2 * 3200
+
+
+def test_an_input_that_no_count_can_fit_is_not_sent() -> None:
+    """Eight bytes a token are more than any tokenizer makes of usual text; below that the model itself decides."""
+    longest = replace(PROMPT, turn=Turn("user", ("x" * (8 * 300_000 - 100),)))
+    bedrock = Scripted(SPEECH)
+    ask(bedrock, prompt=longest)
+    assert len(bedrock.asked) == 1
+    with pytest.raises(errors.ContextLengthExceeded):
+        ask(bedrock, prompt=replace(longest, history=(Turn("user", ("y" * 200,)), Turn("assistant", ("z",)))))
+    assert len(bedrock.asked) == 1
+
+
+def test_a_fallback_takes_over_where_it_takes_the_tools() -> None:
+    catalog = Catalog("us")
+    catalog._models["nova-pro"] = catalog["nova-pro"].model_copy(update={"fallbacks": ("claude-haiku",)})
+    for schema, models in (({"type": "object"}, 2), ({"type": "object", "anyOf": []}, 1)):
+        bedrock = Scripted(*[errors.ModelThrottled() for _ in range(6)])
+        with pytest.raises(errors.ModelThrottled):
+            ask(bedrock, "nova-pro", Models(bedrock, catalog), replace(PROMPT, tools=(ToolSpec("t", "", schema),)))
+        assert len(set(bedrock.models)) == models
+
+
+@pytest.mark.parametrize(
+    ("schema", "fault"),
+    [
+        ({"type": "object", "anyOf": [{"required": ["a"]}]}, "anyOf"),
+        ({"type": "object", "properties": {"a b": {"type": "string"}}}, "a b"),
+        ({"type": "object", "properties": []}, "no object"),
+        ({"type": "object", "properties": {"a" * 65: {"type": "string"}}}, "a" * 65),
+    ],
+    ids=["a choice at the root", "a property's name", "no properties", "a long name"],
+)
+def test_a_tool_that_claude_does_not_take_is_named(schema: dict[str, Any], fault: str) -> None:
+    models, tools = (
+        Models(Scripted(), Catalog("us")),
+        (ToolSpec("a", "", {"type": "object"}), ToolSpec("b", "", schema)),
+    )
+    models.check("nova-lite", Options(), tools=tools)
+    with pytest.raises(errors.BadRequest, match=fault) as refused:
+        models.check("claude-haiku", Options(), tools=tools)
+    assert refused.value.field == "tools.1.function.parameters"
+
+
 def test_what_is_dearer_costs_more() -> None:
     def cost(**wish: Any) -> int:
         return int(ask(Scripted(SPEECH), **wish)[-1].usage.cost)
@@ -304,7 +361,7 @@ def test_a_model_without_tools_is_offered_none(tools: bool) -> None:
     model = Catalog("us")["nova-lite"].model_copy(update={"tools": False})
     wish = Options() if tools else Options.model_validate({"schema": {"type": "object"}})
     with pytest.raises(errors.BadRequest) as refused:
-        options.check(model, wish, tools=tools)
+        options.check(model, wish, tools=(ToolSpec("weather", "", {"type": "object"}),) if tools else ())
     assert refused.value.field == ("tools" if tools else "options.schema")
 
 

@@ -75,7 +75,7 @@ def test_bedrock_accepts_what_we_build(
 ) -> None:
     """By botocore's validator and the stand-in's rules, wherever the model has what is wished for."""
     try:
-        wishes.check(CATALOG[alias], Options.model_validate(options), tools=bool(prompt.tools))
+        wishes.check(CATALOG[alias], Options.model_validate(options), tools=prompt.tools)
     except BadRequest:
         return
     operation, request = asked(alias, prompt, guardrail, **options)
@@ -127,7 +127,7 @@ def test_a_guardrail_judges_what_is_new() -> None:
 
 
 def test_the_guardrail_of_a_stream_says_when_it_looks() -> None:
-    config = {"guardrailIdentifier": "abc", "guardrailVersion": "1"}
+    config = {"guardrailIdentifier": "abc", "guardrailVersion": "1", "trace": "enabled"}
     assert asked("nova-lite", guardrail=GUARDRAIL)[1]["guardrailConfig"] == config | {"streamProcessingMode": "sync"}
     assert asked("nova-micro", guardrail=GUARDRAIL)[1]["guardrailConfig"] == config
 
@@ -249,6 +249,66 @@ def test_a_tools_input_comes_in_fragments_that_mean_nothing_alone() -> None:
 def test_a_tools_input_that_is_no_object_is_malformed(said: str) -> None:
     with pytest.raises(ModelMalformed):
         list(spoken(started(1, "a", "weather"), fragment(1, said), {"contentBlockStop": {"contentBlockIndex": 1}}))
+
+
+USAGE = {"metadata": {"usage": {"inputTokens": 7, "outputTokens": 4}}}
+
+
+@pytest.mark.parametrize("said", ["", '{"city": "Por', '{"city": "Porto"}'])
+def test_a_call_that_the_limit_cut_is_no_call_and_no_error(said: str) -> None:
+    """Its usage is exact, as that of every answer that was cut. Calls before it are whole."""
+    end = {"contentBlockStop": {"contentBlockIndex": 1}}
+    whole = started(0, "a", "tides"), {"contentBlockStop": {"contentBlockIndex": 0}}
+    cut = started(1, "b", "weather"), fragment(1, said), end, {"messageStop": {"stopReason": "max_tokens"}}, USAGE
+    assert list(stream.events([*whole, *cut])) == [
+        Tool("a", "tides", "call", input="{}"),
+        stream.Ended("length", Usage(7, 4, basis="exact")),
+    ]
+
+
+def trace(*actions: str) -> dict[str, Any]:
+    """A guardrail's, in the form that Bedrock sends."""
+    entities = [{"type": "NAME", "match": "Rex", "action": action, "detected": True} for action in actions]
+    said = {"abc": [{"sensitiveInformationPolicy": {"piiEntities": entities}}]}
+    return {"metadata": {"trace": {"guardrail": {"modelOutput": ["Rex"], "outputAssessments": said}}}}
+
+
+INTERVENED = {"messageStop": {"stopReason": "guardrail_intervened"}}
+
+
+@pytest.mark.parametrize(
+    ("told", "finish"),
+    [
+        ([trace("ANONYMIZED", "NONE")], "stop"),
+        ([trace("ANONYMIZED", "BLOCKED")], "content-filter"),
+        ([trace("NONE")], "content-filter"),
+        ([{"metadata": {}}], "content-filter"),
+        ([], "content-filter"),
+    ],
+    ids=["masked", "masked and blocked", "neither", "no trace", "no metadata"],
+)
+def test_an_answer_in_which_a_guardrail_only_masked_is_whole(told: list[Any], finish: str) -> None:
+    events = list(stream.events([delta(text="{NAME} barks."), INTERVENED, *told], guarded=True))
+    assert events[0] == Chunk("{NAME} barks.")
+    assert isinstance(events[-1], stream.Ended)
+    assert events[-1].finish_reason == finish
+
+
+def test_a_masked_answer_that_calls_a_tool_ends_with_the_call() -> None:
+    called = started(1, "a", "tides"), {"contentBlockStop": {"contentBlockIndex": 1}}
+    *_, end = stream.events([delta(text="{NAME}?"), *called, INTERVENED, trace("ANONYMIZED")], guarded=True)
+    assert isinstance(end, stream.Ended)
+    assert end.finish_reason == "tool-calls"
+
+
+def test_a_guardrails_own_words_stand_apart_from_what_passed() -> None:
+    passed = delta(text="Rivers flow"), {"contentBlockStop": {"contentBlockIndex": 0}}
+    own = [{"contentBlockDelta": {"contentBlockIndex": 1, "delta": {"text": text}}} for text in ("Sorry, ", "no.")]
+    closed = {"contentBlockStop": {"contentBlockIndex": 1}}
+    events = list(stream.events([*passed, *own, closed, INTERVENED, trace("BLOCKED")], guarded=True))
+    assert "".join(event.content for event in events if isinstance(event, Chunk)) == "Rivers flow\n\nSorry, no."
+    events = list(stream.events([*passed, *own, closed, {"messageStop": {"stopReason": "end_turn"}}], guarded=True))
+    assert "".join(event.content for event in events if isinstance(event, Chunk)) == "Rivers flowSorry, no."
 
 
 def test_half_a_character_in_a_citation_harms_nobody() -> None:

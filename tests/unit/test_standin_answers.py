@@ -6,12 +6,18 @@ from typing import Any
 import pytest
 
 from local_stack.bedrock.directives import parse
-from local_stack.bedrock.standin import Reply, compose
+from local_stack.bedrock.reply import Reply
+from local_stack.bedrock.standin import compose
 
 LITE = "us.amazon.nova-lite-v1:0"
 MICRO = "us.amazon.nova-micro-v1:0"
-WEATHER = {"toolSpec": {"name": "weather", "inputSchema": {"json": {"properties": {"city": {"type": "string"}}}}}}
-TIDES = {"toolSpec": {"name": "tides", "inputSchema": {"json": {}}}}
+WEATHER = {
+    "toolSpec": {
+        "name": "weather",
+        "inputSchema": {"json": {"type": "object", "properties": {"city": {"type": "string"}}}},
+    }
+}
+TIDES = {"toolSpec": {"name": "tides", "inputSchema": {"json": {"type": "object"}}}}
 FACTS = "<facts>\n[fact 1] my dog is called Rex\n[fact 2] I live in Łódź 🌊\n</facts>"
 
 
@@ -143,10 +149,46 @@ def test_a_tool_is_called_only_when_it_is_offered() -> None:
     assert reply(body(question)).stop_reason == "end_turn"
 
 
-def test_half_a_tool_call_is_left_out() -> None:
+def test_a_tool_call_is_cut_like_text() -> None:
     request = body("Tell me about Lisbon [[tokens=3 tool=weather]]", toolConfig={"tools": [WEATHER]})
-    kept = [(len(reply(request | {"inferenceConfig": {"maxTokens": limit}}).blocks), limit) for limit in (2, 3, 5, 6)]
-    assert kept == [(1, 2), (1, 3), (1, 5), (2, 6)]
+    replies = [reply(request | {"inferenceConfig": {"maxTokens": limit}}) for limit in (2, 3, 4, 5, 6)]
+    assert [answer.stop_reason for answer in replies] == ["max_tokens"] * 4 + ["tool_use"]
+    said = [[given for _, given in calls(answer)] for answer in replies]
+    whole = '{"city": "Lisbon"}'
+    assert said[:2] == [[], []]
+    assert [len(given) for [given] in said[2:]] == [7, 14, len(whole)]
+    assert all(whole.startswith(given) for [given] in said[2:])
+
+
+GUARDED = {"guardrailIdentifier": "abc", "guardrailVersion": "1", "trace": "enabled"}
+
+
+def guarded(question: str, mode: str | None = "sync", **fields: Any) -> Reply:
+    config = GUARDED if mode is None else GUARDED | {"streamProcessingMode": mode}
+    return reply(body(question, guardrailConfig=config, **fields))
+
+
+def test_a_guardrail_that_stops_an_answer_does_so_behind_what_passed() -> None:
+    answer = guarded("Tell me about rivers [[tokens=9 block=4]]")
+    passed, own = ("".join(delta["text"] for delta in block.deltas) for block in answer.blocks)
+    assert len(passed.split()) == 4
+    assert own == "Sorry, the model cannot answer this question."
+    assert answer.stop_reason == "guardrail_intervened"
+    assert '"BLOCKED"' in json.dumps(answer.trace)
+    assert text(guarded("Tell me about rivers [[tokens=9 block=4]]", None)) == own, "one piece is stopped as a whole"
+    assert reply(body("Tell me about rivers [[tokens=9 block=4]]")).stop_reason == "end_turn"
+
+
+def test_a_guardrail_masks_unless_it_looks_later() -> None:
+    question = "Tell me about rivers [[mask=rivers]]"
+    plain = text(reply(body(question)))
+    for mode, said in (("sync", plain.replace("rivers", "{NAME}")), (None, plain.replace("rivers", "{NAME}"))):
+        assert text(guarded(question, mode)) == said
+    answer = guarded(question, "async")
+    assert text(answer) == plain
+    assert answer.stop_reason == "guardrail_intervened"
+    assert '"ANONYMIZED"' in json.dumps(answer.trace)
+    assert guarded("Tell me about rivers [[mask=lakes]]").stop_reason == "end_turn"
 
 
 def test_an_answer_of_which_nothing_is_left() -> None:

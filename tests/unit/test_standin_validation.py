@@ -11,6 +11,7 @@ from local_stack.bedrock.usage import Meter
 from local_stack.bedrock.validation import check_converse
 
 MODEL = "us.amazon.nova-lite-v1:0"
+CLAUDE = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 POINT = {"cachePoint": {"type": "default"}}
 
 
@@ -46,16 +47,22 @@ GOOD: dict[str, Any] = {
 }
 
 
+def offering(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"tools": [{"toolSpec": {"name": "t", "inputSchema": {"json": schema}}}]}
+
+
 @pytest.mark.parametrize("operation", ["Converse", "ConverseStream"])
 @pytest.mark.parametrize(
     "model",
     [
         MODEL,
-        "anthropic.claude-haiku-4-5-20251001-v1:0",
+        "amazon.nova-lite-v1:0",
+        CLAUDE,
+        "somebody.new-model-v1:0",
         "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0",
         "arn:aws:bedrock:us-east-1:000000000000:inference-profile/us.amazon.nova-lite-v1:0",
     ],
-    ids=["profile", "model", "model arn", "profile arn"],
+    ids=["profile", "model", "claude", "unlisted", "model arn", "profile arn"],
 )
 def test_takes_what_bedrock_takes(operation: str, model: str) -> None:
     check_converse(operation, model, GOOD)
@@ -108,6 +115,25 @@ def test_takes_what_bedrock_takes(operation: str, model: str) -> None:
             id="a result without a call",
         ),
         pytest.param({"messages": [user("a"), calling("x", given="{}")]}, "Provide a json object", id="input is text"),
+        pytest.param(
+            {"toolConfig": offering({"anyOf": [{"type": "object"}]})},
+            "toolConfig.tools.0.toolSpec.inputSchema.json.type must be one of the following: object",
+            id="a schema without a type",
+        ),
+        pytest.param(
+            {"toolConfig": offering({"type": "array"})}, "must be one of the following: object", id="a schema of a list"
+        ),
+        pytest.param(
+            {"messages": [user("a"), calling("x", "x"), user(result("x"))]},
+            "The toolUse blocks at messages.1.content contain duplicate Ids: x",
+            id="two calls of one id",
+        ),
+        pytest.param(
+            {"messages": [user("a"), calling("x", "y"), user(result("x"), result("y"), result("x"))]},
+            "toolResult blocks at messages.2.content",
+            id="two results of one id",
+        ),
+        pytest.param({"messages": [user("a " * 300_001)]}, "Input is too long for requested model", id="too long"),
     ],
 )
 def test_refuses_what_bedrock_refuses(change: dict[str, Any], message: str) -> None:
@@ -131,17 +157,75 @@ def test_refuses_tools_that_are_not_declared() -> None:
     ids=["a forced tool", "a result"],
 )
 def test_refuses_reasoning_where_claude_does(change: dict[str, Any], message: str) -> None:
-    claude = "anthropic.claude-haiku-4-5-20251001-v1:0"
     with pytest.raises(BedrockError, match=message):
-        check_converse("ConverseStream", claude, GOOD | change)
-    check_converse("ConverseStream", claude, GOOD | change | {"additionalModelRequestFields": {}})
+        check_converse("ConverseStream", CLAUDE, GOOD | change)
+    check_converse("ConverseStream", CLAUDE, GOOD | change | {"additionalModelRequestFields": {}})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"toolConfig": offering({"type": "object", "oneOf": [{"required": ["a"]}]})},
+            "tools.0.custom.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level",
+        ),
+        (
+            {"toolConfig": offering({"type": "object", "properties": {"a b": {}}})},
+            "tools.0.custom.input_schema.properties: Property keys should match",
+        ),
+        ({"toolConfig": offering({"type": "object", "properties": []})}, "JSON schema is invalid"),
+        (
+            {"messages": [user("a"), calling("x"), user(result("x")), calling("x"), user(result("x"))]},
+            "messages.3.content.0: `tool_use` ids must be unique",
+        ),
+        ({"messages": [user("a " * 200_001)]}, r"prompt is too long: 20\d{4} tokens > 200000 maximum"),
+    ],
+    ids=["a choice at the root", "a property's name", "no properties", "an id again", "too long"],
+)
+def test_refuses_what_claude_alone_refuses(change: dict[str, Any], message: str) -> None:
+    body = GOOD | {"additionalModelRequestFields": {}} | change
+    check_converse("ConverseStream", MODEL, body)
+    with pytest.raises(BedrockError, match=message) as caught:
+        check_converse("ConverseStream", CLAUDE, body)
+    assert caught.value.message.startswith("The model returned the following errors: ")
+
+
+NOVA, HAIKU = MODEL.removeprefix("us."), CLAUDE.removeprefix("us.")
+
+
+@pytest.mark.parametrize(
+    ("model", "region", "refusal"),
+    [
+        (MODEL, "us-west-2", None),
+        (MODEL, "eu-west-1", "identifier is invalid"),
+        (f"eu.{NOVA}", "eu-west-1", None),
+        (f"global.{NOVA}", "us-east-1", "identifier is invalid"),
+        (NOVA, "us-east-1", None),
+        (NOVA, "eu-west-1", "on-demand throughput isn’t supported"),  # noqa: RUF001  # Bedrock's own
+        (CLAUDE, "ca-central-1", None),
+        (f"global.{HAIKU}", "sa-east-1", None),
+        (f"global.{HAIKU}", "us-gov-west-1", "identifier is invalid"),
+        (f"jp.{HAIKU}", "ap-southeast-1", "identifier is invalid"),
+        (f"apac.{HAIKU}", "ap-southeast-1", "identifier is invalid"),
+        (HAIKU, "us-east-1", f"Invocation of model ID {HAIKU} with on-demand throughput"),
+        (HAIKU, None, "Retry your request with the ID or ARN of an inference profile that contains this model"),
+        ("somebody.new-model-v1:0", "eu-west-1", None),
+    ],
+)
+def test_a_model_is_called_from_where_it_is(model: str, region: str | None, refusal: str | None) -> None:
+    body = GOOD | {"additionalModelRequestFields": {}}
+    if refusal is None:
+        check_converse("Converse", model, body, region)
+        return
+    with pytest.raises(BedrockError, match=refusal):
+        check_converse("Converse", model, body, region)
 
 
 def test_refuses_to_stop_at_nothing_where_claude_does() -> None:
     body = GOOD | {"inferenceConfig": {"stopSequences": ["END", "\n"]}}
     check_converse("Converse", MODEL, body)
     with pytest.raises(BedrockError, match="must contain non-whitespace"):
-        check_converse("Converse", "anthropic.claude-haiku-4-5-20251001-v1:0", body)
+        check_converse("Converse", CLAUDE, body)
 
 
 @pytest.mark.parametrize("model", ["nova-lite", "", "us.", "amazon.titan-embed-text-v2:0"])

@@ -44,7 +44,12 @@ def test_events_come_in_bedrock_s_order(client: "BedrockRuntimeClient") -> None:
 
 
 def test_reasoning_then_text_then_a_tool(client: "BedrockRuntimeClient") -> None:
-    tool: Any = {"toolSpec": {"name": "weather", "inputSchema": {"json": {"properties": {"city": {"type": "string"}}}}}}
+    tool: Any = {
+        "toolSpec": {
+            "name": "weather",
+            "inputSchema": {"json": {"type": "object", "properties": {"city": {"type": "string"}}}},
+        }
+    }
     fields: dict[str, Any] = {
         "toolConfig": {"tools": [tool]},
         "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 1024}},
@@ -97,6 +102,50 @@ def test_tokens_are_paced_and_leave_one_by_one(client: "BedrockRuntimeClient") -
     assert len(arrivals) == 6
     assert arrivals[0] >= 0.1
     assert all(arrival >= 0.1 + 0.05 * number for number, arrival in enumerate(arrivals))
+
+
+@pytest.mark.parametrize("operation", ["converse", "converse_stream"])
+@pytest.mark.parametrize(
+    ("asked", "standard"),
+    [
+        ({"performanceConfig": {"latency": "optimized"}}, {"performanceConfig": {"latency": "standard"}}),
+        ({"serviceTier": {"type": "priority"}}, {"serviceTier": {"type": "default"}}),
+    ],
+    ids=["latency", "tier"],
+)
+def test_the_metadata_tells_how_a_request_was_served(
+    client: "BedrockRuntimeClient", operation: str, asked: dict[str, Any], standard: dict[str, Any]
+) -> None:
+    def told(directive: str) -> dict[str, Any]:
+        question = ask(f"Tell me about rivers [[{QUICK} tokens=2 {directive}]]", "us.amazon.nova-pro-v1:0", **asked)
+        answer: Any = getattr(client, operation)(**question)
+        answer = list(answer["stream"])[-1]["metadata"] if "stream" in answer else answer
+        return {name: answer.get(name) for name in asked}
+
+    assert told("cite") == asked
+    assert told("standard") == standard
+
+
+def test_a_cut_tool_call_has_its_pieces_and_its_stop(client: "BedrockRuntimeClient") -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    config: Any = {"tools": [{"toolSpec": {"name": "weather", "inputSchema": {"json": schema}}}]}
+    question = f"Tell me about Lisbon [[{QUICK} tokens=3 tool=weather]]"
+    events = stream(client, question, toolConfig=config, inferenceConfig={"maxTokens": 4})
+    assert kinds(events)[3:] == [
+        "contentBlockStart",
+        "contentBlockDelta",
+        "contentBlockStop",
+        "messageStop",
+        "metadata",
+    ]
+    assert {"messageStop": {"stopReason": "max_tokens"}} in events
+    whole = client.converse(**ask(question, toolConfig=config, inferenceConfig={"maxTokens": 4}))
+    assert whole["output"]["message"]["content"][1]["toolUse"]["input"] == {}
+
+
+def test_a_region_knows_its_own_profiles(client: "BedrockRuntimeClient") -> None:
+    with pytest.raises(client.exceptions.ValidationException, match="identifier is invalid"):
+        client.converse(**ask("Hello", "eu.amazon.nova-lite-v1:0"))
 
 
 def test_cache_points_are_written_and_then_read(client: "BedrockRuntimeClient") -> None:

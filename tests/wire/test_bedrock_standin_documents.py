@@ -1,6 +1,7 @@
 """Retrieve from a folder, as boto3 sees it."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from chat.memory.knowledge_base import KnowledgeBase
 from local_stack.__main__ import options, run
 from local_stack.bedrock import serve
-from local_stack.bedrock.documents import KNOWLEDGE_BASE, PASSAGE, Documents
+from local_stack.bedrock.documents import KNOWLEDGE_BASE, MANAGED, PASSAGE, Documents
 from tests.wire.bedrock_standin import event_loop
 
 if TYPE_CHECKING:
@@ -62,6 +64,55 @@ def test_a_long_paragraph_is_cut_and_no_heading_stands_alone(client: "AgentsforB
     [begin] = [text for text in passages if text.startswith("#")]
     assert begin.startswith("# Sea\n\n## Salt\n\nBrine is salty. Brine")
     assert sum(text.count("Brine") for text in passages) == 200
+
+
+@pytest.mark.parametrize(("identity", "own"), [(KNOWLEDGE_BASE, "vector"), (MANAGED, "managed")])
+def test_each_kind_of_knowledge_base_has_its_own_search(
+    client: "AgentsforBedrockRuntimeClient", identity: str, own: str
+) -> None:
+    def asked(kind: str) -> int:
+        config: Any = {f"{kind}SearchConfiguration": {"numberOfResults": 1}}
+        query: Any = {"text": "tides"}
+        answer = client.retrieve(knowledgeBaseId=identity, retrievalQuery=query, retrievalConfiguration=config)
+        return len(answer["retrievalResults"])
+
+    other = {"vector": "managed", "managed": "vector"}[own]
+    assert asked(own) == 1
+    with pytest.raises(ClientError, match=f"{other}SearchConfiguration is not supported.* Use {own}Search") as refused:
+        asked(other)
+    assert refused.value.response["Error"]["Code"] == "ValidationException"
+
+
+def test_a_managed_knowledge_base_is_asked_its_own_way_and_remembered(tmp_path: Path) -> None:
+    (tmp_path / "tides.md").write_text("They turn twice a day.")
+    with event_loop() as loop:
+        start = serve("127.0.0.1", 0, documents=Documents(tmp_path))
+        server = asyncio.run_coroutine_threadsafe(start, loop).result()
+        agent = boto3.client("bedrock-agent-runtime", endpoint_url=server.url)
+        managed = KnowledgeBase(agent, MANAGED, tokens=100)
+        for _ in range(2):
+            assert [found.name for found in managed.search("user", "tides", float("inf"))] == ["tides.md"]
+        agent.close()
+        asked = [next(iter(request.body["retrievalConfiguration"])) for request in server.requests]
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result()
+    assert asked == ["vectorSearchConfiguration", "managedSearchConfiguration", "managedSearchConfiguration"]
+
+
+def test_the_usual_delays_are_those_that_users_measured() -> None:
+    with event_loop() as loop:
+        server = asyncio.run_coroutine_threadsafe(serve("127.0.0.1", 0, usual_delays=True), loop).result()
+        agent = boto3.client("bedrock-agent-runtime", endpoint_url=server.url)
+        runtime = boto3.client("bedrock-runtime", endpoint_url=server.url)
+        started = time.monotonic()
+        agent.retrieve(knowledgeBaseId=KNOWLEDGE_BASE, retrievalQuery={"text": "tides"})
+        found_at = time.monotonic()
+        runtime.invoke_model(modelId="amazon.titan-embed-text-v2:0", body='{"inputText": "tides"}')
+        embedded = time.monotonic()
+        for made in (agent, runtime):
+            made.close()
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result()
+    assert found_at - started >= 0.34
+    assert embedded - found_at >= 0.08
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

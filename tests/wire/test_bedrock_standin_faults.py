@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 ClientError = botocore.exceptions.ClientError
 SYSTEM: dict[str, Any] = {"system": [{"text": "Be kind."}]}
-TOOLS: dict[str, Any] = {"toolConfig": {"tools": [{"toolSpec": {"name": "t", "inputSchema": {"json": {}}}}]}}
+TOOLS: dict[str, Any] = {
+    "toolConfig": {"tools": [{"toolSpec": {"name": "t", "inputSchema": {"json": {"type": "object"}}}}]}
+}
 
 
 @pytest.fixture

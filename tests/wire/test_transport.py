@@ -9,8 +9,10 @@ import boto3
 import pytest
 import urllib3.connection
 from botocore.awsrequest import AWSHTTPConnection
+from botocore.exceptions import EventStreamError
 
 from chat import errors
+from chat.model import transport
 from chat.model.transport import Bedrock, Call, config
 from chat.stoppable import Stopped
 from local_stack.bedrock import BedrockServer
@@ -121,6 +123,35 @@ def test_connections_that_slept_are_not_trusted(bedrock: Bedrock, monkeypatch: p
     monkeypatch.setattr("chat.model.transport.IDLE_CONNECTION", -1)
     list(bedrock.converse_stream(ask("[[tokens=2 pace=1 first=1]]"), Call()))
     assert closed == [None]
+
+
+HAIKU = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "failure"),
+    [
+        ("us.amazon.nova-micro-v1:0", "a " * 128_001, errors.ContextLengthExceeded),
+        (HAIKU, "a " * 200_001, errors.ContextLengthExceeded),
+        (HAIKU.removeprefix("us."), "Hello", errors.InferenceProfileNeeded),
+        (HAIKU.replace("us.", "eu."), "Hello", errors.ModelNotFound),
+    ],
+    ids=["too long", "too long for Claude", "no profile", "another region's profile"],
+)
+@pytest.mark.parametrize("operation", ["converse", "converse_stream"])
+def test_what_a_refusal_says_has_an_error_of_its_own(
+    bedrock: Bedrock, operation: str, model: str, text: str, failure: type[errors.ModelError]
+) -> None:
+    with pytest.raises(errors.ModelError) as refused:
+        list(getattr(bedrock, operation)(ask(text, model), Call()))
+    assert type(refused.value) is failure
+
+
+def test_a_refusal_inside_the_stream_is_read_in_the_same_way() -> None:
+    """As it came to aws-samples/bedrock-chat (issue 95)."""
+    told: Any = {"Code": "validationException", "Message": "Input is too long for requested model."}
+    error = EventStreamError({"Error": told}, "ConverseStream")
+    assert type(transport._classified(error)) is errors.ContextLengthExceeded
 
 
 def test_every_event_counts_as_life(bedrock: Bedrock) -> None:

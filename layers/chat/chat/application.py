@@ -308,7 +308,7 @@ class Application:
 
         Raises BadRequest for a model, options or tools that there are not, and what `Rules.check` raises.
         """
-        self.models.check(asked.model, asked.options, tools=bool(asked.prompt.tools))
+        self.models.check(asked.model, asked.options, tools=asked.prompt.tools)
         seconds = context.get_remaining_time_in_millis() / 1000
         deadline = time.monotonic() + seconds - self.settings.deadline_margin_seconds
         start = Start("", new_id(), new_id(), asked.model)

@@ -240,10 +240,25 @@ class ModelNotFound(ModelError):
     code, retryable, default = "model_not_found", False, "The model does not exist in this deployment's region."
 
 
+class InferenceProfileNeeded(ModelNotFound):
+    """The model is called by an inference profile only, and this deployment calls it without one."""
+
+    code, default = (
+        "inference_profile_needed",
+        "This deployment calls the model without the inference profile it needs.",
+    )
+
+
 class ModelInvalidRequest(ModelError):
     """The model refused the request as it was built."""
 
     code, retryable, default = "model_invalid_request", False, "The model did not accept this request."
+
+
+class ContextLengthExceeded(ModelInvalidRequest):
+    """The prompt is longer than the model's context window."""
+
+    code, status, default = "context_length_exceeded", 400, "This is longer than the model's context window."
 
 
 class StreamingRefused(ModelInvalidRequest):

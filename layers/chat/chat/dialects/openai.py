@@ -96,6 +96,8 @@ def error(failure: ChatError) -> dict[str, Any]:
     message, param, code = failure.message, failure.field, failure.code
     for ours, theirs in _PARAMETERS.items():
         message = message.replace(ours, theirs)
+    if code == "context_length_exceeded":
+        param = "messages"
     if param == "model" and failure.status == 404:
         code = "model_not_found"
     kind = _TYPES.get(failure.status, "server_error" if failure.status >= 500 else "invalid_request_error")

@@ -1,9 +1,10 @@
 """OpenAI's messages and options as ours: the caller keeps the conversation, and the prompt is all there is of it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
-from typing import Literal
+from itertools import chain, count
+from typing import Any, Literal
 
 from pydantic_core import from_json
 
@@ -23,6 +24,8 @@ from chat.errors import BadRequest
 from chat.prompts.prompt import Content, Prompt, ToolResult, ToolSpec, ToolUse, Turn
 from chat.prompts.templates import fenced
 from chat.requests import Options, fits
+
+LONGEST_ID = 64  # characters of a call's
 
 
 def prompt(body: CompletionRequest) -> Prompt:
@@ -72,15 +75,32 @@ def _tools(body: CompletionRequest) -> tuple[tuple[ToolSpec, ...], str | None]:
         raise BadRequest("tool_choice asks for a call, and there are no tools.", field="tool_choice")
     if choice.type == "function" and (choice.function is None or choice.function.name not in names):
         raise BadRequest("tool_choice does not name one of tools.", field="tool_choice.function.name")
-    nothing = {"type": "object", "properties": {}}
-    tools = tuple(ToolSpec(each.name, each.description or "", each.parameters or nothing) for each in functions)
+    tools = tuple(
+        ToolSpec(each.name, each.description or "", _schema(each.parameters, number))
+        for number, each in enumerate(functions)
+    )
     return tools, choice.function.name if choice.function else "any" if choice.type == "required" else None
 
 
+def _schema(parameters: dict[str, Any] | None, number: int) -> dict[str, Any]:
+    """The schema of a tool's input, of type object as Bedrock wants it. Raises BadRequest for one of another type."""
+    if parameters is None:
+        return {"type": "object", "properties": {}}
+    if parameters.get("type", "object") != "object":
+        field = f"tools.{number}.function.parameters"
+        raise BadRequest(f"{field} must be of type object.", field=field)
+    return {"type": "object", **parameters}
+
+
 def _turns(messages: Sequence[Message]) -> list[Turn]:
-    """Turns by alternating sides: neighbours of one side joined, each call answered in the turn behind it."""
+    """Turns by alternating sides: neighbours of one side joined, each call answered in the turn behind it.
+
+    Models want each call's id once in a conversation; callers' models are not all so strict. An id that came before is
+    given a number, the same one each time that the conversation is sent.
+    """
     turns: list[Turn] = []
-    waiting: set[str] = set()  # calls without an answer
+    taken: set[str] = set()  # ids of calls
+    waiting: dict[str, list[str]] = {}  # our ids of the calls without an answer, by the caller's
     for number, message in enumerate(messages):
         where = f"messages.{number}"
         content: list[Content] = []
@@ -96,15 +116,20 @@ def _turns(messages: Sequence[Message]) -> list[Turn]:
                 content = [said]
             case AssistantMessage():
                 said = _text(message.content or [])
-                calls = [_use(call, f"{where}.tool_calls.{at}") for at, call in enumerate(message.tool_calls or [])]
-                content = [*([said] if said.strip() else []), *calls]
-                waiting = {call.id for call in calls}
+                content = [said] if said.strip() else []
+                for at, call in enumerate(message.tool_calls or []):
+                    identity = _unique(call.id, taken)
+                    taken.add(identity)
+                    waiting.setdefault(call.id, []).append(identity)
+                    content.append(_use(call, identity, f"{where}.tool_calls.{at}"))
             case ToolMessage():
                 if message.tool_call_id not in waiting:
                     field = f"{where}.tool_call_id"
                     raise BadRequest(f"{field} names no call that waits for an answer.", field=field)
-                waiting.remove(message.tool_call_id)
-                content = [ToolResult(message.tool_call_id, _text(message.content).strip() or "(nothing)")]
+                identity = waiting[message.tool_call_id].pop(0)
+                if not waiting[message.tool_call_id]:
+                    del waiting[message.tool_call_id]
+                content = [ToolResult(identity, _text(message.content).strip() or "(nothing)")]
         role: Literal["user", "assistant"] = "assistant" if isinstance(message, AssistantMessage) else "user"
         if not turns and role == "assistant":
             raise BadRequest("The first message but for the system's must be the user's.", field=f"{where}.role")
@@ -118,7 +143,13 @@ def _turns(messages: Sequence[Message]) -> list[Turn]:
     return turns
 
 
-def _use(call: Call, where: str) -> ToolUse:
+def _unique(identity: str, taken: Container[str]) -> str:
+    """The id, with a number if it is taken; still no longer than Bedrock lets it be."""
+    numbered = (f"{identity[: LONGEST_ID - len(end)]}{end}" for end in (f"-{number}" for number in count(2)))
+    return next(each for each in chain([identity], numbered) if each not in taken)
+
+
+def _use(call: Call, identity: str, where: str) -> ToolUse:
     field = f"{where}.function.arguments"
     try:
         given = from_json(call.function.arguments or "{}", allow_inf_nan=False)
@@ -126,7 +157,7 @@ def _use(call: Call, where: str) -> ToolUse:
         given = None
     if not isinstance(given, dict) or not fits(given):
         raise BadRequest(f"{field} is not a JSON object, nests too deep, or has a number out of range.", field=field)
-    return ToolUse(call.id, call.function.name, given)
+    return ToolUse(identity, call.function.name, given)
 
 
 def _without_tools(built: Prompt) -> Prompt:

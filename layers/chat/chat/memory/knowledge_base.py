@@ -10,14 +10,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from botocore.exceptions import ClientError
+
 from chat.memory.sources import Document, tokens_of
 from chat.unicode import well_formed
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_agent_runtime import AgentsforBedrockRuntimeClient
+    from mypy_boto3_bedrock_agent_runtime.type_defs import (
+        KnowledgeBaseRetrievalConfigurationTypeDef,
+        RetrieveResponseTypeDef,
+    )
 
 PASSAGES = 5
 MAX_CHARS = 1_000  # of a question, Bedrock's quota
+
+
+# How to search, by the kind of knowledge base.
+VECTORS: "KnowledgeBaseRetrievalConfigurationTypeDef" = {"vectorSearchConfiguration": {"numberOfResults": PASSAGES}}
+MANAGED: "KnowledgeBaseRetrievalConfigurationTypeDef" = {"managedSearchConfiguration": {"numberOfResults": PASSAGES}}
 
 
 class KnowledgeBase:
@@ -27,24 +38,38 @@ class KnowledgeBase:
         self._client = client
         self._id = identity
         self._tokens = tokens
+        self._search = VECTORS  # until it turns out to be a managed one
 
     def search(self, user: str, question: str, deadline: float) -> Sequence[Document]:  # noqa: ARG002  # see MemoryStore
         """Best first. Raises BotoCoreError, ClientError, and TimeoutError when it is too late to pay for a search."""
-        if time.monotonic() >= deadline:
-            raise TimeoutError
-        answer = self._client.retrieve(
-            knowledgeBaseId=self._id,
-            retrievalQuery={"text": question[:MAX_CHARS]},
-            retrievalConfiguration={"vectorSearchConfiguration": {"numberOfResults": PASSAGES}},
-        )
         found, left = [], self._tokens
-        for result in answer["retrievalResults"]:
+        for result in self._retrieve(question, deadline)["retrievalResults"]:
             text = well_formed(result["content"].get("text", "")).strip()  # a picture has none
             passage = _fitted(_document(text, result.get("location", {})), left)
             if passage.text:
                 left -= tokens_of(passage)
                 found.append(passage)
         return found
+
+    def _retrieve(self, question: str, deadline: float) -> "RetrieveResponseTypeDef":
+        """The answer of a knowledge base of either kind: a managed one refuses the way of the other, and says so."""
+        if time.monotonic() >= deadline:
+            raise TimeoutError
+        search = self._search
+        try:
+            return self._client.retrieve(
+                knowledgeBaseId=self._id,
+                retrievalQuery={"text": question[:MAX_CHARS]},
+                retrievalConfiguration=search,
+            )
+        except ClientError as error:
+            # "vectorSearchConfiguration is not supported for managed knowledge bases. Use managedSearchConfiguration
+            # instead."
+            told = error.response["Error"].get("Message", "")
+            if search is MANAGED or "managedSearchConfiguration" not in told:
+                raise
+        self._search = MANAGED
+        return self._retrieve(question, deadline)
 
 
 def _fitted(passage: Document, tokens: int) -> Document:

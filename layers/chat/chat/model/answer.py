@@ -5,7 +5,7 @@ refusal was one that costs nothing; a request that timed out waiting for its hea
 """
 
 import random
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -19,7 +19,7 @@ from chat.model.catalog import Catalog, Model
 from chat.model.converters import ANSWER, Guardrail
 from chat.model.stream import Ended, events
 from chat.model.transport import Bedrock, Call
-from chat.prompts.prompt import Prompt
+from chat.prompts.prompt import Prompt, ToolSpec, lowest_tokens
 from chat.requests import Options
 
 ATTEMPTS = 3  # for each model
@@ -65,15 +65,15 @@ class Models:
         """Raises BadRequest for an alias that is not listed."""
         return self._catalog[alias]
 
-    def check(self, alias: str, options: Options, *, tools: bool = False) -> None:
-        """Raises BadRequest for a model that callers may not name, or options that it does not have."""
+    def check(self, alias: str, options: Options, *, tools: Sequence[ToolSpec] = ()) -> None:
+        """Raises BadRequest for a model that callers may not name, or options or tools that it does not take."""
         if alias not in self._allowed or alias not in self._catalog:
             raise BadRequest(self.refusal(alias), field="model")
         wishes.check(self._catalog[alias], options, tools=tools)
 
     def window(self, alias: str, options: Options) -> int:
         """Tokens that a prompt may have, so that whichever model answers has room to."""
-        able = [self._catalog[each] for each in self._candidates(alias, options, tools=False)]
+        able = [self._catalog[each] for each in self._candidates(alias, options)]
         room = min(model.context_window - wishes.output_tokens(model, options) for model in able)
         return room - wishes.weight(options)
 
@@ -92,7 +92,7 @@ class Models:
         fallback that the account may not use explains nothing.
         """
         refusals: list[errors.ModelError] = []
-        for candidate in self._candidates(alias, options, tools=bool(prompt.tools)):
+        for candidate in self._candidates(alias, options, prompt.tools):
             if refusals:
                 yield Progress("fallback", candidate)
             for attempt in range(ATTEMPTS):
@@ -111,14 +111,19 @@ class Models:
                         call.pause(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311  # jitter, not a secret
         raise refusals[0]
 
-    def _candidates(self, alias: str, options: Options, *, tools: bool) -> list[str]:
+    def _candidates(self, alias: str, options: Options, tools: Sequence[ToolSpec] = ()) -> list[str]:
         fallbacks = [each for each in self._catalog[alias].fallbacks if each in self._catalog and each in self._allowed]
         return [alias, *(each for each in fallbacks if wishes.grants(self._catalog[each], options, tools=tools))]
 
     def _attempt(
         self, prompt: Prompt, alias: str, options: Options, call: Call, *, stream: bool
     ) -> Iterator[Part | Ended]:
-        """One answer of one model; asked anew, once for each capability that it turns out to lack."""
+        """One answer of one model; asked anew, once for each capability that it turns out to lack.
+
+        An input that no way of counting can fit into its window is refused here, not sent there.
+        """
+        if lowest_tokens(prompt) > self._catalog[alias].context_window:
+            raise _Unpaid(errors.ContextLengthExceeded())
         refused = self._refused.get(alias, frozenset())
         options = wishes.granted(self._catalog[alias], options)
         while True:
@@ -130,7 +135,8 @@ class Models:
                         begun = True
                         if isinstance(event, Ended):
                             # What a key of the caller's pays for costs the deployment nothing.
-                            usage = event.usage if call.bedrock_key else model.priced(event.usage, options)
+                            granted = wishes.served(options, event.latency, event.service_tier)
+                            usage = event.usage if call.bedrock_key else model.priced(event.usage, granted)
                             event = replace(event, model=alias, usage=usage)
                         yield event
                 self._refused[alias] = refused  # it answered, so what it refused is true
@@ -153,11 +159,13 @@ class Models:
     ) -> Generator[Part | Ended, None, None]:
         operation, request = self._request(prompt, model, options)
         answer_tool = ANSWER if options.answer_schema and not model.answer_schema else None
+        guarded = self._guardrail is not None
         if operation == "Converse":
-            yield from events(converters.as_stream(self._bedrock.converse(request, call)), answer_tool=answer_tool)
+            whole = converters.as_stream(self._bedrock.converse(request, call))
+            yield from events(whole, answer_tool=answer_tool, guarded=guarded)
             return
         with closing(self._bedrock.converse_stream(request, call)) as raw:
-            yield from events(raw, answer_tool=answer_tool)
+            yield from events(raw, answer_tool=answer_tool, guarded=guarded)
 
     def _request(self, prompt: Prompt, model: Model, options: Options) -> tuple[str, dict[str, Any]]:
         prompt = converters.with_answer_tool(prompt, model, options)

@@ -40,6 +40,7 @@ class Model(BaseModel):
     stream: bool  # false for a model that cannot, or is not to by policy
     tool_stream: bool  # streams when there are tools, too
     tools: bool
+    any_tool_schema: bool  # takes every schema of type object; else see `model.options`
     system: bool
     cache: bool  # takes cache points in the system prompt and in messages
     vision: bool

@@ -51,7 +51,11 @@ def to_request(prompt: Prompt, model: Model, options: Options, guardrail: Guardr
     if prompt.tools:
         request["toolConfig"] = _tools(prompt)
     if guardrail:
-        request["guardrailConfig"] = {"guardrailIdentifier": guardrail.id, "guardrailVersion": guardrail.version}
+        request["guardrailConfig"] = {
+            "guardrailIdentifier": guardrail.id,
+            "guardrailVersion": guardrail.version,
+            "trace": "enabled",  # tells masking, after which an answer goes on, from a stop
+        }
         if streams(model, prompt):
             request["guardrailConfig"]["streamProcessingMode"] = guardrail.streaming
     known = [{"text": text} for text in (prompt.summary, prompt.facts) if text]
@@ -86,7 +90,7 @@ def as_stream(response: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"contentBlockDelta": {"contentBlockIndex": index, "delta": delta}}
         yield {"contentBlockStop": {"contentBlockIndex": index}}
     yield {"messageStop": {"stopReason": response["stopReason"]}}
-    yield {"metadata": {"usage": response["usage"]}}
+    yield {"metadata": {name: value for name, value in response.items() if name not in {"output", "stopReason"}}}
 
 
 def _deltas(block: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,12 +1,14 @@
 """What callers wish of a model: whether it can be granted, and how Converse is told. Pure."""
 
 import json
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from chat.errors import BadRequest
 from chat.model.catalog import Model
 from chat.model.schema import Unfit, fitted
-from chat.prompts.prompt import estimate_tokens
+from chat.prompts.prompt import ToolSpec, estimate_tokens
 from chat.requests import Options
 
 # Thinking tokens by the caller's wish; the smallest that Claude takes is 1024.
@@ -14,8 +16,13 @@ REASONING_TOKENS = {"low": 1_024, "medium": 4_096, "high": 16_384}
 USUAL_TOKENS = 4_096  # of an answer to whose length nothing was said
 
 
-def check(model: Model, options: Options, *, tools: bool = False) -> None:
-    """Raises BadRequest for a wish that this model cannot grant; `tools` says whether the caller offers some."""
+# What Claude takes at the root of a tool's schema (https://platform.claude.com/docs/en/agents-and-tools/tool-use).
+_CHOICES = ("oneOf", "anyOf", "allOf")
+_PROPERTY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+
+
+def check(model: Model, options: Options, *, tools: Sequence[ToolSpec] = ()) -> None:
+    """Raises BadRequest for a wish that this model cannot grant, or one of the caller's tools that it does not take."""
     for field, lacks in (
         ("reasoning", options.reasoning and not model.reasoning),
         ("serviceTier", options.service_tier and options.service_tier not in model.service_tiers),
@@ -26,6 +33,11 @@ def check(model: Model, options: Options, *, tools: bool = False) -> None:
             raise BadRequest(f"options.{field} is not supported by this model.", field=f"options.{field}")
     if tools and not model.tools:
         raise BadRequest("This model takes no tools.", field="tools")
+    if not model.any_tool_schema:
+        for number, tool in enumerate(tools):
+            if fault := _fault(tool):
+                field = f"tools.{number}.function.parameters"
+                raise BadRequest(f"{field} {fault}, which this model does not take.", field=field)
     if options.max_tokens is not None and options.max_tokens > model.max_output_tokens:
         raise BadRequest(
             f"options.maxTokens is larger than {model.max_output_tokens} for this model.", field="options.maxTokens"
@@ -51,7 +63,29 @@ def check(model: Model, options: Options, *, tools: bool = False) -> None:
             ) from None
 
 
-def grants(model: Model, options: Options, *, tools: bool) -> bool:
+def _fault(tool: ToolSpec) -> str | None:
+    """What a model that does not take any schema finds wrong with this one."""
+    if choice := next((each for each in _CHOICES if each in tool.schema), None):
+        return f"has {choice} at its root"
+    properties = tool.schema.get("properties", {})
+    if not isinstance(properties, dict):
+        return "has properties that are no object"
+    if wrong := next((name for name in properties if not _PROPERTY.fullmatch(name)), None):
+        return f"has a property named {wrong!r}"
+    return None
+
+
+def served(options: Options, latency: str | None, service_tier: str | None) -> Options:
+    """The options as they were granted, by what Bedrock told of an answer; None where it told nothing."""
+    update: dict[str, Any] = {}
+    if latency:
+        update["latency"] = "optimized" if latency == "optimized" else None
+    if service_tier:
+        update["service_tier"] = None if service_tier == "default" else service_tier
+    return options.model_copy(update=update)
+
+
+def grants(model: Model, options: Options, *, tools: Sequence[ToolSpec]) -> bool:
     """Whether a fallback model can take over, with less where less will do."""
     try:
         check(model, granted(model, options), tools=tools)

@@ -13,7 +13,10 @@ from chat.errors import ModelMalformed, ModelTruncated
 from chat.events import Chunk, Citation, FinishReason, Part, Reasoning, Tool, Usage
 from chat.finish import MALFORMED, from_bedrock
 from chat.model.converters import to_usage
+from chat.model.guarded import apart, judged
 from chat.unicode import well_formed
+
+_OF_BLOCKS = frozenset({"contentBlockStart", "contentBlockDelta", "contentBlockStop"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +26,35 @@ class Ended:
     finish_reason: FinishReason
     usage: Usage
     model: str = ""  # the alias that answered, filled in where it is known
+    latency: str | None = None  # as Bedrock served it, where it says so
+    service_tier: str | None = None  # the same
 
 
-def events(raw: Iterable[dict[str, Any]], *, answer_tool: str | None = None) -> Iterator[Part | Ended]:
+def events(
+    raw: Iterable[dict[str, Any]], *, answer_tool: str | None = None, guarded: bool = False
+) -> Iterator[Part | Ended]:
     """Ours for Bedrock's, ending with Ended. The input of `answer_tool` is the answer's text, and what is said beside
-    it nothing, unless a filter said it. Raises ModelTruncated when the model never said that it was done.
+    it nothing, unless a filter said it. `guarded` says that a guardrail may have changed the answer.
+
+    Raises ModelTruncated when the model never said that it was done, ModelMalformed for a call without a JSON object.
+    A call that the token limit cut is left out: what came of its input says nothing.
     """
     text, reasoning = _Pieces(), _Pieces()
     calls: dict[int, _Call] = {}
+    ended: _Call | None = None  # the last one: whether it is whole, the stop reason says
     stop_reason: str | None = None
     usage = Usage()
+    latency = service_tier = None
+    if guarded:
+        raw = judged(raw)
     if answer_tool:
         raw = _spoken(raw, answer_tool)
+    if guarded:
+        raw = apart(raw)
     for event in raw:
+        if ended and event.keys() & _OF_BLOCKS:
+            yield ended.whole()
+            ended = None
         if "contentBlockStart" in event:
             if used := event["contentBlockStart"]["start"].get("toolUse"):
                 calls[event["contentBlockStart"]["contentBlockIndex"]] = _Call(
@@ -58,17 +77,21 @@ def events(raw: Iterable[dict[str, Any]], *, answer_tool: str | None = None) -> 
                 yield Reasoning(piece)
             if piece := text.rest():
                 yield Chunk(piece)
-            if call := calls.pop(event["contentBlockStop"]["contentBlockIndex"], None):
-                yield call.whole()
+            ended = calls.pop(event["contentBlockStop"]["contentBlockIndex"], None)
         elif "messageStop" in event:
             stop_reason = well_formed(event["messageStop"]["stopReason"])
         elif "metadata" in event:  # comes after messageStop
             usage = to_usage(event["metadata"].get("usage", {}))
+            latency = event["metadata"].get("performanceConfig", {}).get("latency")
+            service_tier = event["metadata"].get("serviceTier", {}).get("type")
     if stop_reason is None:
         raise ModelTruncated
     if stop_reason in MALFORMED:
         raise ModelMalformed
-    yield Ended(from_bedrock(stop_reason), usage)
+    finish_reason = from_bedrock(stop_reason)
+    if ended and finish_reason != "length":
+        yield ended.whole()
+    yield Ended(finish_reason, usage, latency=latency, service_tier=service_tier)
 
 
 def _spoken(raw: Iterable[dict[str, Any]], tool: str) -> Iterator[dict[str, Any]]:

@@ -124,14 +124,19 @@ _BY_CODE: dict[str, type[errors.ModelError]] = {
 }
 
 
-# What models say that cannot do something, in ValidationException's words.
-_REFUSALS: dict[str, type[errors.ModelError]] = {
+# What a ValidationException says, where its words mean more than that the request is wrong. The first that fits.
+_BY_WORDS: dict[str, type[errors.ModelError]] = {
     "unsupported for streaming": errors.StreamingRefused,
     "doesn't support tool use in streaming mode": errors.ToolStreamingRefused,
     "doesn't support streaming": errors.StreamingRefused,
     "does not support streaming": errors.StreamingRefused,
     "doesn't support system messages": errors.SystemPromptRefused,
     "does not support system messages": errors.SystemPromptRefused,
+    "input is too long": errors.ContextLengthExceeded,
+    "prompt is too long": errors.ContextLengthExceeded,
+    "exceed context limit": errors.ContextLengthExceeded,  # Claude's, where the room for the answer does not fit
+    "on-demand throughput": errors.InferenceProfileNeeded,  # both "isn't" and "doesn't support", with either apostrophe
+    "model identifier is invalid": errors.ModelNotFound,  # also of a profile that the region does not have
 }
 
 
@@ -140,7 +145,7 @@ def _from_client_error(error: ClientError) -> errors.ModelError:
     kind = _BY_CODE.get(details.get("Code", "").lower(), errors.ModelError)
     if kind is errors.ModelInvalidRequest:
         message = details.get("Message", "").lower()
-        kind = next((refused for words, refused in _REFUSALS.items() if words in message), kind)
+        kind = next((named for words, named in _BY_WORDS.items() if words in message), kind)
     return kind()
 
 

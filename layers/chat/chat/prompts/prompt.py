@@ -32,6 +32,8 @@ class ToolSpec:
     schema: Mapping[str, Any]
 
 
+MOST_BYTES = 8  # of UTF-8 in a token, on the average of a long text
+
 Content: TypeAlias = str | ToolUse | ToolResult
 
 
@@ -80,6 +82,13 @@ class Prompt:
     stored: bool = False
 
 
+def lowest_tokens(prompt: Prompt) -> int:
+    """The fewest tokens that any model can count for the whole prompt."""
+    texts = [prompt.system, *_tools(prompt), prompt.summary, prompt.facts, prompt.documents, *prompt.turn.texts]
+    texts += [text for turn in prompt.history for text in turn.texts]
+    return sum(len(text.encode(errors="replace")) for text in texts) // MOST_BYTES
+
+
 def tokens(prompt: Prompt) -> int:
     """Roughly what the whole prompt costs."""
     return sum(parts(prompt).values())
@@ -87,16 +96,19 @@ def tokens(prompt: Prompt) -> int:
 
 def parts(prompt: Prompt) -> dict[str, int]:
     """The same by part."""
-    tools = [f"{tool.name}{tool.description}{json.dumps(tool.schema, ensure_ascii=False)}" for tool in prompt.tools]
     return {
         "system": estimate_tokens(prompt.system),
-        "tools": sum(map(estimate_tokens, tools)),
+        "tools": sum(map(estimate_tokens, _tools(prompt))),
         "history": sum(turn.tokens for turn in prompt.history),
         "summary": estimate_tokens(prompt.summary),
         "facts": estimate_tokens(prompt.facts),
         "documents": estimate_tokens(prompt.documents),
         "message": prompt.turn.tokens,
     }
+
+
+def _tools(prompt: Prompt) -> list[str]:
+    return [f"{tool.name}{tool.description}{json.dumps(tool.schema, ensure_ascii=False)}" for tool in prompt.tools]
 
 
 def estimate_tokens(text: str) -> int:
