@@ -248,3 +248,12 @@ def test_the_guardrail_looks_when_the_settings_say(mode: str) -> None:
 def test_settings_that_name_no_model_are_refused(settings: dict[str, str], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         application(FakeDynamo(Calm()), **settings)
+
+
+def test_a_start_that_fails_in_any_way_frees_its_slot(chat: Chat) -> None:
+    with (
+        mock.patch.object(chat.app, "_completion", side_effect=ValueError("a fault")),
+        pytest.raises(ValueError, match="fault"),
+    ):
+        chat.app.start(ALICE, request({"message": {"text": "first"}}), Send("key", "payload"), CONTEXT)
+    assert chat.app.usages.look(ALICE.key, ALICE.address).slots == frozenset()

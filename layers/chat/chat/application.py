@@ -14,7 +14,7 @@ from botocore.config import Config
 from chat import impatience
 from chat.auth import User, authenticator
 from chat.connections import open_connections
-from chat.errors import BadRequest, ChatError, ConversationBusy, HandOverFailed, NotActive, NotFound, StorageError
+from chat.errors import BadRequest, ConversationBusy, HandOverFailed, NotActive, NotFound, StorageError
 from chat.events import Event, Message, Start, Usage
 from chat.flags import Switches, flags_of
 from chat.following import Following
@@ -205,18 +205,14 @@ class Application:
         )
         taken = slot(head.deadline, gid)
         usages.admit(user.key, user.address, taken, used)
-        with ExitStack() as unless_asked:
-            recalling, searching = map(unless_asked.enter_context, self._begin(user, plan.asked.text, soon, flags))
-            try:
-                asked = completed(memory)
-                head = replace(head, estimate=self._expected(user, asked))
-                message, instead = plan.replaces or plan.asked, plan.replaces is not None
-                writer = self.generations.start(user.key, head, memory.conversation, message, instead=instead)
-            except ChatError:
-                usages.leave(user.key, taken)
-                raise
+        with ExitStack() as unless_begun:
+            unless_begun.callback(usages.leave, user.key, taken)
+            recalling, searching = map(unless_begun.enter_context, self._begin(user, plan.asked.text, soon, flags))
+            asked = completed(memory)
+            head = replace(head, estimate=self._expected(user, asked))
+            message, instead = plan.replaces or plan.asked, plan.replaces is not None
+            writer = self.generations.start(user.key, head, memory.conversation, message, instead=instead)
             if isinstance(writer, Head):
-                usages.leave(user.key, taken)
                 return writer
             known = memory.conversation
             if request.message is not None and known is not None and writer.head.place != known.seq + 2:
@@ -227,7 +223,7 @@ class Application:
             memory = recalling.into(memory)
             if memory.sources:
                 asked = completed(memory)
-            unless_asked.pop_all()
+            unless_begun.pop_all()
         return self._turn(
             Start(conversation_id, head.message_id, gid, alias),
             plan.asked,
