@@ -14,8 +14,9 @@ from unittest import mock
 import pytest
 
 from chat import impatience
-from chat.application import Application, Preview
+from chat.application import Application
 from chat.auth import User
+from chat.completion import Preview
 from chat.errors import ConversationBusy, StorageError
 from chat.events import Complete, Progress, Start
 from chat.ids import new_id

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import boto3
@@ -13,6 +13,7 @@ from botocore.config import Config
 
 from chat import impatience
 from chat.auth import User, authenticator
+from chat.completion import Completion, Preview
 from chat.connections import open_connections
 from chat.errors import BadRequest, ConversationBusy, HandOverFailed, NotActive, NotFound, StorageError
 from chat.events import Event, Message, Start, Usage
@@ -30,12 +31,10 @@ from chat.memory.knowledge_base import KnowledgeBase
 from chat.memory.lookup import LOOKUPS, Lookup, Memory
 from chat.memory.recall import MemoryStore, Recall, Recalling
 from chat.memory.search import Search
-from chat.memory.sources import Source
 from chat.model import transport
 from chat.model.answer import Models
 from chat.model.catalog import Catalog
 from chat.model.converters import Guardrail
-from chat.model.options import weight
 from chat.model.transport import Bedrock, Call
 from chat.plan import Plan, plan_of
 from chat.prompts import builder, prompt
@@ -60,39 +59,6 @@ from chat.turn import Bounds, Speech, Turn
 
 CONNECT_SECONDS = 2.0  # that the first connections may take; Lambda gives the whole init 10
 PATIENT_EMBEDDING = 2.0  # seconds for a fact's; nobody waits for that answer as for a question's
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """What a model is asked: the prompt, the model's alias and how it should answer.
-
-    `sources` are in the prompt; `stream` false asks for one piece.
-    """
-
-    prompt: prompt.Prompt
-    model: str
-    options: Options
-    sources: Sequence[Source] = ()
-    stream: bool = True
-
-    @property
-    def weights(self) -> dict[str, int]:
-        """Roughly its tokens by part; a schema for the answer counts as a tool."""
-        parts = prompt.parts(self.prompt)
-        return parts | {"tools": parts["tools"] + weight(self.options)}
-
-    @property
-    def tokens(self) -> int:
-        """Roughly the tokens of all of it."""
-        return sum(self.weights.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What would be asked, and what of the memory did not come in time."""
-
-    asked: Completion
-    missing: tuple[str, ...]
 
 
 class Application:
@@ -235,7 +201,7 @@ class Application:
             context,
             before=memory.progress(),
             begun=plan.begun,
-            search=Search(searching, memory, completed),
+            search=None if searching.empty else Search(searching, memory, asked, completed),
         )
 
     def preview(self, user: User, request: ChatRequest) -> "Preview":
@@ -337,7 +303,7 @@ class Application:
         *,
         before: Sequence[Event] = (),
         begun: Sequence[Entry] = (),
-        search: Search[Completion] | None = None,
+        search: Search | None = None,
     ) -> Turn:
         model, sent = self.models[asked.model], False
 
@@ -354,7 +320,7 @@ class Application:
             usage = Usage(asked.tokens if sent else 0, prompt.estimate_tokens(said), basis="estimated")
             return usage if user.bedrock_key else self.models[alias].priced(usage, asked.options)
 
-        reserve = self.settings.documents_tokens if search is not None and self.settings.knowledge_base_id else 0
+        reserve = self.settings.documents_tokens if search is not None else 0
         affordable = model.affordable(left, asked.tokens + reserve, asked.options)
         if search is not None and affordable <= 0:  # it will not be waited for
             search.stop()
