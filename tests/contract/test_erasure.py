@@ -251,6 +251,34 @@ def test_an_erasure_that_comes_too_late_leaves_what_began_since(table: Table, al
     assert [fact.text for fact in facts.all(alice)] == ["a new fact"]
 
 
+@pytest.mark.parametrize("last", [True, False])
+def test_a_lost_answer_whose_log_another_call_erases_breaks_nothing_off(table: Table, alice: str, last: bool) -> None:
+    """The other call has erased all, or breaks off after the log."""
+    conversations, conversation = Conversations(table), new_id()
+    running = asked(conversations, alice, conversation)
+    for _ in range(40):
+        running.flush([Chunk(new_id())])
+    past = {":past": 1}
+    table.change(keys.generation(alice, running.head.gid), keys.HEAD, "SET lease = :past, dl = :past", values=past)
+
+    class Overtaken(Table):
+        """Before it reads the log, another call removes that."""
+
+        def until(self, deadline: float) -> Table:
+            return self
+
+        def query(self, pk: str, low: str, high: str, **more: Any) -> Any:
+            if low.startswith("S#"):
+                if last:
+                    assert erasure(table).everything(alice, time.monotonic() + SOON)
+                else:
+                    conversations.remove_log(alice, running.head.gid)
+            return super().query(pk, low, high, **more)
+
+    assert erasure(Overtaken(table._client, table._name)).everything(alice, time.monotonic() + SOON)
+    assert {pk for pk, _ in of(table, alice)} <= {keys.limits(alice)}
+
+
 def long_conversation(table: Table, user: str, turns: int) -> str:
     conversations, conversation = Conversations(table), new_id()
     for _ in range(turns):
