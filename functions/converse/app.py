@@ -13,7 +13,7 @@ from chat import cursors, tasks
 from chat.application import Application
 from chat.auth import NOBODY, User
 from chat.dialects import native, whole
-from chat.errors import ChatError, DeletionUnfinished, NotFound
+from chat.errors import BeingErased, ChatError, DeletionUnfinished, NotFound
 from chat.http import ID, HttpRequest, check_origin, error_body, json_bytes
 from chat.ids import new_id
 from chat.requests import (
@@ -70,7 +70,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         response = resolver.resolve(request.as_event(body), context)
         response["headers"]["x-request-id"] = request_id
         return response
-    except DeletionUnfinished as error:
+    except (BeingErased, DeletionUnfinished) as error:  # it may have broken off
         app.erase_later(caller.key, error.conversation)
         return _refused(error, request_id)
     except ChatError as error:

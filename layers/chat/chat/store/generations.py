@@ -66,7 +66,7 @@ class Generations(Heads):
         The head of an earlier send with the same key comes back instead, when there is one. Raises KeyReused when
         that one had another payload, ConversationBusy while another answer is being made, NotFound when the
         conversation was deleted, BeingErased while all that the user has is. After a StorageError nothing begins any
-        more, and the same key may be used again.
+        more, unless the table refused to close the key as well; the same key may be used again.
         """
         replaces = message.generation_id if instead else None
         head = replace(head, begun=head.n, replaces=replaces)
