@@ -163,7 +163,7 @@ def test_a_fact_s_embedding_has_more_time_than_a_question_s(moto: DynamoDB) -> N
             made.append(self.seconds)
             return None
 
-    with mock.patch("chat.application.Titan", Noted), application(moto, 3000, **elsewhere) as app:
+    with mock.patch("chat.components.Titan", Noted), application(moto, 3000, **elsewhere) as app:
         app.facts.add("patient", "likes tea", "fact", limit=9)
         app.preview(User("patient", "address"), message("tea?"))
     assert made == [2, 1.5]
