@@ -13,7 +13,7 @@ from chat import cursors, tasks
 from chat.application import Application
 from chat.auth import NOBODY, User
 from chat.dialects import native, whole
-from chat.errors import ChatError, DeletionUnfinished, NotFound
+from chat.errors import BeingErased, ChatError, DeletionUnfinished, NotFound
 from chat.http import ID, HttpRequest, check_origin, error_body, json_bytes
 from chat.ids import new_id
 from chat.requests import (
@@ -70,8 +70,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         response = resolver.resolve(request.as_event(body), context)
         response["headers"]["x-request-id"] = request_id
         return response
-    except DeletionUnfinished as error:
-        app.erase_later(caller.key, error.conversation)
+    except (BeingErased, DeletionUnfinished) as error:  # it may have broken off
+        app.deletion.hand_over(caller.key, error.conversation)
         return _refused(error, request_id)
     except ChatError as error:
         return _refused(error, request_id)
@@ -179,7 +179,7 @@ def rename(conversation: Id, body: ConversationChange) -> Response[str]:
 @resolver.delete("/conversations/<conversation>")
 def delete(conversation: Id) -> Response[str]:
     """Removes it with everything in it, and stops an answer that is being made. 202 when that takes longer."""
-    return _gone(app.erase(user(), conversation))
+    return _deleted(conversation)
 
 
 @resolver.get("/conversations")
@@ -244,7 +244,7 @@ def change_profile(body: ProfileChange) -> Response[str]:
 @resolver.delete("/me")
 def erase() -> Response[str]:
     """Erases the user: conversations, facts and profile. 202 when that takes longer; call again to know its end."""
-    return _gone(app.erase(user()))
+    return _deleted(None)
 
 
 @resolver.get("/health")
@@ -261,8 +261,9 @@ def openapi() -> Response[str]:
     return Response(200, "application/json", document.text(), {"cache-control": "no-store"})
 
 
-def _gone(done: bool) -> Response[str]:
-    """Whether something is deleted; if not yet, a task goes on."""
+def _deleted(conversation: str | None) -> Response[str]:
+    """What the user deletes, all of theirs for None: 202 where that goes on as a task."""
+    done = app.deletion.run(user(), conversation, app.settings.buffered_turn_seconds)
     return Response(204, body="") if done else reply({"status": "accepted"}, 202, {"retry-after": "1"})
 
 

@@ -3,7 +3,8 @@
 import time
 
 from chat import errors
-from chat.application import Application, Completion
+from chat.application import Application
+from chat.completion import Completion
 from chat.dialects import openai, openai_prompt, openai_request, sse, whole
 from chat.errors import ChatError, NotFound
 from chat.events import Error, Event, Progress, Start, fold

@@ -251,6 +251,34 @@ def test_an_erasure_that_comes_too_late_leaves_what_began_since(table: Table, al
     assert [fact.text for fact in facts.all(alice)] == ["a new fact"]
 
 
+@pytest.mark.parametrize("last", [True, False])
+def test_a_lost_answer_whose_log_another_call_erases_breaks_nothing_off(table: Table, alice: str, last: bool) -> None:
+    """The other call has erased all, or breaks off after the log."""
+    conversations, conversation = Conversations(table), new_id()
+    running = asked(conversations, alice, conversation)
+    for _ in range(40):
+        running.flush([Chunk(new_id())])
+    past = {":past": 1}
+    table.change(keys.generation(alice, running.head.gid), keys.HEAD, "SET lease = :past, dl = :past", values=past)
+
+    class Overtaken(Table):
+        """Before it reads the log, another call removes that."""
+
+        def until(self, deadline: float) -> Table:
+            return self
+
+        def query(self, pk: str, low: str, high: str, **more: Any) -> Any:
+            if low.startswith("S#"):
+                if last:
+                    assert erasure(table).everything(alice, time.monotonic() + SOON)
+                else:
+                    conversations.remove_log(alice, running.head.gid)
+            return super().query(pk, low, high, **more)
+
+    assert erasure(Overtaken(table._client, table._name)).everything(alice, time.monotonic() + SOON)
+    assert {pk for pk, _ in of(table, alice)} <= {keys.limits(alice)}
+
+
 def long_conversation(table: Table, user: str, turns: int) -> str:
     conversations, conversation = Conversations(table), new_id()
     for _ in range(turns):
@@ -341,10 +369,8 @@ def test_a_task_goes_on_with_what_takes_longer_than_its_caller_waits(somebody: S
     app, table = somebody.app, somebody.app.conversations._table
     app.__dict__["_invoker"] = somebody.started
     somebody.says("I sail.")
-    patience = app.settings.buffered_turn_seconds
-    app.settings = app.settings.model_copy(update={"buffered_turn_seconds": 0.001})
-    assert not app.erase(somebody.key, somebody.conversation)
-    assert not app.erase(somebody.key)
+    assert not app.deletion.run(somebody.key, somebody.conversation, 0.001)
+    assert not app.deletion.run(somebody.key, None, 0.001)
     events = [event for _, event in somebody.started.events]
     assert events == [
         {"task": "erase", "user": somebody.key, "conversation": somebody.conversation},
@@ -357,11 +383,10 @@ def test_a_task_goes_on_with_what_takes_longer_than_its_caller_waits(somebody: S
     assert tasks.run(events[1], app, SOON) == {"erased": True}
     assert {pk for pk, _ in of(table, somebody.key)} == {keys.limits(somebody.key)}
     somebody.says("I sail again.")
-    app.settings = app.settings.model_copy(update={"buffered_turn_seconds": patience})
     assert tasks.run(events[1], app, SOON) == {"erased": True}, "twice, as Lambda may start it"
     assert len(app.conversations.page(somebody.key, limit=9)[0]) == 1
     with pytest.raises(NotFound):
-        app.erase(somebody.key, "unknown")
+        app.deletion.run(somebody.key, "unknown", SOON)
     assert len(somebody.started.events) == 2
 
 
@@ -372,7 +397,7 @@ def test_a_table_that_fails_hands_the_deletion_over(somebody: Somebody, monkeypa
     with monkeypatch.context() as failing:
         failing.setattr(Conversations, "remove_messages", mock.Mock(side_effect=StorageError))
         with pytest.raises(StorageError):
-            app.erase(somebody.key, somebody.conversation)
+            app.deletion.run(somebody.key, somebody.conversation, SOON)
     [(_, event)] = somebody.started.events
     assert tasks.run(event, app, SOON) == {"erased": True}
     assert [sk for pk, sk in of(app.conversations._table, somebody.key) if "#C#" in pk] == [keys.META]

@@ -14,8 +14,9 @@ from unittest import mock
 import pytest
 
 from chat import impatience
-from chat.application import Application, Preview
+from chat.application import Application
 from chat.auth import User
+from chat.completion import Preview
 from chat.errors import ConversationBusy, StorageError
 from chat.events import Complete, Progress, Start
 from chat.ids import new_id
@@ -162,7 +163,7 @@ def test_a_fact_s_embedding_has_more_time_than_a_question_s(moto: DynamoDB) -> N
             made.append(self.seconds)
             return None
 
-    with mock.patch("chat.application.Titan", Noted), application(moto, 3000, **elsewhere) as app:
+    with mock.patch("chat.components.Titan", Noted), application(moto, 3000, **elsewhere) as app:
         app.facts.add("patient", "likes tea", "fact", limit=9)
         app.preview(User("patient", "address"), message("tea?"))
     assert made == [2, 1.5]

@@ -73,3 +73,26 @@ def test_a_deletion_that_broke_off_goes_on_when_somebody_looks(
     while (found := {each for each in items(table, alice) if "#C#" in each[0]}) != left and time.monotonic() < give_up:
         time.sleep(0.2)
     assert found == left
+
+
+@pytest.mark.parametrize(("route", "body"), [("conversations", {}), ("chat", {"message": {"text": "hello again"}})])
+def test_an_erasure_that_broke_off_goes_on_when_the_user_begins_again(
+    people: tuple[Person, Person], table: DynamoDB, route: str, body: dict[str, object]
+) -> None:
+    """The environment died after the mark, and no task was started."""
+    alice, _ = people
+    alice.say("Tell me about rivers [[tokens=4 pace=1 first=1]]")
+    key = User.of("dev", "laptop", alice.headers["x-dev-user"]).key
+    boto3.client("dynamodb", endpoint_url=table.url).update_item(
+        TableName="ChatTable",
+        Key={"pk": {"S": f"U#{key}#F"}, "sk": {"S": "P"}},
+        UpdateExpression="SET erasing = :since",
+        ExpressionAttributeValues={":since": {"S": "2026-11-30T12:00:00.000Z"}},
+    )
+    answer = alice.http.post(f"{alice.stack.gateway}/{route}", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "being_erased")
+    give_up = time.monotonic() + 20
+    while (found := {pk for pk, _ in items(table, alice)}) != {"#R"} and time.monotonic() < give_up:
+        time.sleep(0.2)
+    assert found == {"#R"}
+    assert alice.say("hello again [[tokens=4 pace=1 first=1]]").kinds[-1] == "complete"

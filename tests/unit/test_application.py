@@ -17,10 +17,12 @@ from chat.auth import User
 from chat.events import Chunk, Complete, Progress, Usage
 from chat.flags import ALL_ON
 from chat.impatience import Errands
-from chat.memory.recall import Recall
+from chat.limits import Budget
+from chat.memory.recall import MemoryStore, Recall
 from chat.memory.sources import Source
 from chat.model.stream import Ended
 from chat.model.transport import Call
+from chat.prompts import builder
 from chat.prompts.prompt import Prompt
 from chat.prompts.prompt import Turn as PromptTurn
 from chat.requests import ChatRequest, Options, Send, parse
@@ -248,3 +250,30 @@ def test_the_guardrail_looks_when_the_settings_say(mode: str) -> None:
 def test_settings_that_name_no_model_are_refused(settings: dict[str, str], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         application(FakeDynamo(Calm()), **settings)
+
+
+def test_a_start_that_fails_in_any_way_frees_its_slot(chat: Chat) -> None:
+    with (
+        mock.patch.object(chat.app, "_completion", side_effect=ValueError("a fault")),
+        pytest.raises(ValueError, match="fault"),
+    ):
+        chat.app.start(ALICE, request({"message": {"text": "first"}}), Send("key", "payload"), CONTEXT)
+    assert chat.app.usages.look(ALICE.key, ALICE.address).slots == frozenset()
+
+
+@pytest.mark.parametrize("stores", [{}, {"documents": mock.Mock(search=lambda *_: [])}])
+def test_the_prompt_is_built_once_where_nothing_is_found(chat: Chat, stores: dict[str, MemoryStore]) -> None:
+    chat.app._documents = Recall(stores)
+    with mock.patch("chat.prompts.builder.build", wraps=builder.build) as build:
+        chat.send("first")
+    assert build.call_count == 1
+
+
+def test_nothing_is_kept_back_for_documents_that_are_not_searched_for(chat: Chat) -> None:
+    """Where memory is switched off, an answer may use what is left of the day."""
+    chat.app.usages.rules = replace(chat.app.usages.rules, user_day=Budget(chat.app.settings.documents_tokens, 0))
+    chat.app._documents = Recall({"documents": mock.Mock(search=lambda *_: [])})
+    chat.app.settings = chat.app.settings.model_copy(update={"knowledge_base_id": "ABCDEFGHIJ"})
+    assert (end := said(chat.app, ALICE, "first")).finish_reason == "budget", end
+    chat.app._flags = mock.Mock(of=lambda _: replace(ALL_ON, memory=False))
+    assert said(chat.app, ALICE, "second").finish_reason == "stop"

@@ -4,45 +4,40 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.config import Config
 
-from chat import impatience
+from chat import components, impatience
 from chat.auth import User, authenticator
+from chat.completion import Completion, Preview
 from chat.connections import open_connections
-from chat.errors import BadRequest, ChatError, ConversationBusy, HandOverFailed, NotActive, NotFound, StorageError
+from chat.deletion import Deletion
+from chat.errors import BadRequest, ConversationBusy, NotActive, NotFound
 from chat.events import Event, Message, Start, Usage
 from chat.flags import Switches, flags_of
 from chat.following import Following
 from chat.ids import age, new_id, now
 from chat.learning import SECONDS as HAND_OVER
-from chat.learning import Invoker, Learning, start_task
-from chat.limits import Budget, Rate, Rules, budget_exhausted, slot
+from chat.learning import Invoker, Learning
+from chat.limits import Budget, budget_exhausted, slot
 from chat.log import Entry, end_of
 from chat.memory.citations import cited
-from chat.memory.embedder import Embedder, Titan
-from chat.memory.fact_memory import FactMemory
 from chat.memory.knowledge_base import KnowledgeBase
 from chat.memory.lookup import LOOKUPS, Lookup, Memory
 from chat.memory.recall import MemoryStore, Recall, Recalling
 from chat.memory.search import Search
-from chat.memory.sources import Source
 from chat.model import transport
 from chat.model.answer import Models
-from chat.model.catalog import Catalog
-from chat.model.converters import Guardrail
-from chat.model.options import weight
 from chat.model.transport import Bedrock, Call
 from chat.plan import Plan, plan_of
 from chat.prompts import builder, prompt
 from chat.prompts.builder import Room
 from chat.requests import ChatRequest, Options, Send
-from chat.settings import Settings, SettingsError
-from chat.stoppable import IDLE_CONNECTION, announce_sockets
+from chat.settings import Settings
+from chat.stoppable import IDLE_CONNECTION
 from chat.store.conversations import Conversations
 from chat.store.erasure import Erasure
 from chat.store.facts import Facts
@@ -62,47 +57,13 @@ CONNECT_SECONDS = 2.0  # that the first connections may take; Lambda gives the w
 PATIENT_EMBEDDING = 2.0  # seconds for a fact's; nobody waits for that answer as for a question's
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """What a model is asked: the prompt, the model's alias and how it should answer.
-
-    `sources` are in the prompt; `stream` false asks for one piece.
-    """
-
-    prompt: prompt.Prompt
-    model: str
-    options: Options
-    sources: Sequence[Source] = ()
-    stream: bool = True
-
-    @property
-    def weights(self) -> dict[str, int]:
-        """Roughly its tokens by part; a schema for the answer counts as a tool."""
-        parts = prompt.parts(self.prompt)
-        return parts | {"tools": parts["tools"] + weight(self.options)}
-
-    @property
-    def tokens(self) -> int:
-        """Roughly the tokens of all of it."""
-        return sum(self.weights.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What would be asked, and what of the memory did not come in time."""
-
-    asked: Completion
-    missing: tuple[str, ...]
-
-
 class Application:
     """The chat behind both functions."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.authenticate = authenticator(settings)
-        store = boto3.client("dynamodb", config=_store_config(connect=0.5, read=1.2))
-        announce_sockets(store)
+        store = components.store_client()
         lookups = impatience.client("dynamodb", settings.cold_memory_seconds)
         quick = Table(lookups, settings.table_name)
         bedrock = boto3.client("bedrock-runtime", config=transport.config(idle_seconds=settings.model_idle_seconds))
@@ -110,25 +71,25 @@ class Application:
         self.conversations = Conversations(self._table, Retention(settings.retention_days))
         self.generations = Generations(self._table, self.conversations)
         self.erasure = Erasure(self._table, self.conversations, self.generations)
-        self.facts = Facts(self._table, _embedder(settings, PATIENT_EMBEDDING))
+        self.facts = Facts(self._table, components.embedder(settings, PATIENT_EMBEDDING))
         self.learned = Learned(self._table)
         self._flags = flags_of(settings)
-        self._tasks = settings.task_function or settings.aws_lambda_function_name
-        self.learning = Learning(self._invoker if settings.learning == "enabled" else None, self._tasks, self._flags)
-        rules = _rules(settings)
+        tasks = settings.task_function or settings.aws_lambda_function_name
+        self.learning = Learning(self._invoker if settings.learning == "enabled" else None, tasks, self._flags)
+        self.deletion = Deletion(self.erasure, lambda: self._invoker, tasks)
+        rules = components.rules(settings)
         self.usages = Usages(self._table, rules)
         self._own_usages = Usages(self._table, rules.without_costs())  # of users who bring a key of their own
         self._lookup = Lookup(quick, messages=settings.history_messages)
-        self._recall = Recall({"facts": _facts(settings, quick)})
+        self._recall = Recall({"facts": components.fact_memory(settings, quick)})
         documents, stores = [], dict[str, MemoryStore]()
         if settings.knowledge_base_id:
             documents = [impatience.client("bedrock-agent-runtime", settings.documents_seconds)]
             base = KnowledgeBase(documents[0], settings.knowledge_base_id, tokens=settings.documents_tokens)
             stores = {"documents": base}
         self._documents = Recall(stores)
-        catalog, allowed = _catalog(settings), settings.models
-        guardrail = Guardrail(settings.guardrail_id, settings.guardrail_version, settings.guardrail_streaming)
-        self.models = Models(Bedrock(bedrock), catalog, allowed, guardrail if guardrail.id else None)
+        catalog, guardrail = components.catalog(settings), components.guardrail(settings)
+        self.models = Models(Bedrock(bedrock), catalog, settings.models, guardrail)
         self._looked_up = 0.0  # when, of the wall clock: a frozen sandbox stops the monotonic one
         open_connections([*[store] * SIDE_BY_SIDE, *[lookups] * LOOKUPS, bedrock, *documents], CONNECT_SECONDS)
 
@@ -154,7 +115,8 @@ class Application:
         """Stores the user's message and returns its turn, not yet begun; the generation's head for a repeated send.
 
         The model may speak until a margin before Lambda's deadline, and for `at_most` seconds. Raises BadRequest
-        before anything is stored, what `Rules.check` raises, ConversationBusy, KeyReused, NotFound, StorageError.
+        before anything is stored, what `Rules.check` raises, BeingErased, ConversationBusy, KeyReused, NotFound,
+        StorageError.
         """
         left = context.get_remaining_time_in_millis() / 1000
         deadline = time.monotonic() + min(left - self.settings.deadline_margin_seconds, at_most)
@@ -205,18 +167,14 @@ class Application:
         )
         taken = slot(head.deadline, gid)
         usages.admit(user.key, user.address, taken, used)
-        with ExitStack() as unless_asked:
-            recalling, searching = map(unless_asked.enter_context, self._begin(user, plan.asked.text, soon, flags))
-            try:
-                asked = completed(memory)
-                head = replace(head, estimate=self._expected(user, asked))
-                message, instead = plan.replaces or plan.asked, plan.replaces is not None
-                writer = self.generations.start(user.key, head, memory.conversation, message, instead=instead)
-            except ChatError:
-                usages.leave(user.key, taken)
-                raise
+        with ExitStack() as unless_begun:
+            unless_begun.callback(usages.leave, user.key, taken)
+            recalling, searching = map(unless_begun.enter_context, self._begin(user, plan.asked.text, soon, flags))
+            asked = completed(memory)
+            head = replace(head, estimate=self._expected(user, asked))
+            message, instead = plan.replaces or plan.asked, plan.replaces is not None
+            writer = self.generations.start(user.key, head, memory.conversation, message, instead=instead)
             if isinstance(writer, Head):
-                usages.leave(user.key, taken)
                 return writer
             known = memory.conversation
             if request.message is not None and known is not None and writer.head.place != known.seq + 2:
@@ -227,7 +185,7 @@ class Application:
             memory = recalling.into(memory)
             if memory.sources:
                 asked = completed(memory)
-            unless_asked.pop_all()
+            unless_begun.pop_all()
         return self._turn(
             Start(conversation_id, head.message_id, gid, alias),
             plan.asked,
@@ -239,7 +197,7 @@ class Application:
             context,
             before=memory.progress(),
             begun=plan.begun,
-            search=Search(searching, memory, completed),
+            search=None if searching.empty else Search(searching, memory, asked, completed),
         )
 
     def preview(self, user: User, request: ChatRequest) -> "Preview":
@@ -341,7 +299,7 @@ class Application:
         *,
         before: Sequence[Event] = (),
         begun: Sequence[Entry] = (),
-        search: Search[Completion] | None = None,
+        search: Search | None = None,
     ) -> Turn:
         model, sent = self.models[asked.model], False
 
@@ -358,7 +316,7 @@ class Application:
             usage = Usage(asked.tokens if sent else 0, prompt.estimate_tokens(said), basis="estimated")
             return usage if user.bedrock_key else self.models[alias].priced(usage, asked.options)
 
-        reserve = self.settings.documents_tokens if search is not None and self.settings.knowledge_base_id else 0
+        reserve = self.settings.documents_tokens if search is not None else 0
         affordable = model.affordable(left, asked.tokens + reserve, asked.options)
         if search is not None and affordable <= 0:  # it will not be waited for
             search.stop()
@@ -428,77 +386,3 @@ class Application:
             raise NotActive
         if head:
             self.generations.cancel(user.key, head)
-
-    def erase(self, user: str, conversation_id: str | None = None) -> bool:
-        """Whether the conversation, or all of the user's, is gone in the time that API Gateway waits.
-
-        If not, a task goes on. Raises NotFound and StorageError.
-        """
-        deadline = time.monotonic() + self.settings.buffered_turn_seconds
-        try:
-            if conversation_id is None:
-                done = self.erasure.everything(user, deadline)
-            else:
-                done = self.erasure.conversation(user, conversation_id, deadline)
-        except StorageError:
-            self.erase_later(user, conversation_id)
-            raise
-        if not done:
-            self.erase_later(user, conversation_id)
-        return done
-
-    def erase_later(self, user: str, conversation_id: str | None = None) -> None:
-        """Starts a task that goes on with a deletion. Never raises: whoever looks next may start it too."""
-        event = {"task": "erase", "user": user} | ({"conversation": conversation_id} if conversation_id else {})
-        try:
-            start_task(self._invoker, self._tasks, event)
-        except HandOverFailed as error:
-            logger.warning("a deletion is not handed over", extra={"cause": type(error.__cause__).__name__})
-
-
-def _catalog(settings: Settings) -> Catalog:
-    """Raises SettingsError for models that it does not list, and a default or task model that cannot be called."""
-    catalog, allowed = Catalog(settings.inference_profile, settings.aws_region), settings.models
-    needed = {"DEFAULT_MODEL": settings.default_model, "TASK_MODEL": settings.task_model}
-    for name, alias in (*needed.items(), *(("ALLOWED_MODELS", alias) for alias in allowed)):
-        if alias not in catalog.listed:
-            raise SettingsError(f"{name}: the catalog has no such model")
-        if name in needed and (reason := catalog.out_of_reach(alias)):
-            raise SettingsError(f"{name}: {reason}")
-    if allowed and settings.default_model not in allowed:
-        raise SettingsError("DEFAULT_MODEL: it is not one of ALLOWED_MODELS")
-    return catalog
-
-
-def _embedder(settings: Settings, seconds: float) -> Embedder | None:
-    if not settings.embedding_model:
-        return None
-    return Titan(impatience.client("bedrock-runtime", seconds), settings.embedding_model, seconds=seconds)
-
-
-def _facts(settings: Settings, table: Table) -> FactMemory:
-    """A question's embedding may take half of the budget, so that facts are there in time without it."""
-    return FactMemory(table, _embedder(settings, settings.memory_seconds / 2), tokens=settings.facts_tokens)
-
-
-def _rules(settings: Settings) -> Rules:
-    return Rules(
-        Rate.per_minute(settings.user_requests_per_minute, settings.user_burst),
-        Rate.per_minute(settings.address_requests_per_minute, settings.address_burst),
-        settings.user_generations,
-        Budget(settings.user_day_tokens, _billionths(settings.user_day_usd)),
-        Budget(settings.day_tokens, _billionths(settings.day_usd)),
-    )
-
-
-def _billionths(usd: float) -> int:
-    """Of a dollar; never 0 for a budget that is not 0, because that is without limit."""
-    return max(1, round(usd * 1e9)) if usd else 0
-
-
-def _store_config(*, connect: float, read: float) -> Config:
-    """Two attempts, because a pooled connection may have died while the environment slept.
-
-    With the pause between them they fit into `deadline_margin_seconds`, beside the reader's grace.
-    """
-    return Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=connect, read_timeout=read)

@@ -111,6 +111,7 @@ class BeingErased(ChatError):
     """Everything that the user has is being erased; afterwards they may begin again."""
 
     code, status, default = "being_erased", 409, "Your data is being erased; try again when that is done."
+    conversation: ClassVar[None] = None  # all of them
 
     def __init__(self) -> None:
         super().__init__(retry_after=5)

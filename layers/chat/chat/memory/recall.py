@@ -53,6 +53,11 @@ class Recalling:
         self._errands.stop()
 
     @property
+    def empty(self) -> bool:
+        """Whether nothing is searched."""
+        return not self._searches
+
+    @property
     def ended(self) -> bool:
         """Whether there is nothing to wait for."""
         return all(search.done() for search in self._searches.values())

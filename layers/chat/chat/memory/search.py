@@ -3,25 +3,24 @@
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
 
+from chat.completion import Completion
 from chat.events import Progress
 from chat.memory.lookup import Memory
 from chat.memory.recall import Recalling
 from chat.model.transport import Call
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
-class Search(Generic[T]):
-    """`completed` makes the model's request of a memory; `memory` is all of it but the documents."""
+class Search:
+    """`asked` is the model's request of `memory`, which is all but the documents; `completed` makes one with them."""
 
     searching: Recalling
     memory: Memory
-    completed: Callable[[Memory], T]
+    asked: Completion
+    completed: Callable[[Memory], Completion]
 
-    def wait(self, call: Call) -> Generator[Progress, None, T]:
+    def wait(self, call: Call) -> Generator[Progress, None, Completion]:
         """Yields what the waiting user is told, and returns the request with what was found. Raises Stopped.
 
         A knowledge base that hangs costs the search's own budget; a stop of the call ends the wait.
@@ -33,7 +32,7 @@ class Search(Generic[T]):
         call.pause(0)
         yield from found.progress()
         call.heard = time.monotonic()  # the model's silence begins here
-        return self.completed(found)
+        return self.asked if found.sources == self.memory.sources else self.completed(found)
 
     def stop(self) -> None:
         """Nobody waits any more."""

@@ -66,7 +66,7 @@ class Generations(Heads):
         The head of an earlier send with the same key comes back instead, when there is one. Raises KeyReused when
         that one had another payload, ConversationBusy while another answer is being made, NotFound when the
         conversation was deleted, BeingErased while all that the user has is. After a StorageError nothing begins any
-        more, and the same key may be used again.
+        more, unless the table refused to close the key as well; the same key may be used again.
         """
         replaces = message.generation_id if instead else None
         head = replace(head, begun=head.n, replaces=replaces)
@@ -140,12 +140,13 @@ class Generations(Heads):
         head = self.current(items.pop()) if items and items[-1]["sk"] == keys.HEAD else None
         lately = self.now() - FOLLOWS
         marks = {item["sk"].removeprefix("A#"): item["since"] for item in items if int(item["at"]) > lately}
-        return (self.reap(user, head) if head and head.is_dead(self.now()) else head), marks
+        return self._reaped(user, head), marks
 
     def reap(self, user: str, head: Head) -> Head:
         """Ends a dead generation as lost, with what it left; the head as it is then. Nothing is generated again.
 
-        What it had read and said is charged by our estimate: the model's own count died with its owner.
+        What it had read and said is charged by our estimate: the model's own count died with its owner. Raises NotFound
+        when it is deleted meanwhile, and StorageError.
         """
         entries = self.read(user, head, 0)
         usage = head.estimate.usage(log.after(entries, head.begun))
@@ -168,8 +169,7 @@ class Generations(Heads):
 
     def alive(self, user: str, gid: str) -> Head | None:
         """The head, reaped first if its owner is dead."""
-        head = self.head(user, gid)
-        return self.reap(user, head) if head and head.is_dead(self.now()) else head
+        return self._reaped(user, self.head(user, gid))
 
     def ended(self, user: str, gid: str, deadline: float) -> bool:
         """Waits for its end until `deadline`, a time of the monotonic clock; whether it has come."""
@@ -202,6 +202,14 @@ class Generations(Heads):
         if self.head(user, head.gid) is None:  # its conversation was deleted meanwhile
             raise NotFound
         raise StorageError
+
+    def _reaped(self, user: str, head: Head | None) -> Head | None:
+        """The head as it is when a dead one was reaped; None where it is deleted meanwhile."""
+        if head is None or not head.is_dead(self.now()):
+            return head
+        with suppress(NotFound):
+            return self.reap(user, head)
+        return None
 
     def _begins(self, user: str, head: Head) -> Any:
         at = self._clock()

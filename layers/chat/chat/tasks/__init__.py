@@ -53,13 +53,13 @@ def run(event: Mapping[str, Any], app: "Application", seconds: float) -> dict[st
 
 
 def _erased(task: EraseTask, erasure: Erasure, deadline: float) -> bool:
-    try:
-        if task.conversation is None:
-            done = erasure.resume(task.user, deadline)
-        else:
+    if task.conversation is None:
+        done = erasure.resume(task.user, deadline)
+    else:
+        try:
             done = erasure.conversation(task.user, task.conversation, deadline)
-    except NotFound:
-        return True
+        except NotFound:  # nothing is left of it
+            return True
     if not done:
         raise StorageError
     return True
