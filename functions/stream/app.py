@@ -14,7 +14,7 @@ from chat.dialects import whole
 from chat.dialects.native import Native
 from chat.dialects.plain import Plain
 from chat.dialects.sse import Dialect
-from chat.errors import BadRequest, ChatError
+from chat.errors import BadRequest, BeingErased, ChatError, DeletionUnfinished
 from chat.following import cursor
 from chat.http import HttpRequest, check_origin, error_body, route
 from chat.requests import parse_cancel, parse_chat, send_of
@@ -31,7 +31,7 @@ copy_config_to_registered_loggers(logger, include={"streaming_runtime"})  # it l
 @contained()
 def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
     """Answers one HTTP event; what it raises becomes a JSON error before the first byte."""
-    headers, refused = {"x-request-id": context.aws_request_id}, refusal
+    headers, refused, user = {"x-request-id": context.aws_request_id}, refusal, NOBODY
     try:
         request = HttpRequest.from_event(event)
         if request.path.startswith("/v1/"):
@@ -39,10 +39,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
         headers |= request.cors(app.settings.origins)
         check_origin(request, app.settings)
         answer, named = route(request, ROUTES)
-        user = NOBODY if answer is health else app.authenticate(request, context)
+        if answer is not health:
+            user = app.authenticate(request, context)
         log_caller(user.key, request.path)
         return answer(Exchange(app, request, user, context, named, headers))
     except ChatError as error:
+        if isinstance(error, (BeingErased, DeletionUnfinished)):  # it may have broken off
+            app.deletion.hand_over(user.key, error.conversation)
         log_refusal(error)
         return refused(error, headers)
 

@@ -75,9 +75,16 @@ def test_a_deletion_that_broke_off_goes_on_when_somebody_looks(
     assert found == left
 
 
-@pytest.mark.parametrize(("route", "body"), [("conversations", {}), ("chat", {"message": {"text": "hello again"}})])
+@pytest.mark.parametrize(
+    ("entry_point", "route", "body"),
+    [
+        ("gateway", "conversations", {}),
+        ("gateway", "chat", {"message": {"text": "hello again"}}),
+        ("url", "chat", {"message": {"text": "hello again"}}),
+    ],
+)
 def test_an_erasure_that_broke_off_goes_on_when_the_user_begins_again(
-    people: tuple[Person, Person], table: DynamoDB, route: str, body: dict[str, object]
+    people: tuple[Person, Person], table: DynamoDB, entry_point: str, route: str, body: dict[str, object]
 ) -> None:
     """The environment died after the mark, and no task was started."""
     alice, _ = people
@@ -89,7 +96,7 @@ def test_an_erasure_that_broke_off_goes_on_when_the_user_begins_again(
         UpdateExpression="SET erasing = :since",
         ExpressionAttributeValues={":since": {"S": "2026-11-30T12:00:00.000Z"}},
     )
-    answer = alice.http.post(f"{alice.stack.gateway}/{route}", json=body)
+    answer = alice.http.post(f"{getattr(alice.stack, entry_point)}/{route}", json=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "being_erased")
     give_up = time.monotonic() + 20
     while (found := {pk for pk, _ in items(table, alice)}) != {"#R"} and time.monotonic() < give_up:

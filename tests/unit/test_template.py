@@ -275,8 +275,6 @@ def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) 
         ("ConversePolicy", "DeadLetters"): ({"sqs:SendMessage"}, "<DeadLetters.Arn>"),
         ("TaskPolicy", "Tasks"): ({"lambda:InvokeFunction"}, "<ConverseFunction.Arn>"),
     }
-    if CASES[case]["Learning"] == "enabled":
-        expected |= {("LearnPolicy", "Learn"): ({"lambda:InvokeFunction"}, "<ConverseFunction.Arn>")}
     if function := CASES[case]["ClassifyFunctionArn"]:
         expected |= {("ClassifyPolicy", "Classify"): ({"lambda:InvokeFunction"}, function)}
     if CASES[case]["AppConfigProfile"]:
@@ -301,8 +299,7 @@ def test_policies_are_those_of_whoever_needs_them(stack: Resources) -> None:
         "ConversePolicy": [converse],
         "TableKeyPolicy": [stream, converse],
         "DeadLettersKeyPolicy": [converse],
-        "TaskPolicy": [converse],
-        "LearnPolicy": [stream],
+        "TaskPolicy": [stream, converse],
         "ClassifyPolicy": [converse],
         "FlagsPolicy": [stream, converse],
     }
