@@ -30,7 +30,7 @@ def app(dynamodb: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Application:
     """One that waits for the history, on a machine that is busy."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)
     settings = Settings(table_name="ChatTable", auth_mode="dev", url_auth_type="AWS_IAM", inference_profile="us")
-    return Application(settings.model_copy(update={"memory_seconds": 5}))
+    return Application(settings.model_copy(update={"memory_milliseconds": 5_000}))
 
 
 def wish(action: str, somebody: Somebody) -> ChatRequest:
