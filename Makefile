@@ -38,7 +38,7 @@ test: .venv/dev .venv-sam/installed $(DYNAMODB_LOCAL) $(CLIENTS) ## every test t
 test-long: .venv/dev ## soaks, long walks and big fuzzes
 	@$(BIN)/python -m pytest -m long
 
-# Not a verb for newcomers: what needs an engine or a client of others that most machines do not have.
+# Not in `make help`: tests that need Docker or other programs that few machines have.
 test-clients: .venv/dev .venv-sam/installed
 	@$(BIN)/python -m pytest -m clients -rs
 

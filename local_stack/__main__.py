@@ -5,6 +5,7 @@ import asyncio
 import gc
 import ipaddress
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -83,10 +84,14 @@ def port(text: str) -> int:
 
 
 def bridge(text: str) -> str:
-    """A private address: the stand-ins let everybody in."""
-    address = ipaddress.ip_address(text)
+    """A private address of this machine: the stand-ins let everybody in."""
+    address = ipaddress.IPv4Address(text)
     if address.is_unspecified or not address.is_private:
         raise argparse.ArgumentTypeError(f"{text} is not the address of a bridge, like 172.17.0.1")
+    try:
+        socket.create_server((text, 0)).close()  # from Python 3.13, asyncio skips an address that is not there
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text} is no address of this machine: {error.strerror}") from None
     return text
 
 

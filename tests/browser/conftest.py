@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
@@ -52,6 +53,25 @@ def context(chromium: Browser, person: dict[str, str]) -> Iterator[BrowserContex
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
     """A page on which nothing may go wrong unnoticed."""
+    with watched(context) as page:
+        yield page
+
+
+@pytest.fixture
+def phone(chromium: Browser, person: dict[str, str]) -> Iterator[Page]:
+    """The same on that person's phone."""
+    context = chromium.new_context(
+        extra_http_headers=person, viewport={"width": 390, "height": 740}, has_touch=True, is_mobile=True
+    )
+    context.set_default_timeout(PATIENCE)
+    with watched(context) as page:
+        yield page
+    context.close()
+
+
+@contextmanager
+def watched(context: BrowserContext) -> Iterator[Page]:
+    """A new page; fails if it has logged an error or a warning."""
     problems: list[str] = []
     page = context.new_page()
     page.on("pageerror", lambda error: problems.append(str(error)))

@@ -1,9 +1,7 @@
 """Where the user writes: which Enter sends, and what becomes of a draft."""
 
-from collections.abc import Iterator
-
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.chat import conversation, is_whole, say
 from tests.stack import RunningStack
@@ -11,15 +9,6 @@ from tests.stack import RunningStack
 pytestmark = pytest.mark.xdist_group("browser")
 
 QUICK = "[[tokens=5 pace=1 first=1]]"
-
-
-@pytest.fixture
-def phone(chromium: Browser, person: dict[str, str]) -> Iterator[Page]:
-    context = chromium.new_context(
-        extra_http_headers=person, viewport={"width": 390, "height": 740}, has_touch=True, is_mobile=True
-    )
-    yield context.new_page()
-    context.close()
 
 
 def test_enter_makes_a_new_line_where_the_pointer_is_coarse(stack: RunningStack, phone: Page) -> None:

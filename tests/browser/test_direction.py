@@ -14,6 +14,11 @@ pytestmark = pytest.mark.xdist_group("browser")
 
 DIRECTION = "(element) => getComputedStyle(element).direction"
 HEBREW = "שלום עולם"
+SPACE_TO_THE_RIGHT = """(all) => all.map((element) => {
+  const text = document.createRange();
+  text.selectNodeContents(element);
+  return Math.round(element.getBoundingClientRect().right - text.getBoundingClientRect().right);
+})"""
 
 
 def directions(page: Page, selector: str) -> list[str]:
@@ -34,6 +39,12 @@ Left
 - one
 
 > {HEBREW}
+>
+> one
+>
+> ```
+> code
+> ```
 
 | {HEBREW} | b |
 |--|--|
@@ -59,7 +70,9 @@ def test_an_answer_has_the_direction_of_its_text(stack: RunningStack, page: Page
     assert directions(page, ".question .text") == ["rtl"]
     assert directions(page, ".prose > .block > :not(figure)") == ["rtl", "ltr", "rtl", "rtl", "rtl", "rtl", "rtl"]
     assert set(directions(page, ".prose code")) == {"ltr"}
-    assert directions(page, ".prose pre, .prose figcaption") == ["ltr", "ltr"]
+    assert directions(page, ".prose pre, .prose figcaption") == ["ltr"] * 4
+    align = "(all) => all.map((each) => getComputedStyle(each).textAlign)"
+    assert page.locator(".prose figure").evaluate_all(align) == ["left", "left"]
     assert directions(page, ".reasoning > p") == ["rtl"]
     assert directions(page, ".tool dd") == ["ltr", "rtl"]  # JSON is code
     assert directions(page, ".sources li, .sources span, .sources q") == ["ltr", "rtl", "ltr"]
@@ -68,6 +81,8 @@ def test_an_answer_has_the_direction_of_its_text(stack: RunningStack, page: Page
     )
     assert sides[0] != "0px"  # where the marks stand
     assert sides[1] == "0px"
+    spaces = page.locator(".prose :is(li, blockquote p)").evaluate_all(SPACE_TO_THE_RIGHT)
+    assert spaces == [0, 0, 0, 0]  # each text stands beside its list's mark or its quote's bar
     quote = page.locator(".prose blockquote")
     assert quote.evaluate("(element) => getComputedStyle(element).borderRightWidth") == "3px"
     assert page.locator(".prose td").first.evaluate("(element) => getComputedStyle(element).textAlign") == "right"

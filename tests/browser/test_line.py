@@ -34,7 +34,7 @@ def test_a_second_tab_follows(stack: RunningStack, context: BrowserContext, page
     expect(other.locator(".answer")).to_have_count(1)
     page.bring_to_front()  # pages behind are painted once a second
 
-    say(page, "Tell me about rivers [[tokens=250 pace=30 first=50]]")  # the other tab hears of it
+    say(page, "Tell me about rivers [[tokens=600 pace=30 first=50]]")  # the other tab hears of it
     late = context.new_page()
     has_words(page, 5)
     late.goto(page.url)  # and one that comes later finds it
@@ -43,7 +43,7 @@ def test_a_second_tab_follows(stack: RunningStack, context: BrowserContext, page
         expect(tab.get_by_role("button", name="Stop")).to_be_visible()
     for tab in (page, other, late):
         tab.bring_to_front()
-        is_whole(tab)
+        is_whole(tab, 40)
         assert words(prose(tab).inner_text()) == words(stored(stack, page, person))
 
 

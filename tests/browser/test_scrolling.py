@@ -1,10 +1,9 @@
 """Reading further up while an answer comes: the direction of the movement decides, not the position."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, CDPSession, Page, expect
+from playwright.sync_api import CDPSession, Page, expect
 
 from tests.browser.chat import has_words, is_whole, say
 from tests.stack import RunningStack
@@ -155,15 +154,6 @@ def test_a_pinch_does_not_leave_the_end(stack: RunningStack, page: Page) -> None
             new WheelEvent("wheel", { deltaY: -30, ctrlKey: true, bubbles: true }))"""
     )
     follows(page)
-
-
-@pytest.fixture
-def phone(chromium: Browser, person: dict[str, str]) -> Iterator[Page]:
-    context = chromium.new_context(
-        extra_http_headers=person, viewport={"width": 390, "height": 740}, has_touch=True, is_mobile=True
-    )
-    yield context.new_page()
-    context.close()
 
 
 def touch(session: CDPSession, kind: str, *points: tuple[int, int]) -> None:

@@ -10,7 +10,9 @@ from chat import errors
 from chat.dialects.ai_sdk import parse_question
 from chat.errors import ChatError
 from chat.http import HttpRequest
+from chat.ids import now
 from chat.limits import Budget, Rate
+from chat.store import keys
 from tests.fuzz.functions import Context, Name
 from tests.openapi.description import Answer
 from tests.openapi.world import CONVERSATION, DELETED, USER, World
@@ -219,6 +221,11 @@ def stopping_another(world: World, name: Name, route: str) -> Answer:
     return GOOD[route](world, name, body={"generationId": "another-generation"})
 
 
+def while_erased(world: World, name: Name, route: str) -> Answer:
+    world.put({"pk": keys.facts(USER.key), "sk": keys.PROFILE, "erasing": now()})
+    return GOOD[route](world, name)
+
+
 def with_a_known_id(world: World, name: Name, route: str) -> Answer:
     return GOOD[route](world, name, body={"id": CONVERSATION})
 
@@ -253,6 +260,7 @@ BY_ERROR: dict[type[ChatError], Way] = {
     errors.KeyReused: with_a_key_of_another,
     errors.NotActive: stopping_another,
     errors.Exists: with_a_known_id,
+    errors.BeingErased: while_erased,
     errors.ModelError: broken("refuse:ConflictException"),
     errors.ModelThrottled: broken("[[fault=throttle]]"),
     errors.ModelUnavailable: broken("[[fault=unavailable]]"),
@@ -272,6 +280,23 @@ BY_ERROR: dict[type[ChatError], Way] = {
 }
 
 
+# What clients do not get from a described route.
+NOT_SENT = {
+    errors.HandOverFailed,  # of tasks, as the next
+    errors.FlagsUnknown,
+    errors.StreamingRefused,  # the model is asked again in another way, as after the next two
+    errors.SystemPromptRefused,
+    errors.ToolStreamingRefused,
+    errors.MethodNotAllowed,
+    errors.DeletionUnfinished,  # has the code of NotFound
+}
+
+
+def without_time(world: World, name: Name, route: str) -> Answer:
+    world.set(name, buffered_turn_seconds=0.0)
+    return GOOD[route](world, name)
+
+
 # What may happen at any route
 AT_ANY = (
     without_the_secret,
@@ -282,6 +307,8 @@ AT_ANY = (
     of_another_type,
     with_a_large_body,
     while_paused,
+    while_erased,
+    without_time,
     unknown,
     with_an_odd_id,
 )
@@ -314,11 +341,6 @@ def of_nothing(world: World, name: Name, route: str) -> Answer:
     return GOOD[route](world, name, path=GOOD[route].path.replace(CONVERSATION, "conversation-empty"))
 
 
-def without_time(world: World, name: Name, route: str) -> Answer:
-    world.set(name, buffered_turn_seconds=0.0)
-    return GOOD[route](world, name)
-
-
 OTHERS: dict[tuple[str, int, str], Way] = {
     ("POST /chat", 200, JSON): in_one_piece,
     ("POST /chat", 202, JSON): still_running,
@@ -328,6 +350,7 @@ OTHERS: dict[tuple[str, int, str], Way] = {
     ("GET /ai/chat/{conversation}/stream", 404, "not_found"): with_an_odd_id,
     ("GET /v1/models/{model}", 404, "not_found"): with_an_odd_id,
     ("POST /v1/chat/completions", 200, STREAM): streamed,
+    ("DELETE /conversations/{conversation}", 202, JSON): without_time,
     ("DELETE /me", 202, JSON): without_time,
 }
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from chat import errors
+from chat.errors import ChatError
 from chat.openapi.document import document
 from tests.fuzz.functions import ENVIRONMENT
-from tests.openapi.cases import AT_ANY, BY_ERROR, GOOD, Case, Way, cases
+from tests.openapi.cases import AT_ANY, BY_ERROR, GOOD, NOT_SENT, Case, Way, cases
 from tests.openapi.description import Description
 from tests.openapi.world import World
 from tests.stack import ROOT
@@ -45,6 +47,12 @@ def test_whatever_happens_at_a_route_is_described(functions: World, way: Way) ->
         functions.reset()
         method, _, path = route.partition(" ")
         DESCRIPTION.check(method, path, answer)
+
+
+def test_there_is_a_way_to_every_error() -> None:
+    """So that a new one is looked for at every route."""
+    known = {each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, ChatError)}
+    assert known == BY_ERROR.keys() | NOT_SENT
 
 
 def test_the_parameters_and_bodies_are_those_that_the_resolver_takes(functions: World) -> None:

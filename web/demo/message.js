@@ -8,7 +8,6 @@ const VIEWS = { text: Prose, reasoning: Reasoning, tool: ToolCall };
 
 /** How an answer ended, where that needs saying. */
 const ENDINGS = {
-  "tool-limit": "This answer used as many tools as it may.",
   budget: "The budget is used up.",
   "content-filter": "A content filter ended this answer.",
   cancelled: "You stopped this answer.",

@@ -225,9 +225,17 @@ test("a stored answer that failed ends as an error; one that is gone is told", a
   ]);
   const failed = client.resume("conversation", { cursor: "generation:3" });
   assert.equal((await events(failed)).at(-1).type, "error");
-  assert.equal((await failed.finished).error.code, "failed");
+  const { error } = JSON.parse(RECORDED["failed message"].body).messages.at(-1);
+  assert.deepEqual((await failed.finished).error, { ...error, messageId: "message" });
   const gone = client.resume("conversation", { cursor: "another:3" });
   await assert.rejects(events(gone), { code: "not_found", status: 404 });
+});
+
+test("a stored answer that failed before reasons were stored may be tried again", async (t) => {
+  const { error: _, ...message } = JSON.parse(RECORDED["failed message"].body).messages.at(-1);
+  const { client } = await served(t, [reply("log gone"), json(200, { messages: [COMPLETE.userMessage, message] })]);
+  const state = await client.resume("conversation", { cursor: "generation:3" }).finished;
+  assert.deepEqual([state.error.code, state.error.retryable], ["failed", true]);
 });
 
 test("an answer that ended meanwhile is read to its end", async (t) => {

@@ -693,9 +693,10 @@ var Delivery = class {
     }
     yield BEGIN;
     yield* pieces(aiMessage);
-    const { finishReason = "stop", usage, id: messageId, status } = aiMessage;
+    const { error, finishReason = "stop", usage, id: messageId, status } = aiMessage;
     if (status === "failed") {
-      yield { event: { type: "error", code: "failed", message: "The answer failed.", retryable: true, messageId } };
+      const old = { code: "failed", message: "The answer failed.", retryable: true };
+      yield { event: { type: "error", ...old, ...error, messageId } };
     } else yield { event: { type: "complete", finishReason, userMessage: messages[place - 1], aiMessage, usage } };
   }
   /**

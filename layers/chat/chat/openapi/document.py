@@ -138,7 +138,7 @@ def _refusal(route: Route, status: int, codes: Sequence[str]) -> dict[str, Any]:
     code = {"properties": {"error": {"properties": {"code": {"enum": codes}}}}}
     schema = {"allOf": [_any([_ref(model) for model in route.error]), code]}
     headers = ["x-request-id"]
-    if status in (429, 503):
+    if status in (409, 429, 503):
         headers.append("retry-after")
     if status >= 500 and route.path.startswith("/v1/"):
         headers.append("x-should-retry")

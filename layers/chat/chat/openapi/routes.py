@@ -139,6 +139,7 @@ STARTED = (
     *PAID,
     errors.NotFound,
     errors.ConversationBusy,
+    errors.BeingErased,
     errors.KeyReused,
     errors.TooManyGenerations,
     errors.TooManyFollowers,
@@ -182,6 +183,11 @@ UI_STREAM = Reply(
 )
 NOTHING_RUNS = Reply("There is no generation to follow.")
 ACCEPTED = Reply("The generation is being stopped.", (answers.Accepted,))
+DELETING = Reply(
+    "It takes longer than a request may: a task goes on. Call again to know when it has ended.",
+    (answers.Accepted,),
+    headers=("retry-after",),
+)
 
 
 def _json(model: type[BaseModel], description: str) -> Reply:
@@ -322,7 +328,7 @@ ROUTES = (
         CONVERSE,
         "Creates a conversation before its first message.",
         {201: _json(answers.Conversation, "The conversation.")},
-        (*STORED, *BODY, errors.Exists),
+        (*STORED, *BODY, errors.Exists, errors.BeingErased),
         body=requests.NewConversation,
     ),
     Route(
@@ -349,7 +355,7 @@ ROUTES = (
         "/conversations/{conversation}",
         CONVERSE,
         "Deletes a conversation with everything in it, and stops the generation that runs.",
-        {204: Reply("It is deleted.")},
+        {202: DELETING, 204: Reply("It is deleted.")},
         (*STORED, errors.NotFound),
         (CONVERSATION,),
     ),
@@ -418,11 +424,8 @@ ROUTES = (
         "DELETE",
         "/me",
         CONVERSE,
-        "Erases the user: conversations, facts and profile.",
-        {
-            202: Reply("One call cannot erase everything: call again.", (answers.Accepted,), headers=("retry-after",)),
-            204: Reply("Everything is erased."),
-        },
+        "Erases the user: conversations, facts and profile. It takes three seconds at least.",
+        {202: DELETING, 204: Reply("Everything is erased.")},
         STORED,
     ),
     Route(
