@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from botocore.exceptions import ClientError
 
 from chat import following, log
 from chat.errors import ConversationBusy, NotFound, StorageError
@@ -21,6 +22,7 @@ from chat.store.facts import Facts
 from chat.store.generations import Generations
 from chat.store.head import LEASE, PATIENCE, End, Estimate, Head, Status
 from chat.store.limits import Usages
+from chat.store.table import ConditionFailed
 from chat.store.unstored import Unstored
 from chat.store.writer import Writer
 from chat.turn import UNSAVED
@@ -310,6 +312,21 @@ def test_a_deletion_that_broke_off_leaves_its_mark(store: Store) -> None:
     assert (keys.conversation(ALICE, CONVERSATION), keys.META) in store.dynamo.items
 
 
+def test_a_mark_that_is_deleted_late_is_not_that_of_a_later_deletion(store: Store) -> None:
+    """Otherwise messages are there, and no deletion finds them any more."""
+    store.finish(store.send("one"), "first")
+    store.conversations.mark_deleted(ALICE, CONVERSATION)
+    store.conversations.remove_messages(ALICE, CONVERSATION)
+    store.once.arm("delete", fails("late"))
+    with pytest.raises(StorageError):
+        store.conversations.remove_mark(ALICE, CONVERSATION)
+    store.conversations.remove_mark(ALICE, CONVERSATION)
+    store.finish(store.send("two"), "second")
+    store.conversations.mark_deleted(ALICE, CONVERSATION)
+    store.dynamo.deliver()
+    assert (keys.conversation(ALICE, CONVERSATION), keys.META) in store.dynamo.items
+
+
 def test_a_name_for_a_conversation_that_is_deleted_at_that_moment_does_not_bring_it_back(store: Store) -> None:
     store.finish(store.send("one"), "answer")
 
@@ -375,6 +392,49 @@ def _write(there: table.Table, operation: str) -> None:
         there.put({"pk": "p", "sk": "s"})
     else:
         there.delete("p", "s")
+
+
+# A transaction that is throttled, which boto3 does not repeat
+
+
+def test_a_start_and_an_end_that_are_throttled_are_repeated_after_a_longer_pause(
+    store: Store, slept: list[float]
+) -> None:
+    with mock.patch.object(random, "uniform", lambda _, most: most):
+        store.once.arm("transact", fails("throttled"))
+        writer = store.send("one")
+        store.once.arm("transact", fails("throttled"))
+        store.finish(writer, "answer")
+        store.once.arm("transact", fails("conflict"))
+        store.finish(store.send("two"), "another")
+    assert store.history == ["q", "answer", "q", "another"]
+    assert slept == [table.THROTTLED_PAUSE, table.THROTTLED_PAUSE, table.FIRST_PAUSE]
+
+
+def test_what_a_task_has_spent_is_counted_when_the_table_is_throttled(store: Store, slept: list[float]) -> None:
+    usages = Usages(store.dynamo.table(), NOBODY_RUNS, lambda: store.at)
+    store.once.arm("transact", fails("throttled"))
+    usages.count(ALICE, Usage(1_000, 500, cost=7))
+    assert store.day == [0, 1_000, 500, 7]
+    assert len(slept) == 1
+
+
+def test_a_transaction_that_is_throttled_all_the_time_is_a_storage_error(slept: list[float]) -> None:
+    steering = Always("transact", "throttled")
+    there = FakeDynamo(steering).table()
+    with mock.patch.object(random, "uniform", lambda _, most: most), pytest.raises(StorageError):
+        there.transact([there.placed({"pk": "p", "sk": "s"})])
+    assert steering.calls == table.ATTEMPTS
+    assert sum(slept) < 2, "an answer must be stored in the margin before the function's deadline"
+
+
+def test_a_transaction_whose_condition_fails_while_it_is_throttled_is_not_repeated(store: Store) -> None:
+    """The condition may hold by then, but then another transaction has changed the item."""
+    there = store.dynamo.table()
+    reasons = [{"Code": "ConditionalCheckFailed"}, {"Code": "ThrottlingError"}]
+    error = ClientError({"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons}, "write")  # type: ignore[typeddict-unknown-key]  # the stubs know the common keys only
+    with mock.patch.object(store.dynamo, "transact_write_items", side_effect=error), pytest.raises(ConditionFailed):
+        there.transact([])
 
 
 def test_a_deletion_that_meets_a_transaction_goes_on(store: Store) -> None:

@@ -57,6 +57,8 @@ LEASE_SECONDS, PATIENCE_SECONDS = LEASE / 1000, PATIENCE / 1000
 INDEX_LATE = INDEX_LAG - 0.1  # seconds that the index is late at most
 BATCHES = 30  # calls that one batch may take
 CONFLICTS = 0.01  # of writes
+THROTTLES = 0.02  # of transactions
+REFUSALS = table.ATTEMPTS - 1  # of one write, one after the other: the store must bear them
 RULES_OF_USE = Rules(Rate(1, 0), Rate(1, 0), 1, Budget(0, 0), Budget(0, 0))
 SHARED = (keys.SWITCH[0], keys.address("here")[0])  # what is no user's, beside the day of everybody
 
@@ -200,6 +202,7 @@ class World:
         self._acting: list[tuple[Environment, str, int, int]] = []
         self._faults = 0
         self._own_faults: list[int] = [0]  # of each call that is under way
+        self._refusals: list[int] = [0]  # of its last write, by a table that is well
         self._numbers = 0
         self._calls = 0
         self._era = 0
@@ -261,10 +264,16 @@ class World:
                 self._faults += 1
                 self.counts["batch: unprocessed"] += 1
                 return "unprocessed"
-        if writes and not self.calm and self.random.random() < CONFLICTS:
-            self._faults += 1
-            self.counts[f"{operation}: conflict"] += 1
-            return "conflict"
+        if writes and not self.calm and self._refusals[-1] < REFUSALS:
+            chance = self.random.random()
+            throttles = THROTTLES if operation == "transact" else 0
+            if chance < CONFLICTS + throttles:
+                refusal: Fault = "conflict" if chance < CONFLICTS else "throttled"
+                self._refusals[-1] += 1
+                self.counts[f"{operation}: {refusal}"] += 1
+                return refusal
+        if writes:
+            self._refusals[-1] = 0
         return None
 
     def committed(self, changes: Sequence[Change]) -> None:
@@ -601,6 +610,7 @@ class World:
         self._acting.append((environment, user, self._era, self._faults))
         self._last_call.append(0)
         self._own_faults.append(0)
+        self._refusals.append(0)
         try:
             yield
         except Crash:
@@ -609,6 +619,7 @@ class World:
             self._acting.pop()
             self._last_call.pop()
             self._own_faults.pop()
+            self._refusals.pop()
             environment.busy = False
 
     def _idle(self, *, speaking: bool = False) -> Environment | None:
