@@ -11,6 +11,7 @@ from chat.dialects.ai_sdk import parse_question
 from chat.errors import ChatError
 from chat.http import HttpRequest
 from chat.limits import Budget, Rate
+from chat.store import keys
 from tests.fuzz.functions import Context, Name
 from tests.openapi.description import Answer
 from tests.openapi.world import CONVERSATION, DELETED, USER, World
@@ -186,6 +187,11 @@ def while_another_runs(world: World, name: Name, route: str) -> Answer:
     return GOOD[route](world, name, body=said(conversationId=CONVERSATION))
 
 
+def while_all_is_erased(world: World, name: Name, route: str) -> Answer:
+    world.put({"pk": keys.facts(USER.key), "sk": keys.PROFILE, "erasing": "2026-11-30T12:00:00.000Z"})
+    return GOOD[route](world, name)
+
+
 def with_a_key_of_another(world: World, name: Name, route: str) -> Answer:
     if route == "POST /ai/chat":
         GOOD[route](world, name)
@@ -250,6 +256,7 @@ BY_ERROR: dict[type[ChatError], Way] = {
     errors.TooManyFollowers: one_follower_too_many,
     errors.NotFound: unknown,
     errors.ConversationBusy: while_another_runs,
+    errors.BeingErased: while_all_is_erased,
     errors.KeyReused: with_a_key_of_another,
     errors.NotActive: stopping_another,
     errors.Exists: with_a_known_id,
@@ -326,6 +333,7 @@ OTHERS: dict[tuple[str, int, str], Way] = {
     ("GET /ai/chat/{conversation}/stream", 404, "not_found"): with_an_odd_id,
     ("GET /v1/models/{model}", 404, "not_found"): with_an_odd_id,
     ("POST /v1/chat/completions", 200, STREAM): streamed,
+    ("DELETE /conversations/{conversation}", 202, JSON): without_time,
     ("DELETE /me", 202, JSON): without_time,
 }
 

@@ -29,8 +29,8 @@ RARE = (
     "crash in a call", "deleted mid-answer", "deliver", "ended: cancel", "expire", "fenced", "key reused",
     "put: after", "race_ahead", "rollback", "started: continue", "started: regenerate", "transact: after",
     "transact: late", "update: after", "update: again", "update: before", "update: late", "day",
-    "put: conflict", "transact: conflict", "transact: throttled", "update: conflict", "batch: unprocessed", "being erased", "erased",
-    "deletion broken off",
+    "put: conflict", "transact: conflict", "transact: throttled", "update: conflict", "batch: unprocessed",
+    "being erased", "erased", "deletion broken off",
     "a closed key is used", "a head is replaced before it is swept", "a key is closed", "a segment of another owner",
     "put back",
 )  # fmt: skip
@@ -109,8 +109,8 @@ def caught(mutant: Mutant) -> str | None:
 
 QUICK = (
     "a flush whatever n is", "active stays", "a position too far", "nothing is put back",
-    "a batch that is read in part", "a batch without end", "a write that meets a transaction fails", "a throttled transaction fails",
-    "the index is believed at once",
+    "a batch that is read in part", "a batch without end", "a write that meets a transaction fails",
+    "a throttled transaction fails", "the index is believed at once",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from chat.errors import ChatError
+from chat.errors import BeingErased, ChatError
 from chat.http import json_bytes
 from chat.openapi.routes import HEADERS, ROUTES, Parameter, Reply, Route
 from chat.openapi.schemas import REF, schemas_of
@@ -138,7 +138,7 @@ def _refusal(route: Route, status: int, codes: Sequence[str]) -> dict[str, Any]:
     code = {"properties": {"error": {"properties": {"code": {"enum": codes}}}}}
     schema = {"allOf": [_any([_ref(model) for model in route.error]), code]}
     headers = ["x-request-id"]
-    if status in (429, 503):
+    if status in (429, 503) or BeingErased.code in codes:
         headers.append("retry-after")
     if status >= 500 and route.path.startswith("/v1/"):
         headers.append("x-should-retry")

@@ -139,6 +139,7 @@ STARTED = (
     *PAID,
     errors.NotFound,
     errors.ConversationBusy,
+    errors.BeingErased,
     errors.KeyReused,
     errors.TooManyGenerations,
     errors.TooManyFollowers,
@@ -320,7 +321,7 @@ ROUTES = (
         CONVERSE,
         "Creates a conversation before its first message.",
         {201: _json(answers.Conversation, "The conversation.")},
-        (*STORED, *BODY, errors.Exists),
+        (*STORED, *BODY, errors.Exists, errors.BeingErased),
         body=requests.NewConversation,
     ),
     Route(
@@ -347,7 +348,14 @@ ROUTES = (
         "/conversations/{conversation}",
         CONVERSE,
         "Deletes a conversation with everything in it, and stops the generation that runs.",
-        {204: Reply("It is deleted.")},
+        {
+            202: Reply(
+                "It is deleted for its user; removing what it held takes longer, and a task goes on with it.",
+                (answers.Accepted,),
+                headers=("retry-after",),
+            ),
+            204: Reply("It is deleted."),
+        },
         (*STORED, errors.NotFound),
         (CONVERSATION,),
     ),
