@@ -114,10 +114,10 @@ TRANSACTIONS: Mapping[str, list[dict[str, Any]]] = {
         {"ConditionCheck": {"Key": key(pk=""), "ConditionExpression": "attribute_exists(pk)"}}
     ],
 }  # fmt: skip
-PARTITION = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": {"S": "page"}}}
+PARTITION: dict[str, Any] = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": {"S": "page"}}}
 RANGE = "pk = :pk AND sk BETWEEN :low AND :high"
-BOUNDS = {":pk": {"S": "page"}, ":low": {"S": "1"}, ":high": {"S": "2"}}
-NEWEST = {
+BOUNDS: dict[str, Any] = {":pk": {"S": "page"}, ":low": {"S": "1"}, ":high": {"S": "2"}}
+NEWEST: dict[str, Any] = {
     "IndexName": INDEX,
     "KeyConditionExpression": "gsi1pk = :pk",
     "ExpressionAttributeValues": {":pk": {"S": "user"}},
@@ -161,8 +161,12 @@ def refused(call: Callable[[], Any]) -> bool:
 def test_a_write_that_dynamodb_refuses_is_refused(dynamodb: Endpoint, name: str) -> None:
     client = client_of(dynamodb)
     ((kind, part),) = WRITES[name].items()
-    single = {"Put": client.put_item, "Update": client.update_item, "Delete": client.delete_item}[kind]
-    assert refused(lambda: single(TableName=TABLE, **part))
+    calls: dict[str, Callable[..., Any]] = {
+        "Put": client.put_item,
+        "Update": client.update_item,
+        "Delete": client.delete_item,
+    }
+    assert refused(lambda: calls[kind](TableName=TABLE, **part))
     assert refused(lambda: client.transact_write_items(TransactItems=of_table([WRITES[name]])))
 
 

@@ -18,6 +18,7 @@ from chat.store.writer import RUN, Writer
 from tests.property import walk
 from tests.property.fake_table import ITEM_BYTES, Calm, FakeDynamo, size
 from tests.property.mutants import MUTANTS, Mutant
+from tests.property.walk_actors import BEGIN
 
 STEPS = 300
 SHORT = range(55)
@@ -58,8 +59,8 @@ def large() -> None:
     """I11: an answer of three megabytes, in as few writes as can be."""
     dynamo = FakeDynamo(Calm())
     archive = Conversations(dynamo.table())
-    shelf = Generations(dynamo.table(), archive, lambda: walk.BEGIN)
-    at = int(walk.BEGIN * 1000)
+    shelf = Generations(dynamo.table(), archive, lambda: BEGIN)
+    at = int(BEGIN * 1000)
     head = Head("gid", "run", "me", "payload", "conversation", 0, "answer", "nova-lite", 0, 0, (), at, at + 60_000)
     question = Message("question", "user", (Chunk("q"),), "t", generation_id="gid")
     writer = shelf.start("alice", head, None, question)

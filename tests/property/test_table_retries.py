@@ -2,6 +2,7 @@
 
 import random
 from decimal import Decimal
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -75,8 +76,11 @@ def test_a_transaction_that_is_throttled_all_the_time_is_a_storage_error(slept: 
 def test_a_transaction_whose_condition_fails_while_it_is_throttled_is_not_repeated(store: Store) -> None:
     """The condition may hold by then, but then another transaction has changed the item."""
     there = store.dynamo.table()
-    reasons = [{"Code": "ConditionalCheckFailed"}, {"Code": "ThrottlingError"}]
-    error = ClientError({"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons}, "write")  # type: ignore[typeddict-unknown-key]  # the stubs know the common keys only
+    body: Any = {
+        "Error": {"Code": "TransactionCanceledException"},
+        "CancellationReasons": [{"Code": "ConditionalCheckFailed"}, {"Code": "ThrottlingError"}],
+    }
+    error = ClientError(body, "TransactWriteItems")
     with mock.patch.object(store.dynamo, "transact_write_items", side_effect=error), pytest.raises(ConditionFailed):
         there.transact([])
 
