@@ -33,7 +33,7 @@ class RunningStack:
     log: list[str]  # the stack's stderr so far, lines
 
     def faults(self, **faults: Any) -> None:
-        """table={"delayMs", "throttle", ...}, model={"rate", "seed"}, issuer={"down", "rotate"}, freezeAfterResponse=bool.
+        """table={"delayMs", ...}, model={"rate", "seed"}, issuer={"down", "rotate"}, freezeAfterResponse=bool.
 
         What is not named stays as it is.
         """
