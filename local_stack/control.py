@@ -78,7 +78,8 @@ class Control:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
         if self.table and "table" in faults:
             table = faults["table"]
-            self.table.set_faults(float(table.get("delayMs", 0)), float(table.get("failForMs", 0)))
+            counts = {name: int(table.get(name, 0)) for name in ("throttle", "conflict", "unprocessed")}
+            self.table.set_faults(float(table.get("delayMs", 0)), float(table.get("failForMs", 0)), **counts)
         if self.bedrock and "model" in faults:
             model = faults["model"]
             self.bedrock.set_faults(float(model.get("rate", 0.0)), int(model.get("seed", 0)))

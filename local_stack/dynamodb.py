@@ -6,6 +6,9 @@ time. (moto's own server answers each in a thread of its own.)
 
 And it was made for tests that end soon: it keeps every object that it ever made, and copies a table with all its items
 for each part of a transaction. Here it keeps none, and a copy shares the items.
+
+Where it is softer than DynamoDB, requests are judged before it sees them: `table_rules`, `table_tokens`. What DynamoDB
+answers now and then is a fault on demand: `table_faults`.
 """
 
 import asyncio
@@ -31,14 +34,15 @@ from werkzeug.exceptions import HTTPException
 
 from local_stack.calls import CALLER, Calls
 from local_stack.http import Request, Responder, port_of, serve
+from local_stack.table_faults import Refusal, TableFaults
+from local_stack.table_rules import Schema, check
+from local_stack.table_tokens import Mismatch, Tokens
+from local_stack.table_values import Invalid
 
 HOST = "127.0.0.1"
 _TARGET = "DynamoDB_20120810."
 _JSON = "application/x-amz-json-1.0"
-_FAILURE = {
-    "__type": "com.amazonaws.dynamodb.v20120810#InternalServerError",
-    "message": "The request could not be completed because of an internal error.",
-}
+_OF_TRANSACTION = "TransactWriteItems"
 # What CreateTable takes of AWS::DynamoDB::Table; encryption and recovery mean nothing here.
 _CREATE_TABLE = (
     "TableName",
@@ -73,6 +77,35 @@ class _Table(Table):
         if key in held:
             held[key] = copy.deepcopy(held[key])
         return super().get_item(hash_key, range_key, projection_expression)
+
+    def query(  # type: ignore[override]  # its other parameters are passed on as they are
+        self,
+        hash_key: DynamoType | None,
+        range_comparison: str | None,
+        range_objs: list[DynamoType],
+        limit: int,
+        exclusive_start_key: dict[str, Any],
+        scan_index_forward: bool,
+        projection_expressions: list[list[str]] | None,
+        index_name: str | None = None,
+        consistent_read: bool = False,
+        filter_expression: Any = None,
+        **more: Any,
+    ) -> tuple[list[Item], int, dict[str, Any] | None]:
+        """A page that ends at its limit tells where, also when nothing follows:
+        https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.Pagination.html
+        """
+        items, scanned, last = super().query(
+            hash_key, range_comparison, range_objs, limit, exclusive_start_key, scan_index_forward, None, index_name,
+            consistent_read, **more,
+        )  # fmt: skip
+        if items and len(items) == limit:
+            last = self._get_last_evaluated_key(items[-1], index_name)
+        if filter_expression is not None:
+            items = [item for item in items if filter_expression.expr(item)]
+        if projection_expressions:
+            items = [item.project(projection_expressions) for item in items]
+        return items, scanned, last
 
 
 models.Table = _Table  # type: ignore[attr-defined]  # where its backend takes it from
@@ -119,8 +152,9 @@ class DynamoDB:
         self._port = 0
         self._hosts = [HOST]
         self._account = f"{next(_accounts):012}"
-        self._delay = 0.0
-        self._fails_until = 0.0
+        self._faults = TableFaults()
+        self._schemas: dict[str, Schema] = {}
+        self._tokens = Tokens()
         self._started: Future[asyncio.AbstractEventLoop] = Future()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="dynamodb", daemon=True)
@@ -145,10 +179,15 @@ class DynamoDB:
         if ttl := properties.get("TimeToLiveSpecification"):
             self._ask("UpdateTimeToLive", {"TableName": properties["TableName"], "TimeToLiveSpecification": ttl})
 
-    def set_faults(self, delay_ms: float = 0, fail_for_ms: float = 0) -> None:
-        """Delay every request from now on, each on its own; answer with InternalServerError for a time."""
-        self._delay = delay_ms / 1000
-        self._fails_until = self._started.result().time() + fail_for_ms / 1000
+    def set_faults(
+        self, delay_ms: float = 0, fail_for_ms: float = 0, throttle: int = 0, conflict: int = 0, unprocessed: int = 0
+    ) -> None:
+        """Delay every request from now on, each on its own; answer with InternalServerError for a time.
+
+        The others are numbers of requests: see `TableFaults`.
+        """
+        fails_until = self._started.result().time() + fail_for_ms / 1000
+        self._faults = TableFaults(delay_ms / 1000, fails_until, throttle, conflict, unprocessed)
 
     async def _serve(self) -> None:
         try:
@@ -163,15 +202,47 @@ class DynamoDB:
 
     async def _handle(self, request: Request, responder: Responder) -> None:
         body = await request.read()
-        await asyncio.sleep(self._delay)
         target = request.header("x-amz-target") or ""
-        if asyncio.get_running_loop().time() < self._fails_until:
-            await responder.send(500, [("content-type", _JSON)], json.dumps(_FAILURE).encode())
-        elif target.startswith(_TARGET):
-            self.calls.of_table(request.header(CALLER), target.removeprefix(_TARGET), body)
-            await responder.send(*self._dispatch(target, body))
-        else:
+        if not target.startswith(_TARGET):
             await responder.send(400, [("content-type", _JSON)], b'{"__type": "UnknownOperationException"}')
+            return
+        operation, asked = target.removeprefix(_TARGET), json.loads(body)
+        refusal = await self._faults.refusal(operation, asked)
+        if refusal is None:
+            self.calls.of_table(request.header(CALLER), operation, body)
+            refusal = self._refusal(operation, asked)
+        if refusal:
+            await responder.send(refusal.status, [("content-type", _JSON)], json.dumps(refusal.body).encode())
+        elif operation == _OF_TRANSACTION and self._tokens.is_repeated(asked):
+            await responder.send(200, [("content-type", _JSON)], b"{}")
+        else:
+            await responder.send(*self._answer(operation, asked))
+
+    def _refusal(self, operation: str, asked: Mapping[str, Any]) -> Refusal | None:
+        """What DynamoDB says to a request that moto must not see."""
+        try:
+            check(operation, asked, self._schemas)
+            if operation == _OF_TRANSACTION:
+                self._tokens.is_repeated(asked)
+        except Invalid as invalid:
+            return Refusal.of("ValidationException", str(invalid))
+        except Mismatch:
+            return Refusal.of("IdempotentParameterMismatchException", "The token was used with other parameters.")
+        return None
+
+    def _answer(self, operation: str, asked: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
+        """moto's answer, and what must be remembered of it."""
+        unread = self._faults.unread(operation, asked)
+        status, headers, content = self._dispatch(_TARGET + operation, json.dumps(asked).encode())
+        if status == 200 and operation == _OF_TRANSACTION:
+            self._tokens.note(asked)
+        if status == 200 and operation == "CreateTable":
+            self._schemas[asked["TableName"]] = Schema.of(asked)
+        if status == 200 and unread:
+            answer = json.loads(content)
+            answer["UnprocessedKeys"] = {**answer["UnprocessedKeys"], **unread}
+            return status, [("content-type", _JSON)], json.dumps(answer).encode()  # without moto's checksum
+        return status, headers, content
 
     def _dispatch(self, target: str, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         """Status, headers and body of moto's answer. Only the loop's thread may call it: that is the lock."""
@@ -189,7 +260,7 @@ class DynamoDB:
         """A request of our own, from any thread."""
 
         async def ask() -> tuple[int, list[tuple[str, str]], bytes]:
-            return self._dispatch(_TARGET + operation, json.dumps(parameters).encode())
+            return self._answer(operation, dict(parameters))
 
         status, _, answer = asyncio.run_coroutine_threadsafe(ask(), self._started.result()).result()
         if status != 200:

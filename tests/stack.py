@@ -34,7 +34,7 @@ class RunningStack:
     log: list[str]  # the stack's stderr so far, lines
 
     def faults(self, **faults: Any) -> None:
-        """table={"delayMs", "failForMs"}, model={"rate", "seed"}, issuer={"down", "rotate"}, events={"twice"} and
+        """table={"delayMs", ...}, model={"rate", "seed"}, issuer={"down", "rotate"}, events={"twice"} and
         freezeAfterResponse=bool.
 
         What is not named stays as it is.

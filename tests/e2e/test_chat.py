@@ -353,6 +353,13 @@ def test_a_failing_table_refuses_before_anything_is_paid(person: Person) -> None
     assert len(person.stack.requests()) == asked
 
 
+def test_a_throttled_table_delays_an_answer_and_refuses_none(person: Person) -> None:
+    person.stack.faults(table={"throttle": 2})
+    streamed = person.say("[[tokens=3 pace=1 first=1]] throttled", conversationId="throttled-table")
+    assert streamed.kinds[-1] == "complete"
+    assert [message["role"] for message in person.messages("throttled-table")] == ["user", "assistant"]
+
+
 def test_a_killed_environment_is_replaced(person: Person) -> None:
     body = {"message": {"text": "[[tokens=100 pace=50 first=1]]"}}
     with person.http.stream("POST", f"{person.stack.url}/chat", json=body) as response:

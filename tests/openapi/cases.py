@@ -188,6 +188,11 @@ def while_another_runs(world: World, name: Name, route: str) -> Answer:
     return GOOD[route](world, name, body=said(conversationId=CONVERSATION))
 
 
+def while_all_is_erased(world: World, name: Name, route: str) -> Answer:
+    world.put({"pk": keys.facts(USER.key), "sk": keys.PROFILE, "erasing": "2026-11-30T12:00:00.000Z"})
+    return GOOD[route](world, name)
+
+
 def with_a_key_of_another(world: World, name: Name, route: str) -> Answer:
     if route == "POST /ai/chat":
         GOOD[route](world, name)
@@ -257,6 +262,7 @@ BY_ERROR: dict[type[ChatError], Way] = {
     errors.TooManyFollowers: one_follower_too_many,
     errors.NotFound: unknown,
     errors.ConversationBusy: while_another_runs,
+    errors.BeingErased: while_all_is_erased,
     errors.KeyReused: with_a_key_of_another,
     errors.NotActive: stopping_another,
     errors.Exists: with_a_known_id,

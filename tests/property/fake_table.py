@@ -3,8 +3,9 @@
 `FakeDynamo` stands where boto3's client would, so the real `Table` runs above it. It judges the expressions that the
 store writes, refuses what DynamoDB refuses (as a Violation: such a request is a bug, not an event), and asks its
 `Steering` before every call: other actors may work in between, also between two items of one Query, and the call may
-fail, before or after it was done, or be done and repeated as boto3 repeats it. A write may meet a transaction, a batch
-may be read in part, and the index may show a write later than the table (`LaggingIndex`).
+fail, before or after it was done, or be done and repeated as boto3 repeats it. A write may meet a transaction, a
+transaction may be throttled, a batch may be read in part, and the index may show a write later than the table
+(`LaggingIndex`).
 """
 
 import re
@@ -21,7 +22,7 @@ from chat.store.table import Table
 
 Item: TypeAlias = dict[str, Any]
 Key: TypeAlias = tuple[str, str]
-Fault: TypeAlias = Literal["none", "before", "after", "again", "late", "conflict", "unprocessed"]
+Fault: TypeAlias = Literal["none", "before", "after", "again", "late", "conflict", "throttled", "unprocessed"]
 
 ITEM_BYTES = 400 * 1024
 TRANSACTION_BYTES = 4 * 1024 * 1024
@@ -258,6 +259,8 @@ class FakeDynamo:
             raise _timeout()
         if fault == "conflict":
             raise _conflict(operation, len(writes))
+        if fault == "throttled":
+            raise _throttled(operation, len(writes))
         if fault == "late":
             self.late.append(lambda: self._apply_late(writes))
             raise _timeout()
@@ -644,9 +647,25 @@ def _conflict(operation: str, parts: int) -> ClientError:
     """
     if operation != "transact":
         return ClientError({"Error": {"Code": "TransactionConflictException"}}, operation)
-    codes = [{"Code": "TransactionConflict"}, *({"Code": "None"} for _ in range(parts - 1))]
-    body: Any = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": codes}
-    return ClientError(body, operation)
+    return _cancelled(["TransactionConflict", *["None"] * (parts - 1)])
+
+
+def _throttled(operation: str, parts: int) -> ClientError:
+    """What a write is told where the table, or the last part's partition, has no capacity left.
+
+    botocore repeats a single write, and no transaction (botocore.retries.standard.ThrottledRetryableChecker):
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+    """
+    if operation != "transact":
+        return ClientError({"Error": {"Code": "ThrottlingException"}}, operation)
+    reason = "ThrottlingError" if parts % 2 else "ProvisionedThroughputExceeded"
+    return _cancelled([*["None"] * (parts - 1), reason])
+
+
+def _cancelled(codes: Sequence[str]) -> ClientError:
+    reasons = [{"Code": code} for code in codes]
+    body: Any = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons}
+    return ClientError(body, "TransactWriteItems")
 
 
 def _plain(item: Mapping[str, Any]) -> Item:

@@ -15,7 +15,7 @@ from chat.events import Rollback, Usage
 from chat.following import Following
 from chat.log import Entry, Placed
 from chat.memory.lookup import Memory
-from chat.store import erasing, erasure, generations, head, heads, keys, messages, table, writer
+from chat.store import conversations, erasing, erasure, generations, head, heads, keys, messages, table, writer
 from chat.store.conversations import Conversation, Conversations
 from chat.store.generations import Generations
 from chat.store.head import Estimate, Head
@@ -177,11 +177,14 @@ def _placed_early(real: Any) -> Any:
 
 
 def _once(_: Any) -> Any:
-    """A write that is not repeated when it meets a transaction."""
+    """A write that is not repeated when it meets a transaction or is throttled."""
 
     def repeated(write: Callable[[], Any]) -> Any:
-        with table._errors():
-            return write()
+        try:
+            with table._errors():
+                return write()
+        except table._Retry:
+            raise StorageError from None
 
     return repeated
 
@@ -309,7 +312,10 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("a batch without end", "I13", changed(table, "READS", 10**9)),
     Mutant("usage counted apart", "I13", method(Table, "transact", _counted_apart)),
     Mutant("a write that meets a transaction fails", "I14", method(table, "_repeated", _once)),
+    Mutant("a throttled transaction fails", "I8", changed(table, "_THROTTLES", frozenset())),
+    Mutant("a throttled transaction fails for good", "I8", changed(table, "ATTEMPTS", 2)),
     Mutant("a deletion that broke off is done", "I14", method(Conversations, "remove_messages", _one_page)),
+    Mutant("a late write deletes a later mark", "I14", changed(conversations, "_REMOVED", "attribute_exists(deleted)")),
     Mutant("the index is believed at once", "I14", changed(erasure, "INDEX_LAG", -1.0)),
     Mutant("a start while all is erased", "I14", method(erasing, "is_not", _always)),
     Mutant("the end brings it back", "I14", changed(heads, "ACTIVE", "active = :gid")),

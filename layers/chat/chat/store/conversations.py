@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 from chat.errors import BeingErased, DeletionUnfinished, Exists, NotFound
@@ -24,6 +24,7 @@ MARK = 48 * 3600  # seconds that a deleted conversation is remembered, longer th
 KEPT = Retention()
 
 _MARKED = "attribute_exists(deleted)"
+_REMOVED = "attribute_exists(removed)"
 _EXISTS = "attribute_exists(pk) AND attribute_not_exists(deleted)"
 _UNTITLED = f"{_EXISTS} AND attribute_not_exists(title)"
 
@@ -191,19 +192,18 @@ class Conversations:
         self._table.clear(keys.generation(user, gid), "A#", "S#~", "ttl")
 
     def remove_mark(self, user: str, conversation_id: str) -> None:
-        """The last that is left of a deleted conversation, when no writer can be left."""
+        """Deletes the mark of a conversation that was removed, when no writer can be left.
+
+        This write may arrive late, when the user has begun and deleted another one with the same id: that one keeps
+        its mark until it is removed too.
+        """
         with suppress(ConditionFailed):
-            self._table.delete(keys.conversation(user, conversation_id), keys.META, condition=_MARKED)
+            self._table.delete(keys.conversation(user, conversation_id), keys.META, condition=_REMOVED)
 
     def all(self, user: str) -> Iterator[Conversation]:
         """Every conversation that there is, and whatever is left of deleted ones."""
         for pk in (keys.user(user), keys.deleted(user)):
-            start: Item | None = None
-            while True:
-                items, start = self._table.query_index(keys.INDEX, pk, limit=PAGE, start=start)
-                yield from map(_conversation, items)
-                if start is None:
-                    break
+            yield from self._listed(pk, at_once=PAGE)
 
     def messages(
         self, user: str, conversation_id: str, *, limit: int, before: int | None = None
@@ -236,9 +236,19 @@ class Conversations:
                 "gsi1pk": keys.user(user),
                 "gsi1sk": changed,
             }
-        items, last = self._table.query_index(keys.INDEX, keys.user(user), limit=limit, start=start)
-        more = (last["gsi1sk"], last["pk"].rpartition("#")[2]) if last else None
-        return [known for known in map(_conversation, items) if not known.deleted], more
+        # One more than the page: DynamoDB's own end of a page does not tell whether anything follows.
+        listed = self._listed(keys.user(user), at_once=limit + 1, start=start)
+        found = list(islice((known for known in listed if not known.deleted), limit + 1))
+        page = found[:limit]
+        return page, (page[-1].updated_at, page[-1].id) if len(found) > limit else None
+
+    def _listed(self, pk: str, *, at_once: int, start: Item | None = None) -> Iterator[Conversation]:
+        """A partition of the index, newest change first, read as far as it is asked for."""
+        while True:
+            items, start = self._table.query_index(keys.INDEX, pk, limit=at_once, start=start)
+            yield from map(_conversation, items)
+            if start is None:
+                return
 
 
 def opening(text: str) -> str:

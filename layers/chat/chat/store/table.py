@@ -22,10 +22,16 @@ _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
 
-ATTEMPTS = 4  # for a write that meets a transaction; boto3 does not repeat those
+ATTEMPTS = 4  # for a write that meets a transaction, or a throttled transaction; boto3 does not repeat those
 READS = 5  # of a batch that bring nothing, one after the other
 PAGE = 100  # items that are read at once to be deleted
 FIRST_PAUSE = 0.05  # seconds; doubled for each further attempt, with full jitter
+THROTTLED_PAUSE = 0.2  # the same where the table has no capacity left
+
+# Why a transaction is cancelled that may succeed if it is sent again:
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+_CONFLICTS = frozenset({"TransactionConflict"})
+_THROTTLES = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded"})
 
 
 class ConditionFailed(Exception):
@@ -40,8 +46,12 @@ class ConditionFailed(Exception):
         self.parts = parts
 
 
-class _Conflict(Exception):
-    """A transaction was writing to the same item; nothing was written."""
+class _Retry(Exception):
+    """Nothing was written, and the same write may succeed later; `pause` is the first of the pauses, in seconds."""
+
+    def __init__(self, pause: float) -> None:
+        super().__init__()
+        self.pause = pause
 
 
 class Table:
@@ -252,18 +262,28 @@ class Table:
 
 
 def _repeated(write: Callable[[], Any]) -> Any:
-    """The write's answer, after as many attempts as it takes to meet no transaction. Raises StorageError."""
+    """The write's answer; where it meets a transaction or is throttled, of a later attempt. Raises StorageError."""
+    first = FIRST_PAUSE
     for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(_pause(attempt - 1, first))
         try:
             with _errors():
                 return write()
-        except _Conflict:
-            time.sleep(_pause(attempt))
+        except _Retry as retry:
+            first = retry.pause
+    logger.warning("table call failed", extra={"cause": "no attempt succeeded", "attempts": ATTEMPTS})
     raise StorageError
 
 
-def _pause(attempt: int) -> float:
-    return random.uniform(0, FIRST_PAUSE * 2**attempt)  # noqa: S311  # jitter, not a secret
+def _may_pass(reasons: Sequence[str]) -> bool:
+    """Whether a transaction was cancelled only for what another attempt may not meet."""
+    given = set(reasons) - {"None"}
+    return bool(given) and given <= _CONFLICTS | _THROTTLES
+
+
+def _pause(attempt: int, first: float = FIRST_PAUSE) -> float:
+    return random.uniform(0, first * 2**attempt)  # noqa: S311  # jitter, not a secret
 
 
 def _count(request: Any) -> int:
@@ -296,15 +316,16 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
+        code = error.response["Error"]["Code"]
         reasons = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
         if failed := {part for part, reason in enumerate(reasons) if reason == "ConditionalCheckFailed"}:
             raise ConditionFailed(parts=failed) from None
-        if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+        if code == "ConditionalCheckFailedException":
             old: Any = error.response.get("Item")
             raise ConditionFailed(_plain(old) if old else None) from None
-        if "TransactionConflict" in reasons or error.response["Error"]["Code"] == "TransactionConflictException":
-            raise _Conflict from None
-        logger.warning("table call failed", extra={"cause": error.response["Error"]["Code"], "reasons": reasons})
+        if code == "TransactionConflictException" or _may_pass(reasons):
+            raise _Retry(THROTTLED_PAUSE if _THROTTLES.intersection(reasons) else FIRST_PAUSE) from None
+        logger.warning("table call failed", extra={"cause": code, "reasons": reasons})
         raise StorageError from error
     except BotoCoreError as error:
         logger.warning("table call failed", extra={"cause": type(error).__name__})

@@ -1,0 +1,135 @@
+"""A store above the fake table, with a clock that a test turns and calls that fail when a test says so."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from chat import following, log
+from chat.events import Chunk, Complete, Error, Message, Usage
+from chat.following import Following
+from chat.limits import Budget, Rate, Rules
+from chat.store import keys
+from chat.store.conversations import Conversations
+from chat.store.generations import Generations
+from chat.store.head import LEASE, End, Head
+from chat.store.writer import Writer
+from tests.property.fake_table import Calm, FakeDynamo, Fault
+
+ALICE, CONVERSATION = "alice", "conversation"
+BEGIN = 1_800_000_000.0
+NOBODY_RUNS = Rules(Rate(1_000, 60_000), Rate(1_000, 60_000), 5, Budget(0, 0), Budget(0, 0))
+
+
+class Once(Calm):
+    """At the first call of `operation` after `arm`, something happens once."""
+
+    def __init__(self) -> None:
+        self._operation = ""
+        self._event: Callable[[], Fault] = lambda: "none"
+
+    def arm(self, operation: str, event: Callable[[], Fault]) -> None:
+        """What happens before the next such call, and how that call goes."""
+        self._operation, self._event = operation, event
+
+    def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
+        """See Steering."""
+        if operation != self._operation:
+            return "none"
+        self._operation = ""
+        return self._event()
+
+
+class Store:
+    """A store with a clock that a test turns."""
+
+    def __init__(self) -> None:
+        self.at = BEGIN
+        self.once = Once()
+        self.dynamo = FakeDynamo(self.once)
+        self.conversations = Conversations(self.dynamo.table())
+        self.generations = Generations(self.dynamo.table(), self.conversations, lambda: self.at)
+
+    def head(self, gid: str, **fields: Any) -> Head:
+        """A new generation's head."""
+        at = int(self.at * 1000)
+        lease, deadline = at + LEASE, at + 60_000
+        head = Head(gid, "run", f"owner of {gid} at {at}", "payload", CONVERSATION, 0, f"{gid}-answer-{at}",
+                    "nova-lite", 0, 0, (), lease, deadline)  # fmt: skip
+        return replace(head, **fields)
+
+    def send(self, gid: str, **fields: Any) -> Writer:
+        """The writer of a new message's answer."""
+        question = Message(f"{gid}-question", "user", (Chunk("q"),), "t", generation_id=gid)
+        writer = self.generations.start(ALICE, self.head(gid, **fields), None, question)
+        assert isinstance(writer, Writer)
+        return writer
+
+    def made_again(self, gid: str, message: Message, *, begun: Sequence[Any] = (), **fields: Any) -> Writer:
+        """The writer of an answer that takes the place of `message`, or goes on with what has `begun`."""
+        head = self.head(gid, n=log.end_of(begun), tail=tuple(begun), **fields)
+        writer = self.generations.start(ALICE, head, None, message, instead=True)
+        assert isinstance(writer, Writer)
+        return writer
+
+    def followed(self, gid: str) -> Complete | Error:
+        """How a generation that has ended ends for whoever follows it now."""
+        head = self.generations.head(ALICE, gid)
+        assert head is not None
+        view = Following(
+            self.generations, self.conversations, ALICE, head, after=None, client="tab", request_id="r", deadline=1e12
+        )
+        with mock.patch.object(following, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: None)), view:
+            end = view.wait(1, 0)[-1].event
+        assert isinstance(end, (Complete, Error))
+        return end
+
+    @property
+    def history(self) -> list[str]:
+        """What the conversation's messages say."""
+        return [message.text for message in self.conversations.recent(ALICE, CONVERSATION, 20)[1]]
+
+    @property
+    def day(self) -> list[int]:
+        """The user's requests, tokens in, tokens out and cost, of all days."""
+        days = self.dynamo.partition(keys.limits(ALICE), "D#")
+        return [sum(int(day[name]) for day in days) for name in ("requests", "tokens_in", "tokens_out", "cost")]
+
+    def regenerate(self, gid: str, message: Message) -> Writer | Head:
+        """The answer once more."""
+        return self.generations.start(ALICE, self.head(gid), None, message, instead=True)
+
+    def finish(self, writer: Writer, text: str) -> Message:
+        """Ends an answer that says this and nothing else."""
+        head = writer.head
+        at = f"t{self.at}"
+        answer = Message(head.message_id, "assistant", (*head.tail, Chunk(text)), at, generation_id=head.gid)
+        writer.flush([Chunk(text)])
+        writer.finish(answer, End("done", "stop", Usage()))
+        return answer
+
+    def durable(self, gid: str) -> str:
+        """The text in the table."""
+        head = self.generations.head(ALICE, gid)
+        assert head is not None
+        return "".join(entry.content for entry in self.generations.read(ALICE, head, 0) if isinstance(entry, Chunk))
+
+
+class Always(Calm):
+    """Every call of `operation` goes like this, and is counted."""
+
+    def __init__(self, operation: str, fault: Fault) -> None:
+        self._operation, self._fault = operation, fault
+        self.calls = 0
+
+    def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
+        """See Steering."""
+        if operation != self._operation:
+            return "none"
+        self.calls += 1
+        return self._fault
+
+
+def fails(how: Fault) -> Callable[[], Fault]:
+    return lambda: how

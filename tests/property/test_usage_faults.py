@@ -1,0 +1,62 @@
+"""What an answer costs is counted once: one that is lost, one that is not stored, and what a task has spent."""
+
+import pytest
+
+from chat.errors import StorageError
+from chat.events import Chunk, Message, Reasoning, Usage
+from chat.limits import NO_SLOTS, Used, slot
+from chat.store.head import End, Estimate
+from chat.store.limits import Usages
+from chat.store.unstored import Unstored
+from tests.property.steered_store import ALICE, NOBODY_RUNS, Store, fails
+
+
+def test_what_a_task_has_spent_is_counted_when_the_table_is_throttled(store: Store, slept: list[float]) -> None:
+    usages = Usages(store.dynamo.table(), NOBODY_RUNS, lambda: store.at)
+    store.once.arm("transact", fails("throttled"))
+    usages.count(ALICE, Usage(1_000, 500, cost=7))
+    assert store.day == [0, 1_000, 500, 7]
+    assert len(slept) == 1
+
+
+def test_an_answer_that_is_not_stored_is_counted_once_however_often_it_is_tried(store: Store) -> None:
+    usages = Usages(store.dynamo.table(), NOBODY_RUNS, lambda: store.at)
+    taken = slot(int(store.at * 1000) + 60_000, "gid")
+    usages.admit(ALICE, "here", taken, Used())
+    ledger = Unstored(store.dynamo.table(), ALICE, taken, lambda: store.at)
+    message = Message("m", "assistant", (), "t")
+    end = End("done", "stop", Usage(1_000, 500))
+    for _ in range(3):
+        store.once.arm("transact", fails("after"))
+        with pytest.raises(StorageError):
+            ledger.finish(message, end)
+        store.at += 1
+    ledger.finish(message, end)
+    used = usages.look(ALICE, "here")
+    assert (used.user.tokens, used.everybody.tokens, used.slots) == (1_500, 1_500, NO_SLOTS)
+
+
+@pytest.mark.parametrize("begun", ["", "paid for before, "])
+def test_a_lost_answer_is_charged_for_what_it_read_and_said(store: Store, begun: str) -> None:
+    if begun:
+        first = store.finish(store.send("one"), begun)
+        writer = store.made_again("two", first, begun=first.parts, estimate=Estimate(1000, 2_000_000, 4_000_000_000))
+    else:
+        writer = store.send("two", estimate=Estimate(1000, 2_000_000, 4_000_000_000))
+    writer.flush([Reasoning("h" * 40), Chunk("a" * 40)])
+    before = store.day
+    store.at += 3600
+    assert store.generations.alive(ALICE, "two") == store.generations.alive(ALICE, "two")
+    head = store.generations.head(ALICE, "two")
+    assert head is not None
+    assert head.usage == Usage(1000, 20, basis="estimated", cost=2_000_000 + 20 * 4_000)
+    counted = [now - then for now, then in zip(store.day, before, strict=True)]
+    assert counted == [1, 1000, 20, 2_080_000], "once, in the transaction of the end"
+
+
+def test_a_lost_answer_that_its_users_own_key_pays_for_costs_nothing(store: Store) -> None:
+    store.send("one", estimate=Estimate(1000)).flush([Chunk("a" * 40)])
+    store.at += 3600
+    head = store.generations.alive(ALICE, "one")
+    assert head is not None
+    assert head.usage == Usage(1000, 10, basis="estimated")
