@@ -7,12 +7,12 @@ from unittest import mock
 import pytest
 
 from chat import following
-from chat.events import Chunk, Complete, Event, Rollback
+from chat.events import Chunk, Complete, Error, Event, Rollback
 from chat.following import Following
 from chat.store.writer import Writer
 from chat.turn import UNSAVED
 from tests.property.fake_table import Fault
-from tests.property.steered_store import ALICE, Store, fails
+from tests.property.steered_store import ALICE, CONVERSATION, Store, fails
 
 
 def test_an_answer_that_another_took_the_place_of_ends_for_its_follower_as_it_was(store: Store) -> None:
@@ -31,6 +31,16 @@ def test_an_answer_that_another_took_the_place_of_ends_for_its_follower_as_it_wa
         assert end.ai_message.text == "first"
         if moment == "while it is made again":
             store.finish(again, "second")
+
+
+def test_the_earlier_answer_of_a_key_is_not_shown_as_its_new_one(store: Store) -> None:
+    """The conversation is deleted while the key, used again after a day, continues its own earlier answer."""
+    first = store.finish(store.send("one"), "first")
+    store.at += 25 * 3600
+    again = store.made_again("one", first, begun=first.parts)
+    store.conversations.mark_deleted(ALICE, CONVERSATION)
+    store.finish(again, ", and the rest")
+    assert isinstance(store.followed("one"), Error)
 
 
 class Follower:

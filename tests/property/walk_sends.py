@@ -72,7 +72,8 @@ class Sends(Invariants):
                 self._say("storage error")
             except KeyReused:
                 head = self.raw_head(*where)
-                if head is None or head["fp"] == send.payload:
+                deleted = head is None and (user, conversation) in self.deleted  # since the key was looked up
+                if not deleted and (head is None or head["fp"] == send.payload):
                     raise Violation("I6: refused as another payload") from None
                 self.counts["key reused"] += 1
             except BeingErased:

@@ -149,6 +149,8 @@ class Following:
             return self._error(failed, head.message_id)
         try:
             asked, answer = self._conversations.exchange(self._user, head.conversation, head.place, *head.answers)
+            if answer.id != head.message_id and not head.restores:
+                raise NotFound  # it is of an earlier use of the key
         except NotFound as gone:  # the conversation was deleted meanwhile
             return self._error(failed or gone, None)
         if failed:

@@ -178,7 +178,7 @@ class Conversations:
         while items := self._table.query(pk, "E#", "M#~", limit=PAGE, only=("pk", "sk", "gid", "id")):
             if "deleted" not in (self._table.get(pk, keys.META) or {}):
                 return
-            for gid in {item["gid"] for item in items if "gid" in item} - {running}:
+            for gid in sorted({item["gid"] for item in items if "gid" in item} - {running}):
                 self.remove_log(user, gid)
             for item in items:
                 self._table.delete_seen(item, "id")
