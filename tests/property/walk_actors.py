@@ -123,6 +123,7 @@ class Client:
     fresh: bool
     busy: bool = False
     following: Following | None = None
+    environment: Environment | None = None  # which serves it
     cursor: int = 0
     over: bool = False
 

@@ -78,7 +78,11 @@ class Readers(Deletions):
     def follow(self) -> bool:
         """A client reads what there is, and attaches again if it must."""
         environment = self._idle()
-        waiting = [client for client in self.clients if not client.over and not client.busy]
+        waiting = [
+            client
+            for client in self.clients
+            if not (client.over or client.busy or (client.environment and client.environment.frozen))
+        ]
         if environment is None or not waiting:
             return False
         client = self.random.choice(waiting)
@@ -142,7 +146,7 @@ class Readers(Deletions):
             client.over = True
             return False
         client.seen = client.seen if not client.fresh else []
-        client.following, client.cursor = view, 0
+        client.following, client.environment, client.cursor = view, environment, 0
         self.counts["attached from the table"] += 1
         return True
 

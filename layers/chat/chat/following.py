@@ -149,10 +149,10 @@ class Following:
             return self._error(failed, head.message_id)
         try:
             asked, answer = self._conversations.exchange(self._user, head.conversation, head.place, *head.answers)
-            if answer.id != head.message_id and not head.restores:
-                raise NotFound  # it is of an earlier use of the key
         except NotFound as gone:  # the conversation was deleted meanwhile
             return self._error(failed or gone, None)
+        if answer.id != head.message_id and not head.restores:  # the same, and this is of an earlier use of the key
+            return self._error(failed or errors.NotFound(), None)
         if failed:
             return self._error(failed, answer.id)
         usage = head.usage or Usage()
