@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import re
+import ssl
 import time
 import uuid
 from collections import Counter, deque
@@ -65,9 +66,9 @@ class BedrockServer:
         self._server: asyncio.Server | None = None
         self.url = ""
 
-    async def start(self, host: str, port: int, bridge: str | None = None) -> None:
-        self._server = await http.serve(self._handle, [host, bridge] if bridge else host, port)
-        self.url = f"http://{host}:{http.port_of(self._server)}"
+    async def start(self, host: str, port: int, bridge: str | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self._server = await http.serve(self._handle, [host, bridge] if bridge else host, port, tls)
+        self.url = f"{'https' if tls else 'http'}://{host}:{http.port_of(self._server)}"
 
     async def close(self) -> None:
         """Stop listening and drop the answers under way."""
@@ -164,16 +165,17 @@ async def serve(
     seed: int = 0,
     model: Model | None = None,
     documents: Documents | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> BedrockServer:
     """Serve Bedrock's runtime API, and Retrieve from `documents`, on host:port (0: any free one).
 
-    `bridge` is the address that containers reach, which gets the same port.
+    `bridge` is the address that containers reach, which gets the same port. With `tls` only that is spoken.
 
     The model is the built-in stand-in, or the OpenAI-compatible server that LOCAL_MODEL_URL names.
     """
     server = BedrockServer(model or upstream.configured(os.environ) or StandIn(), documents or Documents())
     server.set_faults(fault_rate, seed)
-    await server.start(host, port, bridge)
+    await server.start(host, port, bridge, tls)
     return server
 
 

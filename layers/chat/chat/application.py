@@ -38,11 +38,11 @@ from chat.model.converters import Guardrail
 from chat.model.options import weight
 from chat.model.transport import Bedrock, Call
 from chat.plan import Plan, plan_of
+from chat.pools import IDLE_CONNECTION, announce_sockets
 from chat.prompts import builder, prompt
 from chat.prompts.builder import Room
 from chat.requests import ChatRequest, Options, Send
 from chat.settings import Settings, SettingsError
-from chat.stoppable import IDLE_CONNECTION, announce_sockets
 from chat.store.conversations import Conversations
 from chat.store.erasure import Erasure
 from chat.store.facts import Facts
@@ -497,7 +497,7 @@ def _billionths(usd: float) -> int:
 
 
 def _store_config(*, connect: float, read: float) -> Config:
-    """Two attempts, because a pooled connection may have died while the environment slept.
+    """Two attempts, because the table fails now and then.
 
     With the pause between them they fit into `deadline_margin_seconds`, beside the reader's grace.
     """
