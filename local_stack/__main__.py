@@ -37,6 +37,10 @@ def options(arguments: list[str]) -> Options:
         metavar="ADDRESS",
         help="of Docker's bridge on Linux, by which containers reach the stand-ins for Bedrock and DynamoDB",
     )
+    parser.add_argument("--tls", action="store_true", help="functions reach Bedrock, DynamoDB and Lambda by TLS")
+    parser.add_argument(
+        "--ration-cpu", action="store_true", help="CPU time in proportion to memory: 1,769 MB for one processor"
+    )
     parser.add_argument(
         "--parameter", action="append", default=[], type=parameter, metavar="NAME=VALUE", help="of the template"
     )
@@ -60,6 +64,8 @@ def options(arguments: list[str]) -> Options:
         seed=given.seed,
         documents=given.documents,
         bridge=given.bridge,
+        tls=given.tls,
+        ration_cpu=given.ration_cpu,
         parameters=dict(given.parameter),
     )
 

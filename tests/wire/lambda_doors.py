@@ -38,14 +38,14 @@ class Doors:
 
 
 @asynccontextmanager
-async def doors(*, gateway_seconds: float = 30, **changes: Any) -> AsyncIterator[Doors]:
+async def doors(*, gateway_seconds: float = 30, rationed: bool = False, **changes: Any) -> AsyncIterator[Doors]:
     """The system with `changes` to every function's settings (timeout, reserved_concurrency...)."""
     template = read(SYSTEM / "template.yaml")
     assert template.http_api
     assert template.rest_api
     assert template.distribution
     guard = Guard()
-    pools = _pools(template, guard, changes)
+    pools = _pools(template, guard, changes, rationed=rationed)
     invoke_api = InvokeApi(pools, retry_seconds=(0, 0))
     url_door = FunctionUrl(pools["Scripted"])
     api_door = HttpApiDoor(template.http_api, pools, gateway_seconds)
@@ -68,12 +68,12 @@ async def doors(*, gateway_seconds: float = 30, **changes: Any) -> AsyncIterator
         guard.close()
 
 
-def _pools(template: Template, guard: Guard, changes: dict[str, Any]) -> dict[str, Pool]:
+def _pools(template: Template, guard: Guard, changes: dict[str, Any], *, rationed: bool) -> dict[str, Pool]:
     pools = {}
     for name, function in template.functions.items():
         changed = dataclasses.replace(function, **changes)
         box = sandbox.build(changed, guard.folder / name, sandbox.service_variables({"LAMBDA": "http://lambda"}))
-        pools[name] = Pool(changed, functools.partial(Environment, changed, box, guard))
+        pools[name] = Pool(changed, functools.partial(Environment, changed, box, guard, rationed=rationed))
     return pools
 
 

@@ -197,9 +197,8 @@ async def test_the_most_recently_used_environment_is_used_again(tmp_path: Path) 
     assert len(used) == 1
 
 
-async def test_an_environment_may_be_frozen_between_invocations() -> None:
+async def test_an_environment_is_frozen_between_invocations() -> None:
     async with doors() as system:
-        system.pools["Scripted"].set_freezing(on=True)
         before = await pid(system)
         status = Path(f"/proc/{before}/stat")
         if status.exists():
