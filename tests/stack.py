@@ -83,7 +83,19 @@ def start_stack(*options: str, env: dict[str, str] | None = None, nice: int = 0)
 
     With `nice` as of nice(1) it leaves the processor to the tests of other workers.
     """
-    command = ["nice", "-n", str(nice), sys.executable, "-m", "local_stack", "--port", "0", "--rest-streaming", "--tls", *PACE]
+    command = [
+        "nice",
+        "-n",
+        str(nice),
+        sys.executable,
+        "-m",
+        "local_stack",
+        "--port",
+        "0",
+        "--rest-streaming",
+        "--tls",
+        *PACE,
+    ]
     for parameter in ("ModelIdleSeconds=4", "Learning=disabled", *UNHURRIED):
         command += ["--parameter", parameter]
     command += options
