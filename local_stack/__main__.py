@@ -49,6 +49,8 @@ def options(arguments: list[str]) -> Options:
         parser.error("real Bedrock has knowledge bases of its own: --parameter KnowledgeBaseId=...")
     if given.bridge and not given.port:
         parser.error("containers find the stand-ins by their ports: --bridge needs a --port")
+    if given.bridge and given.tls:
+        parser.error("containers do not trust the stack's certificates: --bridge or --tls, not both")
     if given.documents and not given.documents.is_dir():
         parser.error(f"{given.documents} is no folder")
     return Options(

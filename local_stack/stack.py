@@ -157,7 +157,7 @@ class Stack:
         """Start the stand-ins that the caller has not replaced; the variables by which functions find them."""
         options, own = self._options, sandbox.own_endpoints()
         port, endpoints = options.port, dict[str, str]()
-        authority = Authority(self._guard.folder, filter(None, (HOST, options.bridge))) if options.tls else None
+        authority = Authority(self._guard.folder, [HOST]) if options.tls else None
         tls = authority.server_context() if authority else None
         if not options.real_bedrock and "AWS_ENDPOINT_URL_BEDROCK_RUNTIME" not in own:
             at = port and port + 3  # events/env.json names this one and the next

@@ -76,26 +76,15 @@ class RunningStack:
             return json.load(answer)
 
 
-def start_stack(*options: str, env: dict[str, str] | None = None, nice: int = 0) -> RunningStack:
-    """Start `python -m local_stack` on free ports, with TLS as on AWS, and wait until it is ready.
+def start_stack(*options: str, env: dict[str, str] | None = None, nice: int = 0, tls: bool = True) -> RunningStack:
+    """Start `python -m local_stack` on free ports and wait until it is ready.
 
-    Stop it with `stop_stack`.
+    Stop it with `stop_stack`. With `tls` the functions reach its services as they reach AWS's.
 
     With `nice` as of nice(1) it leaves the processor to the tests of other workers.
     """
-    command = [
-        "nice",
-        "-n",
-        str(nice),
-        sys.executable,
-        "-m",
-        "local_stack",
-        "--port",
-        "0",
-        "--rest-streaming",
-        "--tls",
-        *PACE,
-    ]
+    command = ["nice", "-n", str(nice), sys.executable, "-m", "local_stack", "--port", "0"]
+    command += ["--rest-streaming", *PACE, *(["--tls"] if tls else [])]
     for parameter in ("ModelIdleSeconds=4", "Learning=disabled", *UNHURRIED):
         command += ["--parameter", parameter]
     command += options

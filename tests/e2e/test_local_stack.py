@@ -88,7 +88,7 @@ def test_tells_which_port_is_busy() -> None:
 def test_only_the_stand_ins_listen_on_the_bridge() -> None:
     """A second loopback address is the bridge: containers reach Bedrock and DynamoDB, and no other port."""
     bridge, first = "127.0.0.2", six_free_ports()
-    running = start_stack("--port", str(first), "--bridge", bridge)
+    running = start_stack("--port", str(first), "--bridge", bridge, tls=False)
     try:
         listening = {number - first for number in range(first, first + 6) if listens(bridge, number)}
         assert listening == {3, 4}
