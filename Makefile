@@ -35,8 +35,9 @@ token: .venv/local ## for a system that runs with AUTH=jwt; USER is you
 test: .venv/dev .venv-sam/installed $(DYNAMODB_LOCAL) $(CLIENTS) ## every test that ends in minutes
 	@$(BIN)/python -m pytest -m "not long and not clients" -n 3 --dist loadgroup
 
-test-long: .venv/dev ## soaks, long walks and big fuzzes
+test-long: .venv/dev .venv-sam/installed ## soaks, long walks, big fuzzes; end to end with CPU time by memory
 	@$(BIN)/python -m pytest -m long
+	@RATION_CPU=1 $(BIN)/python -m pytest -m "not long and not clients" tests/e2e
 
 # Not in `make help`: tests that need Docker or other programs that few machines have.
 test-clients: .venv/dev .venv-sam/installed

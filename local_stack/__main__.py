@@ -47,6 +47,10 @@ def options(arguments: list[str]) -> Options:
         metavar="ADDRESS",
         help="of Docker's bridge on Linux, by which containers reach the stand-ins for Bedrock and DynamoDB",
     )
+    parser.add_argument("--tls", action="store_true", help="functions reach Bedrock, DynamoDB and Lambda by TLS")
+    parser.add_argument(
+        "--ration-cpu", action="store_true", help="CPU time in proportion to memory: 1,769 MB for one processor"
+    )
     parser.add_argument(
         "--parameter", action="append", default=[], type=parameter, metavar="NAME=VALUE", help="of the template"
     )
@@ -55,6 +59,8 @@ def options(arguments: list[str]) -> Options:
         parser.error("real Bedrock has knowledge bases of its own: --parameter KnowledgeBaseId=...")
     if given.bridge and not given.port:
         parser.error("containers find the stand-ins by their ports: --bridge needs a --port")
+    if given.bridge and given.tls:
+        parser.error("containers do not trust the stack's certificates: --bridge or --tls, not both")
     if given.documents and not given.documents.is_dir():
         parser.error(f"{given.documents} is no folder")
     return Options(
@@ -72,6 +78,8 @@ def options(arguments: list[str]) -> Options:
         documents=given.documents,
         usual_delays=given.usual_delays,
         bridge=given.bridge,
+        tls=given.tls,
+        ration_cpu=given.ration_cpu,
         parameters=dict(given.parameter),
     )
 

@@ -16,6 +16,7 @@ import contextlib
 import copy
 import itertools
 import json
+import ssl
 import threading
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
@@ -151,6 +152,7 @@ class DynamoDB:
         self.calls = Calls()
         self._port = 0
         self._hosts = [HOST]
+        self._tls: ssl.SSLContext | None = None
         self._account = f"{next(_accounts):012}"
         self._faults = TableFaults()
         self._schemas: dict[str, Schema] = {}
@@ -159,12 +161,12 @@ class DynamoDB:
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="dynamodb", daemon=True)
 
-    def start(self, port: int = 0, bridge: str | None = None) -> None:
+    def start(self, port: int = 0, bridge: str | None = None, tls: ssl.SSLContext | None = None) -> None:
         """Listen and return when `url` is ready; port 0 is any free one. Raises OSError for a busy one.
 
-        `bridge` is the address that containers reach, which gets the same port.
+        `bridge` is the address that containers reach, which gets the same port. With `tls` only that is spoken.
         """
-        self._port = port
+        self._port, self._tls = port, tls
         self._hosts = [HOST, bridge] if bridge else [HOST]
         self._thread.start()
         self._started.result()
@@ -191,11 +193,11 @@ class DynamoDB:
 
     async def _serve(self) -> None:
         try:
-            server = await serve(self._handle, self._hosts, self._port)
+            server = await serve(self._handle, self._hosts, self._port, self._tls)
         except OSError as error:
             self._started.set_exception(error)
             return
-        self.url = f"http://{HOST}:{port_of(server)}"
+        self.url = f"{'https' if self._tls else 'http'}://{HOST}:{port_of(server)}"
         self._started.set_result(asyncio.get_running_loop())
         await self._stop.wait()
         server.close()

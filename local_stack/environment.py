@@ -1,4 +1,8 @@
-"""Execution environments: real processes that run a function one invocation at a time."""
+"""Execution environments: real processes that run a function one invocation at a time.
+
+Their life is that of https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html: ten seconds to
+start, frozen between invocations, killed with their last one at its deadline or above the function's memory.
+"""
 
 import asyncio
 import contextlib
@@ -14,12 +18,16 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from local_stack.invocation import Failure, Invocation
+from local_stack.processes import CpuRation, ProcessGroups
 from local_stack.runtime_api import RuntimeApi, State
 from local_stack.sandbox import Sandbox
 from local_stack.template import Function
 
-INIT_SECONDS = 60  # Lambda allows 10, on a machine of its own
-LOG_LINE_LIMIT = 1024 * 1024
+MEGABYTE = 1024 * 1024
+LOOK_SECONDS = 0.1  # between two looks at an environment's memory
+RATION_SECONDS = 0.005  # between two looks at its CPU time, where that is rationed
+LOG_LINE_LIMIT = MEGABYTE
+PROCESS_GROUPS = ProcessGroups()
 
 
 class InitError(Exception):
@@ -56,7 +64,7 @@ class Guard:
 
 
 class Environment:
-    """One process with its Runtime API.
+    """One process with its Runtime API. With `rationed` it has CPU time in proportion to its memory in invocations.
 
     `on_ready` is called when it has become free for an invocation, `on_exit` once when the process is gone.
     """
@@ -68,10 +76,13 @@ class Environment:
         guard: Guard,
         on_ready: Callable[["Environment"], None],
         on_exit: Callable[["Environment"], None],
+        *,
+        rationed: bool = False,
     ) -> None:
         self.function = function
         self.invocations = 0
-        self.freezes = False  # stop the process between invocations, as Lambda does
+        self.freezes = True  # stop the process between invocations, as Lambda does
+        self._rationed = rationed
         self._sandbox = sandbox
         self._guard = guard
         self._on_ready = on_ready
@@ -82,6 +93,9 @@ class Environment:
         self._deadline: asyncio.TimerHandle | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._limiter: asyncio.Task[None] | None = None
+        self._thawed = asyncio.Event()
+        self._out_of_memory = False
         self._end = ""  # how the process ended
 
     @property
@@ -92,8 +106,8 @@ class Environment:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
-    async def start(self) -> None:
-        """Start the process and wait until it asks for an invocation. Raises InitError."""
+    async def start(self, seconds: float) -> None:
+        """Start the process and wait until it asks for an invocation. Raises InitError after so many seconds."""
         address = await self._api.start()
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -110,14 +124,19 @@ class Environment:
             raise InitError(Failure.of("Runtime.InvalidEntrypoint", str(error))) from error
         self._guard.watch(self._process.pid)
         self._watcher = asyncio.create_task(self._watch(self._process))
+        self._thawed.set()
+        self._limiter = asyncio.create_task(self._limit(self._process.pid))
         started = asyncio.create_task(self._started.wait())
-        await asyncio.wait({started, self._watcher}, timeout=INIT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({started, self._watcher}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if started.done():
             return
         started.cancel()
+        late = not self._watcher.done()
         self.kill()
         await asyncio.wait({self._watcher})
-        exited = Failure.of("Runtime.ExitError", "the runtime ended, or took too long, before its first /next")
+        if late:
+            raise InitError(Failure.of("Sandbox.Timedout", f"Task timed out after {seconds:.2f} seconds"))
+        exited = Failure.of(*self._cause())
         raise InitError(self._api.init_failure or exited)
 
     def invoke(self, payload: bytes) -> Invocation:
@@ -125,12 +144,13 @@ class Environment:
         deadline = time.time() + self.function.timeout
         invocation = Invocation(payload, self.function.arn, deadline)
         self._signal(signal.SIGCONT)
+        self._thawed.set()
         self._current = invocation
         self._deadline = asyncio.get_running_loop().call_later(self.function.timeout, self._time_out, invocation)
         self._api.dispatch(invocation)
         self.invocations += 1
         if self._end:  # it died between becoming free and now
-            self._fail(invocation, "Runtime.ExitError", f"Runtime exited with error: {self._end}")
+            self._fail(invocation, *self._cause())
         return invocation
 
     def kill(self) -> None:
@@ -148,11 +168,50 @@ class Environment:
         """The runtime asks for an invocation, so the last one is over."""
         if self._deadline:
             self._deadline.cancel()
+        if self._process and self._exceeds_memory(self._process.pid):
+            return  # it is not ready for another: it ends
         self._current = None
         if self.freezes:
+            self._thawed.clear()
             self._signal(signal.SIGSTOP)
         self._started.set()
         self._on_ready(self)
+
+    async def _limit(self, pid: int) -> None:
+        """See to it, while the process runs, that it has no more memory and CPU time than the function may."""
+        ration: CpuRation | None = None
+        paused = False
+        while True:
+            if not self._thawed.is_set():
+                ration, paused = None, False  # who was frozen has saved nothing and owes nothing
+                await self._thawed.wait()
+            if self._exceeds_memory(pid):
+                return
+            if not (self._rationed and self._current):  # Lambda does not ration the init
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
+            used, now = PROCESS_GROUPS.cpu_seconds(pid), time.monotonic()
+            ration = ration or CpuRation(self.function.memory, used, now)
+            if ration.is_used_up(used, now) is not paused:
+                paused = not paused
+                self._signal(signal.SIGSTOP if paused else signal.SIGCONT)
+            await asyncio.sleep(RATION_SECONDS)
+
+    def _exceeds_memory(self, pid: int) -> bool:
+        """Whether it has had more memory than the function may, and so is killed.
+
+        The error is what users report: https://repost.aws/knowledge-center/lambda-troubleshoot-invoke-error-502-500.
+        """
+        self._out_of_memory = PROCESS_GROUPS.peak_memory(pid) > self.function.memory * MEGABYTE
+        if self._out_of_memory:
+            self.kill()
+        return self._out_of_memory
+
+    def _cause(self) -> tuple[str, str]:
+        """Type and text of the error of whoever was at work when the process ended."""
+        if self._out_of_memory:
+            return "Runtime.OutOfMemory", "Runtime exited with error: signal: killed"
+        return "Runtime.ExitError", f"Runtime exited with error: {self._end}"
 
     def _time_out(self, invocation: Invocation) -> None:
         error = f"Task timed out after {self.function.timeout}.00 seconds"
@@ -182,8 +241,10 @@ class Environment:
             self._deadline.cancel()
         self._api.close()
         self._end = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        if self._limiter:
+            self._limiter.cancel()
         if self._current:
-            self._fail(self._current, "Runtime.ExitError", f"Runtime exited with error: {self._end}")
+            self._fail(self._current, *self._cause())
         self._on_exit(self)
 
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import struct
 import sys
 import traceback
@@ -182,8 +183,13 @@ def json_of(body: bytes) -> Any:
 Handler = Callable[[Request, Responder], Awaitable[None]]
 
 
-async def serve(handler: Handler, hosts: str | Sequence[str], port: int) -> asyncio.Server:
-    """Serve `handler` on a port of one or several addresses until the server is closed; port 0 is any free one."""
+async def serve(
+    handler: Handler, hosts: str | Sequence[str], port: int, tls: ssl.SSLContext | None = None
+) -> asyncio.Server:
+    """Serve `handler` on a port of one or several addresses until the server is closed; port 0 is any free one.
+
+    With `tls` it speaks nothing else there.
+    """
     connections: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references to tasks
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -191,7 +197,7 @@ async def serve(handler: Handler, hosts: str | Sequence[str], port: int) -> asyn
         connections.add(task)
         task.add_done_callback(connections.discard)
 
-    return await asyncio.start_server(connected, hosts, port, backlog=512)
+    return await asyncio.start_server(connected, hosts, port, backlog=512, ssl=tls)
 
 
 def port_of(server: asyncio.Server) -> int:
@@ -218,7 +224,8 @@ async def _exchange(handler: Handler, connection: _Connection) -> bool:
     except h11.RemoteProtocolError as error:
         if connection.h11.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             await Responder(connection, "").send(error.error_status_hint, [("connection", "close")])
-            connection.writer.write_eof()
+            if connection.writer.can_write_eof():  # TLS cannot
+                connection.writer.write_eof()
             async with asyncio.timeout(LEFTOVER_SECONDS):
                 while await connection.reader.read(READ_SIZE):
                     pass

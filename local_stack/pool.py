@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections import deque
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from local_stack.environment import Environment, InitError
 from local_stack.invocation import Answer
 from local_stack.template import Function
 
+INIT_SECONDS = 10.0
 EVENT_LIMIT = 6 * 1024 * 1024  # bytes of an event
 
 
@@ -35,7 +37,7 @@ class Pool:
         self._concurrency = concurrency
         self._concurrency.add(lambda: len(self._busy) + len(self._waiting))
         self._make = make
-        self._freezes = False
+        self._freezes = True
         self._environments: set[Environment] = set()
         self._idle: list[Environment] = []  # most recently used last
         self._busy: set[Environment] = set()
@@ -96,21 +98,39 @@ class Pool:
         return await waiter
 
     def _launch(self) -> None:
-        environment = self._make(self._ready, self._gone)
-        environment.freezes = self._freezes
-        self._environments.add(environment)
-        task = asyncio.create_task(self._start(environment))
+        task = asyncio.create_task(self._start(self._made()))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
 
+    def _made(self) -> Environment:
+        environment = self._make(self._ready, self._gone)
+        environment.freezes = self._freezes
+        self._environments.add(environment)
+        return environment
+
     async def _start(self, environment: Environment) -> None:
+        """Start it. After a failure the init is run again with the first invocation, within the function's timeout.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html, "Init phase" and "Failures during
+        the Init phase"
+        """
         async with self._slots:
             try:
-                await environment.start()
+                await environment.start(INIT_SECONDS)
             except InitError as error:
                 self._environments.discard(environment)
+                _report(self.function, "init", error)
                 if self._waiting:
-                    self._waiting.popleft().set_exception(error)
+                    await self._start_again(self._made())
+
+    async def _start_again(self, environment: Environment) -> None:
+        try:
+            await environment.start(self.function.timeout)
+        except InitError as error:
+            self._environments.discard(environment)
+            _report(self.function, "invoke", error)
+            if self._waiting:
+                self._waiting.popleft().set_exception(error)
 
     def _ready(self, environment: Environment) -> None:
         if self._waiting:
@@ -125,3 +145,9 @@ class Pool:
         self._busy.discard(environment)
         if environment in self._idle:
             self._idle.remove(environment)
+
+
+def _report(function: Function, phase: str, error: InitError) -> None:
+    status = "timeout" if error.failure.error_type == "Sandbox.Timedout" else "error"
+    report = f"INIT_REPORT Phase: {phase} Status: {status} Error Type: {error.failure.error_type}"
+    print(f"[{function.name}] {report}", file=sys.stderr, flush=True)

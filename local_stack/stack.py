@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import functools
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Literal
 from local_stack import invoke_api, sandbox
 from local_stack import template as templates
 from local_stack.api_gateway import HttpApiDoor, RestApiDoor
+from local_stack.authority import Authority
 from local_stack.bedrock import BedrockServer
 from local_stack.bedrock import serve as serve_bedrock
 from local_stack.bedrock.documents import KNOWLEDGE_BASE, Documents
@@ -41,6 +43,8 @@ class Options:
     """`port` 0 takes free ports. `template` is the source or what `sam build` made of it.
 
     `bridge` is an address that containers reach: the stand-ins for Bedrock and DynamoDB listen there too.
+    With `tls` functions reach these two and the Invoke API by TLS, as they reach AWS.
+    With `ration_cpu` they have CPU time in proportion to their memory, as on Lambda.
     """
 
     template: Path
@@ -57,6 +61,8 @@ class Options:
     documents: Path | None = None
     usual_delays: bool = False
     bridge: str | None = None
+    tls: bool = False
+    ration_cpu: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -75,17 +81,18 @@ class Door:
     def __init__(self) -> None:
         self.handler: Handler | None = None
         self.port = 0
+        self._scheme = "http"
 
-    async def open(self, port: int) -> asyncio.Server:
+    async def open(self, port: int, tls: ssl.SSLContext | None = None) -> asyncio.Server:
         """Raises PortInUse."""
         with _taken(port):
-            server = await serve(self, HOST, port)
-        self.port = port_of(server)
+            server = await serve(self, HOST, port, tls)
+        self.port, self._scheme = port_of(server), "https" if tls else "http"
         return server
 
     @property
     def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
+        return f"{self._scheme}://{HOST}:{self.port}"
 
     async def __call__(self, request: Request, responder: Responder) -> None:
         if self.handler:
@@ -149,14 +156,16 @@ class Stack:
         """Environments to start with: as many as asked for behind the Function URL, one for others."""
         return self._options.prewarm if function.has_url else min(1, self._options.prewarm)
 
-    async def _open(self, door: Door, port: int) -> None:
-        server = await door.open(port)
+    async def _open(self, door: Door, port: int, tls: ssl.SSLContext | None = None) -> None:
+        server = await door.open(port, tls)
         self._cleanup.callback(server.close)
 
     async def _services(self, template: Template) -> dict[str, str]:
         """Start the stand-ins that the caller has not replaced; the variables by which functions find them."""
         options, own = self._options, sandbox.own_endpoints()
         port, endpoints = options.port, dict[str, str]()
+        authority = Authority(self._guard.folder, [HOST]) if options.tls else None
+        tls = authority.server_context() if authority else None
         if not options.real_bedrock and "AWS_ENDPOINT_URL_BEDROCK_RUNTIME" not in own:
             at = port and port + 3  # events/env.json names this one and the next
             with _taken(at):
@@ -169,6 +178,7 @@ class Stack:
                     seed=options.seed,
                     documents=documents,
                     usual_delays=options.usual_delays,
+                    tls=tls,
                 )
             self._cleanup.push_async_callback(self.bedrock.close)
             endpoints |= dict.fromkeys(("BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), self.bedrock.url)
@@ -180,17 +190,19 @@ class Stack:
             self.table = DynamoDB()
             at = port and port + 4
             with _taken(at):
-                self.table.start(at, options.bridge)
+                self.table.start(at, options.bridge, tls)
             self._cleanup.callback(self.table.stop)
             endpoints["DYNAMODB"] = self.table.url
             for table in template.tables:
                 self.table.create_table(dict(table))
         lambda_door = Door()
         lambda_door.handler = self.invoke_api
-        await self._open(lambda_door, 0)
+        await self._open(lambda_door, 0, tls)
         endpoints["LAMBDA"] = lambda_door.url
-        flags = {"FLAGS_FILE": str(options.flags.resolve())} if options.flags else {}
-        return sandbox.service_variables(endpoints, credentials, options.auth) | flags
+        more = {"FLAGS_FILE": str(options.flags.resolve())} if options.flags else {}
+        if authority:
+            more["AWS_CA_BUNDLE"] = str(authority.bundle)
+        return sandbox.service_variables(endpoints, credentials, options.auth) | more
 
     def _make_pools(self, template: Template, variables: Mapping[str, str]) -> None:
         concurrency = shares(template.functions.values(), self._options.concurrency)
@@ -198,7 +210,8 @@ class Stack:
             # The stand-ins take any credentials: by their session token they know who calls (see calls.py).
             token = {} if self._options.real_bedrock else {"AWS_SESSION_TOKEN": name}
             box = sandbox.build(function, self._guard.folder / name, {**variables, **token})
-            pool = Pool(function, functools.partial(Environment, function, box, self._guard), concurrency[name])
+            made = functools.partial(Environment, function, box, self._guard, rationed=self._options.ration_cpu)
+            pool = Pool(function, made, concurrency[name])
             self._cleanup.push_async_callback(pool.close)
             self.pools[name] = pool
 

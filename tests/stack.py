@@ -1,6 +1,7 @@
 """The laptop stack as a real process, one for each test worker."""
 
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -17,8 +18,12 @@ READY_SECONDS = 120
 NAMES = ("One host", "Function URL", "API Gateway", "Demo page", "REST API")  # as the stack prints them
 # Tests ask faster than people do, on a machine that has more to do; those of the limits have a stack of their own.
 UNHURRIED = ("UserRequestsPerMinute=6000", "UserBurst=1000", "AddressRequestsPerMinute=60000", "AddressBurst=10000",
-             "MemoryMilliseconds=3000", "UserGenerations=100", "UserDayTokens=0", "UserDayUsd=0", "DayUsd=0",
+             "UserGenerations=100", "UserDayTokens=0", "UserDayUsd=0", "DayUsd=0",
              "GatewayRequestsPerSecond=10000", "GatewayBurst=5000")  # fmt: skip
+# `make test-long` runs the end-to-end tests a second time: with the CPU time that Lambda would give the functions, and
+# the lookup's usual budget. Otherwise a lookup may take longer, because other tests run at the same time.
+RATIONED = "RATION_CPU" in os.environ
+PACE = ("--ration-cpu",) if RATIONED else ("--parameter", "MemoryMilliseconds=3000")
 
 
 @dataclass(frozen=True)
@@ -74,12 +79,15 @@ class RunningStack:
             return json.load(answer)
 
 
-def start_stack(*options: str, env: dict[str, str] | None = None, nice: int = 0) -> RunningStack:
-    """Start `python -m local_stack` on free ports and wait until it is ready. Stop it with `stop_stack`.
+def start_stack(*options: str, env: dict[str, str] | None = None, nice: int = 0, tls: bool = True) -> RunningStack:
+    """Start `python -m local_stack` on free ports and wait until it is ready.
+
+    Stop it with `stop_stack`. With `tls` the functions reach its services as they reach AWS's.
 
     With `nice` as of nice(1) it leaves the processor to the tests of other workers.
     """
-    command = ["nice", "-n", str(nice), sys.executable, "-m", "local_stack", "--port", "0", "--rest-streaming"]
+    command = ["nice", "-n", str(nice), sys.executable, "-m", "local_stack", "--port", "0"]
+    command += ["--rest-streaming", *PACE, *(["--tls"] if tls else [])]
     for parameter in ("ModelIdleSeconds=4", "Learning=disabled", *UNHURRIED):
         command += ["--parameter", parameter]
     command += options

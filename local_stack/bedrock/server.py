@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import ssl
 import time
 import uuid
 from collections import Counter, deque
@@ -73,9 +74,9 @@ class BedrockServer:
         self._server: asyncio.Server | None = None
         self.url = ""
 
-    async def start(self, host: str, port: int, bridge: str | None = None) -> None:
-        self._server = await http.serve(self._handle, [host, bridge] if bridge else host, port)
-        self.url = f"http://{host}:{http.port_of(self._server)}"
+    async def start(self, host: str, port: int, bridge: str | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self._server = await http.serve(self._handle, [host, bridge] if bridge else host, port, tls)
+        self.url = f"{'https' if tls else 'http'}://{host}:{http.port_of(self._server)}"
 
     async def close(self) -> None:
         """Stop listening and drop the answers under way."""
@@ -182,18 +183,19 @@ async def serve(
     model: Model | None = None,
     documents: Documents | None = None,
     usual_delays: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> BedrockServer:
     """Serve Bedrock's runtime API, and Retrieve from `documents`, on host:port (0: any free one).
 
     With `usual_delays` embeddings and Retrieve take the time that they usually take. `bridge` is the address that
-    containers reach, which gets the same port.
+    containers reach, which gets the same port. With `tls` only that is spoken.
 
     The model is the built-in stand-in, or the OpenAI-compatible server that LOCAL_MODEL_URL names.
     """
     model = model or upstream.configured(os.environ) or StandIn()
     server = BedrockServer(model, documents or Documents(), usual_delays=usual_delays)
     server.set_faults(fault_rate, seed)
-    await server.start(host, port, bridge)
+    await server.start(host, port, bridge, tls)
     return server
 
 

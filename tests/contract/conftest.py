@@ -13,6 +13,7 @@ import pytest
 from chat.application import Application
 from chat.settings import Settings
 from local_stack import template
+from local_stack.authority import Authority
 from local_stack.dynamodb import DynamoDB, create_elsewhere
 from tests.contract.dynamodb_local.server import DynamoDBLocal, Endpoint, missing
 from tests.contract.somebody import Somebody
@@ -28,6 +29,12 @@ def moto() -> Iterator[DynamoDB]:
         server.create_table(properties)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Whose certificates say that a server is the one on 127.0.0.1."""
+    return Authority(tmp_path_factory.mktemp("authority"), ["127.0.0.1"])
 
 
 @pytest.fixture(scope="session")

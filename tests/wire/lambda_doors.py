@@ -39,17 +39,19 @@ class Doors:
 
 
 @asynccontextmanager
-async def doors(*, gateway_seconds: float = 30, account: int = ACCOUNT_LIMIT, **changes: Any) -> AsyncIterator[Doors]:
+async def doors(
+    *, gateway_seconds: float = 30, account: int = ACCOUNT_LIMIT, rationed: bool = False, **changes: Any
+) -> AsyncIterator[Doors]:
     """The system with `changes` to every function's settings (timeout, reserved_concurrency...).
 
-    `account` is the concurrency of them all.
+    `account` is the concurrency of them all; `rationed` gives them CPU time by their memory.
     """
     template = read(SYSTEM / "template.yaml")
     assert template.http_api
     assert template.rest_api
     assert template.distribution
     guard = Guard()
-    pools = _pools(template, guard, changes, account)
+    pools = _pools(template, guard, changes, account, rationed=rationed)
     invoke_api = InvokeApi(pools, retry_seconds=(0, 0), throttled_seconds=0.01)
     url_door = FunctionUrl(pools["Scripted"])
     api_door = HttpApiDoor(template.http_api, pools, gateway_seconds)
@@ -72,14 +74,17 @@ async def doors(*, gateway_seconds: float = 30, account: int = ACCOUNT_LIMIT, **
         guard.close()
 
 
-def _pools(template: Template, guard: Guard, changes: dict[str, Any], account: int) -> dict[str, Pool]:
+def _pools(
+    template: Template, guard: Guard, changes: dict[str, Any], account: int, *, rationed: bool
+) -> dict[str, Pool]:
     pools: dict[str, Pool] = {}
     changed_functions = [dataclasses.replace(each, **changes) for each in template.functions.values()]
     concurrency = shares(changed_functions, account)
     for changed in changed_functions:
         name = changed.name
         box = sandbox.build(changed, guard.folder / name, sandbox.service_variables({"LAMBDA": "http://lambda"}))
-        pools[name] = Pool(changed, functools.partial(Environment, changed, box, guard), concurrency[name])
+        made = functools.partial(Environment, changed, box, guard, rationed=rationed)
+        pools[name] = Pool(changed, made, concurrency[name])
     return pools
 
 

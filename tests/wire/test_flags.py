@@ -8,18 +8,16 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.feature_flags import FeatureFlags
 
-from chat import flag_source, impatience
+from chat import flag_source
 from chat.errors import FlagsUnknown
 from chat.flag_source import FRESH, PAUSE, Kept
 from chat.flags import ALL_ON, Flags, Switches, flags_of, share
 from chat.settings import Settings
-from chat.stoppable import IDLE_CONNECTION
 
 ALICE, BOB = "alice", "bob"
 
@@ -216,20 +214,6 @@ def test_a_session_that_is_over_begins_anew(appconfig: AppConfig, named: Setting
         source.fetch()
     assert source.fetch() == appconfig.document
     assert appconfig.sessions == 2
-
-
-@pytest.mark.usefixtures("patience")
-def test_a_connection_that_may_have_died_is_not_used(
-    appconfig: AppConfig, named: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = SimpleNamespace(time=lambda: 1e9)
-    monkeypatch.setattr(impatience, "time", clock)
-    source = flag_source.AppConfig(named)
-    assert source.fetch() == source.fetch() == appconfig.document
-    assert appconfig.connections == 1
-    clock.time = lambda: 1e9 + IDLE_CONNECTION + 1
-    assert source.fetch() == appconfig.document
-    assert appconfig.connections == 2
 
 
 def test_one_that_hangs_is_given_up_and_left_alone(appconfig: AppConfig, named: Settings) -> None:

@@ -16,7 +16,6 @@ from chat.events import Complete, Error, Event, Timing, Usage
 from chat.flags import Flags, flags_of
 from chat.learning import SECONDS, Learning
 from chat.settings import Settings
-from chat.stoppable import IDLE_CONNECTION
 from chat.turn import Turn
 from tests.contract.test_store import answer, new_head, user_message
 
@@ -83,17 +82,6 @@ def test_answers_in_a_row_share_a_connection(aws: Lambda, learning: Learning) ->
         learning.hand_over(ALICE, turn())
     assert aws.events == [{"task": "learn", "user": "alice", "generation": "a-generation"}] * 3
     assert aws.connections == 1
-
-
-def test_a_connection_that_may_have_died_is_not_used(
-    aws: Lambda, learning: Learning, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = SimpleNamespace(time=lambda: 1e9)
-    monkeypatch.setattr(impatience, "time", clock)
-    learning.hand_over(ALICE, turn())
-    clock.time = lambda: 1e9 + IDLE_CONNECTION + 1
-    learning.hand_over(ALICE, turn())
-    assert (len(aws.events), aws.connections) == (2, 2)
 
 
 def test_an_answer_that_the_callers_own_key_paid_for_is_not_handed_over(aws: Lambda, learning: Learning) -> None:

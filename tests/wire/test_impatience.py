@@ -2,9 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -70,47 +67,3 @@ def test_a_client_gives_up_by_itself() -> None:
             quick.get_item(TableName="t", Key=KEY)
         assert time.monotonic() - begun < 2
         assert quick.meta.config.connect_timeout + quick.meta.config.read_timeout <= 0.2
-
-
-@contextmanager
-def counting() -> Iterator[tuple[str, list[Any]]]:
-    """A server that answers everything with nothing, and its connections."""
-    connections: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def setup(self) -> None:
-            super().setup()
-            connections.append(self.client_address)
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(200)
-            self.send_header("content-length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
-        serving.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", connections
-        finally:
-            server.shutdown()
-            serving.join()
-
-
-def test_connections_that_slept_are_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other side drops an idle connection while the sandbox is frozen, and there is no second attempt."""
-    with counting() as (url, connections), closing(client(url, 5)) as asked:
-        for _ in range(2):
-            asked.get_item(TableName="t", Key=KEY)
-        assert len(connections) == 1
-        monkeypatch.setattr("chat.impatience.IDLE_CONNECTION", -1)
-        asked.get_item(TableName="t", Key=KEY)
-        assert len(connections) == 2

@@ -197,14 +197,17 @@ async def test_the_most_recently_used_environment_is_used_again(tmp_path: Path) 
     assert len(used) == 1
 
 
-async def test_an_environment_may_be_frozen_between_invocations() -> None:
+async def test_an_environment_is_frozen_between_invocations() -> None:
     async with doors() as system:
-        system.pools["Scripted"].set_freezing(on=True)
         before = await pid(system)
         status = Path(f"/proc/{before}/stat")
         if status.exists():
             await eventually(lambda: status.read_text().split()[2] == "T")
         assert await pid(system) == before
+        system.pools["Scripted"].set_freezing(on=False)  # for a look at one at rest
+        assert await pid(system) == before
+        if status.exists():
+            assert status.read_text().split()[2] != "T"
 
 
 async def test_cors_comes_from_the_configuration_alone() -> None:

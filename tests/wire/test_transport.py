@@ -113,18 +113,6 @@ def test_a_finished_call_cannot_stop_the_next_one(bedrock: Bedrock) -> None:
     assert sum("messageStop" in event for event in second) == 1
 
 
-def test_connections_that_slept_are_not_trusted(bedrock: Bedrock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other side drops an idle connection while the sandbox is frozen; the next user must not pay for it."""
-    list(bedrock.converse_stream(ask("[[tokens=2 pace=1 first=1]]"), Call()))
-    closed: list[None] = []
-    monkeypatch.setattr(bedrock._client, "close", lambda: closed.append(None))
-    list(bedrock.converse_stream(ask("[[tokens=2 pace=1 first=1]]"), Call()))
-    assert closed == []
-    monkeypatch.setattr("chat.model.transport.IDLE_CONNECTION", -1)
-    list(bedrock.converse_stream(ask("[[tokens=2 pace=1 first=1]]"), Call()))
-    assert closed == [None]
-
-
 HAIKU = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 
 

@@ -33,11 +33,11 @@ from chat.model import transport
 from chat.model.answer import Models
 from chat.model.transport import Bedrock, Call
 from chat.plan import Plan, plan_of
+from chat.pools import IDLE_CONNECTION
 from chat.prompts import builder, prompt
 from chat.prompts.builder import Room
 from chat.requests import ChatRequest, Options, Send
 from chat.settings import Settings
-from chat.stoppable import IDLE_CONNECTION
 from chat.store.conversations import Conversations
 from chat.store.erasure import Erasure
 from chat.store.facts import Facts

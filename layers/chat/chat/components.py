@@ -11,8 +11,8 @@ from chat.memory.embedder import Embedder, Titan
 from chat.memory.fact_memory import FactMemory
 from chat.model.catalog import Catalog
 from chat.model.converters import Guardrail
+from chat.pools import announce_sockets
 from chat.settings import Settings, SettingsError
-from chat.stoppable import announce_sockets
 from chat.store.table import Table
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ CONNECT_SECONDS, READ_SECONDS = 0.5, 1.2  # of one attempt of the store's client
 
 
 def store_client() -> "DynamoDBClient":
-    """A client for the table with two attempts, because a pooled connection may have died while the sandbox was frozen.
+    """A client for the table with two attempts, because the table fails now and then.
 
     With the pause between them they fit into `deadline_margin_seconds`, beside the reader's grace.
     """

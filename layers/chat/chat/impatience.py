@@ -8,7 +8,8 @@ from typing import Any, ParamSpec, TypeVar
 import boto3
 from botocore.config import Config
 
-from chat.stoppable import IDLE_CONNECTION, Stoppable, Stopped, announce_sockets, making
+from chat.pools import announce_sockets
+from chat.stoppable import Stoppable, Stopped, making
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,21 +27,7 @@ def client(service: str, seconds: float) -> Any:
     )
     made = boto3.client(service, config=config)  # type: ignore[call-overload]  # any service
     announce_sockets(made)
-    made.meta.events.register("before-send", _Fresh(made))
     return made
-
-
-class _Fresh:
-    """A single attempt must not meet a connection that died while the environment slept."""
-
-    def __init__(self, made: Any) -> None:
-        self._client = made
-        self._used = time.time()
-
-    def __call__(self, **_: Any) -> None:
-        before, self._used = self._used, time.time()  # wall time: a frozen sandbox stops the monotonic clock
-        if self._used - before > IDLE_CONNECTION:
-            self._client.close()
 
 
 class _Errand(Stoppable):

@@ -23,8 +23,9 @@ from botocore.parsers import ResponseParserError
 from pydantic import SecretStr
 
 from chat import errors
+from chat.pools import announce_sockets
 from chat.settings import SECURE_URL
-from chat.stoppable import IDLE_CONNECTION, Stoppable, Stopped, announce_sockets, current, making
+from chat.stoppable import Stoppable, Stopped, current, making
 from chat.telemetry import logger
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ class Bedrock:
 
     def __init__(self, client: "BedrockRuntimeClient") -> None:
         self._client = client
-        self._used = time.time()
         announce_sockets(client)
         client.meta.events.register("choose-signer.bedrock-runtime", _unsigned)
         client.meta.events.register("before-send.bedrock-runtime", _bear)
@@ -81,14 +81,9 @@ class Bedrock:
 
     @contextmanager
     def _connected(self, call: Call) -> Iterator[None]:
-        """The call's time with Bedrock. Connections that were left alone for long are not trusted."""
-        if time.time() - self._used > IDLE_CONNECTION:  # wall time: a frozen sandbox stops the monotonic clock
-            self._client.close()
-        try:
-            with making(call), _errors(call):
-                yield
-        finally:
-            self._used = time.time()
+        """The call's time with Bedrock."""
+        with making(call), _errors(call):
+            yield
 
 
 # The caller's own key is no credential of the client's, which all callers share. Such a call is not signed, and gets

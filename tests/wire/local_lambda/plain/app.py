@@ -8,6 +8,11 @@ from typing import Any
 
 calls = 0
 
+slow = os.environ.get("SLOW_INIT")  # a file: the first init takes long, the second one does not
+if slow and not pathlib.Path(slow).exists():
+    pathlib.Path(slow).touch()
+    time.sleep(60)
+
 
 def handler(event: dict[str, Any], context: Any) -> Any:
     global calls
@@ -20,6 +25,14 @@ def handler(event: dict[str, Any], context: Any) -> Any:
         time.sleep(float(order["sleep"]))
     if "touchAfter" in order:
         pathlib.Path(order["touchAfter"]).touch()
+    if "burn" in order:
+        begun = time.process_time()
+        while time.process_time() - begun < float(order["burn"]):
+            pass
+    if "allocate" in order:
+        held = b"x" * int(order["allocate"])
+        time.sleep(float(order["hold"]))
+        del held
     if "exit" in order:
         os._exit(int(order["exit"]))
     if "fail" in order:

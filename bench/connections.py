@@ -1,0 +1,48 @@
+"""What does TLS cost a function? CPU of its start, its first lookup, and one after a minute of silence.
+
+Run by `make bench`. One reading of the certificates is the unit to compare with: urllib3 by itself needs one for each
+connection, of which the start opens six. Below three readings in all is good.
+"""
+
+import os
+import statistics
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+
+from local_stack import template
+from local_stack.authority import Authority
+from local_stack.dynamodb import DynamoDB
+from tests.contract.lookup_costs import Costs, measured
+from tests.wire.bedrock_standin import standin
+
+ROUNDS = 5
+
+
+def main() -> None:
+    os.environ |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+    with tempfile.TemporaryDirectory() as folder, standin() as bedrock:
+        authority = Authority(Path(folder), ["127.0.0.1"])
+        plain, tls = DynamoDB(), DynamoDB()
+        plain.start()
+        tls.start(tls=authority.server_context())
+        for properties in template.read(Path("template.yaml")).tables:
+            plain.create_table(properties)
+            tls.create_table(properties)
+        costs: dict[str, list[Costs]] = {"plain": [], "tls": []}
+        for _ in range(ROUNDS):
+            for kind, table in (("plain", plain), ("tls", tls)):
+                costs[kind].append(measured(authority.bundle, table=table.url, model=bedrock.url))
+        plain.stop()
+        tls.stop()
+    print("milliseconds of CPU, median of", ROUNDS)
+    for field in fields(Costs):
+        figures = (1000 * statistics.median(getattr(each, field.name) for each in costs[kind]) for kind in costs)
+        print(
+            f"  {field.name:12}",
+            "".join(f"{kind} {figure:6.1f}   " for kind, figure in zip(costs, figures, strict=True)),
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""What the first lookup of an environment costs, and one after a minute of silence: CPU seconds of its process.
+
+`python -m tests.contract.lookup_costs` is that process. It prints them as JSON; the environment variables name the
+table, the model and the certificates.
+"""
+
+import gc
+import json
+import os
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from unittest import mock
+
+from chat.application import Application
+from chat.auth import User
+from chat.requests import ChatRequest
+from chat.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PATHS = ("layers/chat", "layers/streaming_runtime", ".")
+
+
+@dataclass(frozen=True)
+class Costs:
+    """CPU seconds of all threads."""
+
+    certificates: float  # one reading of them
+    start: float
+    first: float  # lookup
+    second: float
+    later: float  # after a minute of silence
+
+
+def measured(certificates: Path, *, table: str, model: str) -> Costs:
+    """The costs with the table and the model at these URLs."""
+    variables = {
+        "PYTHONPATH": os.pathsep.join(str(ROOT / each) for each in PATHS),
+        "AWS_CA_BUNDLE": str(certificates),
+        "AWS_ENDPOINT_URL_DYNAMODB": table,
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": model,
+    }
+    command = [sys.executable, "-m", "tests.contract.lookup_costs"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return Costs(**json.loads(done.stdout))
+
+
+def main() -> None:
+    gc.disable()
+    made: list[Application] = []
+    settings = Settings(table_name="ChatTable", auth_mode="dev", url_auth_type="AWS_IAM", memory_milliseconds=5_000)
+    asked = ChatRequest.model_validate({"message": {"text": "hi"}})
+
+    def lookup() -> None:
+        assert made[0].preview(User("alice", "address"), asked).missing == ()
+
+    certificates = min(_cpu(_read_certificates) for _ in range(5))
+    start = _cpu(lambda: made.append(Application(settings)))
+    first, second = _cpu(lookup), _cpu(lookup)
+    with mock.patch("time.time", return_value=time.time() + 60):
+        later = _cpu(lookup)
+    print(json.dumps(asdict(Costs(certificates, start, first, second, later))))  # noqa: T201 - `measured` reads it
+
+
+def _cpu(work: Callable[[], object]) -> float:
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def _read_certificates() -> None:
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(os.environ["AWS_CA_BUNDLE"])
+
+
+if __name__ == "__main__":
+    main()
