@@ -39,9 +39,9 @@ test-long: .venv/dev .venv-sam/installed ## soaks, long walks, big fuzzes; end t
 	@$(BIN)/python -m pytest -m long
 	@RATION_CPU=1 $(BIN)/python -m pytest -m "not long and not clients" tests/e2e
 
-# Not in `make help`: tests that need Docker or other programs that few machines have.
-test-clients: .venv/dev .venv-sam/installed
-	@$(BIN)/python -m pytest -m clients -rs
+# Not in `make help`: tests with programs of others that few machines have all of: Chromium, Docker, the clients' SDKs.
+test-clients: .venv/dev .venv-sam/installed $(CLIENTS)
+	@$(BIN)/python -m pytest -m "clients and not long" -rs -n 2 --dist loadgroup
 
 lint: .venv/dev .venv-sam/installed $(CLIENTS) ## ruff, mypy, tsc, cfn-lint
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

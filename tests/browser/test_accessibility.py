@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.chat import has_words, is_whole, prose, say
 from tests.stack import ROOT, RunningStack
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.clients]
 
 AXE = ROOT / "tests/clients/node_modules/axe-core/axe.min.js"
 

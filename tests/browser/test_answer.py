@@ -12,7 +12,7 @@ from tests.stack import ROOT, RunningStack
 
 ESBUILD = ROOT / "tests/clients/node_modules/.bin/esbuild"
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.clients]
 
 
 def says(page: Page, *events: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from tests.browser.chat import conversation, is_whole, say
 from tests.stack import RunningStack
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.clients]
 
 
 def test_conversations_are_listed_opened_renamed_and_deleted(

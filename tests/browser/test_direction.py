@@ -10,7 +10,7 @@ from tests.browser.chat import is_whole, say
 from tests.browser.test_answer import complete, says, text
 from tests.stack import RunningStack
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.clients]
 
 DIRECTION = "(element) => getComputedStyle(element).direction"
 HEBREW = "שלום עולם"

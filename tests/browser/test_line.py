@@ -9,7 +9,7 @@ from tests.browser.chat import has_words, is_whole, prose, say, stored, words
 from tests.browser.line import Line
 from tests.stack import RunningStack
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.clients]
 
 
 def test_a_reload_in_the_middle_of_an_answer_goes_on(stack: RunningStack, page: Page, person: dict[str, str]) -> None:

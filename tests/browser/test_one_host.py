@@ -6,7 +6,7 @@ from playwright.sync_api import Page, Response, expect
 from tests.browser.chat import is_whole, say
 from tests.stack import RunningStack
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.clients]
 
 
 def test_everything_passes_the_policy_and_nothing_is_preflighted(stack: RunningStack, page: Page) -> None:

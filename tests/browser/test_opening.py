@@ -9,7 +9,7 @@ from playwright.sync_api import BrowserContext, Page, Route, expect
 from tests.browser.chat import conversation, is_whole, prose, say, stored, until, words
 from tests.stack import RunningStack
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.clients]
 
 POST = re.compile("/chat$")
 LISTS = re.compile(r"/conversations\?")

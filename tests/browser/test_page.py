@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from tests.browser.chat import conversation, has_words, is_whole, prose, say, stored, until, words
 from tests.stack import RunningStack
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.clients]
 
 
 def test_the_text_grows_while_the_model_speaks(stack: RunningStack, page: Page) -> None:

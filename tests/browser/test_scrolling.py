@@ -8,7 +8,7 @@ from playwright.sync_api import CDPSession, Page, expect
 from tests.browser.chat import has_words, is_whole, say
 from tests.stack import RunningStack
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.clients]
 
 LONG = "Tell me about rivers [[tokens=900 pace=1 first=1]]"
 STREAMED = "And about mountains [[tokens=1500 pace=10 first=1]]"

@@ -6,7 +6,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from tests.browser.chat import has_words, is_whole, prose, say
 from tests.stack import RunningStack
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.clients]
 
 SELECTED = "getSelection().toString()"
 

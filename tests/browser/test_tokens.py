@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 from tests.browser.chat import is_whole, say
 from tests.stack import RunningStack, start_stack, stop_stack
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.clients]
 
 
 @pytest.fixture

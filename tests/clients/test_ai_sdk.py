@@ -34,6 +34,7 @@ QUICK = "[[tokens=5 pace=1 first=1]]"
 SLOW = "[[tokens=400 pace=40 first=1]]"
 
 
+@pytest.mark.clients
 @needs_node
 @pytest.mark.parametrize("version", ["ai5", "ai6", "ai7"])
 def test_a_front_end(stack: RunningStack, version: str) -> None:
@@ -55,6 +56,7 @@ def megabyte(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.clients
 @needs_node
 @pytest.mark.parametrize("version", ["ai5-first", "ai5", "ai6", "ai7"])
 def test_every_byte_is_understood(megabyte: Path, version: str) -> None:

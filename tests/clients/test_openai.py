@@ -27,6 +27,8 @@ from tests.e2e.chat import Person
 from tests.stack import ROOT, RunningStack
 from tests.unit.test_dialects import CASES
 
+pytestmark = pytest.mark.clients
+
 QUICK = "[[pace=1 first=0]]"
 LISBON = '[[tool=weather {"city": "Lisbon"}]]'
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
