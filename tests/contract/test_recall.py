@@ -348,7 +348,7 @@ def test_an_answer_goes_on_without_a_knowledge_base_that_hangs(moto: DynamoDB) -
             with turn:
                 assert turn.wait(1, 1)[0].event == Progress("search")
                 assert time.monotonic() - begun < 1.4  # `start` does not wait for documents
-            assert 1.5 <= time.monotonic() - begun < 5
+            assert 1 < time.monotonic() - begun < 5  # three quarters of the budget, for an answer, are the least
         assert turn.wait(0, 0)[2].event == Progress("memory", "documents left out", missing="documents")
         assert isinstance(turn.wait(0, 0)[-1].event, Complete)
 

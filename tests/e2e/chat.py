@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -58,6 +59,11 @@ class Person:
 
     def __exit__(self, *_: object) -> None:
         self.http.close()
+
+    def warm(self, environments: int) -> None:
+        """Has so many environments of the stream function started, so that what follows waits for no start."""
+        with ThreadPoolExecutor(environments) as pool:
+            list(pool.map(lambda _: self.say("[[tokens=40 pace=50 first=1]]"), range(environments)))
 
     def say(
         self, text: str, *, door: str | None = None, headers: Mapping[str, str] = NO_HEADERS, **body: Any

@@ -101,6 +101,7 @@ def test_a_slow_table_changes_nothing_for_who_comes_back(stack: RunningStack) ->
     ],
 )
 def test_a_table_that_fails_for_a_moment_cuts_off_nobody_who_follows(person: Person, path: str, last: str) -> None:
+    person.warm(2)
     seen = person.leave("[[tokens=200 pace=20 first=50]] rivers", 3, conversationId="brief-failure")
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(person.http.get, person.stack.url + path.format("brief-failure"))
@@ -133,7 +134,8 @@ def test_a_newer_attach_of_the_same_tab_ends_the_older(person: Person) -> None:
 
 
 def test_at_most_five_follow_one_answer(person: Person) -> None:
-    person.leave("[[tokens=150 pace=30 first=50]] rivers", 3, conversationId="much-crowded")
+    person.warm(7)
+    person.leave("[[tokens=300 pace=30 first=50]] rivers", 3, conversationId="much-crowded")
     with ThreadPoolExecutor(5) as pool:
         followers = [pool.submit(person.resume, "much-crowded", client=f"tab-{number}") for number in range(5)]
         time.sleep(0.8)
@@ -358,6 +360,7 @@ def test_an_environment_that_is_killed_leaves_a_partial_answer_and_nobody_stuck(
 
 @pytest.mark.xdist_group("survival-failing-table")
 def test_a_table_that_fails_for_three_seconds_loses_nothing(person: Person) -> None:
+    person.warm(1)
     answers: list[Streamed] = []
     sending = threading.Thread(
         target=lambda: answers.append(person.say("[[tokens=300 pace=20 first=50]] rivers", conversationId="bad-table"))

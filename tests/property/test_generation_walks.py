@@ -21,7 +21,7 @@ from tests.property.mutants import MUTANTS, Mutant
 from tests.property.walk_actors import BEGIN
 
 STEPS = 300
-SHORT = range(55)
+SHORT = range(60)
 LONG = range(1000, 2500)
 MUTANT_WALKS = range(5000, 5200)  # as many as it takes
 

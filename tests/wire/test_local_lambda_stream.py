@@ -144,6 +144,7 @@ async def test_a_client_that_leaves_is_not_noticed(tmp_path: Path) -> None:
         writer.transport.abort()
         left.touch()
         await eventually(done.exists)
+        await eventually(lambda: not system.pools["Scripted"]._busy)
         assert await pid(system) == before
 
 

@@ -60,11 +60,11 @@ class Erasure:
         try:
             while not complete:
                 complete = time.monotonic() > listed
-                left = {each.id for each in conversations.all(user)} - erased
+                left = [each.id for each in conversations.all(user) if each.id not in erased]
                 running = {each: self._stop_if(user, each, begun) for each in left}
                 for each, gid in running.items():
                     self._remove(conversations, user, each, gid, deadline)
-                erased |= left
+                erased.update(left)
                 if not complete:
                     time.sleep(max(0.0, min(listed, deadline) - time.monotonic()) + 0.01)
         except ConditionFailed:  # another call has ended the erasure
