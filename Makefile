@@ -39,7 +39,7 @@ test-long: .venv/dev .venv-sam/installed ## soaks, long walks, big fuzzes; end t
 	@$(BIN)/python -m pytest -m long
 	@RATION_CPU=1 $(BIN)/python -m pytest -m "not long and not clients" tests/e2e
 
-# Not in `make help`: tests with programs of others that few machines have all of: Chromium, Docker, the clients' SDKs.
+# Not in `make help`: tests with programs of others, heavy or rare: browsers, SDKs, SAM CLI's builds, Docker.
 test-clients: .venv/dev .venv-sam/installed $(CLIENTS)
 	@$(BIN)/python -m pytest -m "clients and not long" -rs -n 2 --dist loadgroup
 

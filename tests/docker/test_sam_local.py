@@ -23,7 +23,7 @@ from tests.stack import ROOT
 
 pytestmark = [
     pytest.mark.clients,
-    pytest.mark.xdist_group("docker"),
+    pytest.mark.xdist_group("processor"),
     pytest.mark.timeout(600),
     pytest.mark.skipif(sys.platform != "linux", reason="these commands are for Linux"),
 ]

@@ -12,7 +12,8 @@ import pytest
 from local_stack.emulator import ARCHITECTURES, SAM
 from local_stack.sandbox import interpreter
 
-pytestmark = pytest.mark.xdist_group("processor")  # what takes all of it comes one after the other
+# What takes the whole processor comes one after the other.
+pytestmark = [pytest.mark.clients, pytest.mark.xdist_group("processor")]
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ["StreamingRuntimeLayer", "ChatLayer"]

@@ -12,7 +12,7 @@ import pytest
 from local_stack import template as templates
 from local_stack.sandbox import interpreter
 
-pytestmark = pytest.mark.xdist_group("processor")  # see test_build
+pytestmark = [pytest.mark.clients, pytest.mark.xdist_group("processor")]  # see test_build
 
 ROOT = Path(__file__).parents[2]
 # As clients and the functions make them; the variables are empty as in the template.

@@ -12,7 +12,7 @@ from local_stack import template as templates
 from local_stack.emulator import SAM
 from tests.stack import ROOT
 
-pytestmark = pytest.mark.xdist_group("processor")  # see test_build
+pytestmark = [pytest.mark.clients, pytest.mark.xdist_group("processor")]  # see test_build
 
 ENV_FILE = ROOT / "events/env.json"
 # Other values than the defaults, of every kind that the environment is made of.

@@ -18,7 +18,7 @@ from local_stack.intrinsics import load
 from tests.documented import DOCUMENTS, blocks, commands
 from tests.stack import ROOT
 
-pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+pytestmark = [pytest.mark.clients, pytest.mark.skipif(shutil.which("make") is None, reason="no make here")]
 
 TEMPLATE = load(ROOT / "template.yaml")
 CALLS_SAM = re.compile(r"(^|&& )(make (build|deploy)\b(?!-)|\.venv-sam/bin/sam )")
