@@ -26,6 +26,7 @@ from tests.wire.impolite import gone, impolite
 from tests.wire.slow_tls import SlowTls, slow_tls
 
 HANDSHAKE = 0.35  # seconds; the client of a lookup waits less for a connection
+AMPLE = {"memory_milliseconds": 3_000, "cold_memory_milliseconds": 8_000}
 
 
 def settings(**more: Any) -> Settings:
@@ -59,7 +60,7 @@ def answered(app: Application, **body: Any) -> dict[str, Any]:
 def test_the_first_answer_knows_the_history_and_opens_no_connection(
     moto: DynamoDB, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with behind_slow_tls(moto, authority, monkeypatch) as (app, table, model):
+    with behind_slow_tls(moto, authority, monkeypatch, **AMPLE) as (app, table, model):
         opened = table.accepted, model.accepted
         assert (table.requests, model.requests) == (0, 0)
         answer = answered(app)
@@ -81,8 +82,7 @@ def test_a_lookup_may_take_longer_where_connections_must_be_opened(
     moto: DynamoDB, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(composition, "open_connections", lambda *_: None)
-    ample = {"memory_milliseconds": 3_000, "cold_memory_milliseconds": 8_000}
-    with behind_slow_tls(moto, authority, monkeypatch, **ample) as (app, table, _):
+    with behind_slow_tls(moto, authority, monkeypatch, **AMPLE) as (app, table, _):
         assert "missing" not in answered(app)
         opened = table.accepted
         assert "missing" not in answered(app)

@@ -123,7 +123,7 @@ def six_free_ports() -> int:
         (["--bridge", "8.8.8.8"], "8.8.8.8 is not the address of a bridge"),
         (["--bridge", "192.168.255.254"], "192.168.255.254 is no address of this machine"),
         (["--bridge", "docker0"], "invalid bridge value"),
-        (["--bridge", "172.17.0.1", "--port", "0"], "--bridge needs a --port"),
+        (["--bridge", "127.0.0.1", "--port", "0"], "--bridge needs a --port"),
     ],
 )
 def test_refuses_what_is_no_bridge(arguments: list[str], message: str) -> None:
