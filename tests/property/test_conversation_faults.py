@@ -6,7 +6,7 @@ from unittest import mock
 import pytest
 
 from chat.errors import NotFound, StorageError
-from chat.store import conversations, keys, messages
+from chat.store import conversations, erasing, keys, messages
 from tests.property.fake_table import Fault
 from tests.property.steered_store import ALICE, CONVERSATION, Store, fails
 
@@ -20,19 +20,45 @@ def test_a_deletion_that_broke_off_leaves_its_mark(store: Store) -> None:
     assert (keys.conversation(ALICE, CONVERSATION), keys.META) in store.dynamo.items
 
 
-def test_a_mark_that_is_deleted_late_is_not_that_of_a_later_deletion(store: Store) -> None:
-    """Otherwise messages are there, and no deletion finds them any more."""
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_mark_that_is_deleted_late_is_not_that_of_a_later_deletion(store: Store, *, removed: bool) -> None:
+    """Otherwise messages are there that no deletion finds, or the conversation can begin again."""
     store.finish(store.send("one"), "first")
+    table = store.dynamo.table()
+    begun = erasing.begin(table, ALICE)
     store.conversations.mark_deleted(ALICE, CONVERSATION)
     store.conversations.remove_messages(ALICE, CONVERSATION)
-    store.once.arm("delete", fails("late"))
+    store.once.arm("transact", fails("late"))
     with pytest.raises(StorageError):
-        store.conversations.remove_mark(ALICE, CONVERSATION)
-    store.conversations.remove_mark(ALICE, CONVERSATION)
+        store.conversations.remove_mark(ALICE, CONVERSATION, erasing.goes_on(table, ALICE, begun))
+    store.conversations.remove_mark(ALICE, CONVERSATION, erasing.goes_on(table, ALICE, begun))
+    erasing.end(table, ALICE, begun)
     store.finish(store.send("two"), "second")
     store.conversations.mark_deleted(ALICE, CONVERSATION)
+    if removed:
+        store.conversations.remove_messages(ALICE, CONVERSATION)
     store.dynamo.deliver()
     assert (keys.conversation(ALICE, CONVERSATION), keys.META) in store.dynamo.items
+
+
+def test_an_erasure_that_is_overtaken_does_not_end_a_later_deletion(store: Store) -> None:
+    """Otherwise a deletion that broke off counts as done, and its messages stay."""
+    table = store.dynamo.table()
+    store.finish(store.send("one"), "first")
+    begun = erasing.begin(table, ALICE)
+    store.conversations.mark_deleted(ALICE, CONVERSATION)
+
+    def overtake() -> Fault:
+        store.conversations.remove_messages(ALICE, CONVERSATION)
+        store.conversations.remove_mark(ALICE, CONVERSATION, erasing.goes_on(table, ALICE, begun))
+        erasing.end(table, ALICE, begun)
+        store.finish(store.send("two"), "second")
+        store.conversations.mark_deleted(ALICE, CONVERSATION)
+        return "none"
+
+    store.once.arm("update", overtake)
+    store.conversations.remove_messages(ALICE, CONVERSATION)
+    assert store.conversations.get(ALICE, CONVERSATION).unfinished
 
 
 def test_a_name_for_a_conversation_that_is_deleted_at_that_moment_does_not_bring_it_back(store: Store) -> None:

@@ -71,7 +71,7 @@ def test_a_conversation_that_is_deleted_while_its_answer_is_put_back_stays_delet
 
     def delete() -> Fault:
         store.conversations.mark_deleted(ALICE, CONVERSATION)
-        store.conversations.remove_messages(ALICE, CONVERSATION, "two")
+        store.conversations.remove_messages(ALICE, CONVERSATION)
         return "none"
 
     store.once.arm("transact", delete)

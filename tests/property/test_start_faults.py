@@ -3,6 +3,7 @@
 import pytest
 
 from chat.errors import ConversationBusy, StorageError
+from chat.events import Chunk, Message
 from chat.store.head import Head
 from chat.store.writer import Writer
 from tests.property.fake_table import Fault
@@ -35,6 +36,23 @@ def test_a_conversation_is_not_stuck_when_nobody_looked_for_a_day(store: Store, 
         store.send("two")
     except ConversationBusy:
         pytest.fail("the conversation is stuck for ever")
+
+
+def test_a_key_that_is_used_again_twice_at_once_after_a_day_keeps_its_conversation_busy(store: Store) -> None:
+    """Otherwise the one that is late frees the conversation of the other, because both have the same id."""
+    store.send("one")
+    store.at += 25 * 3600
+
+    def twin() -> Fault:
+        store.send("one", owner="twin")
+        return "none"
+
+    store.once.arm("query", twin)
+    question = Message("again", "user", (Chunk("q"),), "t", generation_id="one")
+    attached = store.generations.start(ALICE, store.head("one"), None, question)
+    assert isinstance(attached, Head)
+    assert attached.owner == "twin"
+    assert store.conversations.get(ALICE, CONVERSATION).active == "one"
 
 
 # A start that lands late

@@ -158,7 +158,7 @@ class World(Readers):
                 raise Violation("I8: it has not ended")
         self._drain_clients(reader)
         for user, conversation in sorted(self.deleting):
-            self._delete(reader, user, conversation)
+            self._delete(reader, user, conversation, self.at + 1e9)
         for user in filter(self._is_erased, self.users):
             self._erase(reader, user)
             if self._is_erased(user):
@@ -218,7 +218,7 @@ RULES: Mapping[str, int] = {
     "thaw": 20,
     "tick": 100,
     "leap": 12,
-    "day": 1,
+    "day": 2,
     "skew": 12,
     "race_ahead": 3,
     "deliver": 12,
@@ -226,6 +226,7 @@ RULES: Mapping[str, int] = {
     "cancel": 22,
     "delete": 8,
     "erase": 10,
+    "use_again": 3,
     "add_up": 4,
     "rename": 4,
     "create": 4,

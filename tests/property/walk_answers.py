@@ -52,13 +52,14 @@ class Answers(Sends):
         return True
 
     def exchange(self) -> bool:
-        """A question and its whole answer, in the conversation that somebody else is busy with."""
+        """A whole answer while a send is under way: to the same send, repeated, or to another in its conversation."""
         environment = self._idle()
         if environment is None or self._focus is None:
             return False
-        user, conversation = self._focus
-        send = Send(user, self._new("key"), "payload", conversation, "send", "quick")
-        self.sends.append(send)
+        user, send = self._focus.user, self._focus
+        if self.random.random() < 0.5:
+            send = Send(user, self._new("key"), "payload", send.conversation, "send", "quick")
+            self.sends.append(send)
         self._send(send, environment)
         turn = environment.turn
         if turn is None:
@@ -100,8 +101,7 @@ class Answers(Sends):
             self._storage_error()
             return False
         except Fenced:
-            head = self.raw_head(*spoken.where)
-            if head is not None and head["st"] == "run":
+            if self._runs(turn):
                 raise Violation("I5: the owner is fenced from a generation that is its own") from None
             self.counts["fenced"] += 1
             environment.turn = None
@@ -119,6 +119,11 @@ class Answers(Sends):
             self.counts["told of a cancel"] += 1
             spoken.told = True
         return True
+
+    def _runs(self, turn: Speaking) -> bool:
+        """Whether the table has it as running, and as this owner's: its key may have been used again since."""
+        head = self.raw_head(*turn.spoken.where)
+        return head is not None and (head["st"], head["own"]) == ("run", turn.writer.head.owner)
 
     def finish(self) -> bool:
         """The answer ends: the model has said everything, or failed, or somebody stopped it."""
@@ -167,8 +172,7 @@ class Answers(Sends):
             self._give_up(environment, turn)
             return
         except Fenced:
-            head = self.raw_head(*spoken.where)
-            if head is not None and head["st"] == "run":
+            if self._runs(turn):
                 raise Violation("I5: the owner cannot end what is its own") from None
             self.counts["fenced at the end"] += 1
             environment.turn = None
@@ -224,7 +228,8 @@ class Answers(Sends):
         return True
 
     def day(self) -> bool:
-        """So long that logs are forgotten."""
+        """So long that logs are forgotten; no write is as late."""
+        self.deliver()
         self.at += self.random.choice((3, 26, 50)) * 3600
         self._era += 1
         for environment in self.environments:  # no function lives as long

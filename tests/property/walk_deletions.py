@@ -11,7 +11,7 @@ from chat.errors import (
 )
 from chat.store import keys, limits
 from tests.property.fake_table import Violation
-from tests.property.walk_actors import Environment
+from tests.property.walk_actors import Environment, Send
 from tests.property.walk_answers import Answers
 
 
@@ -50,14 +50,14 @@ class Deletions(Answers):
             return False
         with self._act(environment, user, f"delete {conversation}"):
             self.deleting.add((user, conversation))
-            self._delete(environment, user, conversation)
+            deadline = self.at + (self.random.uniform(0, 3) if not self.calm else 1e9)
+            self._delete(environment, user, conversation, deadline)
         return True
 
-    def _delete(self, environment: Environment, user: str, conversation: str) -> None:
+    def _delete(self, environment: Environment, user: str, conversation: str, deadline: float) -> None:
         pk, runs = keys.conversation(user, conversation), False
         if active := self.dynamo.items.get((pk, keys.META), {}).get("active"):
             runs = (self.raw_head(user, active) or {}).get("st") == "run"
-        deadline = self.at + (self.random.uniform(0, 3) if not self.calm else 1e9)
         try:
             done = environment.erasure.conversation(user, conversation, deadline)
         except StorageError:
@@ -99,6 +99,27 @@ class Deletions(Answers):
             self.counts["erasure broken off"] += 1
         elif self._is_erased(user) and self.erasures[user] == erasures:
             raise Violation("I14: all is erased, and the mark is there")
+
+    def use_again(self) -> bool:
+        """A user whose data was erased creates old conversations again and deletes them; then late writes arrive."""
+        user = self.users[-1]
+        for _ in range(5):
+            environment = self._idle()
+            if environment is not None and self._is_erased(user):
+                with self._act(environment, user, "go on erasing"):
+                    self._erase(environment, user)
+        if not self.dynamo.late or self._is_erased(user):
+            return False
+        for _, conversation in [known for known in self.known if known[0] == user][-4:]:
+            environment = self._idle()
+            if environment is None:
+                break
+            self._send(Send(user, self._new("key"), "payload", conversation, "send", "again"), environment)
+            environment.turn = None
+            with self._act(environment, user, f"delete {conversation} again"):
+                self.deleting.add((user, conversation))
+                self._delete(environment, user, conversation, self.at)
+        return self.deliver()
 
     def add_up(self) -> bool:
         """Somebody asks what was used so far; perhaps the table reads no batch to its end."""

@@ -64,7 +64,7 @@ class Sends(Invariants):
         before, nested = self._lives(where, environment), self.counts["nested"]
         erased = self._is_erased(user), self.erasures[user]
         with self._act(environment, user, f"{send.action} {send.key} {send.payload} in {conversation}"):
-            outer, self._focus = self._focus, (user, conversation)
+            outer, self._focus = self._focus, replace(send, conversation=conversation)
             try:
                 result = self._start(environment, send, gid, conversation)
             except StorageError:

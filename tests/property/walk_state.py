@@ -71,7 +71,7 @@ class State(ABC):
         self._numbers = 0
         self._calls = 0
         self._era = 0
-        self._focus: Where | None = None  # the conversation that a send is at
+        self._focus: Send | None = None  # the send that is under way, with the conversation that it is for
         self._began: dict[Where, int] = {}  # the call before which each generation was there
         self._last_call: list[int] = []
 

@@ -23,8 +23,8 @@ MARK = 48 * 3600  # seconds that a deleted conversation is remembered, longer th
 
 KEPT = Retention()
 
-_MARKED = "attribute_exists(deleted)"
-_REMOVED = "attribute_exists(removed)"
+_AS_MARKED = "attribute_exists(deleted) AND gsi1sk = :seen"  # no write changes gsi1sk after the mark
+_REMOVED = "removed = :true"
 _EXISTS = "attribute_exists(pk) AND attribute_not_exists(deleted)"
 _UNTITLED = f"{_EXISTS} AND attribute_not_exists(title)"
 
@@ -167,38 +167,49 @@ class Conversations:
             raise
         return self.get(user, conversation_id).active
 
-    def remove_messages(self, user: str, conversation_id: str, running: str | None = None) -> None:
-        """The second step, in pages: every message goes, and its log before it, but for that of `running`.
+    def remove_messages(self, user: str, conversation_id: str) -> None:
+        """The second step, in pages: every message goes, and its log before it, but for that of a running answer.
 
         The mark stays until no late writer can be left to find it, and for ever when this broke off: a conversation
         that is not quite gone must not be opened again. Nothing is removed where there is no mark: another call has
         erased the conversation, and the user may have begun one with the same id since.
         """
         pk = keys.conversation(user, conversation_id)
-        while items := self._table.query(pk, "E#", "M#~", limit=PAGE, only=("pk", "sk", "gid", "id")):
-            if "deleted" not in (self._table.get(pk, keys.META) or {}):
+        mark = self._mark(pk)  # read before each query: so it belongs to the deletion that the query finds complete
+        while mark and (items := self._table.query(pk, "E#", "M#~", limit=PAGE, only=("pk", "sk", "gid", "id"))):
+            mark = self._mark(pk)
+            if mark is None:
                 return
-            for gid in sorted({item["gid"] for item in items if "gid" in item} - {running}):
+            for gid in sorted({item["gid"] for item in items if "gid" in item} - {mark.get("active")}):
                 self.remove_log(user, gid)
             for item in items:
                 self._table.delete_seen(item, "id")
+        if mark is None:
+            return
+        values: Item = {":true": True, ":ttl": int(time.time()) + MARK, ":seen": mark["gsi1sk"]}
+        update, names = "SET removed = :true, #ttl = :ttl", {"#ttl": "ttl"}
         with suppress(ConditionFailed):
-            values: Item = {":true": True, ":ttl": int(time.time()) + MARK}
-            update, names = "SET removed = :true, #ttl = :ttl", {"#ttl": "ttl"}
-            self._table.change(pk, keys.META, update, condition=_MARKED, values=values, names=names)
+            self._table.change(pk, keys.META, update, condition=_AS_MARKED, values=values, names=names)
+
+    def _mark(self, pk: str) -> Item | None:
+        """The item META of a deleted conversation; None where there is none."""
+        item = self._table.get(pk, keys.META)
+        return item if item and "deleted" in item else None
 
     def remove_log(self, user: str, gid: str) -> None:
         """The log of a generation that has ended."""
         self._table.clear(keys.generation(user, gid), "A#", "S#~", "ttl")
 
-    def remove_mark(self, user: str, conversation_id: str) -> None:
+    def remove_mark(self, user: str, conversation_id: str, *checks: Any) -> None:
         """Deletes the mark of a conversation that was removed, when no writer can be left.
 
-        This write may arrive late, when the user has begun and deleted another one with the same id: that one keeps
-        its mark until it is removed too.
+        `checks`, which are made for `transact`, must fail where this write arrives so late that the user may have begun
+        and deleted another conversation with the same id: that one keeps its mark.
         """
+        pk = keys.conversation(user, conversation_id)
+        mark = self._table.remove(pk, keys.META, condition=_REMOVED, values={":true": True})
         with suppress(ConditionFailed):
-            self._table.delete(keys.conversation(user, conversation_id), keys.META, condition=_REMOVED)
+            self._table.transact([mark, *checks])
 
     def all(self, user: str) -> Iterator[Conversation]:
         """Every conversation that there is, and whatever is left of deleted ones."""

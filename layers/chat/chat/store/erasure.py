@@ -38,9 +38,9 @@ class Erasure:
 
         The log of a running answer expires. Raises NotFound and StorageError.
         """
-        running = self._stop(user, conversation_id)
+        self._stop(user, conversation_id)
         conversations = Conversations(self._table.until(deadline))
-        return _in_time(lambda: conversations.remove_messages(user, conversation_id, running), deadline)
+        return _in_time(lambda: conversations.remove_messages(user, conversation_id), deadline)
 
     def everything(self, user: str, deadline: float) -> bool:
         """Whether all is gone by `deadline`; if not, another call goes on. Raises StorageError."""
@@ -63,7 +63,7 @@ class Erasure:
                 left = [each.id for each in conversations.all(user) if each.id not in erased]
                 running = {each: self._stop_if(user, each, begun) for each in left}
                 for each, gid in running.items():
-                    self._remove(conversations, user, each, gid, deadline)
+                    self._remove(conversations, user, each, gid, begun, deadline)
                 erased.update(left)
                 if not complete:
                     time.sleep(max(0.0, min(listed, deadline) - time.monotonic()) + 0.01)
@@ -74,14 +74,20 @@ class Erasure:
             erasing.end(table, user, begun)
 
     def _remove(
-        self, conversations: Conversations, user: str, conversation_id: str, gid: str | None, deadline: float
+        self,
+        conversations: Conversations,
+        user: str,
+        conversation_id: str,
+        gid: str | None,
+        begun: str,
+        deadline: float,
     ) -> None:
         if gid:
             if not self._generations.ended(user, gid, deadline):
                 raise StorageError
             conversations.remove_log(user, gid)
         conversations.remove_messages(user, conversation_id)
-        conversations.remove_mark(user, conversation_id)
+        conversations.remove_mark(user, conversation_id, erasing.goes_on(self._table, user, begun))
 
     def _stop_if(self, user: str, conversation_id: str, begun: str) -> str | None:
         """Raises ConditionFailed where the erasure of that time has ended."""

@@ -281,12 +281,16 @@ class Generations(Heads):
         """Frees the conversation of a generation whose head is gone; an answer that it had moved aside comes back."""
         pk = keys.conversation(user, known.id)
         freed = self._table.update(pk, keys.META, "REMOVE active", condition=ACTIVE, values={":gid": gid})
+        # The same key may have begun another generation since.
+        gone = self._table.check(
+            *key(user, gid), condition=CLOSABLE, values={":now": int(self._clock())}, names={"#ttl": "ttl"}
+        )
         aside = self._table.query(pk, keys.earlier(known.seq, ""), keys.earlier(known.seq, "~"))
         kept = [item for item in aside if not message_is_over(item, self._clock())]
-        ways = [[freed]]
+        ways = [[freed, gone]]
         if kept:
             newest = max(kept, key=lambda item: str(item["at"]))
-            ways.insert(0, [freed, *self.puts_back(newest)])
+            ways.insert(0, [freed, gone, *self.puts_back(newest)])
         for parts in ways:
             with suppress(ConditionFailed):
                 self._table.transact(parts)

@@ -202,9 +202,18 @@ class Table:
         items = list(parts)
         _repeated(lambda: self._client.transact_write_items(TransactItems=items))
 
-    def check(self, pk: str, sk: str, *, condition: str, values: Item | None = None) -> Any:
+    def check(
+        self,
+        pk: str,
+        sk: str,
+        *,
+        condition: str,
+        values: Item | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> Any:
         """For `transact`: nothing is written unless the item, or that there is none, meets `condition`."""
-        return {"ConditionCheck": {"TableName": self._name, "Key": _key(pk, sk), **_guard(condition, values)}}
+        guard = _guard(condition, values) | ({"ExpressionAttributeNames": dict(names)} if names else {})
+        return {"ConditionCheck": {"TableName": self._name, "Key": _key(pk, sk), **guard}}
 
     def placed(self, item: Item) -> Any:
         """For `transact`: puts the item, whatever was there."""
