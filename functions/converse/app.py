@@ -9,14 +9,12 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValida
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from chat import cursors, tasks
-from chat.application import Application
-from chat.auth import NOBODY, User
-from chat.dialects import native, whole
-from chat.errors import BeingErased, ChatError, DeletionUnfinished, NotFound
-from chat.http import ID, HttpRequest, check_origin, error_body, json_bytes
-from chat.ids import new_id
-from chat.requests import (
+from converse_stream import tasks
+from converse_stream.application import Application
+from converse_stream.auth import NOBODY, User
+from converse_stream.dialects import buffered, native
+from converse_stream.http import cursors
+from converse_stream.http.bodies import (
     CancelRequest,
     ChatRequest,
     ConversationChange,
@@ -31,10 +29,29 @@ from chat.requests import (
     refusal,
     send_of,
 )
-from chat.store.conversations import Conversation
-from chat.store.facts import Fact, Profile
-from chat.store.head import Head
-from chat.telemetry import contained, log_caller, log_refusal, logger
+from converse_stream.http.request import (
+    ID,
+    HttpRequest,
+    check_origin,
+    error_body,
+    json_bytes,
+)
+from converse_stream.protocol.errors import (
+    BeingErased,
+    ChatError,
+    DeletionUnfinished,
+    NotFound,
+)
+from converse_stream.protocol.ids import new_id
+from converse_stream.store.conversations import Conversation
+from converse_stream.store.facts import Fact, Profile
+from converse_stream.store.generation_record import Head
+from converse_stream.telemetry import (
+    contained,
+    log_caller,
+    log_refusal,
+    logger,
+)
 
 app = Application.from_environment()
 resolver = APIGatewayHttpResolver(enable_validation=True, debug=False)
@@ -119,7 +136,7 @@ def chat(body: ChatRequest) -> Response[str]:
     patience = app.settings.buffered_turn_seconds
     begun = app.start(who, body, send_of(headers, body), context, at_most=patience)
     source = app.follow(who, begun, context, at_most=patience) if isinstance(begun, Head) else begun
-    status, answer = whole.answer(source)
+    status, answer = buffered.answer(source)
     app.learning.hand_over(who, begun)  # before the answer, because nothing runs after it
     return reply(answer, status, {"retry-after": "2"} if status == 202 else {})
 
@@ -256,7 +273,7 @@ def health() -> Response[str]:
 @resolver.get("/openapi.json")
 def openapi() -> Response[str]:
     """Every route of both functions as OpenAPI."""
-    from chat.openapi import document  # here, because no other request needs it
+    from converse_stream.openapi import document
 
     return Response(200, "application/json", document.text(), {"cache-control": "no-store"})
 

@@ -1,12 +1,17 @@
 """The routes of the AI SDK's `useChat`: send, regenerate and resume. Its stop is our cancel."""
 
-from chat.application import Application
-from chat.auth import User
-from chat.dialects.ai_sdk import HEADERS, AiSdk, Question, parse_question
-from chat.errors import BadRequest, ConversationBusy
-from chat.requests import ChatRequest, Send, send_of
-from chat.store.head import Head, generation_id
-from chat.turn import Turn
+from converse_stream.application import Application
+from converse_stream.auth import User
+from converse_stream.dialects.ai_sdk import (
+    HEADERS,
+    AiSdk,
+    Question,
+    parse_question,
+)
+from converse_stream.generation.generation import Turn
+from converse_stream.http.bodies import ChatRequest, Send, send_of
+from converse_stream.protocol.errors import BadRequest, ConversationBusy
+from converse_stream.store.generation_record import Head, generation_id
 from exchange import Exchange
 from streaming_runtime import StreamingResponse
 

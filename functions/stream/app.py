@@ -8,18 +8,33 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import ai_sdk
 import completions
-from chat.application import Application
-from chat.auth import NOBODY
-from chat.dialects import whole
-from chat.dialects.native import Native
-from chat.dialects.plain import Plain
-from chat.dialects.sse import Dialect
-from chat.errors import BadRequest, BeingErased, ChatError, DeletionUnfinished
-from chat.following import cursor
-from chat.http import HttpRequest, check_origin, error_body, route
-from chat.requests import parse_cancel, parse_chat, send_of
-from chat.store.head import Head
-from chat.telemetry import contained, log_caller, log_refusal, logger
+from converse_stream.application import Application
+from converse_stream.auth import NOBODY
+from converse_stream.dialects import buffered
+from converse_stream.dialects.native import Native
+from converse_stream.dialects.plain import Plain
+from converse_stream.dialects.sse import Dialect
+from converse_stream.generation.follower import cursor
+from converse_stream.http.bodies import parse_cancel, parse_chat, send_of
+from converse_stream.http.request import (
+    HttpRequest,
+    check_origin,
+    error_body,
+    route,
+)
+from converse_stream.protocol.errors import (
+    BadRequest,
+    BeingErased,
+    ChatError,
+    DeletionUnfinished,
+)
+from converse_stream.store.generation_record import Head
+from converse_stream.telemetry import (
+    contained,
+    log_caller,
+    log_refusal,
+    logger,
+)
 from exchange import JSON, Exchange
 from streaming_runtime import StreamingResponse
 
@@ -57,7 +72,7 @@ def send(exchange: Exchange) -> StreamingResponse:
     begun = app.start(exchange.user, body, send_of(request.headers, body), exchange.context)
     source, after = exchange.source(begun), exchange.after(begun)
     if request.query.get("stream") == "false":
-        status, answer = whole.answer(source)
+        status, answer = buffered.answer(source)
         return exchange.json(answer, status, after)
     return exchange.stream(source, dialect(begun.gid if isinstance(begun, Head) else begun.generation), after=after)
 

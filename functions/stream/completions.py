@@ -2,13 +2,22 @@
 
 import time
 
-from chat import errors
-from chat.application import Application
-from chat.completion import Completion
-from chat.dialects import openai, openai_prompt, openai_request, sse, whole
-from chat.errors import ChatError, NotFound
-from chat.events import Error, Event, Progress, Start, fold
-from chat.http import json_bytes
+from converse_stream.application import Application
+from converse_stream.dialects import buffered, sse
+from converse_stream.dialects.openai import frames as openai_frames
+from converse_stream.dialects.openai import prompt as openai_prompt
+from converse_stream.dialects.openai import request as openai_request
+from converse_stream.generation.completion import Completion
+from converse_stream.http.request import json_bytes
+from converse_stream.protocol import errors
+from converse_stream.protocol.errors import ChatError, NotFound
+from converse_stream.protocol.events import (
+    Error,
+    Event,
+    Progress,
+    Start,
+    fold,
+)
 from exchange import JSON, Exchange
 from streaming_runtime import StreamingResponse
 
@@ -24,32 +33,32 @@ def complete(exchange: Exchange) -> StreamingResponse:
     turn = app.complete(exchange.user, completion, exchange.context)
     created, parallel = int(time.time()), asked.parallel_tool_calls is not False
     if not asked.stream:
-        return exchange.json(openai.completion(fold(whole.events(turn)), created, parallel=parallel))
+        return exchange.json(openai_frames.completion(fold(buffered.events(turn)), created, parallel=parallel))
     turn.begin()
     begun = first_event(turn)
     if isinstance(begun, Error):
         turn.join()
         raise errors.by_code(begun.code)
     usage = bool(asked.stream_options and asked.stream_options.include_usage)
-    return exchange.stream(turn, openai.OpenAI(created, usage=usage, parallel=parallel))
+    return exchange.stream(turn, openai_frames.OpenAI(created, usage=usage, parallel=parallel))
 
 
 def models(exchange: Exchange) -> StreamingResponse:
     """`GET /v1/models`."""
-    return exchange.json(openai.models(exchange.app.models.aliases))
+    return exchange.json(openai_frames.models(exchange.app.models.aliases))
 
 
 def model(exchange: Exchange) -> StreamingResponse:
     """`GET /v1/models/{alias}`."""
     check_model(exchange.app, exchange.named)
-    return exchange.json(openai.model(exchange.named))
+    return exchange.json(openai_frames.model(exchange.named))
 
 
 def refusal(error: ChatError, headers: dict[str, str]) -> StreamingResponse:
     """An error as the SDKs expect it. What cost something, or was repeated here already, they are not to repeat."""
     repeats = {"x-should-retry": "false"} if error.status >= 500 else {}
     headers = JSON | headers | error.headers | repeats
-    return StreamingResponse([json_bytes(openai.error(error))], status=error.status, headers=headers)
+    return StreamingResponse([json_bytes(openai_frames.error(error))], status=error.status, headers=headers)
 
 
 def check_model(app: Application, alias: str) -> None:

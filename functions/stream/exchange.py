@@ -7,13 +7,13 @@ from typing import TypeAlias
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from chat.application import Application
-from chat.auth import User
-from chat.dialects import sse
-from chat.http import HttpRequest, json_bytes
-from chat.requests import client_of
-from chat.store.head import Head
-from chat.turn import Turn
+from converse_stream.application import Application
+from converse_stream.auth import User
+from converse_stream.dialects import sse
+from converse_stream.generation.generation import Turn
+from converse_stream.http.bodies import client_of
+from converse_stream.http.request import HttpRequest, json_bytes
+from converse_stream.store.generation_record import Head
 from streaming_runtime import StreamingResponse
 
 JSON = {"content-type": "application/json", "cache-control": "no-store"}

@@ -13,16 +13,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat import following
-from chat.application import Application
-from chat.auth import User
-from chat.dialects.ai_sdk import AiSdk
-from chat.events import Chunk, Complete, Error, Event, Message, Rollback, Start, Timing, Usage
-from chat.following import Following
-from chat.log import Entry, Placed, end_of
-from chat.store.conversations import Conversation, Conversations
-from chat.store.generations import Generations
-from chat.store.head import Head, Status
+from converse_stream.application import Application
+from converse_stream.auth import User
+from converse_stream.dialects.ai_sdk import AiSdk
+from converse_stream.generation import follower
+from converse_stream.generation.follower import Following
+from converse_stream.protocol.events import (
+    Chunk,
+    Complete,
+    Error,
+    Event,
+    Message,
+    Rollback,
+    Start,
+    Timing,
+    Usage,
+)
+from converse_stream.protocol.log import Entry, Placed, end_of
+from converse_stream.store.conversations import Conversation, Conversations
+from converse_stream.store.generation_record import Head, Status
+from converse_stream.store.generations import Generations
 from tests.clients.test_httpx_sse import ALPHABET
 from tests.clients.test_web_client import node_test
 from tests.clients.test_web_client import pytestmark as needs_node
@@ -254,7 +264,7 @@ def told(pieces: list[str], after: int | None) -> list[Event]:
     )
     events: list[Placed] = []
     with pytest.MonkeyPatch.context() as patched, source:
-        patched.setattr(following, "INTERVAL", 0)
+        patched.setattr(follower, "INTERVAL", 0)
         while batch := source.wait(len(events), 5):
             events += batch
     return [placed.event for placed in events]

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from httpx_sse import connect_sse
 
-from chat.dialects.native import Native
-from chat.events import Chunk
-from chat.log import Placed
+from converse_stream.dialects.native import Native
+from converse_stream.protocol.events import Chunk
+from converse_stream.protocol.log import Placed
 from tests.unit.test_dialects import CASES
 
 ALPHABET = 'abc \n"\\é河🌊\u2028\x85:'

@@ -10,8 +10,8 @@ from pathlib import Path
 import boto3
 import pytest
 
-from chat.application import Application
-from chat.settings import Settings
+from converse_stream.application import Application
+from converse_stream.settings import Settings
 from local_stack import template
 from local_stack.authority import Authority
 from local_stack.dynamodb import DynamoDB, create_elsewhere

@@ -16,13 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest import mock
 
-from chat.application import Application
-from chat.auth import User
-from chat.requests import ChatRequest
-from chat.settings import Settings
+from converse_stream.application import Application
+from converse_stream.auth import User
+from converse_stream.http.bodies import ChatRequest
+from converse_stream.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-PATHS = ("layers/chat", "layers/streaming_runtime", ".")
+PATHS = ("layers/converse_stream", "layers/streaming_runtime", ".")
 
 
 @dataclass(frozen=True)

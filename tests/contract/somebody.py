@@ -8,18 +8,18 @@ from typing import Any
 
 from botocore.exceptions import EndpointConnectionError
 
-from chat import tasks
-from chat.application import Application
-from chat.errors import ChatError, ModelUnavailable
-from chat.events import Chunk, Message, Usage
-from chat.ids import new_id
-from chat.learning import Learning
-from chat.limits import Spent
-from chat.model.stream import Ended
-from chat.prompts.prompt import Prompt
-from chat.store.conversations import Conversation
-from chat.store.head import End
-from chat.store.writer import Writer
+from converse_stream import tasks
+from converse_stream.application import Application
+from converse_stream.dispatch.learning import Learning
+from converse_stream.limits import Spent
+from converse_stream.model.stream import Ended
+from converse_stream.prompts.prompt import Prompt
+from converse_stream.protocol.errors import ChatError, ModelUnavailable
+from converse_stream.protocol.events import Chunk, Message, Usage
+from converse_stream.protocol.ids import new_id
+from converse_stream.store.conversations import Conversation
+from converse_stream.store.generation_record import End
+from converse_stream.store.generation_writer import Writer
 from tests.contract.test_store import answer, new_head, user_message
 
 SPENT = Usage(100, 10, basis="exact", cost=500)

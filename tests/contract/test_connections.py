@@ -1,7 +1,7 @@
 """Connections to AWS: how many there are, and what they cost."""
 
-from chat.memory.lookup import LOOKUPS
-from chat.store.limits import SIDE_BY_SIDE
+from converse_stream.memory.lookup import LOOKUPS
+from converse_stream.store.usage import SIDE_BY_SIDE
 from local_stack.authority import Authority
 from local_stack.dynamodb import DynamoDB
 from tests.contract.lookup_costs import measured

@@ -10,20 +10,30 @@ from unittest import mock
 
 import pytest
 
-from chat import tasks
-from chat.errors import BeingErased, DeletionUnfinished, NotFound, StorageError
-from chat.events import Chunk, Usage
-from chat.ids import new_id
-from chat.store import erasing, keys
-from chat.store import erasure as erasures
-from chat.store.conversations import Conversations
-from chat.store.erasure import Erasure
-from chat.store.facts import Facts
-from chat.store.generations import Generations
-from chat.store.head import End
-from chat.store.retention import DAY, FOR_EVER, LATE, Retention
-from chat.store.table import Table
-from chat.store.writer import Writer
+from converse_stream import tasks
+from converse_stream.protocol.errors import (
+    BeingErased,
+    DeletionUnfinished,
+    NotFound,
+    StorageError,
+)
+from converse_stream.protocol.events import Chunk, Usage
+from converse_stream.protocol.ids import new_id
+from converse_stream.store import erasure as erasures
+from converse_stream.store import erasure_mark, keys
+from converse_stream.store.conversations import Conversations
+from converse_stream.store.erasure import Erasure
+from converse_stream.store.facts import Facts
+from converse_stream.store.generation_record import End
+from converse_stream.store.generation_writer import Writer
+from converse_stream.store.generations import Generations
+from converse_stream.store.retention import (
+    DAY,
+    FOR_EVER,
+    LATE,
+    Retention,
+)
+from converse_stream.store.table import Table
 from tests.contract.dynamodb_local.server import Endpoint
 from tests.contract.somebody import Somebody
 from tests.contract.test_store import answer, connect, finish, new_head, user_message
@@ -218,7 +228,7 @@ def test_nothing_begins_while_all_is_erased_and_everything_may_afterwards(
 def test_a_repeated_send_finds_its_answer_while_all_is_erased(table: Table, alice: str) -> None:
     conversations = Conversations(table)
     running = asked(conversations, alice, new_id())
-    erasing.begin(table, alice)
+    erasure_mark.begin(table, alice)
     again = Generations(table, conversations).start(
         alice, replace(running.head, owner="another"), None, user_message("a question")
     )
@@ -238,7 +248,7 @@ def test_an_erasure_that_comes_too_late_leaves_what_began_since(table: Table, al
 
         def query_index(self, index: str, pk: str, **page: Any) -> Any:
             found = super().query_index(index, pk, **page)
-            if found[0] and erasing.since(table, alice):
+            if found[0] and erasure_mark.since(table, alice):
                 assert erasure(table).everything(alice, time.monotonic() + SOON)
                 answered(conversations, alice, conversation, "new")
                 facts.add(alice, "a new fact", "fact", limit=5)

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from chat import application as composition
-from chat import impatience
-from chat.application import Application
-from chat.auth import User
-from chat.dialects import whole
-from chat.ids import new_id
-from chat.requests import ChatRequest, Send
-from chat.settings import Settings
-from chat.turn import Turn
+from converse_stream import application as composition
+from converse_stream.application import Application
+from converse_stream.auth import User
+from converse_stream.aws import deadlines
+from converse_stream.dialects import buffered
+from converse_stream.generation.generation import Turn
+from converse_stream.http.bodies import ChatRequest, Send
+from converse_stream.protocol.ids import new_id
+from converse_stream.settings import Settings
 from local_stack.authority import Authority
 from local_stack.dynamodb import DynamoDB
 from tests.contract.test_recall import at, message
@@ -52,7 +52,7 @@ def answered(app: Application, **body: Any) -> dict[str, Any]:
     asked = ChatRequest.model_validate({"message": {"text": "hi [[tokens=3 pace=1 first=1]]"}, **body})
     turn = app.start(User("somebody", "address"), asked, Send(new_id(), "payload"), Context())
     assert isinstance(turn, Turn)
-    status, answer = whole.answer(turn)
+    status, answer = buffered.answer(turn)
     assert status == 200
     return answer
 
@@ -96,14 +96,14 @@ def test_a_lookup_may_take_longer_where_connections_must_be_opened(
 
 def test_a_lookup_has_its_usual_time_again_afterwards(moto: DynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(composition, "open_connections", lambda *_: None)
-    real = impatience.client
+    real = deadlines.client
 
     def hanging(service: str, seconds: float) -> Any:
         with at(DYNAMODB=server.url):
             return real(service, seconds)
 
     with impolite() as server, at(DYNAMODB=moto.url):
-        monkeypatch.setattr(impatience, "client", hanging)
+        monkeypatch.setattr(deadlines, "client", hanging)
         app = Application(settings(cold_memory_milliseconds=1_500))
         times = []
         for _ in range(2):

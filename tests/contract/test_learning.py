@@ -8,13 +8,19 @@ from typing import Any
 
 import pytest
 
-from chat.application import Application
-from chat.errors import FlagsUnknown, HandOverFailed, ModelInvalidRequest, ModelUnavailable, StorageError
-from chat.flags import Flags, flags_of
-from chat.learning import Learning
-from chat.limits import Budget
-from chat.store import erasing, keys
-from chat.store.facts import Profile
+from converse_stream.application import Application
+from converse_stream.dispatch.learning import Learning
+from converse_stream.flags.feature_flags import Flags, flags_of
+from converse_stream.limits import Budget
+from converse_stream.protocol.errors import (
+    FlagsUnknown,
+    HandOverFailed,
+    ModelInvalidRequest,
+    ModelUnavailable,
+    StorageError,
+)
+from converse_stream.store import erasure_mark, keys
+from converse_stream.store.facts import Profile
 from tests.contract.somebody import FACTS, SmallModel, Somebody
 from tests.contract.test_erasure import of
 
@@ -91,7 +97,7 @@ def test_nothing_is_learned_while_all_is_erased(app: Application, name: str) -> 
     somebody = Somebody(app, history_messages=4)
     somebody.model.texts["Extract"] = FACTS.replace("null", name)
     gid = somebody.says("I sail, Iris.")
-    somebody.while_asked(lambda: erasing.begin(app.conversations._table, somebody.key))
+    somebody.while_asked(lambda: erasure_mark.begin(app.conversations._table, somebody.key))
     assert somebody.learn(gid) == []
     assert (somebody.facts, somebody.known.title, somebody.known.summary) == ([], None, None)
     assert app.facts.profile(somebody.key) == Profile()

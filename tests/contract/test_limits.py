@@ -8,11 +8,16 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from chat.errors import TooManyRequests
-from chat.ids import new_id
-from chat.limits import Budget, Rate, Rules, slot
-from chat.store.limits import Usages
-from chat.store.table import Table
+from converse_stream.limits import (
+    Budget,
+    Rate,
+    Rules,
+    slot,
+)
+from converse_stream.protocol.errors import TooManyRequests
+from converse_stream.protocol.ids import new_id
+from converse_stream.store.table import Table
+from converse_stream.store.usage import Usages
 from local_stack.dynamodb import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 

@@ -13,28 +13,28 @@ from unittest import mock
 
 import pytest
 
-from chat import impatience
-from chat.application import Application
-from chat.auth import User
-from chat.completion import Preview
-from chat.errors import ConversationBusy, StorageError
-from chat.events import Complete, Progress, Start
-from chat.ids import new_id
-from chat.memory.embedder import DIMENSIONS, MAX_CHARS, Titan
-from chat.memory.fact_memory import FactMemory
-from chat.memory.knowledge_base import KnowledgeBase
-from chat.memory.lookup import Memory
-from chat.memory.recall import MemoryStore, Recall
-from chat.memory.sources import Document, Source, tokens_of
-from chat.prompts import builder
-from chat.prompts.builder import Room
-from chat.prompts.prompt import estimate_tokens
-from chat.requests import ChatRequest, Send
-from chat.settings import Settings
-from chat.store.facts import Facts, Remembered
-from chat.store.head import Head
-from chat.store.table import Table
-from chat.turn import Turn
+from converse_stream.application import Application
+from converse_stream.auth import User
+from converse_stream.aws import deadlines
+from converse_stream.aws.embedder import DIMENSIONS, MAX_CHARS, Titan
+from converse_stream.generation.completion import Preview
+from converse_stream.generation.generation import Turn
+from converse_stream.http.bodies import ChatRequest, Send
+from converse_stream.memory.fact_memory import FactMemory
+from converse_stream.memory.knowledge_base import KnowledgeBase
+from converse_stream.memory.lookup import Memory
+from converse_stream.memory.recall import MemoryStore, Recall
+from converse_stream.memory.sources import Document, Source, tokens_of
+from converse_stream.prompts import builder
+from converse_stream.prompts.builder import Room
+from converse_stream.prompts.prompt import estimate_tokens
+from converse_stream.protocol.errors import ConversationBusy, StorageError
+from converse_stream.protocol.events import Complete, Progress, Start
+from converse_stream.protocol.ids import new_id
+from converse_stream.settings import Settings
+from converse_stream.store.facts import Facts, Remembered
+from converse_stream.store.generation_record import Head
+from converse_stream.store.table import Table
 from local_stack.dynamodb import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 from tests.contract.test_round_trips import Context
@@ -58,12 +58,12 @@ def at(**urls: str) -> Iterator[None]:
 
 def table(url: str, seconds: float = 5) -> Table:
     with at(DYNAMODB=url):
-        return Table(impatience.client("dynamodb", seconds), "ChatTable")
+        return Table(deadlines.client("dynamodb", seconds), "ChatTable")
 
 
 def titan(url: str, seconds: float = 5) -> Titan:
     with at(BEDROCK_RUNTIME=url):
-        return Titan(impatience.client("bedrock-runtime", seconds), "titan-embed-v2", seconds=seconds)
+        return Titan(deadlines.client("bedrock-runtime", seconds), "titan-embed-v2", seconds=seconds)
 
 
 def texts(found: Sequence[Source]) -> list[str]:
@@ -163,7 +163,7 @@ def test_a_fact_s_embedding_has_more_time_than_a_question_s(moto: DynamoDB) -> N
             made.append(self.seconds)
             return None
 
-    with mock.patch("chat.components.Titan", Noted), application(moto, 3000, **elsewhere) as app:
+    with mock.patch("converse_stream.components.Titan", Noted), application(moto, 3000, **elsewhere) as app:
         app.facts.add("patient", "likes tea", "fact", limit=9)
         app.preview(User("patient", "address"), message("tea?"))
     assert made == [2, 1.5]
@@ -229,7 +229,7 @@ def test_what_hangs_costs_its_budget_and_leaves_no_thread(moto: DynamoDB, first:
         facts.add(user, f"fact {number}", "fact", limit=9)
     with impolite(first) as server:
         with at(BEDROCK_AGENT_RUNTIME=server.url):
-            client = impatience.client("bedrock-agent-runtime", FOR_EVER_AND_A_DAY)
+            client = deadlines.client("bedrock-agent-runtime", FOR_EVER_AND_A_DAY)
         hanging: dict[str, MemoryStore] = {
             "facts": FactMemory(table(server.url, FOR_EVER_AND_A_DAY), None, tokens=1),
             "documents": KnowledgeBase(client, "ABCDEFGHIJ", tokens=100),
@@ -264,7 +264,7 @@ def application(
     moto: DynamoDB, milliseconds: int, documents: int = 1_500, /, **elsewhere: str
 ) -> Iterator[Application]:
     """One whose impatient clients, and no others, find services elsewhere."""
-    real = impatience.client
+    real = deadlines.client
     settings = Settings(
         table_name="ChatTable",
         auth_mode="dev",
@@ -281,7 +281,7 @@ def application(
             return real(service, seconds)
 
     with pytest.MonkeyPatch.context() as patch, at(DYNAMODB=moto.url):
-        patch.setattr(impatience, "client", client)
+        patch.setattr(deadlines, "client", client)
         yield Application(settings)
 
 
@@ -297,7 +297,7 @@ def test_services_that_hang_cost_the_budget_in_all_and_leave_no_thread(
 ) -> None:
     """Where a call cannot be stopped its time-outs end it soon after."""
     if not stoppable:
-        monkeypatch.setattr(impatience, "announce_sockets", lambda _: None)
+        monkeypatch.setattr(deadlines, "announce_sockets", lambda _: None)
     user, parts = User(new_id(), "address"), ("history", "profile", "facts", "documents")
     with impolite(first) as server:
         hanging = dict.fromkeys(("DYNAMODB", "BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), server.url)

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from chat.application import Application
-from chat.auth import User
-from chat.errors import StorageError
-from chat.events import Chunk, Usage
-from chat.ids import new_id
-from chat.requests import ChatRequest, Send
-from chat.settings import Settings
-from chat.store import keys
-from chat.store.head import LIFETIME, Head
-from chat.store.heads import Heads
-from chat.store.writer import Writer
-from chat.turn import Turn
+from converse_stream.application import Application
+from converse_stream.auth import User
+from converse_stream.generation.generation import Turn
+from converse_stream.http.bodies import ChatRequest, Send
+from converse_stream.protocol.errors import StorageError
+from converse_stream.protocol.events import Chunk, Usage
+from converse_stream.protocol.ids import new_id
+from converse_stream.settings import Settings
+from converse_stream.store import keys
+from converse_stream.store.generation_record import LIFETIME, Head
+from converse_stream.store.generation_records import Heads
+from converse_stream.store.generation_writer import Writer
 from tests.contract.dynamodb_local.server import Endpoint
 from tests.contract.somebody import Somebody
 from tests.contract.test_round_trips import Context

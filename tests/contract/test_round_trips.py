@@ -9,11 +9,11 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.httpsession import URLLib3Session
 
-from chat.application import Application
-from chat.auth import User
-from chat.ids import new_id
-from chat.requests import ChatRequest, Send
-from chat.settings import Settings
+from converse_stream.application import Application
+from converse_stream.auth import User
+from converse_stream.http.bodies import ChatRequest, Send
+from converse_stream.protocol.ids import new_id
+from converse_stream.settings import Settings
 from local_stack.dynamodb import DynamoDB
 
 CONVERSATION = "round-trips"

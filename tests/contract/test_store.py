@@ -14,19 +14,39 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
-from chat import log
-from chat.errors import BadRequest, ChatError, ConversationBusy, Exists, KeyReused, NotFound, StorageError
-from chat.events import Chunk, Citation, Message, Reasoning, Usage
-from chat.ids import new_id, now
-from chat.log import ENTRIES
-from chat.memory.lookup import Lookup, Memory
-from chat.store import keys
-from chat.store.conversations import Conversation, Conversations
-from chat.store.facts import Facts, Profile
-from chat.store.generations import Generations
-from chat.store.head import LEASE, End, Head, Status, generation_id
-from chat.store.table import Table
-from chat.store.writer import Fenced, Signals, Writer
+from converse_stream.memory.lookup import Lookup, Memory
+from converse_stream.protocol import log
+from converse_stream.protocol.errors import (
+    BadRequest,
+    ChatError,
+    ConversationBusy,
+    Exists,
+    KeyReused,
+    NotFound,
+    StorageError,
+)
+from converse_stream.protocol.events import (
+    Chunk,
+    Citation,
+    Message,
+    Reasoning,
+    Usage,
+)
+from converse_stream.protocol.ids import new_id, now
+from converse_stream.protocol.log import ENTRIES
+from converse_stream.store import keys
+from converse_stream.store.conversations import Conversation, Conversations
+from converse_stream.store.facts import Facts, Profile
+from converse_stream.store.generation_record import (
+    LEASE,
+    End,
+    Head,
+    Status,
+    generation_id,
+)
+from converse_stream.store.generation_writer import Fenced, Signals, Writer
+from converse_stream.store.generations import Generations
+from converse_stream.store.table import Table
 from local_stack.dynamodb import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 from tests.property.fake_table import Calm, FakeDynamo

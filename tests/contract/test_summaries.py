@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from chat.application import Application
-from chat.store.retention import DAY, Retention
+from converse_stream.application import Application
+from converse_stream.store.retention import DAY, Retention
 from tests.contract.somebody import Somebody
 
 

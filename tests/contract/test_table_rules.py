@@ -11,10 +11,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from chat.errors import StorageError
-from chat.ids import new_id
-from chat.store.conversations import Conversations
-from chat.store.table import ATTEMPTS
+from converse_stream.protocol.errors import StorageError
+from converse_stream.protocol.ids import new_id
+from converse_stream.store.conversations import Conversations
+from converse_stream.store.table import ATTEMPTS
 from local_stack.dynamodb import DynamoDB
 from local_stack.table_tokens import KEPT, Mismatch, Tokens
 from tests.contract.dynamodb_local.server import Endpoint

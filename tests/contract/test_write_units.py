@@ -8,13 +8,18 @@ from typing import Any
 import boto3
 import pytest
 
-from chat.events import Chunk, Usage
-from chat.ids import new_id
-from chat.limits import Budget, Rate, Rules, slot
-from chat.store.conversations import Conversations
-from chat.store.head import End
-from chat.store.limits import Usages
-from chat.store.table import Table
+from converse_stream.limits import (
+    Budget,
+    Rate,
+    Rules,
+    slot,
+)
+from converse_stream.protocol.events import Chunk, Usage
+from converse_stream.protocol.ids import new_id
+from converse_stream.store.conversations import Conversations
+from converse_stream.store.generation_record import End
+from converse_stream.store.table import Table
+from converse_stream.store.usage import Usages
 from tests.contract.dynamodb_local.server import DynamoDBLocal
 from tests.contract.test_store import ALICE, answer, begin, user_message
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chat.auth import User
+from converse_stream.auth import User
 from tests.e2e.chat import Person
 from tests.stack import RunningStack, start_stack, stop_stack
 

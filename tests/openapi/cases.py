@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chat import errors
-from chat.dialects.ai_sdk import parse_question
-from chat.errors import ChatError
-from chat.http import HttpRequest
-from chat.ids import now
-from chat.limits import Budget, Rate
-from chat.store import keys
+from converse_stream.dialects.ai_sdk import parse_question
+from converse_stream.http.request import HttpRequest
+from converse_stream.limits import Budget, Rate
+from converse_stream.protocol import errors
+from converse_stream.protocol.errors import ChatError
+from converse_stream.protocol.ids import now
+from converse_stream.store import keys
 from tests.fuzz.functions import Context, Name
 from tests.openapi.description import Answer
 from tests.openapi.world import CONVERSATION, DELETED, USER, World

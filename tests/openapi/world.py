@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from chat.auth import User
-from chat.requests import ChatRequest, send_of
-from chat.store.head import Head
-from chat.turn import Turn
+from converse_stream.auth import User
+from converse_stream.generation.generation import Turn
+from converse_stream.http.bodies import ChatRequest, send_of
+from converse_stream.store.generation_record import Head
 from local_stack.bedrock.errors import BedrockError
 from local_stack.bedrock.events import Event, Json, message_stop
 from local_stack.bedrock.standin import StandIn

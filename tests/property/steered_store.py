@@ -6,15 +6,22 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from chat import following, log
-from chat.events import Chunk, Complete, Error, Message, Usage
-from chat.following import Following
-from chat.limits import Budget, Rate, Rules
-from chat.store import keys
-from chat.store.conversations import Conversations
-from chat.store.generations import Generations
-from chat.store.head import LEASE, End, Head
-from chat.store.writer import Writer
+from converse_stream.generation import follower
+from converse_stream.generation.follower import Following
+from converse_stream.limits import Budget, Rate, Rules
+from converse_stream.protocol import log
+from converse_stream.protocol.events import (
+    Chunk,
+    Complete,
+    Error,
+    Message,
+    Usage,
+)
+from converse_stream.store import keys
+from converse_stream.store.conversations import Conversations
+from converse_stream.store.generation_record import LEASE, End, Head
+from converse_stream.store.generation_writer import Writer
+from converse_stream.store.generations import Generations
 from tests.property.fake_table import Calm, FakeDynamo, Fault
 
 ALICE, CONVERSATION = "alice", "conversation"
@@ -80,7 +87,7 @@ class Store:
         view = Following(
             self.generations, self.conversations, ALICE, head, after=None, client="tab", request_id="r", deadline=1e12
         )
-        with mock.patch.object(following, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: None)), view:
+        with mock.patch.object(follower, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: None)), view:
             end = view.wait(1, 0)[-1].event
         assert isinstance(end, (Complete, Error))
         return end

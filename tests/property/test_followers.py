@@ -6,11 +6,17 @@ from unittest import mock
 
 import pytest
 
-from chat import following
-from chat.events import Chunk, Complete, Error, Event, Rollback
-from chat.following import Following
-from chat.store.writer import Writer
-from chat.turn import UNSAVED
+from converse_stream.generation import follower
+from converse_stream.generation.follower import Following
+from converse_stream.generation.generation import UNSAVED
+from converse_stream.protocol.events import (
+    Chunk,
+    Complete,
+    Error,
+    Event,
+    Rollback,
+)
+from converse_stream.store.generation_writer import Writer
 from tests.property.fake_table import Fault
 from tests.property.steered_store import ALICE, CONVERSATION, Store, fails
 
@@ -25,7 +31,7 @@ def test_an_answer_that_another_took_the_place_of_ends_for_its_follower_as_it_wa
         view = Following(
             store.generations, store.conversations, ALICE, first, after=2, client=moment, request_id="r", deadline=1e12
         )
-        with mock.patch.object(following, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: None)), view:
+        with mock.patch.object(follower, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: None)), view:
             end = view.wait(1, 0)[-1].event
         assert isinstance(end, Complete)
         assert end.ai_message.text == "first"
@@ -68,7 +74,7 @@ class Follower:
 def stopped(store: Store) -> Iterator[None]:
     """The clock of those who follow is the store's."""
     clock = SimpleNamespace(monotonic=lambda: store.at, sleep=lambda _: None)
-    with mock.patch.object(following, "time", clock):
+    with mock.patch.object(follower, "time", clock):
         yield
 
 

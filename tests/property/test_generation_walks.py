@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from chat.events import Chunk, Message, Usage
-from chat.store import keys
-from chat.store.conversations import Conversations
-from chat.store.generations import Generations
-from chat.store.head import End, Head
-from chat.store.writer import RUN, Writer
+from converse_stream.protocol.events import Chunk, Message, Usage
+from converse_stream.store import keys
+from converse_stream.store.conversations import Conversations
+from converse_stream.store.generation_record import End, Head
+from converse_stream.store.generation_writer import RUN, Writer
+from converse_stream.store.generations import Generations
 from tests.property import walk
 from tests.property.fake_table import ITEM_BYTES, Calm, FakeDynamo, size
 from tests.property.mutants import MUTANTS, Mutant

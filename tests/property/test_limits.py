@@ -14,11 +14,26 @@ from unittest import mock
 import pytest
 from botocore.exceptions import ClientError
 
-from chat.errors import BudgetExhausted, ChatError, Paused, StorageError, TooManyGenerations, TooManyRequests
-from chat.events import Usage
-from chat.limits import Budget, Rate, Rules, Spent, Used, live, slot
-from chat.store import keys, limits
-from chat.store.limits import Usages, settled
+from converse_stream.limits import (
+    Budget,
+    Rate,
+    Rules,
+    Spent,
+    Used,
+    live,
+    slot,
+)
+from converse_stream.protocol.errors import (
+    BudgetExhausted,
+    ChatError,
+    Paused,
+    StorageError,
+    TooManyGenerations,
+    TooManyRequests,
+)
+from converse_stream.protocol.events import Usage
+from converse_stream.store import keys, usage
+from converse_stream.store.usage import Usages, settled
 from tests.property.fake_table import Calm, FakeDynamo, Fault
 from tests.property.in_turn import InTurn
 
@@ -100,7 +115,7 @@ class World(Calm):
 def walk(seed: int, rules: Rules) -> World:
     """One world to its end, in one thread: the same every time."""
     world = World(seed, rules)
-    with mock.patch.object(limits, "ThreadPoolExecutor", InTurn):
+    with mock.patch.object(usage, "ThreadPoolExecutor", InTurn):
         world.run()
     return world
 
@@ -142,9 +157,9 @@ def broken(where: object, name: str, value: object) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("where", "name", "value"),
     [
-        (limits, "_BUSY", "tat > :now AND (tat <= :latest OR tat > :latest)"),
-        (limits, "_IDLE", "(attribute_not_exists(tat) OR tat <= :now OR tat > :now)"),
-        (limits, "_ROOM", "(attribute_not_exists(act) OR size(act) < :most OR attribute_exists(act))"),
+        (usage, "_BUSY", "tat > :now AND (tat <= :latest OR tat > :latest)"),
+        (usage, "_IDLE", "(attribute_not_exists(tat) OR tat <= :now OR tat > :now)"),
+        (usage, "_ROOM", "(attribute_not_exists(act) OR size(act) < :most OR attribute_exists(act))"),
     ],
     ids=["busy whatever tat is", "idle whatever tat is", "a slot too many"],
 )

@@ -5,10 +5,10 @@ from unittest import mock
 
 import pytest
 
-from chat.events import Complete, Message, Usage
-from chat.store import keys
-from chat.store.head import End, Status
-from chat.store.writer import Writer
+from converse_stream.protocol.events import Complete, Message, Usage
+from converse_stream.store import keys
+from converse_stream.store.generation_record import End, Status
+from converse_stream.store.generation_writer import Writer
 from tests.property.fake_table import Fault
 from tests.property.steered_store import ALICE, CONVERSATION, Store
 
@@ -57,7 +57,7 @@ def test_a_regeneration_whose_owner_dies_before_its_first_part_puts_the_old_answ
 
 
 def test_a_large_answer_is_put_back_whole(store: Store) -> None:
-    with mock.patch("chat.store.messages.PIECE_BYTES", 20):
+    with mock.patch("converse_stream.store.messages.PIECE_BYTES", 20):
         first = store.finish(store.send("one"), "".join(map(chr, range(0x4E00, 0x4E40))))
         again = store.made_again("two", first)
         empty = Message(again.head.message_id, "assistant", (), "t", "partial", "two")

@@ -2,10 +2,10 @@
 
 import pytest
 
-from chat.errors import ConversationBusy, StorageError
-from chat.events import Chunk, Message
-from chat.store.head import Head
-from chat.store.writer import Writer
+from converse_stream.protocol.errors import ConversationBusy, StorageError
+from converse_stream.protocol.events import Chunk, Message
+from converse_stream.store.generation_record import Head
+from converse_stream.store.generation_writer import Writer
 from tests.property.fake_table import Fault
 from tests.property.steered_store import ALICE, CONVERSATION, Store, fails
 

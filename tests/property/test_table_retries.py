@@ -8,12 +8,12 @@ from unittest import mock
 import pytest
 from botocore.exceptions import ClientError
 
-from chat.errors import NotFound, StorageError
-from chat.limits import Used, slot
-from chat.store import keys, table
-from chat.store.facts import Facts
-from chat.store.limits import Usages
-from chat.store.table import ConditionFailed
+from converse_stream.limits import Used, slot
+from converse_stream.protocol.errors import NotFound, StorageError
+from converse_stream.store import keys, table
+from converse_stream.store.facts import Facts
+from converse_stream.store.table import ConditionFailed
+from converse_stream.store.usage import Usages
 from tests.property.fake_table import FakeDynamo
 from tests.property.steered_store import ALICE, NOBODY_RUNS, Always, Store, fails
 

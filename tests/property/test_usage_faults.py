@@ -2,12 +2,17 @@
 
 import pytest
 
-from chat.errors import StorageError
-from chat.events import Chunk, Message, Reasoning, Usage
-from chat.limits import NO_SLOTS, Used, slot
-from chat.store.head import End, Estimate
-from chat.store.limits import Usages
-from chat.store.unstored import Unstored
+from converse_stream.limits import NO_SLOTS, Used, slot
+from converse_stream.protocol.errors import StorageError
+from converse_stream.protocol.events import (
+    Chunk,
+    Message,
+    Reasoning,
+    Usage,
+)
+from converse_stream.store.generation_record import End, Estimate
+from converse_stream.store.usage import Usages
+from converse_stream.store.usage_writer import Unstored
 from tests.property.steered_store import ALICE, NOBODY_RUNS, Store, fails
 
 

@@ -14,14 +14,21 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from unittest import mock
 
-from chat import following
-from chat.errors import (
-    ChatError,
-    NotFound,
+from converse_stream.generation import follower
+from converse_stream.protocol.errors import ChatError, NotFound
+from converse_stream.store import (
+    conversations,
+    erasure,
+    erasure_mark,
+    generation_records,
+    generation_writer,
+    generations,
+    keys,
+    table,
+    usage,
 )
-from chat.store import conversations, erasing, erasure, generations, heads, keys, limits, table, writer
-from chat.store.head import generation_id
-from chat.store.writer import Writer
+from converse_stream.store.generation_record import generation_id
+from converse_stream.store.generation_writer import Writer
 from tests.property.fake_table import Fault, Violation
 from tests.property.in_turn import InTurn
 from tests.property.walk_actors import (
@@ -254,21 +261,21 @@ def simulated(world: World) -> Iterator[None]:
     with (
         mock.patch.object(generations, "now", iso),
         mock.patch.object(generations, "time", clock),
-        mock.patch.object(erasing, "now", iso),
+        mock.patch.object(erasure_mark, "now", iso),
         mock.patch.object(erasure, "time", clock),
-        mock.patch.object(limits, "ThreadPoolExecutor", InTurn),
-        mock.patch.object(limits, "random", world.random),
+        mock.patch.object(usage, "ThreadPoolExecutor", InTurn),
+        mock.patch.object(usage, "random", world.random),
         mock.patch.object(table, "random", world.random),
-        mock.patch.object(heads, "now", iso),
+        mock.patch.object(generation_records, "now", iso),
         mock.patch.object(conversations, "now", iso),
         mock.patch.object(conversations, "time", clock),
-        mock.patch.object(following, "time", clock),
-        mock.patch.object(following, "new_id", attach),
+        mock.patch.object(follower, "time", clock),
+        mock.patch.object(follower, "new_id", attach),
         mock.patch.object(table, "time", clock),
         mock.patch.object(table, "logger", mock.NonCallableMock()),
         mock.patch.object(generations, "logger", mock.NonCallableMock()),
         mock.patch.object(generations, "count_lost"),
-        mock.patch.object(writer, "RUN", RUN),
+        mock.patch.object(generation_writer, "RUN", RUN),
     ):
         yield
 

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from chat.events import Chunk, Citation, Message
-from chat.following import Following
-from chat.limits import Budget, Rate, Rules
-from chat.log import Entry
-from chat.store import keys, table
-from chat.store.conversations import Conversations
-from chat.store.erasure import INDEX_LAG, Erasure
-from chat.store.generations import Generations
-from chat.store.head import LEASE, PATIENCE, End
-from chat.store.limits import Usages
-from chat.store.writer import Writer
+from converse_stream.generation.follower import Following
+from converse_stream.limits import Budget, Rate, Rules
+from converse_stream.protocol.events import Chunk, Citation, Message
+from converse_stream.protocol.log import Entry
+from converse_stream.store import keys, table
+from converse_stream.store.conversations import Conversations
+from converse_stream.store.erasure import INDEX_LAG, Erasure
+from converse_stream.store.generation_record import LEASE, PATIENCE, End
+from converse_stream.store.generation_writer import Writer
+from converse_stream.store.generations import Generations
+from converse_stream.store.usage import Usages
 from tests.property.fake_table import Item
 
 Atom: TypeAlias = tuple[str, Any]

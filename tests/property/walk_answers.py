@@ -1,14 +1,18 @@
 """Rules of a walk: answers are made, and what happens to their environments, clocks and writes."""
 
-from chat import log
-from chat.errors import (
-    StorageError,
+from converse_stream.protocol import log
+from converse_stream.protocol.errors import StorageError
+from converse_stream.protocol.events import (
+    Chunk,
+    Citation,
+    Message,
+    Reasoning,
+    Usage,
 )
-from chat.events import Chunk, Citation, Message, Reasoning, Usage
-from chat.log import Entry
-from chat.store import keys
-from chat.store.head import End, Status, generation_id
-from chat.store.writer import Fenced
+from converse_stream.protocol.log import Entry
+from converse_stream.store import keys
+from converse_stream.store.generation_record import End, Status, generation_id
+from converse_stream.store.generation_writer import Fenced
 from tests.property.fake_table import Violation
 from tests.property.walk_actors import LEASE_SECONDS, SKEW, TEXTS, Environment, Send, Speaking, Spoken
 from tests.property.walk_sends import Sends

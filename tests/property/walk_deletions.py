@@ -3,13 +3,13 @@
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from chat.errors import (
+from converse_stream.protocol.errors import (
     BeingErased,
     Exists,
     NotFound,
     StorageError,
 )
-from chat.store import keys, limits
+from converse_stream.store import keys, usage
 from tests.property.fake_table import Violation
 from tests.property.walk_actors import Environment, Send
 from tests.property.walk_answers import Answers
@@ -145,7 +145,7 @@ class Deletions(Answers):
     def _everybody(self, environment: Environment) -> tuple[str, int]:
         """The day by the environment's clock, and the tokens that are counted in it."""
         day = datetime.fromtimestamp(self.at + environment.skew, UTC).date().isoformat()
-        shards = (self.dynamo.items.get(keys.everybodys_day(day, shard), {}) for shard in range(limits.SHARDS))
+        shards = (self.dynamo.items.get(keys.everybodys_day(day, shard), {}) for shard in range(usage.SHARDS))
         return day, sum(int(item[name]) for item in shards if item for name in ("tokens_in", "tokens_out"))
 
     def rename(self) -> bool:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from chat import log
-from chat.prompts.prompt import estimate_tokens
-from chat.store import keys, messages
+from converse_stream.prompts.prompt import estimate_tokens
+from converse_stream.protocol import log
+from converse_stream.store import keys, messages
 from tests.property.fake_table import Change, Item, Violation
 from tests.property.walk_actors import SKEW, Spoken, atoms
 from tests.property.walk_state import State

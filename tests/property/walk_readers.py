@@ -1,13 +1,17 @@
 """Rules of a walk: generations are looked at and followed."""
 
-from chat import following, log
-from chat.errors import (
-    NotFound,
-    StorageError,
-    TooManyFollowers,
+from converse_stream.generation import follower
+from converse_stream.generation.follower import Following
+from converse_stream.protocol import log
+from converse_stream.protocol.errors import NotFound, StorageError, TooManyFollowers
+from converse_stream.protocol.events import (
+    TERMINAL,
+    Chunk,
+    Citation,
+    Complete,
+    Reasoning,
+    Rollback,
 )
-from chat.events import TERMINAL, Chunk, Citation, Complete, Reasoning, Rollback
-from chat.following import Following
 from tests.property.fake_table import Violation
 from tests.property.walk_actors import HOSTILE, Client, Environment, Spoken, atoms
 from tests.property.walk_deletions import Deletions
@@ -104,7 +108,7 @@ class Readers(Deletions):
             view = client.following
             if view is None:
                 return
-            placed = view.wait(client.cursor, following.INTERVAL)
+            placed = view.wait(client.cursor, follower.INTERVAL)
         except StorageError:
             self._storage_error()
             client.following, client.fresh = None, False  # it comes back with its cursor

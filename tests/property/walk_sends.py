@@ -2,21 +2,27 @@
 
 from dataclasses import replace
 
-from chat import log
-from chat.errors import (
+from converse_stream.memory.lookup import Memory
+from converse_stream.protocol import log
+from converse_stream.protocol.errors import (
     BeingErased,
     ConversationBusy,
     KeyReused,
     NotFound,
     StorageError,
 )
-from chat.events import Chunk, Message
-from chat.log import Entry
-from chat.memory.lookup import Memory
-from chat.store import keys
-from chat.store.conversations import Conversation
-from chat.store.head import LEASE, Estimate, Head, conversation_id, generation_id
-from chat.store.writer import Writer
+from converse_stream.protocol.events import Chunk, Message
+from converse_stream.protocol.log import Entry
+from converse_stream.store import keys
+from converse_stream.store.conversations import Conversation
+from converse_stream.store.generation_record import (
+    LEASE,
+    Estimate,
+    Head,
+    conversation_id,
+    generation_id,
+)
+from converse_stream.store.generation_writer import Writer
 from tests.property.fake_table import Violation
 from tests.property.walk_actors import LONGEST_LIFE, SHORTEST_LIFE, SKEW, TEXTS, Environment, Send, Speaking, Where
 from tests.property.walk_invariants import Invariants

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from chat import log
-from chat.store import keys
-from chat.store.conversations import Conversations
-from chat.store.erasure import Erasure
-from chat.store.generations import Generations
-from chat.store.limits import Usages
+from converse_stream.protocol import log
+from converse_stream.store import keys
+from converse_stream.store.conversations import Conversations
+from converse_stream.store.erasure import Erasure
+from converse_stream.store.generations import Generations
+from converse_stream.store.usage import Usages
 from tests.property.fake_table import Change, FakeDynamo, Fault, Item, Key, LaggingIndex, Violation
 from tests.property.walk_actors import (
     BEGIN,

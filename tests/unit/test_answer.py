@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from chat import errors
-from chat.events import Chunk, Progress, Usage
-from chat.limits import Budget
-from chat.model import answer, options
-from chat.model.answer import Models
-from chat.model.catalog import Catalog
-from chat.model.stream import Ended
-from chat.model.transport import Bedrock, Call
-from chat.prompts.prompt import Prompt, ToolSpec, Turn
-from chat.requests import Options
-from chat.stoppable import Stopped
+from converse_stream.aws.cancellation import Stopped
+from converse_stream.http.bodies import Options
+from converse_stream.limits import Budget
+from converse_stream.model import client, options
+from converse_stream.model.catalog import Catalog
+from converse_stream.model.client import ModelClient
+from converse_stream.model.stream import Ended
+from converse_stream.model.transport import Bedrock, Call
+from converse_stream.prompts.prompt import Prompt, ToolSpec, Turn
+from converse_stream.protocol import errors
+from converse_stream.protocol.events import Chunk, Progress, Usage
 
 PROMPT = Prompt("Be kind.", (), "", Turn("user", ("hi",)))
 SPEECH = [
@@ -63,18 +63,18 @@ class Scripted(Bedrock):
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer, "FIRST_PAUSE", 0)
+    monkeypatch.setattr(client, "FIRST_PAUSE", 0)
 
 
 def ask(
     bedrock: Scripted,
     alias: str = "nova-pro",
-    models: Models | None = None,
+    models: ModelClient | None = None,
     prompt: Prompt = PROMPT,
     call: Call | None = None,
     **options: Any,
 ) -> list[Any]:
-    models = models or Models(bedrock, Catalog("us"))
+    models = models or ModelClient(bedrock, Catalog("us"))
     return list(models.answer(prompt, alias, Options.model_validate(options), call or Call()))
 
 
@@ -113,16 +113,16 @@ def test_a_fallback_that_may_not_be_used_hides_nothing(refusal: type[errors.Mode
     catalog._models["nova-pro"] = catalog["nova-pro"].model_copy(update={"fallbacks": ("claude-haiku", "nova-lite")})
     busy = [errors.ModelThrottled() for _ in range(3)]
     bedrock = Scripted(*busy, refusal(), SPEECH)
-    assert ask(bedrock, "nova-pro", Models(bedrock, catalog))[-1].model == "nova-lite"
+    assert ask(bedrock, "nova-pro", ModelClient(bedrock, catalog))[-1].model == "nova-lite"
     bedrock = Scripted(*busy, refusal(), refusal())
     with pytest.raises(errors.ModelThrottled):
-        ask(bedrock, "nova-pro", Models(bedrock, catalog))
+        ask(bedrock, "nova-pro", ModelClient(bedrock, catalog))
     assert len(bedrock.asked) == 5
 
 
 def test_a_refusal_is_not_remembered_when_the_other_way_fails_too() -> None:
     bedrock = Scripted(errors.StreamingRefused(), errors.ModelInternal(), SPEECH)
-    models = Models(bedrock, Catalog("us"))
+    models = ModelClient(bedrock, Catalog("us"))
     with pytest.raises(errors.ModelInternal):
         ask(bedrock, "nova-pro", models)
     ask(bedrock, "nova-pro", models)
@@ -133,7 +133,7 @@ def test_the_last_refusal_is_the_error() -> None:
     bedrock = Scripted(*[errors.ModelThrottled() for _ in range(9)])
     with pytest.raises(errors.ModelThrottled):
         ask(bedrock, "nova-micro")
-    assert len(bedrock.asked) == answer.ATTEMPTS
+    assert len(bedrock.asked) == client.ATTEMPTS
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_no_retry_after_the_first_event() -> None:
 
 def test_a_model_that_refuses_to_stream_answers_in_one_piece_and_is_remembered() -> None:
     bedrock = Scripted(errors.StreamingRefused(), IN_ONE_PIECE, IN_ONE_PIECE)
-    models = Models(bedrock, Catalog("us"))
+    models = ModelClient(bedrock, Catalog("us"))
     for _ in range(2):
         events = ask(bedrock, "nova-pro", models)
         assert events[0] == Chunk("hello")
@@ -179,7 +179,7 @@ def test_a_model_that_refuses_a_system_prompt_gets_it_in_the_message() -> None:
 
 def test_a_model_that_does_not_stream_with_tools_streams_without_them() -> None:
     bedrock = Scripted(errors.ToolStreamingRefused(), IN_ONE_PIECE, IN_ONE_PIECE, SPEECH)
-    models = Models(bedrock, Catalog("us"))
+    models = ModelClient(bedrock, Catalog("us"))
     with_tools = replace(PROMPT, tools=(ToolSpec("weather", "", {"type": "object"}),))
     for prompt in (with_tools, with_tools, PROMPT):
         assert ask(bedrock, "nova-pro", models, prompt)[0] == Chunk("hello")
@@ -225,7 +225,7 @@ def test_a_fallback_takes_over_where_it_takes_the_tools() -> None:
     for schema, models in (({"type": "object"}, 2), ({"type": "object", "anyOf": []}, 1)):
         bedrock = Scripted(*[errors.ModelThrottled() for _ in range(6)])
         with pytest.raises(errors.ModelThrottled):
-            ask(bedrock, "nova-pro", Models(bedrock, catalog), replace(PROMPT, tools=(ToolSpec("t", "", schema),)))
+            ask(bedrock, "nova-pro", ModelClient(bedrock, catalog), replace(PROMPT, tools=(ToolSpec("t", "", schema),)))
         assert len(set(bedrock.models)) == models
 
 
@@ -241,7 +241,7 @@ def test_a_fallback_takes_over_where_it_takes_the_tools() -> None:
 )
 def test_a_tool_that_claude_does_not_take_is_named(schema: dict[str, Any], fault: str) -> None:
     models, tools = (
-        Models(Scripted(), Catalog("us")),
+        ModelClient(Scripted(), Catalog("us")),
         (ToolSpec("a", "", {"type": "object"}), ToolSpec("b", "", schema)),
     )
     models.check("nova-lite", Options(), tools=tools)
@@ -286,7 +286,7 @@ def test_a_fallback_is_asked_in_its_own_way_for_its_own_price(wish: dict[str, An
 def test_a_fallback_is_one_that_callers_may_name() -> None:
     bedrock = Scripted(*[errors.ModelThrottled() for _ in range(3)], SPEECH)
     with pytest.raises(errors.ModelThrottled):
-        ask(bedrock, "nova-lite", Models(bedrock, Catalog("us"), {"nova-lite", "nova-pro"}))
+        ask(bedrock, "nova-lite", ModelClient(bedrock, Catalog("us"), {"nova-lite", "nova-pro"}))
 
 
 def test_a_fallback_has_a_way_to_keep_to_the_schema() -> None:
@@ -300,9 +300,9 @@ def test_a_fallback_has_a_way_to_keep_to_the_schema() -> None:
 
 
 def test_the_window_leaves_room_for_the_answer_of_whichever_model_answers() -> None:
-    models = Models(Scripted(), Catalog("us"))
+    models = ModelClient(Scripted(), Catalog("us"))
     assert models.window("nova-lite", Options()) == 128_000 - 4_096  # nova-micro may take over
-    assert Models(Scripted(), Catalog("us"), {"nova-lite"}).window("nova-lite", Options()) == 300_000 - 4_096
+    assert ModelClient(Scripted(), Catalog("us"), {"nova-lite"}).window("nova-lite", Options()) == 300_000 - 4_096
 
 
 def test_a_second_refusal_of_the_same_is_an_error() -> None:
@@ -316,7 +316,7 @@ def test_a_stopped_call_is_not_tried_again() -> None:
     call.stop()
     bedrock = Scripted(errors.ModelThrottled(), SPEECH)
     with pytest.raises(Stopped):
-        list(Models(bedrock, Catalog("us")).answer(PROMPT, "nova-pro", Options(), call))
+        list(ModelClient(bedrock, Catalog("us")).answer(PROMPT, "nova-pro", Options(), call))
     assert len(bedrock.asked) == 1
 
 
@@ -334,7 +334,7 @@ def test_a_stopped_call_is_not_tried_again() -> None:
     ],
 )
 def test_a_model_is_asked_only_for_what_it_has(alias: str, options: dict[str, Any], field: str) -> None:
-    models = Models(Scripted(), Catalog("us"))
+    models = ModelClient(Scripted(), Catalog("us"))
     with pytest.raises(errors.BadRequest) as refused:
         models.check(alias, Options.model_validate(options))
     assert refused.value.field == field
@@ -349,7 +349,7 @@ def test_a_model_of_one_geography_costs_more() -> None:
 
 
 def test_callers_may_name_what_is_allowed() -> None:
-    models = Models(Scripted(), Catalog("us"), {"nova-lite", "nova-pro"})
+    models = ModelClient(Scripted(), Catalog("us"), {"nova-lite", "nova-pro"})
     assert models.aliases == ["nova-lite", "nova-pro"]
     models.check("nova-lite", Options())
     with pytest.raises(errors.BadRequest, match=r"one of nova-lite, nova-pro\."):
@@ -367,4 +367,4 @@ def test_a_model_without_tools_is_offered_none(tools: bool) -> None:
 
 def test_an_unknown_alias_names_the_known_ones() -> None:
     with pytest.raises(errors.BadRequest, match="claude-haiku, claude-sonnet, nova-lite, nova-micro, nova-pro"):
-        Models(Scripted(), Catalog("us")).check("gpt", Options())
+        ModelClient(Scripted(), Catalog("us")).check("gpt", Options())

@@ -12,23 +12,33 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import SecretStr
 
-from chat.application import Application
-from chat.auth import User
-from chat.events import Chunk, Complete, Progress, Usage
-from chat.flags import ALL_ON
-from chat.impatience import Errands
-from chat.limits import Budget
-from chat.memory.recall import MemoryStore, Recall
-from chat.memory.sources import Source
-from chat.model.stream import Ended
-from chat.model.transport import Call
-from chat.prompts import builder
-from chat.prompts.prompt import Prompt
-from chat.prompts.prompt import Turn as PromptTurn
-from chat.requests import ChatRequest, Options, Send, parse
-from chat.settings import Settings, SettingsError
-from chat.store.facts import Remembered
-from chat.turn import Turn
+from converse_stream.application import Application
+from converse_stream.auth import User
+from converse_stream.aws.deadlines import Errands
+from converse_stream.flags.feature_flags import ALL_ON
+from converse_stream.generation.generation import Turn
+from converse_stream.http.bodies import (
+    ChatRequest,
+    Options,
+    Send,
+    parse,
+)
+from converse_stream.limits import Budget
+from converse_stream.memory.recall import MemoryStore, Recall
+from converse_stream.memory.sources import Source
+from converse_stream.model.stream import Ended
+from converse_stream.model.transport import Call
+from converse_stream.prompts import builder
+from converse_stream.prompts.prompt import Prompt
+from converse_stream.prompts.prompt import Turn as PromptTurn
+from converse_stream.protocol.events import (
+    Chunk,
+    Complete,
+    Progress,
+    Usage,
+)
+from converse_stream.settings import Settings, SettingsError
+from converse_stream.store.facts import Remembered
 from tests.property.fake_table import Calm, FakeDynamo, Fault
 
 ALICE = User("alice")
@@ -55,8 +65,8 @@ def application(dynamo: FakeDynamo, **settings: Any) -> Application:
     known = {"table_name": "table", "auth_mode": "dev", "url_auth_type": "NONE", "inference_profile": "us"}
     with (
         mock.patch("chat.application.boto3.client", return_value=dynamo),
-        mock.patch("chat.impatience.client", return_value=dynamo),
-        mock.patch("chat.application.Bedrock"),
+        mock.patch("converse_stream.aws.deadlines.client", return_value=dynamo),
+        mock.patch("converse_stream.application.Bedrock"),
     ):
         return Application(Settings.model_validate(known | settings))
 
@@ -165,7 +175,10 @@ def test_what_is_looked_up_for_a_request_has_one_deadline_and_documents_have_the
         noted[:] = kept
 
     chat.send("first")
-    with mock.patch("chat.memory.lookup.Errands", Noted), mock.patch("chat.memory.recall.Errands", Noted):
+    with (
+        mock.patch("converse_stream.memory.lookup.Errands", Noted),
+        mock.patch("converse_stream.memory.recall.Errands", Noted),
+    ):
         begun = time.monotonic()
         chat.interrupted.event = event
         chat.send("third")
@@ -264,7 +277,7 @@ def test_a_start_that_fails_in_any_way_frees_its_slot(chat: Chat) -> None:
 @pytest.mark.parametrize("stores", [{}, {"documents": mock.Mock(search=lambda *_: [])}])
 def test_the_prompt_is_built_once_where_nothing_is_found(chat: Chat, stores: dict[str, MemoryStore]) -> None:
     chat.app._documents = Recall(stores)
-    with mock.patch("chat.prompts.builder.build", wraps=builder.build) as build:
+    with mock.patch("converse_stream.prompts.builder.build", wraps=builder.build) as build:
         chat.send("first")
     assert build.call_count == 1
 

@@ -6,8 +6,18 @@ from collections.abc import Sequence
 import pytest
 
 import completions
-from chat.events import Chunk, Complete, Error, Event, Message, Progress, Start, Timing, Usage
-from chat.log import Placed
+from converse_stream.protocol.events import (
+    Chunk,
+    Complete,
+    Error,
+    Event,
+    Message,
+    Progress,
+    Start,
+    Timing,
+    Usage,
+)
+from converse_stream.protocol.log import Placed
 
 START = Start("", "m", "g", "nova-lite")
 MESSAGE = Message("m", "user", (), "")

@@ -11,22 +11,28 @@ import pytest
 from botocore.parsers import create_parser
 from botocore.validate import ParamValidator
 
-from chat import log
-from chat.dialects.ai_sdk import AiSdk
-from chat.dialects.native import Native, to_json
-from chat.dialects.openai import OpenAI
-from chat.errors import BadRequest, ModelMalformed, ModelTruncated
-from chat.events import Chunk, Citation, Reasoning, Tool, Usage
-from chat.finish import MALFORMED
-from chat.log import Placed
-from chat.model import converters, stream
-from chat.model import options as wishes
-from chat.model.answer import Models
-from chat.model.catalog import Catalog
-from chat.model.converters import Guardrail
-from chat.model.transport import Bedrock
-from chat.prompts.prompt import Prompt, ToolSpec, Turn
-from chat.requests import Options
+from converse_stream.dialects.ai_sdk import AiSdk
+from converse_stream.dialects.native import Native, to_json
+from converse_stream.dialects.openai.frames import OpenAI
+from converse_stream.http.bodies import Options
+from converse_stream.model import converters, stream
+from converse_stream.model import options as wishes
+from converse_stream.model.catalog import Catalog
+from converse_stream.model.client import ModelClient
+from converse_stream.model.converters import Guardrail
+from converse_stream.model.transport import Bedrock
+from converse_stream.prompts.prompt import Prompt, ToolSpec, Turn
+from converse_stream.protocol import log
+from converse_stream.protocol.errors import BadRequest, ModelMalformed, ModelTruncated
+from converse_stream.protocol.events import (
+    Chunk,
+    Citation,
+    Reasoning,
+    Tool,
+    Usage,
+)
+from converse_stream.protocol.finish_reasons import MALFORMED
+from converse_stream.protocol.log import Placed
 from local_stack.bedrock.validation import check_converse
 
 HISTORY = (Turn("user", ("one", "two")), Turn("assistant", ("three",)))
@@ -45,7 +51,7 @@ SERVICE: Any = botocore.session.get_session().get_service_model("bedrock-runtime
 
 
 def asked(alias: str, prompt: Prompt = PROMPT, guardrail: Guardrail | None = None, **options: Any) -> Any:
-    return Models(mock.create_autospec(Bedrock), CATALOG, guardrail=guardrail).request(
+    return ModelClient(mock.create_autospec(Bedrock), CATALOG, guardrail=guardrail).request(
         prompt, alias, Options.model_validate(options)
     )
 

@@ -9,14 +9,19 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from chat import events
-from chat.dialects.ai_sdk import AiSdk
-from chat.dialects.native import Native
-from chat.dialects.openai import OpenAI
-from chat.dialects.plain import Plain
-from chat.dialects.sse import Dialect
-from chat.events import Event, Rollback, Start, fold
-from chat.log import Placed, length
+from converse_stream.dialects.ai_sdk import AiSdk
+from converse_stream.dialects.native import Native
+from converse_stream.dialects.openai.frames import OpenAI
+from converse_stream.dialects.plain import Plain
+from converse_stream.dialects.sse import Dialect
+from converse_stream.protocol import events
+from converse_stream.protocol.events import (
+    Event,
+    Rollback,
+    Start,
+    fold,
+)
+from converse_stream.protocol.log import Placed, length
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CASES = sorted(path.parent for path in FIXTURES.glob("*/events.json"))

@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from chat.events import Stage
-from chat.finish import FINISH
-from chat.openapi.document import document
+from converse_stream.openapi.document import document
+from converse_stream.protocol.events import Stage
+from converse_stream.protocol.finish_reasons import FINISH
 from local_stack.bedrock.directives import HTTP_FAULTS, STREAM_FAULTS
 from tests.documented import DOCUMENTS, commands
 from tests.stack import ROOT

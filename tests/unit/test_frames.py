@@ -2,16 +2,16 @@
 
 import pytest
 
-from chat.dialects import native, sse
-from chat.dialects.ai_sdk import AiSdk
-from chat.dialects.native import Native
-from chat.dialects.openai import OpenAI
-from chat.dialects.plain import Plain
-from chat.events import Chunk, Reasoning, Start
-from chat.log import Placed
-from chat.model.stream import Ended
-from chat.model.transport import Call
-from chat.turn import Speech
+from converse_stream.dialects import native, sse
+from converse_stream.dialects.ai_sdk import AiSdk
+from converse_stream.dialects.native import Native
+from converse_stream.dialects.openai.frames import OpenAI
+from converse_stream.dialects.plain import Plain
+from converse_stream.generation.generation import Speech
+from converse_stream.model.stream import Ended
+from converse_stream.model.transport import Call
+from converse_stream.protocol.events import Chunk, Reasoning, Start
+from converse_stream.protocol.log import Placed
 from tests.unit.turns import USAGE, Stored, falls_silent, says, turn
 
 

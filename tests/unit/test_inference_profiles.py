@@ -6,11 +6,11 @@ from typing import Any
 import botocore.session
 import pytest
 
-from chat import errors
-from chat.events import Usage
-from chat.model.catalog import Catalog, profiles_of
-from chat.requests import Options
-from chat.settings import SettingsError
+from converse_stream.http.bodies import Options
+from converse_stream.model.catalog import Catalog, profiles_of
+from converse_stream.protocol import errors
+from converse_stream.protocol.events import Usage
+from converse_stream.settings import SettingsError
 from local_stack.intrinsics import PSEUDO_PARAMETERS, Resolver
 from tests.property.fake_table import Calm, FakeDynamo
 from tests.unit.test_application import application
@@ -23,7 +23,9 @@ REGIONS = {
     for region in BOTOCORE.get_available_regions("bedrock", partition)
 }
 SETTINGS: list[str] = SOURCE["Parameters"]["InferenceProfile"]["AllowedValues"]
-MODELS: dict[str, Any] = json.loads((ROOT / "layers/chat/chat/model/catalog.json").read_text(encoding="utf-8"))
+MODELS: dict[str, Any] = json.loads(
+    (ROOT / "layers/converse_stream/converse_stream/model/catalog.json").read_text(encoding="utf-8")
+)
 GEOGRAPHIC = {"us", "eu", "apac", "us-gov"}
 
 

@@ -5,16 +5,22 @@ from typing import Any
 
 import pytest
 
-from chat.dialects import openai
-from chat.dialects.openai_prompt import options, prompt
-from chat.dialects.openai_request import CompletionRequest, parse
-from chat.errors import BadRequest, TooLarge, by_code
-from chat.http import HttpRequest
-from chat.model.catalog import Catalog
-from chat.model.converters import to_request
-from chat.prompts.prompt import Prompt, ToolResult, ToolSpec, ToolUse, Turn
-from chat.requests import Options
-from chat.settings import Settings
+from converse_stream.dialects.openai import frames
+from converse_stream.dialects.openai.prompt import options, prompt
+from converse_stream.dialects.openai.request import CompletionRequest, parse
+from converse_stream.http.bodies import Options
+from converse_stream.http.request import HttpRequest
+from converse_stream.model.catalog import Catalog
+from converse_stream.model.converters import to_request
+from converse_stream.prompts.prompt import (
+    Prompt,
+    ToolResult,
+    ToolSpec,
+    ToolUse,
+    Turn,
+)
+from converse_stream.protocol.errors import BadRequest, TooLarge, by_code
+from converse_stream.settings import Settings
 from local_stack.bedrock.validation import check_converse
 
 SETTINGS = Settings(table_name="table", auth_mode="dev", url_auth_type="NONE", max_completion_bytes=50_000)
@@ -165,7 +171,7 @@ def test_an_error_names_options_as_this_protocol_does() -> None:
     """All that it has: it cannot ask for a latency."""
     ours = {f"options.{field.alias}" for field in Options.model_fields.values()} - {"options.latency"}
     for name in ours:
-        told = openai.error(BadRequest(f"{name} is wrong.", field=name))["error"]
+        told = frames.error(BadRequest(f"{name} is wrong.", field=name))["error"]
         assert told["message"] == f"{told['param']} is wrong."
         assert told["param"].partition(".")[0] in CompletionRequest.model_fields
     assert len(ours) == 7
@@ -173,7 +179,7 @@ def test_an_error_names_options_as_this_protocol_does() -> None:
 
 def test_a_prompt_that_is_too_long_is_told_as_this_protocol_does() -> None:
     """https://platform.openai.com/docs/guides/error-codes: SDKs look for this code."""
-    told = openai.error(by_code("context_length_exceeded"))["error"]
+    told = frames.error(by_code("context_length_exceeded"))["error"]
     assert (told["type"], told["code"], told["param"]) == (
         "invalid_request_error",
         "context_length_exceeded",

@@ -2,13 +2,13 @@
 
 import pytest
 
-from chat.errors import BadRequest
-from chat.events import Chunk, Message, Part
-from chat.memory.lookup import Memory
-from chat.plan import plan_of
-from chat.requests import ChatRequest
-from chat.store.conversations import Conversation
-from chat.store.facts import NOBODY
+from converse_stream.generation.plan import plan_of
+from converse_stream.http.bodies import ChatRequest
+from converse_stream.memory.lookup import Memory
+from converse_stream.protocol.errors import BadRequest
+from converse_stream.protocol.events import Chunk, Message, Part
+from converse_stream.store.conversations import Conversation
+from converse_stream.store.facts import NOBODY
 
 
 def memory(*parts: Part) -> Memory:

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.events import Chunk, Message
-from chat.memory.lookup import Memory
-from chat.memory.sources import Document
-from chat.prompts import builder, prompt
-from chat.prompts.builder import Room
-from chat.prompts.history import BLOCK
-from chat.prompts.prompt import Prompt, Turn
-from chat.store.conversations import Conversation
-from chat.store.facts import NOBODY, Profile, Remembered
+from converse_stream.memory.lookup import Memory
+from converse_stream.memory.sources import Document
+from converse_stream.prompts import builder, prompt
+from converse_stream.prompts.builder import Room
+from converse_stream.prompts.history import BLOCK
+from converse_stream.prompts.prompt import Prompt, Turn
+from converse_stream.protocol.events import Chunk, Message
+from converse_stream.store.conversations import Conversation
+from converse_stream.store.facts import NOBODY, Profile, Remembered
 
 
 def message(role: str, text: str, finish_reason: str | None = None) -> Message:

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from chat.errors import BadRequest, ChatError, TooLarge, UnsupportedMediaType
-from chat.http import HttpRequest
-from chat.requests import (
+from converse_stream.http.bodies import (
     Body,
     ChatRequest,
     ConversationChange,
@@ -19,7 +17,14 @@ from chat.requests import (
     parse,
     parse_chat,
 )
-from chat.settings import Settings
+from converse_stream.http.request import HttpRequest
+from converse_stream.protocol.errors import (
+    BadRequest,
+    ChatError,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from converse_stream.settings import Settings
 
 SETTINGS = Settings(
     table_name="chat", auth_mode="iam", url_auth_type="AWS_IAM", max_message_chars=50, max_body_bytes=400

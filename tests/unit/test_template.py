@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from chat.http import EXPOSED_HEADERS
-from chat.model.catalog import profiles_of
+from converse_stream.http.request import EXPOSED_HEADERS
+from converse_stream.model.catalog import profiles_of
 from tests.unit.rules import broken
 from tests.unit.transform import CASES, DOORS, ROOT, SOURCE, Resources, case_id, of_type, stacks, values_of
 
@@ -329,7 +329,9 @@ def test_parameters_that_go_together(given: dict[str, str], *, accepted: bool) -
 
 
 def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) -> None:
-    catalog = json.loads((ROOT / "layers/chat/chat/model/catalog.json").read_text(encoding="utf-8"))
+    catalog = json.loads(
+        (ROOT / "layers/converse_stream/converse_stream/model/catalog.json").read_text(encoding="utf-8")
+    )
     models = {model["id"] for model in catalog.values()}
     granted = {statement["Sid"]: statement for owner, statement in statements(stack) if owner == "ModelPolicy"}
     granted = {name: each for name, each in granted.items() if re.search("Models|Profiles|Guardrail", name)}

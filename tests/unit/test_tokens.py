@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from chat.auth.keys import UnknownKey
-from chat.auth.tokens import LONGEST, Tokens
-from chat.auth.user import User
-from chat.errors import Unauthenticated
-from chat.http import HttpRequest
+from converse_stream.auth.jwks import UnknownKey
+from converse_stream.auth.jwt import LONGEST, Tokens
+from converse_stream.auth.user import User
+from converse_stream.http.request import HttpRequest
+from converse_stream.protocol.errors import Unauthenticated
 
 ISSUER, AUDIENCE = "https://issuer.example/", "chat"
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -6,15 +6,26 @@ from collections.abc import Callable, Generator, Sequence
 
 import pytest
 
-from chat.dialects import native, sse
-from chat.errors import ModelThrottled
-from chat.events import TERMINAL, Chunk, Complete, Error, Event, Message, Progress, Reasoning, Start, Usage
-from chat.log import Entry, end_of
-from chat.model.stream import Ended
-from chat.model.transport import Call
-from chat.store.head import End
-from chat.store.writer import Fenced, Signals
-from chat.turn import Speech
+from converse_stream.dialects import native, sse
+from converse_stream.generation.generation import Speech
+from converse_stream.model.stream import Ended
+from converse_stream.model.transport import Call
+from converse_stream.protocol.errors import ModelThrottled
+from converse_stream.protocol.events import (
+    TERMINAL,
+    Chunk,
+    Complete,
+    Error,
+    Event,
+    Message,
+    Progress,
+    Reasoning,
+    Start,
+    Usage,
+)
+from converse_stream.protocol.log import Entry, end_of
+from converse_stream.store.generation_record import End
+from converse_stream.store.generation_writer import Fenced, Signals
 from tests.unit.turns import USAGE, USER, Stored, falls_silent, followed, says, turn
 
 
@@ -118,15 +129,15 @@ def test_an_answer_over_its_size_ends_as_length() -> None:
 
 
 def test_an_answer_that_cannot_be_stored_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chat.turn.FINISH_SECONDS", 0)
-    monkeypatch.setattr("chat.turn.FINISH_PAUSE", 0)
+    monkeypatch.setattr("converse_stream.generation.generation.FINISH_SECONDS", 0)
+    monkeypatch.setattr("converse_stream.generation.generation.FINISH_PAUSE", 0)
     end = followed(turn(says(Chunk("a"), Ended("stop", USAGE)), Stored(fails=True)))[-1]
     assert isinstance(end, Error)
     assert (end.code, end.message_id) == ("storage", None)
 
 
 def test_a_reader_that_does_not_notice_the_stop_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chat.turn.READER_GRACE", 0.1)
+    monkeypatch.setattr("converse_stream.generation.generation.READER_GRACE", 0.1)
     released = threading.Event()
 
     def speak(_: Call) -> Speech:
@@ -271,7 +282,7 @@ def test_a_cancel_reaches_a_model_that_has_not_spoken() -> None:
 
 
 def test_a_table_that_fails_for_a_while_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chat.turn.FLUSH", 0.05)
+    monkeypatch.setattr("converse_stream.generation.generation.FLUSH", 0.05)
     store = Stored(fails=True)
     threading.Timer(0.5, lambda: setattr(store, "fails", False)).start()
     end = followed(turn(speaks_on(seconds=1), store, size=100_000))[-1]

@@ -3,14 +3,23 @@
 import time
 from collections.abc import Callable, Sequence
 
-from chat.errors import StorageError
-from chat.events import TERMINAL, Chunk, Event, Message, Progress, Reasoning, Start, Usage
-from chat.log import Entry, end_of
-from chat.model.stream import Ended
-from chat.model.transport import Call
-from chat.store.head import End
-from chat.store.writer import Signals
-from chat.turn import Bounds, Speech, Turn
+from converse_stream.generation.generation import Bounds, Speech, Turn
+from converse_stream.model.stream import Ended
+from converse_stream.model.transport import Call
+from converse_stream.protocol.errors import StorageError
+from converse_stream.protocol.events import (
+    TERMINAL,
+    Chunk,
+    Event,
+    Message,
+    Progress,
+    Reasoning,
+    Start,
+    Usage,
+)
+from converse_stream.protocol.log import Entry, end_of
+from converse_stream.store.generation_record import End
+from converse_stream.store.generation_writer import Signals
 
 USER = Message("m1", "user", (Chunk("hi"),), "2026-01-01T00:00:00.000Z")
 USAGE = Usage(3, 4, basis="exact")

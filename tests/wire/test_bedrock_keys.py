@@ -10,8 +10,8 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from pydantic import SecretStr
 
-from chat import errors
-from chat.model.transport import Bedrock, Call, config
+from converse_stream.model.transport import Bedrock, Call, config
+from converse_stream.protocol import errors
 from local_stack.bedrock import BedrockServer
 from tests.wire.bedrock_standin import ask
 

@@ -13,11 +13,17 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.feature_flags import FeatureFlags
 
-from chat import flag_source
-from chat.errors import FlagsUnknown
-from chat.flag_source import FRESH, PAUSE, Kept
-from chat.flags import ALL_ON, Flags, Switches, flags_of, share
-from chat.settings import Settings
+from converse_stream.flags import appconfig as source_module
+from converse_stream.flags.appconfig import FRESH, PAUSE, Kept
+from converse_stream.flags.feature_flags import (
+    ALL_ON,
+    Flags,
+    Switches,
+    flags_of,
+    share,
+)
+from converse_stream.protocol.errors import FlagsUnknown
+from converse_stream.settings import Settings
 
 ALICE, BOB = "alice", "bob"
 
@@ -188,7 +194,7 @@ def named() -> Settings:
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that tests on all its processors answers late."""
-    monkeypatch.setattr(flag_source, "SECONDS", 10)
+    monkeypatch.setattr(source_module, "SECONDS", 10)
 
 
 @pytest.mark.usefixtures("patience")
@@ -207,7 +213,7 @@ def test_appconfig_is_asked_once_and_when_somebody_comes(appconfig: AppConfig, n
 
 @pytest.mark.usefixtures("patience")
 def test_a_session_that_is_over_begins_anew(appconfig: AppConfig, named: Settings) -> None:
-    source = flag_source.AppConfig(named)
+    source = source_module.AppConfig(named)
     assert source.fetch() == appconfig.document
     appconfig.forgets = True
     with pytest.raises(Exception, match="AppConfig"):

@@ -10,13 +10,19 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from chat import impatience
-from chat.auth import User
-from chat.events import Complete, Error, Event, Timing, Usage
-from chat.flags import Flags, flags_of
-from chat.learning import SECONDS, Learning
-from chat.settings import Settings
-from chat.turn import Turn
+from converse_stream.auth import User
+from converse_stream.aws import deadlines
+from converse_stream.dispatch.learning import SECONDS, Learning
+from converse_stream.flags.feature_flags import Flags, flags_of
+from converse_stream.generation.generation import Turn
+from converse_stream.protocol.events import (
+    Complete,
+    Error,
+    Event,
+    Timing,
+    Usage,
+)
+from converse_stream.settings import Settings
 from tests.contract.test_store import answer, new_head, user_message
 
 ALICE = User("alice")
@@ -66,7 +72,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lambda]:
 
 @pytest.fixture
 def learning(aws: Lambda) -> Iterator[Learning]:
-    client = impatience.client("lambda", SECONDS)
+    client = deadlines.client("lambda", SECONDS)
     yield Learning(client, "tasks", Flags())
     client.close()
 
@@ -101,7 +107,7 @@ def test_who_is_switched_off_is_not_learned_from(aws: Lambda, tmp_path: Any) -> 
     off = {"default": True, "rules": {"her": {"when_match": False, "conditions": [condition]}}}
     path.write_text(json.dumps({"learning": off}))
     settings = Settings(table_name="chat", auth_mode="dev", url_auth_type="AWS_IAM", flags_file=str(path))
-    learning = Learning(impatience.client("lambda", SECONDS), "tasks", flags_of(settings))
+    learning = Learning(deadlines.client("lambda", SECONDS), "tasks", flags_of(settings))
     for user in ("alice", "bob"):
         learning.hand_over(User(user), turn())
     assert [event["user"] for event in aws.events] == ["bob"]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
-from chat import impatience
-from chat.impatience import Errands
+from converse_stream.aws import deadlines
+from converse_stream.aws.deadlines import Errands
 from tests.wire.impolite import DRIPS, gone, impolite
 
 KEY = {"pk": {"S": "a"}, "sk": {"S": "b"}}
@@ -17,7 +17,7 @@ KEY = {"pk": {"S": "a"}, "sk": {"S": "b"}}
 def client(url: str, seconds: float) -> Any:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
-        return impatience.client("dynamodb", seconds)
+        return deadlines.client("dynamodb", seconds)
 
 
 @pytest.mark.parametrize("first", DRIPS.values(), ids=DRIPS)

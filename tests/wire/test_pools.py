@@ -14,8 +14,9 @@ import boto3
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
-from chat import errors, impatience, pools
-from chat.model.transport import Bedrock, Call, config
+from converse_stream.aws import connection_pools, deadlines
+from converse_stream.model.transport import Bedrock, Call, config
+from converse_stream.protocol import errors
 from local_stack.authority import Authority
 from tests.wire.bedrock_standin import ask
 
@@ -119,14 +120,14 @@ def tls(
 @pytest.fixture
 def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of a connection does not arrive: it came while the environment was frozen."""
-    for kind in (pools._HttpConnection, pools._HttpsConnection):
+    for kind in (connection_pools._HttpConnection, connection_pools._HttpsConnection):
         monkeypatch.setattr(kind, "is_connected", property(lambda self: self.sock is not None))
 
 
 def table(server: Server, seconds: float = 5) -> Any:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL_DYNAMODB", server.url)
-        return impatience.client("dynamodb", seconds)
+        return deadlines.client("dynamodb", seconds)
 
 
 def test_a_connection_outlives_a_pause(tls: ssl.SSLContext | None, monkeypatch: pytest.MonkeyPatch) -> None:

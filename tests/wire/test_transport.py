@@ -11,10 +11,10 @@ import urllib3.connection
 from botocore.awsrequest import AWSHTTPConnection
 from botocore.exceptions import EventStreamError
 
-from chat import errors
-from chat.model import transport
-from chat.model.transport import Bedrock, Call, config
-from chat.stoppable import Stopped
+from converse_stream.aws.cancellation import Stopped
+from converse_stream.model import transport
+from converse_stream.model.transport import Bedrock, Call, config
+from converse_stream.protocol import errors
 from local_stack.bedrock import BedrockServer
 from tests.wire.bedrock_standin import ask, until
 
