@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from converse_stream import tasks
 from converse_stream.application import Application
-from converse_stream.auth import NOBODY, User
+from converse_stream.auth import ANONYMOUS, User
 from converse_stream.dialects import buffered, native
 from converse_stream.http import cursors
 from converse_stream.http.bodies import (
@@ -37,15 +37,15 @@ from converse_stream.http.request import (
     json_bytes,
 )
 from converse_stream.protocol.errors import (
-    BeingErased,
     ChatError,
     DeletionUnfinished,
+    ErasureInProgress,
     NotFound,
 )
 from converse_stream.protocol.ids import new_id
 from converse_stream.store.conversations import Conversation
 from converse_stream.store.facts import Fact, Profile
-from converse_stream.store.generation_record import Head
+from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.telemetry import (
     contained,
     log_caller,
@@ -75,7 +75,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     try:
         request = HttpRequest.from_event(event)
         check_origin(request, app.settings)
-        caller = NOBODY if request.path in OPEN else app.authenticate(request, context)
+        caller = ANONYMOUS if request.path in OPEN else app.authenticate(request, context)
         log_caller(caller.key, request.path)
         body = b""
         if request.raw_body and request.method in {"POST", "PUT", "PATCH"}:
@@ -87,8 +87,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         response = resolver.resolve(request.as_event(body), context)
         response["headers"]["x-request-id"] = request_id
         return response
-    except (BeingErased, DeletionUnfinished) as error:  # it may have broken off
-        app.deletion.hand_over(caller.key, error.conversation)
+    except (ErasureInProgress, DeletionUnfinished) as error:  # it may have broken off
+        app.deletion.dispatch(caller.key, error.conversation)
         return _refused(error, request_id)
     except ChatError as error:
         return _refused(error, request_id)
@@ -135,9 +135,9 @@ def chat(body: ChatRequest) -> Response[str]:
     who, context, headers = resolver.context["user"], resolver.context["context"], resolver.context["headers"]
     patience = app.settings.buffered_turn_seconds
     begun = app.start(who, body, send_of(headers, body), context, at_most=patience)
-    source = app.follow(who, begun, context, at_most=patience) if isinstance(begun, Head) else begun
+    source = app.follow(who, begun, context, at_most=patience) if isinstance(begun, GenerationRecord) else begun
     status, answer = buffered.answer(source)
-    app.learning.hand_over(who, begun)  # before the answer, because nothing runs after it
+    app.learning.dispatch(who, begun)  # before the answer, because nothing runs after it
     return reply(answer, status, {"retry-after": "2"} if status == 202 else {})
 
 
@@ -152,7 +152,7 @@ def preview(body: ChatRequest) -> Response[str]:
             "model": asked.model,
             "operation": operation,
             "request": request,
-            "tokens": asked.weights,
+            "tokens": asked.token_counts,
             "totalTokens": asked.tokens,
             "contextWindow": app.models[asked.model].context_window,
             "missing": shown.missing,

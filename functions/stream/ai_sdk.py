@@ -8,10 +8,10 @@ from converse_stream.dialects.ai_sdk import (
     Question,
     parse_question,
 )
-from converse_stream.generation.generation import Turn
+from converse_stream.generation.generation import Generation
 from converse_stream.http.bodies import ChatRequest, Send, send_of
 from converse_stream.protocol.errors import BadRequest, ConversationBusy
-from converse_stream.store.generation_record import Head, generation_id
+from converse_stream.store.generation_record import GenerationRecord, generation_id
 from exchange import Exchange
 from streaming_runtime import StreamingResponse
 
@@ -32,11 +32,11 @@ def send(exchange: Exchange) -> StreamingResponse:
 
 def resume(exchange: Exchange) -> StreamingResponse:
     """`GET /ai/chat/{conversation}/stream`: the whole answer from its begin; 204 where nothing is to be seen."""
-    head = exchange.app.latest(exchange.user, exchange.named, within=RECENT)
-    return exchange.stream(exchange.source(head), AiSdk(), HEADERS) if head else exchange.nothing()
+    record = exchange.app.latest(exchange.user, exchange.named, within=RECENT)
+    return exchange.stream(exchange.source(record), AiSdk(), HEADERS) if record else exchange.nothing()
 
 
-def _asked(exchange: Exchange, chat: ChatRequest, key: Send) -> Turn | Head:
+def _asked(exchange: Exchange, chat: ChatRequest, key: Send) -> Generation | GenerationRecord:
     """The answer to a new question. Its client listens to nothing else, so an answer still being made is stopped."""
     app, user = exchange.app, exchange.user
     try:
@@ -62,7 +62,7 @@ def _is_last(app: Application, user: User, question: Question) -> bool:
     return False
 
 
-def _again(exchange: Exchange, question: Question) -> Turn | Head:
+def _again(exchange: Exchange, question: Question) -> Generation | GenerationRecord:
     """Where no answer is named, a wish while one is being made is taken for the same wish, unless that was stopped."""
     app, user, chat = exchange.app, exchange.user, question.request("regenerate")
     headers = {"idempotency-key": question.key(question.answer)} if question.answer else {}

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 import ai_sdk
 import completions
 from converse_stream.application import Application
-from converse_stream.auth import NOBODY
+from converse_stream.auth import ANONYMOUS
 from converse_stream.dialects import buffered
 from converse_stream.dialects.native import Native
 from converse_stream.dialects.plain import Plain
@@ -24,11 +24,11 @@ from converse_stream.http.request import (
 )
 from converse_stream.protocol.errors import (
     BadRequest,
-    BeingErased,
     ChatError,
     DeletionUnfinished,
+    ErasureInProgress,
 )
-from converse_stream.store.generation_record import Head
+from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.telemetry import (
     contained,
     log_caller,
@@ -46,7 +46,7 @@ copy_config_to_registered_loggers(logger, include={"streaming_runtime"})  # it l
 @contained()
 def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
     """Answers one HTTP event; what it raises becomes a JSON error before the first byte."""
-    headers, refused, user = {"x-request-id": context.aws_request_id}, refusal, NOBODY
+    headers, refused, user = {"x-request-id": context.aws_request_id}, refusal, ANONYMOUS
     try:
         request = HttpRequest.from_event(event)
         if request.path.startswith("/v1/"):
@@ -59,8 +59,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
         log_caller(user.key, request.path)
         return answer(Exchange(app, request, user, context, named, headers))
     except ChatError as error:
-        if isinstance(error, (BeingErased, DeletionUnfinished)):  # it may have broken off
-            app.deletion.hand_over(user.key, error.conversation)
+        if isinstance(error, (ErasureInProgress, DeletionUnfinished)):  # it may have broken off
+            app.deletion.dispatch(user.key, error.conversation)
         log_refusal(error)
         return refused(error, headers)
 
@@ -74,7 +74,9 @@ def send(exchange: Exchange) -> StreamingResponse:
     if request.query.get("stream") == "false":
         status, answer = buffered.answer(source)
         return exchange.json(answer, status, after)
-    return exchange.stream(source, dialect(begun.gid if isinstance(begun, Head) else begun.generation), after=after)
+    return exchange.stream(
+        source, dialect(begun.gid if isinstance(begun, GenerationRecord) else begun.generation), after=after
+    )
 
 
 def resume(exchange: Exchange) -> StreamingResponse:
@@ -85,10 +87,10 @@ def resume(exchange: Exchange) -> StreamingResponse:
     if given and seen is None:
         raise BadRequest("The cursor is not one of ours.", field="after")
     dialect = dialect_of(request)
-    head = app.running(exchange.user, exchange.named, seen[0] if seen else None)
-    if head is None:
+    record = app.running(exchange.user, exchange.named, seen[0] if seen else None)
+    if record is None:
         return exchange.nothing()
-    return exchange.stream(exchange.source(head, seen[1] if seen else None), dialect(head.gid))
+    return exchange.stream(exchange.source(record, seen[1] if seen else None), dialect(record.gid))
 
 
 def cancel(exchange: Exchange) -> StreamingResponse:

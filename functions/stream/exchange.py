@@ -10,10 +10,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from converse_stream.application import Application
 from converse_stream.auth import User
 from converse_stream.dialects import sse
-from converse_stream.generation.generation import Turn
+from converse_stream.generation.generation import Generation
 from converse_stream.http.bodies import client_of
 from converse_stream.http.request import HttpRequest, json_bytes
-from converse_stream.store.generation_record import Head
+from converse_stream.store.generation_record import GenerationRecord
 from streaming_runtime import StreamingResponse
 
 JSON = {"content-type": "application/json", "cache-control": "no-store"}
@@ -32,18 +32,18 @@ class Exchange:
     named: str
     headers: Mapping[str, str]
 
-    def source(self, begun: Turn | Head, after: int | None = None) -> sse.Source:
+    def source(self, begun: Generation | GenerationRecord, after: int | None = None) -> sse.Source:
         """A turn that begins here, or a view of one that began elsewhere, from behind a position."""
-        if isinstance(begun, Turn):
+        if isinstance(begun, Generation):
             return begun
         client = client_of(self.request.headers)
         following = self.app.follow(self.user, begun, self.context, after=after, client=client)
         following.attach()
         return following
 
-    def after(self, begun: Turn | Head) -> Work:
+    def after(self, begun: Generation | GenerationRecord) -> Work:
         """What is left to be done when the answer has been sent."""
-        return [partial(self.app.learning.hand_over, self.user, begun)]
+        return [partial(self.app.learning.dispatch, self.user, begun)]
 
     def stream(
         self,

@@ -34,7 +34,7 @@ from converse_stream.protocol.events import (
     Timing,
     Usage,
 )
-from converse_stream.protocol.log import Placed
+from converse_stream.protocol.log import PositionedEvent
 from tests.clients.openai.sdk import HERE, SDK, Heard, Node, python
 from tests.clients.test_httpx_sse import ALPHABET, served
 from tests.e2e.chat import Person
@@ -267,7 +267,7 @@ def test_a_megabyte_cut_anywhere_arrives_byte_for_byte(sdk: SDK, seed: int) -> N
     speaker = dialect.OpenAI(0)
     events: list[Event] = [Start("", "", "g", "m"), *map(Chunk, pieces), end]
     heartbeat = f"{sse.HEARTBEAT}{speaker.comment_end}"
-    body = heartbeat.join(speaker.encode(Placed(each, 0)) for each in events)
+    body = heartbeat.join(speaker.encode(PositionedEvent(each, 0)) for each in events)
     text = "".join(pieces)
     assert len(text.encode()) > 1_000_000
     with served(body.encode(), seed) as base:

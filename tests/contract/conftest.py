@@ -9,6 +9,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from tests.contract.chat_user import ChatUser
 
 from converse_stream.application import Application
 from converse_stream.settings import Settings
@@ -16,7 +17,6 @@ from local_stack import template
 from local_stack.authority import Authority
 from local_stack.dynamodb import DynamoDB, create_elsewhere
 from tests.contract.dynamodb_local.server import DynamoDBLocal, Endpoint, missing
-from tests.contract.somebody import Somebody
 
 TABLES = template.read(Path("template.yaml")).tables
 
@@ -74,5 +74,5 @@ def app(dynamodb: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Application:
 
 
 @pytest.fixture
-def somebody(app: Application) -> Somebody:
-    return Somebody(app)
+def chat_user(app: Application) -> ChatUser:
+    return ChatUser(app)

@@ -7,13 +7,14 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+from tests.wire.slow_server import gone, slow_server
 
 from converse_stream import application as composition
 from converse_stream.application import Application
 from converse_stream.auth import User
 from converse_stream.aws import deadlines
 from converse_stream.dialects import buffered
-from converse_stream.generation.generation import Turn
+from converse_stream.generation.generation import Generation
 from converse_stream.http.bodies import ChatRequest, Send
 from converse_stream.protocol.ids import new_id
 from converse_stream.settings import Settings
@@ -22,7 +23,6 @@ from local_stack.dynamodb import DynamoDB
 from tests.contract.test_recall import at, message
 from tests.contract.test_round_trips import Context
 from tests.wire.bedrock_standin import standin
-from tests.wire.impolite import gone, impolite
 from tests.wire.slow_tls import SlowTls, slow_tls
 
 HANDSHAKE = 0.35  # seconds; the client of a lookup waits less for a connection
@@ -51,7 +51,7 @@ def answered(app: Application, **body: Any) -> dict[str, Any]:
     """The answer in one piece."""
     asked = ChatRequest.model_validate({"message": {"text": "hi [[tokens=3 pace=1 first=1]]"}, **body})
     turn = app.start(User("somebody", "address"), asked, Send(new_id(), "payload"), Context())
-    assert isinstance(turn, Turn)
+    assert isinstance(turn, Generation)
     status, answer = buffered.answer(turn)
     assert status == 200
     return answer
@@ -102,7 +102,7 @@ def test_a_lookup_has_its_usual_time_again_afterwards(moto: DynamoDB, monkeypatc
         with at(DYNAMODB=server.url):
             return real(service, seconds)
 
-    with impolite() as server, at(DYNAMODB=moto.url):
+    with slow_server() as server, at(DYNAMODB=moto.url):
         monkeypatch.setattr(deadlines, "client", hanging)
         app = Application(settings(cold_memory_milliseconds=1_500))
         times = []

@@ -77,6 +77,6 @@ def test_three_waits_before_the_model_is_asked(waits: Waits) -> None:
         assert len(waits.spans) == 5 + 2 + 2
         assert waits.in_a_row() == 3
         active = app.conversations.get("somebody", CONVERSATION).active
-        head = app.generations.head("somebody", active or "")
-        assert head is not None
-        app.generations.reap("somebody", head)  # so that the next one may begin
+        record = app.generations.record("somebody", active or "")
+        assert record is not None
+        app.generations.reap("somebody", record)  # so that the next one may begin

@@ -11,14 +11,14 @@ from tests.stack import RunningStack
 
 @pytest.fixture
 def person(stack: RunningStack) -> Iterator[Person]:
-    with Person(stack) as somebody:
-        yield somebody
+    with Person(stack) as chat_user:
+        yield chat_user
 
 
 @pytest.fixture
 def other(stack: RunningStack) -> Iterator[Person]:
-    with Person(stack) as somebody:
-        yield somebody
+    with Person(stack) as chat_user:
+        yield chat_user
 
 
 @pytest.fixture(scope="module")

@@ -216,9 +216,9 @@ def running(world: World, route: str) -> dict[str, Any]:
 
 def one_follower_too_many(world: World, name: Name, route: str) -> Answer:
     asked = running(world, route)
-    head = world.app(name).running(USER, CONVERSATION)
-    assert head
-    world.crowd(head)
+    record = world.app(name).running(USER, CONVERSATION)
+    assert record
+    world.crowd(record)
     return GOOD[route](world, name, **asked)
 
 
@@ -262,17 +262,17 @@ BY_ERROR: dict[type[ChatError], Way] = {
     errors.TooManyFollowers: one_follower_too_many,
     errors.NotFound: unknown,
     errors.ConversationBusy: while_another_runs,
-    errors.BeingErased: while_all_is_erased,
-    errors.KeyReused: with_a_key_of_another,
+    errors.ErasureInProgress: while_all_is_erased,
+    errors.IdempotencyKeyReused: with_a_key_of_another,
     errors.NotActive: stopping_another,
-    errors.Exists: with_a_known_id,
-    errors.BeingErased: while_erased,
+    errors.AlreadyExists: with_a_known_id,
+    errors.ErasureInProgress: while_erased,
     errors.ModelError: broken("refuse:ConflictException"),
     errors.ModelThrottled: broken("[[fault=throttle]]"),
     errors.ModelUnavailable: broken("[[fault=unavailable]]"),
     errors.ModelNotReady: broken("[[fault=not-ready]]"),
     errors.ModelAccessDenied: broken("[[fault=access-denied]]"),
-    errors.KeyRefused: broken("[[fault=access-denied]]", **{"x-bedrock-api-key": "a-key-of-their-own"}),
+    errors.BedrockKeyRefused: broken("[[fault=access-denied]]", **{"x-bedrock-api-key": "a-key-of-their-own"}),
     errors.ModelNotFound: broken("refuse:ResourceNotFoundException"),
     errors.InferenceProfileNeeded: broken("[[fault=no-profile]]"),
     errors.ModelInvalidRequest: broken("[[fault=invalid]]"),
@@ -288,8 +288,8 @@ BY_ERROR: dict[type[ChatError], Way] = {
 
 # What clients do not get from a described route.
 NOT_SENT = {
-    errors.HandOverFailed,  # of tasks, as the next
-    errors.FlagsUnknown,
+    errors.DispatchFailed,  # of tasks, as the next
+    errors.FlagsUnavailable,
     errors.StreamingRefused,  # the model is asked again in another way, as after the next two
     errors.SystemPromptRefused,
     errors.ToolStreamingRefused,

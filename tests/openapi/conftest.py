@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from converse_stream.model import client
 from tests.openapi.world import World, world
 
 

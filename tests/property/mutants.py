@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 from unittest import mock
 
-from converse_stream.generation.follower import Following
+from converse_stream.generation.follower import Follower
 from converse_stream.memory.lookup import Memory
 from converse_stream.protocol import log
 from converse_stream.protocol.errors import StorageError
 from converse_stream.protocol.events import Rollback, Usage
-from converse_stream.protocol.log import Entry, Placed
+from converse_stream.protocol.log import Entry, PositionedEvent
 from converse_stream.store import (
     erasure,
     erasure_mark,
@@ -27,9 +27,9 @@ from converse_stream.store import (
     table,
 )
 from converse_stream.store.conversations import Conversation, Conversations
-from converse_stream.store.generation_record import Estimate, Head
-from converse_stream.store.generation_records import Heads
-from converse_stream.store.generation_writer import Signals, Writer
+from converse_stream.store.generation_record import Estimate, GenerationRecord
+from converse_stream.store.generation_records import GenerationRecords
+from converse_stream.store.generation_writer import Signals, TableWriter
 from converse_stream.store.generations import Generations
 from converse_stream.store.table import ConditionFailed, Item, Table
 
@@ -88,10 +88,10 @@ def _counted_apart(real: Any) -> Any:
 def _forgetful(real: Any) -> Any:
     """The flush that trusts its caller to know what is durable."""
 
-    def flush(self: Writer, entries: Sequence[Entry]) -> Signals:
+    def flush(self: TableWriter, entries: Sequence[Entry]) -> Signals:
         signals: Any = Signals(cancelled=False, followed=False)
         for run in list(log.cut(entries, generation_writer.RUN)) or [[]]:
-            signals = self._flush(run, self.head.n)
+            signals = self._flush(run, self.record.n)
         told: Signals = signals
         return told
 
@@ -100,20 +100,20 @@ def _forgetful(real: Any) -> Any:
 
 @contextmanager
 def _sealed_late() -> Iterator[None]:
-    real_flush, real_seal = Writer._flush, Writer._seal
-    waiting: list[Head] = []
+    real_flush, real_seal = TableWriter._flush, TableWriter._seal
+    waiting: list[GenerationRecord] = []
 
-    def flush(self: Writer, run: list[Entry], start: int) -> Any:
+    def flush(self: TableWriter, run: list[Entry], start: int) -> Any:
         waiting.clear()
         signals = real_flush(self, run, start)
         for sealed in waiting:
             real_seal(self, sealed)
         return signals
 
-    def seal(self: Writer, head: Head) -> None:
-        waiting.append(head)
+    def seal(self: TableWriter, record: GenerationRecord) -> None:
+        waiting.append(record)
 
-    with mock.patch.object(Writer, "_flush", flush), mock.patch.object(Writer, "_seal", seal):
+    with mock.patch.object(TableWriter, "_flush", flush), mock.patch.object(TableWriter, "_seal", seal):
         yield
 
 
@@ -126,33 +126,33 @@ def _ahead(real: Any) -> Any:
 
 
 def _without_rollback(real: Any) -> Any:
-    def end(self: Following, head: Head) -> None:
-        real(self, head)
+    def end(self: Follower, record: GenerationRecord) -> None:
+        real(self, record)
         self._events[:] = [each for each in self._events if not isinstance(each.event, Rollback)]
 
     return end
 
 
 def _never_cancelled(real: Any) -> Any:
-    def head(item: Item) -> Head:
-        found: Head = real(item)
+    def record(item: Item) -> GenerationRecord:
+        found: GenerationRecord = real(item)
         return replace(found, cancelled=False)
 
-    return head
+    return record
 
 
 def _tail_only(real: Any) -> Any:
-    def read(self: Generations, user: str, head: Head, since: int) -> list[Entry]:
-        return list(head.tail) if head.t0 > 0 else real(self, user, head, since)
+    def read(self: Generations, user: str, record: GenerationRecord, since: int) -> list[Entry]:
+        return list(record.tail) if record.t0 > 0 else real(self, user, record, since)
 
     return read
 
 
 def _read_whosever(real: Any) -> Any:
-    def read(self: Generations, user: str, head: Head, since: int) -> list[Entry]:
-        segments = self._table.query(keys.generation(user, head.gid), keys.segment(since), keys.segment(head.t0))
-        sealed = [entry for each in segments if each["n0"] < head.t0 for entry in log.decode(bytes(each["ev"]))]
-        return [*sealed, *head.tail] if since < head.t0 else list(head.tail)
+    def read(self: Generations, user: str, record: GenerationRecord, since: int) -> list[Entry]:
+        segments = self._table.query(keys.generation(user, record.gid), keys.segment(since), keys.segment(record.t0))
+        sealed = [entry for each in segments if each["n0"] < record.t0 for entry in log.decode(bytes(each["ev"]))]
+        return [*sealed, *record.tail] if since < record.t0 else list(record.tail)
 
     return read
 
@@ -178,10 +178,10 @@ def _lost_text(real: Any) -> Any:
 
 
 def _placed_early(real: Any) -> Any:
-    def take(self: Following, head: Head) -> None:
+    def take(self: Follower, record: GenerationRecord) -> None:
         before = len(self._events)
-        real(self, head)
-        self._events[before:] = [Placed(each.event, each.position + 1) for each in self._events[before:]]
+        real(self, record)
+        self._events[before:] = [PositionedEvent(each.event, each.position + 1) for each in self._events[before:]]
 
     return take
 
@@ -249,14 +249,14 @@ MUTANTS: Sequence[Mutant] = (
         "I2",
         changed(generation_writer, "MINE", "st = :run AND own = :me AND (n = :n OR n <> :n)"),
     ),
-    Mutant("text that was given again is appended again", "I1", method(Writer, "flush", _forgetful)),
+    Mutant("text that was given again is appended again", "I1", method(TableWriter, "flush", _forgetful)),
     Mutant("sealed after the flush", "I1", _sealed_late),
     Mutant("segments in the order of text", "I1", method(keys, "segment", _const(lambda start: f"S#{start}"))),
     Mutant("an ended generation is marked", "I2", changed(generations, "RUNS", "(st = :run OR st <> :run)")),
     Mutant("a position too far", "I3", method(log, "after", _ahead)),
     Mutant("only the tail is read", "I3", method(Generations, "read", _tail_only)),
-    Mutant("a cursor too far", "I3", method(Following, "_take", _placed_early)),
-    Mutant("no rollback", "I4", method(Following, "_end", _without_rollback)),
+    Mutant("a cursor too far", "I3", method(Follower, "_take", _placed_early)),
+    Mutant("no rollback", "I4", method(Follower, "_end", _without_rollback)),
     Mutant("a zombie may write", "I5", changed(generation_writer, "MINE", "(st = :run OR own = :me) AND n = :n")),
     Mutant("no patience", "I5", changed(generation_record, "PATIENCE", -5_000)),
     Mutant("a short lease", "I5", changed(generation_writer, "LEASE", 1_000)),
@@ -295,7 +295,7 @@ MUTANTS: Sequence[Mutant] = (
         changed(generation_writer, "_GROWS", "attribute_not_exists(pk) OR n1 < :n1 OR (own = :me AND dl < :dl)"),
     ),
     Mutant("segments are read whosever they are", "I3", method(Generations, "read", _read_whosever)),
-    Mutant("nothing is put back", "I9", method(Heads, "restored", _const(lambda *_: None))),
+    Mutant("nothing is put back", "I9", method(GenerationRecords, "restored", _const(lambda *_: None))),
     Mutant("nothing is put back after a day", "I9", method(Generations, "_release", _released)),
     Mutant("a lost answer is free", "I13", method(Estimate, "usage", _const(lambda *_: Usage(basis="estimated")))),
     Mutant(
@@ -308,7 +308,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("active stays", "I8", rewritten(" REMOVE active", "")),
     Mutant("active is not set", "I8", rewritten("active = :gid,", "once = :gid,")),
     Mutant("two answers at once", "I8", changed(generations, "_FREE", "seq = :seen AND attribute_not_exists(deleted)")),
-    Mutant("nobody reaps", "I8", method(Head, "is_dead", _const(lambda *_: False))),
+    Mutant("nobody reaps", "I8", method(GenerationRecord, "is_dead", _const(lambda *_: False))),
     Mutant(
         "seq whatever it is",
         "I9",

@@ -66,9 +66,9 @@ def test_a_reader_that_loses_against_a_renewed_lease_sees_a_running_generation(s
         return "none"
 
     store.once.arm("transact", wake)
-    head = store.generations.alive(ALICE, "one")
-    assert head is not None
-    assert head.status == "run"
+    record = store.generations.alive(ALICE, "one")
+    assert record is not None
+    assert record.status == "run"
 
 
 # A key that is used again after a day
@@ -83,7 +83,7 @@ def test_a_key_that_is_used_again_after_a_day_begins_anew(store: Store, swept: s
             writer.flush([Reasoning(text), Chunk(text)])
         writer.finish(Message("old", "assistant", (), "t"), End("done", "stop", Usage()))
         store.at += 25 * 3600
-        parts = {"nothing": (), "the head": (keys.HEAD,), "the segments": ("S#",)}[swept]
+        parts = {"nothing": (), "the head": (keys.RECORD,), "the segments": ("S#",)}[swept]
         store.dynamo.expire(store.at, lambda key: key[1].startswith(parts) if parts else False)
         again = store.send("one")
         for text in ("n" * 30, "e" * 60, "w" * 20):

@@ -28,7 +28,7 @@ from converse_stream.store import (
     usage,
 )
 from converse_stream.store.generation_record import generation_id
-from converse_stream.store.generation_writer import Writer
+from converse_stream.store.generation_writer import TableWriter
 from tests.property.fake_table import Fault, Violation
 from tests.property.in_turn import InTurn
 from tests.property.walk_actors import (
@@ -152,16 +152,16 @@ class World(Readers):
         for environment in self.environments:
             environment.frozen, environment.turn, environment.skew = False, None, 0.0
         running = [
-            head
-            for (_, sk), head in self.dynamo.items.items()
-            if sk == keys.HEAD and head["st"] == "run" and "closed" not in head
+            record
+            for (_, sk), record in self.dynamo.items.items()
+            if sk == keys.RECORD and record["st"] == "run" and "closed" not in record
         ]  # fmt: skip
-        ends = [min(int(head["lease"]), int(head["dl"])) / 1000 for head in running]
+        ends = [min(int(record["lease"]), int(record["dl"])) / 1000 for record in running]
         self.at = max([self.at, *ends]) + PATIENCE_SECONDS + 0.01
         reader = self.environments[0]
         for spoken in self.spoken.values():
-            head = reader.generations.alive(spoken.user, spoken.gid)
-            if head is not None and head.status == "run":
+            record = reader.generations.alive(spoken.user, spoken.gid)
+            if record is not None and record.status == "run":
                 raise Violation("I8: it has not ended")
         self._drain_clients(reader)
         for user, conversation in sorted(self.deleting):
@@ -203,7 +203,7 @@ class World(Readers):
             self._last_call.pop()
         if gone:
             raise Violation("I14: a deleted conversation takes a message")
-        if not isinstance(result, Writer) or reader.turn is None:
+        if not isinstance(result, TableWriter) or reader.turn is None:
             raise Violation("I8: the next message does not begin")
         reader.turn.ending = self._end(reader.turn)
         self._finish(reader, reader.turn, *reader.turn.ending)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from converse_stream.generation.follower import Following
+from converse_stream.generation.follower import Follower
 from converse_stream.limits import Budget, Rate, Rules
 from converse_stream.protocol.events import Chunk, Citation, Message
 from converse_stream.protocol.log import Entry
@@ -12,9 +12,9 @@ from converse_stream.store import keys, table
 from converse_stream.store.conversations import Conversations
 from converse_stream.store.erasure import INDEX_LAG, Erasure
 from converse_stream.store.generation_record import LEASE, PATIENCE, End
-from converse_stream.store.generation_writer import Writer
+from converse_stream.store.generation_writer import TableWriter
 from converse_stream.store.generations import Generations
-from converse_stream.store.usage import Usages
+from converse_stream.store.usage import UsageStore
 from tests.property.fake_table import Item
 
 Atom: TypeAlias = tuple[str, Any]
@@ -55,7 +55,7 @@ def atoms(entries: Sequence[Any]) -> list[Atom]:
 
 
 @dataclass
-class Spoken:
+class KnownGeneration:
     """One generation as it truly is: what was said, and what may happen to it."""
 
     user: str
@@ -76,11 +76,11 @@ class Spoken:
 
 
 @dataclass
-class Speaking:
+class RunningGeneration:
     """An environment's turn: the keeper's state."""
 
-    spoken: Spoken
-    writer: Writer
+    spoken: KnownGeneration
+    writer: TableWriter
     flushed: int
     ending: tuple[Message, End] | None = None
     tries: int = 0
@@ -95,10 +95,10 @@ class Environment:
     generations: Generations
     conversations: Conversations
     erasure: Erasure
-    usages: Usages
+    usages: UsageStore
     frozen: bool = False
     busy: bool = False
-    turn: Speaking | None = None
+    turn: RunningGeneration | None = None
 
 
 @dataclass
@@ -117,12 +117,12 @@ class Send:
 class Client:
     """One that follows from the table, and comes back with its cursor."""
 
-    spoken: Spoken
+    spoken: KnownGeneration
     name: str
     seen: list[Atom]
     fresh: bool
     busy: bool = False
-    following: Following | None = None
+    following: Follower | None = None
     environment: Environment | None = None  # which serves it
     cursor: int = 0
     over: bool = False

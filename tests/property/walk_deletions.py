@@ -4,8 +4,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from converse_stream.protocol.errors import (
-    BeingErased,
-    Exists,
+    AlreadyExists,
+    ErasureInProgress,
     NotFound,
     StorageError,
 )
@@ -27,14 +27,14 @@ class Deletions(Answers):
         with self._act(environment, user, f"cancel {conversation}"):
             try:
                 active = environment.conversations.get(user, conversation).active
-                head = environment.generations.alive(user, active) if active else None
-                if head is None:
+                record = environment.generations.alive(user, active) if active else None
+                if record is None:
                     return False
-                environment.generations.cancel(user, head)
+                environment.generations.cancel(user, record)
             except StorageError:
                 self._storage_error()
                 return True
-            there = self.raw_head(user, head.gid)
+            there = self.raw_record(user, record.gid)
             if there is not None and there["st"] == "run" and not there.get("cx"):
                 raise Violation("I7: a cancel was acknowledged, and is not there")
             self.counts["cancel acknowledged"] += there is not None and there["st"] == "run"
@@ -57,7 +57,7 @@ class Deletions(Answers):
     def _delete(self, environment: Environment, user: str, conversation: str, deadline: float) -> None:
         pk, runs = keys.conversation(user, conversation), False
         if active := self.dynamo.items.get((pk, keys.META), {}).get("active"):
-            runs = (self.raw_head(user, active) or {}).get("st") == "run"
+            runs = (self.raw_record(user, active) or {}).get("st") == "run"
         try:
             done = environment.erasure.conversation(user, conversation, deadline)
         except StorageError:
@@ -80,7 +80,7 @@ class Deletions(Answers):
         if environment is None or (not self._is_erased(user) and self.random.random() < 0.6):
             return False
         with self._act(environment, user, "erase all"):
-            with suppress(StorageError, BeingErased):
+            with suppress(StorageError, ErasureInProgress):
                 environment.conversations.create(user, self._new("conversation"), None)
             self._erase(environment, user)
         return True
@@ -138,14 +138,14 @@ class Deletions(Answers):
             finally:
                 self._throttled = False
             same, most = self._everybody(environment)
-            if day == same and not least <= used.everybody.tokens <= most:
-                raise Violation(f"I13: {used.everybody.tokens} tokens are read, and {least} to {most} were counted")
+            if day == same and not least <= used.deployment.tokens <= most:
+                raise Violation(f"I13: {used.deployment.tokens} tokens are read, and {least} to {most} were counted")
         return True
 
     def _everybody(self, environment: Environment) -> tuple[str, int]:
         """The day by the environment's clock, and the tokens that are counted in it."""
         day = datetime.fromtimestamp(self.at + environment.skew, UTC).date().isoformat()
-        shards = (self.dynamo.items.get(keys.everybodys_day(day, shard), {}) for shard in range(usage.SHARDS))
+        shards = (self.dynamo.items.get(keys.deployment_day(day, shard), {}) for shard in range(usage.SHARDS))
         return day, sum(int(item[name]) for item in shards if item for name in ("tokens_in", "tokens_out"))
 
     def rename(self) -> bool:
@@ -177,6 +177,6 @@ class Deletions(Answers):
                 environment.conversations.create(user, conversation, None)
                 if (user, conversation) not in self.known:
                     self.known.append((user, conversation))
-            except (StorageError, Exists, BeingErased):
+            except (StorageError, AlreadyExists, ErasureInProgress):
                 return True
         return True

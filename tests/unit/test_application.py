@@ -14,9 +14,9 @@ from pydantic import SecretStr
 
 from converse_stream.application import Application
 from converse_stream.auth import User
-from converse_stream.aws.deadlines import Errands
-from converse_stream.flags.feature_flags import ALL_ON
-from converse_stream.generation.generation import Turn
+from converse_stream.aws.deadlines import DeadlineExecutor
+from converse_stream.flags.feature_flags import DEFAULT_FLAGS
+from converse_stream.generation.generation import Generation
 from converse_stream.http.bodies import (
     ChatRequest,
     Options,
@@ -26,11 +26,10 @@ from converse_stream.http.bodies import (
 from converse_stream.limits import Budget
 from converse_stream.memory.recall import MemoryStore, Recall
 from converse_stream.memory.sources import Source
-from converse_stream.model.stream import Ended
+from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Call
 from converse_stream.prompts import builder
-from converse_stream.prompts.prompt import Prompt
-from converse_stream.prompts.prompt import Turn as PromptTurn
+from converse_stream.prompts.prompt import Prompt, PromptMessage
 from converse_stream.protocol.events import (
     Chunk,
     Complete,
@@ -78,13 +77,13 @@ def request(body: dict[str, Any]) -> ChatRequest:
 @pytest.mark.parametrize(("usd", "billionths"), [(0, 0), (1e-12, 1), (0.25, 250_000_000), (5, 5_000_000_000)])
 def test_a_budget_however_small_is_not_without_limit(usd: float, billionths: int) -> None:
     rules = application(FakeDynamo(Calm()), user_day_usd=usd, day_usd=usd).usages.rules
-    assert (rules.user_day.cost, rules.everybody_day.cost) == (billionths, billionths)
+    assert (rules.user_day.cost, rules.deployment_budget.cost) == (billionths, billionths)
 
 
-def ended(app: Application, user: User, body: dict[str, Any]) -> Turn:
+def ended(app: Application, user: User, body: dict[str, Any]) -> Generation:
     """The turn of this request, when it is over."""
     turn = app.start(user, request(body), Send(str(body), str(body)), CONTEXT)
-    assert isinstance(turn, Turn)
+    assert isinstance(turn, Generation)
     with turn:
         while not isinstance(turn.wait(0, 5)[-1].event, Complete):
             pass
@@ -109,16 +108,16 @@ class Chat:
 
     def _answer(
         self, prompt: Prompt, alias: str, options: Any, call: Call, **_: Any
-    ) -> Generator[Chunk | Ended, None, None]:
+    ) -> Generator[Chunk | ModelEnd, None, None]:
         self.prompts.append(prompt)
         yield Chunk(f"answer {len(self.prompts)}")
-        yield Ended("stop", Usage())
+        yield ModelEnd("stop", Usage())
 
-    def send(self, text: str) -> Turn:
+    def send(self, text: str) -> Generation:
         """A message, and its whole answer."""
         return self.ask({"message": {"text": text}})
 
-    def ask(self, body: dict[str, Any]) -> Turn:
+    def ask(self, body: dict[str, Any]) -> Generation:
         return ended(self.app, ALICE, body)
 
     @property
@@ -164,7 +163,7 @@ def test_a_second_look_without_time_leaves_what_the_first_saw(chat: Chat) -> Non
 def test_what_is_looked_up_for_a_request_has_one_deadline_and_documents_have_their_own(chat: Chat) -> None:
     noted: list[tuple[str, float]] = []
 
-    class Noted(Errands):
+    class Noted(DeadlineExecutor):
         def __init__(self, kind: str, threads: int, deadline: float) -> None:
             noted.append((kind, deadline))
             super().__init__(kind, threads, deadline)
@@ -221,7 +220,7 @@ def test_the_user_s_own_words_are_searched_for(chat: Chat, spy: Spy) -> None:
 
 
 def test_memory_can_be_switched_off(chat: Chat, spy: Spy) -> None:
-    chat.app._flags = mock.Mock(of=lambda _: replace(ALL_ON, memory=False))
+    chat.app._flags = mock.Mock(of=lambda _: replace(DEFAULT_FLAGS, memory=False))
     shown = chat.app.preview(ALICE, request({"message": {"text": "rivers"}}))
     chat.send("rivers")
     assert (shown.asked.sources, chat.prompts[-1].facts, spy.asked) == ((), "", [])
@@ -247,7 +246,7 @@ def test_a_cut_answer_costs_what_its_speaker_costs_and_nothing_by_an_own_key() -
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_the_guardrail_looks_when_the_settings_say(mode: str) -> None:
     app = application(FakeDynamo(Calm()), guardrail_id="abc", guardrail_version="1", guardrail_streaming=mode)
-    _, asked = app.models.request(Prompt("", (), "", PromptTurn("user", ("hi",))), "nova-lite", Options())
+    _, asked = app.models.request(Prompt("", (), "", PromptMessage("user", ("hi",))), "nova-lite", Options())
     assert asked["guardrailConfig"]["streamProcessingMode"] == mode
 
 
@@ -288,5 +287,5 @@ def test_nothing_is_kept_back_for_documents_that_are_not_searched_for(chat: Chat
     chat.app._documents = Recall({"documents": mock.Mock(search=lambda *_: [])})
     chat.app.settings = chat.app.settings.model_copy(update={"knowledge_base_id": "ABCDEFGHIJ"})
     assert (end := said(chat.app, ALICE, "first")).finish_reason == "budget", end
-    chat.app._flags = mock.Mock(of=lambda _: replace(ALL_ON, memory=False))
+    chat.app._flags = mock.Mock(of=lambda _: replace(DEFAULT_FLAGS, memory=False))
     assert said(chat.app, ALICE, "second").finish_reason == "stop"

@@ -21,7 +21,7 @@ from converse_stream.protocol.events import (
     Start,
     fold,
 )
-from converse_stream.protocol.log import Placed, length
+from converse_stream.protocol.log import PositionedEvent, length
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CASES = sorted(path.parent for path in FIXTURES.glob("*/events.json"))
@@ -51,12 +51,12 @@ def event(raw: dict[str, Any]) -> Any:
     return build(getattr(events, raw["event"]), raw)
 
 
-def placed(case: Path) -> Iterator[Placed]:
+def placed(case: Path) -> Iterator[PositionedEvent]:
     position = 0
     for raw in json.loads((case / "events.json").read_text(encoding="utf-8")):
         each: Event = event(raw)
         position = each.position if isinstance(each, Rollback) else position + length(each)
-        yield Placed(each, position)
+        yield PositionedEvent(each, position)
 
 
 @pytest.mark.parametrize("name", DIALECTS)

@@ -51,7 +51,7 @@ def is_accepted(region: str, setting: str) -> bool:
     )
 
 
-def granted(region: str, setting: str) -> set[str]:
+def supported(region: str, setting: str) -> set[str]:
     """Ids of the inference profiles that the functions' roles may call."""
     policy = resolver(region, setting).resolve(SOURCE["Resources"]["ModelPolicy"]["Properties"], "ModelPolicy")
     before = f"arn:{REGIONS[region]}:bedrock:{region}:{PSEUDO_PARAMETERS['AWS::AccountId']}:inference-profile/"
@@ -80,7 +80,7 @@ def test_what_is_called_is_what_the_roles_permit(region: str) -> None:
     for setting in (setting for where, setting in ACCEPTED if where == region):
         catalog = Catalog(setting, region)
         called = {catalog[alias].id for alias in catalog} - {model["id"] for model in MODELS.values()}
-        permitted = granted(region, setting)
+        permitted = supported(region, setting)
         assert called <= permitted, setting
         # With `global`, a model that has a global profile may be called by the narrower one of the region as well.
         narrower = {each for each in permitted if setting == "global" and not each.startswith("global.")}

@@ -14,10 +14,10 @@ from converse_stream.model.catalog import Catalog
 from converse_stream.model.converters import to_request
 from converse_stream.prompts.prompt import (
     Prompt,
+    PromptMessage,
     ToolResult,
     ToolSpec,
     ToolUse,
-    Turn,
 )
 from converse_stream.protocol.errors import BadRequest, TooLarge, by_code
 from converse_stream.settings import Settings
@@ -83,15 +83,19 @@ def test_the_callers_messages_are_the_prompt() -> None:
         {"role": "assistant", "content": " "},
         user("Why?"),
     )
-    history = (Turn("user", ("About rivers", "and lakes")), Turn("assistant", ("They ", "flow.")))
-    assert said == Prompt("Be kind.\n\nBe brief.", history, "", Turn("user", ("Why?",)))
+    history = (PromptMessage("user", ("About rivers", "and lakes")), PromptMessage("assistant", ("They ", "flow.")))
+    assert said == Prompt("Be kind.\n\nBe brief.", history, "", PromptMessage("user", ("Why?",)))
 
 
 def test_calls_and_their_answers_make_one_turn_each() -> None:
     said = built(user(), call("a", "b"), tool("b"), tool("a", ""), user("And now?"), tools=[WEATHER, TIDES])
     given = {"city": "Łódź"}
-    assert said.history[1] == Turn("assistant", (ToolUse("a", "weather", given), ToolUse("b", "weather", given)))
-    assert said.turn == Turn("user", (ToolResult("b", "It is mild."), ToolResult("a", "(nothing)"), "And now?"))
+    assert said.history[1] == PromptMessage(
+        "assistant", (ToolUse("a", "weather", given), ToolUse("b", "weather", given))
+    )
+    assert said.turn == PromptMessage(
+        "user", (ToolResult("b", "It is mild."), ToolResult("a", "(nothing)"), "And now?")
+    )
     nothing = {"type": "object", "properties": {}}
     assert said.tools == (ToolSpec("weather", "", SCHEMA), ToolSpec("tides", "High water", nothing))
     check(said)

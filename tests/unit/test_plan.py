@@ -8,13 +8,13 @@ from converse_stream.memory.lookup import Memory
 from converse_stream.protocol.errors import BadRequest
 from converse_stream.protocol.events import Chunk, Message, Part
 from converse_stream.store.conversations import Conversation
-from converse_stream.store.facts import NOBODY
+from converse_stream.store.facts import EMPTY_PROFILE
 
 
 def memory(*parts: Part) -> Memory:
     """Of a conversation with one question and an answer of these parts."""
     asked = Message("asked", "user", (Chunk("Why?"),), "2026")
-    return Memory(Conversation("c", 2), (asked, Message("answer", "assistant", parts, "2026")), (), NOBODY)
+    return Memory(Conversation("c", 2), (asked, Message("answer", "assistant", parts, "2026")), (), EMPTY_PROFILE)
 
 
 def act(action: str) -> ChatRequest:

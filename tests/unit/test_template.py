@@ -260,7 +260,7 @@ def test_wildcard_resources_have_their_reason_beside_them() -> None:
 
 def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) -> None:
     """What they do is in tests/e2e/test_permissions.py."""
-    granted = {(owner, statement["Sid"]): statement for owner, statement in statements(stack)}
+    supported = {(owner, statement["Sid"]): statement for owner, statement in statements(stack)}
     logs = {"logs:CreateLogStream", "logs:PutLogEvents"}
     turn = {
         f"dynamodb:{action}"
@@ -288,7 +288,7 @@ def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) 
         }
         if CASES[case]["AppConfigProfile"]:
             expected |= {("FlagsPolicy", "FlagsKey"): ({"kms:Decrypt"}, key)}
-    own = {key: value for key, value in granted.items() if key[0] != "ModelPolicy"}
+    own = {key: value for key, value in supported.items() if key[0] != "ModelPolicy"}
     assert {key: (set(listed(value["Action"])), value["Resource"]) for key, value in own.items()} == expected
 
 
@@ -333,9 +333,9 @@ def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) ->
         (ROOT / "layers/converse_stream/converse_stream/model/catalog.json").read_text(encoding="utf-8")
     )
     models = {model["id"] for model in catalog.values()}
-    granted = {statement["Sid"]: statement for owner, statement in statements(stack) if owner == "ModelPolicy"}
-    granted = {name: each for name, each in granted.items() if re.search("Models|Profiles|Guardrail", name)}
-    guardrail = granted.pop("Guardrail", None)
+    supported = {statement["Sid"]: statement for owner, statement in statements(stack) if owner == "ModelPolicy"}
+    supported = {name: each for name, each in supported.items() if re.search("Models|Profiles|Guardrail", name)}
+    guardrail = supported.pop("Guardrail", None)
     assert bool(guardrail) == bool(CASES[case]["GuardrailId"])
     if guardrail:
         assert guardrail["Action"] == "bedrock:ApplyGuardrail"
@@ -344,15 +344,15 @@ def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) ->
             f"arn:aws:bedrock:us-east-1:000000000000:guardrail/{CASES[case]['GuardrailId']}",
         ]
     both = {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
-    assert {frozenset(statement["Action"]) for statement in granted.values()} == {frozenset(both)}
-    assert set(granted["Models"]["Resource"]) == {f"arn:aws:bedrock:*::foundation-model/{model}" for model in models}
+    assert {frozenset(statement["Action"]) for statement in supported.values()} == {frozenset(both)}
+    assert set(supported["Models"]["Resource"]) == {f"arn:aws:bedrock:*::foundation-model/{model}" for model in models}
     profiles = set(profiles_of(CASES[case]["InferenceProfile"], "us-east-1")) - {"none", "us-gov"}  # no model has it
     for profile in profiles:
         own = {model["id"] for model in catalog.values() if profile in model["profiles"]}
         account = "arn:aws:bedrock:us-east-1:000000000000:inference-profile"
-        resources = set(granted[f"{profile.capitalize()}Profiles"]["Resource"])
+        resources = set(supported[f"{profile.capitalize()}Profiles"]["Resource"])
         assert resources == {f"{account}/{profile}.{model}" for model in own}
-    assert granted.keys() == {"Models", *(f"{profile.capitalize()}Profiles" for profile in profiles)}
+    assert supported.keys() == {"Models", *(f"{profile.capitalize()}Profiles" for profile in profiles)}
 
 
 def test_memory_may_ask_what_it_is_configured_with(stack: Resources, case: int) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from converse_stream.auth.jwks import UnknownKey
-from converse_stream.auth.jwt import LONGEST, Tokens
+from converse_stream.auth.jwt import MAX_LENGTH, Tokens
 from converse_stream.auth.user import User
 from converse_stream.http.request import HttpRequest
 from converse_stream.protocol.errors import Unauthenticated
@@ -169,8 +169,8 @@ REFUSED: dict[str, tuple[Callable[[], str], str]] = {
     "half a character": (lambda: "\ud83d", "NoToken"),
     "not ASCII": (lambda: "é", "NoToken"),
     "deep": (lambda: base64.b64encode(b'[{"":' * 1000).decode().rstrip("=") + ".e30.e30", "DecodeError"),
-    "as long as may be": (lambda: "a" * LONGEST, "DecodeError"),
-    "longer, but good": (lambda: signed(padding="a" * LONGEST), "TokenTooLong"),
+    "as long as may be": (lambda: "a" * MAX_LENGTH, "DecodeError"),
+    "longer, but good": (lambda: signed(padding="a" * MAX_LENGTH), "TokenTooLong"),
     "1 MB": (lambda: "a" * 1024 * 1024, "TokenTooLong"),
 }
 

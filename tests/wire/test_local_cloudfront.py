@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from local_stack.distribution import Behavior
-from tests.wire.lambda_doors import doors
+from tests.wire.lambda_entry_points import doors
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ import urllib3.connection
 from botocore.awsrequest import AWSHTTPConnection
 from botocore.exceptions import EventStreamError
 
-from converse_stream.aws.cancellation import Stopped
+from converse_stream.aws.cancellation import Cancelled
 from converse_stream.model import transport
 from converse_stream.model.transport import Bedrock, Call, config
 from converse_stream.protocol import errors
@@ -39,7 +39,7 @@ def test_stop_at_every_moment(server: BedrockServer, bedrock: Bedrock, text: str
         try:
             for event in bedrock.converse_stream(ask(text), call):
                 seen.append(event)
-        except Stopped as stopped:
+        except Cancelled as stopped:
             outcome.append(stopped)
         ended.set()
 
@@ -71,7 +71,7 @@ def test_stop_while_it_connects(scheme: str) -> None:
         call, ended = Call(), threading.Event()
 
         def read() -> None:
-            with pytest.raises(Stopped):
+            with pytest.raises(Cancelled):
                 list(Bedrock(client).converse_stream(ask("never"), call))
             ended.set()
 
@@ -99,7 +99,7 @@ def test_stop_while_the_name_is_resolved(bedrock: Bedrock, monkeypatch: pytest.M
         made.append(self)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    with pytest.raises(Stopped):
+    with pytest.raises(Cancelled):
         list(bedrock.converse_stream(ask("never"), call))
     assert [each.fileno() for each in made] == [-1]
 
@@ -154,7 +154,7 @@ def test_every_event_counts_as_life(bedrock: Bedrock) -> None:
 def test_stop_reaches_an_answer_in_one_piece(server: BedrockServer, bedrock: Bedrock) -> None:
     call = Call()
     threading.Timer(0.2, call.stop).start()
-    with pytest.raises(Stopped):
+    with pytest.raises(Cancelled):
         bedrock.converse(ask("[[first=60000]] slow"), call)
     until(lambda: server.requests[-1].state == "client-closed")
 
@@ -162,7 +162,7 @@ def test_stop_reaches_an_answer_in_one_piece(server: BedrockServer, bedrock: Bed
 def test_a_call_stopped_before_it_began_never_reaches_bedrock(server: BedrockServer, bedrock: Bedrock) -> None:
     asked, call = len(server.requests), Call()
     call.stop()
-    with pytest.raises(Stopped):
+    with pytest.raises(Cancelled):
         list(bedrock.converse_stream(ask("never"), call))
     assert len(server.requests) == asked
 

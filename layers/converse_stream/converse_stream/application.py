@@ -16,12 +16,12 @@ from converse_stream.aws import deadlines
 from converse_stream.aws.connection_pools import IDLE_CONNECTION
 from converse_stream.aws.connections import open_connections
 from converse_stream.dispatch.deletion import Deletion
-from converse_stream.dispatch.learning import SECONDS as HAND_OVER
+from converse_stream.dispatch.learning import SECONDS as DISPATCH_SECONDS
 from converse_stream.dispatch.learning import Invoker, Learning
-from converse_stream.flags.feature_flags import Switches, flags_of
+from converse_stream.flags.feature_flags import UserFlags, flags_of
 from converse_stream.generation.completion import Completion, Preview
-from converse_stream.generation.follower import Following
-from converse_stream.generation.generation import Bounds, Speech, Turn
+from converse_stream.generation.follower import Follower
+from converse_stream.generation.generation import Generation, GenerationLimits, ModelEvents
 from converse_stream.generation.plan import Plan, plan_of
 from converse_stream.generation.search import Search
 from converse_stream.http.bodies import ChatRequest, Options, Send
@@ -29,12 +29,12 @@ from converse_stream.limits import Budget, budget_exhausted, slot
 from converse_stream.memory.citations import cited
 from converse_stream.memory.knowledge_base import KnowledgeBase
 from converse_stream.memory.lookup import LOOKUPS, Lookup, Memory
-from converse_stream.memory.recall import MemoryStore, Recall, Recalling
+from converse_stream.memory.recall import MemoryStore, PendingRecall, Recall
 from converse_stream.model import transport
 from converse_stream.model.client import ModelClient
 from converse_stream.model.transport import Bedrock, Call
 from converse_stream.prompts import builder, prompt
-from converse_stream.prompts.builder import Room
+from converse_stream.prompts.builder import PromptBudget
 from converse_stream.protocol.errors import (
     BadRequest,
     ConversationBusy,
@@ -56,21 +56,21 @@ from converse_stream.store.facts import Facts
 from converse_stream.store.generation_record import (
     LEASE,
     Estimate,
-    Head,
+    GenerationRecord,
     generation_id,
 )
 from converse_stream.store.generation_record import conversation_id as derived_conversation
-from converse_stream.store.generation_writer import Ledger
+from converse_stream.store.generation_writer import GenerationWriter
 from converse_stream.store.generations import Generations
 from converse_stream.store.learned_marks import Learned
 from converse_stream.store.retention import Retention
 from converse_stream.store.table import Table
-from converse_stream.store.usage import SIDE_BY_SIDE, Usages
-from converse_stream.store.usage_writer import Unstored
+from converse_stream.store.usage import SIDE_BY_SIDE, UsageStore
+from converse_stream.store.usage_writer import UsageWriter
 from converse_stream.telemetry import logger
 
 CONNECT_SECONDS = 2.0  # that the first connections may take; Lambda gives the whole init 10
-PATIENT_EMBEDDING = 2.0  # seconds for a fact's; nobody waits for that answer as for a question's
+FACT_EMBEDDING_SECONDS = 2.0  # seconds for a fact's; nobody waits for that answer as for a question's
 
 
 class Application:
@@ -87,15 +87,15 @@ class Application:
         self.conversations = Conversations(self._table, Retention(settings.retention_days))
         self.generations = Generations(self._table, self.conversations)
         self.erasure = Erasure(self._table, self.conversations, self.generations)
-        self.facts = Facts(self._table, components.embedder(settings, PATIENT_EMBEDDING))
+        self.facts = Facts(self._table, components.embedder(settings, FACT_EMBEDDING_SECONDS))
         self.learned = Learned(self._table)
         self._flags = flags_of(settings)
         tasks = settings.task_function or settings.aws_lambda_function_name
         self.learning = Learning(self._invoker if settings.learning == "enabled" else None, tasks, self._flags)
         self.deletion = Deletion(self.erasure, lambda: self._invoker, tasks)
         rules = components.rules(settings)
-        self.usages = Usages(self._table, rules)
-        self._own_usages = Usages(self._table, rules.without_costs())  # of users who bring a key of their own
+        self.usages = UsageStore(self._table, rules)
+        self._own_usages = UsageStore(self._table, rules.without_costs())  # of users who bring a key of their own
         self._lookup = Lookup(quick, messages=settings.history_messages)
         self._recall = Recall({"facts": components.fact_memory(settings, quick)})
         documents, stores = [], dict[str, MemoryStore]()
@@ -111,7 +111,7 @@ class Application:
 
     @cached_property
     def _invoker(self) -> Invoker:
-        invoker: Invoker = deadlines.client("lambda", HAND_OVER)
+        invoker: Invoker = deadlines.client("lambda", DISPATCH_SECONDS)
         return invoker
 
     @classmethod
@@ -127,7 +127,7 @@ class Application:
         context: LambdaContext,
         *,
         at_most: float = float("inf"),
-    ) -> "Turn | Head":
+    ) -> "Generation | GenerationRecord":
         """Stores the user's message and returns its turn, not yet begun; the generation's head for a repeated send.
 
         The model may speak until a margin before Lambda's deadline, and for `at_most` seconds. Raises BadRequest
@@ -166,7 +166,7 @@ class Application:
             return replace(self._completion(memory, plan, alias, request.options), stream=flags.streaming)
 
         at = self.generations.now()
-        head = Head(
+        record = GenerationRecord(
             gid=gid,
             status="run",
             owner=new_id(),
@@ -181,19 +181,19 @@ class Application:
             lease=at + LEASE,
             deadline=at + int(left * 1000),
         )
-        taken = slot(head.deadline, gid)
+        taken = slot(record.deadline, gid)
         usages.admit(user.key, user.address, taken, used)
         with ExitStack() as unless_begun:
             unless_begun.callback(usages.leave, user.key, taken)
             recalling, searching = map(unless_begun.enter_context, self._begin(user, plan.asked.text, soon, flags))
             asked = completed(memory)
-            head = replace(head, estimate=self._expected(user, asked))
+            record = replace(record, estimate=self._expected(user, asked))
             message, instead = plan.replaces or plan.asked, plan.replaces is not None
-            writer = self.generations.start(user.key, head, memory.conversation, message, instead=instead)
-            if isinstance(writer, Head):
+            writer = self.generations.start(user.key, record, memory.conversation, message, instead=instead)
+            if isinstance(writer, GenerationRecord):
                 return writer
             known = memory.conversation
-            if request.message is not None and known is not None and writer.head.place != known.seq + 2:
+            if request.message is not None and known is not None and writer.record.place != known.seq + 2:
                 # Another answer was stored between our two looks.
                 memory = memory.renewed(self._lookup(user.key, conversation_id, gid, soon))
                 plan = replace(plan, history=tuple(each for each in memory.history if each.generation_id != gid))
@@ -203,7 +203,7 @@ class Application:
                 asked = completed(memory)
             unless_begun.pop_all()
         return self._turn(
-            Start(conversation_id, head.message_id, gid, alias),
+            Start(conversation_id, record.message_id, gid, alias),
             plan.asked,
             asked,
             user,
@@ -237,10 +237,10 @@ class Application:
         asked = self._completion(memory, plan, alias, request.options)
         return Preview(replace(asked, stream=flags.streaming), memory.missing)
 
-    def _earlier(self, user: User, gid: str, memory: Memory) -> Head | None:
+    def _earlier(self, user: User, gid: str, memory: Memory) -> GenerationRecord | None:
         """The head of an earlier try of the same send, read again where the lookup leaves that open."""
         if memory.earlier is None and memory.may_have_begun(gid):
-            return self.generations.head(user.key, gid)
+            return self.generations.record(user.key, gid)
         return memory.earlier
 
     def _lookup_deadline(self) -> float:
@@ -249,19 +249,19 @@ class Application:
         cold = self._looked_up - before > IDLE_CONNECTION
         return time.monotonic() + (self.settings.cold_memory_seconds if cold else self.settings.memory_seconds)
 
-    def _begin(self, user: User, question: str, soon: float, flags: Switches) -> tuple[Recalling, Recalling]:
+    def _begin(self, user: User, question: str, soon: float, flags: UserFlags) -> tuple[PendingRecall, PendingRecall]:
         """The searches for facts, until `soon`, and for documents, which have a budget of their own."""
         recall, documents = (self._recall, self._documents) if flags.memory else (Recall({}), Recall({}))
         until = time.monotonic() + self.settings.documents_seconds
         return recall.begin(user.key, question, soon), documents.begin(user.key, question, until)
 
-    def _alias(self, request: ChatRequest, flags: Switches) -> str:
+    def _alias(self, request: ChatRequest, flags: UserFlags) -> str:
         responder = flags.responder if flags.responder in self.models.aliases else self.settings.default_model
         return request.model or responder
 
     def _completion(self, memory: Memory, plan: Plan, alias: str, options: Options) -> Completion:
         settings = self.settings
-        room = Room(self.models.window(alias, options), settings.history_tokens)
+        room = PromptBudget(self.models.window(alias, options), settings.history_tokens)
         built = builder.build(memory, plan.history, plan.text, assistant=settings.assistant_name, room=room)
         return Completion(built, alias, options, memory.sources)
 
@@ -274,10 +274,10 @@ class Application:
         million = model.priced(Usage(output_tokens=1_000_000), asked.options)
         return Estimate(asked.tokens, read.cost, million.cost or 0)
 
-    def _usages_of(self, user: User) -> Usages:
+    def _usages_of(self, user: User) -> UsageStore:
         return self._own_usages if user.bedrock_key else self.usages
 
-    def complete(self, user: User, asked: Completion, context: LambdaContext) -> Turn:
+    def complete(self, user: User, asked: Completion, context: LambdaContext) -> Generation:
         """One answer to a prompt that its caller keeps; nothing is stored but what it cost.
 
         Raises BadRequest for a model, options or tools that there are not, and what `Rules.check` raises.
@@ -298,9 +298,9 @@ class Application:
             raise budget_exhausted("user", self.generations.now())
         usages.admit(user.key, user.address, taken, used)
         message = Message(id=new_id(), role="user", parts=(), created_at=now(), generation_id=start.generation_id)
-        ledger = Unstored(self._table, user.key, taken)
+        writer = UsageWriter(self._table, user.key, taken)
         asked = replace(asked, stream=flags.streaming)
-        return self._turn(start, message, asked, user, ledger, left, deadline, context)
+        return self._turn(start, message, asked, user, writer, left, deadline, context)
 
     def _turn(
         self,
@@ -308,7 +308,7 @@ class Application:
         message: Message,
         asked: Completion,
         user: User,
-        ledger: Ledger,
+        writer: GenerationWriter,
         left: Budget,
         deadline: float,
         context: LambdaContext,
@@ -316,10 +316,10 @@ class Application:
         before: Sequence[Event] = (),
         begun: Sequence[Entry] = (),
         search: Search | None = None,
-    ) -> Turn:
+    ) -> Generation:
         model, sent = self.models[asked.model], False
 
-        def speak(call: Call) -> Speech:
+        def speak(call: Call) -> ModelEvents:
             nonlocal asked, sent
             call.bedrock_key = user.bedrock_key
             if search is not None:
@@ -337,33 +337,35 @@ class Application:
         if search is not None and affordable <= 0:  # it will not be waited for
             search.stop()
         idle, size = self.settings.model_idle_seconds, self.settings.max_answer_bytes
-        bounds = Bounds(deadline, idle, size, affordable)
-        return Turn(start, message, speak, ledger, estimate, bounds, context.aws_request_id, before=before, begun=begun)
+        bounds = GenerationLimits(deadline, idle, size, affordable)
+        return Generation(
+            start, message, speak, writer, estimate, bounds, context.aws_request_id, before=before, begun=begun
+        )
 
     def follow(
         self,
         user: User,
-        head: Head,
+        record: GenerationRecord,
         context: LambdaContext,
         *,
         after: int | None = None,
         client: str | None = None,
         at_most: float = float("inf"),
-    ) -> Following:
+    ) -> Follower:
         """A view of a generation for one client; it lasts until a margin before Lambda's deadline."""
         left = context.get_remaining_time_in_millis() / 1000 - self.settings.deadline_margin_seconds
-        return Following(
+        return Follower(
             self.generations,
             self.conversations,
             user.key,
-            head,
+            record,
             after=after,
             client=client,
             request_id=context.aws_request_id,
             deadline=time.monotonic() + min(left, at_most),
         )
 
-    def running(self, user: User, conversation_id: str, gid: str | None = None) -> Head | None:
+    def running(self, user: User, conversation_id: str, gid: str | None = None) -> GenerationRecord | None:
         """The generation that is being made in the conversation; or the one named, None when its log is gone.
 
         Raises NotFound when the conversation is not the user's, or the named generation is another conversation's.
@@ -372,18 +374,18 @@ class Application:
         if conversation.deleted or not (conversation.seq or conversation.updated_at):
             raise conversation.missing()
         wanted = gid or conversation.active
-        head = self.generations.alive(user.key, wanted) if wanted else None
-        if head and head.conversation != conversation_id:
+        record = self.generations.alive(user.key, wanted) if wanted else None
+        if record and record.conversation != conversation_id:
             raise NotFound
-        return head
+        return record
 
     def stop(self, user: User, gid: str, seconds: float) -> bool:
         """Stops a generation and waits for its end; whether it came in time."""
-        if head := self.generations.head(user.key, gid):
-            self.generations.cancel(user.key, head)
+        if record := self.generations.record(user.key, gid):
+            self.generations.cancel(user.key, record)
         return self.generations.ended(user.key, gid, time.monotonic() + seconds)
 
-    def latest(self, user: User, conversation_id: str, *, within: float) -> Head | None:
+    def latest(self, user: User, conversation_id: str, *, within: float) -> GenerationRecord | None:
         """The generation that is being made in the conversation, or that ended within so many seconds."""
         conversation, newest = self.conversations.recent(user.key, conversation_id, 1)
         if conversation.deleted:
@@ -397,8 +399,8 @@ class Application:
     def cancel(self, user: User, conversation_id: str, gid: str | None) -> None:
         """Asks the active generation to stop. Raises NotFound, and NotActive when `gid` names another one."""
         active = self.conversations.get(user.key, conversation_id).active
-        head = self.running(user, conversation_id)
+        record = self.running(user, conversation_id)
         if gid is not None and gid != active:
             raise NotActive
-        if head:
-            self.generations.cancel(user.key, head)
+        if record:
+            self.generations.cancel(user.key, record)

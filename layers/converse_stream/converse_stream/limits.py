@@ -60,7 +60,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class CurrentUsage:
     """What one read found: of the user, of their address, and of everybody.
 
     `slots` are the user's running answers, each `<deadline in ms>:<generation>`; past its deadline one is dead.
@@ -70,7 +70,7 @@ class Used:
     address_tat: int = 0
     slots: Set[str] = NO_SLOTS
     user: Spent = Spent()
-    everybody: Spent = Spent()
+    deployment: Spent = Spent()
     paused: bool = False
 
 
@@ -82,14 +82,14 @@ class Rules:
     address: Rate
     generations: int  # at once, for one user
     user_day: Budget
-    everybody_day: Budget
+    deployment_budget: Budget
 
     def without_costs(self) -> Self:
         """The rules where somebody else pays: the same, but for the money."""
-        user_day, everybody_day = replace(self.user_day, cost=0), replace(self.everybody_day, cost=0)
-        return replace(self, user_day=user_day, everybody_day=everybody_day)
+        user_day, deployment_budget = replace(self.user_day, cost=0), replace(self.deployment_budget, cost=0)
+        return replace(self, user_day=user_day, deployment_budget=deployment_budget)
 
-    def check(self, used: Used, at: int, *, runs: bool = True) -> None:
+    def check(self, used: CurrentUsage, at: int, *, runs: bool = True) -> None:
         """Refuses what must not begin; `at` is in ms since the epoch, `runs` whether it would be an answer.
 
         Raises Paused, BudgetExhausted, TooManyGenerations, TooManyRequests, each with the time to wait.
@@ -101,7 +101,7 @@ class Rules:
             if wait := rate.wait(tat, at):
                 raise TooManyRequests(limit, -(-wait // 1000))
 
-    def check_spending(self, used: Used, at: int) -> None:
+    def check_spending(self, used: CurrentUsage, at: int) -> None:
         """Refuses what costs anything, whoever asks for it. Raises Paused, BudgetExhausted."""
         if used.paused:
             raise Paused
@@ -109,14 +109,14 @@ class Rules:
             if budget.exhausted(spent):
                 raise budget_exhausted(limit, at)
 
-    def left(self, used: Used) -> Budget:
+    def left(self, used: CurrentUsage) -> Budget:
         """What one answer may use before the nearest budget is empty."""
         tokens = [budget.tokens - spent.tokens for _, budget, spent in self._budgets(used) if budget.tokens]
         costs = [budget.cost - spent.cost for _, budget, spent in self._budgets(used) if budget.cost]
         return Budget(min(tokens, default=0), min(costs, default=0))
 
-    def _budgets(self, used: Used) -> tuple[tuple[str, Budget, Spent], ...]:
-        return ("user", self.user_day, used.user), ("deployment", self.everybody_day, used.everybody)
+    def _budgets(self, used: CurrentUsage) -> tuple[tuple[str, Budget, Spent], ...]:
+        return ("user", self.user_day, used.user), ("deployment", self.deployment_budget, used.deployment)
 
 
 def slot(deadline: int, gid: str) -> str:

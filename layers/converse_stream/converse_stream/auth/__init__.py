@@ -6,11 +6,11 @@ from dataclasses import replace
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from converse_stream.auth import dev, iam
-from converse_stream.auth.user import NOBODY, User, hashed
+from converse_stream.auth.user import ANONYMOUS, User, hashed
 from converse_stream.http.request import HttpRequest
 from converse_stream.settings import Settings
 
-__all__ = ["NOBODY", "Authenticate", "User", "authenticator"]
+__all__ = ["ANONYMOUS", "Authenticate", "User", "authenticator"]
 
 Authenticate = Callable[[HttpRequest, LambdaContext], User]
 

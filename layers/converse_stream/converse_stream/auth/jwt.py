@@ -12,9 +12,9 @@ from converse_stream.auth.user import User
 from converse_stream.http.request import CREDENTIALS_LIMIT, HttpRequest
 from converse_stream.protocol.errors import Unauthenticated
 
-LONGEST = CREDENTIALS_LIMIT  # characters; what is longer is not looked at
+MAX_LENGTH = CREDENTIALS_LIMIT  # characters; what is longer is not looked at
 LEEWAY = 60  # seconds that the issuer's clock and ours may be apart
-LONGEST_SUBJECT = 255  # as OpenID Connect has it
+MAX_SUBJECT = 255  # as OpenID Connect has it
 _COMPACT = re.compile(r"[A-Za-z0-9_.-]+")  # no padding, so that one token has one spelling
 
 
@@ -64,7 +64,7 @@ class Tokens:
             options={"require": ["exp", "iss", "aud", "sub"], "enforce_minimum_key_length": True},
         )
         subject: str = claims["sub"]
-        if not 0 < len(subject) <= LONGEST_SUBJECT:
+        if not 0 < len(subject) <= MAX_SUBJECT:
             raise InvalidSubjectError
         return subject
 
@@ -75,7 +75,7 @@ def bearer_token(headers: Mapping[str, str]) -> str:
     Raises NoToken and TokenTooLong.
     """
     scheme, _, token = headers.get("x-authorization", headers.get("authorization", "")).partition(" ")
-    if len(token) > LONGEST:
+    if len(token) > MAX_LENGTH:
         raise TokenTooLong
     if scheme.lower() != "bearer" or not _COMPACT.fullmatch(token):
         raise NoToken

@@ -26,7 +26,7 @@ class User:
         return cls(base64.urlsafe_b64encode(digest.digest()).decode().rstrip("="))
 
 
-NOBODY = User("nobody")  # who asks where nobody has to be known
+ANONYMOUS = User("nobody")  # who asks where nobody has to be known
 
 
 def hashed(address: str) -> str:

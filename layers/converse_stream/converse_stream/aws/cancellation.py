@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 
-class Stopped(Exception):
+class Cancelled(Exception):
     """The call was stopped by us; what failed afterwards says nothing about the other side."""
 
 
-class Stoppable:
+class CancellationToken:
     """The right to talk through a client that announces its sockets, until it is stopped."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Stoppable:
     def pause(self, seconds: float) -> None:
         """Waits between two attempts. Raises Stopped as soon as the call is stopped."""
         if self._stopped.wait(seconds):
-            raise Stopped
+            raise Cancelled
 
     def uses(self, descriptor: int) -> None:
         """The call speaks over this socket from now on, until `leaves`.
@@ -87,16 +87,16 @@ class Stoppable:
         return self._stopped.is_set()
 
 
-_current: ContextVar[Stoppable | None] = ContextVar("current_call", default=None)
+_current: ContextVar[CancellationToken | None] = ContextVar("current_call", default=None)
 
 
-def current() -> Stoppable | None:
+def current() -> CancellationToken | None:
     """The call that this thread makes."""
     return _current.get()
 
 
 @contextmanager
-def making(call: Stoppable) -> Iterator[None]:
+def cancel_scope(call: CancellationToken) -> Iterator[None]:
     """This thread makes the call, until the context is left."""
     token = _current.set(call)
     try:

@@ -29,7 +29,7 @@ from botocore.awsrequest import (
 )
 from botocore.httpsession import create_urllib3_context
 
-from converse_stream.aws.cancellation import Stopped, current
+from converse_stream.aws.cancellation import Cancelled, current
 from converse_stream.telemetry import logger
 
 IDLE_CONNECTION = 30  # seconds after which the other side may have dropped a pooled connection
@@ -104,7 +104,7 @@ class _Connection:
             except OSError as error:
                 connecting.close()
                 failure = error
-            except Stopped:
+            except Cancelled:
                 connecting.close()
                 raise
         timed_out = isinstance(failure, TimeoutError)

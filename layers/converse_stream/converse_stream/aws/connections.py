@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from converse_stream.aws.deadlines import Errands
+from converse_stream.aws.deadlines import DeadlineExecutor
 from converse_stream.telemetry import logger
 
 
@@ -18,7 +18,7 @@ def open_connections(clients: Sequence[Any], seconds: float) -> None:
     They lie in the clients' pools then. Returns after `seconds` at the latest. What fails is logged, and a request
     opens its own; so does one in an environment that was restored from a snapshot, where these are dead.
     """
-    errands = Errands("connect", len(clients), time.monotonic() + seconds)
+    errands = DeadlineExecutor("connect", len(clients), time.monotonic() + seconds)
     # All are taken out of the pools before the first is put back: the next would be given the same one.
     taken = list(filter(None, map(_taken, clients)))
     opening = [errands.send(_connect, pool, connection, seconds) for pool, connection in taken]

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 import boto3
 from botocore.config import Config
 
-from converse_stream.aws.cancellation import Stoppable, Stopped, making
+from converse_stream.aws.cancellation import CancellationToken, Cancelled, cancel_scope
 from converse_stream.aws.connection_pools import announce_sockets
 
 P = ParamSpec("P")
@@ -30,18 +30,18 @@ def client(service: str, seconds: float) -> Any:
     return made
 
 
-class _Errand(Stoppable):
+class _DeadlineToken(CancellationToken):
     """One that is stopped fails as by a time-out of its socket: botocore closes that, and knows the error."""
 
     def pause(self, seconds: float) -> None:
         """See Stoppable."""
         try:
             super().pause(seconds)
-        except Stopped:
+        except Cancelled:
             raise TimeoutError from None
 
 
-class Errands:
+class DeadlineExecutor:
     """Work in `threads` of its own, named after `kind`, that nobody waits for after `deadline`.
 
     That is a time of the monotonic clock. What still talks through a client of this module when the errands are
@@ -52,14 +52,14 @@ class Errands:
     def __init__(self, kind: str, threads: int, deadline: float) -> None:
         self._pool = ThreadPoolExecutor(max(1, threads), kind)
         self._deadline = deadline
-        self._sent: dict[Future[Any], Stoppable] = {}
+        self._sent: dict[Future[Any], CancellationToken] = {}
 
     def send(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Begins the work as soon as a thread is free."""
-        call = _Errand()
+        call = _DeadlineToken()
 
         def run() -> T:
-            with making(call):
+            with cancel_scope(call):
                 return work(*args, **kwargs)
 
         errand = self._pool.submit(run)

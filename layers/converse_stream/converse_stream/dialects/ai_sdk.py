@@ -37,7 +37,7 @@ from converse_stream.protocol.events import (
     Start,
     Tool,
 )
-from converse_stream.protocol.log import Placed
+from converse_stream.protocol.log import PositionedEvent
 from converse_stream.settings import Settings
 
 HEADERS = {**sse.HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
@@ -57,7 +57,7 @@ class AiSdk:
         self._open: tuple[str, str] | None = None  # kind and id of the part that is being spoken
         self._parts = 0
 
-    def encode(self, placed: Placed) -> str:
+    def encode(self, placed: PositionedEvent) -> str:
         """The event's chunks, as frames."""
         frames = "".join(map(sse.data, self._chunks(placed.event)))
         return frames + sse.DONE if isinstance(placed.event, TERMINAL) else frames

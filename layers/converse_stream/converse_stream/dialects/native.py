@@ -25,7 +25,7 @@ from converse_stream.protocol.events import (
     Tool,
     Usage,
 )
-from converse_stream.protocol.log import ENTRIES, Placed
+from converse_stream.protocol.log import ENTRIES, PositionedEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Native:
     generation: str
     comment_end = "\n"
 
-    def encode(self, placed: Placed) -> str:
+    def encode(self, placed: PositionedEvent) -> str:
         """The event's frame."""
         frame = sse.data(to_json(placed.event))
         return f"id: {self.generation}:{placed.position}\n{frame}" if isinstance(placed.event, ENTRIES) else frame

@@ -2,7 +2,7 @@
 
 from converse_stream.dialects import sse
 from converse_stream.protocol.events import TERMINAL, Chunk, Error
-from converse_stream.protocol.log import Placed
+from converse_stream.protocol.log import PositionedEvent
 
 
 class Plain:
@@ -10,7 +10,7 @@ class Plain:
 
     comment_end = "\n\n"  # its readers split at blank lines
 
-    def encode(self, placed: Placed) -> str:
+    def encode(self, placed: PositionedEvent) -> str:
         """The event's frames."""
         match placed.event:
             case Chunk(content):

@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from typing import Protocol
 
 from converse_stream.protocol.events import TERMINAL
-from converse_stream.protocol.log import Placed
+from converse_stream.protocol.log import PositionedEvent
 
 HEADERS = {
     "content-type": "text/event-stream",
@@ -35,7 +35,7 @@ class Source(Protocol):
     def over(self) -> bool:
         """Whether nothing more will come."""
 
-    def wait(self, cursor: int, timeout: float) -> Sequence[Placed]:
+    def wait(self, cursor: int, timeout: float) -> Sequence[PositionedEvent]:
         """The events after the first `cursor` ones; empty when none came within `timeout` seconds."""
 
 
@@ -44,7 +44,7 @@ class Dialect(Protocol):
 
     comment_end: str  # one LF where it can be: two make some clients see an empty event
 
-    def encode(self, placed: Placed) -> str:
+    def encode(self, placed: PositionedEvent) -> str:
         """The frames of an event, none for one that it has no words for; a terminal event's close everything."""
 
     def cut(self) -> str:

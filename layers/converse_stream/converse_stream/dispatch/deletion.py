@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from converse_stream.dispatch.learning import Invoker, start_task
-from converse_stream.protocol.errors import HandOverFailed, StorageError
+from converse_stream.protocol.errors import DispatchFailed, StorageError
 from converse_stream.store.erasure import Erasure
 from converse_stream.telemetry import logger
 
@@ -29,16 +29,16 @@ class Deletion:
             else:
                 done = self._erasure.conversation(user, conversation_id, deadline)
         except StorageError:
-            self.hand_over(user, conversation_id)
+            self.dispatch(user, conversation_id)
             raise
         if not done:
-            self.hand_over(user, conversation_id)
+            self.dispatch(user, conversation_id)
         return done
 
-    def hand_over(self, user: str, conversation_id: str | None) -> None:
+    def dispatch(self, user: str, conversation_id: str | None) -> None:
         """Starts a task that goes on with a deletion. Never raises: whoever looks next may start it too."""
         named = {} if conversation_id is None else {"conversation": conversation_id}
         try:
             start_task(self._invoker(), self._function, {"task": "erase", "user": user, **named})
-        except HandOverFailed as error:
+        except DispatchFailed as error:
             logger.warning("a deletion is not handed over", extra={"cause": type(error.__cause__).__name__})

@@ -1,7 +1,7 @@
-"""Handing work over: asynchronous invocations of Lambda, which nobody waits for and which Lambda tries three times.
+"""Starts tasks by asynchronous invocations of Lambda. The caller does not wait, and Lambda tries each three times.
 
-What is learned of an answer is the business of `converse_stream.tasks`, in an invocation of its own. The event names the
-generation and holds no text: it may lie among the dead letters for two weeks.
+`converse_stream.tasks` runs them in invocations of their own. The event of a learning task names the generation and
+holds no text, because it may stay in the dead letter queue for two weeks.
 """
 
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from typing import Any, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 
 from converse_stream.auth import User
-from converse_stream.flags.feature_flags import Flags
-from converse_stream.generation.generation import Turn
+from converse_stream.flags.feature_flags import FlagProvider
+from converse_stream.generation.generation import Generation
 from converse_stream.http.request import json_bytes
-from converse_stream.protocol.errors import HandOverFailed
+from converse_stream.protocol.errors import DispatchFailed
 from converse_stream.protocol.events import Complete
-from converse_stream.store.generation_record import Head
+from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.telemetry import logger
 
 # Who gets an answer in one piece waits for it, and what is lost is little.
@@ -32,7 +32,7 @@ class Invoker(Protocol):
 class Learning:
     """`invoker` is None where nothing is to be learned of anybody; `function` runs the tasks."""
 
-    def __init__(self, invoker: Invoker | None, function: str, flags: Flags) -> None:
+    def __init__(self, invoker: Invoker | None, function: str, flags: FlagProvider) -> None:
         self._invoker = invoker
         self._function = function
         self._flags = flags
@@ -42,26 +42,26 @@ class Learning:
 
         Raises FlagsUnknown: who may be switched off is not learned from until that is known.
         """
-        return self._invoker is not None and self._flags.certainly_of(user).learning
+        return self._invoker is not None and self._flags.confirmed_for(user).learning
 
-    def hand_over(self, user: User, begun: Turn | Head) -> None:
+    def dispatch(self, user: User, begun: Generation | GenerationRecord) -> None:
         """After an answer that is stored, whoever made it has it learned from. Never raises.
 
         Not one that the caller's own key has paid for: their budget in dollars does not bound what a lesson costs us.
         """
-        if isinstance(begun, Head) or not isinstance(begun.wait(0, 0)[-1].event, Complete):
+        if isinstance(begun, GenerationRecord) or not isinstance(begun.wait(0, 0)[-1].event, Complete):
             return
         if self._invoker is not None and user.bedrock_key is None and self._flags.of(user.key).learning:
             try:
                 self.start(self._function, {"task": "learn", "user": user.key, "generation": begun.generation})
-            except HandOverFailed as error:
+            except DispatchFailed as error:
                 reason = type(error.__cause__).__name__
                 logger.warning("an answer is not learned from", extra={"generation": begun.generation, "cause": reason})
 
     def start(self, function: str, event: Mapping[str, Any]) -> None:
         """Starts a task. Raises HandOverFailed."""
         if self._invoker is None:
-            raise HandOverFailed
+            raise DispatchFailed
         start_task(self._invoker, function, event)
 
 
@@ -71,4 +71,4 @@ def start_task(invoker: Invoker, function: str, event: Mapping[str, Any]) -> Non
         answer = invoker.invoke(FunctionName=function, InvocationType="Event", Payload=json_bytes(event))
         answer["Payload"].read()  # nothing, but only then is the connection free for the next one
     except (BotoCoreError, ClientError) as error:
-        raise HandOverFailed from error
+        raise DispatchFailed from error

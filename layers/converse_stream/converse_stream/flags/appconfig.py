@@ -29,8 +29,8 @@ def source(settings: Settings) -> FeatureFlags:
     """Flags by Powertools' rules, from the file or the AppConfig profile of the settings."""
     if settings.flags_file:
         path = Path(settings.flags_file)
-        return FeatureFlags(Kept(lambda: json.loads(path.read_text(encoding="utf-8"))))
-    return FeatureFlags(Kept(AppConfig(settings).fetch))
+        return FeatureFlags(CachedDocument(lambda: json.loads(path.read_text(encoding="utf-8"))))
+    return FeatureFlags(CachedDocument(AppConfig(settings).fetch))
 
 
 class AppConfig:
@@ -59,7 +59,7 @@ class AppConfig:
         )
 
 
-class Kept(StoreProvider):
+class CachedDocument(StoreProvider):
     """What `fetch` got last. Powertools' own cache forgets it when its time is over, whatever comes then.
 
     Nobody waits for it for longer than `SECONDS`: what comes later counts for the next one who asks. `clock` is the

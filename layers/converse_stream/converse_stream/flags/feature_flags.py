@@ -14,7 +14,7 @@ import hashlib
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from converse_stream.protocol.errors import FlagsUnknown
+from converse_stream.protocol.errors import FlagsUnavailable
 from converse_stream.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Switches:
+class UserFlags:
     """One user's flags, and what they are where nobody has set them."""
 
     streaming: bool = True
@@ -32,28 +32,28 @@ class Switches:
     responder: str = ""
 
 
-ALL_ON = Switches()
+DEFAULT_FLAGS = UserFlags()
 
 
-class Flags:
+class FlagProvider:
     """`source` is None where there are none to be looked at."""
 
     def __init__(self, source: "FeatureFlags | None" = None) -> None:
         self._source = source
 
-    def of(self, user: str) -> Switches:
+    def of(self, user: str) -> UserFlags:
         """The user's flags, by their key. Never raises."""
         if self._source is None:
-            return ALL_ON
+            return DEFAULT_FLAGS
         context = {"user": user, "share": share(user)}
         chosen: dict[str, Any] = {}
-        for name, default in asdict(ALL_ON).items():
+        for name, default in asdict(DEFAULT_FLAGS).items():
             value = self._source.evaluate(name=name, context=context, default=default)
             if type(value) is type(default):
                 chosen[name] = value
-        return replace(ALL_ON, **chosen)
+        return replace(DEFAULT_FLAGS, **chosen)
 
-    def certainly_of(self, user: str) -> Switches:
+    def confirmed_for(self, user: str) -> UserFlags:
         """The same, for what can wait. Raises FlagsUnknown while there never was a document."""
         if self._source is not None:
             from aws_lambda_powertools.utilities.feature_flags import ConfigurationStoreError
@@ -61,7 +61,7 @@ class Flags:
             try:
                 self._source.get_configuration()
             except ConfigurationStoreError:
-                raise FlagsUnknown from None
+                raise FlagsUnavailable from None
         return self.of(user)
 
 
@@ -70,11 +70,11 @@ def share(user: str) -> int:
     return int.from_bytes(hashlib.sha256(user.encode()).digest()[:8], "big") % 100
 
 
-def flags_of(settings: Settings) -> Flags:
+def flags_of(settings: Settings) -> FlagProvider:
     """The flags that the settings name; nothing is asked before the first user comes."""
     if not (settings.flags_file or settings.appconfig_profile):
-        return Flags()
+        return FlagProvider()
     # Here, because few have flags and the import takes its time; now, because a request should not pay for it.
     from converse_stream.flags.appconfig import source
 
-    return Flags(source(settings))
+    return FlagProvider(source(settings))

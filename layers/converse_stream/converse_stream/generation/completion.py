@@ -23,7 +23,7 @@ class Completion:
     stream: bool = True
 
     @property
-    def weights(self) -> dict[str, int]:
+    def token_counts(self) -> dict[str, int]:
         """Roughly its tokens by part; a schema for the answer counts as a tool."""
         parts = prompt.parts(self.prompt)
         return parts | {"tools": parts["tools"] + weight(self.options)}
@@ -31,7 +31,7 @@ class Completion:
     @property
     def tokens(self) -> int:
         """Roughly the tokens of all of it."""
-        return sum(self.weights.values())
+        return sum(self.token_counts.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,19 +28,19 @@ from converse_stream.protocol.events import (
     Usage,
 )
 from converse_stream.protocol.ids import new_id
-from converse_stream.protocol.log import Placed
+from converse_stream.protocol.log import PositionedEvent
 from converse_stream.store.conversations import Conversations
-from converse_stream.store.generation_record import Head
+from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.store.generations import Generations
 
 INTERVAL = 0.4  # seconds between two looks at the head
-INTEREST = 5  # seconds between two notes to the owner that somebody follows; each is good for 10
-ATTACHED = 60  # seconds that an attach with a cursor lasts; then the client attaches again
-MOST = 5  # independent followers of one generation
+NOTICE_SECONDS = 5  # seconds between two notes to the owner that somebody follows; each is good for 10
+ATTACH_SECONDS = 60  # seconds that an attach with a cursor lasts; then the client attaches again
+MAX_FOLLOWERS = 5  # independent followers of one generation
 CURSOR = re.compile(r"([A-Za-z0-9_-]{8,64}):([0-9]{1,9})")
 
 
-class Following:
+class Follower:
     """One client's view of a generation, with the turn's own interface for frames.
 
     `after` is the position that the client has seen, None for one that has seen nothing. `client` names a browser tab:
@@ -52,7 +52,7 @@ class Following:
         generations: Generations,
         conversations: Conversations,
         user: str,
-        head: Head,
+        record: GenerationRecord,
         *,
         after: int | None,
         client: str | None,
@@ -62,18 +62,20 @@ class Following:
         self._generations = generations
         self._conversations = conversations
         self._user = user
-        self._head = head
+        self._head = record
         self._position = after or 0
         self._read_from = 0
         self._client = client or new_id()
         self._attached = new_id()
         self._is_attached = False
         self._request_id = request_id
-        self._until = min(deadline, time.monotonic() + ATTACHED) if after is not None else deadline
+        self._until = min(deadline, time.monotonic() + ATTACH_SECONDS) if after is not None else deadline
         self._noted = self._looked = float("-inf")
         self._answered = time.monotonic()  # when the table last did
         self._over = False
-        self._events: list[Placed] = [Placed(Start(head.conversation, head.message_id, head.gid, head.model), 0)]
+        self._events: list[PositionedEvent] = [
+            PositionedEvent(Start(record.conversation, record.message_id, record.gid, record.model), 0)
+        ]
 
     def __enter__(self) -> Self:
         """Attaches, unless `attach` has. Raises TooManyFollowers."""
@@ -83,24 +85,24 @@ class Following:
 
     def attach(self) -> None:
         """Takes the client's place as a follower, and ends its older one. Raises TooManyFollowers."""
-        head, marks = self._generations.look(self._user, self._head.gid)
-        runs = head is not None and head.status == "run"
-        if runs and len(marks.keys() - {self._client}) >= MOST:
+        record, marks = self._generations.look(self._user, self._head.gid)
+        runs = record is not None and record.status == "run"
+        if runs and len(marks.keys() - {self._client}) >= MAX_FOLLOWERS:
             raise TooManyFollowers
-        self._generations.attach_client(self._user, self._head.gid, self._client, self._attached)
+        self._generations.add_follower(self._user, self._head.gid, self._client, self._attached)
         self._is_attached = True
 
     def __exit__(self, *_: object) -> None:
         """A follower that ends makes room for another, and leaves the generation as it is."""
         with suppress(StorageError):
-            self._generations.detach_client(self._user, self._head.gid, self._client, self._attached)
+            self._generations.remove_follower(self._user, self._head.gid, self._client, self._attached)
 
     @property
     def over(self) -> bool:
         """Whether nothing more will come; without a terminal event the client attaches again."""
         return self._over
 
-    def wait(self, cursor: int, timeout: float) -> Sequence[Placed]:
+    def wait(self, cursor: int, timeout: float) -> Sequence[PositionedEvent]:
         """The events after the first `cursor` ones; empty when none came within `timeout` seconds, or it is over."""
         end = time.monotonic() + timeout
         while len(self._events) == cursor and not self._over:
@@ -122,63 +124,63 @@ class Following:
             self._over = self._looked > min(self._until, self._answered + UNSAVED)
 
     def _read(self) -> None:
-        head, marks = self._generations.look(self._user, self._head.gid)
-        if head is None or marks.get(self._client) != self._attached:
+        record, marks = self._generations.look(self._user, self._head.gid)
+        if record is None or marks.get(self._client) != self._attached:
             self._over = True  # its time is over, or a newer attach of the same client took its place
             return
-        if head.status == "run":
-            self._show_interest(head)
+        if record.status == "run":
+            self._notify_owner(record)
         try:
-            self._take(head)
+            self._take(record)
         except NotFound:
             self._over = True
             return
-        if head.status != "run":
-            self._end(head)
+        if record.status != "run":
+            self._end(record)
         elif time.monotonic() > self._until:
             self._over = True
 
-    def _take(self, head: Head) -> None:
+    def _take(self, record: GenerationRecord) -> None:
         """Appends what the durable log has behind our position."""
-        if head.n <= self._position:
+        if record.n <= self._position:
             return
         since = self._read_from if self._read_from <= self._position else 0
-        entries = log.after(self._generations.read(self._user, head, since), self._position, since)
-        self._read_from = head.t0
+        entries = log.after(self._generations.read(self._user, record, since), self._position, since)
+        self._read_from = record.t0
         for entry in log.joined(entries):
             self._position += log.length(entry)
-            self._events.append(Placed(entry, self._position))
+            self._events.append(PositionedEvent(entry, self._position))
 
-    def _end(self, head: Head) -> None:
-        terminal = self._terminal(head)  # first: it may fail, and is then asked for again
-        if head.n < self._position:  # it died before what the client saw was stored
-            self._events.append(Placed(Rollback(head.n), head.n))
-        self._events.append(Placed(terminal, head.n))
+    def _end(self, record: GenerationRecord) -> None:
+        terminal = self._terminal(record)  # first: it may fail, and is then asked for again
+        if record.n < self._position:  # it died before what the client saw was stored
+            self._events.append(PositionedEvent(Rollback(record.n), record.n))
+        self._events.append(PositionedEvent(terminal, record.n))
         self._over = True
 
-    def _terminal(self, head: Head) -> Event:
-        failed = errors.by_code(head.reason or "internal") if head.status == "error" else None
-        if failed and not head.restores:
-            return self._error(failed, head.message_id)
+    def _terminal(self, record: GenerationRecord) -> Event:
+        failed = errors.by_code(record.reason or "internal") if record.status == "error" else None
+        if failed and not record.restores:
+            return self._error(failed, record.message_id)
         try:
-            asked, answer = self._conversations.exchange(self._user, head.conversation, head.place, *head.answers)
+            asked, answer = self._conversations.exchange(self._user, record.conversation, record.place, *record.answers)
         except NotFound as gone:  # the conversation was deleted meanwhile
             return self._error(failed or gone, None)
-        if answer.id != head.message_id and not head.restores:  # the same, and this is of an earlier use of the key
+        if answer.id != record.message_id and not record.restores:  # the same, and this is of an earlier use of the key
             return self._error(failed or errors.NotFound(), None)
         if failed:
             return self._error(failed, answer.id)
-        usage = head.usage or Usage()
-        return Complete(head.reason or "stop", asked, answer, usage, Timing(0))
+        usage = record.usage or Usage()
+        return Complete(record.reason or "stop", asked, answer, usage, Timing(0))
 
     def _error(self, error: ChatError, message_id: str | None) -> Error:
         return Error(error.code, error.message, error.retryable, error.status, self._request_id, message_id)
 
-    def _show_interest(self, head: Head) -> None:
-        if time.monotonic() - self._noted > INTEREST:
+    def _notify_owner(self, record: GenerationRecord) -> None:
+        if time.monotonic() - self._noted > NOTICE_SECONDS:
             self._noted = time.monotonic()
             with suppress(StorageError):  # a log that is written less often is all that it costs
-                self._generations.follow(self._user, head, self._generations.now() + 2 * INTEREST * 1000)
+                self._generations.follow(self._user, record, self._generations.now() + 2 * NOTICE_SECONDS * 1000)
 
 
 def cursor(value: str) -> tuple[str, int] | None:

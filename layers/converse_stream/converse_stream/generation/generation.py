@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass, replace
 from math import inf
 from typing import Self, TypeAlias
 
-from converse_stream.aws.cancellation import Stopped
-from converse_stream.model.stream import Ended
+from converse_stream.aws.cancellation import Cancelled
+from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Call
 from converse_stream.prompts.prompt import quarters
 from converse_stream.protocol.errors import (
@@ -48,13 +48,13 @@ from converse_stream.protocol.ids import now
 from converse_stream.protocol.log import (
     ENTRIES,
     Entry,
-    Placed,
+    PositionedEvent,
     end_of,
     joined,
     length,
 )
 from converse_stream.store.generation_record import End, Status
-from converse_stream.store.generation_writer import Fenced, Ledger
+from converse_stream.store.generation_writer import Fenced, GenerationWriter
 from converse_stream.telemetry import count_turn, logger
 
 READER_GRACE = 1  # seconds in which the reader notices that its socket was shut
@@ -70,11 +70,11 @@ FINISH_SECONDS, FINISH_PAUSE = 3.0, 0.5  # how long storing the end is tried aga
 PARTIAL = frozenset({"deadline", "cancelled", "budget", "lost"})
 NOTHING_COUNTED = Usage()
 
-Speech: TypeAlias = Generator[Part | Progress | Ended, None, None]
+ModelEvents: TypeAlias = Generator[Part | Progress | ModelEnd, None, None]
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class GenerationLimits:
     """`deadline` is a time of the monotonic clock, `idle` seconds of silence, `size` bytes of the answer's UTF-8.
 
     `tokens` is what the answer may say, by our estimate, before a budget is empty.
@@ -96,7 +96,7 @@ class Outcome:
     model: str = ""  # the alias that answered, where it is known
 
 
-class Turn:
+class Generation:
     """`speak` yields the model's events; `ledger` keeps them; `estimate` guesses what a text without an end cost by a
     model's alias.
 
@@ -107,10 +107,10 @@ class Turn:
         self,
         start: Start,
         user_message: Message,
-        speak: Callable[[Call], Speech],
-        ledger: Ledger,
+        speak: Callable[[Call], ModelEvents],
+        writer: GenerationWriter,
         estimate: Callable[[str, str], Usage],
-        bounds: Bounds,
+        bounds: GenerationLimits,
         request_id: str,
         *,
         before: Sequence[Event] = (),
@@ -119,13 +119,13 @@ class Turn:
         self._start = start
         self._user_message = user_message
         self._speak = speak
-        self._ledger = ledger
+        self._writer = writer
         self._estimate = estimate
         self._bounds = bounds
         self._request_id = request_id
-        self._log: list[Placed] = [Placed(event, end_of(begun)) for event in (start, *before)]
+        self._log: list[PositionedEvent] = [PositionedEvent(event, end_of(begun)) for event in (start, *before)]
         self._entries: list[Entry] = list(begun)  # an answer that is gone on with
-        self._begun_with = len(begun)  # how many of them were paid for before
+        self._prefix_entries = len(begun)  # how many of them were paid for before
         self._flushed = len(begun)  # how many of them are durable
         self._model = start.model  # who speaks
         self._flushed_at: float | None = None
@@ -134,14 +134,14 @@ class Turn:
         self._changed = threading.Condition()
         self._sealed = False
         self._call = Call()
-        self._verdict: Outcome | None = None  # the keeper's, when it stopped the call
+        self._early_end: Outcome | None = None  # the keeper's, when it stopped the call
         self._outcome: Outcome | None = None  # the reader's
         self._read = threading.Event()
         self._begun = time.monotonic()
         self._first_token: float | None = None
-        self._silent: float | None = None  # when the reader ended
+        self._reader_ended: float | None = None  # when the reader ended
         self._threads = [
-            threading.Thread(target=self._run_keeper, name="keeper", daemon=True),
+            threading.Thread(target=self._run_supervisor, name="keeper", daemon=True),
             threading.Thread(target=self._run_reader, name="reader", daemon=True),
         ]
 
@@ -175,7 +175,7 @@ class Turn:
         """Whether the terminal event is there."""
         return isinstance(self._log[-1].event, TERMINAL)
 
-    def wait(self, cursor: int, timeout: float) -> Sequence[Placed]:
+    def wait(self, cursor: int, timeout: float) -> Sequence[PositionedEvent]:
         """The events after the first `cursor` ones; empty when none came within `timeout` seconds."""
         with self._changed:
             if len(self._log) == cursor:
@@ -186,8 +186,8 @@ class Turn:
 
     def _run_reader(self) -> None:
         try:
-            self._outcome = self._listen()
-        except Stopped:
+            self._outcome = self._read_model()
+        except Cancelled:
             self._outcome = None
         except ModelError as error:
             self._outcome = Outcome(error=error)
@@ -195,16 +195,16 @@ class Turn:
             logger.exception("the turn's reader failed")
             self._outcome = Outcome(error=ChatError())
         finally:
-            self._silent = time.monotonic()
+            self._reader_ended = time.monotonic()
             self._read.set()
 
-    def _listen(self) -> Outcome:
+    def _read_model(self) -> Outcome:
         if self._bounds.tokens <= 0:
             return Outcome("budget")
         size, said = 0, 0
         with closing(self._speak(self._call)) as speech:
             for event in speech:
-                if isinstance(event, Ended):
+                if isinstance(event, ModelEnd):
                     return Outcome(event.finish_reason, usage=event.usage, model=event.model)
                 if self._first_token is None and isinstance(event, (Chunk, Reasoning)):
                     self._first_token = time.monotonic()
@@ -223,39 +223,39 @@ class Turn:
     def _append(self, event: Event) -> None:
         with self._changed:
             if self._sealed:
-                raise Stopped
-            self._log.append(Placed(event, self._log[-1].position + length(event)))
+                raise Cancelled
+            self._log.append(PositionedEvent(event, self._log[-1].position + length(event)))
             if isinstance(event, ENTRIES):
                 self._entries.append(event)
             self._changed.notify_all()
 
     # The keeper
 
-    def _run_keeper(self) -> None:
+    def _run_supervisor(self) -> None:
         try:
             while not self._read.wait(self._until_due()):
-                if self._verdict is not None:  # its grace is over, and still it reads
+                if self._early_end is not None:  # its grace is over, and still it reads
                     break
-                self._judge(time.monotonic())
-                if self._verdict is None and time.monotonic() >= self._next_flush():
+                self._check_limits(time.monotonic())
+                if self._early_end is None and time.monotonic() >= self._next_flush():
                     self._flush()
         except Exception:
             logger.exception("the turn's keeper failed")
-            self._verdict = Outcome(error=ChatError())
+            self._early_end = Outcome(error=ChatError())
         with self._changed:
             self._sealed = True
         done = self._outcome is not None and self._outcome.finish_reason is not None  # it won the race
-        outcome = self._outcome if done else self._verdict or self._outcome
+        outcome = self._outcome if done else self._early_end or self._outcome
         outcome = self._priced(outcome or Outcome(error=ModelError()))
         timing = self._timing(outcome.usage)
         end = self._finish(outcome, timing)
         with self._changed:
-            self._log.append(Placed(end, self._log[-1].position))
+            self._log.append(PositionedEvent(end, self._log[-1].position))
             self._changed.notify_all()
         count_turn(end, outcome.usage, timing, outcome.model or self._model)
 
     def _until_due(self) -> float:
-        if self._verdict is not None:
+        if self._early_end is not None:
             return READER_GRACE
         due = min(self._bounds.deadline, self._call.heard + self._bounds.idle, self._next_flush())
         if self._first_token is None:  # the first flush after it comes early
@@ -275,7 +275,7 @@ class Turn:
             entries = self._entries[self._flushed :]
         self._flushed_at = asked = time.monotonic()
         try:
-            signals = self._ledger.flush(entries)
+            signals = self._writer.flush(entries)
         except StorageError:
             if entries and asked - self._saved > UNSAVED:
                 self._end_by(Outcome(error=StorageError()))
@@ -290,19 +290,19 @@ class Turn:
             self._end_by(Outcome("cancelled"))
 
     def _end_by(self, verdict: Outcome) -> None:
-        self._verdict = verdict
+        self._early_end = verdict
         self._call.stop()
 
     def _priced(self, outcome: Outcome) -> Outcome:
         """Tokens that Bedrock did not count are guessed: what it had read is paid for, whatever it said."""
-        new = self._entries[self._begun_with :]
+        new = self._entries[self._prefix_entries :]
         not_asked = outcome.finish_reason == "budget" or isinstance(outcome.error, REFUSALS)
         if outcome.usage.basis == "exact" or (not_asked and not new):
             return outcome
         said = "".join(entry.content for entry in new if isinstance(entry, (Chunk, Reasoning)))
         return replace(outcome, usage=self._estimate(said, outcome.model or self._model))
 
-    def _judge(self, time_now: float) -> None:
+    def _check_limits(self, time_now: float) -> None:
         if time_now >= self._bounds.deadline:
             self._end_by(Outcome("deadline"))
         elif time_now >= self._call.heard + self._bounds.idle:
@@ -332,9 +332,9 @@ class Turn:
         while True:
             try:
                 if entries := self._entries[self._flushed :]:
-                    self._ledger.flush(entries)
+                    self._writer.flush(entries)
                     self._flushed += len(entries)
-                return self._ledger.finish(answer, end) or answer
+                return self._writer.finish(answer, end) or answer
             except StorageError:
                 if time.monotonic() > give_up:
                     logger.exception("an answer could not be stored")
@@ -358,7 +358,7 @@ class Turn:
         )
 
     def _timing(self, usage: Usage) -> Timing:
-        end = self._silent or time.monotonic()
+        end = self._reader_ended or time.monotonic()
         first = self._first_token
         speaking = end - first if first is not None else 0.0
         return Timing(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from converse_stream.generation.completion import Completion
 from converse_stream.memory.lookup import Memory
-from converse_stream.memory.recall import Recalling
+from converse_stream.memory.recall import PendingRecall
 from converse_stream.model.transport import Call
 from converse_stream.protocol.events import Progress
 
@@ -15,7 +15,7 @@ from converse_stream.protocol.events import Progress
 class Search:
     """`asked` is the model's request of `memory`, which is all but the documents; `completed` makes one with them."""
 
-    searching: Recalling
+    searching: PendingRecall
     memory: Memory
     asked: Completion
     completed: Callable[[Memory], Completion]

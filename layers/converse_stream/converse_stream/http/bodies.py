@@ -19,7 +19,7 @@ from converse_stream.settings import Settings
 
 ConversationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 Alias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
-LONGEST = 1_000_000  # the hard ceiling of a text; the deployment's own limits are settings, checked in `bounded`
+MAX_LENGTH = 1_000_000  # the hard ceiling of a text; the deployment's own limits are settings, checked in `bounded`
 
 _CONTROL = re.compile(r"[\x00-\x08\v\f\x0e-\x1f\x7f-\x9f]")
 
@@ -41,9 +41,9 @@ def _said(text: str) -> str:
 
 
 # What is said is kept as it was sent, but for control characters; what is shown in lists and looked for is normal.
-Said = Annotated[str, StringConstraints(max_length=LONGEST), AfterValidator(_readable)]
+Said = Annotated[str, StringConstraints(max_length=MAX_LENGTH), AfterValidator(_readable)]
 Text = Annotated[
-    str, StringConstraints(min_length=1, max_length=LONGEST), AfterValidator(_readable), AfterValidator(_said)
+    str, StringConstraints(min_length=1, max_length=MAX_LENGTH), AfterValidator(_readable), AfterValidator(_said)
 ]
 Normal = AfterValidator(normal)
 Named = AfterValidator(lambda text: _said(normal(text)))
@@ -141,7 +141,7 @@ class ConversationChange(Body):
 class NewFact(Body):
     """`POST /memory`."""
 
-    text: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), Named]
+    text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_LENGTH), Named]
     kind: Literal["fact", "preference"] = "fact"
 
 

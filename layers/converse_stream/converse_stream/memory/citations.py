@@ -13,7 +13,7 @@ from typing import TypeVar
 from converse_stream.memory.sources import Source, citation, labelled
 from converse_stream.protocol.events import Chunk, Citation, Part
 
-LONGEST = 400  # characters of a mark; a begin that is longer is none
+MAX_LENGTH = 400  # characters of a mark; a begin that is longer is none
 
 # A word and a number, because a number alone is an index in somebody's code. Models write many of them into one mark,
 # and some repeat the source's name.
@@ -48,7 +48,7 @@ def cited(
                     held = text[end:]
                     at = 0
                     for mark in _MARK.finditer(text, 0, end):
-                        if len(mark[0]) > LONGEST:
+                        if len(mark[0]) > MAX_LENGTH:
                             continue
                         if mark.start() > at:
                             yield Chunk(text[at : mark.start()])
@@ -73,7 +73,7 @@ def _begun(text: str) -> int:
     """Where at its end the text may begin a mark; its length if it does not."""
     bracket = text.rfind("[")
     for start in (bracket - 1, bracket, len(text) - 1):
-        begin = text[start:] if start >= max(0, len(text) - LONGEST) else ""
+        begin = text[start:] if start >= max(0, len(text) - MAX_LENGTH) else ""
         if begin[:1] in {" ", "["} and any(_MARK.fullmatch(begin + end) for end in _ENDS):
             return start
     return len(text)

@@ -5,12 +5,12 @@ A waiting user matters more than a complete memory: what has not come in time, o
 
 from dataclasses import dataclass, replace
 
-from converse_stream.aws.deadlines import Errands
+from converse_stream.aws.deadlines import DeadlineExecutor
 from converse_stream.memory.sources import Document, Source
 from converse_stream.protocol.events import Message, Progress
 from converse_stream.store.conversations import Conversation, Conversations
-from converse_stream.store.facts import NOBODY, Facts, Profile
-from converse_stream.store.generation_record import Head
+from converse_stream.store.facts import EMPTY_PROFILE, Facts, Profile
+from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.store.generations import Generations
 from converse_stream.store.table import Table
 from converse_stream.telemetry import logger
@@ -28,8 +28,8 @@ class Memory:
     conversation: Conversation | None
     history: tuple[Message, ...] = ()
     sources: tuple[Source, ...] = ()
-    profile: Profile = NOBODY
-    earlier: Head | None = None  # the generation that an earlier send with the same key started
+    profile: Profile = EMPTY_PROFILE
+    earlier: GenerationRecord | None = None  # the generation that an earlier send with the same key started
     missing: tuple[str, ...] = ()
     earlier_came: bool = True  # False when `earlier` could not be read
 
@@ -63,16 +63,16 @@ class Lookup:
 
     def __call__(self, user: str, conversation_id: str, gid: str, deadline: float) -> Memory:
         """What came until `deadline`, a time of the monotonic clock. Never raises for a table that fails or hangs."""
-        table, errands = self._table.until(deadline), Errands("lookup", LOOKUPS, deadline)
+        table, errands = self._table.until(deadline), DeadlineExecutor("lookup", LOOKUPS, deadline)
         history = errands.send(Conversations(table).recent, user, conversation_id, self._messages)
         profile = errands.send(Facts(table).profile, user)
-        earlier = errands.send(Generations(table, Conversations(table)).head, user, gid)
+        earlier = errands.send(Generations(table, Conversations(table)).record, user, gid)
         came = {errand for errand in errands.wait() if errand.exception() is None}
         late = [name for name, errand in (("history", history), ("profile", profile)) if errand not in came]
         for name in late:
             logger.warning("memory left out", extra={"part": name})
         conversation, messages = history.result() if "history" not in late else (None, [])
-        known = profile.result() if "profile" not in late else NOBODY
+        known = profile.result() if "profile" not in late else EMPTY_PROFILE
         retried = earlier.result() if earlier in came else None
         return Memory(
             conversation,

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Protocol, Self
 
-from converse_stream.aws.deadlines import Errands
+from converse_stream.aws.deadlines import DeadlineExecutor
 from converse_stream.memory.lookup import Memory
 from converse_stream.memory.sources import Source
 from converse_stream.telemetry import logger
@@ -32,17 +32,17 @@ class Recall:
     def __init__(self, stores: Mapping[str, MemoryStore]) -> None:
         self._stores = stores
 
-    def begin(self, user: str, question: str, deadline: float) -> "Recalling":
+    def begin(self, user: str, question: str, deadline: float) -> "PendingRecall":
         """Starts every search."""
-        errands = Errands("recall", len(self._stores), deadline)
+        errands = DeadlineExecutor("recall", len(self._stores), deadline)
         searches = {name: errands.send(store.search, user, question, deadline) for name, store in self._stores.items()}
-        return Recalling(errands, searches)
+        return PendingRecall(errands, searches)
 
 
-class Recalling:
+class PendingRecall:
     """Searches under way; leaving the context stops those that nobody has waited for."""
 
-    def __init__(self, errands: Errands, searches: Mapping[str, Future[Sequence[Source]]]) -> None:
+    def __init__(self, errands: DeadlineExecutor, searches: Mapping[str, Future[Sequence[Source]]]) -> None:
         self._errands = errands
         self._searches = searches
 

@@ -15,7 +15,7 @@ from converse_stream.model import converters
 from converse_stream.model import options as wishes
 from converse_stream.model.catalog import Catalog, Model
 from converse_stream.model.converters import ANSWER, Guardrail
-from converse_stream.model.stream import Ended, events
+from converse_stream.model.stream import ModelEnd, events
 from converse_stream.model.transport import Bedrock, Call
 from converse_stream.prompts.prompt import Prompt, ToolSpec, lowest_tokens
 from converse_stream.protocol import errors
@@ -85,7 +85,7 @@ class ModelClient:
 
     def answer(
         self, prompt: Prompt, alias: str, options: Options, call: Call, *, stream: bool = True
-    ) -> Generator[Part | Progress | Ended, None, None]:
+    ) -> Generator[Part | Progress | ModelEnd, None, None]:
         """The answer's events, ending with Ended; with `stream` false the model is asked for one piece.
 
         Raises ModelError or Stopped. Where no fallback answers either, it is what the model that was asked for said: a
@@ -113,11 +113,11 @@ class ModelClient:
 
     def _candidates(self, alias: str, options: Options, tools: Sequence[ToolSpec] = ()) -> list[str]:
         fallbacks = [each for each in self._catalog[alias].fallbacks if each in self._catalog and each in self._allowed]
-        return [alias, *(each for each in fallbacks if wishes.grants(self._catalog[each], options, tools=tools))]
+        return [alias, *(each for each in fallbacks if wishes.supports(self._catalog[each], options, tools=tools))]
 
     def _attempt(
         self, prompt: Prompt, alias: str, options: Options, call: Call, *, stream: bool
-    ) -> Iterator[Part | Ended]:
+    ) -> Iterator[Part | ModelEnd]:
         """One answer of one model; asked anew, once for each capability that it turns out to lack.
 
         An input that no way of counting can fit into its window is refused here, not sent there.
@@ -125,7 +125,7 @@ class ModelClient:
         if lowest_tokens(prompt) > self._catalog[alias].context_window:
             raise _Unpaid(errors.ContextLengthExceeded())
         refused = self._refused.get(alias, frozenset())
-        options = wishes.granted(self._catalog[alias], options)
+        options = wishes.supported(self._catalog[alias], options)
         while True:
             model = self._able(alias, refused, stream=stream)
             begun = False
@@ -133,10 +133,10 @@ class ModelClient:
                 with closing(self._events(prompt, model, options, call)) as answer:
                     for event in answer:
                         begun = True
-                        if isinstance(event, Ended):
+                        if isinstance(event, ModelEnd):
                             # What a key of the caller's pays for costs the deployment nothing.
-                            granted = wishes.served(options, event.latency, event.service_tier)
-                            usage = event.usage if call.bedrock_key else model.priced(event.usage, granted)
+                            supported = wishes.served(options, event.latency, event.service_tier)
+                            usage = event.usage if call.bedrock_key else model.priced(event.usage, supported)
                             event = replace(event, model=alias, usage=usage)
                         yield event
                 self._refused[alias] = refused  # it answered, so what it refused is true
@@ -156,7 +156,7 @@ class ModelClient:
 
     def _events(
         self, prompt: Prompt, model: Model, options: Options, call: Call
-    ) -> Generator[Part | Ended, None, None]:
+    ) -> Generator[Part | ModelEnd, None, None]:
         operation, request = self._request(prompt, model, options)
         answer_tool = ANSWER if options.answer_schema and not model.answer_schema else None
         guarded = self._guardrail is not None

@@ -11,10 +11,10 @@ from converse_stream.model.options import to_fields
 from converse_stream.prompts.prompt import (
     Content,
     Prompt,
+    PromptMessage,
     ToolResult,
     ToolSpec,
     ToolUse,
-    Turn,
 )
 from converse_stream.protocol.events import Usage
 
@@ -114,7 +114,7 @@ def _deltas(block: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"citation": citation}
 
 
-def _message(turn: Turn) -> dict[str, Any]:
+def _message(turn: PromptMessage) -> dict[str, Any]:
     return {"role": turn.role, "content": list(map(_block, turn.content))}
 
 

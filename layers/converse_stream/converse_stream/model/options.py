@@ -85,16 +85,16 @@ def served(options: Options, latency: str | None, service_tier: str | None) -> O
     return options.model_copy(update=update)
 
 
-def grants(model: Model, options: Options, *, tools: Sequence[ToolSpec]) -> bool:
+def supports(model: Model, options: Options, *, tools: Sequence[ToolSpec]) -> bool:
     """Whether a fallback model can take over, with less where less will do."""
     try:
-        check(model, granted(model, options), tools=tools)
+        check(model, supported(model, options), tools=tools)
     except BadRequest:
         return False
     return True
 
 
-def granted(model: Model, options: Options) -> Options:
+def supported(model: Model, options: Options) -> Options:
     """The options as far as a fallback model can grant them."""
     limit = options.max_tokens and min(options.max_tokens, model.max_output_tokens)
     update = {

@@ -28,7 +28,7 @@ _OF_BLOCKS = frozenset({"contentBlockStart", "contentBlockDelta", "contentBlockS
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ModelEnd:
     """The model said that it was done."""
 
     finish_reason: FinishReason
@@ -40,7 +40,7 @@ class Ended:
 
 def events(
     raw: Iterable[dict[str, Any]], *, answer_tool: str | None = None, guarded: bool = False
-) -> Iterator[Part | Ended]:
+) -> Iterator[Part | ModelEnd]:
     """Ours for Bedrock's, ending with Ended. The input of `answer_tool` is the answer's text, and what is said beside
     it nothing, unless a filter said it. `guarded` says that a guardrail may have changed the answer.
 
@@ -99,7 +99,7 @@ def events(
     finish_reason = from_bedrock(stop_reason)
     if ended and finish_reason != "length":
         yield ended.whole()
-    yield Ended(finish_reason, usage, latency=latency, service_tier=service_tier)
+    yield ModelEnd(finish_reason, usage, latency=latency, service_tier=service_tier)
 
 
 def _spoken(raw: Iterable[dict[str, Any]], tool: str) -> Iterator[dict[str, Any]]:

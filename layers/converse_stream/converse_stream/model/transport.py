@@ -23,10 +23,10 @@ from botocore.parsers import ResponseParserError
 from pydantic import SecretStr
 
 from converse_stream.aws.cancellation import (
-    Stoppable,
-    Stopped,
+    CancellationToken,
+    Cancelled,
+    cancel_scope,
     current,
-    making,
 )
 from converse_stream.aws.connection_pools import announce_sockets
 from converse_stream.protocol import errors
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
 
 
-class Call(Stoppable):
+class Call(CancellationToken):
     """One answer's right to talk to Bedrock, until it is stopped; by `bedrock_key` where the caller brought one.
 
     `heard` is when Bedrock last sent something, a time of the monotonic clock.
@@ -87,7 +87,7 @@ class Bedrock:
     @contextmanager
     def _connected(self, call: Call) -> Iterator[None]:
         """The call's time with Bedrock."""
-        with making(call), _errors(call):
+        with cancel_scope(call), _errors(call):
             yield
 
 
@@ -104,7 +104,7 @@ def _bear(request: AWSPreparedRequest, **_: Any) -> None:
     call = current()
     if isinstance(call, Call) and call.bedrock_key:
         if not SECURE_URL.fullmatch(request.url):
-            raise errors.KeyRefused  # as botocore would: a bearer token is for whoever reads it
+            raise errors.BedrockKeyRefused  # as botocore would: a bearer token is for whoever reads it
         request.headers["Authorization"] = f"Bearer {call.bedrock_key.get_secret_value()}"
 
 
@@ -168,10 +168,10 @@ def _errors(call: Call) -> Iterator[None]:
         OSError,
     ) as error:
         if call.stopped:
-            raise Stopped from None
+            raise Cancelled from None
         failure = _classified(error)
         if call.bedrock_key and isinstance(error, ClientError) and _status(error) in {401, 403}:
-            failure = errors.KeyRefused()
+            failure = errors.BedrockKeyRefused()
         logger.warning("model call failed", extra={"code": failure.code, "cause": type(error).__name__})
         raise failure from error
 

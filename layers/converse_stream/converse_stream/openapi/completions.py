@@ -69,7 +69,7 @@ class ChatCompletion(_Snake):
     """A completion in one piece. `created` is in seconds since the epoch."""
 
     id: str
-    object: Literal["converse_stream.generation.completion"]
+    object: Literal["chat.completion"]
     created: int
     model: str
     choices: list[CompletionChoice]
@@ -97,7 +97,7 @@ class ChatCompletionChunk(_Snake):
     """A chunk of a streamed completion. The chunk with `usage` has no choices."""
 
     id: str
-    object: Literal["converse_stream.generation.completion.chunk"]
+    object: Literal["chat.completion.chunk"]
     created: int
     model: str
     choices: list[CompletionChunkChoice]

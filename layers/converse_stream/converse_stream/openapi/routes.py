@@ -140,8 +140,8 @@ STARTED = (
     *PAID,
     errors.NotFound,
     errors.ConversationBusy,
-    errors.BeingErased,
-    errors.KeyReused,
+    errors.ErasureInProgress,
+    errors.IdempotencyKeyReused,
     errors.TooManyGenerations,
     errors.TooManyFollowers,
 )
@@ -151,7 +151,7 @@ OF_MODELS = (  # before the first byte, where the answer comes in one piece
     errors.ModelUnavailable,
     errors.ModelNotReady,
     errors.ModelAccessDenied,
-    errors.KeyRefused,
+    errors.BedrockKeyRefused,
     errors.ModelNotFound,
     errors.InferenceProfileNeeded,
     errors.ModelInvalidRequest,
@@ -329,7 +329,7 @@ ROUTES = (
         CONVERSE,
         "Creates a conversation before its first message.",
         {201: _json(answers.Conversation, "The conversation.")},
-        (*STORED, *BODY, errors.Exists, errors.BeingErased),
+        (*STORED, *BODY, errors.AlreadyExists, errors.ErasureInProgress),
         body=bodies.NewConversation,
     ),
     Route(

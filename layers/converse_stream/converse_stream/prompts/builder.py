@@ -9,21 +9,21 @@ from dataclasses import dataclass, replace
 from converse_stream.memory.lookup import Memory
 from converse_stream.memory.sources import Document, Source, labelled
 from converse_stream.prompts.history import history
-from converse_stream.prompts.prompt import Prompt, Turn, tokens
+from converse_stream.prompts.prompt import Prompt, PromptMessage, tokens
 from converse_stream.prompts.templates import fenced, render
 from converse_stream.protocol.events import Message
 from converse_stream.store.facts import Profile, Remembered
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class PromptBudget:
     """Tokens: of the whole prompt, and at most of its history."""
 
     window: int
     history: int
 
 
-def build(memory: Memory, before: Sequence[Message], message: str, *, assistant: str, room: Room) -> Prompt:
+def build(memory: Memory, before: Sequence[Message], message: str, *, assistant: str, room: PromptBudget) -> Prompt:
     """The prompt for `message` behind the messages `before`, the first of the memory's history.
 
     What is oldest goes first where the history does not fit. The summary stands for what went, behind the history: it
@@ -33,10 +33,12 @@ def build(memory: Memory, before: Sequence[Message], message: str, *, assistant:
     facts, documents = _fenced("facts", Remembered, memory), _fenced("documents", Document, memory)
     known = memory.conversation
     summary = fenced("summary", [("-", known.summary)]) if known and known.summary else ""
-    bare = Prompt(system, (), facts, Turn("user", (message,)), summary=summary, documents=documents, stored=True)
+    bare = Prompt(
+        system, (), facts, PromptMessage("user", (message,)), summary=summary, documents=documents, stored=True
+    )
     older = max(0, known.seq - len(memory.history)) if known else 0
     kept = history(before, older, max(0, min(room.history, room.window - tokens(bare))))
-    turn = Turn("user", (*kept.unanswered, message))
+    turn = PromptMessage("user", (*kept.unanswered, message))
     return replace(bare, history=kept.turns, turn=turn, summary="" if kept.whole else summary)
 
 

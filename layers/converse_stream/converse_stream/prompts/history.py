@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from converse_stream.prompts.prompt import Turn, estimate_tokens
+from converse_stream.prompts.prompt import PromptMessage, estimate_tokens
 from converse_stream.protocol.events import Message
 
 BLOCK = 8  # messages
@@ -21,7 +21,7 @@ class History:
     `whole` says that nothing was left out.
     """
 
-    turns: tuple[Turn, ...]
+    turns: tuple[PromptMessage, ...]
     unanswered: tuple[str, ...]
     whole: bool
 
@@ -44,17 +44,17 @@ def _first(sizes: Sequence[int], before: int, budget: int) -> int:
     return next((index for index in blocks if 2 * behind[index] >= behind[fitting]), fitting)
 
 
-def _alternating(messages: Sequence[Message]) -> list[Turn]:
+def _alternating(messages: Sequence[Message]) -> list[PromptMessage]:
     """Turns by alternating sides: answers without text are dropped, neighbours of one side joined."""
-    turns: list[Turn] = []
+    turns: list[PromptMessage] = []
     for message in let_through(messages):
         text = message.text
         if not text.strip():
             continue
         if turns and turns[-1].role == message.role:
-            turns[-1] = Turn(message.role, (*turns[-1].content, text))
+            turns[-1] = PromptMessage(message.role, (*turns[-1].content, text))
         else:
-            turns.append(Turn(message.role, (text,)))
+            turns.append(PromptMessage(message.role, (text,)))
     return turns
 
 

@@ -32,13 +32,13 @@ class ToolSpec:
     schema: Mapping[str, Any]
 
 
-MOST_BYTES = 8  # of UTF-8 in a token, on the average of a long text
+MAX_BYTES_PER_TOKEN = 8  # of UTF-8 in a token, on the average of a long text
 
 Content: TypeAlias = str | ToolUse | ToolResult
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class PromptMessage:
     """What one side said in a row, without reasoning; none of the texts is blank."""
 
     role: Literal["user", "assistant"]
@@ -72,9 +72,9 @@ class Prompt:
     """
 
     system: str
-    history: tuple[Turn, ...]
+    history: tuple[PromptMessage, ...]
     facts: str
-    turn: Turn
+    turn: PromptMessage
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str | None = None
     summary: str = ""
@@ -86,7 +86,7 @@ def lowest_tokens(prompt: Prompt) -> int:
     """The fewest tokens that any model can count for the whole prompt."""
     texts = [prompt.system, *_tools(prompt), prompt.summary, prompt.facts, prompt.documents, *prompt.turn.texts]
     texts += [text for turn in prompt.history for text in turn.texts]
-    return sum(len(text.encode(errors="replace")) for text in texts) // MOST_BYTES
+    return sum(len(text.encode(errors="replace")) for text in texts) // MAX_BYTES_PER_TOKEN
 
 
 def tokens(prompt: Prompt) -> int:

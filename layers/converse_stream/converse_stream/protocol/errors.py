@@ -101,13 +101,13 @@ class NotActive(ChatError):
     code, status, retryable, default = "not_active", 409, False, "This answer is not being made any more."
 
 
-class Exists(ChatError):
+class AlreadyExists(ChatError):
     """There is something with this id already."""
 
     code, status, retryable, default = "exists", 409, False, "There is something with this id already."
 
 
-class BeingErased(ChatError):
+class ErasureInProgress(ChatError):
     """Everything that the user has is being erased; afterwards they may begin again."""
 
     code, status, default = "being_erased", 409, "Your data is being erased; try again when that is done."
@@ -117,7 +117,7 @@ class BeingErased(ChatError):
         super().__init__(retry_after=5)
 
 
-class KeyReused(ChatError):
+class IdempotencyKeyReused(ChatError):
     """The same idempotency key came with another payload."""
 
     code, status, retryable = "idempotency_key_reused", 422, False
@@ -187,13 +187,13 @@ class StorageError(ChatError):
     code, status, default = "storage", 503, "The conversation could not be stored."
 
 
-class HandOverFailed(ChatError):
+class DispatchFailed(ChatError):
     """Lambda did not take work over."""
 
     code, status, default = "hand_over", 503, "Work could not be handed over."
 
 
-class FlagsUnknown(ChatError):
+class FlagsUnavailable(ChatError):
     """Nobody can say what is switched on for the user."""
 
     code, status, default = "flags", 503, "It is not known what is switched on."
@@ -229,7 +229,7 @@ class ModelAccessDenied(ModelError):
     code, retryable, default = "model_access_denied", False, "This deployment may not use the model."
 
 
-class KeyRefused(ModelError):
+class BedrockKeyRefused(ModelError):
     """Bedrock does not know the caller's own key, or it may not use the model."""
 
     code, status, retryable, default = "key_refused", 403, False, "Bedrock did not accept this key for the model."
@@ -316,7 +316,7 @@ REFUSALS = (
     ModelUnavailable,
     ModelNotReady,
     ModelAccessDenied,
-    KeyRefused,
+    BedrockKeyRefused,
     ModelNotFound,
     ModelInvalidRequest,
 )

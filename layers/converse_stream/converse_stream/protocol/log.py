@@ -31,7 +31,7 @@ _KINDS: dict[str, Callable[..., Entry]] = {name: kind for kind, name in _NAMES.i
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PositionedEvent:
     """An event and the log's position behind it; what is not logged leaves the position where it was."""
 
     event: Event

@@ -11,9 +11,9 @@ from itertools import accumulate, islice
 from typing import Any
 
 from converse_stream.protocol.errors import (
-    BeingErased,
+    AlreadyExists,
     DeletionUnfinished,
-    Exists,
+    ErasureInProgress,
     NotFound,
 )
 from converse_stream.protocol.events import Message
@@ -51,7 +51,7 @@ class Conversation:
     deleted: bool = False  # or its time is over
     unfinished: bool = False  # it was deleted, and not everything in it has been removed
     summary: str | None = None  # of the messages up to place `summarised`; none when its time is over
-    summarised: int = 0
+    summarized: int = 0
     summary_ttl: int | None = None  # the time of the oldest message in it, in seconds since the epoch
     opening: str | None = None  # the first words said in it, as long as that message is kept
 
@@ -120,10 +120,10 @@ class Conversations:
             self._table.transact([erasure_mark.is_not(self._table, user), self._table.absent(item)])
         except ConditionFailed as failed:
             if 0 in failed.parts:
-                raise BeingErased from None
+                raise ErasureInProgress from None
             there = self.get(user, conversation_id)
             if there != Conversation(conversation_id, 0, title, there.updated_at) or there.updated_at is None:
-                raise Exists from None
+                raise AlreadyExists from None
             return there
         return Conversation(conversation_id, 0, title, at)
 
@@ -139,12 +139,12 @@ class Conversations:
             raise NotFound from None
         return _conversation(item)
 
-    def entitled(self, user: str, conversation_id: str, title: str) -> Any:
+    def set_title_if_missing(self, user: str, conversation_id: str, title: str) -> Any:
         """For `transact`: gives it a title if it has none."""
         pk, values = keys.conversation(user, conversation_id), {":title": title}
         return self._table.update(pk, keys.META, "SET title = :title", condition=_UNTITLED, values=values)
 
-    def summarised(self, user: str, known: Conversation, summary: str, place: int, since: str) -> Any:
+    def summarized(self, user: str, known: Conversation, summary: str, place: int, since: str) -> Any:
         """For `transact`: its summary up to `place`, if nobody has written another one since.
 
         It adds messages to the one that is known, or begins anew, with one of the time `since`.
@@ -152,8 +152,8 @@ class Conversations:
         ttl = (known.summary and known.summary_ttl) or self.retention.of_message(time.time() - age(since))
         values: Item = {":summary": summary, ":place": place, ":ttl": ttl}
         unchanged = "attribute_not_exists(summarised)"
-        if known.summarised:
-            unchanged, values[":seen"] = "summarised = :seen", known.summarised
+        if known.summarized:
+            unchanged, values[":seen"] = "summarised = :seen", known.summarized
         update = "SET summary = :summary, summarised = :place, summary_ttl = :ttl"
         condition = f"{_EXISTS} AND {unchanged}"
         return self._table.update(
@@ -289,7 +289,7 @@ def _conversation(item: Item) -> Conversation:
         deleted="deleted" in item or conversation_is_over(item, time.time()),
         unfinished="deleted" in item and "removed" not in item,
         summary=item.get("summary") if summary_ttl is None or summary_ttl > time.time() else None,
-        summarised=int(item.get("summarised", 0)),
+        summarized=int(item.get("summarised", 0)),
         summary_ttl=summary_ttl,
         opening=item.get("opening") if int(item.get("opening_ttl", 0)) > time.time() else None,
     )

@@ -98,8 +98,8 @@ class Erasure:
 
     def _stop(self, user: str, conversation_id: str, *checks: Any) -> str | None:
         running = self._conversations.mark_deleted(user, conversation_id, *checks)
-        if running and (head := self._generations.head(user, running)):
-            self._generations.cancel(user, head)
+        if running and (record := self._generations.record(user, running)):
+            self._generations.cancel(user, record)
         return running
 
 

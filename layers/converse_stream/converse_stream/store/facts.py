@@ -48,12 +48,12 @@ class Profile:
     learning: bool = True  # whether the assistant may learn from what they say
 
 
-NOBODY = Profile()
+EMPTY_PROFILE = Profile()
 
 _STORED = {"assistant_name": "assistant"}  # the profile's attributes that are stored under another name
 
 # Named condition on the profile.
-_WILLING = f"attribute_not_exists(learning) AND {erasure_mark.NOT_ERASING}"
+_LEARNING_ALLOWED = f"attribute_not_exists(learning) AND {erasure_mark.NOT_ERASING}"
 
 
 class Facts:
@@ -95,11 +95,11 @@ class Facts:
     def named(self, user: str, assistant: str) -> Any:
         """For `transact`: what the assistant is called from now on, if the user lets it learn."""
         key, update = (keys.facts(user), keys.PROFILE), "SET assistant = :name"
-        return self._table.update(*key, update, condition=_WILLING, values={":name": assistant})
+        return self._table.update(*key, update, condition=_LEARNING_ALLOWED, values={":name": assistant})
 
-    def willing(self, user: str) -> Any:
+    def learning_allowed(self, user: str) -> Any:
         """For `transact`: holds while the user lets the assistant learn and is not erased; so does that of `named`."""
-        return self._table.check(keys.facts(user), keys.PROFILE, condition=_WILLING)
+        return self._table.check(keys.facts(user), keys.PROFILE, condition=_LEARNING_ALLOWED)
 
     def forget(self, user: str, fact_id: str) -> None:
         """Raises NotFound when the user has no such fact.

@@ -48,7 +48,7 @@ UNKNOWN = Estimate()  # of a head that an earlier version has stored
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class GenerationRecord:
     """The item H. Times are in ms since the epoch; `n` is how long the durable log is, `t0` where its tail begins.
 
     `begun` is how long the log was at the start, `replaces` the generation whose answer makes room for this one.
@@ -119,40 +119,40 @@ def _hash(*fields: str) -> str:
 
 def key(user: str, gid: str) -> tuple[str, str]:
     """Where it is stored."""
-    return keys.generation(user, gid), keys.HEAD
+    return keys.generation(user, gid), keys.RECORD
 
 
-def to_item(user: str, head: Head, ttl: int) -> Item:
+def to_item(user: str, record: GenerationRecord, ttl: int) -> Item:
     """As it is stored when it begins; `ttl` is in seconds since the epoch."""
-    estimate = head.estimate
+    estimate = record.estimate
     costs = {} if estimate.input_cost is None else {"cin": estimate.input_cost, "cout": estimate.output_price}
-    replaces = {} if head.replaces is None else {"prev": head.replaces}
+    replaces = {} if record.replaces is None else {"prev": record.replaces}
     return {
-        "pk": keys.generation(user, head.gid),
-        "sk": keys.HEAD,
-        "st": head.status,
-        "own": head.owner,
-        "fp": head.fingerprint,
-        "conv": head.conversation,
-        "seq": head.place,
-        "mid": head.message_id,
-        "model": head.model,
-        "n": head.n,
-        "t0": head.t0,
-        "tail": log.encode(head.tail),
-        "lease": head.lease,
-        "dl": head.deadline,
+        "pk": keys.generation(user, record.gid),
+        "sk": keys.RECORD,
+        "st": record.status,
+        "own": record.owner,
+        "fp": record.fingerprint,
+        "conv": record.conversation,
+        "seq": record.place,
+        "mid": record.message_id,
+        "model": record.model,
+        "n": record.n,
+        "t0": record.t0,
+        "tail": log.encode(record.tail),
+        "lease": record.lease,
+        "dl": record.deadline,
         "ttl": ttl,
-        "b0": head.begun,
+        "b0": record.begun,
         "tin": estimate.input_tokens,
         **costs,
         **replaces,
     }
 
 
-def from_item(item: Item) -> Head:
+def from_item(item: Item) -> GenerationRecord:
     """What is stored, as a value."""
-    return Head(
+    return GenerationRecord(
         gid=item["pk"].rpartition("#")[2],
         status=item["st"],
         owner=item["own"],

@@ -12,7 +12,7 @@ from converse_stream.protocol.ids import now
 from converse_stream.store import keys, messages
 from converse_stream.store.generation_record import (
     End,
-    Head,
+    GenerationRecord,
     from_item,
     key,
 )
@@ -24,7 +24,7 @@ from converse_stream.store.usage import settled
 ACTIVE = "active = :gid AND attribute_not_exists(deleted)"
 
 
-class Heads:
+class GenerationRecords:
     """`user` is a `User.key` everywhere; `clock` gives seconds."""
 
     def __init__(self, table: Table, retention: Retention, clock: Callable[[], float] = time.time) -> None:
@@ -36,40 +36,47 @@ class Heads:
         """The wall clock, in ms."""
         return int(self._clock() * 1000)
 
-    def head(self, user: str, gid: str) -> Head | None:
+    def record(self, user: str, gid: str) -> GenerationRecord | None:
         """The generation's head, or None; one whose time is over is gone, though the table deletes it late."""
-        return self.current(self._table.get(keys.generation(user, gid), keys.HEAD))
+        return self.current(self._table.get(keys.generation(user, gid), keys.RECORD))
 
-    def current(self, item: Item | None) -> Head | None:
+    def current(self, item: Item | None) -> GenerationRecord | None:
         """The item as a head; None where nothing was started, or its time is over."""
         return from_item(item) if item and "closed" not in item and int(item["ttl"]) > self._clock() else None
 
-    def restored(self, user: str, head: Head) -> Item | None:
+    def restored(self, user: str, record: GenerationRecord) -> Item | None:
         """The answer that the end of `head` puts back, or has put back, as an item; None where it stores its own."""
-        if head.replaces is None or not head.restores:
+        if record.replaces is None or not record.restores:
             return None
-        pk = keys.conversation(user, head.conversation)
-        item = self._table.get(pk, keys.earlier(head.place, head.replaces))
+        pk = keys.conversation(user, record.conversation)
+        item = self._table.get(pk, keys.earlier(record.place, record.replaces))
         if item is None:
-            item = self._table.get(pk, keys.message(head.place))
-        found = item is not None and item["gid"] == head.replaces and not message_is_over(item, self._clock())
+            item = self._table.get(pk, keys.message(record.place))
+        found = item is not None and item["gid"] == record.replaces and not message_is_over(item, self._clock())
         return item if found else None
 
     def end(
-        self, user: str, head: Head, answer: Message, end: End, condition: str, values: Item, restored: Item | None
+        self,
+        user: str,
+        record: GenerationRecord,
+        answer: Message,
+        end: End,
+        condition: str,
+        values: Item,
+        restored: Item | None,
     ) -> bool:
         """One transaction: the generation's end, the answer, and the conversation free again. False: it had ended.
 
         Where there is an answer to be `restored`, that one is put back and `answer` is not stored.
         """
-        pk = keys.conversation(user, head.conversation)
+        pk = keys.conversation(user, record.conversation)
         finished = self._table.update(
-            *key(user, head.gid),
+            *key(user, record.gid),
             "SET st = :st, reason = :reason, #usage = :usage",
             condition=condition,
             values={
                 ":run": "run",
-                ":n": head.n,
+                ":n": record.n,
                 ":st": end.status,
                 ":reason": end.reason,
                 ":usage": asdict(end.usage),
@@ -83,23 +90,25 @@ class Heads:
             keys.META,
             "SET gsi1sk = :now, #ttl = :ttl REMOVE active",
             condition=ACTIVE,
-            values={":now": now(), ":ttl": self._retention.of_conversation(self._clock()), ":gid": head.gid},
+            values={":now": now(), ":ttl": self._retention.of_conversation(self._clock()), ":gid": record.gid},
             names={"#ttl": "ttl"},
         )
         if restored:
             put = self.puts_back(restored)
         else:
-            put = [self._table.absent(item) for item in self._items(pk, head.place, answer)]
-        cost = settled(self._table, user, slot(head.deadline, head.gid), end.usage, self._clock())
+            put = [self._table.absent(item) for item in self._items(pk, record.place, answer)]
+        cost = settled(self._table, user, slot(record.deadline, record.gid), end.usage, self._clock())
         for parts in ([finished, *cost, freed, *put], [finished, *cost]):  # the second: the conversation is deleted
             try:
                 self._table.transact(parts)
                 return True
             except ConditionFailed:
-                there = self.head(user, head.gid)
+                there = self.record(user, record.gid)
                 if there is None or there.status != "run":
                     return False
-                if (there.n, there.owner) != (head.n, head.owner) or there.lease != values.get(":lease", there.lease):
+                if (there.n, there.owner) != (record.n, record.owner) or there.lease != values.get(
+                    ":lease", there.lease
+                ):
                     return False
         raise StorageError
 

@@ -14,11 +14,11 @@ from converse_stream.store.generation_record import (
     LIFETIME,
     MINE,
     End,
-    Head,
+    GenerationRecord,
     from_item,
     key,
 )
-from converse_stream.store.generation_records import Heads
+from converse_stream.store.generation_records import GenerationRecords
 from converse_stream.store.table import ConditionFailed, Table
 
 TAIL_BYTES = 600  # a tail beyond this is sealed: each flush rewrites it
@@ -41,7 +41,7 @@ class Fenced(Exception):
     """Somebody else has ended this generation; its owner must stop."""
 
 
-class Ledger(Protocol):
+class GenerationWriter(Protocol):
     """What a turn needs of its generation's writer."""
 
     @property
@@ -55,20 +55,20 @@ class Ledger(Protocol):
         """See Writer."""
 
 
-class Writer:
+class TableWriter:
     """The owner's hand on its generation."""
 
-    def __init__(self, heads: Heads, table: Table, user: str, head: Head) -> None:
-        self.head = head
-        self._heads = heads
+    def __init__(self, records: GenerationRecords, table: Table, user: str, record: GenerationRecord) -> None:
+        self.record = record
+        self._heads = records
         self._table = table
         self._user = user
-        self._flushed = head.n  # where the entries of the next flush begin
+        self._flushed = record.n  # where the entries of the next flush begin
 
     @property
     def durable(self) -> int:
         """How long the log in the table is."""
-        return self.head.n
+        return self.record.n
 
     def flush(self, entries: Sequence[Entry]) -> Signals:
         """Makes the next entries durable, and renews the lease with none. Raises Fenced and StorageError.
@@ -80,7 +80,7 @@ class Writer:
         for run in list(log.cut(entries, RUN)) or [[]]:
             signals = self._flush(run, start)
             start = log.end_of(run, start)
-        self._flushed = self.head.n
+        self._flushed = self.record.n
         return signals
 
     def finish(self, answer: Message, end: End) -> Message | None:
@@ -88,21 +88,25 @@ class Writer:
 
         Returns the message that was put back where nothing new came for it, None where `answer` is stored.
         """
-        values = {":me": self.head.owner}
-        restored = self._heads.restored(self._user, self.head)
-        if not self._heads.end(self._user, self.head, answer, end, MINE, values, restored):
-            there = self._heads.head(self._user, self.head.gid)
-            if there is None or (there.owner, there.status, there.reason) != (self.head.owner, end.status, end.reason):
+        values = {":me": self.record.owner}
+        restored = self._heads.restored(self._user, self.record)
+        if not self._heads.end(self._user, self.record, answer, end, MINE, values, restored):
+            there = self._heads.record(self._user, self.record.gid)
+            if there is None or (there.owner, there.status, there.reason) != (
+                self.record.owner,
+                end.status,
+                end.reason,
+            ):
                 raise Fenced
         return messages.read(self._table, restored) if restored else None
 
     def _flush(self, run: list[Entry], start: int) -> Signals:
-        head = self.head
-        run = log.after(run, head.n, start)  # less what an earlier attempt has made durable
-        tail, t0 = [*head.tail, *run], head.t0
-        if head.tail and run and len(log.encode(tail)) > TAIL_BYTES:
-            self._seal(head)
-            tail, t0 = run, head.n
+        record = self.record
+        run = log.after(run, record.n, start)  # less what an earlier attempt has made durable
+        tail, t0 = [*record.tail, *run], record.t0
+        if record.tail and run and len(log.encode(tail)) > TAIL_BYTES:
+            self._seal(record)
+            tail, t0 = run, record.n
         n = log.end_of(tail, t0)
         lease = self._heads.now() + LEASE
         encoded = log.encode(tail)
@@ -112,37 +116,37 @@ class Writer:
             ":n1": n,
             ":lease": lease,
             ":run": "run",
-            ":me": head.owner,
-            ":n": head.n,
+            ":me": record.owner,
+            ":n": record.n,
         }
         try:
             item = self._table.change(
-                *key(self._user, head.gid),
+                *key(self._user, record.gid),
                 "SET tail = :tail, t0 = :t0, n = :n1, lease = :lease",
                 condition=MINE,
                 values=values,
             )
         except ConditionFailed as failed:
             item = failed.item or {}
-            if item.get("st") != "run" or item.get("own") != head.owner or int(item["n"]) <= head.n:
+            if item.get("st") != "run" or item.get("own") != record.owner or int(item["n"]) <= record.n:
                 raise Fenced from None
             # Nobody else writes as us: an attempt that seemed to fail had succeeded. Go on from there.
-            self.head = from_item(item)
-            return self._flush(run, head.n)
-        self.head = from_item(item)
-        return Signals(self.head.cancelled, self.head.followed > self._heads.now())
+            self.record = from_item(item)
+            return self._flush(run, record.n)
+        self.record = from_item(item)
+        return Signals(self.record.cancelled, self.record.followed > self._heads.now())
 
-    def _seal(self, head: Head) -> None:
+    def _seal(self, record: GenerationRecord) -> None:
         segment = {
-            "pk": keys.generation(self._user, head.gid),
-            "sk": keys.segment(head.t0),
-            "n0": head.t0,
-            "n1": head.n,
-            "own": head.owner,
-            "dl": head.deadline,
-            "ev": log.encode(head.tail),
+            "pk": keys.generation(self._user, record.gid),
+            "sk": keys.segment(record.t0),
+            "n0": record.t0,
+            "n1": record.n,
+            "own": record.owner,
+            "dl": record.deadline,
+            "ev": log.encode(record.tail),
             "ttl": int(self._heads.now() / 1000) + LIFETIME,
         }
         with suppress(ConditionFailed):  # it is there already
-            values = {":n1": head.n, ":me": head.owner, ":dl": head.deadline}
+            values = {":n1": record.n, ":me": record.owner, ":dl": record.deadline}
             self._table.put(segment, condition=_GROWS, values=values)

@@ -27,9 +27,9 @@ from typing import Any
 
 from converse_stream.protocol import log
 from converse_stream.protocol.errors import (
-    BeingErased,
     ConversationBusy,
-    KeyReused,
+    ErasureInProgress,
+    IdempotencyKeyReused,
     NotFound,
     StorageError,
 )
@@ -45,19 +45,19 @@ from converse_stream.store.generation_record import (
     REPLACEABLE,
     RUNS,
     End,
-    Head,
+    GenerationRecord,
     from_item,
     key,
     to_item,
 )
-from converse_stream.store.generation_records import ACTIVE, Heads
-from converse_stream.store.generation_writer import Writer
+from converse_stream.store.generation_records import ACTIVE, GenerationRecords
+from converse_stream.store.generation_writer import TableWriter
 from converse_stream.store.retention import message_is_over
 from converse_stream.store.table import ConditionFailed, Item, Table
 from converse_stream.telemetry import count_lost, logger
 
-FOLLOWS = 15 * 60_000  # ms that an attach counts: no function runs for longer
-LOOK = 0.2  # seconds between two looks at one whose end is waited for
+FOLLOWER_LIFETIME = 15 * 60_000  # ms that an attach counts: no function runs for longer
+POLL_SECONDS = 0.2  # seconds between two looks at one whose end is waited for
 ATTEMPTS = 3  # at a start that keeps losing races
 
 # Named conditions on META; those on H are in head.py, the end's in heads.py.
@@ -65,7 +65,7 @@ _IS_NEW = "attribute_not_exists(pk)"
 _FREE = "seq = :seen AND attribute_not_exists(deleted) AND attribute_not_exists(active)"
 
 
-class Generations(Heads):
+class Generations(GenerationRecords):
     """Starts generations, looks at them, and ends those whose owner is dead."""
 
     def __init__(self, table: Table, conversations: Conversations, clock: Callable[[], float] = time.time) -> None:
@@ -73,8 +73,14 @@ class Generations(Heads):
         self._conversations = conversations
 
     def start(
-        self, user: str, head: Head, conversation: Conversation | None, message: Message, *, instead: bool = False
-    ) -> Writer | Head:
+        self,
+        user: str,
+        record: GenerationRecord,
+        conversation: Conversation | None,
+        message: Message,
+        *,
+        instead: bool = False,
+    ) -> TableWriter | GenerationRecord:
         """Stores the user's message and makes the generation the conversation's active one.
 
         With `instead` there is no new message: the answer takes the place of `message`, which is the last one, and
@@ -86,10 +92,10 @@ class Generations(Heads):
         more, unless the table refused to close the key as well; the same key may be used again.
         """
         replaces = message.generation_id if instead else None
-        head = replace(head, begun=head.n, replaces=replaces)
+        record = replace(record, begun=record.n, replaces=replaces)
         for _ in range(ATTEMPTS):
-            known = conversation or self._conversations.get(user, head.conversation)
-            placed = replace(head, place=known.seq if instead else known.seq + 2)
+            known = conversation or self._conversations.get(user, record.conversation)
+            placed = replace(record, place=known.seq if instead else known.seq + 2)
             store = self._moves if instead else self._puts
             try:
                 self._table.transact(
@@ -100,169 +106,169 @@ class Generations(Heads):
                         *store(user, placed, message),
                     ]
                 )
-                return Writer(self, self._table, user, placed)
+                return TableWriter(self, self._table, user, placed)
             except ConditionFailed as failed:
-                earlier, is_being_erased = self.head(user, head.gid), 0 in failed.parts
+                earlier, is_being_erased = self.record(user, record.gid), 0 in failed.parts
             except StorageError:
                 earlier, is_being_erased = self._close(user, placed), False
                 if earlier is None:
                     raise
-            if earlier and earlier.owner == head.owner:  # it had succeeded, and only the answer was lost
-                return Writer(self, self._table, user, earlier)
+            if earlier and earlier.owner == record.owner:  # it had succeeded, and only the answer was lost
+                return TableWriter(self, self._table, user, earlier)
             if earlier:
-                return self.attach(earlier, head.fingerprint)
+                return self.attach(earlier, record.fingerprint)
             if is_being_erased:
-                raise BeingErased
+                raise ErasureInProgress
             try:
-                conversation = self._free(user, head.conversation)
+                conversation = self._free(user, record.conversation)
             except ConversationBusy:
-                if twin := self.head(user, head.gid):  # the same send, begun between our two looks
-                    return self.attach(twin, head.fingerprint)
+                if twin := self.record(user, record.gid):  # the same send, begun between our two looks
+                    return self.attach(twin, record.fingerprint)
                 raise
         raise ConversationBusy
 
-    def attach(self, earlier: Head, fingerprint: str) -> Head:
+    def attach(self, earlier: GenerationRecord, fingerprint: str) -> GenerationRecord:
         """The head, if the send that made it said the same. Raises KeyReused."""
         if earlier.fingerprint != fingerprint:
-            raise KeyReused
+            raise IdempotencyKeyReused
         return earlier
 
-    def cancel(self, user: str, head: Head) -> None:
+    def cancel(self, user: str, record: GenerationRecord) -> None:
         """Asks the owner to stop. One that has ended already stays as it is."""
-        self._mark(user, head, "cx", True)
+        self._mark(user, record, "cx", True)
 
-    def follow(self, user: str, head: Head, until: int) -> None:
+    def follow(self, user: str, record: GenerationRecord, until: int) -> None:
         """Tells the owner that somebody follows, so that it flushes more often."""
-        self._mark(user, head, "fw", until)
+        self._mark(user, record, "fw", until)
 
-    def _mark(self, user: str, head: Head, name: str, value: Any) -> None:
+    def _mark(self, user: str, record: GenerationRecord, name: str, value: Any) -> None:
         values = {":value": value, ":run": "run"}
         with suppress(ConditionFailed):  # it has ended
-            self._table.change(*key(user, head.gid), f"SET {name} = :value", condition=RUNS, values=values)
+            self._table.change(*key(user, record.gid), f"SET {name} = :value", condition=RUNS, values=values)
 
-    def attach_client(self, user: str, gid: str, client: str, mark: str) -> None:
+    def add_follower(self, user: str, gid: str, client: str, mark: str) -> None:
         """Notes that this client follows; `mark` tells its attaches apart."""
         item = {"pk": keys.generation(user, gid), "sk": keys.attach(client), "since": mark, "at": self.now()}
         self._table.put({**item, "ttl": int(self._clock()) + LIFETIME})
 
-    def detach_client(self, user: str, gid: str, client: str, mark: str) -> None:
+    def remove_follower(self, user: str, gid: str, client: str, mark: str) -> None:
         """Takes the note back, unless a newer attach of the client has replaced it."""
         with suppress(ConditionFailed):
             pk, sk = keys.generation(user, gid), keys.attach(client)
             self._table.delete(pk, sk, condition="since = :mark", values={":mark": mark})
 
-    def look(self, user: str, gid: str) -> tuple[Head | None, Mapping[str, str]]:
+    def look(self, user: str, gid: str) -> tuple[GenerationRecord | None, Mapping[str, str]]:
         """The head, reaped first if its owner is dead, and the marks of the clients that follow; one read."""
-        items = self._table.query(keys.generation(user, gid), "A#", keys.HEAD)
-        head = self.current(items.pop()) if items and items[-1]["sk"] == keys.HEAD else None
-        lately = self.now() - FOLLOWS
+        items = self._table.query(keys.generation(user, gid), "A#", keys.RECORD)
+        record = self.current(items.pop()) if items and items[-1]["sk"] == keys.RECORD else None
+        lately = self.now() - FOLLOWER_LIFETIME
         marks = {item["sk"].removeprefix("A#"): item["since"] for item in items if int(item["at"]) > lately}
-        return self._reaped(user, head), marks
+        return self._reaped(user, record), marks
 
-    def reap(self, user: str, head: Head) -> Head:
+    def reap(self, user: str, record: GenerationRecord) -> GenerationRecord:
         """Ends a dead generation as lost, with what it left; the head as it is then. Nothing is generated again.
 
         What it had read and said is charged by our estimate: the model's own count died with its owner. Raises NotFound
         when it is deleted meanwhile, and StorageError.
         """
-        entries = self.read(user, head, 0)
-        usage = head.estimate.usage(log.after(entries, head.begun))
+        entries = self.read(user, record, 0)
+        usage = record.estimate.usage(log.after(entries, record.begun))
         lost = Message(
-            id=head.message_id,
+            id=record.message_id,
             role="assistant",
             parts=tuple(entries),
             created_at=now(),
             status="partial",
-            generation_id=head.gid,
-            model=head.model,
+            generation_id=record.gid,
+            model=record.model,
             finish_reason="lost",
             usage=usage,
         )
-        restored = self.restored(user, head)
-        if self.end(user, head, lost, End("lost", "lost", usage), AS_SEEN, {":lease": head.lease}, restored):
-            logger.warning("a generation was lost", extra={"generation": head.gid})
-            count_lost(head.model)
-        return self.head(user, head.gid) or head
+        restored = self.restored(user, record)
+        if self.end(user, record, lost, End("lost", "lost", usage), AS_SEEN, {":lease": record.lease}, restored):
+            logger.warning("a generation was lost", extra={"generation": record.gid})
+            count_lost(record.model)
+        return self.record(user, record.gid) or record
 
-    def alive(self, user: str, gid: str) -> Head | None:
+    def alive(self, user: str, gid: str) -> GenerationRecord | None:
         """The head, reaped first if its owner is dead."""
-        return self._reaped(user, self.head(user, gid))
+        return self._reaped(user, self.record(user, gid))
 
     def ended(self, user: str, gid: str, deadline: float) -> bool:
         """Waits for its end until `deadline`, a time of the monotonic clock; whether it has come."""
-        while (head := self.alive(user, gid)) and head.status == "run":
+        while (record := self.alive(user, gid)) and record.status == "run":
             if time.monotonic() > deadline:
                 return False
-            time.sleep(LOOK)
+            time.sleep(POLL_SECONDS)
         return True
 
-    def read(self, user: str, head: Head, since: int) -> list[Entry]:
+    def read(self, user: str, record: GenerationRecord, since: int) -> list[Entry]:
         """The durable log from `since` to the head's end; `since` must be where a segment or the tail begins, or 0.
 
         Raises NotFound when it is deleted meanwhile.
         """
-        if since >= head.t0:
-            return list(head.tail)
-        pk = keys.generation(user, head.gid)
+        if since >= record.t0:
+            return list(record.tail)
+        pk = keys.generation(user, record.gid)
         for _ in range(ATTEMPTS):  # a Query is no snapshot: on a gap, again
-            segments = self._table.query(pk, keys.segment(since), keys.segment(head.t0 - 1))
+            segments = self._table.query(pk, keys.segment(since), keys.segment(record.t0 - 1))
             entries: list[Entry] = []
             position = since
             for segment in segments:
                 # What begins elsewhere, or names another owner, was left by an earlier generation with the same key.
-                if int(segment["n0"]) != position or segment.get("own", head.owner) != head.owner:
+                if int(segment["n0"]) != position or segment.get("own", record.owner) != record.owner:
                     continue
                 entries += log.decode(bytes(segment["ev"]))
                 position = int(segment["n1"])
-            if position == head.t0:
-                return entries + list(head.tail)
-        if self.head(user, head.gid) is None:  # its conversation was deleted meanwhile
+            if position == record.t0:
+                return entries + list(record.tail)
+        if self.record(user, record.gid) is None:  # its conversation was deleted meanwhile
             raise NotFound
         raise StorageError
 
-    def _reaped(self, user: str, head: Head | None) -> Head | None:
+    def _reaped(self, user: str, record: GenerationRecord | None) -> GenerationRecord | None:
         """The head as it is when a dead one was reaped; None where it is deleted meanwhile."""
-        if head is None or not head.is_dead(self.now()):
-            return head
+        if record is None or not record.is_dead(self.now()):
+            return record
         with suppress(NotFound):
-            return self.reap(user, head)
+            return self.reap(user, record)
         return None
 
-    def _begins(self, user: str, head: Head) -> Any:
+    def _begins(self, user: str, record: GenerationRecord) -> Any:
         at = self._clock()
-        values = {":now": int(at), ":me": head.owner}
-        item = to_item(user, head, int(at) + LIFETIME)
+        values = {":now": int(at), ":me": record.owner}
+        item = to_item(user, record, int(at) + LIFETIME)
         return self._table.placed_if(item, REPLACEABLE, values=values, names={"#ttl": "ttl"})
 
-    def _close(self, user: str, head: Head) -> Head | None:
+    def _close(self, user: str, record: GenerationRecord) -> GenerationRecord | None:
         """Makes a start fail that may still arrive; the head that is there, if there is one. Raises StorageError.
 
         Functions of an earlier version, which do not know `closed`, see an answer that failed and may be asked again.
         """
         at = self._clock()
-        item = to_item(user, replace(head, status="error"), int(at) + LIFETIME) | {"reason": StorageError.code}
+        item = to_item(user, replace(record, status="error"), int(at) + LIFETIME) | {"reason": StorageError.code}
         fields = {name: value for name, value in item.items() if name not in ("pk", "sk")}
         update = f"SET {', '.join(f'#{name} = :{name}' for name in fields)} ADD closed :owners"
         values = {f":{name}": value for name, value in fields.items()}
         try:
             self._table.change(
-                *key(user, head.gid),
+                *key(user, record.gid),
                 update,
                 condition=CLOSABLE,
-                values={**values, ":owners": {head.owner}, ":now": int(at)},
+                values={**values, ":owners": {record.owner}, ":now": int(at)},
                 names={f"#{name}": name for name in fields},
             )
         except ConditionFailed as failed:
             return from_item(failed.item) if failed.item else None
         return None
 
-    def _claim(self, user: str, head: Head, known: Conversation, message: Message) -> Any:
+    def _claim(self, user: str, record: GenerationRecord, known: Conversation, message: Message) -> Any:
         values: Item = {
-            ":next": head.place,
-            ":gid": head.gid,
+            ":next": record.place,
+            ":gid": record.gid,
             ":now": now(),
             ":user": keys.user(user),
-            ":id": head.conversation,
+            ":id": record.conversation,
             ":ttl": self._retention.of_conversation(self._clock()),
         }
         if known.deleted:
@@ -274,7 +280,7 @@ class Generations(Heads):
             update = f"{update}, opening = :opening, opening_ttl = :over"
             values |= {":opening": opening(message.text), ":over": self._retention.of_message(self._clock())}
         return self._table.update(
-            keys.conversation(user, head.conversation),
+            keys.conversation(user, record.conversation),
             keys.META,
             update,
             condition=_FREE if ":seen" in values else _IS_NEW,
@@ -282,13 +288,13 @@ class Generations(Heads):
             names={"#ttl": "ttl"},
         )
 
-    def _puts(self, user: str, head: Head, message: Message) -> Iterable[Any]:
-        pk = keys.conversation(user, head.conversation)
-        return (self._table.absent(item) for item in self._items(pk, head.place - 1, message))
+    def _puts(self, user: str, record: GenerationRecord, message: Message) -> Iterable[Any]:
+        pk = keys.conversation(user, record.conversation)
+        return (self._table.absent(item) for item in self._items(pk, record.place - 1, message))
 
-    def _moves(self, user: str, head: Head, message: Message) -> Iterable[Any]:
-        pk = keys.conversation(user, head.conversation)
-        item = self._table.get(pk, keys.message(head.place))
+    def _moves(self, user: str, record: GenerationRecord, message: Message) -> Iterable[Any]:
+        pk = keys.conversation(user, record.conversation)
+        item = self._table.get(pk, keys.message(record.place))
         if item is None or item["id"] != message.id:
             raise ConditionFailed  # another one has moved it
         yield self._table.placed(messages.earlier(item))  # a key used again may have left one there

@@ -24,7 +24,7 @@ gsi1pk = U#<user>#D what is left of deleted ones.
 
 META = "~META"
 PROFILE = "P"
-HEAD = "H"
+RECORD = "H"
 INDEX = "by-update"
 RATE = "rl"
 SWITCH = ("R#all", "paused")
@@ -75,7 +75,7 @@ def address(hashed: str) -> tuple[str, str]:
     return f"R#ip#{hashed}", RATE
 
 
-def everybodys_day(date: str, shard: int) -> tuple[str, str]:
+def deployment_day(date: str, shard: int) -> tuple[str, str]:
     """A tenth of what the whole deployment has used on a day."""
     return f"R#all#{date}#{shard}", "D"
 

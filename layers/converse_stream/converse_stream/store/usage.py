@@ -21,10 +21,10 @@ from typing import Any
 
 from converse_stream import limits
 from converse_stream.limits import (
+    CurrentUsage,
     Rate,
     Rules,
     Spent,
-    Used,
 )
 from converse_stream.protocol.errors import ChatError, StorageError, TooManyRequests
 from converse_stream.protocol.events import Usage
@@ -46,7 +46,7 @@ _NOT_TAKEN = "(attribute_not_exists(step) OR step <> :step)"
 _HELD = "contains(act, :slot)"
 
 
-class Usages:
+class UsageStore:
     """`user` is a `User.key`, `address` where a request came from; `clock` gives seconds."""
 
     def __init__(self, table: Table, rules: Rules, clock: Callable[[], float] = time.time) -> None:
@@ -54,26 +54,26 @@ class Usages:
         self._table = table
         self._clock = clock
 
-    def look(self, user: str, address: str) -> Used:
+    def look(self, user: str, address: str) -> CurrentUsage:
         """What has been used so far, by one query and one batch, side by side."""
         today = _day(self._clock())
-        shards = [keys.everybodys_day(today, shard) for shard in range(SHARDS)]
+        shards = [keys.deployment_day(today, shard) for shard in range(SHARDS)]
         with ThreadPoolExecutor(SIDE_BY_SIDE - 1, "limits") as pool:
             shared = pool.submit(self._table.get_many, [keys.address(address), keys.SWITCH, *shards])
             own = {item["sk"]: item for item in self._table.query(keys.limits(user), keys.day(today), keys.RATE)}
             found = {(item["pk"], item["sk"]): item for item in shared.result()}
         rate = own.get(keys.RATE)
         days = [_spent(found[key]) for key in shards if key in found]
-        return Used(
+        return CurrentUsage(
             tat=_tat(rate),
             address_tat=_tat(found.get(keys.address(address))),
             slots=_slots(rate),
             user=_spent(own.get(keys.day(today), {})),
-            everybody=Spent(sum(day.tokens for day in days), sum(day.cost for day in days)),
+            deployment=Spent(sum(day.tokens for day in days), sum(day.cost for day in days)),
             paused=keys.SWITCH in found,
         )
 
-    def admit(self, user: str, address: str, slot: str | None, used: Used) -> None:
+    def admit(self, user: str, address: str, slot: str | None, used: CurrentUsage) -> None:
         """Lets one more request in, whose answer takes `slot`. Raises what `Rules.check` raises, and StorageError."""
         now = self._now()  # once: by a later one, each attempt at a slow table would find it idle, and one of many win
         self.rules.check(used, now, runs=slot is not None)
@@ -102,7 +102,7 @@ class Usages:
             with suppress(StorageError):
                 self._table.transact(counted(self._table, user, spent, self._clock()))
 
-    def _enter(self, user: str, slot: str | None, used: Used, now: int) -> None:
+    def _enter(self, user: str, slot: str | None, used: CurrentUsage, now: int) -> None:
         step = slot or new_id()
         for _ in range(ATTEMPTS):
             self.rules.check(used, now, runs=slot is not None)
@@ -115,7 +115,7 @@ class Usages:
             except ConditionFailed as failed:  # somebody else moved it, or took the last slot
                 if _names(failed.item, step):  # or we did
                     return
-                used = Used(tat=_tat(failed.item), slots=_slots(failed.item))
+                used = CurrentUsage(tat=_tat(failed.item), slots=_slots(failed.item))
             else:
                 return
         raise TooManyRequests("user", 1)
@@ -182,7 +182,7 @@ def counted(table: Table, user: str, usage: Usage, at: float, *, requests: int =
         ":cost": usage.cost or 0,
         ":ttl": int(at) + KEPT,
     }
-    days = (keys.limits(user), keys.day(today)), keys.everybodys_day(today, shard)
+    days = (keys.limits(user), keys.day(today)), keys.deployment_day(today, shard)
     return [table.update(*day, count, values=values, names=TTL) for day in days]
 
 

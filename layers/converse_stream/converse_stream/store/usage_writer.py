@@ -12,7 +12,7 @@ from converse_stream.store.table import ConditionFailed, Table
 from converse_stream.store.usage import settled
 
 
-class Unstored:
+class UsageWriter:
     """Takes the place of a Writer. `slot` is the answer's place among its user's running ones."""
 
     durable = 0

@@ -22,7 +22,7 @@ from converse_stream.protocol.errors import NotFound, StorageError
 from converse_stream.store.erasure import Erasure
 from converse_stream.tasks import texts
 from converse_stream.tasks.learn import learn
-from converse_stream.tasks.task_model import Asker
+from converse_stream.tasks.task_model import TaskModel
 
 if TYPE_CHECKING:
     from converse_stream.application import Application
@@ -46,7 +46,7 @@ def run(event: Mapping[str, Any], app: "Application", seconds: float) -> dict[st
         # pydantic puts the chosen task before the field, and nothing where none was chosen.
         raise refusal([{**each, "loc": each["loc"][1:] or ("task",)} for each in wrong]) from None
     deadline = time.monotonic() + seconds
-    ask = Asker(app.models, app.settings.task_model, deadline)
+    ask = TaskModel(app.models, app.settings.task_model, deadline)
     match task:
         case TitleTask():
             return {"title": texts.title(ask, task.text)}

@@ -18,7 +18,7 @@ from converse_stream.http.bodies import AssistantName, Named, normal
 from converse_stream.memory.ranking import fitting, ranked
 from converse_stream.prompts.templates import fenced
 from converse_stream.store.facts import Remembered
-from converse_stream.tasks.task_model import Asker
+from converse_stream.tasks.task_model import TaskModel
 from converse_stream.telemetry import logger
 
 AT_MOST = 5  # facts of one message
@@ -64,7 +64,7 @@ class Extraction:
     assistant: str | None  # what it is to be called
 
 
-def extract(ask: Asker, message: str, known: Sequence[str], *, tokens: int, longest: int) -> Extraction:
+def extract(ask: TaskModel, message: str, known: Sequence[str], *, tokens: int, longest: int) -> Extraction:
     """What the message tells that is not known yet, without facts over `longest` code points.
 
     The model is shown as much of what is `known`, oldest first, as fits into `tokens`. What of its answer is no fact

@@ -18,62 +18,62 @@ from converse_stream.prompts.prompt import estimate_tokens
 from converse_stream.protocol.errors import (
     BudgetExhausted,
     ChatError,
-    HandOverFailed,
+    DispatchFailed,
     NotFound,
     Paused,
 )
 from converse_stream.protocol.ids import now
 from converse_stream.store.conversations import Conversation
 from converse_stream.store.facts import Fact
-from converse_stream.store.generation_record import Head
+from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.tasks import texts
 from converse_stream.tasks.extraction import extract
-from converse_stream.tasks.task_model import Asker
+from converse_stream.tasks.task_model import TaskModel
 from converse_stream.telemetry import logger
 
 if TYPE_CHECKING:
     from converse_stream.application import Application
 
 
-def learn(task: LearnTask, app: "Application", ask: Asker) -> list[str]:
+def learn(task: LearnTask, app: "Application", ask: TaskModel) -> list[str]:
     """The steps that were taken now; none where learning is off, nothing may be spent, or the answer is not there.
 
     Raises the first step's failure that may pass after all had their turn, FlagsUnknown and StorageError.
     """
     logger.append_keys(user=task.user[:12], generation=task.generation)
-    head = app.generations.head(task.user, task.generation)
-    if head is None or not app.learning.wanted(task.user):
+    record = app.generations.record(task.user, task.generation)
+    if record is None or not app.learning.wanted(task.user):
         return []
-    conversation = app.conversations.get(task.user, head.conversation)
+    conversation = app.conversations.get(task.user, record.conversation)
     if conversation.deleted or not app.facts.profile(task.user).learning:
         return []
     try:
-        asked, _ = app.conversations.exchange(task.user, conversation.id, head.place, head.gid)
+        asked, _ = app.conversations.exchange(task.user, conversation.id, record.place, record.gid)
         app.usages.check_spending(task.user)
     except (NotFound, Paused, BudgetExhausted) as reason:
         logger.info("nothing is learned", extra={"code": reason.code})
         return []
     try:
-        return Lesson(app, ask, task.user, head, conversation, asked.text).take()
+        return Learner(app, ask, task.user, record, conversation, asked.text).take()
     finally:
         app.usages.count(task.user, ask.spent)
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class Learner:
     """`asked` is the user's message, before the answer that is at the head's place."""
 
     app: "Application"
-    ask: Asker
+    ask: TaskModel
     user: str
-    head: Head
+    record: GenerationRecord
     conversation: Conversation
     asked: str
 
     def take(self) -> list[str]:
         """See `learn`."""
         taken, failures = [], []
-        before = self.app.learned.steps(self.user, self.conversation.id, self.head.place - 1)
+        before = self.app.learned.steps(self.user, self.conversation.id, self.record.place - 1)
         steps = {"title": self.title, "facts": self.facts, "summary": self.summary, "label": self.label}
         for name, step in steps.items():
             if name in before:
@@ -94,7 +94,9 @@ class Lesson:
         title = "" if self.conversation.title else texts.title(self.ask, self.asked)
         if not title:
             return False
-        return self._store(self.app.conversations.entitled(self.user, self.conversation.id, title), self._willing)
+        return self._store(
+            self.app.conversations.set_title_if_missing(self.user, self.conversation.id, title), self._learning_allowed
+        )
 
     def facts(self) -> bool:
         """As many as there is room for: what is learned takes half of it at the most, the rest is the user's own."""
@@ -111,13 +113,13 @@ class Lesson:
             for each in found.facts[:room]
         ]
         # Two parts of a transaction cannot be about one item, so the name has the condition in it.
-        named = store.named(self.user, found.assistant) if found.assistant else self._willing
+        named = store.named(self.user, found.assistant) if found.assistant else self._learning_allowed
         return self._store(self._mark("facts"), *store.learned(self.user, facts), named)
 
     def summary(self) -> bool:
         """Rolling: when what it does not hold yet is half of what a prompt holds, that is added to it."""
-        settings, conversation, place = self.app.settings, self.conversation, self.head.place
-        held = conversation.summarised if conversation.summary else 0
+        settings, conversation, place = self.app.settings, self.conversation, self.record.place
+        held = conversation.summarized if conversation.summary else 0
         lacking = min(place - held, max(2, settings.history_messages))
         if lacking <= 0:
             return False
@@ -129,8 +131,8 @@ class Lesson:
         said = texts.summary(self.ask, conversation.summary, new)
         if not said:
             return False
-        written = self.app.conversations.summarised(self.user, conversation, said, place, new[0].created_at)
-        return self._store(written, self._willing)
+        written = self.app.conversations.summarized(self.user, conversation, said, place, new[0].created_at)
+        return self._store(written, self._learning_allowed)
 
     def label(self) -> bool:
         """Marked before the deployment's function starts, so that of two deliveries of this task one starts it.
@@ -141,14 +143,14 @@ class Lesson:
         if not settings.classify_function:
             return False
         label = texts.label(self.ask, self.asked, settings.labels)
-        if not self._store(self._mark("label"), self._willing):
+        if not self._store(self._mark("label"), self._learning_allowed):
             return False
         if label:
             event = {"label": label, "user": self.user, "conversation": self.conversation.id}
             try:
-                self.app.learning.start(settings.classify_function, {**event, "generation": self.head.gid})
-            except HandOverFailed:
-                learned.take_back(self.user, self.conversation.id, self.head.place - 1, "label")
+                self.app.learning.start(settings.classify_function, {**event, "generation": self.record.gid})
+            except DispatchFailed:
+                learned.take_back(self.user, self.conversation.id, self.record.place - 1, "label")
                 raise
         return True
 
@@ -156,8 +158,8 @@ class Lesson:
         return self.app.learned.store(writes)
 
     @property
-    def _willing(self) -> Any:
-        return self.app.facts.willing(self.user)
+    def _learning_allowed(self) -> Any:
+        return self.app.facts.learning_allowed(self.user)
 
     def _mark(self, step: str) -> Any:
-        return self.app.learned.mark(self.user, self.conversation.id, self.head.place - 1, step)
+        return self.app.learned.mark(self.user, self.conversation.id, self.record.place - 1, step)

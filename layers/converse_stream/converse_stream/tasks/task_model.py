@@ -3,17 +3,17 @@
 import threading
 import time
 
-from converse_stream.aws.cancellation import Stopped
+from converse_stream.aws.cancellation import Cancelled
 from converse_stream.http.bodies import Options
 from converse_stream.model.client import ModelClient
-from converse_stream.model.stream import Ended
+from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Call
-from converse_stream.prompts.prompt import Prompt, Turn
+from converse_stream.prompts.prompt import Prompt, PromptMessage
 from converse_stream.protocol.errors import ModelTimeout
 from converse_stream.protocol.events import Chunk, Usage
 
 
-class Asker:
+class TaskModel:
     """`deadline` is a time of the monotonic clock."""
 
     def __init__(self, models: ModelClient, alias: str, deadline: float) -> None:
@@ -24,7 +24,7 @@ class Asker:
 
     def __call__(self, system: str, text: str, max_tokens: int, *, facts: str = "") -> str:
         """What the model says; nothing where a filter stopped it. Raises ModelError, ModelTimeout at the deadline."""
-        prompt = Prompt(system, (), facts, Turn("user", (text,)))
+        prompt = Prompt(system, (), facts, PromptMessage("user", (text,)))
         options = Options().model_copy(update={"max_tokens": max_tokens, "temperature": 0.0})
         call = Call()
         timer = threading.Timer(max(0.0, self._deadline - time.monotonic()), call.stop)
@@ -34,10 +34,10 @@ class Asker:
             for event in self._models.answer(prompt, self._alias, options, call):
                 if isinstance(event, Chunk):
                     said.append(event.content)
-                elif isinstance(event, Ended):
+                elif isinstance(event, ModelEnd):
                     self._count(event.usage)
                     said = [] if event.finish_reason == "content-filter" else said
-        except Stopped:
+        except Cancelled:
             raise ModelTimeout from None
         finally:
             timer.cancel()

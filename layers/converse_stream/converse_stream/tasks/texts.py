@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from converse_stream.http.bodies import normal
 from converse_stream.protocol.events import Message
-from converse_stream.tasks.task_model import Asker
+from converse_stream.tasks.task_model import TaskModel
 
-LONGEST_TITLE = 80
-LONGEST_SUMMARY = 4_000  # code points; it goes into every later prompt
+MAX_TITLE = 80
+MAX_SUMMARY = 4_000  # code points; it goes into every later prompt
 ENOUGH = 4_000  # code points of a message that are enough to name it, or to sum it up
 
 _TITLE = (
@@ -26,23 +26,23 @@ _SUMMARISE = (
 )
 
 
-def title(ask: Asker, text: str) -> str:
+def title(ask: TaskModel, text: str) -> str:
     """A title for a conversation that begins with `text`."""
-    return _one_line(ask(_TITLE, text[:ENOUGH], 30))[:LONGEST_TITLE]
+    return _one_line(ask(_TITLE, text[:ENOUGH], 30))[:MAX_TITLE]
 
 
-def label(ask: Asker, text: str, labels: Sequence[str]) -> str | None:
+def label(ask: TaskModel, text: str, labels: Sequence[str]) -> str | None:
     """The one that fits `text` best; None when the model chose none of them."""
     listed = "\n".join(f"- {each}" for each in labels)
     said = _one_line(ask(_CLASSIFY.format(labels=listed), text[:ENOUGH], 30)).casefold()
     return next((each for each in labels if each.casefold() == said), None)
 
 
-def summary(ask: Asker, before: str | None, messages: Sequence[Message]) -> str:
+def summary(ask: TaskModel, before: str | None, messages: Sequence[Message]) -> str:
     """What the conversation comes to: the summary so far, and the messages since."""
     said = [f"Summary so far: {before}"] if before else []
     said += [f"{each.role.capitalize()}: {each.text[:ENOUGH]}" for each in messages if each.text.strip()]
-    return normal(ask(_SUMMARISE, "\n\n".join(said), 600))[:LONGEST_SUMMARY]
+    return normal(ask(_SUMMARISE, "\n\n".join(said), 600))[:MAX_SUMMARY]
 
 
 def _one_line(text: str) -> str:

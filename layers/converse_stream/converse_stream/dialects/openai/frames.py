@@ -20,7 +20,7 @@ from converse_stream.protocol.events import (
     Usage,
 )
 from converse_stream.protocol.finish_reasons import FINISH, UNKNOWN
-from converse_stream.protocol.log import Placed
+from converse_stream.protocol.log import PositionedEvent
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 # How this protocol calls the options that an error of ours may name; it has no word for the latency.
@@ -50,11 +50,11 @@ class OpenAI:
         self._calls = 0
         self._head: dict[str, Any] = {}
 
-    def encode(self, placed: Placed) -> str:
+    def encode(self, placed: PositionedEvent) -> str:
         """The event's frames."""
         match placed.event:
             case Start() as start:
-                self._head = _head("converse_stream.generation.completion.chunk", start, self._created)
+                self._head = _head("chat.completion.chunk", start, self._created)
                 return self._choice({"role": "assistant", "content": ""})
             case Chunk(content):
                 return self._choice({"content": content})
@@ -94,7 +94,7 @@ def completion(answer: Answer, created: int, *, parallel: bool = True) -> dict[s
         message["tool_calls"] = calls if parallel else calls[:1]
     finish_reason = _finish(answer.end.finish_reason)
     return {
-        **_head("converse_stream.generation.completion", answer.start, created),
+        **_head("chat.completion", answer.start, created),
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}],
         "usage": _usage(answer.end.usage),
     }

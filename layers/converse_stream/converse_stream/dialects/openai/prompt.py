@@ -24,15 +24,15 @@ from converse_stream.http.bodies import Options, fits
 from converse_stream.prompts.prompt import (
     Content,
     Prompt,
+    PromptMessage,
     ToolResult,
     ToolSpec,
     ToolUse,
-    Turn,
 )
 from converse_stream.prompts.templates import fenced
 from converse_stream.protocol.errors import BadRequest
 
-LONGEST_ID = 64  # characters of a call's
+MAX_ID = 64  # characters of a call's
 
 
 def prompt(body: CompletionRequest) -> Prompt:
@@ -99,13 +99,13 @@ def _schema(parameters: dict[str, Any] | None, number: int) -> dict[str, Any]:
     return {"type": "object", **parameters}
 
 
-def _turns(messages: Sequence[Message]) -> list[Turn]:
+def _turns(messages: Sequence[Message]) -> list[PromptMessage]:
     """Turns by alternating sides: neighbours of one side joined, each call answered in the turn behind it.
 
     Models want each call's id once in a conversation; callers' models are not all so strict. An id that came before is
     given a number, the same one each time that the conversation is sent.
     """
-    turns: list[Turn] = []
+    turns: list[PromptMessage] = []
     taken: set[str] = set()  # ids of calls
     waiting: dict[str, list[str]] = {}  # our ids of the calls without an answer, by the caller's
     for number, message in enumerate(messages):
@@ -141,9 +141,9 @@ def _turns(messages: Sequence[Message]) -> list[Turn]:
         if not turns and role == "assistant":
             raise BadRequest("The first message but for the system's must be the user's.", field=f"{where}.role")
         if turns and turns[-1].role == role:
-            turns[-1] = Turn(role, (*turns[-1].content, *content))
+            turns[-1] = PromptMessage(role, (*turns[-1].content, *content))
         elif content:
-            turns.append(Turn(role, tuple(content)))
+            turns.append(PromptMessage(role, tuple(content)))
     if not turns or turns[-1].role == "assistant":
         last = f"messages.{len(messages) - 1}.role"
         raise BadRequest("The last message must be the user's or a tool's.", field=last)
@@ -152,7 +152,7 @@ def _turns(messages: Sequence[Message]) -> list[Turn]:
 
 def _unique(identity: str, taken: Container[str]) -> str:
     """The id, with a number if it is taken; still no longer than Bedrock lets it be."""
-    numbered = (f"{identity[: LONGEST_ID - len(end)]}{end}" for end in (f"-{number}" for number in count(2)))
+    numbered = (f"{identity[: MAX_ID - len(end)]}{end}" for end in (f"-{number}" for number in count(2)))
     return next(each for each in chain([identity], numbered) if each not in taken)
 
 
@@ -170,7 +170,7 @@ def _use(call: Call, identity: str, where: str) -> ToolUse:
 def _without_tools(built: Prompt) -> Prompt:
     """Calls and answers in words: Bedrock takes them as such only where the tools are declared."""
 
-    def told(turn: Turn) -> Turn:
+    def told(turn: PromptMessage) -> PromptMessage:
         return replace(turn, content=tuple(map(_told, turn.content)))
 
     return replace(built, history=tuple(map(told, built.history)), turn=told(built.turn))

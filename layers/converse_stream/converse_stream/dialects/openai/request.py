@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from converse_stream.http.bodies import (
-    LONGEST,
+    MAX_LENGTH,
     Body,
     Document,
     Said,
@@ -75,7 +75,7 @@ class CalledFunction(_Body):
     """A function with its arguments, a JSON object as text."""
 
     name: ToolName
-    arguments: Annotated[str, StringConstraints(max_length=LONGEST)]
+    arguments: Annotated[str, StringConstraints(max_length=MAX_LENGTH)]
 
 
 class Call(_Body):

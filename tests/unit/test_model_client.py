@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from converse_stream.aws.cancellation import Stopped
+from converse_stream.aws.cancellation import Cancelled
 from converse_stream.http.bodies import Options
 from converse_stream.limits import Budget
 from converse_stream.model import client, options
 from converse_stream.model.catalog import Catalog
 from converse_stream.model.client import ModelClient
-from converse_stream.model.stream import Ended
+from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Bedrock, Call
-from converse_stream.prompts.prompt import Prompt, ToolSpec, Turn
+from converse_stream.prompts.prompt import Prompt, PromptMessage, ToolSpec
 from converse_stream.protocol import errors
 from converse_stream.protocol.events import Chunk, Progress, Usage
 
-PROMPT = Prompt("Be kind.", (), "", Turn("user", ("hi",)))
+PROMPT = Prompt("Be kind.", (), "", PromptMessage("user", ("hi",)))
 SPEECH = [
     {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": "hello"}}},
     {"messageStop": {"stopReason": "end_turn"}},
@@ -82,7 +82,7 @@ def test_a_plain_answer() -> None:
     bedrock = Scripted(SPEECH)
     events = ask(bedrock)
     assert events[0] == Chunk("hello")
-    assert isinstance(events[1], Ended)
+    assert isinstance(events[1], ModelEnd)
     assert (events[1].finish_reason, events[1].usage.basis) == ("stop", "exact")
 
 
@@ -106,7 +106,7 @@ def test_the_end_names_the_model_that_answered() -> None:
     assert ask(bedrock, "nova-lite")[-1].model == "nova-micro"
 
 
-@pytest.mark.parametrize("refusal", [errors.ModelAccessDenied, errors.ModelNotFound, errors.KeyRefused])
+@pytest.mark.parametrize("refusal", [errors.ModelAccessDenied, errors.ModelNotFound, errors.BedrockKeyRefused])
 def test_a_fallback_that_may_not_be_used_hides_nothing(refusal: type[errors.ModelError]) -> None:
     """The next is asked, and at the end it is told why the first did not answer."""
     catalog = Catalog("us")
@@ -210,12 +210,15 @@ def test_an_answer_costs_what_it_was_served_as(wish: dict[str, Any], told: dict[
 
 def test_an_input_that_no_count_can_fit_is_not_sent() -> None:
     """Eight bytes a token are more than any tokenizer makes of usual text; below that the model itself decides."""
-    longest = replace(PROMPT, turn=Turn("user", ("x" * (8 * 300_000 - 100),)))
+    longest = replace(PROMPT, turn=PromptMessage("user", ("x" * (8 * 300_000 - 100),)))
     bedrock = Scripted(SPEECH)
     ask(bedrock, prompt=longest)
     assert len(bedrock.asked) == 1
     with pytest.raises(errors.ContextLengthExceeded):
-        ask(bedrock, prompt=replace(longest, history=(Turn("user", ("y" * 200,)), Turn("assistant", ("z",)))))
+        ask(
+            bedrock,
+            prompt=replace(longest, history=(PromptMessage("user", ("y" * 200,)), PromptMessage("assistant", ("z",)))),
+        )
     assert len(bedrock.asked) == 1
 
 
@@ -315,7 +318,7 @@ def test_a_stopped_call_is_not_tried_again() -> None:
     call = Call()
     call.stop()
     bedrock = Scripted(errors.ModelThrottled(), SPEECH)
-    with pytest.raises(Stopped):
+    with pytest.raises(Cancelled):
         list(ModelClient(bedrock, Catalog("us")).answer(PROMPT, "nova-pro", Options(), call))
     assert len(bedrock.asked) == 1
 

@@ -18,7 +18,7 @@ DRIPS = {
 
 
 @dataclass(frozen=True)
-class Impolite:
+class SlowServer:
     """`asked` is set when it has heard of a request."""
 
     url: str
@@ -26,7 +26,7 @@ class Impolite:
 
 
 @contextmanager
-def impolite(first: bytes = SILENCE) -> Iterator[Impolite]:
+def slow_server(first: bytes = SILENCE) -> Iterator[SlowServer]:
     """Says `first`, and then a space now and then, which no time-out of a single read ends; or nothing at all."""
     over = threading.Event()
 
@@ -45,7 +45,7 @@ def impolite(first: bytes = SILENCE) -> Iterator[Impolite]:
         daemon_threads = True
 
     with Listener(("127.0.0.1", 0), Drip) as listener:
-        server = Impolite(f"http://127.0.0.1:{listener.server_address[1]}")
+        server = SlowServer(f"http://127.0.0.1:{listener.server_address[1]}")
         serving = threading.Thread(target=listener.serve_forever, args=(PAUSE,))
         serving.start()
         try:

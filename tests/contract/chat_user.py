@@ -12,14 +12,14 @@ from converse_stream import tasks
 from converse_stream.application import Application
 from converse_stream.dispatch.learning import Learning
 from converse_stream.limits import Spent
-from converse_stream.model.stream import Ended
+from converse_stream.model.stream import ModelEnd
 from converse_stream.prompts.prompt import Prompt
 from converse_stream.protocol.errors import ChatError, ModelUnavailable
 from converse_stream.protocol.events import Chunk, Message, Usage
 from converse_stream.protocol.ids import new_id
 from converse_stream.store.conversations import Conversation
 from converse_stream.store.generation_record import End
-from converse_stream.store.generation_writer import Writer
+from converse_stream.store.generation_writer import TableWriter
 from tests.contract.test_store import answer, new_head, user_message
 
 SPENT = Usage(100, 10, basis="exact", cost=500)
@@ -38,14 +38,14 @@ class SmallModel:
         self.asked: list[Prompt] = []
         self.finish_reason = "stop"
 
-    def answer(self, prompt: Prompt, *_: Any, **__: Any) -> Generator[Chunk | Ended, None, None]:
+    def answer(self, prompt: Prompt, *_: Any, **__: Any) -> Generator[Chunk | ModelEnd, None, None]:
         self.asked.append(prompt)
         self.before()
         job = prompt.system.partition(" ")[0]
         if job in self.broken:
             raise self.failure
         yield Chunk(self.texts[job])
-        yield Ended(self.finish_reason, SPENT)
+        yield ModelEnd(self.finish_reason, SPENT)
 
     @property
     def jobs(self) -> list[str]:
@@ -67,7 +67,7 @@ class Invocations:
         return {"StatusCode": 202, "Payload": io.BytesIO()}
 
 
-class Somebody:
+class ChatUser:
     """A user with a conversation, what the small model says, and what was started for them."""
 
     def __init__(self, app: Application, **changed: Any) -> None:
@@ -88,14 +88,14 @@ class Somebody:
         return self._answered(known, last, reply, "stop", instead=True)
 
     def _answered(self, known: Conversation | None, message: Message, reply: str, reason: str, *, instead: bool) -> str:
-        head = new_head(self.conversation)
-        writer = self.app.generations.start(self.key, head, known, message, instead=instead)
-        assert isinstance(writer, Writer)
-        said = answer(Chunk(reply), generation_id=writer.head.gid, finish_reason=reason)
-        said = replace(said, id=writer.head.message_id)
+        record = new_head(self.conversation)
+        writer = self.app.generations.start(self.key, record, known, message, instead=instead)
+        assert isinstance(writer, TableWriter)
+        said = answer(Chunk(reply), generation_id=writer.record.gid, finish_reason=reason)
+        said = replace(said, id=writer.record.message_id)
         writer.flush([Chunk(reply)])
         writer.finish(said, End("done", "stop", Usage(1, 2, basis="exact")))
-        return writer.head.gid
+        return writer.record.gid
 
     def learn(self, gid: str) -> Any:
         """The steps that were taken."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator, Sequence
 import pytest
 
 from converse_stream.dialects import native, sse
-from converse_stream.generation.generation import Speech
-from converse_stream.model.stream import Ended
+from converse_stream.generation.generation import ModelEvents
+from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Call
 from converse_stream.protocol.errors import ModelThrottled
 from converse_stream.protocol.events import (
@@ -26,12 +26,12 @@ from converse_stream.protocol.events import (
 from converse_stream.protocol.log import Entry, end_of
 from converse_stream.store.generation_record import End
 from converse_stream.store.generation_writer import Fenced, Signals
-from tests.unit.turns import USAGE, USER, Stored, falls_silent, followed, says, turn
+from tests.unit.generations import USAGE, USER, Stored, falls_silent, followed, says, turn
 
 
 def test_a_turn_from_start_to_complete() -> None:
     store = Stored()
-    events = followed(turn(says(Reasoning("so"), Chunk("a"), Chunk("b"), Ended("stop", USAGE)), store))
+    events = followed(turn(says(Reasoning("so"), Chunk("a"), Chunk("b"), ModelEnd("stop", USAGE)), store))
     assert isinstance(events[0], Start)
     assert events[1:4] == [Reasoning("so"), Chunk("a"), Chunk("b")]
     end = events[4]
@@ -50,7 +50,7 @@ def test_the_answer_is_stored_before_complete_is_seen() -> None:
             super().finish(answer, end)
             stored.set()
 
-    with turn(says(Chunk("a"), Ended("stop", USAGE)), Slow()) as running:
+    with turn(says(Chunk("a"), ModelEnd("stop", USAGE)), Slow()) as running:
         cursor = 0
         while events := running.wait(cursor, 5):
             cursor += len(events)
@@ -59,8 +59,8 @@ def test_the_answer_is_stored_before_complete_is_seen() -> None:
                 return
 
 
-@pytest.mark.parametrize("speech", [says(Ended("stop", USAGE)), says(ModelThrottled())])
-def test_an_end_without_anything_new_names_the_message_that_was_put_back(speech: Callable[[Call], Speech]) -> None:
+@pytest.mark.parametrize("speech", [says(ModelEnd("stop", USAGE)), says(ModelThrottled())])
+def test_an_end_without_anything_new_names_the_message_that_was_put_back(speech: Callable[[Call], ModelEvents]) -> None:
     replaced = Message("replaced", "assistant", (Chunk("good"),), "2026-01-01T00:00:00.000Z")
 
     class PutsBack(Stored):
@@ -110,11 +110,11 @@ def test_a_model_silent_for_too_long_is_an_error() -> None:
 
 
 def test_a_speaking_model_is_not_silent() -> None:
-    def speak(call: Call) -> Speech:
+    def speak(call: Call) -> ModelEvents:
         for _ in range(10):
             call.pause(0.05)
             call.heard = time.monotonic()  # as the transport does, also for what becomes no event
-        yield Ended("stop", USAGE)
+        yield ModelEnd("stop", USAGE)
 
     end = followed(turn(speak, Stored(), idle=0.25))[-1]
     assert isinstance(end, Complete)
@@ -122,7 +122,7 @@ def test_a_speaking_model_is_not_silent() -> None:
 
 def test_an_answer_over_its_size_ends_as_length() -> None:
     store = Stored()
-    end = followed(turn(says(*[Chunk("x" * 100)] * 20, Ended("stop", USAGE)), store, size=500))[-1]
+    end = followed(turn(says(*[Chunk("x" * 100)] * 20, ModelEnd("stop", USAGE)), store, size=500))[-1]
     assert isinstance(end, Complete)
     assert end.finish_reason == "length"
     assert store.answers[0].text == "x" * 400  # each is stored as JSON, with its name
@@ -131,7 +131,7 @@ def test_an_answer_over_its_size_ends_as_length() -> None:
 def test_an_answer_that_cannot_be_stored_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("converse_stream.generation.generation.FINISH_SECONDS", 0)
     monkeypatch.setattr("converse_stream.generation.generation.FINISH_PAUSE", 0)
-    end = followed(turn(says(Chunk("a"), Ended("stop", USAGE)), Stored(fails=True)))[-1]
+    end = followed(turn(says(Chunk("a"), ModelEnd("stop", USAGE)), Stored(fails=True)))[-1]
     assert isinstance(end, Error)
     assert (end.code, end.message_id) == ("storage", None)
 
@@ -140,7 +140,7 @@ def test_a_reader_that_does_not_notice_the_stop_does_not_hold_up_the_end(monkeyp
     monkeypatch.setattr("converse_stream.generation.generation.READER_GRACE", 0.1)
     released = threading.Event()
 
-    def speak(_: Call) -> Speech:
+    def speak(_: Call) -> ModelEvents:
         yield Chunk("half")
         released.wait(10)
         yield Chunk("too late")
@@ -165,7 +165,7 @@ def test_a_keeper_that_fails_still_ends_the_turn(monkeypatch: pytest.MonkeyPatch
     store = Stored()
     released = threading.Event()
 
-    def speak(_: Call) -> Speech:
+    def speak(_: Call) -> ModelEvents:
         yield Chunk("half")
         released.wait(5)
 
@@ -185,14 +185,14 @@ def test_the_time_of_storing_is_not_the_models() -> None:
         def finish(self, answer: Message, end: End) -> None:
             time.sleep(0.5)
 
-    end = followed(turn(says(Chunk("a"), Ended("stop", USAGE)), Slow()))[-1]
+    end = followed(turn(says(Chunk("a"), ModelEnd("stop", USAGE)), Slow()))[-1]
     assert isinstance(end, Complete)
     assert end.timing.duration_ms < 400
 
 
 def test_a_fallback_is_named_in_the_stored_answer() -> None:
     store = Stored()
-    followed(turn(says(Chunk("a"), Ended("stop", USAGE, "nova-micro")), store))
+    followed(turn(says(Chunk("a"), ModelEnd("stop", USAGE, "nova-micro")), store))
     assert store.answers[0].model == "nova-micro"
 
 
@@ -216,7 +216,7 @@ def test_a_refusal_costs_nothing_where_an_answer_is_gone_on_with() -> None:
 
 
 def test_two_followers_see_the_same() -> None:
-    running = turn(says(*map(Chunk, "abc"), Ended("stop", USAGE)), Stored())
+    running = turn(says(*map(Chunk, "abc"), ModelEnd("stop", USAGE)), Stored())
     first = followed(running)
     assert [placed.event for placed in running.wait(0, 0)] == first
 
@@ -224,7 +224,7 @@ def test_two_followers_see_the_same() -> None:
 def test_the_model_is_closed_when_the_turn_ends() -> None:
     closed = threading.Event()
 
-    def speak(_: Call) -> Generator[Chunk | Ended, None, None]:
+    def speak(_: Call) -> Generator[Chunk | ModelEnd, None, None]:
         try:
             yield from [Chunk("x" * 100)] * 20
         finally:
@@ -237,13 +237,13 @@ def test_the_model_is_closed_when_the_turn_ends() -> None:
 # The log, as the keeper keeps it
 
 
-def speaks_on(*, seconds: float, pause: float = 0.02) -> Callable[[Call], Speech]:
-    def speak(call: Call) -> Speech:
+def speaks_on(*, seconds: float, pause: float = 0.02) -> Callable[[Call], ModelEvents]:
+    def speak(call: Call) -> ModelEvents:
         for _ in range(int(seconds / pause)):
             call.pause(pause)
             call.heard = time.monotonic()
             yield Chunk("word ")
-        yield Ended("stop", USAGE)
+        yield ModelEnd("stop", USAGE)
 
     return speak
 
@@ -292,7 +292,7 @@ def test_a_table_that_fails_for_a_while_loses_nothing(monkeypatch: pytest.Monkey
 
 def test_a_table_that_stays_away_ends_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("UNSAVED", 0.3), ("FLUSH", 0.05), ("FIRST_FLUSH", 0.05), ("FINISH_SECONDS", 0.1)):
-        monkeypatch.setattr(f"chat.turn.{name}", value)
+        monkeypatch.setattr(f"converse_stream.generation.generation.{name}", value)
     store = Stored(fails=True)
     begun = time.monotonic()
     end = followed(turn(speaks_on(seconds=20), store, size=100_000))[-1]
@@ -316,5 +316,5 @@ def test_an_owner_that_was_fenced_stops() -> None:
 
 def test_no_thread_outlives_its_turn() -> None:
     before = threading.active_count()
-    followed(turn(says(Chunk("a"), Ended("stop", USAGE)), Stored()))
+    followed(turn(says(Chunk("a"), ModelEnd("stop", USAGE)), Stored()))
     assert threading.active_count() <= before

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from converse_stream.auth import User
 from converse_stream.aws import deadlines
 from converse_stream.dispatch.learning import SECONDS, Learning
-from converse_stream.flags.feature_flags import Flags, flags_of
-from converse_stream.generation.generation import Turn
+from converse_stream.flags.feature_flags import FlagProvider, flags_of
+from converse_stream.generation.generation import Generation
 from converse_stream.protocol.events import (
     Complete,
     Error,
@@ -73,11 +73,11 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lambda]:
 @pytest.fixture
 def learning(aws: Lambda) -> Iterator[Learning]:
     client = deadlines.client("lambda", SECONDS)
-    yield Learning(client, "tasks", Flags())
+    yield Learning(client, "tasks", FlagProvider())
     client.close()
 
 
-def turn(last: Event = STORED) -> Turn:
+def turn(last: Event = STORED) -> Generation:
     """As much of one as is looked at when it has ended."""
     ended: Any = SimpleNamespace(generation="a-generation", wait=lambda *_: [SimpleNamespace(event=last)])
     return ended  # type: ignore[no-any-return]  # see above
@@ -85,19 +85,19 @@ def turn(last: Event = STORED) -> Turn:
 
 def test_answers_in_a_row_share_a_connection(aws: Lambda, learning: Learning) -> None:
     for _ in range(3):
-        learning.hand_over(ALICE, turn())
+        learning.dispatch(ALICE, turn())
     assert aws.events == [{"task": "learn", "user": "alice", "generation": "a-generation"}] * 3
     assert aws.connections == 1
 
 
 def test_an_answer_that_the_callers_own_key_paid_for_is_not_handed_over(aws: Lambda, learning: Learning) -> None:
-    learning.hand_over(User("alice", bedrock_key=SecretStr("their-own")), turn())
+    learning.dispatch(User("alice", bedrock_key=SecretStr("their-own")), turn())
     assert aws.events == []
 
 
 @pytest.mark.parametrize("begun", [turn(FAILED), new_head("a-conversation")], ids=["failed", "seen"])
 def test_only_who_stored_an_answer_hands_it_over(aws: Lambda, learning: Learning, begun: Any) -> None:
-    learning.hand_over(ALICE, begun)
+    learning.dispatch(ALICE, begun)
     assert aws.events == []
 
 
@@ -109,12 +109,12 @@ def test_who_is_switched_off_is_not_learned_from(aws: Lambda, tmp_path: Any) -> 
     settings = Settings(table_name="chat", auth_mode="dev", url_auth_type="AWS_IAM", flags_file=str(path))
     learning = Learning(deadlines.client("lambda", SECONDS), "tasks", flags_of(settings))
     for user in ("alice", "bob"):
-        learning.hand_over(User(user), turn())
+        learning.dispatch(User(user), turn())
     assert [event["user"] for event in aws.events] == ["bob"]
 
 
 @pytest.mark.parametrize("status", [429, 500])
 def test_what_cannot_be_handed_over_is_no_error_of_the_answer(aws: Lambda, learning: Learning, status: int) -> None:
     aws.status = status
-    learning.hand_over(ALICE, turn())
+    learning.dispatch(ALICE, turn())
     assert len(aws.events) == 1

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable, Sequence
 
-from converse_stream.generation.generation import Bounds, Speech, Turn
-from converse_stream.model.stream import Ended
+from converse_stream.generation.generation import Generation, GenerationLimits, ModelEvents
+from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Call
 from converse_stream.protocol.errors import StorageError
 from converse_stream.protocol.events import (
@@ -53,26 +53,26 @@ class Stored:
 
 
 def turn(
-    speak: Callable[[Call], Speech],
+    speak: Callable[[Call], ModelEvents],
     store: Stored,
     *,
     seconds: float = 30,
     idle: float = 30,
     size: int = 1000,
     begun: Sequence[Entry] = (),
-) -> Turn:
+) -> Generation:
     """A guess costs a billionth where nova-lite speaks, and two where another does."""
     start = Start("conversation", "answer", "generation", "nova-lite")
-    limits = Bounds(time.monotonic() + seconds, idle, size)
+    limits = GenerationLimits(time.monotonic() + seconds, idle, size)
 
     def estimate(said: str, alias: str) -> Usage:
         return Usage(1, len(said), basis="estimated", cost=1 if alias == "nova-lite" else 2)
 
-    return Turn(start, USER, speak, store, estimate, limits, "request", begun=begun)
+    return Generation(start, USER, speak, store, estimate, limits, "request", begun=begun)
 
 
-def says(*events: Chunk | Reasoning | Progress | Ended | Exception) -> Callable[[Call], Speech]:
-    def speak(_: Call) -> Speech:
+def says(*events: Chunk | Reasoning | Progress | ModelEnd | Exception) -> Callable[[Call], ModelEvents]:
+    def speak(_: Call) -> ModelEvents:
         for event in events:
             if isinstance(event, Exception):
                 raise event
@@ -81,15 +81,15 @@ def says(*events: Chunk | Reasoning | Progress | Ended | Exception) -> Callable[
     return speak
 
 
-def falls_silent(*events: Chunk | Progress) -> Callable[[Call], Speech]:
-    def speak(call: Call) -> Speech:
+def falls_silent(*events: Chunk | Progress) -> Callable[[Call], ModelEvents]:
+    def speak(call: Call) -> ModelEvents:
         yield from events
         call.pause(60)
 
     return speak
 
 
-def followed(running: Turn) -> Sequence[Event]:
+def followed(running: Generation) -> Sequence[Event]:
     events: list[Event] = []
     with running:
         while not (events and isinstance(events[-1], TERMINAL)):

@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
 from converse_stream.aws import deadlines
-from converse_stream.aws.deadlines import Errands
-from tests.wire.impolite import DRIPS, gone, impolite
+from converse_stream.aws.deadlines import DeadlineExecutor
+from tests.wire.slow_server import DRIPS, gone, slow_server
 
 KEY = {"pk": {"S": "a"}, "sk": {"S": "b"}}
 
@@ -23,9 +23,9 @@ def client(url: str, seconds: float) -> Any:
 @pytest.mark.parametrize("first", DRIPS.values(), ids=DRIPS)
 @pytest.mark.parametrize("waited_for", [True, False])
 def test_an_errand_is_broken_off_whatever_the_other_side_does(first: bytes, *, waited_for: bool) -> None:
-    with impolite(first) as server:
+    with slow_server(first) as server:
         patient, begun = client(server.url, 60), time.monotonic()
-        errands = Errands("errand", 1, begun + 0.2)
+        errands = DeadlineExecutor("errand", 1, begun + 0.2)
         late = errands.send(patient.get_item, TableName="t", Key=KEY)
         if waited_for:
             assert late not in errands.wait()
@@ -38,9 +38,9 @@ def test_an_errand_is_broken_off_whatever_the_other_side_does(first: bytes, *, w
 
 
 def test_an_errand_without_time_is_broken_off_before_it_connects() -> None:
-    with impolite() as server:
+    with slow_server() as server:
         patient = client(server.url, 60)
-        errands = Errands("errand", 1, time.monotonic())
+        errands = DeadlineExecutor("errand", 1, time.monotonic())
         stopped = threading.Event()
         late = errands.send(lambda: stopped.wait() and patient.get_item(TableName="t", Key=KEY))
         assert errands.wait() == set()
@@ -51,7 +51,7 @@ def test_an_errand_without_time_is_broken_off_before_it_connects() -> None:
 
 
 def test_what_ended_in_time_is_there_whether_it_failed_or_not() -> None:
-    errands = Errands("errand", 3, time.monotonic() + 0.2)
+    errands = DeadlineExecutor("errand", 3, time.monotonic() + 0.2)
     never = threading.Event()
     good, bad, late = errands.send(str, 1), errands.send(int, "x"), errands.send(never.wait)
     assert errands.wait() == {good, bad}
@@ -61,7 +61,7 @@ def test_what_ended_in_time_is_there_whether_it_failed_or_not() -> None:
 
 
 def test_a_client_gives_up_by_itself() -> None:
-    with impolite() as server:
+    with slow_server() as server:
         quick, begun = client(server.url, 0.2), time.monotonic()
         with pytest.raises(ReadTimeoutError):
             quick.get_item(TableName="t", Key=KEY)
