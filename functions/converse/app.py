@@ -9,9 +9,9 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValida
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from converse_stream import tasks
-from converse_stream.application import Application
+from converse_stream import service, tasks
 from converse_stream.auth import ANONYMOUS, User
+from converse_stream.container import Container
 from converse_stream.dialects import buffered, native
 from converse_stream.http import cursors
 from converse_stream.http.bodies import (
@@ -22,11 +22,7 @@ from converse_stream.http.bodies import (
     NewFact,
     NewProfile,
     ProfileChange,
-    bounded,
-    check_json,
     checked_chat,
-    parse,
-    refusal,
     send_of,
 )
 from converse_stream.http.request import (
@@ -36,6 +32,7 @@ from converse_stream.http.request import (
     error_body,
     json_bytes,
 )
+from converse_stream.http.validation import bounded, check_json, parse, refusal
 from converse_stream.protocol.errors import (
     ChatError,
     DeletionUnfinished,
@@ -53,7 +50,7 @@ from converse_stream.telemetry import (
     logger,
 )
 
-app = Application.from_environment()
+app = Container.from_environment()
 resolver = APIGatewayHttpResolver(enable_validation=True, debug=False)
 
 JSON = {"content-type": "application/json"}
@@ -134,17 +131,21 @@ def chat(body: ChatRequest) -> Response[str]:
     checked_chat(body, app.settings)
     who, context, headers = resolver.context["user"], resolver.context["context"], resolver.context["headers"]
     patience = app.settings.buffered_turn_seconds
-    begun = app.start(who, body, send_of(headers, body), context, at_most=patience)
-    source = app.follow(who, begun, context, at_most=patience) if isinstance(begun, GenerationRecord) else begun
+    started = service.start(app, who, body, send_of(headers, body), context, at_most=patience)
+    source = (
+        service.follow(app, who, started, context, at_most=patience)
+        if isinstance(started, GenerationRecord)
+        else started
+    )
     status, answer = buffered.answer(source)
-    app.learning.dispatch(who, begun)  # before the answer, because nothing runs after it
+    app.learning.dispatch(who, started)  # before the answer, because nothing runs after it
     return reply(answer, status, {"retry-after": "2"} if status == 202 else {})
 
 
 @resolver.post("/prompt/preview")
 def preview(body: ChatRequest) -> Response[str]:
     """What the model would be sent for this message, and roughly how many tokens that is. It is not sent."""
-    shown = app.preview(resolver.context["user"], checked_chat(body, app.settings))
+    shown = service.preview(app, resolver.context["user"], checked_chat(body, app.settings))
     asked = shown.asked
     operation, request = app.models.request(asked.prompt, asked.model, asked.options, stream=asked.stream)
     return reply(
@@ -166,7 +167,7 @@ def cancel(conversation: Id) -> Response[str]:
     """Stops the answer that is being made; a body `{"generationId"}` stops only that one."""
     body = resolver.context["body"]
     asked = parse(CancelRequest, body) if body else CancelRequest()
-    app.cancel(resolver.context["user"], conversation, asked.generation_id)
+    service.cancel(app, resolver.context["user"], conversation, asked.generation_id)
     return reply({"status": "accepted"}, 202)
 
 
@@ -182,7 +183,7 @@ def conversation(conversation: Id) -> Response[str]:
     known = app.conversations.get(user(), conversation)
     if known.deleted or known.updated_at is None:
         raise known.missing()
-    running = app.running(resolver.context["user"], conversation)
+    running = service.running(app, resolver.context["user"], conversation)
     active = running.gid if running and running.status == "run" else None
     return reply(_conversation(known) | ({"active": active} if active else {}))
 

@@ -1,13 +1,10 @@
 """The routes of the AI SDK's `useChat`: send, regenerate and resume. Its stop is our cancel."""
 
-from converse_stream.application import Application
+from converse_stream import service
 from converse_stream.auth import User
-from converse_stream.dialects.ai_sdk import (
-    HEADERS,
-    AiSdk,
-    Question,
-    parse_question,
-)
+from converse_stream.container import Container
+from converse_stream.dialects.ai_sdk.frames import HEADERS, AiSdk
+from converse_stream.dialects.ai_sdk.request import Question, parse_question
 from converse_stream.generation.generation import Generation
 from converse_stream.http.bodies import ChatRequest, Send, send_of
 from converse_stream.protocol.errors import BadRequest, ConversationBusy
@@ -23,16 +20,16 @@ def send(exchange: Exchange) -> StreamingResponse:
     """`POST /ai/chat`: a new turn, the last one again, or what an earlier try of the same request started."""
     question = parse_question(exchange.request, exchange.app.settings)
     if question.regenerates and _is_last(exchange.app, exchange.user, question):
-        begun = _again(exchange, question)
+        started = _again(exchange, question)
     else:
         chat = question.request("send")
-        begun = _asked(exchange, chat, send_of({"idempotency-key": question.key()}, chat))
-    return exchange.stream(exchange.source(begun), AiSdk(), HEADERS, exchange.after(begun))
+        started = _asked(exchange, chat, send_of({"idempotency-key": question.key()}, chat))
+    return exchange.stream(exchange.source(started), AiSdk(), HEADERS, exchange.after(started))
 
 
 def resume(exchange: Exchange) -> StreamingResponse:
     """`GET /ai/chat/{conversation}/stream`: the whole answer from its begin; 204 where nothing is to be seen."""
-    record = exchange.app.latest(exchange.user, exchange.named, within=RECENT)
+    record = service.latest(exchange.app, exchange.user, exchange.named, within=RECENT)
     return exchange.stream(exchange.source(record), AiSdk(), HEADERS) if record else exchange.nothing()
 
 
@@ -40,14 +37,14 @@ def _asked(exchange: Exchange, chat: ChatRequest, key: Send) -> Generation | Gen
     """The answer to a new question. Its client listens to nothing else, so an answer still being made is stopped."""
     app, user = exchange.app, exchange.user
     try:
-        return app.start(user, chat, key, exchange.context)
+        return service.start(app, user, chat, key, exchange.context)
     except ConversationBusy as busy:
-        if busy.generation is None or not app.stop(user, busy.generation, STOPPING):
+        if busy.generation is None or not service.stop(app, user, busy.generation, STOPPING):
             raise
-        return app.start(user, chat, key, exchange.context)
+        return service.start(app, user, chat, key, exchange.context)
 
 
-def _is_last(app: Application, user: User, question: Question) -> bool:
+def _is_last(app: Container, user: User, question: Question) -> bool:
     """Whether it is the conversation's last; not, when its first send never arrived. Raises BadRequest."""
     _, recent = app.conversations.recent(user.key, question.conversation, app.settings.history_messages)
     sent = generation_id(user.key, question.key())
@@ -67,11 +64,11 @@ def _again(exchange: Exchange, question: Question) -> Generation | GenerationRec
     app, user, chat = exchange.app, exchange.user, question.request("regenerate")
     headers = {"idempotency-key": question.key(question.answer)} if question.answer else {}
     try:
-        return app.start(user, chat, send_of(headers, chat), exchange.context)
+        return service.start(app, user, chat, send_of(headers, chat), exchange.context)
     except ConversationBusy as busy:
         if question.answer or busy.generation is None:
             raise
-        running = app.running(user, question.conversation, busy.generation)
+        running = service.running(app, user, question.conversation, busy.generation)
         if running is None or running.cancelled:
             raise
         return running

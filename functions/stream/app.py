@@ -8,20 +8,17 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import ai_sdk
 import completions
-from converse_stream.application import Application
+from converse_stream import service
 from converse_stream.auth import ANONYMOUS
+from converse_stream.container import Container
 from converse_stream.dialects import buffered
 from converse_stream.dialects.native import Native
 from converse_stream.dialects.plain import Plain
 from converse_stream.dialects.sse import Dialect
 from converse_stream.generation.follower import cursor
 from converse_stream.http.bodies import parse_cancel, parse_chat, send_of
-from converse_stream.http.request import (
-    HttpRequest,
-    check_origin,
-    error_body,
-    route,
-)
+from converse_stream.http.request import HttpRequest, check_origin, error_body
+from converse_stream.http.routing import route
 from converse_stream.protocol.errors import (
     BadRequest,
     ChatError,
@@ -38,7 +35,7 @@ from converse_stream.telemetry import (
 from exchange import JSON, Exchange
 from streaming_runtime import StreamingResponse
 
-app = Application.from_environment()
+app = Container.from_environment()
 copy_config_to_registered_loggers(logger, include={"streaming_runtime"})  # it logs what a body raises
 
 
@@ -69,13 +66,13 @@ def send(exchange: Exchange) -> StreamingResponse:
     """`POST /chat`: a new turn, or for a repeated send the turn that it started the first time."""
     request = exchange.request
     body, dialect = parse_chat(request, app.settings), dialect_of(request)
-    begun = app.start(exchange.user, body, send_of(request.headers, body), exchange.context)
-    source, after = exchange.source(begun), exchange.after(begun)
+    started = service.start(app, exchange.user, body, send_of(request.headers, body), exchange.context)
+    source, after = exchange.source(started), exchange.after(started)
     if request.query.get("stream") == "false":
         status, answer = buffered.answer(source)
         return exchange.json(answer, status, after)
     return exchange.stream(
-        source, dialect(begun.gid if isinstance(begun, GenerationRecord) else begun.generation), after=after
+        source, dialect(started.gid if isinstance(started, GenerationRecord) else started.generation), after=after
     )
 
 
@@ -87,7 +84,7 @@ def resume(exchange: Exchange) -> StreamingResponse:
     if given and seen is None:
         raise BadRequest("The cursor is not one of ours.", field="after")
     dialect = dialect_of(request)
-    record = app.running(exchange.user, exchange.named, seen[0] if seen else None)
+    record = service.running(app, exchange.user, exchange.named, seen[0] if seen else None)
     if record is None:
         return exchange.nothing()
     return exchange.stream(exchange.source(record, seen[1] if seen else None), dialect(record.gid))
@@ -95,7 +92,7 @@ def resume(exchange: Exchange) -> StreamingResponse:
 
 def cancel(exchange: Exchange) -> StreamingResponse:
     """`POST /chat/{conversation}/cancel`: stops the model."""
-    app.cancel(exchange.user, exchange.named, parse_cancel(exchange.request, app.settings).generation_id)
+    service.cancel(app, exchange.user, exchange.named, parse_cancel(exchange.request, app.settings).generation_id)
     return exchange.json({"status": "accepted"}, 202)
 
 

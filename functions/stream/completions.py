@@ -2,7 +2,8 @@
 
 import time
 
-from converse_stream.application import Application
+from converse_stream import service
+from converse_stream.container import Container
 from converse_stream.dialects import buffered, sse
 from converse_stream.dialects.openai import frames as openai_frames
 from converse_stream.dialects.openai import prompt as openai_prompt
@@ -30,15 +31,15 @@ def complete(exchange: Exchange) -> StreamingResponse:
     check_model(app, asked.model)
     prompt = openai_prompt.prompt(asked)
     completion = Completion(prompt, asked.model, openai_prompt.options(asked, prompt))
-    turn = app.complete(exchange.user, completion, exchange.context)
+    turn = service.complete(app, exchange.user, completion, exchange.context)
     created, parallel = int(time.time()), asked.parallel_tool_calls is not False
     if not asked.stream:
         return exchange.json(openai_frames.completion(fold(buffered.events(turn)), created, parallel=parallel))
     turn.begin()
-    begun = first_event(turn)
-    if isinstance(begun, Error):
+    started = first_event(turn)
+    if isinstance(started, Error):
         turn.join()
-        raise errors.by_code(begun.code)
+        raise errors.by_code(started.code)
     usage = bool(asked.stream_options and asked.stream_options.include_usage)
     return exchange.stream(turn, openai_frames.OpenAI(created, usage=usage, parallel=parallel))
 
@@ -61,7 +62,7 @@ def refusal(error: ChatError, headers: dict[str, str]) -> StreamingResponse:
     return StreamingResponse([json_bytes(openai_frames.error(error))], status=error.status, headers=headers)
 
 
-def check_model(app: Application, alias: str) -> None:
+def check_model(app: Container, alias: str) -> None:
     """Raises NotFound, which says why, or names the models that there are."""
     if alias not in app.models.aliases:
         raise NotFound(app.models.refusal(alias), field="model")

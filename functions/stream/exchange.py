@@ -7,8 +7,9 @@ from typing import TypeAlias
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from converse_stream.application import Application
+from converse_stream import service
 from converse_stream.auth import User
+from converse_stream.container import Container
 from converse_stream.dialects import sse
 from converse_stream.generation.generation import Generation
 from converse_stream.http.bodies import client_of
@@ -25,25 +26,25 @@ Work: TypeAlias = Sequence[Callable[[], object]]
 class Exchange:
     """`named` is what stands in the path for the route's `{}`; `headers` go with every answer."""
 
-    app: Application
+    app: Container
     request: HttpRequest
     user: User
     context: LambdaContext
     named: str
     headers: Mapping[str, str]
 
-    def source(self, begun: Generation | GenerationRecord, after: int | None = None) -> sse.Source:
+    def source(self, started: Generation | GenerationRecord, after: int | None = None) -> sse.Source:
         """A turn that begins here, or a view of one that began elsewhere, from behind a position."""
-        if isinstance(begun, Generation):
-            return begun
+        if isinstance(started, Generation):
+            return started
         client = client_of(self.request.headers)
-        following = self.app.follow(self.user, begun, self.context, after=after, client=client)
+        following = service.follow(self.app, self.user, started, self.context, after=after, client=client)
         following.attach()
         return following
 
-    def after(self, begun: Generation | GenerationRecord) -> Work:
+    def after(self, started: Generation | GenerationRecord) -> Work:
         """What is left to be done when the answer has been sent."""
-        return [partial(self.app.learning.dispatch, self.user, begun)]
+        return [partial(self.app.learning.dispatch, self.user, started)]
 
     def stream(
         self,

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converse_stream.application import Application
+from converse_stream import service
 from converse_stream.auth import User
-from converse_stream.dialects.ai_sdk import AiSdk
+from converse_stream.container import Container
+from converse_stream.dialects.ai_sdk.frames import AiSdk
 from converse_stream.generation import follower
 from converse_stream.generation.follower import Follower
 from converse_stream.protocol.events import (
@@ -219,7 +220,7 @@ def test_an_answer_is_replayed_for_ten_minutes(
     known = Conversation("chat", 2, active=active, deleted=deleted)
     recent = SimpleNamespace(recent=lambda *_: (known, [newest]))
     app = SimpleNamespace(conversations=recent, generations=SimpleNamespace(alive=lambda _, gid: gid))
-    record: Any = Application.latest(cast("Application", app), User("alice"), "chat", within=600)
+    record: Any = service.latest(cast("Container", app), User("alice"), "chat", within=600)
     assert record == replayed
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import EndpointConnectionError
 
 from converse_stream import tasks
-from converse_stream.application import Application
+from converse_stream.container import Container
 from converse_stream.dispatch.learning import Learning
 from converse_stream.limits import Spent
 from converse_stream.model.stream import ModelEnd
@@ -70,12 +70,12 @@ class Invocations:
 class ChatUser:
     """A user with a conversation, what the small model says, and what was started for them."""
 
-    def __init__(self, app: Application, **changed: Any) -> None:
+    def __init__(self, app: Container, **changed: Any) -> None:
         self.key, self.conversation = f"user-{new_id()}", new_id()
         self.model, self.started = SmallModel(), Invocations()
         self.app = app
         app.settings = app.settings.model_copy(update=changed)
-        app.learning = Learning(self.started, "tasks", app._flags)
+        app.learning = Learning(self.started, "tasks", app.flags)
         app.models.answer = self.model.answer  # type: ignore[method-assign]  # a script in the model's place
 
     def says(self, text: str, reply: str = "I see.", finish_reason: str = "stop") -> str:
@@ -113,7 +113,7 @@ class ChatUser:
     @property
     def used(self) -> Spent:
         """What was counted today."""
-        return self.app.usages.look(self.key, "address").user
+        return self.app.usages.read(self.key, "address").user
 
     @property
     def facts(self) -> list[str]:

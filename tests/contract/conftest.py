@@ -9,13 +9,13 @@ from pathlib import Path
 
 import boto3
 import pytest
-from tests.contract.chat_user import ChatUser
 
-from converse_stream.application import Application
+from converse_stream.container import Container
 from converse_stream.settings import Settings
 from local_stack import template
 from local_stack.authority import Authority
 from local_stack.dynamodb import DynamoDB, create_elsewhere
+from tests.contract.chat_user import ChatUser
 from tests.contract.dynamodb_local.server import DynamoDBLocal, Endpoint, missing
 
 TABLES = template.read(Path("template.yaml")).tables
@@ -67,12 +67,12 @@ def dynamodb(request: pytest.FixtureRequest) -> Endpoint:
 
 
 @pytest.fixture
-def app(dynamodb: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Application:
+def app(dynamodb: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Container:
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)
     settings = Settings(table_name="ChatTable", auth_mode="dev", url_auth_type="AWS_IAM", inference_profile="us")
-    return Application(settings)
+    return Container(settings)
 
 
 @pytest.fixture
-def chat_user(app: Application) -> ChatUser:
+def chat_user(app: Container) -> ChatUser:
     return ChatUser(app)

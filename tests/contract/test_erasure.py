@@ -9,7 +9,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from tests.contract.chat_user import ChatUser
 
 from converse_stream import tasks
 from converse_stream.protocol.errors import (
@@ -35,6 +34,7 @@ from converse_stream.store.retention import (
     Retention,
 )
 from converse_stream.store.table import Table
+from tests.contract.chat_user import ChatUser
 from tests.contract.dynamodb_local.server import Endpoint
 from tests.contract.test_store import answer, connect, finish, new_head, user_message
 
@@ -377,7 +377,7 @@ def test_what_is_over_is_read_by_nobody_though_it_is_there(table: Table, alice: 
 def test_a_task_goes_on_with_what_takes_longer_than_its_caller_waits(chat_user: ChatUser) -> None:
     """After 202, after a table that failed, and after an erasure that ended meanwhile."""
     app, table = chat_user.app, chat_user.app.conversations._table
-    app.__dict__["_invoker"] = chat_user.started
+    app.__dict__["invoker"] = chat_user.started
     chat_user.says("I sail.")
     assert not app.deletion.run(chat_user.key, chat_user.conversation, 0.001)
     assert not app.deletion.run(chat_user.key, None, 0.001)
@@ -402,7 +402,7 @@ def test_a_task_goes_on_with_what_takes_longer_than_its_caller_waits(chat_user: 
 
 def test_a_table_that_fails_hands_the_deletion_over(chat_user: ChatUser, monkeypatch: pytest.MonkeyPatch) -> None:
     app = chat_user.app
-    app.__dict__["_invoker"] = chat_user.started
+    app.__dict__["invoker"] = chat_user.started
     chat_user.says("I sail.")
     with monkeypatch.context() as failing:
         failing.setattr(Conversations, "remove_messages", mock.Mock(side_effect=StorageError))

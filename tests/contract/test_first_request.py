@@ -7,12 +7,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from tests.wire.slow_server import gone, slow_server
 
-from converse_stream import application as composition
-from converse_stream.application import Application
+from converse_stream import container as composition
+from converse_stream import service
 from converse_stream.auth import User
 from converse_stream.aws import deadlines
+from converse_stream.container import Container
 from converse_stream.dialects import buffered
 from converse_stream.generation.generation import Generation
 from converse_stream.http.bodies import ChatRequest, Send
@@ -23,6 +23,7 @@ from local_stack.dynamodb import DynamoDB
 from tests.contract.test_recall import at, message
 from tests.contract.test_round_trips import Context
 from tests.wire.bedrock_standin import standin
+from tests.wire.slow_server import gone, slow_server
 from tests.wire.slow_tls import SlowTls, slow_tls
 
 HANDSHAKE = 0.35  # seconds; the client of a lookup waits less for a connection
@@ -36,7 +37,7 @@ def settings(**more: Any) -> Settings:
 @contextmanager
 def behind_slow_tls(
     moto: DynamoDB, authority: Authority, monkeypatch: pytest.MonkeyPatch, **more: Any
-) -> Iterator[tuple[Application, SlowTls, SlowTls]]:
+) -> Iterator[tuple[Container, SlowTls, SlowTls]]:
     """An application whose table and model have slow handshakes."""
     monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.bundle))
     with ExitStack() as stack:
@@ -44,13 +45,13 @@ def behind_slow_tls(
         bedrock = stack.enter_context(standin())
         model = stack.enter_context(slow_tls(bedrock.url, HANDSHAKE, authority.server_context()))
         stack.enter_context(at(DYNAMODB=table.url, BEDROCK_RUNTIME=model.url))
-        yield Application(settings(**more)), table, model
+        yield Container(settings(**more)), table, model
 
 
-def answered(app: Application, **body: Any) -> dict[str, Any]:
+def answered(app: Container, **body: Any) -> dict[str, Any]:
     """The answer in one piece."""
     asked = ChatRequest.model_validate({"message": {"text": "hi [[tokens=3 pace=1 first=1]]"}, **body})
-    turn = app.start(User("somebody", "address"), asked, Send(new_id(), "payload"), Context())
+    turn = service.start(app, User("somebody", "address"), asked, Send(new_id(), "payload"), Context())
     assert isinstance(turn, Generation)
     status, answer = buffered.answer(turn)
     assert status == 200
@@ -104,11 +105,15 @@ def test_a_lookup_has_its_usual_time_again_afterwards(moto: DynamoDB, monkeypatc
 
     with slow_server() as server, at(DYNAMODB=moto.url):
         monkeypatch.setattr(deadlines, "client", hanging)
-        app = Application(settings(cold_memory_milliseconds=1_500))
+        app = Container(settings(cold_memory_milliseconds=1_500))
         times = []
         for _ in range(2):
             begun = time.monotonic()
-            assert app.preview(User("somebody", "address"), message("hi")).missing == ("history", "profile", "facts")
+            assert service.preview(app, User("somebody", "address"), message("hi")).missing == (
+                "history",
+                "profile",
+                "facts",
+            )
             times.append(time.monotonic() - begun)
         assert times[0] >= 1.5
         assert times[1] < 1
@@ -121,8 +126,8 @@ def test_an_endpoint_that_does_not_answer_delays_the_start_and_no_more(monkeypat
         closed.close()
         hanging, refusing = f"https://127.0.0.1:{silent.getsockname()[1]}", f"https://127.0.0.1:{port}"
         with at(DYNAMODB=hanging, BEDROCK_RUNTIME=refusing):
-            Application(settings())  # warm: what is loaded once
+            Container(settings())  # warm: what is loaded once
             begun = time.monotonic()
-            Application(settings())
+            Container(settings())
             assert 0.5 <= time.monotonic() - begun < 3
         assert gone("connect", 2)

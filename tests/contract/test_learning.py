@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.chat_user import FACTS, ChatUser, SmallModel
 
-from converse_stream.application import Application
+from converse_stream.container import Container
 from converse_stream.dispatch.learning import Learning
 from converse_stream.flags.feature_flags import FlagProvider, flags_of
 from converse_stream.limits import Budget
@@ -22,6 +21,7 @@ from converse_stream.protocol.errors import (
 )
 from converse_stream.store import erasure_mark, keys
 from converse_stream.store.facts import Profile
+from tests.contract.chat_user import FACTS, ChatUser, SmallModel
 from tests.contract.test_erasure import of
 
 
@@ -92,7 +92,7 @@ def test_erasure_wins(chat_user: ChatUser) -> None:
 
 
 @pytest.mark.parametrize("name", ["null", '"Iris"'])
-def test_nothing_is_learned_while_all_is_erased(app: Application, name: str) -> None:
+def test_nothing_is_learned_while_all_is_erased(app: Container, name: str) -> None:
     """From a conversation that erasure has not reached yet, because the index is late."""
     chat_user = ChatUser(app, history_messages=4)
     chat_user.model.texts["Extract"] = FACTS.replace("null", name)
@@ -113,7 +113,7 @@ def test_who_says_no_is_not_learned_from(chat_user: ChatUser) -> None:
 
 
 @pytest.mark.parametrize("name", ["null", '"Iris"'])
-def test_who_says_no_meanwhile_is_not_learned_from(app: Application, name: str) -> None:
+def test_who_says_no_meanwhile_is_not_learned_from(app: Container, name: str) -> None:
     chat_user = ChatUser(app, history_messages=4)
     chat_user.model.texts["Extract"] = FACTS.replace("null", name)
     gid = chat_user.says("I sail, Iris.")
@@ -123,7 +123,7 @@ def test_who_says_no_meanwhile_is_not_learned_from(app: Application, name: str) 
     assert app.facts.profile(chat_user.key) == Profile("Ada", learning=False)
 
 
-def test_a_message_that_is_answered_again_is_learned_from_once(app: Application) -> None:
+def test_a_message_that_is_answered_again_is_learned_from_once(app: Container) -> None:
     chat_user = ChatUser(app, classify_labels="billing,travel", classify_function="triage")
     assert chat_user.learn(chat_user.says("I sail.")) == ["title", "facts", "label"]
     [fact] = app.facts.all(chat_user.key)
@@ -136,7 +136,7 @@ def test_a_message_that_is_answered_again_is_learned_from_once(app: Application)
     assert len(chat_user.started.events) == 1
 
 
-def test_what_went_on_meanwhile_does_not_keep_an_earlier_answer_from_being_learned_from(app: Application) -> None:
+def test_what_went_on_meanwhile_does_not_keep_an_earlier_answer_from_being_learned_from(app: Container) -> None:
     chat_user = ChatUser(app, history_messages=4)
     gid = chat_user.says("I sail.")
     chat_user.says("What else?")
@@ -153,7 +153,7 @@ def test_what_went_on_meanwhile_does_not_keep_an_earlier_answer_from_being_learn
     assert "I see, again." in str(chat_user.model.asked[-1].turn.content)
 
 
-def test_a_history_of_one_message_is_enough(app: Application) -> None:
+def test_a_history_of_one_message_is_enough(app: Container) -> None:
     chat_user = ChatUser(app, history_messages=1)
     assert chat_user.learn(chat_user.says("I sail.")) == ["title", "facts", "summary"]
     assert chat_user.model.asked[-1].turn.content == ("User: I sail.\n\nAssistant: I see.",)
@@ -248,7 +248,7 @@ def test_a_failure_that_stays_is_not_tried_again(chat_user: ChatUser, monkeypatc
     assert chat_user.learn(chat_user.says("I sail.")) == ["facts"]
 
 
-def test_what_a_filter_says_is_nothing(app: Application) -> None:
+def test_what_a_filter_says_is_nothing(app: Container) -> None:
     chat_user = ChatUser(app, history_messages=4, classify_labels="travel", classify_function="triage")
     chat_user.model.finish_reason = "content-filter"
     assert chat_user.learn(chat_user.says("Hm.")) == ["facts", "label"]
@@ -256,7 +256,7 @@ def test_what_a_filter_says_is_nothing(app: Application) -> None:
     assert chat_user.started.events == []
 
 
-def test_what_is_learned_leaves_half_of_the_room_to_the_user(app: Application) -> None:
+def test_what_is_learned_leaves_half_of_the_room_to_the_user(app: Container) -> None:
     chat_user = ChatUser(app, max_facts=4)
     several = [{"text": f"The user has {count} boats.", "confidence": 0.9} for count in range(3)]
     chat_user.model.texts["Extract"] = json.dumps({"facts": several})
@@ -266,7 +266,7 @@ def test_what_is_learned_leaves_half_of_the_room_to_the_user(app: Application) -
 
 
 @pytest.mark.parametrize(("limit", "own"), [(1, 0), (4, 4)])
-def test_without_room_nothing_is_asked(app: Application, limit: int, own: int) -> None:
+def test_without_room_nothing_is_asked(app: Container, limit: int, own: int) -> None:
     chat_user = ChatUser(app, max_facts=limit)
     for number in range(own):
         chat_user.app.facts.add(chat_user.key, f"The user's own, {number}.", "fact", limit=limit)
@@ -274,7 +274,7 @@ def test_without_room_nothing_is_asked(app: Application, limit: int, own: int) -
     assert chat_user.model.jobs == ["Write"]
 
 
-def test_two_lessons_that_find_the_same_store_one_fact(app: Application) -> None:
+def test_two_lessons_that_find_the_same_store_one_fact(app: Container) -> None:
     chat_user, elsewhere = ChatUser(app), ChatUser(app)
     elsewhere.key, elsewhere.model.texts["Extract"] = chat_user.key, FACTS.replace("sails.", "SAILS!")
     app.models.answer = chat_user.model.answer  # type: ignore[method-assign]  # a script in the model's place
@@ -294,7 +294,7 @@ def test_the_assistant_s_name_is_the_user_s_word(chat_user: ChatUser, message: s
     assert chat_user.app.facts.profile(chat_user.key) == Profile("Ada", name, "sails")
 
 
-def test_a_label_starts_the_deployment_s_own_task(app: Application) -> None:
+def test_a_label_starts_the_deployment_s_own_task(app: Container) -> None:
     chat_user = ChatUser(app, classify_labels="billing,travel", classify_function="triage")
     gid = chat_user.says("Where to?")
     assert chat_user.learn(gid) == ["title", "facts", "label"]
@@ -306,7 +306,7 @@ def test_a_label_starts_the_deployment_s_own_task(app: Application) -> None:
     assert len(chat_user.started.events) == 1
 
 
-def test_two_deliveries_at_once_start_the_deployment_s_own_task_once(app: Application) -> None:
+def test_two_deliveries_at_once_start_the_deployment_s_own_task_once(app: Container) -> None:
     chat_user = ChatUser(app, classify_labels="billing,travel", classify_function="triage")
     gid = chat_user.says("Where to?")
     steps: list[Any] = []
@@ -316,7 +316,7 @@ def test_two_deliveries_at_once_start_the_deployment_s_own_task_once(app: Applic
     assert len(chat_user.started.events) == 1
 
 
-def test_a_task_that_could_not_be_started_is_started_by_the_next_attempt(app: Application) -> None:
+def test_a_task_that_could_not_be_started_is_started_by_the_next_attempt(app: Container) -> None:
     chat_user = ChatUser(app, classify_labels="billing,travel", classify_function="triage")
     gid = chat_user.says("Where to?")
     chat_user.started.broken = True

@@ -41,7 +41,7 @@ def test_of_fifty_at_once_as_many_are_admitted_as_the_rate_allows(usages: UsageS
         user = modest if number % 10 == 0 else greedy
         taken = slot(int(time.time() * 1000) + 60_000, str(number))
         try:
-            usages.admit(user, address, taken, usages.look(user, address))
+            usages.admit(user, address, taken, usages.read(user, address))
         except TooManyRequests:
             return user, False
         return user, True
@@ -60,7 +60,7 @@ def test_a_table_slower_than_the_rate_refuses_nobody_who_is_within_it(moto: Dyna
     client = boto3.client("dynamodb", endpoint_url=moto.url, config=PATIENT)
     usages = UsageStore(Table(client, client.list_tables()["TableNames"][0]), RULES)
     users, address = [new_id() for _ in range(BURST)], new_id()
-    used = [usages.look(user, address) for user in users]
+    used = [usages.read(user, address) for user in users]
     moto.set_faults(delay_ms=1.5 * RULES.address.interval)
     try:
         with ThreadPoolExecutor(BURST) as pool:

@@ -12,12 +12,12 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from tests.wire.slow_server import DRIPS, gone, slow_server
 
-from converse_stream.application import Application
+from converse_stream import service
 from converse_stream.auth import User
 from converse_stream.aws import deadlines
 from converse_stream.aws.embedder import DIMENSIONS, MAX_CHARS, Titan
+from converse_stream.container import Container
 from converse_stream.generation.completion import Preview
 from converse_stream.generation.generation import Generation
 from converse_stream.http.bodies import ChatRequest, Send
@@ -28,10 +28,10 @@ from converse_stream.memory.recall import MemoryStore, Recall
 from converse_stream.memory.sources import Document, Source, tokens_of
 from converse_stream.prompts import builder
 from converse_stream.prompts.builder import PromptBudget
-from converse_stream.prompts.prompt import estimate_tokens
 from converse_stream.protocol.errors import ConversationBusy, StorageError
 from converse_stream.protocol.events import Complete, Progress, Start
 from converse_stream.protocol.ids import new_id
+from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.settings import Settings
 from converse_stream.store.facts import Facts, Remembered
 from converse_stream.store.generation_record import GenerationRecord
@@ -40,6 +40,7 @@ from local_stack.dynamodb import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 from tests.contract.test_round_trips import Context
 from tests.wire.bedrock_standin import standin
+from tests.wire.slow_server import DRIPS, gone, slow_server
 
 NOTHING = Memory(None)
 FOR_EVER = float("inf")
@@ -163,9 +164,9 @@ def test_a_fact_s_embedding_has_more_time_than_a_question_s(moto: DynamoDB) -> N
             made.append(self.seconds)
             return None
 
-    with mock.patch("converse_stream.components.Titan", Noted), application(moto, 3000, **elsewhere) as app:
+    with mock.patch("converse_stream.container.Titan", Noted), application(moto, 3000, **elsewhere) as app:
         app.facts.add("patient", "likes tea", "fact", limit=9)
-        app.preview(User("patient", "address"), message("tea?"))
+        service.preview(app, User("patient", "address"), message("tea?"))
     assert made == [2, 1.5]
 
 
@@ -179,7 +180,7 @@ def test_a_fact_is_kept_without_an_embedding_when_there_is_none_to_be_had(dynamo
 def searched(stores: dict[str, MemoryStore], user: str) -> tuple[Memory, float]:
     """What was found, and the seconds that it took; its threads have ended."""
     begun = time.monotonic()
-    memory = Recall(stores).begin(user, "harbour", begun + SECONDS).into(NOTHING)
+    memory = Recall(stores).begin(user, "harbour", begun + SECONDS).merged_into(NOTHING)
     took = time.monotonic() - begun
     assert gone("recall")
     return memory, took
@@ -214,7 +215,7 @@ def test_what_sleeps_or_fails_costs_its_part_and_the_time_until_the_deadline() -
     wakes, here = threading.Event(), Document("here", "here.md")
     asleep, begun = Asleep(wakes), time.monotonic()
     stores: dict[str, MemoryStore] = {"documents": Awake(here), "asleep": asleep, "broken": Awake()}
-    memory = Recall(stores).begin("user", "harbour", begun + SECONDS).into(Memory(None, missing=("profile",)))
+    memory = Recall(stores).begin("user", "harbour", begun + SECONDS).merged_into(Memory(None, missing=("profile",)))
     assert memory == Memory(None, sources=(here,), missing=("profile", "asleep", "broken"))
     assert asleep.asked == [begun + SECONDS]
     assert SECONDS <= time.monotonic() - begun < 5
@@ -260,9 +261,7 @@ def test_an_embedder_that_hangs_leaves_the_facts_their_time(moto: DynamoDB) -> N
 
 
 @contextmanager
-def application(
-    moto: DynamoDB, milliseconds: int, documents: int = 1_500, /, **elsewhere: str
-) -> Iterator[Application]:
+def application(moto: DynamoDB, milliseconds: int, documents: int = 1_500, /, **elsewhere: str) -> Iterator[Container]:
     """One whose impatient clients, and no others, find services elsewhere."""
     real = deadlines.client
     settings = Settings(
@@ -282,7 +281,7 @@ def application(
 
     with pytest.MonkeyPatch.context() as patch, at(DYNAMODB=moto.url):
         patch.setattr(deadlines, "client", client)
-        yield Application(settings)
+        yield Container(settings)
 
 
 def message(text: str) -> ChatRequest:
@@ -302,10 +301,10 @@ def test_services_that_hang_cost_the_budget_in_all_and_leave_no_thread(
     with slow_server(first) as server:
         hanging = dict.fromkeys(("DYNAMODB", "BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), server.url)
         with application(moto, Settings.model_fields["memory_milliseconds"].default, **hanging) as app:
-            asked, begin = message("harbour"), partial(app.start, send=Send(new_id(), "payload"), context=Context())
-            for ask in (app.preview, begin):
+            asked, begin = message("harbour"), partial(service.start, send=Send(new_id(), "payload"), context=Context())
+            for ask in (service.preview, begin):
                 begun = time.monotonic()
-                answer = ask(user, asked)
+                answer = ask(app, user, asked)
                 assert time.monotonic() - begun < 4  # the lookup of a cold environment, and then the documents
                 assert gone("lookup", 2)
                 if isinstance(answer, Generation):
@@ -333,7 +332,7 @@ def test_an_answer_that_does_not_begin_leaves_no_search(moto: DynamoDB, outcome:
         with mock.patch.object(app.generations, "start", start):
             refused = pytest.raises(type(outcome)) if isinstance(outcome, Exception) else nullcontext()
             with refused:
-                app.start(User(new_id(), "address"), message("harbour"), Send(new_id(), "payload"), Context())
+                service.start(app, User(new_id(), "address"), message("harbour"), Send(new_id(), "payload"), Context())
         assert gone("recall")
 
 
@@ -343,7 +342,7 @@ def test_an_answer_goes_on_without_a_knowledge_base_that_hangs(moto: DynamoDB) -
         with application(moto, 1000, **elsewhere) as app:
             begun = time.monotonic()
             body = message("harbour [[tokens=3 pace=1 first=1]]")
-            turn = app.start(User(new_id(), "address"), body, Send(new_id(), "payload"), Context())
+            turn = service.start(app, User(new_id(), "address"), body, Send(new_id(), "payload"), Context())
             assert isinstance(turn, Generation)
             with turn:
                 assert turn.wait(1, 1)[0].event == Progress("search")
@@ -361,7 +360,7 @@ def test_documents_may_take_longer_than_the_lookup(moto: DynamoDB) -> None:
         elsewhere = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": url}
         with application(moto, 5000, **elsewhere) as app:
             body = message("harbour [[tokens=3 pace=1 first=1]]")
-            turn = app.start(User(new_id(), "address"), body, Send(new_id(), "payload"), Context())
+            turn = service.start(app, User(new_id(), "address"), body, Send(new_id(), "payload"), Context())
             assert isinstance(turn, Generation)
             with turn:
                 pass
@@ -374,13 +373,13 @@ def test_a_stop_ends_the_wait_for_documents_and_no_model_is_asked(moto: DynamoDB
     with standin() as bedrock, slow_server() as server, at(BEDROCK_RUNTIME=bedrock.url):
         elsewhere = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": server.url}
         with application(moto, 1000, 30_000, **elsewhere) as app:
-            turn = app.start(user, message("harbour"), Send(new_id(), "payload"), Context())
+            turn = service.start(app, user, message("harbour"), Send(new_id(), "payload"), Context())
             assert isinstance(turn, Generation)
             begun = time.monotonic()
             with turn:
                 start = turn.wait(0, 0)[0].event
                 assert isinstance(start, Start)
-                app.cancel(user, start.conversation_id, None)
+                service.cancel(app, user, start.conversation_id, None)
             assert time.monotonic() - begun < 5
             end = turn.wait(0, 0)[-1].event
             assert isinstance(end, Complete)

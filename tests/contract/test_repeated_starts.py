@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from converse_stream.application import Application
+from converse_stream import service
 from converse_stream.auth import User
+from converse_stream.container import Container
 from converse_stream.generation.generation import Generation
 from converse_stream.http.bodies import ChatRequest, Send
 from converse_stream.protocol.errors import StorageError
@@ -26,11 +27,11 @@ from tests.contract.test_store import new_head, user_message
 
 
 @pytest.fixture
-def app(dynamodb: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Application:
+def app(dynamodb: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Container:
     """One that waits for the history, on a machine that is busy."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)
     known = {"table_name": "ChatTable", "auth_mode": "dev", "url_auth_type": "AWS_IAM", "inference_profile": "us"}
-    return Application(Settings.model_validate({**known, "memory_milliseconds": 5_000}))
+    return Container(Settings.model_validate({**known, "memory_milliseconds": 5_000}))
 
 
 def wish(action: str, chat_user: ChatUser) -> ChatRequest:
@@ -50,7 +51,7 @@ def too_late(*_: object) -> None:
 @pytest.mark.parametrize("look", [before_it_began, too_late])
 @pytest.mark.parametrize("ended", [False, True])
 def test_a_second_try_attaches_whatever_the_lookup_saw_of_the_first(
-    app: Application,
+    app: Container,
     chat_user: ChatUser,
     monkeypatch: pytest.MonkeyPatch,
     action: str,
@@ -59,7 +60,7 @@ def test_a_second_try_attaches_whatever_the_lookup_saw_of_the_first(
 ) -> None:
     chat_user.says("q", "half an", finish_reason="length")
     user, send = User(chat_user.key, "address"), Send(new_id(), "payload")
-    first = app.start(user, wish(action, chat_user), send, Context())
+    first = service.start(app, user, wish(action, chat_user), send, Context())
     assert isinstance(first, Generation)
     if ended:
         first._writer.flush([Chunk("something new")])
@@ -74,20 +75,20 @@ def test_a_second_try_attaches_whatever_the_lookup_saw_of_the_first(
         return real(self, *named) if seen is None else seen()
 
     monkeypatch.setattr(GenerationRecords, "head", head_once)
-    second = app.start(user, wish(action, chat_user), send, Context())
+    second = service.start(app, user, wish(action, chat_user), send, Context())
     assert isinstance(second, GenerationRecord)
     assert second.gid == first.generation
 
 
 @pytest.mark.parametrize("key", [None, SecretStr("their own key")])
 def test_the_head_says_what_the_prompt_costs_before_the_model_is_asked(
-    app: Application, chat_user: ChatUser, key: SecretStr | None
+    app: Container, chat_user: ChatUser, key: SecretStr | None
 ) -> None:
     """What is lost is charged by it."""
     user = User(chat_user.key, "address", bedrock_key=key)
     text = "How long is the river? " * 40
     body = ChatRequest.model_validate({"message": {"text": text}, "conversationId": chat_user.conversation})
-    turn = app.start(user, body, Send(new_id(), "payload"), Context())
+    turn = service.start(app, user, body, Send(new_id(), "payload"), Context())
     assert isinstance(turn, Generation)
     record = app.generations.record(user.key, turn.generation)
     assert record is not None
@@ -114,15 +115,15 @@ def before(user: str, record: GenerationRecord) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_what_the_version_before_began_is_read_ended_and_gone_on_with(app: Application, chat_user: ChatUser) -> None:
+def test_what_the_version_before_began_is_read_ended_and_gone_on_with(app: Container, chat_user: ChatUser) -> None:
     """Its heads name no answer that they replace and no costs, its segments no owner."""
     chat_user.says("q", "good")
     known, [last] = app.conversations.recent(chat_user.key, chat_user.conversation, 1)
     writer = app.generations.start(chat_user.key, new_head(chat_user.conversation), known, last, instead=True)
     assert isinstance(writer, TableWriter)
     item = before(chat_user.key, writer.record)
-    app._table.put(item)
-    app._table.put(
+    app.table.put(item)
+    app.table.put(
         {"pk": item["pk"], "sk": keys.segment(0), "n0": 0, "n1": 3, "ev": b'[["t","abc"]]', "ttl": item["ttl"]}
     )
     record = app.generations.alive(chat_user.key, writer.record.gid)
@@ -131,30 +132,32 @@ def test_what_the_version_before_began_is_read_ended_and_gone_on_with(app: Appli
     assert app.generations.reap(chat_user.key, record).usage == Usage(0, 2, basis="estimated")
     assert chat_user.used.tokens == 3 + 2
     user = User(chat_user.key, "address")
-    assert isinstance(app.start(user, wish("continue", chat_user), Send(new_id(), "payload"), Context()), Generation)
+    assert isinstance(
+        service.start(app, user, wish("continue", chat_user), Send(new_id(), "payload"), Context()), Generation
+    )
 
 
-def test_the_version_before_reads_what_this_one_stores(app: Application, chat_user: ChatUser) -> None:
+def test_the_version_before_reads_what_this_one_stores(app: Container, chat_user: ChatUser) -> None:
     """Every attribute that it reads is there, and it skips the others."""
     writer = app.generations.start(chat_user.key, new_head(chat_user.conversation), None, user_message("q"))
     assert isinstance(writer, TableWriter)
     for _ in range(40):
         writer.flush([Chunk(new_id())])
-    item = app._table.get(keys.generation(chat_user.key, writer.record.gid), keys.RECORD)
-    segment = app._table.get(keys.generation(chat_user.key, writer.record.gid), keys.segment(0))
+    item = app.table.get(keys.generation(chat_user.key, writer.record.gid), keys.RECORD)
+    segment = app.table.get(keys.generation(chat_user.key, writer.record.gid), keys.segment(0))
     assert item is not None
     assert segment is not None
     assert before(chat_user.key, writer.record).keys() <= item.keys()
     assert {"n0", "n1", "ev", "ttl"} <= segment.keys()
 
 
-def test_a_closed_key_is_a_failed_answer_to_the_version_before(app: Application, chat_user: ChatUser) -> None:
+def test_a_closed_key_is_a_failed_answer_to_the_version_before(app: Container, chat_user: ChatUser) -> None:
     """It tells whoever comes back that the answer may be asked for again."""
     record = new_head(chat_user.conversation)
     assert app.generations._close(chat_user.key, record) is None
-    item = app._table.get(keys.generation(chat_user.key, record.gid), keys.RECORD)
+    item = app.table.get(keys.generation(chat_user.key, record.gid), keys.RECORD)
     assert item is not None
     assert before(chat_user.key, record).keys() <= item.keys()
     assert (item["st"], item["reason"]) == ("error", "storage")
     assert app.generations.record(chat_user.key, record.gid) is None
-    assert app.generations.look(chat_user.key, record.gid)[0] is None
+    assert app.generations.observe(chat_user.key, record.gid)[0] is None

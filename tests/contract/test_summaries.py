@@ -3,13 +3,13 @@
 import time
 
 import pytest
+
+from converse_stream.container import Container
+from converse_stream.store.retention import DAY, Retention
 from tests.contract.chat_user import ChatUser
 
-from converse_stream.application import Application
-from converse_stream.store.retention import DAY, Retention
 
-
-def test_a_long_conversation_is_summed_up_as_it_grows(app: Application) -> None:
+def test_a_long_conversation_is_summed_up_as_it_grows(app: Container) -> None:
     chat_user = ChatUser(app, history_messages=8, history_tokens=1000)
     taken = [chat_user.learn(chat_user.says(f"question {number}", f"answer {number}")) for number in range(4)]
     assert [("summary" in steps) for steps in taken] == [False, True, False, True]
@@ -24,7 +24,7 @@ def test_a_long_conversation_is_summed_up_as_it_grows(app: Application) -> None:
     assert chat_user.known.summary is None
 
 
-def test_what_a_filter_stopped_is_in_no_summary(app: Application) -> None:
+def test_what_a_filter_stopped_is_in_no_summary(app: Container) -> None:
     """It would come back by the summary, or stop every further one."""
     chat_user = ChatUser(app, history_messages=2)
     chat_user.learn(chat_user.says("A forbidden thing", "Stopped.", "content-filter"))
@@ -34,14 +34,14 @@ def test_what_a_filter_stopped_is_in_no_summary(app: Application) -> None:
     assert asked == "User: I sail.\n\nAssistant: I see."
 
 
-def test_a_long_message_is_summed_up_at_once(app: Application) -> None:
+def test_a_long_message_is_summed_up_at_once(app: Container) -> None:
     chat_user = ChatUser(app, history_messages=40, history_tokens=1000)
     assert "summary" not in chat_user.learn(chat_user.says("I sail."))
     assert "summary" in chat_user.learn(chat_user.says("I sail. " * 300))
     assert chat_user.known.summarized == 4
 
 
-def test_a_summary_does_not_replace_one_that_it_has_not_seen(app: Application) -> None:
+def test_a_summary_does_not_replace_one_that_it_has_not_seen(app: Container) -> None:
     chat_user = ChatUser(app, history_messages=2)
     chat_user.learn(chat_user.says("one"))
     second, third = chat_user.says("two"), chat_user.says("three")
@@ -60,9 +60,7 @@ def test_a_summary_does_not_replace_one_that_it_has_not_seen(app: Application) -
     assert (chat_user.known.summary, chat_user.known.summarized) == ("of all three", 6)
 
 
-def test_a_summary_is_read_as_long_as_the_oldest_message_in_it(
-    app: Application, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_summary_is_read_as_long_as_the_oldest_message_in_it(app: Container, monkeypatch: pytest.MonkeyPatch) -> None:
     chat_user = ChatUser(app, history_messages=4)
     now = time.time()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from converse_stream.dialects.ai_sdk import parse_question
+from converse_stream.dialects.ai_sdk.request import parse_question
 from converse_stream.http.request import HttpRequest
 from converse_stream.limits import Budget, Rate
 from converse_stream.protocol import errors

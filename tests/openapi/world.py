@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from converse_stream import service
 from converse_stream.auth import User
 from converse_stream.generation.generation import Generation
 from converse_stream.http.bodies import ChatRequest, send_of
@@ -117,9 +118,11 @@ class World:
     def start(self, body: Mapping[str, Any], key: str = "", conversation: str = CONVERSATION) -> GenerationRecord:
         """A generation that runs, and says nothing."""
         chat = ChatRequest.model_validate({"conversationId": conversation, **body})
-        begun = self.app("stream").start(USER, chat, send_of({"idempotency-key": key} if key else {}, chat), Context())
+        begun = service.start(
+            self.app("stream"), USER, chat, send_of({"idempotency-key": key} if key else {}, chat), Context()
+        )
         assert isinstance(begun, Generation)
-        record: GenerationRecord | None = self.app("stream").running(USER, conversation)
+        record: GenerationRecord | None = service.running(self.app("stream"), USER, conversation)
         assert record
         return record
 

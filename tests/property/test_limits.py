@@ -79,7 +79,7 @@ class World(Calm):
         length = self.random.choice((500, 3_000))
         taken = slot(int(self.at * 1000) + length, str(self._number))
         try:
-            usages.admit("alice", address, taken, usages.look("alice", address))
+            usages.admit("alice", address, taken, usages.read("alice", address))
         except (TooManyRequests, TooManyGenerations):
             self.refused += 1
         except StorageError:

@@ -89,13 +89,13 @@ def test_a_key_that_is_used_again_after_a_day_begins_anew(store: Store, swept: s
         for text in ("n" * 30, "e" * 60, "w" * 20):
             again.flush([Reasoning(text), Chunk(text)])
     assert store.durable("one") == "n" * 30 + "e" * 60 + "w" * 20
-    assert store.generations.look(ALICE, "one")[0] is not None
+    assert store.generations.observe(ALICE, "one")[0] is not None
 
 
 def test_a_head_whose_time_is_over_is_not_looked_at(store: Store) -> None:
     store.finish(store.send("one"), "answer")
     store.at += 25 * 3600
-    assert store.generations.look(ALICE, "one")[0] is None
+    assert store.generations.observe(ALICE, "one")[0] is None
 
 
 def test_a_segment_of_a_day_ago_does_not_arrive_over_a_new_one(store: Store) -> None:

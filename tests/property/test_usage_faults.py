@@ -37,7 +37,7 @@ def test_an_answer_that_is_not_stored_is_counted_once_however_often_it_is_tried(
             writer.finish(message, end)
         store.at += 1
     writer.finish(message, end)
-    used = usages.look(ALICE, "here")
+    used = usages.read(ALICE, "here")
     assert (used.user.tokens, used.deployment.tokens, used.slots) == (1_500, 1_500, NO_SLOTS)
 
 

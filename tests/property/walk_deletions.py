@@ -131,7 +131,7 @@ class Deletions(Answers):
         with self._act(environment, user, "add up"):
             self._batches, self._throttled = 0, self.random.random() < 0.1
             try:
-                used = environment.usages.look(user, "here")
+                used = environment.usages.read(user, "here")
             except StorageError:
                 self._storage_error()
                 return True

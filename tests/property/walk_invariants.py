@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from converse_stream.prompts.prompt import estimate_tokens
 from converse_stream.protocol import log
+from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store import keys, messages
 from tests.property.fake_table import Change, Item, Violation
 from tests.property.walk_actors import SKEW, KnownGeneration, atoms

@@ -68,7 +68,7 @@ def turn(
     def estimate(said: str, alias: str) -> Usage:
         return Usage(1, len(said), basis="estimated", cost=1 if alias == "nova-lite" else 2)
 
-    return Generation(start, USER, speak, store, estimate, limits, "request", begun=begun)
+    return Generation(start, USER, speak, store, estimate, limits, "request", prefix=begun)
 
 
 def says(*events: Chunk | Reasoning | Progress | ModelEnd | Exception) -> Callable[[Call], ModelEvents]:

@@ -11,10 +11,9 @@ import pytest
 from botocore.parsers import create_parser
 from botocore.validate import ParamValidator
 
-from converse_stream.dialects.ai_sdk import AiSdk
+from converse_stream.dialects.ai_sdk.frames import AiSdk
 from converse_stream.dialects.native import Native, to_json
 from converse_stream.dialects.openai.frames import OpenAI
-from converse_stream.http.bodies import Options
 from converse_stream.model import converters, stream
 from converse_stream.model import options as wishes
 from converse_stream.model.catalog import Catalog
@@ -33,6 +32,7 @@ from converse_stream.protocol.events import (
 )
 from converse_stream.protocol.finish_reasons import MALFORMED
 from converse_stream.protocol.log import PositionedEvent
+from converse_stream.protocol.options import Options
 from local_stack.bedrock.validation import check_converse
 
 HISTORY = (PromptMessage("user", ("one", "two")), PromptMessage("assistant", ("three",)))

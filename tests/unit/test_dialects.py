@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from converse_stream.dialects.ai_sdk import AiSdk
+from converse_stream.dialects.ai_sdk.frames import AiSdk
 from converse_stream.dialects.native import Native
 from converse_stream.dialects.openai.frames import OpenAI
 from converse_stream.dialects.plain import Plain

@@ -3,7 +3,7 @@
 import pytest
 
 from converse_stream.dialects import native, sse
-from converse_stream.dialects.ai_sdk import AiSdk
+from converse_stream.dialects.ai_sdk.frames import AiSdk
 from converse_stream.dialects.native import Native
 from converse_stream.dialects.openai.frames import OpenAI
 from converse_stream.dialects.plain import Plain

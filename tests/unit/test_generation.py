@@ -161,7 +161,7 @@ def test_a_keeper_that_fails_still_ends_the_turn(monkeypatch: pytest.MonkeyPatch
     def broken(*_: object) -> None:
         raise TypeError("secret")
 
-    monkeypatch.setattr(Call, "stop", broken)
+    monkeypatch.setattr(Call, "cancel", broken)
     store = Stored()
     released = threading.Event()
 

@@ -6,14 +6,14 @@ from typing import Any
 import botocore.session
 import pytest
 
-from converse_stream.http.bodies import Options
 from converse_stream.model.catalog import Catalog, profiles_of
 from converse_stream.protocol import errors
 from converse_stream.protocol.events import Usage
+from converse_stream.protocol.options import Options
 from converse_stream.settings import SettingsError
 from local_stack.intrinsics import PSEUDO_PARAMETERS, Resolver
 from tests.property.fake_table import Calm, FakeDynamo
-from tests.unit.test_application import application
+from tests.unit.test_service import application
 from tests.unit.transform import ROOT, SOURCE
 
 BOTOCORE = botocore.session.get_session()

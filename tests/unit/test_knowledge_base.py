@@ -14,7 +14,7 @@ from converse_stream.memory.knowledge_base import MAX_CHARS, PASSAGES, Knowledge
 from converse_stream.memory.lookup import Memory
 from converse_stream.memory.sources import Document, citation, tokens_of
 from converse_stream.prompts import builder
-from converse_stream.prompts.prompt import estimate_tokens
+from converse_stream.protocol.tokens import estimate_tokens
 
 LOCATIONS = [
     ({"type": "S3", "s3Location": {"uri": "s3://bucket/guides/rivers.md"}}, "guides/rivers.md", None),

@@ -8,7 +8,6 @@ import pytest
 from pydantic import SecretStr
 
 from converse_stream.aws.cancellation import Cancelled
-from converse_stream.http.bodies import Options
 from converse_stream.limits import Budget
 from converse_stream.model import client, options
 from converse_stream.model.catalog import Catalog
@@ -18,6 +17,7 @@ from converse_stream.model.transport import Bedrock, Call
 from converse_stream.prompts.prompt import Prompt, PromptMessage, ToolSpec
 from converse_stream.protocol import errors
 from converse_stream.protocol.events import Chunk, Progress, Usage
+from converse_stream.protocol.options import Options
 
 PROMPT = Prompt("Be kind.", (), "", PromptMessage("user", ("hi",)))
 SPEECH = [
@@ -316,7 +316,7 @@ def test_a_second_refusal_of_the_same_is_an_error() -> None:
 
 def test_a_stopped_call_is_not_tried_again() -> None:
     call = Call()
-    call.stop()
+    call.cancel()
     bedrock = Scripted(errors.ModelThrottled(), SPEECH)
     with pytest.raises(Cancelled):
         list(ModelClient(bedrock, Catalog("us")).answer(PROMPT, "nova-pro", Options(), call))

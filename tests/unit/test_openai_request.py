@@ -8,7 +8,6 @@ import pytest
 from converse_stream.dialects.openai import frames
 from converse_stream.dialects.openai.prompt import options, prompt
 from converse_stream.dialects.openai.request import CompletionRequest, parse
-from converse_stream.http.bodies import Options
 from converse_stream.http.request import HttpRequest
 from converse_stream.model.catalog import Catalog
 from converse_stream.model.converters import to_request
@@ -20,6 +19,7 @@ from converse_stream.prompts.prompt import (
     ToolUse,
 )
 from converse_stream.protocol.errors import BadRequest, TooLarge, by_code
+from converse_stream.protocol.options import Options
 from converse_stream.settings import Settings
 from local_stack.bedrock.validation import check_converse
 

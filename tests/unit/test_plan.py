@@ -31,5 +31,5 @@ def test_an_answer_without_words_is_not_gone_on_with(parts: tuple[Part, ...]) ->
 
 def test_one_that_has_some_is() -> None:
     plan = plan_of(act("continue"), memory(Chunk("Because")), "gid", 1000)
-    assert plan.begun == (Chunk("Because"),)
+    assert plan.prefix == (Chunk("Because"),)
     assert [message.id for message in plan.history] == ["asked", "answer"]

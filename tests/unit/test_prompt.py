@@ -15,6 +15,7 @@ from converse_stream.prompts.builder import PromptBudget
 from converse_stream.prompts.history import BLOCK
 from converse_stream.prompts.prompt import Prompt, PromptMessage
 from converse_stream.protocol.events import Chunk, Message
+from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store.conversations import Conversation
 from converse_stream.store.facts import EMPTY_PROFILE, Profile, Remembered
 
@@ -228,8 +229,8 @@ def test_the_parts_add_up() -> None:
 
 
 def test_other_scripts_count_more_tokens_than_ascii() -> None:
-    assert prompt.estimate_tokens("abcdefgh") == 2
-    assert prompt.estimate_tokens("河川について") == 6
+    assert estimate_tokens("abcdefgh") == 2
+    assert estimate_tokens("河川について") == 6
 
 
 @given(st.lists(st.tuples(st.sampled_from(["user", "assistant"]), st.text(max_size=20))), st.integers(0, 60))

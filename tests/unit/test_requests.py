@@ -7,23 +7,16 @@ from typing import Any
 
 import pytest
 
-from converse_stream.http.bodies import (
-    Body,
-    ChatRequest,
-    ConversationChange,
-    NewFact,
-    NewProfile,
-    check_json,
-    parse,
-    parse_chat,
-)
+from converse_stream.http.bodies import ChatRequest, ConversationChange, NewFact, NewProfile, parse_chat
 from converse_stream.http.request import HttpRequest
+from converse_stream.http.validation import check_json, parse
 from converse_stream.protocol.errors import (
     BadRequest,
     ChatError,
     TooLarge,
     UnsupportedMediaType,
 )
+from converse_stream.protocol.fields import Body
 from converse_stream.settings import Settings
 
 SETTINGS = Settings(
@@ -114,7 +107,7 @@ def test_anything_but_json_is_an_unsupported_media_type(content_type: str) -> No
 
 
 @pytest.mark.parametrize(
-    "content_type", ["application/json", "Application/JSON; charset=utf-8", ' application/json;charset="UTF-8"']
+    "content_type", ["application/json", "Container/JSON; charset=utf-8", ' application/json;charset="UTF-8"']
 )
 def test_a_good_body(content_type: str) -> None:
     request = parse_chat(post(text("hé 🌊", options={"maxTokens": 5, "topP": 1}), content_type), SETTINGS)

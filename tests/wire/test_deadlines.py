@@ -26,7 +26,7 @@ def test_an_errand_is_broken_off_whatever_the_other_side_does(first: bytes, *, w
     with slow_server(first) as server:
         patient, begun = client(server.url, 60), time.monotonic()
         errands = DeadlineExecutor("errand", 1, begun + 0.2)
-        late = errands.send(patient.get_item, TableName="t", Key=KEY)
+        late = errands.submit(patient.get_item, TableName="t", Key=KEY)
         if waited_for:
             assert late not in errands.wait()
             assert time.monotonic() - begun >= 0.2
@@ -42,7 +42,7 @@ def test_an_errand_without_time_is_broken_off_before_it_connects() -> None:
         patient = client(server.url, 60)
         errands = DeadlineExecutor("errand", 1, time.monotonic())
         stopped = threading.Event()
-        late = errands.send(lambda: stopped.wait() and patient.get_item(TableName="t", Key=KEY))
+        late = errands.submit(lambda: stopped.wait() and patient.get_item(TableName="t", Key=KEY))
         assert errands.wait() == set()
         stopped.set()
         assert gone("errand")
@@ -53,7 +53,7 @@ def test_an_errand_without_time_is_broken_off_before_it_connects() -> None:
 def test_what_ended_in_time_is_there_whether_it_failed_or_not() -> None:
     errands = DeadlineExecutor("errand", 3, time.monotonic() + 0.2)
     never = threading.Event()
-    good, bad, late = errands.send(str, 1), errands.send(int, "x"), errands.send(never.wait)
+    good, bad, late = errands.submit(str, 1), errands.submit(int, "x"), errands.submit(never.wait)
     assert errands.wait() == {good, bad}
     assert (good.result(), type(bad.exception()), late.done()) == ("1", ValueError, False)
     never.set()

@@ -42,13 +42,13 @@ def from_file(path: Path, document: Any) -> FlagProvider:
 
 
 def test_without_flags_all_is_on() -> None:
-    assert flags_of(settings()).of(ALICE) == DEFAULT_FLAGS == UserFlags(True, True, True, True, "")
+    assert flags_of(settings()).for_user(ALICE) == DEFAULT_FLAGS == UserFlags(True, True, True, True, "")
 
 
 def test_one_user(tmp_path: Path) -> None:
     off = {"default": True, "rules": rule("user", "EQUALS", ALICE, match=False)}
     flags = from_file(tmp_path / "flags.json", {"learning": off})
-    assert (flags.of(ALICE).learning, flags.of(BOB).learning) == (False, True)
+    assert (flags.for_user(ALICE).learning, flags.for_user(BOB).learning) == (False, True)
 
 
 def test_a_share_of_users(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_share_of_users(tmp_path: Path) -> None:
     some = {"default": "", "boolean_type": False, "rules": rule("share", "MODULO_RANGE", first_ten, "nova-pro")}
     flags = from_file(tmp_path / "flags.json", {"responder": some})
     users = [f"user {number}" for number in range(1000)]
-    chosen = [user for user in users if flags.of(user).responder == "nova-pro"]
+    chosen = [user for user in users if flags.for_user(user).responder == "nova-pro"]
     assert chosen == [user for user in users if share(user) < 10]
     assert 60 < len(chosen) < 140
 
@@ -67,14 +67,14 @@ def test_what_a_flag_cannot_be_is_not_set(tmp_path: Path) -> None:
         "memory": {"default": 1, "boolean_type": False},
         "unknown": {"default": True},
     }
-    assert from_file(tmp_path / "flags.json", odd).of(ALICE) == DEFAULT_FLAGS
+    assert from_file(tmp_path / "flags.json", odd).for_user(ALICE) == DEFAULT_FLAGS
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"memory": {}}', '{"memory": {"default": false, "rules": 7}}'])
 def test_a_document_that_is_none_changes_nothing(tmp_path: Path, text: str) -> None:
     path = tmp_path / "flags.json"
     path.write_text(text, encoding="utf-8")
-    assert flags_of(settings(flags_file=str(path))).of(ALICE) == DEFAULT_FLAGS
+    assert flags_of(settings(flags_file=str(path))).for_user(ALICE) == DEFAULT_FLAGS
 
 
 class Clock:
@@ -108,13 +108,13 @@ def test_a_slow_document_is_not_waited_for_and_counts_when_it_comes() -> None:
 
     flags = FlagProvider(FeatureFlags(CachedDocument(fetch, clock)))
     begun = time.monotonic()
-    assert flags.of(ALICE) == DEFAULT_FLAGS
+    assert flags.for_user(ALICE) == DEFAULT_FLAGS
     assert time.monotonic() - begun < 5, "SECONDS, and not until it comes"
     with pytest.raises(FlagsUnavailable):
         flags.confirmed_for(ALICE)
     comes.set()
     give_up = time.monotonic() + 5
-    while flags.of(ALICE).memory and time.monotonic() < give_up:
+    while flags.for_user(ALICE).memory and time.monotonic() < give_up:
         time.sleep(0.01)
     assert not flags.confirmed_for(ALICE).memory
     assert next(fetched) == 1, "it was asked for once"
@@ -201,7 +201,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_appconfig_is_asked_once_and_when_somebody_comes(appconfig: AppConfig, named: Settings) -> None:
     flags = flags_of(named)
     assert appconfig.asked == []
-    assert [flags.of(user).learning for user in (ALICE, BOB)] == [False, False]
+    assert [flags.for_user(user).learning for user in (ALICE, BOB)] == [False, False]
     session, document = appconfig.asked
     assert json.loads(session) == {
         "ApplicationIdentifier": "abc1234",
@@ -226,10 +226,10 @@ def test_one_that_hangs_is_given_up_and_left_alone(appconfig: AppConfig, named: 
     flags, threads = flags_of(named), threading.active_count()
     appconfig.answers.clear()
     begun = time.monotonic()
-    assert flags.of(ALICE) == DEFAULT_FLAGS
+    assert flags.for_user(ALICE) == DEFAULT_FLAGS
     assert time.monotonic() - begun < 5, "its time-outs, not the server's ten seconds"
     asked = len(appconfig.asked)
-    assert flags.of(BOB) == DEFAULT_FLAGS
+    assert flags.for_user(BOB) == DEFAULT_FLAGS
     assert len(appconfig.asked) == asked == 1
     appconfig.answers.set()
     give_up = time.monotonic() + 5

@@ -22,26 +22,26 @@ class CancellationToken:
     """The right to talk through a client that announces its sockets, until it is stopped."""
 
     def __init__(self) -> None:
-        self._stopped = threading.Event()
+        self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._other: Callable[[], None] | None = None
 
-    def stop(self) -> None:
+    def cancel(self) -> None:
         """From any thread. A blocked read or connect of this call ends at once."""
         with self._lock:
-            self._stopped.set()
+            self._cancelled.set()
             self._shut()
             other = self._other
         if other is not None:
             other()
 
     @contextmanager
-    def stopping(self, other: Callable[[], None]) -> Iterator[None]:
+    def on_cancel(self, other: Callable[[], None]) -> Iterator[None]:
         """Within the context a stop of this call calls `other` too, for work that other threads do for it."""
         with self._lock:
             self._other = other
-        if self.stopped:
+        if self.cancelled:
             other()
         try:
             yield
@@ -51,10 +51,10 @@ class CancellationToken:
 
     def pause(self, seconds: float) -> None:
         """Waits between two attempts. Raises Stopped as soon as the call is stopped."""
-        if self._stopped.wait(seconds):
+        if self._cancelled.wait(seconds):
             raise Cancelled
 
-    def uses(self, descriptor: int) -> None:
+    def attach_socket(self, descriptor: int) -> None:
         """The call speaks over this socket from now on, until `leaves`.
 
         It keeps a duplicate: TLS takes the connected socket's object over, and SSLSocket's own shutdown would take
@@ -63,10 +63,10 @@ class CancellationToken:
         with self._lock:
             self._drop()
             self._socket = socket.socket(fileno=os.dup(descriptor))
-            if self._stopped.is_set():
+            if self._cancelled.is_set():
                 self._shut()
 
-    def leaves(self) -> None:
+    def detach_socket(self) -> None:
         """The connection may serve somebody else now."""
         with self._lock:
             self._drop()
@@ -82,9 +82,9 @@ class CancellationToken:
             self._socket = None
 
     @property
-    def stopped(self) -> bool:
+    def cancelled(self) -> bool:
         """Whether the call has been stopped."""
-        return self._stopped.is_set()
+        return self._cancelled.is_set()
 
 
 _current: ContextVar[CancellationToken | None] = ContextVar("current_call", default=None)
@@ -102,5 +102,5 @@ def cancel_scope(call: CancellationToken) -> Iterator[None]:
     try:
         yield
     finally:
-        call.leaves()
+        call.detach_socket()
         _current.reset(token)

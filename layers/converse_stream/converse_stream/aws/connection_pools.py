@@ -62,7 +62,7 @@ def _read_context(ca_bundle: str) -> ssl.SSLContext:
 def _announce(descriptor: int) -> None:
     if call := current():
         call.pause(0)
-        call.uses(descriptor)
+        call.attach_socket(descriptor)
 
 
 def _unacknowledged(sock: socket.socket) -> int:

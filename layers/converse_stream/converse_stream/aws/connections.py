@@ -21,7 +21,7 @@ def open_connections(clients: Sequence[Any], seconds: float) -> None:
     errands = DeadlineExecutor("connect", len(clients), time.monotonic() + seconds)
     # All are taken out of the pools before the first is put back: the next would be given the same one.
     taken = list(filter(None, map(_taken, clients)))
-    opening = [errands.send(_connect, pool, connection, seconds) for pool, connection in taken]
+    opening = [errands.submit(_connect, pool, connection, seconds) for pool, connection in taken]
     ended = errands.wait()
     for each in opening:
         failure = each.exception() if each in ended else TimeoutError()

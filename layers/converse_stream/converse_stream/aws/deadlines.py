@@ -54,7 +54,7 @@ class DeadlineExecutor:
         self._deadline = deadline
         self._sent: dict[Future[Any], CancellationToken] = {}
 
-    def send(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Begins the work as soon as a thread is free."""
         call = _DeadlineToken()
 
@@ -77,4 +77,4 @@ class DeadlineExecutor:
         self._pool.shutdown(wait=False, cancel_futures=True)
         for errand, call in self._sent.items():
             if not errand.done():
-                call.stop()
+                call.cancel()

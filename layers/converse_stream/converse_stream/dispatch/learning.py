@@ -44,19 +44,21 @@ class Learning:
         """
         return self._invoker is not None and self._flags.confirmed_for(user).learning
 
-    def dispatch(self, user: User, begun: Generation | GenerationRecord) -> None:
+    def dispatch(self, user: User, started: Generation | GenerationRecord) -> None:
         """After an answer that is stored, whoever made it has it learned from. Never raises.
 
         Not one that the caller's own key has paid for: their budget in dollars does not bound what a lesson costs us.
         """
-        if isinstance(begun, GenerationRecord) or not isinstance(begun.wait(0, 0)[-1].event, Complete):
+        if isinstance(started, GenerationRecord) or not isinstance(started.wait(0, 0)[-1].event, Complete):
             return
-        if self._invoker is not None and user.bedrock_key is None and self._flags.of(user.key).learning:
+        if self._invoker is not None and user.bedrock_key is None and self._flags.for_user(user.key).learning:
             try:
-                self.start(self._function, {"task": "learn", "user": user.key, "generation": begun.generation})
+                self.start(self._function, {"task": "learn", "user": user.key, "generation": started.generation})
             except DispatchFailed as error:
                 reason = type(error.__cause__).__name__
-                logger.warning("an answer is not learned from", extra={"generation": begun.generation, "cause": reason})
+                logger.warning(
+                    "an answer is not learned from", extra={"generation": started.generation, "cause": reason}
+                )
 
     def start(self, function: str, event: Mapping[str, Any]) -> None:
         """Starts a task. Raises HandOverFailed."""

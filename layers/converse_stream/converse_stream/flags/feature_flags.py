@@ -41,7 +41,7 @@ class FlagProvider:
     def __init__(self, source: "FeatureFlags | None" = None) -> None:
         self._source = source
 
-    def of(self, user: str) -> UserFlags:
+    def for_user(self, user: str) -> UserFlags:
         """The user's flags, by their key. Never raises."""
         if self._source is None:
             return DEFAULT_FLAGS
@@ -62,7 +62,7 @@ class FlagProvider:
                 self._source.get_configuration()
             except ConfigurationStoreError:
                 raise FlagsUnavailable from None
-        return self.of(user)
+        return self.for_user(user)
 
 
 def share(user: str) -> int:

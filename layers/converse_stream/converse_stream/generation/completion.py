@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from converse_stream.http.bodies import Options
 from converse_stream.memory.sources import Source
 from converse_stream.model.options import weight
 from converse_stream.prompts import prompt
+from converse_stream.protocol.options import Options
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ class Follower:
 
     def attach(self) -> None:
         """Takes the client's place as a follower, and ends its older one. Raises TooManyFollowers."""
-        record, marks = self._generations.look(self._user, self._head.gid)
+        record, marks = self._generations.observe(self._user, self._head.gid)
         runs = record is not None and record.status == "run"
         if runs and len(marks.keys() - {self._client}) >= MAX_FOLLOWERS:
             raise TooManyFollowers
@@ -124,7 +124,7 @@ class Follower:
             self._over = self._looked > min(self._until, self._answered + UNSAVED)
 
     def _read(self) -> None:
-        record, marks = self._generations.look(self._user, self._head.gid)
+        record, marks = self._generations.observe(self._user, self._head.gid)
         if record is None or marks.get(self._client) != self._attached:
             self._over = True  # its time is over, or a newer attach of the same client took its place
             return

@@ -21,7 +21,6 @@ from typing import Self, TypeAlias
 from converse_stream.aws.cancellation import Cancelled
 from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Call
-from converse_stream.prompts.prompt import quarters
 from converse_stream.protocol.errors import (
     REFUSALS,
     ChatError,
@@ -53,6 +52,7 @@ from converse_stream.protocol.log import (
     joined,
     length,
 )
+from converse_stream.protocol.tokens import quarters
 from converse_stream.store.generation_record import End, Status
 from converse_stream.store.generation_writer import Fenced, GenerationWriter
 from converse_stream.telemetry import count_turn, logger
@@ -100,7 +100,7 @@ class Generation:
     """`speak` yields the model's events; `ledger` keeps them; `estimate` guesses what a text without an end cost by a
     model's alias.
 
-    `begun` is the log so far of an answer that is gone on with: it is durable already, and not sent again.
+    `prefix` is the log so far of an answer that is gone on with: it is durable already, and not sent again.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Generation:
         request_id: str,
         *,
         before: Sequence[Event] = (),
-        begun: Sequence[Entry] = (),
+        prefix: Sequence[Entry] = (),
     ) -> None:
         self._start = start
         self._user_message = user_message
@@ -123,10 +123,10 @@ class Generation:
         self._estimate = estimate
         self._bounds = bounds
         self._request_id = request_id
-        self._log: list[PositionedEvent] = [PositionedEvent(event, end_of(begun)) for event in (start, *before)]
-        self._entries: list[Entry] = list(begun)  # an answer that is gone on with
-        self._prefix_entries = len(begun)  # how many of them were paid for before
-        self._flushed = len(begun)  # how many of them are durable
+        self._log: list[PositionedEvent] = [PositionedEvent(event, end_of(prefix)) for event in (start, *before)]
+        self._entries: list[Entry] = list(prefix)  # an answer that is gone on with
+        self._prefix_entries = len(prefix)  # how many of them were paid for before
+        self._flushed = len(prefix)  # how many of them are durable
         self._model = start.model  # who speaks
         self._flushed_at: float | None = None
         self._saved = time.monotonic()  # when everything that had come was durable
@@ -137,7 +137,7 @@ class Generation:
         self._early_end: Outcome | None = None  # the keeper's, when it stopped the call
         self._outcome: Outcome | None = None  # the reader's
         self._read = threading.Event()
-        self._begun = time.monotonic()
+        self._started = time.monotonic()
         self._first_token: float | None = None
         self._reader_ended: float | None = None  # when the reader ended
         self._threads = [
@@ -267,7 +267,7 @@ class Generation:
             return max(self._first_token, self._flushed_at or 0.0) + FIRST_FLUSH
         waits = len(self._entries) > self._flushed
         pause = (FOLLOWED_FLUSH if self._followed else FLUSH) if waits else SILENT_FLUSH
-        return (self._flushed_at or self._begun) + pause
+        return (self._flushed_at or self._started) + pause
 
     def _flush(self) -> None:
         """Makes durable what has come. A table that fails is asked again at the next turn of the clock."""
@@ -291,7 +291,7 @@ class Generation:
 
     def _end_by(self, verdict: Outcome) -> None:
         self._early_end = verdict
-        self._call.stop()
+        self._call.cancel()
 
     def _priced(self, outcome: Outcome) -> Outcome:
         """Tokens that Bedrock did not count are guessed: what it had read is paid for, whatever it said."""
@@ -362,7 +362,7 @@ class Generation:
         first = self._first_token
         speaking = end - first if first is not None else 0.0
         return Timing(
-            duration_ms=round((end - self._begun) * 1000),
-            first_token_ms=round((first - self._begun) * 1000) if first is not None else None,
+            duration_ms=round((end - self._started) * 1000),
+            first_token_ms=round((first - self._started) * 1000) if first is not None else None,
             tokens_per_second=round(usage.output_tokens / speaking, 1) if usage.output_tokens and speaking else None,
         )

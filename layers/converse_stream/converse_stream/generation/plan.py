@@ -19,7 +19,7 @@ class Plan:
     text: str
     history: tuple[Message, ...]
     replaces: Message | None = None
-    begun: tuple[Entry, ...] = ()
+    prefix: tuple[Entry, ...] = ()
 
 
 def plan_of(request: ChatRequest, memory: Memory, gid: str, longest: int) -> Plan:

@@ -27,8 +27,8 @@ class Search:
         """
         if not self.searching.ended:
             yield Progress("search")
-        with call.stopping(self.searching.stop):
-            found = self.searching.into(replace(self.memory, missing=()))
+        with call.on_cancel(self.searching.stop):
+            found = self.searching.merged_into(replace(self.memory, missing=()))
         call.pause(0)
         yield from found.progress()
         call.heard = time.monotonic()  # the model's silence begins here

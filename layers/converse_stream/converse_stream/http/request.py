@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from urllib.parse import parse_qs
 
 from pydantic import SecretStr
@@ -19,8 +19,6 @@ from converse_stream.protocol.errors import (
     BadRequest,
     ChatError,
     Forbidden,
-    MethodNotAllowed,
-    NotFound,
     TooLarge,
     UnsupportedMediaType,
 )
@@ -41,8 +39,6 @@ ID = r"^[A-Za-z0-9._-]{1,64}$"  # in a path: whatever else stands there is the n
 _JSON = re.compile(r"application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?;?\s*", re.IGNORECASE)
 _PARAMETER = re.compile(r"\{([^}+]+)(\+?)\}")  # of an HTTP API's route key
 BEDROCK_API_KEY = re.compile(r"[\x21-\x7e]{1,4096}")
-
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,23 +137,6 @@ def check_origin(request: HttpRequest, settings: Settings) -> None:
     given = request.headers.get(ORIGIN_SECRET, "").encode("utf-8", "replace")
     if settings.origin_secret and not hmac.compare_digest(given, settings.origin_secret.encode()):
         raise Forbidden
-
-
-def route(request: HttpRequest, routes: Mapping[str, R]) -> tuple[R, str]:
-    """What `routes` has for the request's method and path, and the id that stands in the path for its `{}`.
-
-    Raises NotFound or MethodNotAllowed.
-    """
-    known = False
-    for pattern, name in routes.items():
-        method, _, path = pattern.partition(" ")
-        before, braces, behind = path.partition("{}")
-        inside = request.path[len(before) : len(request.path) - len(behind)] if braces else ""
-        if request.path == before + inside + behind and (not braces or re.fullmatch(ID, inside)):
-            if request.method == method:
-                return name, inside
-            known = True
-    raise MethodNotAllowed if known else NotFound
 
 
 def _check_matched(event: Mapping[str, Any], path: str) -> None:

@@ -64,9 +64,9 @@ class Lookup:
     def __call__(self, user: str, conversation_id: str, gid: str, deadline: float) -> Memory:
         """What came until `deadline`, a time of the monotonic clock. Never raises for a table that fails or hangs."""
         table, errands = self._table.until(deadline), DeadlineExecutor("lookup", LOOKUPS, deadline)
-        history = errands.send(Conversations(table).recent, user, conversation_id, self._messages)
-        profile = errands.send(Facts(table).profile, user)
-        earlier = errands.send(Generations(table, Conversations(table)).record, user, gid)
+        history = errands.submit(Conversations(table).recent, user, conversation_id, self._messages)
+        profile = errands.submit(Facts(table).profile, user)
+        earlier = errands.submit(Generations(table, Conversations(table)).record, user, gid)
         came = {errand for errand in errands.wait() if errand.exception() is None}
         late = [name for name, errand in (("history", history), ("profile", profile)) if errand not in came]
         for name in late:

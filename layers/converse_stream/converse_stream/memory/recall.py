@@ -35,7 +35,9 @@ class Recall:
     def begin(self, user: str, question: str, deadline: float) -> "PendingRecall":
         """Starts every search."""
         errands = DeadlineExecutor("recall", len(self._stores), deadline)
-        searches = {name: errands.send(store.search, user, question, deadline) for name, store in self._stores.items()}
+        searches = {
+            name: errands.submit(store.search, user, question, deadline) for name, store in self._stores.items()
+        }
         return PendingRecall(errands, searches)
 
 
@@ -66,7 +68,7 @@ class PendingRecall:
         """Nobody waits any more."""
         self._errands.stop()
 
-    def into(self, memory: Memory) -> Memory:
+    def merged_into(self, memory: Memory) -> Memory:
         """The memory with what was found until the deadline, and the names of what was not. Never raises."""
         ended = self._errands.wait()
         found: list[Source] = []

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from converse_stream.prompts.prompt import estimate_tokens
 from converse_stream.protocol.events import Citation
+from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store.facts import Remembered
 
 MAX_QUOTE = 200  # code points; a citation is stored with each answer

@@ -9,10 +9,10 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
-from converse_stream.http.bodies import Options
 from converse_stream.limits import Budget
 from converse_stream.protocol.errors import BadRequest
 from converse_stream.protocol.events import Usage
+from converse_stream.protocol.options import Options
 
 
 class Price(BaseModel):

@@ -10,7 +10,6 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from converse_stream.http.bodies import Options
 from converse_stream.model import converters
 from converse_stream.model import options as wishes
 from converse_stream.model.catalog import Catalog, Model
@@ -21,6 +20,7 @@ from converse_stream.prompts.prompt import Prompt, ToolSpec, lowest_tokens
 from converse_stream.protocol import errors
 from converse_stream.protocol.errors import BadRequest
 from converse_stream.protocol.events import Part, Progress
+from converse_stream.protocol.options import Options
 
 ATTEMPTS = 3  # for each model
 FIRST_PAUSE = 0.3  # seconds; doubled for each further attempt, with full jitter

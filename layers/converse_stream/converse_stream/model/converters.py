@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from converse_stream.http.bodies import Options
 from converse_stream.model.catalog import Model
 from converse_stream.model.options import to_fields
 from converse_stream.prompts.prompt import (
@@ -17,6 +16,7 @@ from converse_stream.prompts.prompt import (
     ToolUse,
 )
 from converse_stream.protocol.events import Usage
+from converse_stream.protocol.options import Options
 
 CACHE_POINT = {"cachePoint": {"type": "default"}}  # at most four in a request; we set three
 ANSWER = "answer"  # the tool whose input is the answer, where a model has no other way to keep to a schema

@@ -5,11 +5,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from converse_stream.http.bodies import Options
 from converse_stream.model.catalog import Model
 from converse_stream.model.schema import Unfit, fitted
-from converse_stream.prompts.prompt import ToolSpec, estimate_tokens
+from converse_stream.prompts.prompt import ToolSpec
 from converse_stream.protocol.errors import BadRequest
+from converse_stream.protocol.options import Options
+from converse_stream.protocol.tokens import estimate_tokens
 
 # Thinking tokens by the caller's wish; the smallest that Claude takes is 1024.
 REASONING_TOKENS = {"low": 1_024, "medium": 4_096, "high": 16_384}

@@ -167,7 +167,7 @@ def _errors(call: Call) -> Iterator[None]:
         urllib3.exceptions.HTTPError,
         OSError,
     ) as error:
-        if call.stopped:
+        if call.cancelled:
             raise Cancelled from None
         failure = _classified(error)
         if call.bedrock_key and isinstance(error, ClientError) and _status(error) in {401, 403}:

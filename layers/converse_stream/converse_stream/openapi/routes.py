@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel
 
-from converse_stream.dialects.ai_sdk import AiChatRequest
+from converse_stream.dialects.ai_sdk.request import AiChatRequest
 from converse_stream.dialects.openai.request import CompletionRequest
 from converse_stream.generation.follower import CURSOR
 from converse_stream.http import bodies

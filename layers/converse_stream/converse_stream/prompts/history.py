@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from converse_stream.prompts.prompt import PromptMessage, estimate_tokens
+from converse_stream.prompts.prompt import PromptMessage
 from converse_stream.protocol.events import Message
+from converse_stream.protocol.tokens import estimate_tokens
 
 BLOCK = 8  # messages
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from converse_stream.protocol.tokens import estimate_tokens
+
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
@@ -109,13 +111,3 @@ def parts(prompt: Prompt) -> dict[str, int]:
 
 def _tools(prompt: Prompt) -> list[str]:
     return [f"{tool.name}{tool.description}{json.dumps(tool.schema, ensure_ascii=False)}" for tool in prompt.tools]
-
-
-def estimate_tokens(text: str) -> int:
-    """Roughly what a model counts: four ASCII characters a token, other scripts about one a token."""
-    return -(-quarters(text) // 4)
-
-
-def quarters(text: str) -> int:
-    """The same in quarters of a token, which add up."""
-    return 4 * len(text) - 3 * len(text.encode("ascii", "ignore"))

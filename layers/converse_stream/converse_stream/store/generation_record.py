@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from converse_stream.prompts.prompt import estimate_tokens
 from converse_stream.protocol import log
 from converse_stream.protocol.events import Chunk, Reasoning, Usage
 from converse_stream.protocol.log import Entry
+from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store import keys, messages
 from converse_stream.store.table import Item
 
@@ -51,7 +51,7 @@ UNKNOWN = Estimate()  # of a head that an earlier version has stored
 class GenerationRecord:
     """The item H. Times are in ms since the epoch; `n` is how long the durable log is, `t0` where its tail begins.
 
-    `begun` is how long the log was at the start, `replaces` the generation whose answer makes room for this one.
+    `prefix_length` is how long the log was at the start, `replaces` the generation whose answer this one replaces.
     """
 
     gid: str
@@ -71,14 +71,14 @@ class GenerationRecord:
     followed: int = 0  # until when somebody follows
     reason: str | None = None  # how it ended: the finish reason, or the error's code
     usage: Usage | None = None
-    begun: int = 0
+    prefix_length: int = 0
     replaces: str | None = None
     estimate: Estimate = UNKNOWN
 
     @property
     def restores(self) -> bool:
         """Whether its end puts the replaced answer back, because nothing new has come."""
-        return self.replaces is not None and self.n <= self.begun
+        return self.replaces is not None and self.n <= self.prefix_length
 
     @property
     def answers(self) -> Sequence[str]:
@@ -143,7 +143,7 @@ def to_item(user: str, record: GenerationRecord, ttl: int) -> Item:
         "lease": record.lease,
         "dl": record.deadline,
         "ttl": ttl,
-        "b0": record.begun,
+        "b0": record.prefix_length,
         "tin": estimate.input_tokens,
         **costs,
         **replaces,
@@ -170,7 +170,7 @@ def from_item(item: Item) -> GenerationRecord:
         followed=int(item.get("fw", 0)),
         reason=item.get("reason"),
         usage=messages.read_usage(item.get("usage")),
-        begun=int(item.get("b0", 0)),
+        prefix_length=int(item.get("b0", 0)),
         replaces=item.get("prev"),
         estimate=Estimate(
             int(item.get("tin", 0)), int(item["cin"]) if "cin" in item else None, int(item.get("cout", 0))

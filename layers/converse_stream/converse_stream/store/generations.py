@@ -92,7 +92,7 @@ class Generations(GenerationRecords):
         more, unless the table refused to close the key as well; the same key may be used again.
         """
         replaces = message.generation_id if instead else None
-        record = replace(record, begun=record.n, replaces=replaces)
+        record = replace(record, prefix_length=record.n, replaces=replaces)
         for _ in range(ATTEMPTS):
             known = conversation or self._conversations.get(user, record.conversation)
             placed = replace(record, place=known.seq if instead else known.seq + 2)
@@ -157,7 +157,7 @@ class Generations(GenerationRecords):
             pk, sk = keys.generation(user, gid), keys.attach(client)
             self._table.delete(pk, sk, condition="since = :mark", values={":mark": mark})
 
-    def look(self, user: str, gid: str) -> tuple[GenerationRecord | None, Mapping[str, str]]:
+    def observe(self, user: str, gid: str) -> tuple[GenerationRecord | None, Mapping[str, str]]:
         """The head, reaped first if its owner is dead, and the marks of the clients that follow; one read."""
         items = self._table.query(keys.generation(user, gid), "A#", keys.RECORD)
         record = self.current(items.pop()) if items and items[-1]["sk"] == keys.RECORD else None
@@ -172,7 +172,7 @@ class Generations(GenerationRecords):
         when it is deleted meanwhile, and StorageError.
         """
         entries = self.read(user, record, 0)
-        usage = record.estimate.usage(log.after(entries, record.begun))
+        usage = record.estimate.usage(log.after(entries, record.prefix_length))
         lost = Message(
             id=record.message_id,
             role="assistant",

@@ -54,7 +54,7 @@ class UsageStore:
         self._table = table
         self._clock = clock
 
-    def look(self, user: str, address: str) -> CurrentUsage:
+    def read(self, user: str, address: str) -> CurrentUsage:
         """What has been used so far, by one query and one batch, side by side."""
         today = _day(self._clock())
         shards = [keys.deployment_day(today, shard) for shard in range(SHARDS)]
@@ -84,17 +84,17 @@ class UsageStore:
                 asked.result()
             except ChatError:
                 if slot is not None:
-                    self.leave(user, slot)
+                    self.release(user, slot)
                 raise
 
-    def leave(self, user: str, slot: str) -> None:
+    def release(self, user: str, slot: str) -> None:
         """Frees the slot of an answer that did not begin; if the table fails, its deadline does."""
         with suppress(ConditionFailed, StorageError):
             self._drop(user, {slot})
 
     def check_spending(self, user: str) -> None:
         """For what nobody asked for, whose rate does not count. Raises Paused, BudgetExhausted, StorageError."""
-        self.rules.check_spending(self.look(user, address=""), self._now())  # which has no budget
+        self.rules.check_spending(self.read(user, address=""), self._now())  # which has no budget
 
     def count(self, user: str, spent: Usage) -> None:
         """Counts what was spent beside answers, if it was anything; that this failed is logged and no more."""

@@ -11,28 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from converse_stream.http.bodies import (
-    ClassifyTask,
-    EraseTask,
-    LearnTask,
-    TitleTask,
-    refusal,
-)
+from converse_stream.http.validation import refusal
 from converse_stream.protocol.errors import NotFound, StorageError
 from converse_stream.store.erasure import Erasure
 from converse_stream.tasks import texts
+from converse_stream.tasks.events import ClassifyTask, EraseTask, LearnTask, TitleTask
 from converse_stream.tasks.learn import learn
 from converse_stream.tasks.task_model import TaskModel
 
 if TYPE_CHECKING:
-    from converse_stream.application import Application
+    from converse_stream.container import Container
 
 _Task = TypeAdapter[TitleTask | ClassifyTask | LearnTask | EraseTask](
     Annotated[TitleTask | ClassifyTask | LearnTask | EraseTask, Field(discriminator="task")]
 )
 
 
-def run(event: Mapping[str, Any], app: "Application", seconds: float) -> dict[str, Any]:
+def run(event: Mapping[str, Any], app: "Container", seconds: float) -> dict[str, Any]:
     """What the task found, or did.
 
     `{"title": str}`, `{"label": str | None}` (None when the model chose none), `{"learned": [step, ...]}` or

@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from converse_stream.http.bodies import AssistantName, Named, normal
+from converse_stream.http.bodies import AssistantName
 from converse_stream.memory.ranking import fitting, ranked
 from converse_stream.prompts.templates import fenced
+from converse_stream.protocol.fields import Named, normal
 from converse_stream.store.facts import Remembered
 from converse_stream.tasks.task_model import TaskModel
 from converse_stream.telemetry import logger

@@ -12,9 +12,7 @@ after them, and is tried again, where that may help.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from converse_stream.http.bodies import LearnTask
 from converse_stream.prompts.history import let_through
-from converse_stream.prompts.prompt import estimate_tokens
 from converse_stream.protocol.errors import (
     BudgetExhausted,
     ChatError,
@@ -23,19 +21,21 @@ from converse_stream.protocol.errors import (
     Paused,
 )
 from converse_stream.protocol.ids import now
+from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store.conversations import Conversation
 from converse_stream.store.facts import Fact
 from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.tasks import texts
+from converse_stream.tasks.events import LearnTask
 from converse_stream.tasks.extraction import extract
 from converse_stream.tasks.task_model import TaskModel
 from converse_stream.telemetry import logger
 
 if TYPE_CHECKING:
-    from converse_stream.application import Application
+    from converse_stream.container import Container
 
 
-def learn(task: LearnTask, app: "Application", ask: TaskModel) -> list[str]:
+def learn(task: LearnTask, app: "Container", ask: TaskModel) -> list[str]:
     """The steps that were taken now; none where learning is off, nothing may be spent, or the answer is not there.
 
     Raises the first step's failure that may pass after all had their turn, FlagsUnknown and StorageError.
@@ -63,7 +63,7 @@ def learn(task: LearnTask, app: "Application", ask: TaskModel) -> list[str]:
 class Learner:
     """`asked` is the user's message, before the answer that is at the head's place."""
 
-    app: "Application"
+    app: "Container"
     ask: TaskModel
     user: str
     record: GenerationRecord

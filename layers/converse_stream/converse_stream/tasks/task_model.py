@@ -4,13 +4,13 @@ import threading
 import time
 
 from converse_stream.aws.cancellation import Cancelled
-from converse_stream.http.bodies import Options
 from converse_stream.model.client import ModelClient
 from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Call
 from converse_stream.prompts.prompt import Prompt, PromptMessage
 from converse_stream.protocol.errors import ModelTimeout
 from converse_stream.protocol.events import Chunk, Usage
+from converse_stream.protocol.options import Options
 
 
 class TaskModel:
@@ -27,7 +27,7 @@ class TaskModel:
         prompt = Prompt(system, (), facts, PromptMessage("user", (text,)))
         options = Options().model_copy(update={"max_tokens": max_tokens, "temperature": 0.0})
         call = Call()
-        timer = threading.Timer(max(0.0, self._deadline - time.monotonic()), call.stop)
+        timer = threading.Timer(max(0.0, self._deadline - time.monotonic()), call.cancel)
         timer.start()
         said = []
         try:

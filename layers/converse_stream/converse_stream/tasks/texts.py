@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from converse_stream.http.bodies import normal
 from converse_stream.protocol.events import Message
+from converse_stream.protocol.fields import normal
 from converse_stream.tasks.task_model import TaskModel
 
 MAX_TITLE = 80

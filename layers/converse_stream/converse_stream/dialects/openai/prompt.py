@@ -20,7 +20,6 @@ from converse_stream.dialects.openai.request import (
     ToolMessage,
     UserMessage,
 )
-from converse_stream.http.bodies import Options, fits
 from converse_stream.prompts.prompt import (
     Content,
     Prompt,
@@ -31,6 +30,8 @@ from converse_stream.prompts.prompt import (
 )
 from converse_stream.prompts.templates import fenced
 from converse_stream.protocol.errors import BadRequest
+from converse_stream.protocol.fields import fits
+from converse_stream.protocol.options import Options
 
 MAX_ID = 64  # characters of a call's
 

@@ -8,16 +8,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from converse_stream.http.bodies import (
-    MAX_LENGTH,
-    Body,
-    Document,
-    Said,
-    Schema,
-    check_json,
-    refusal,
-)
 from converse_stream.http.request import HttpRequest
+from converse_stream.http.validation import check_json, refusal
+from converse_stream.protocol.fields import MAX_LENGTH, Body, Document, Said, Schema
 from converse_stream.settings import Settings
 
 

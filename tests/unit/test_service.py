@@ -12,17 +12,14 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import SecretStr
 
-from converse_stream.application import Application
+from converse_stream import service
 from converse_stream.auth import User
 from converse_stream.aws.deadlines import DeadlineExecutor
+from converse_stream.container import Container
 from converse_stream.flags.feature_flags import DEFAULT_FLAGS
 from converse_stream.generation.generation import Generation
-from converse_stream.http.bodies import (
-    ChatRequest,
-    Options,
-    Send,
-    parse,
-)
+from converse_stream.http.bodies import ChatRequest, Send
+from converse_stream.http.validation import parse
 from converse_stream.limits import Budget
 from converse_stream.memory.recall import MemoryStore, Recall
 from converse_stream.memory.sources import Source
@@ -36,6 +33,7 @@ from converse_stream.protocol.events import (
     Progress,
     Usage,
 )
+from converse_stream.protocol.options import Options
 from converse_stream.settings import Settings, SettingsError
 from converse_stream.store.facts import Remembered
 from tests.property.fake_table import Calm, FakeDynamo, Fault
@@ -60,14 +58,14 @@ class Interrupted(Calm):
         return "none"
 
 
-def application(dynamo: FakeDynamo, **settings: Any) -> Application:
+def application(dynamo: FakeDynamo, **settings: Any) -> Container:
     known = {"table_name": "table", "auth_mode": "dev", "url_auth_type": "NONE", "inference_profile": "us"}
     with (
-        mock.patch("chat.application.boto3.client", return_value=dynamo),
+        mock.patch("converse_stream.container.boto3.client", return_value=dynamo),
         mock.patch("converse_stream.aws.deadlines.client", return_value=dynamo),
-        mock.patch("converse_stream.application.Bedrock"),
+        mock.patch("converse_stream.container.Bedrock"),
     ):
-        return Application(Settings.model_validate(known | settings))
+        return Container(Settings.model_validate(known | settings))
 
 
 def request(body: dict[str, Any]) -> ChatRequest:
@@ -80,9 +78,9 @@ def test_a_budget_however_small_is_not_without_limit(usd: float, billionths: int
     assert (rules.user_day.cost, rules.deployment_budget.cost) == (billionths, billionths)
 
 
-def ended(app: Application, user: User, body: dict[str, Any]) -> Generation:
+def ended(app: Container, user: User, body: dict[str, Any]) -> Generation:
     """The turn of this request, when it is over."""
-    turn = app.start(user, request(body), Send(str(body), str(body)), CONTEXT)
+    turn = service.start(app, user, request(body), Send(str(body), str(body)), CONTEXT)
     assert isinstance(turn, Generation)
     with turn:
         while not isinstance(turn.wait(0, 5)[-1].event, Complete):
@@ -90,7 +88,7 @@ def ended(app: Application, user: User, body: dict[str, Any]) -> Generation:
     return turn
 
 
-def said(app: Application, user: User, text: str) -> Complete:
+def said(app: Container, user: User, text: str) -> Complete:
     """How the answer to this ended."""
     end = ended(app, user, {"message": {"text": text}}).wait(0, 0)[-1].event
     assert isinstance(end, Complete)
@@ -142,18 +140,18 @@ def test_the_prompt_knows_what_was_answered_between_our_look_and_our_start(chat:
 def test_a_second_look_without_time_leaves_what_the_first_saw(chat: Chat) -> None:
     chat.app.facts.add(ALICE.key, "likes tea", "fact", limit=9)
     chat.send("first")
-    look, looked = chat.app._lookup, list[float]()
+    look, looked = chat.app.lookup, list[float]()
 
     def hurried(user: str, conversation: str, gid: str, deadline: float) -> Any:
         looked.append(deadline)
         return look(user, conversation, gid, deadline if len(looked) == 1 else time.monotonic())
 
     def event() -> None:
-        with mock.patch.object(chat.app, "_lookup", look):
+        with mock.patch.object(chat.app, "lookup", look):
             chat.send("second")
 
     chat.interrupted.event = event
-    with mock.patch.object(chat.app, "_lookup", hurried):
+    with mock.patch.object(chat.app, "lookup", hurried):
         turn = chat.send("third")
     assert chat.told == [("first",), ("answer 1",)]
     assert turn.wait(0, 0)[1].event == Progress("memory", "history left out", missing="history")
@@ -175,8 +173,8 @@ def test_what_is_looked_up_for_a_request_has_one_deadline_and_documents_have_the
 
     chat.send("first")
     with (
-        mock.patch("converse_stream.memory.lookup.Errands", Noted),
-        mock.patch("converse_stream.memory.recall.Errands", Noted),
+        mock.patch("converse_stream.memory.lookup.DeadlineExecutor", Noted),
+        mock.patch("converse_stream.memory.recall.DeadlineExecutor", Noted),
     ):
         begun = time.monotonic()
         chat.interrupted.event = event
@@ -187,7 +185,7 @@ def test_what_is_looked_up_for_a_request_has_one_deadline_and_documents_have_the
         assert begun + 30 <= deadline < time.monotonic() + 30
 
         noted.clear()
-        chat.app.preview(ALICE, request({"message": {"text": "fourth"}}))
+        service.preview(chat.app, ALICE, request({"message": {"text": "fourth"}}))
         assert [kind for kind, _ in noted] == ["lookup", "recall", "recall"]
         assert len({deadline for _, deadline in noted}) == 2
 
@@ -206,7 +204,7 @@ class Spy:
 @pytest.fixture
 def spy(chat: Chat) -> Spy:
     spy = Spy()
-    chat.app._recall = Recall({"facts": spy})
+    chat.app.recall = Recall({"facts": spy})
     return spy
 
 
@@ -214,14 +212,14 @@ def test_the_user_s_own_words_are_searched_for(chat: Chat, spy: Spy) -> None:
     """Also where the model is told to go on, or to answer again."""
     chat.send("rivers")
     for action in ("continue", "regenerate"):
-        chat.app.preview(ALICE, request({"action": action}))
+        service.preview(chat.app, ALICE, request({"action": action}))
         chat.ask({"action": action})
     assert spy.asked == ["rivers"] * 5
 
 
 def test_memory_can_be_switched_off(chat: Chat, spy: Spy) -> None:
-    chat.app._flags = mock.Mock(of=lambda _: replace(DEFAULT_FLAGS, memory=False))
-    shown = chat.app.preview(ALICE, request({"message": {"text": "rivers"}}))
+    chat.app.flags = mock.Mock(for_user=lambda _: replace(DEFAULT_FLAGS, memory=False))
+    shown = service.preview(chat.app, ALICE, request({"message": {"text": "rivers"}}))
     chat.send("rivers")
     assert (shown.asked.sources, chat.prompts[-1].facts, spy.asked) == ((), "", [])
 
@@ -266,16 +264,16 @@ def test_settings_that_name_no_model_are_refused(settings: dict[str, str], named
 
 def test_a_start_that_fails_in_any_way_frees_its_slot(chat: Chat) -> None:
     with (
-        mock.patch.object(chat.app, "_completion", side_effect=ValueError("a fault")),
+        mock.patch("converse_stream.service.start.completion_of", side_effect=ValueError("a fault")),
         pytest.raises(ValueError, match="fault"),
     ):
-        chat.app.start(ALICE, request({"message": {"text": "first"}}), Send("key", "payload"), CONTEXT)
-    assert chat.app.usages.look(ALICE.key, ALICE.address).slots == frozenset()
+        service.start(chat.app, ALICE, request({"message": {"text": "first"}}), Send("key", "payload"), CONTEXT)
+    assert chat.app.usages.read(ALICE.key, ALICE.address).slots == frozenset()
 
 
 @pytest.mark.parametrize("stores", [{}, {"documents": mock.Mock(search=lambda *_: [])}])
 def test_the_prompt_is_built_once_where_nothing_is_found(chat: Chat, stores: dict[str, MemoryStore]) -> None:
-    chat.app._documents = Recall(stores)
+    chat.app.documents = Recall(stores)
     with mock.patch("converse_stream.prompts.builder.build", wraps=builder.build) as build:
         chat.send("first")
     assert build.call_count == 1
@@ -284,8 +282,8 @@ def test_the_prompt_is_built_once_where_nothing_is_found(chat: Chat, stores: dic
 def test_nothing_is_kept_back_for_documents_that_are_not_searched_for(chat: Chat) -> None:
     """Where memory is switched off, an answer may use what is left of the day."""
     chat.app.usages.rules = replace(chat.app.usages.rules, user_day=Budget(chat.app.settings.documents_tokens, 0))
-    chat.app._documents = Recall({"documents": mock.Mock(search=lambda *_: [])})
+    chat.app.documents = Recall({"documents": mock.Mock(search=lambda *_: [])})
     chat.app.settings = chat.app.settings.model_copy(update={"knowledge_base_id": "ABCDEFGHIJ"})
     assert (end := said(chat.app, ALICE, "first")).finish_reason == "budget", end
-    chat.app._flags = mock.Mock(of=lambda _: replace(DEFAULT_FLAGS, memory=False))
+    chat.app.flags = mock.Mock(for_user=lambda _: replace(DEFAULT_FLAGS, memory=False))
     assert said(chat.app, ALICE, "second").finish_reason == "stop"
