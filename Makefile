@@ -43,8 +43,9 @@ test-long: .venv/dev .venv-sam/installed ## soaks, long walks, big fuzzes; end t
 test-clients: .venv/dev .venv-sam/installed $(CLIENTS)
 	@$(BIN)/python -m pytest -m "clients and not long" -rs -n 2 --dist loadgroup
 
-lint: .venv/dev .venv-sam/installed $(CLIENTS) ## ruff, mypy, tsc, cfn-lint
+lint: .venv/dev .venv-sam/installed $(CLIENTS) ## ruff, mypy, import-linter, tsc, cfn-lint
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@PYTHONPATH=layers/converse_stream:layers/streaming_runtime:. $(BIN)/lint-imports --no-logo --no-cache
 	@$(if $(CLIENTS),$(NODE_BIN)/tsc --project web/client,echo "no npm here: the browser client's types are not checked")
 	@$(SAM) validate --lint
 
