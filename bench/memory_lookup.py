@@ -21,7 +21,7 @@ from converse_stream.store.facts import Facts
 from converse_stream.store.table import Table
 from local_stack import template
 from local_stack.bedrock.embeddings import embed
-from local_stack.dynamodb import DynamoDB
+from local_stack.dynamodb.server import DynamoDB
 
 FACTS = 500
 ROUNDS = 31

@@ -13,8 +13,8 @@ import pytest
 from converse_stream.container import Container
 from converse_stream.settings import Settings
 from local_stack import template
-from local_stack.authority import Authority
-from local_stack.dynamodb import DynamoDB, create_elsewhere
+from local_stack.dynamodb.server import DynamoDB, create_elsewhere
+from local_stack.identity.certificates import Authority
 from tests.contract.chat_user import ChatUser
 from tests.contract.dynamodb_local.server import DynamoDBLocal, Endpoint, missing
 

@@ -18,8 +18,8 @@ from converse_stream.generation.generation import Generation
 from converse_stream.http.bodies import ChatRequest, Send
 from converse_stream.protocol.ids import new_id
 from converse_stream.settings import Settings
-from local_stack.authority import Authority
-from local_stack.dynamodb import DynamoDB
+from local_stack.dynamodb.server import DynamoDB
+from local_stack.identity.certificates import Authority
 from tests.contract.test_recall import at, message
 from tests.contract.test_round_trips import Context
 from tests.wire.bedrock_standin import standin

@@ -18,7 +18,7 @@ from converse_stream.protocol.errors import TooManyRequests
 from converse_stream.protocol.ids import new_id
 from converse_stream.store.table import Table
 from converse_stream.store.usage import UsageStore
-from local_stack.dynamodb import DynamoDB
+from local_stack.dynamodb.server import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 
 AT_ONCE = 50

@@ -36,7 +36,7 @@ from converse_stream.settings import Settings
 from converse_stream.store.facts import Facts, Remembered
 from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.store.table import Table
-from local_stack.dynamodb import DynamoDB
+from local_stack.dynamodb.server import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 from tests.contract.test_round_trips import Context
 from tests.wire.bedrock_standin import standin

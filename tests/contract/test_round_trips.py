@@ -15,7 +15,7 @@ from converse_stream.container import Container
 from converse_stream.http.bodies import ChatRequest, Send
 from converse_stream.protocol.ids import new_id
 from converse_stream.settings import Settings
-from local_stack.dynamodb import DynamoDB
+from local_stack.dynamodb.server import DynamoDB
 
 CONVERSATION = "round-trips"
 

@@ -47,7 +47,7 @@ from converse_stream.store.generation_record import (
 from converse_stream.store.generation_writer import Fenced, Signals, TableWriter
 from converse_stream.store.generations import Generations
 from converse_stream.store.table import Table
-from local_stack.dynamodb import DynamoDB
+from local_stack.dynamodb.server import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 from tests.property.fake_table import Calm, FakeDynamo
 

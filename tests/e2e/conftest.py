@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local_stack.dynamodb import DynamoDB
+from local_stack.dynamodb.server import DynamoDB
 from tests.e2e.chat import Person
 from tests.stack import RunningStack
 

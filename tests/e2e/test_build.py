@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from local_stack.emulator import ARCHITECTURES, SAM
-from local_stack.sandbox import interpreter
+from local_stack.lambda_service.sandbox import interpreter
 
 # What takes the whole processor comes one after the other.
 pytestmark = [pytest.mark.clients, pytest.mark.xdist_group("processor")]

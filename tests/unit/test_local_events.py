@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from local_stack.api_gateway import Routes
-from local_stack.events import (
+from local_stack.entry_points.api_gateway import Routes
+from local_stack.entry_points.events import (
     BadResult,
     Head,
     Prelude,

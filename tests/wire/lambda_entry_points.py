@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local_stack import sandbox
-from local_stack.api_gateway import HttpApiDoor, RestApiDoor
-from local_stack.cloudfront import CloudFront
-from local_stack.concurrency import ACCOUNT_LIMIT, shares
-from local_stack.environment import Environment, Guard
-from local_stack.function_url import FunctionUrl
+from local_stack.entry_points.api_gateway import HttpApiDoor, RestApiDoor
+from local_stack.entry_points.cloudfront import CloudFront
+from local_stack.entry_points.function_url import FunctionUrl
+from local_stack.entry_points.static_files import Pages
 from local_stack.http import Handler, port_of, serve
-from local_stack.invoke_api import InvokeApi
-from local_stack.pages import Pages
-from local_stack.pool import Pool
+from local_stack.lambda_service import sandbox
+from local_stack.lambda_service.concurrency import ACCOUNT_LIMIT, shares
+from local_stack.lambda_service.environment import Environment, Watchdog
+from local_stack.lambda_service.invoke_api import InvokeApi
+from local_stack.lambda_service.pool import Pool
 from local_stack.template import Template, read
 
 SYSTEM = Path(__file__).parent / "local_lambda"
@@ -50,7 +50,7 @@ async def doors(
     assert template.http_api
     assert template.rest_api
     assert template.distribution
-    guard = Guard()
+    guard = Watchdog()
     pools = _pools(template, guard, changes, account, rationed=rationed)
     invoke_api = InvokeApi(pools, retry_seconds=(0, 0), throttled_seconds=0.01)
     url_door = FunctionUrl(pools["Scripted"])
@@ -75,7 +75,7 @@ async def doors(
 
 
 def _pools(
-    template: Template, guard: Guard, changes: dict[str, Any], account: int, *, rationed: bool
+    template: Template, guard: Watchdog, changes: dict[str, Any], account: int, *, rationed: bool
 ) -> dict[str, Pool]:
     pools: dict[str, Pool] = {}
     changed_functions = [dataclasses.replace(each, **changes) for each in template.functions.values()]

@@ -17,7 +17,7 @@ from botocore.exceptions import ConnectionClosedError
 from converse_stream.aws import connection_pools, deadlines
 from converse_stream.model.transport import Bedrock, Call, config
 from converse_stream.protocol import errors
-from local_stack.authority import Authority
+from local_stack.identity.certificates import Authority
 from tests.wire.bedrock_standin import ask
 
 KEY = {"pk": {"S": "a"}, "sk": {"S": "b"}}

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local_stack.distribution import Behavior
+from local_stack.entry_points.distribution import Behavior
 from tests.wire.lambda_entry_points import doors
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from local_stack.table_expressions import check_expressions, is_between, operand_of
-from local_stack.table_values import Invalid, check_value, size_of
+from local_stack.dynamodb.expressions import check_expressions, is_between, operand_of
+from local_stack.dynamodb.values import Invalid, check_value, size_of
 
 TRANSACTION_BYTES = 4 * 1024 * 1024
 HASH_BYTES, RANGE_BYTES = 2048, 1024

@@ -4,12 +4,12 @@ import json
 import sys
 from datetime import UTC, datetime
 
-from local_stack import cors
-from local_stack.events import BadResult, function_url_event
+from local_stack.entry_points import cors
+from local_stack.entry_points.events import BadResult, function_url_event
+from local_stack.entry_points.relay import read_body, send_answer
+from local_stack.entry_points.signatures import Refused, signer
 from local_stack.http import Request, Responder
-from local_stack.pool import PayloadTooLarge, Pool, Throttled
-from local_stack.relay import read_body, send_answer
-from local_stack.signatures import Refused, signer
+from local_stack.lambda_service.pool import PayloadTooLarge, Pool, Throttled
 
 JSON = ("content-type", "application/json")
 THROTTLED = {

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO, cast
 
-from local_stack.invocation import Failure, Invocation
-from local_stack.processes import CpuRation, ProcessGroups
-from local_stack.runtime_api import RuntimeApi, State
-from local_stack.sandbox import Sandbox
+from local_stack.lambda_service.invocation import Failure, Invocation
+from local_stack.lambda_service.processes import CpuRation, ProcessGroups
+from local_stack.lambda_service.runtime_api import RuntimeApi, State
+from local_stack.lambda_service.sandbox import Sandbox
 from local_stack.template import Function
 
 MEGABYTE = 1024 * 1024
@@ -38,8 +38,8 @@ class InitError(Exception):
         self.failure = failure
 
 
-class Guard:
-    """The process that outlives the stack by a moment and ends what it left (see guard.py).
+class Watchdog:
+    """The process that outlives the stack by a moment and ends what it left (see watchdog.py).
 
     `folder` is where the stack may lay out its environments; it goes away with them.
     """
@@ -48,7 +48,9 @@ class Guard:
         self.folder = Path(tempfile.mkdtemp(prefix="local-stack-"))
         read, self._pipe = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "local_stack.guard", str(self.folder)], stdin=read, start_new_session=True
+            [sys.executable, "-m", "local_stack.lambda_service.watchdog", str(self.folder)],
+            stdin=read,
+            start_new_session=True,
         )
         os.close(read)
 
@@ -73,7 +75,7 @@ class Environment:
         self,
         function: Function,
         sandbox: Sandbox,
-        guard: Guard,
+        guard: Watchdog,
         on_ready: Callable[["Environment"], None],
         on_exit: Callable[["Environment"], None],
         *,

@@ -6,9 +6,9 @@ import sys
 from collections import deque
 from collections.abc import Callable
 
-from local_stack.concurrency import Concurrency
-from local_stack.environment import Environment, InitError
-from local_stack.invocation import Answer
+from local_stack.lambda_service.concurrency import Concurrency
+from local_stack.lambda_service.environment import Environment, InitError
+from local_stack.lambda_service.invocation import Answer
 from local_stack.template import Function
 
 INIT_SECONDS = 10.0

@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator
 
-from local_stack.events import INTEGRATION_TYPE, BadResult, Head, Prelude, answer_of
+from local_stack.entry_points.events import INTEGRATION_TYPE, BadResult, Head, Prelude, answer_of
 from local_stack.http import Headers, Request, Responder
-from local_stack.invocation import Answer, Failure, Result, Stream, StreamBroken
-from local_stack.pool import EVENT_LIMIT, PayloadTooLarge
+from local_stack.lambda_service.invocation import Answer, Failure, Result, Stream, StreamBroken
+from local_stack.lambda_service.pool import EVENT_LIMIT, PayloadTooLarge
 
 
 async def read_body(request: Request) -> bytes:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from local_stack.table_values import Invalid, ordered
+from local_stack.dynamodb.values import Invalid, ordered
 
 EXPRESSION_BYTES = 4096
 OPERATORS = 300

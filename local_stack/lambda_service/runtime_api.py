@@ -14,7 +14,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from local_stack.http import Disconnected, Request, Responder, port_of, serve
-from local_stack.invocation import Failure, Invocation, Result, Stream
+from local_stack.lambda_service.invocation import Failure, Invocation, Result, Stream
 
 RESULT_LIMIT = 6 * 1024 * 1024 + 100  # bytes of a result in one piece: 6 MB, and what Lambda really allows
 STREAM_BURST = 6 * 1024 * 1024  # bytes that a stream may send at once...

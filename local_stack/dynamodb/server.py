@@ -34,11 +34,11 @@ from moto.dynamodb.responses import DynamoHandler
 from werkzeug.exceptions import HTTPException
 
 from local_stack.calls import CALLER, Calls
+from local_stack.dynamodb.faults import Refusal, TableFaults
+from local_stack.dynamodb.idempotency_tokens import Mismatch, Tokens
+from local_stack.dynamodb.rules import Schema, check
+from local_stack.dynamodb.values import Invalid
 from local_stack.http import Request, Responder, port_of, serve
-from local_stack.table_faults import Refusal, TableFaults
-from local_stack.table_rules import Schema, check
-from local_stack.table_tokens import Mismatch, Tokens
-from local_stack.table_values import Invalid
 
 HOST = "127.0.0.1"
 _TARGET = "DynamoDB_20120810."

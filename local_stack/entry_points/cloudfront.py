@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from local_stack.distribution import Distribution
+from local_stack.entry_points.distribution import Distribution
 from local_stack.http import Handler, Headers, Request, Responder
 
 VIEWER_ADDRESS = "x-viewer-address"  # set by the distribution's function, which does not run here

@@ -17,11 +17,11 @@ from typing import Any
 from urllib.parse import unquote
 
 from local_stack.calls import CALLER, Calls
-from local_stack.events import PRELUDE_END
+from local_stack.entry_points.events import PRELUDE_END
+from local_stack.entry_points.relay import read_body
 from local_stack.http import Request, Responder, json_of
-from local_stack.invocation import Answer, Failure, Result, Stream, StreamBroken
-from local_stack.pool import EVENT_LIMIT, PayloadTooLarge, Pool, Throttled
-from local_stack.relay import read_body
+from local_stack.lambda_service.invocation import Answer, Failure, Result, Stream, StreamBroken
+from local_stack.lambda_service.pool import EVENT_LIMIT, PayloadTooLarge, Pool, Throttled
 from local_stack.template import function_arn
 
 PREFIX = "/2015-03-31/functions/"

@@ -7,15 +7,15 @@ import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from local_stack import cors
-from local_stack.events import BadResult, Head, answer_of, http_api_event, rest_event
+from local_stack.entry_points import cors
+from local_stack.entry_points.events import BadResult, Head, answer_of, http_api_event, rest_event
+from local_stack.entry_points.relay import read_body, send_answer
+from local_stack.entry_points.signatures import Refused, signer
+from local_stack.entry_points.throttling import Throttling
 from local_stack.http import Request, Responder
-from local_stack.invocation import Failure, Result, Stream
-from local_stack.pool import PayloadTooLarge, Pool, Throttled
-from local_stack.relay import read_body, send_answer
-from local_stack.signatures import Refused, signer
+from local_stack.lambda_service.invocation import Failure, Result, Stream
+from local_stack.lambda_service.pool import PayloadTooLarge, Pool, Throttled
 from local_stack.template import HttpApi, RestApi, Route
-from local_stack.throttling import Throttling
 
 # Request line and headers together: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
 # and api-gateway-execution-service-limits-table.html. No page says with which status more is refused.

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from local_stack.entry_points.signatures import Identity
 from local_stack.http import Request
-from local_stack.signatures import Identity
 from local_stack.template import ACCOUNT, REGION, Route
 
 PRELUDE_END = b"\0" * 8
