@@ -1,7 +1,6 @@
 """docs/reference/http.md: the routes with their parameters, statuses, headers and bodies, by entry point."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from http import HTTPStatus
 from typing import Any
 
 from tools.reference import api, template
@@ -45,7 +44,7 @@ GROUPS = {
     "openapi.json": "Operation",
 }
 
-# The headings of the bodies, and the paths whose bodies come under each; the first that fits has a body.
+# The headings of the bodies, and how the paths begin whose bodies come under each: the longest that fits.
 BODIES = {"Bodies": "/", "Bodies of the AI SDK": "/ai/", "Bodies of OpenAI": "/v1/"}
 
 Operation = Mapping[str, Any]
@@ -151,7 +150,7 @@ def _route(schemas: Schemas, method: str, path: str, operation: Operation) -> It
     replies = _replies(operation).items()
     yield table(
         ("status", "body", "headers", "meaning"),
-        [(status, _body(schemas, reply), _headers(reply), _meaning(status, reply)) for status, reply in replies],
+        [(status, _body(schemas, reply), _headers(reply), _meaning(reply)) for status, reply in replies],
     )
 
 
@@ -172,12 +171,12 @@ def _headers(reply: Mapping[str, Any]) -> str:
     return codes(name for name in reply.get("headers", ()) if name != "x-request-id")
 
 
-def _meaning(status: str, reply: Mapping[str, Any]) -> str:
+def _meaning(reply: Mapping[str, Any]) -> str:
     """The description of a success, the codes of an error."""
     match reply.get("content", {}).get(JSON, {}).get("schema", {}):
         case {"allOf": [_, {"properties": {"error": {"properties": {"code": {"enum": found}}}}}]}:
             return codes(found)
-    return sentence(reply["description"]) or HTTPStatus(int(status)).phrase
+    return sentence(reply["description"])
 
 
 def _security(schemes: Mapping[str, Mapping[str, str]]) -> str:
@@ -205,16 +204,15 @@ def _response_headers(schemas: Schemas, headers: Mapping[str, Mapping[str, Any]]
 
 
 def _bodies(schemas: Schemas, operations: Mapping[tuple[str, str], Operation]) -> Iterator[str]:
-    """All schemas that are not described among the events, each under the heading of the routes that use it."""
-    described = api.document()["components"]["schemas"]
-    written = {name for name in described if schemas.is_any(name)} | api.described_as_events()
+    """All schemas that the page of the events does not describe, each under the first heading that uses it."""
+    named = api.document()["components"]["schemas"]
+    written = {name for name in named if schemas.is_any(name)} | api.described_as_events()
     for heading, start in BODIES.items():
-        others = [each for each in BODIES.values() if len(each) > len(start)]
         used = schemas.closure(
             [
                 [operation, list(_replies(operation).values())]
                 for (_, path), operation in operations.items()
-                if path.startswith(start) and not any(map(path.startswith, others if start == "/" else ()))
+                if start == max((each for each in BODIES.values() if path.startswith(each)), key=len)
             ]
         )
         yield f"## {heading}"
