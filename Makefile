@@ -21,7 +21,7 @@ NODE_BIN := tests/clients/node_modules/.bin
 SBOM := .aws-sam/sbom
 
 .DEFAULT_GOAL := help
-.PHONY: help run token test test-long test-clients lint bench build validate invoke deploy deploy-web clean requirements web
+.PHONY: help run token test test-long test-clients lint bench build validate invoke deploy deploy-web clean requirements web docs
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -43,9 +43,10 @@ test-long: .venv/dev .venv-sam/installed ## soaks, long walks, big fuzzes; end t
 test-clients: .venv/dev .venv-sam/installed $(CLIENTS)
 	@$(BIN)/python -m pytest -m "clients and not long" -rs -n 2 --dist loadgroup
 
-lint: .venv/dev .venv-sam/installed $(CLIENTS) ## ruff, mypy, import-linter, tsc, cfn-lint
+lint: .venv/dev .venv-sam/installed $(CLIENTS) ## ruff, mypy, import-linter, stale reference pages, tsc, cfn-lint
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	@PYTHONPATH=layers/converse_stream:layers/streaming_runtime:. $(BIN)/lint-imports --no-logo --no-cache
+	@$(REFERENCE) --check
 	@$(if $(CLIENTS),$(NODE_BIN)/tsc --project web/client,echo "no npm here: the browser client's types are not checked")
 	@$(SAM) validate --lint
 
@@ -96,6 +97,11 @@ requirements: .venv/dev
 	$(COMPILE) --group sam -o requirements/sam.txt
 	for group in local converse-stream streaming-runtime; do \
 	  $(COMPILE) --group $$group -c requirements/dev.txt -o requirements/$$(echo $$group | tr - _).txt; done
+
+# Nor this: docs/reference, from the code and template.yaml. `make lint` says when it is stale.
+REFERENCE = PYTHONPATH=layers/converse_stream:layers/streaming_runtime:functions/stream $(BIN)/python -m tools.reference
+docs: .venv/dev
+	@$(REFERENCE)
 
 # Nor this: the client's types, and the client and the Markdown libraries as the demo page loads them, without npm.
 web: .venv/dev tests/clients/node_modules/.installed

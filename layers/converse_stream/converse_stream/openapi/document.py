@@ -63,7 +63,7 @@ def document() -> dict[str, Any]:
     headers = {name: {"description": words, "schema": schema} for name, (schema, words) in HEADERS.items()}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Converse Stream", "version": "0.1.0", "description": ABOUT},
+        "info": {"title": "Converse Stream", "version": "0.2.0", "description": ABOUT},
         "security": [{name: []} for name in SECURITY],
         "paths": paths,
         "components": {
