@@ -62,7 +62,7 @@ def main() -> None:
     os.environ.update(credentials, AWS_ENDPOINT_URL_DYNAMODB=server.url)
     chat_table = Table(deadlines.client("dynamodb", 10), table["TableName"])
     chance = random.Random(1)  # noqa: S311  # the same facts each time
-    words = [line.strip(".,:;()`*") for line in Path("README.md").read_text(encoding="utf-8").split()]
+    words = [line.strip(".,:;()`*") for line in Path("docs/decisions.md").read_text(encoding="utf-8").split()]
     texts = [" ".join(chance.choices(words, k=12)) for _ in range(FACTS)]
     embedder.embed(QUESTION)
     print(f"{'':>16} {'read':>7} {'rank':>7} {'search':>7}   ms of CPU, {FACTS} facts of 12 words")

@@ -228,12 +228,12 @@ class Growing:
     """A table where an answer grows by a piece with each look, until its model fails."""
 
     def __init__(self, pieces: list[str]) -> None:
-        self._heads = [record(pieces[:number], "run") for number in range(len(pieces) + 1)]
+        self._records = [record(pieces[:number], "run") for number in range(len(pieces) + 1)]
         self._end = record(pieces, "error")
         self._marks: dict[str, str] = {}
 
-    def look(self, user: str, gid: str) -> tuple[GenerationRecord, dict[str, str]]:
-        return (self._heads.pop(0) if self._heads else self._end), self._marks
+    def observe(self, user: str, gid: str) -> tuple[GenerationRecord, dict[str, str]]:
+        return (self._records.pop(0) if self._records else self._end), self._marks
 
     def add_follower(self, user: str, gid: str, client: str, mark: str) -> None:
         self._marks[client] = mark

@@ -70,11 +70,11 @@ def test_a_second_try_attaches_whatever_the_lookup_saw_of_the_first(
         app.settings = app.settings.model_copy(update={"max_continued_bytes": 1})
     looks, real = iter([look]), GenerationRecords.record
 
-    def head_once(self: GenerationRecords, *named: Any) -> GenerationRecord | None:
+    def record_once(self: GenerationRecords, *named: Any) -> GenerationRecord | None:
         seen = next(looks, None)
         return real(self, *named) if seen is None else seen()
 
-    monkeypatch.setattr(GenerationRecords, "head", head_once)
+    monkeypatch.setattr(GenerationRecords, "record", record_once)
     second = service.start(app, user, wish(action, chat_user), send, Context())
     assert isinstance(second, GenerationRecord)
     assert second.gid == first.generation

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from converse_stream import service
 from converse_stream.dialects.ai_sdk.request import parse_question
 from converse_stream.http.request import HttpRequest
 from converse_stream.limits import Budget, Rate
@@ -183,7 +184,7 @@ def with_an_odd_id(world: World, name: Name, route: str) -> Answer:
 def while_another_runs(world: World, name: Name, route: str) -> Answer:
     world.start(said())
     if route == "POST /ai/chat":  # which stops it first, and waits for its end
-        world.patch.setattr(world.app(name), "stop", lambda *_: False)
+        world.patch.setattr(service, "stop", lambda *_: False)
         return GOOD[route](world, name)
     return GOOD[route](world, name, body=said(conversationId=CONVERSATION))
 
@@ -216,7 +217,7 @@ def running(world: World, route: str) -> dict[str, Any]:
 
 def one_follower_too_many(world: World, name: Name, route: str) -> Answer:
     asked = running(world, route)
-    record = world.app(name).running(USER, CONVERSATION)
+    record = service.running(world.app(name), USER, CONVERSATION)
     assert record
     world.crowd(record)
     return GOOD[route](world, name, **asked)

@@ -107,7 +107,7 @@ def test_anything_but_json_is_an_unsupported_media_type(content_type: str) -> No
 
 
 @pytest.mark.parametrize(
-    "content_type", ["application/json", "Container/JSON; charset=utf-8", ' application/json;charset="UTF-8"']
+    "content_type", ["application/json", "Application/JSON; charset=utf-8", ' application/json;charset="UTF-8"']
 )
 def test_a_good_body(content_type: str) -> None:
     request = parse_chat(post(text("hé 🌊", options={"maxTokens": 5, "topP": 1}), content_type), SETTINGS)
