@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from local_stack.bedrock.documents import UnreadableDocument
-from local_stack.dynamodb.server import NoDynamoDB
+from local_stack.dynamodb.server import DynamoDBUnreachable
 from local_stack.intrinsics import TemplateError
 from local_stack.lambda_service.concurrency import ACCOUNT_LIMIT
 from local_stack.lambda_service.sandbox import NoCredentials
@@ -132,7 +132,7 @@ async def run(given: Options) -> int:
         await stopping
     except PortInUse as error:
         return fail(f"{error}; try another one: make run PORT=9797")
-    except (TemplateError, NoCredentials, NoDynamoDB, UnreadableDocument) as error:
+    except (TemplateError, NoCredentials, DynamoDBUnreachable, UnreadableDocument) as error:
         return fail(str(error))
     finally:
         await stack.close()
@@ -141,7 +141,7 @@ async def run(given: Options) -> int:
 
 def announce(stack: Stack, *, rest: bool) -> None:
     if stack.has_web_host:
-        print(f"One host      {stack.web_host.url}")
+        print(f"Web host      {stack.web_host.url}")
     print(f"Function URL  {stack.function_url.url}")
     print(f"API Gateway   {stack.http_api.url}")
     print(f"Demo page     {stack.page.url}")

@@ -25,7 +25,7 @@ class Call(NamedTuple):
     resource: str
 
 
-class Calls:
+class CallLog:
     """The calls that one service got from the stack's functions, each kind once."""
 
     def __init__(self) -> None:

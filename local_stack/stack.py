@@ -15,17 +15,17 @@ from local_stack.bedrock import BedrockServer
 from local_stack.bedrock import serve as serve_bedrock
 from local_stack.bedrock.documents import KNOWLEDGE_BASE, Documents
 from local_stack.control import ISSUER, PREFIX, Control
-from local_stack.dynamodb.server import DynamoDB, create_elsewhere
-from local_stack.entry_points.api_gateway import HttpApiDoor, RestApiDoor
+from local_stack.dynamodb.server import DynamoDB, create_tables_at
+from local_stack.entry_points.api_gateway import HttpApiServer, RestApiServer
 from local_stack.entry_points.cloudfront import CloudFront
 from local_stack.entry_points.function_url import FunctionUrl
-from local_stack.entry_points.static_files import Pages
+from local_stack.entry_points.static_files import StaticFiles
 from local_stack.http import Handler, Request, Responder, port_of, serve
 from local_stack.identity.certificates import Authority
 from local_stack.identity.issuer import AUDIENCE, Issuer
 from local_stack.intrinsics import TemplateError
 from local_stack.lambda_service import invoke_api, sandbox
-from local_stack.lambda_service.concurrency import ACCOUNT_LIMIT, shares
+from local_stack.lambda_service.concurrency import ACCOUNT_LIMIT, allocate
 from local_stack.lambda_service.environment import Environment, Watchdog
 from local_stack.lambda_service.invoke_api import InvokeApi
 from local_stack.lambda_service.pool import Pool
@@ -75,7 +75,7 @@ def _taken(port: int) -> Iterator[None]:
         raise PortInUse(f"port {port} {reason}") from error
 
 
-class Door:
+class EntryPoint:
     """A port that listens from the start, so that a busy one is found at once, and gets its handler later."""
 
     def __init__(self) -> None:
@@ -110,17 +110,17 @@ class Stack:
         self.table: DynamoDB | None = None
         self.issuer: Issuer | None = None
         self.invoke_api = InvokeApi(self.pools)
-        self.web_host, self.function_url = Door(), Door()
-        self.http_api, self.page, self.rest_api = Door(), Door(), Door()
+        self.web_host, self.function_url = EntryPoint(), EntryPoint()
+        self.http_api, self.page, self.rest_api = EntryPoint(), EntryPoint(), EntryPoint()
         self.rest_url = ""
         self.has_web_host = False
         self._options = options
-        self._guard = Watchdog()
+        self._watchdog = Watchdog()
         self._cleanup = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
         """Raises PortInUse, TemplateError and NoCredentials; call `close` in every case."""
-        self._cleanup.callback(self._guard.close)
+        self._cleanup.callback(self._watchdog.close)
         port = self._options.port
         await self._open(self.web_host, port)
         await self._open(self.function_url, port and port + 5)
@@ -130,7 +130,7 @@ class Stack:
             self.issuer = Issuer(f"{self.page.url}{PREFIX}{ISSUER}".rstrip("/"))
         template = templates.read(self._options.template, self._parameters())
         self._make_pools(template, await self._services(template))
-        await self._open_doors(template)
+        await self._start_entry_points(template)
         await asyncio.gather(*(pool.prewarm(self._warm(pool.function)) for pool in self.pools.values()))
 
     async def close(self) -> None:
@@ -156,15 +156,15 @@ class Stack:
         """Environments to start with: as many as asked for behind the Function URL, one for others."""
         return self._options.prewarm if function.has_url else min(1, self._options.prewarm)
 
-    async def _open(self, door: Door, port: int, tls: ssl.SSLContext | None = None) -> None:
+    async def _open(self, door: EntryPoint, port: int, tls: ssl.SSLContext | None = None) -> None:
         server = await door.open(port, tls)
         self._cleanup.callback(server.close)
 
     async def _services(self, template: Template) -> dict[str, str]:
         """Start the stand-ins that the caller has not replaced; the variables by which functions find them."""
-        options, own = self._options, sandbox.own_endpoints()
+        options, own = self._options, sandbox.user_endpoints()
         port, endpoints = options.port, dict[str, str]()
-        authority = Authority(self._guard.folder, [HOST]) if options.tls else None
+        authority = Authority(self._watchdog.folder, [HOST]) if options.tls else None
         tls = authority.server_context() if authority else None
         if not options.real_bedrock and "AWS_ENDPOINT_URL_BEDROCK_RUNTIME" not in own:
             at = port and port + 3  # events/env.json names this one and the next
@@ -182,10 +182,10 @@ class Stack:
                 )
             self._cleanup.push_async_callback(self.bedrock.close)
             endpoints |= dict.fromkeys(("BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), self.bedrock.url)
-        credentials = sandbox.own_credentials() if options.real_bedrock else sandbox.FAKE_CREDENTIALS
+        credentials = sandbox.user_credentials() if options.real_bedrock else sandbox.FAKE_CREDENTIALS
         if "AWS_ENDPOINT_URL_DYNAMODB" in own:
             elsewhere = own["AWS_ENDPOINT_URL_DYNAMODB"]
-            await asyncio.to_thread(create_elsewhere, template.tables, elsewhere, credentials)
+            await asyncio.to_thread(create_tables_at, template.tables, elsewhere, credentials)
         else:
             self.table = DynamoDB()
             at = port and port + 4
@@ -195,27 +195,27 @@ class Stack:
             endpoints["DYNAMODB"] = self.table.url
             for table in template.tables:
                 self.table.create_table(dict(table))
-        lambda_door = Door()
-        lambda_door.handler = self.invoke_api
-        await self._open(lambda_door, 0, tls)
-        endpoints["LAMBDA"] = lambda_door.url
+        lambda_api = EntryPoint()
+        lambda_api.handler = self.invoke_api
+        await self._open(lambda_api, 0, tls)
+        endpoints["LAMBDA"] = lambda_api.url
         more = {"FLAGS_FILE": str(options.flags.resolve())} if options.flags else {}
         if authority:
             more["AWS_CA_BUNDLE"] = str(authority.bundle)
         return sandbox.service_variables(endpoints, credentials, options.auth) | more
 
     def _make_pools(self, template: Template, variables: Mapping[str, str]) -> None:
-        concurrency = shares(template.functions.values(), self._options.concurrency)
+        concurrency = allocate(template.functions.values(), self._options.concurrency)
         for name, function in template.functions.items():
             # The stand-ins take any credentials: by their session token they know who calls (see calls.py).
             token = {} if self._options.real_bedrock else {"AWS_SESSION_TOKEN": name}
-            box = sandbox.build(function, self._guard.folder / name, {**variables, **token})
-            made = functools.partial(Environment, function, box, self._guard, rationed=self._options.ration_cpu)
+            box = sandbox.build(function, self._watchdog.folder / name, {**variables, **token})
+            made = functools.partial(Environment, function, box, self._watchdog, rationed=self._options.ration_cpu)
             pool = Pool(function, made, concurrency[name])
             self._cleanup.push_async_callback(pool.close)
             self.pools[name] = pool
 
-    async def _open_doors(self, template: Template) -> None:
+    async def _start_entry_points(self, template: Template) -> None:
         streaming = [pool for pool in self.pools.values() if pool.function.has_url]
         if len(streaming) != 1:
             raise TemplateError("the laptop serves one Function URL; the template must have exactly one")
@@ -223,13 +223,13 @@ class Stack:
         token_url = f"{PREFIX}token" if self.issuer else None
         control = Control(self.pools, self.invoke_api, self.bedrock, self.table, self.issuer)
         if template.http_api:
-            self.http_api.handler = HttpApiDoor(template.http_api, self.pools)
+            self.http_api.handler = HttpApiServer(template.http_api, self.pools)
         self.has_web_host = template.distribution is not None
         if template.distribution:
             behind: dict[str, Handler] = {
                 streaming[0].function.name: self.function_url,
                 "HttpApi": self.http_api,
-                "WebBucket": Pages(
+                "WebBucket": StaticFiles(
                     self._options.web, "/", "/", token_url, listed="WebBucket" in template.listed_buckets
                 ),
             }
@@ -237,10 +237,10 @@ class Stack:
         else:
             self.web_host.handler = _beside({PREFIX: control}, _no_web_host)
         if template.rest_api:
-            self.rest_api.handler = RestApiDoor(template.rest_api, self.pools)
+            self.rest_api.handler = RestApiServer(template.rest_api, self.pools)
             await self._open(self.rest_api, 0)
             self.rest_url = f"{self.rest_api.url}/{template.rest_api.stage}"
-        pages = Pages(self._options.web, self.function_url.url, self.http_api.url, token_url)
+        pages = StaticFiles(self._options.web, self.function_url.url, self.http_api.url, token_url)
         self.page.handler = _beside({PREFIX: control, invoke_api.PREFIX: self.invoke_api}, pages)
 
 

@@ -37,7 +37,7 @@ EXCEPTIONS = (
 )
 REFUSALS = ("refuse-stream", "refuse-system", "too-long", "no-profile")  # of what the model cannot take
 # Others say something about the caller or the model, and do not come and go.
-BY_CHANCE = ("throttle", "unavailable", "not-ready", "stall-headers", *STREAM_FAULTS)
+RANDOM_FAULTS = ("throttle", "unavailable", "not-ready", "stall-headers", *STREAM_FAULTS)
 
 _BLOCK = re.compile(r"\[\[([^\[\]{}]*)(\{.*?\})?\s*\]\]", re.DOTALL)  # words, and then perhaps a tool's input
 _KEYS = frozenset(
@@ -123,13 +123,15 @@ def strip(text: str) -> str:
     return _BLOCK.sub(lambda block: "" if _pairs(block) else block[0], text).strip()
 
 
-def by_chance(rate: float, seed: int, number: int) -> Fault | None:
+def random_fault(rate: float, seed: int, number: int) -> Fault | None:
     """The fault of the request with that number, for the given rate (0 to 1) and seed."""
     # Chance for tests, not for secrets.
     chance = random.Random(f"{seed}:{number}")  # noqa: S311  # the same faults each time, not a secret
     if chance.random() >= rate:
         return None
-    return Fault(chance.choice(BY_CHANCE), chance.randrange(40), times=None, ms=None, code=chance.choice(EXCEPTIONS))
+    return Fault(
+        chance.choice(RANDOM_FAULTS), chance.randrange(40), times=None, ms=None, code=chance.choice(EXCEPTIONS)
+    )
 
 
 def _pairs(block: re.Match[str]) -> dict[str, str]:

@@ -18,12 +18,12 @@ from local_stack.bedrock.events import Json
 
 # Two knowledge bases of the same files: one of vectors and a managed one. The ids have the form that Bedrock's have.
 KNOWLEDGE_BASE = "LOCALFILES"
-MANAGED = "LOCALMANAG"
-PASSAGE = 1_000  # UTF-16 code units, about the 300 tokens of Bedrock's own passages
+MANAGED_KNOWLEDGE_BASE = "LOCALMANAG"
+PASSAGE_LENGTH = 1_000  # UTF-16 code units, about the 300 tokens of Bedrock's own passages
 USUAL_RESULTS = 5
 _SEARCH = {
     KNOWLEDGE_BASE: ("vector", "vectorSearchConfiguration"),
-    MANAGED: ("managed", "managedSearchConfiguration"),
+    MANAGED_KNOWLEDGE_BASE: ("managed", "managedSearchConfiguration"),
 }
 _HEADINGS = re.compile(r"(?:#{1,6} .*(?:\n\s*|$))+")
 
@@ -127,12 +127,15 @@ def _passages(text: str) -> Iterator[str]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """At most PASSAGE characters each, cut between paragraphs, else lines, else words, and not right below headings."""
-    while len(text) > PASSAGE:
+    """Split a text into pieces of at most PASSAGE_LENGTH characters.
+
+    Splits between paragraphs if possible, otherwise between lines or words. Does not split directly after a heading.
+    """
+    while len(text) > PASSAGE_LENGTH:
         headings = _HEADINGS.match(text)
         low = headings.end() + 1 if headings else 0
-        ends = (text.rfind(gap, low, PASSAGE) for gap in ("\n\n", "\n", " "))
-        end = next((end for end in ends if end > low), PASSAGE)
+        ends = (text.rfind(gap, low, PASSAGE_LENGTH) for gap in ("\n\n", "\n", " "))
+        end = next((end for end in ends if end > low), PASSAGE_LENGTH)
         yield text[:end].rstrip()
         text = text[end:].lstrip()
     if text:

@@ -21,10 +21,10 @@ from local_stack import http
 from local_stack.bedrock import conversation, delivery, directives, embeddings, errors, models, upstream, validation
 from local_stack.bedrock.directives import HTTP_FAULTS, Fault
 from local_stack.bedrock.documents import Documents
+from local_stack.bedrock.emulated_model import EmulatedModel
 from local_stack.bedrock.errors import BedrockError
 from local_stack.bedrock.events import Model
-from local_stack.bedrock.standin import StandIn
-from local_stack.calls import CALLER, Calls
+from local_stack.calls import CALLER, CallLog
 from local_stack.http import Request, Responder
 
 KEPT_REQUESTS = 1_000
@@ -64,7 +64,7 @@ class BedrockServer:
 
     def __init__(self, model: Model, documents: Documents, *, usual_delays: bool = False) -> None:
         self.requests: deque[ModelRequest] = deque(maxlen=KEPT_REQUESTS)
-        self.calls = Calls()
+        self.calls = CallLog()
         self._model = model
         self._documents = documents
         self._usual_delays = usual_delays
@@ -166,7 +166,7 @@ class BedrockServer:
         fault = directives.parse(text).fault
         if fault is None:
             self._drawn += 1
-            return directives.by_chance(self._rate, self._seed, self._drawn)
+            return directives.random_fault(self._rate, self._seed, self._drawn)
         if fault.times is None:
             return fault
         self._struck[text] += 1
@@ -192,7 +192,7 @@ async def serve(
 
     The model is the built-in stand-in, or the OpenAI-compatible server that LOCAL_MODEL_URL names.
     """
-    model = model or upstream.configured(os.environ) or StandIn()
+    model = model or upstream.configured(os.environ) or EmulatedModel()
     server = BedrockServer(model, documents or Documents(), usual_delays=usual_delays)
     server.set_faults(fault_rate, seed)
     await server.start(host, port, bridge, tls)

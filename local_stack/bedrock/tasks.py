@@ -24,7 +24,7 @@ def title(conversation: Conversation) -> str:
 
 
 def classify(conversation: Conversation) -> str:
-    """One of the labels that the system prompt lists: the one that shares most words with the text, else the first."""
+    """The label of the system prompt's list that shares the most words with the text; the first one if none does."""
     header = re.search(r"\b(labels?|categories|classes|one of)\b[^:\n]*:", conversation.system, re.IGNORECASE)
     listed = conversation.system[header.end() :].strip() if header else ""
     bullets = re.findall(r"^\s*[-*•]\s+(.+)$", listed, re.MULTILINE)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
-KEPT = 600.0  # seconds
+TOKEN_SECONDS = 600.0
 
 
 class Mismatch(Exception):
@@ -25,14 +25,15 @@ class Tokens:
 
     def is_repeated(self, request: Mapping[str, Any]) -> bool:
         """Whether this transaction was carried out before. Raises Mismatch."""
-        while self._done and (oldest := next(iter(self._done))) and self._done[oldest][0] < self._clock() - KEPT:
+        limit = self._clock() - TOKEN_SECONDS
+        while self._done and (oldest := next(iter(self._done))) and self._done[oldest][0] < limit:
             del self._done[oldest]
-        known = self._done.get(request.get("ClientRequestToken", ""))
-        if known and known[1] != _digest(request):
+        previous = self._done.get(request.get("ClientRequestToken", ""))
+        if previous and previous[1] != _digest(request):
             raise Mismatch
-        return known is not None
+        return previous is not None
 
-    def note(self, request: Mapping[str, Any]) -> None:
+    def record(self, request: Mapping[str, Any]) -> None:
         """The transaction was carried out."""
         if token := request.get("ClientRequestToken"):
             self._done[token] = self._clock(), _digest(request)

@@ -33,7 +33,7 @@ from moto.dynamodb.models.table import Table
 from moto.dynamodb.responses import DynamoHandler
 from werkzeug.exceptions import HTTPException
 
-from local_stack.calls import CALLER, Calls
+from local_stack.calls import CALLER, CallLog
 from local_stack.dynamodb.faults import Refusal, TableFaults
 from local_stack.dynamodb.idempotency_tokens import Mismatch, Tokens
 from local_stack.dynamodb.rules import Schema, check
@@ -114,7 +114,7 @@ for _model in model_data["dynamodb"].values():
     _model.instances_tracked = deque(maxlen=0)  # type: ignore[attr-defined]  # each model's list of all that it made
 
 
-class NoDynamoDB(Exception):
+class DynamoDBUnreachable(Exception):
     """The place that the caller named for the tables does not answer."""
 
 
@@ -123,8 +123,8 @@ def table_parameters(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {name: properties[name] for name in _CREATE_TABLE if name in properties}
 
 
-def create_elsewhere(tables: Iterable[Mapping[str, Any]], url: str, credentials: Mapping[str, str]) -> None:
-    """Create the tables that another DynamoDB does not have yet. Raises NoDynamoDB.
+def create_tables_at(tables: Iterable[Mapping[str, Any]], url: str, credentials: Mapping[str, str]) -> None:
+    """Create the tables that another DynamoDB does not have yet. Raises DynamoDBUnreachable.
 
     DynamoDB Local keeps tables apart by key and region: `credentials` are those that the functions get.
     """
@@ -141,7 +141,7 @@ def create_elsewhere(tables: Iterable[Mapping[str, Any]], url: str, credentials:
             with contextlib.suppress(client.exceptions.ResourceInUseException):
                 client.create_table(**table_parameters(properties))
     except (BotoCoreError, ClientError, ValueError) as error:
-        raise NoDynamoDB(f"DynamoDB at {url} does not answer") from error
+        raise DynamoDBUnreachable(f"DynamoDB at {url} does not answer") from error
 
 
 class DynamoDB:
@@ -149,7 +149,7 @@ class DynamoDB:
 
     def __init__(self) -> None:
         self.url = ""
-        self.calls = Calls()
+        self.calls = CallLog()
         self._port = 0
         self._hosts = [HOST]
         self._tls: ssl.SSLContext | None = None
@@ -237,7 +237,7 @@ class DynamoDB:
         unread = self._faults.unread(operation, asked)
         status, headers, content = self._dispatch(_TARGET + operation, json.dumps(asked).encode())
         if status == 200 and operation == _OF_TRANSACTION:
-            self._tokens.note(asked)
+            self._tokens.record(asked)
         if status == 200 and operation == "CreateTable":
             self._schemas[asked["TableName"]] = Schema.of(asked)
         if status == 200 and unread:

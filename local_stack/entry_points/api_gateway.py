@@ -45,7 +45,7 @@ class Routes:
         return None
 
 
-class HttpApiDoor:
+class HttpApiServer:
     """An HTTP API. When it has a CORS configuration, the functions' own CORS headers are dropped."""
 
     def __init__(self, api: HttpApi, pools: Mapping[str, Pool], seconds: float = INTEGRATION_SECONDS) -> None:
@@ -110,7 +110,7 @@ class HttpApiDoor:
         return _message(500, "Internal Server Error")
 
 
-class RestApiDoor:
+class RestApiServer:
     """A REST API in streamed mode. CORS is the function's own affair, but for the OPTIONS mock and refusals."""
 
     def __init__(self, api: RestApi, pools: Mapping[str, Pool]) -> None:

@@ -19,7 +19,7 @@ CONTENT_TYPES = {
 }
 
 
-class Pages:
+class StaticFiles:
     """Serves `web`: its demo folder at `/`, every other folder of it under its own name.
 
     `function_url` and `api_url` may be paths of the host that the pages are on.

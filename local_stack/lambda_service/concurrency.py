@@ -29,7 +29,7 @@ class Concurrency:
         return sum(running() for running in self._running) >= self.limit
 
 
-def shares(functions: Iterable[Function], account_limit: int) -> dict[str, Concurrency]:
+def allocate(functions: Iterable[Function], account_limit: int) -> dict[str, Concurrency]:
     """The limit of each function by its name: its own where it reserves some, else the rest of the account's.
 
     Raises TemplateError where too little would be left.

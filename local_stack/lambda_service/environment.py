@@ -75,7 +75,7 @@ class Environment:
         self,
         function: Function,
         sandbox: Sandbox,
-        guard: Watchdog,
+        watchdog: Watchdog,
         on_ready: Callable[["Environment"], None],
         on_exit: Callable[["Environment"], None],
         *,
@@ -86,7 +86,7 @@ class Environment:
         self.freezes = True  # stop the process between invocations, as Lambda does
         self._rationed = rationed
         self._sandbox = sandbox
-        self._guard = guard
+        self._watchdog = watchdog
         self._on_ready = on_ready
         self._on_exit = on_exit
         self._api = RuntimeApi(self._next)
@@ -124,7 +124,7 @@ class Environment:
             )
         except OSError as error:
             raise InitError(Failure.of("Runtime.InvalidEntrypoint", str(error))) from error
-        self._guard.watch(self._process.pid)
+        self._watchdog.watch(self._process.pid)
         self._watcher = asyncio.create_task(self._watch(self._process))
         self._thawed.set()
         self._limiter = asyncio.create_task(self._limit(self._process.pid))
@@ -237,7 +237,7 @@ class Environment:
         code = await process.wait()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # what the process has started goes with it
-        self._guard.forget(process.pid)
+        self._watchdog.forget(process.pid)
         await output
         if self._deadline:
             self._deadline.cancel()

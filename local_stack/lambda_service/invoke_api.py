@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from local_stack.calls import CALLER, Calls
+from local_stack.calls import CALLER, CallLog
 from local_stack.entry_points.events import PRELUDE_END
 from local_stack.entry_points.relay import read_body
 from local_stack.http import Request, Responder, json_of
@@ -58,7 +58,7 @@ class InvokeApi:
     ) -> None:
         self.delivers_twice = False
         self.dead_letters: list[DeadLetter] = []
-        self.calls = Calls()
+        self.calls = CallLog()
         self._pools = pools
         self._retry_seconds = retry_seconds
         self._throttled_seconds = throttled_seconds

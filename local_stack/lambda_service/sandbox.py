@@ -142,15 +142,15 @@ def service_variables(
     laptop's own way.
     """
     names = {f"AWS_ENDPOINT_URL_{service}": url for service, url in endpoints.items()}
-    return {**credentials, **names, **own_endpoints(), "AUTH_MODE": auth_mode}
+    return {**credentials, **names, **user_endpoints(), "AUTH_MODE": auth_mode}
 
 
-def own_endpoints() -> dict[str, str]:
+def user_endpoints() -> dict[str, str]:
     """The caller's AWS_ENDPOINT_URL_* variables; to boto3 an empty one is not set."""
     return {name: value for name, value in os.environ.items() if name.startswith("AWS_ENDPOINT_URL_") and value}
 
 
-def own_credentials() -> dict[str, str]:
+def user_credentials() -> dict[str, str]:
     """The caller's AWS credentials and region, as variables. Raises NoCredentials."""
     try:
         session = Session()

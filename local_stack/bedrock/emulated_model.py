@@ -22,7 +22,7 @@ _JOB = re.compile(rf"\b({'|'.join(_JOBS)})", re.IGNORECASE)
 _REASONING_FIELDS = ("thinking", "reasoningConfig", "reasoning_config")
 
 
-class StandIn:
+class EmulatedModel:
     """A `Model` without a model."""
 
     def __init__(self) -> None:
