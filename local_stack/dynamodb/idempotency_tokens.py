@@ -1,4 +1,4 @@
-"""The client request tokens of transactions: one that was carried out is not carried out again for ten minutes.
+"""The client request tokens of transactions. For ten minutes a transaction with a known token is not executed again.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 """
@@ -17,14 +17,14 @@ class Mismatch(Exception):
 
 
 class Tokens:
-    """`clock` gives seconds. Transactions that failed leave no token."""
+    """The tokens of executed transactions. `clock` returns seconds. A failed transaction leaves no token."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._done: dict[str, tuple[float, bytes]] = {}  # in the order of time
+        self._done: dict[str, tuple[float, bytes]] = {}  # time and digest of each, in the order of time
 
     def is_repeated(self, request: Mapping[str, Any]) -> bool:
-        """Whether this transaction was carried out before. Raises Mismatch."""
+        """Return whether this transaction has been executed before. Raises Mismatch."""
         limit = self._clock() - TOKEN_SECONDS
         while self._done and (oldest := next(iter(self._done))) and self._done[oldest][0] < limit:
             del self._done[oldest]
@@ -34,7 +34,7 @@ class Tokens:
         return previous is not None
 
     def record(self, request: Mapping[str, Any]) -> None:
-        """The transaction was carried out."""
+        """Record that the transaction has been executed."""
         if token := request.get("ClientRequestToken"):
             self._done[token] = self._clock(), _digest(request)
 

@@ -1,4 +1,4 @@
-"""API Gateway's two doors: the HTTP API, which buffers every answer, and the REST API in streamed mode."""
+"""API Gateway: the HTTP API, which buffers each response, and the REST API in streamed mode."""
 
 import asyncio
 import json

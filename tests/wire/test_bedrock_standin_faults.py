@@ -196,7 +196,7 @@ def test_faults_happen_so_many_times_for_the_same_message(client: "BedrockRuntim
 
 
 def test_an_unknown_fault_is_refused_by_name(client: "BedrockRuntimeClient") -> None:
-    with pytest.raises(client.exceptions.ValidationException, match="knows no fault 'thortle'"):
+    with pytest.raises(client.exceptions.ValidationException, match="has no fault 'thortle'"):
         client.converse(**ask(question("thortle")))
 
 
