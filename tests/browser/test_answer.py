@@ -255,7 +255,7 @@ def test_code_has_its_language_and_is_copied(stack: RunningStack, page: Page) ->
     is_whole(page)
     expect(page.locator("figcaption")).to_have_text("python")
     page.get_by_role("button", name="Copy code").click()
-    expect(page.get_by_role("button", name="Copy code")).to_have_attribute("data-said", "Copied")
+    expect(page.get_by_role("button", name="Copy code")).to_have_attribute("data-result", "Copied")
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied == "print('a')\n\nprint('b')"  # without the newline at which a shell would run it
 

@@ -144,7 +144,7 @@ def test_an_answer_can_be_copied_as_it_was_written(
     say(page, "Tell me about rivers [[tokens=20 pace=1 first=1]]")
     is_whole(page)
     page.get_by_role("button", name="Copy answer").click()
-    expect(page.get_by_role("button", name="Copy answer")).to_have_attribute("data-said", "Copied")
+    expect(page.get_by_role("button", name="Copy answer")).to_have_attribute("data-result", "Copied")
     assert page.evaluate("navigator.clipboard.readText()") == stored(stack, page, person)
 
 
