@@ -60,6 +60,10 @@ class RunningStack:
         """What the functions asked AWS for: function, IAM action, and the table, index or model."""
         return {(call["function"], call["action"], call["resource"]) for call in self._call("calls")}
 
+    def number_of_calls(self) -> int:
+        """How many times the functions have asked AWS for something, so far."""
+        return len(self._call("calls"))
+
     def environments(self, function: str) -> list[dict[str, Any]]:
         """That function's environments: pid, state and number of invocations."""
         return [each for each in self._call("environments") if each["function"] == function]
