@@ -15,7 +15,9 @@ BODIES: dict[str, Any] = {"PATCH": {"title": "mine"}, "POST": {}}
 
 def routes() -> list[tuple[str, str, str]]:
     """Door, method and path of every route with something named in it, as the functions and the template have them."""
-    stream = re.findall(r'"(\w+) (/[^"]*\{\}[^"]*)": ', (ROOT / "functions/stream/app.py").read_text(encoding="utf-8"))
+    stream = re.findall(
+        r'"(\w+) (/[^"]*\{\}[^"]*)": ', (ROOT / "functions/stream/stream.py").read_text(encoding="utf-8")
+    )
     api = re.findall(r"RouteKey: (\w+) (\S+)", (ROOT / "template.yaml").read_text(encoding="utf-8"))
     buffered = [(method, re.sub(r"\{\w+\}", "{}", path)) for method, path in api if "{" in path]
     return [("url", *route) for route in stream] + [("gateway", *route) for route in buffered]

@@ -39,7 +39,7 @@ def stack(outdated: list[str]) -> Iterator[RunningStack]:
 
 def routes(stack: RunningStack) -> list[tuple[str, str]]:
     """Method and URL of every route that is not open, of both functions."""
-    source = (ROOT / "functions/stream/app.py").read_text(encoding="utf-8")
+    source = (ROOT / "functions/stream/stream.py").read_text(encoding="utf-8")
     streamed = set(re.findall(r'"((?:GET|POST) /[^"]*)"', source)) - OPEN
     api = read(ROOT / "template.yaml").http_api
     assert api

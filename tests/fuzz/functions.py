@@ -110,7 +110,7 @@ def functions(model: events.Model | None = None, steering: Steering | None = Non
 
 
 def _load(name: Name) -> ModuleType:
-    path = ROOT / "functions" / name / "app.py"
+    path = ROOT / "functions" / name / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"{name}_app", path)
     assert spec
     assert spec.loader

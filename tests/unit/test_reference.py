@@ -39,7 +39,7 @@ def test_the_pages_are_up_to_date() -> None:
 
 
 def test_every_route_of_the_functions_is_there() -> None:
-    stream = re.findall(r'"((?:GET|POST) /[^"]*)"', (ROOT / "functions/stream/app.py").read_text(encoding="utf-8"))
+    stream = re.findall(r'"((?:GET|POST) /[^"]*)"', (ROOT / "functions/stream/stream.py").read_text(encoding="utf-8"))
     resources = TEMPLATE["Resources"].values()
     api = [each["Properties"]["RouteKey"] for each in resources if each["Type"] == "AWS::ApiGatewayV2::Route"]
     headings = re.findall(r"^### (\w+ /.*)$", page("http"), re.MULTILINE)

@@ -46,7 +46,9 @@ def table(config: dict[str, Any], stack: Resources) -> Distribution:
 
 
 def stream_routes() -> set[str]:
-    return set(re.findall(r'"((?:GET|POST) /[^"]*)"', (ROOT / "functions/stream/app.py").read_text(encoding="utf-8")))
+    return set(
+        re.findall(r'"((?:GET|POST) /[^"]*)"', (ROOT / "functions/stream/stream.py").read_text(encoding="utf-8"))
+    )
 
 
 def api_routes(stack: Resources) -> set[str]:
