@@ -135,6 +135,7 @@ class Profile:
     faults: float = 0.06
     nested: float = 0.10
     crashes: float = 0.004
+    late: float = 0.0  # of transactions; beside the other faults
 
 
 WILD = Profile()

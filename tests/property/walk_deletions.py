@@ -11,8 +11,10 @@ from converse_stream.protocol.errors import (
 )
 from converse_stream.store import keys, usage
 from tests.property.fake_table import Violation
-from tests.property.walk_actors import Environment, Send
+from tests.property.walk_actors import Environment, Profile, Send
 from tests.property.walk_answers import Answers
+
+LATE_TRANSACTIONS = Profile(faults=0, nested=0.02, crashes=0, late=0.3)
 
 
 class Deletions(Answers):
@@ -103,11 +105,15 @@ class Deletions(Answers):
     def use_again(self) -> bool:
         """A user whose data was erased creates old conversations again and deletes them; then late writes arrive."""
         user = self.users[-1]
-        for _ in range(5):
+        usual, self.profile = self.profile, LATE_TRANSACTIONS
+        for _ in range(6):
             environment = self._idle()
-            if environment is not None and self._is_erased(user):
+            if environment is not None:
                 with self._act(environment, user, "go on erasing"):
                     self._erase(environment, user)
+            if not self._is_erased(user):
+                break
+        self.profile = usual
         if not self.dynamo.late or self._is_erased(user):
             return False
         for _, conversation in [known for known in self.known if known[0] == user][-4:]:
@@ -118,7 +124,7 @@ class Deletions(Answers):
             environment.turn = None
             with self._act(environment, user, f"delete {conversation} again"):
                 self.deleting.add((user, conversation))
-                self._delete(environment, user, conversation, self.at)
+                self._delete(environment, user, conversation, self.at + self.random.choice((0.0, 60.0)))
         return self.deliver()
 
     def add_up(self) -> bool:
