@@ -11,8 +11,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from local_stack import template
-from local_stack.authority import Authority
-from local_stack.dynamodb import DynamoDB
+from local_stack.dynamodb.server import DynamoDB
+from local_stack.identity.certificates import Authority
 from tests.contract.lookup_costs import Costs, measured
 from tests.wire.bedrock_standin import standin
 

@@ -14,14 +14,14 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
-from chat import impatience
-from chat.memory.fact_memory import FactMemory
-from chat.memory.ranking import ranked
-from chat.store.facts import Facts
-from chat.store.table import Table
+from converse_stream.aws import deadlines
+from converse_stream.memory.fact_memory import FactMemory
+from converse_stream.memory.ranking import ranked
+from converse_stream.store.facts import Facts
+from converse_stream.store.table import Table
 from local_stack import template
 from local_stack.bedrock.embeddings import embed
-from local_stack.dynamodb import DynamoDB
+from local_stack.dynamodb.server import DynamoDB
 
 FACTS = 500
 ROUNDS = 31
@@ -60,9 +60,9 @@ def main() -> None:
     server.create_table(table)
     credentials = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
     os.environ.update(credentials, AWS_ENDPOINT_URL_DYNAMODB=server.url)
-    chat_table = Table(impatience.client("dynamodb", 10), table["TableName"])
+    chat_table = Table(deadlines.client("dynamodb", 10), table["TableName"])
     chance = random.Random(1)  # noqa: S311  # the same facts each time
-    words = [line.strip(".,:;()`*") for line in Path("README.md").read_text(encoding="utf-8").split()]
+    words = [line.strip(".,:;()`*") for line in Path("docs/decisions.md").read_text(encoding="utf-8").split()]
     texts = [" ".join(chance.choices(words, k=12)) for _ in range(FACTS)]
     embedder.embed(QUESTION)
     print(f"{'':>16} {'read':>7} {'rank':>7} {'search':>7}   ms of CPU, {FACTS} facts of 12 words")

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 from local_stack.bedrock.documents import UnreadableDocument
-from local_stack.concurrency import ACCOUNT_LIMIT
-from local_stack.dynamodb import NoDynamoDB
+from local_stack.dynamodb.server import NoDynamoDB
 from local_stack.intrinsics import TemplateError
-from local_stack.sandbox import NoCredentials
+from local_stack.lambda_service.concurrency import ACCOUNT_LIMIT
+from local_stack.lambda_service.sandbox import NoCredentials
 from local_stack.stack import Options, PortInUse, Stack
 
 ROOT = Path(__file__).resolve().parent.parent

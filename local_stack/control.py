@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_stack.bedrock import BedrockServer
-from local_stack.dynamodb import DynamoDB
+from local_stack.dynamodb.server import DynamoDB
 from local_stack.http import Request, Responder
-from local_stack.invoke_api import InvokeApi
-from local_stack.issuer import Issuer
-from local_stack.pool import Pool
+from local_stack.identity.issuer import Issuer
+from local_stack.lambda_service.invoke_api import InvokeApi
+from local_stack.lambda_service.pool import Pool
 
 PREFIX = "/_local/"
 ISSUER = "issuer/"

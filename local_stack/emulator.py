@@ -22,11 +22,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from local_stack import bedrock, sandbox
+from local_stack import bedrock
 from local_stack import template as templates
-from local_stack.dynamodb import DynamoDB
-from local_stack.events import PRELUDE_END, Head, Prelude, answer_of
+from local_stack.dynamodb.server import DynamoDB
+from local_stack.entry_points.events import PRELUDE_END, Head, Prelude, answer_of
 from local_stack.intrinsics import TemplateError
+from local_stack.lambda_service import sandbox
 from local_stack.template import Function, Template
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,25 +10,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from local_stack import invoke_api, sandbox
 from local_stack import template as templates
-from local_stack.api_gateway import HttpApiDoor, RestApiDoor
-from local_stack.authority import Authority
 from local_stack.bedrock import BedrockServer
 from local_stack.bedrock import serve as serve_bedrock
 from local_stack.bedrock.documents import KNOWLEDGE_BASE, Documents
-from local_stack.cloudfront import CloudFront
-from local_stack.concurrency import ACCOUNT_LIMIT, shares
 from local_stack.control import ISSUER, PREFIX, Control
-from local_stack.dynamodb import DynamoDB, create_elsewhere
-from local_stack.environment import Environment, Guard
-from local_stack.function_url import FunctionUrl
+from local_stack.dynamodb.server import DynamoDB, create_elsewhere
+from local_stack.entry_points.api_gateway import HttpApiDoor, RestApiDoor
+from local_stack.entry_points.cloudfront import CloudFront
+from local_stack.entry_points.function_url import FunctionUrl
+from local_stack.entry_points.static_files import Pages
 from local_stack.http import Handler, Request, Responder, port_of, serve
+from local_stack.identity.certificates import Authority
+from local_stack.identity.issuer import AUDIENCE, Issuer
 from local_stack.intrinsics import TemplateError
-from local_stack.invoke_api import InvokeApi
-from local_stack.issuer import AUDIENCE, Issuer
-from local_stack.pages import Pages
-from local_stack.pool import Pool
+from local_stack.lambda_service import invoke_api, sandbox
+from local_stack.lambda_service.concurrency import ACCOUNT_LIMIT, shares
+from local_stack.lambda_service.environment import Environment, Watchdog
+from local_stack.lambda_service.invoke_api import InvokeApi
+from local_stack.lambda_service.pool import Pool
 from local_stack.template import Function, Template
 
 HOST = "127.0.0.1"
@@ -115,7 +115,7 @@ class Stack:
         self.rest_url = ""
         self.has_web_host = False
         self._options = options
-        self._guard = Guard()
+        self._guard = Watchdog()
         self._cleanup = contextlib.AsyncExitStack()
 
     async def start(self) -> None:

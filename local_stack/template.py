@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local_stack.distribution import Distribution, distribution
+from local_stack.entry_points.distribution import Distribution, distribution
 from local_stack.intrinsics import PSEUDO_PARAMETERS, Resolver, TemplateError, load
 
 REGION = PSEUDO_PARAMETERS["AWS::Region"]

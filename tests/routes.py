@@ -19,4 +19,5 @@ def converse_routes() -> set[str]:
 
 
 def _source(function: str) -> str:
-    return (ROOT / f"functions/{function}/app.py").read_text(encoding="utf-8")
+    modules = sorted((ROOT / "functions" / function).glob("*.py"))
+    return "\n".join(module.read_text(encoding="utf-8") for module in modules)

@@ -1,4 +1,4 @@
-"""One HTTP request with all that its route needs, and the shapes of its answers."""
+"""One HTTP request with everything that its route needs, and its kinds of response."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,14 @@ from typing import TypeAlias
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from chat.application import Application
-from chat.auth import User
-from chat.dialects import sse
-from chat.http import HttpRequest, json_bytes
-from chat.requests import client_of
-from chat.store.head import Head
-from chat.turn import Turn
+from converse_stream import service
+from converse_stream.auth import User
+from converse_stream.container import Container
+from converse_stream.dialects import sse
+from converse_stream.generation.generation import Generation
+from converse_stream.http.bodies import client_of
+from converse_stream.http.request import HttpRequest, json_bytes
+from converse_stream.store.generation_record import GenerationRecord
 from streaming_runtime import StreamingResponse
 
 JSON = {"content-type": "application/json", "cache-control": "no-store"}
@@ -23,27 +24,27 @@ Work: TypeAlias = Sequence[Callable[[], object]]
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """`named` is what stands in the path for the route's `{}`; `headers` go with every answer."""
+    """`path_id` is the id in the path, empty without one; `headers` are sent with every response."""
 
-    app: Application
+    app: Container
     request: HttpRequest
     user: User
     context: LambdaContext
-    named: str
+    path_id: str
     headers: Mapping[str, str]
 
-    def source(self, begun: Turn | Head, after: int | None = None) -> sse.Source:
-        """A turn that begins here, or a view of one that began elsewhere, from behind a position."""
-        if isinstance(begun, Turn):
-            return begun
+    def source(self, started: Generation | GenerationRecord, after: int | None = None) -> sse.Source:
+        """The generation, or a follower of one that another invocation runs, from a position on."""
+        if isinstance(started, Generation):
+            return started
         client = client_of(self.request.headers)
-        following = self.app.follow(self.user, begun, self.context, after=after, client=client)
-        following.attach()
-        return following
+        follower = service.follow(self.app, self.user, started, self.context, after=after, client=client)
+        follower.attach()
+        return follower
 
-    def after(self, begun: Turn | Head) -> Work:
-        """What is left to be done when the answer has been sent."""
-        return [partial(self.app.learning.hand_over, self.user, begun)]
+    def after(self, started: Generation | GenerationRecord) -> Work:
+        """The work to do when the response has been sent."""
+        return [partial(self.app.learning.dispatch, self.user, started)]
 
     def stream(
         self,
@@ -52,13 +53,13 @@ class Exchange:
         headers: Mapping[str, str] = sse.HEADERS,
         after: Work = (),
     ) -> StreamingResponse:
-        """The source as it speaks, in a dialect."""
+        """The events of the source as a stream, in a dialect."""
         return StreamingResponse(sse.frames(source, dialect), headers={**headers, **self.headers}, after=after)
 
     def json(self, body: object, status: int = 200, after: Work = ()) -> StreamingResponse:
-        """An answer in one piece that no cache keeps."""
+        """A JSON response that is not cached."""
         return StreamingResponse([json_bytes(body)], status=status, headers={**JSON, **self.headers}, after=after)
 
-    def nothing(self) -> StreamingResponse:
-        """There is nothing to follow."""
+    def no_content(self) -> StreamingResponse:
+        """204: there is nothing to follow."""
         return StreamingResponse([], status=204, headers=self.headers)

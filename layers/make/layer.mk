@@ -21,7 +21,7 @@ COMPILERS := cffi pycparser
 
 .PHONY: build-StreamingRuntimeLayer build-ChatLayer
 build-StreamingRuntimeLayer: LOCK := streaming_runtime.txt
-build-ChatLayer: LOCK := chat.txt
+build-ChatLayer: LOCK := converse_stream.txt
 
 # --system-certs: trust what pip trusts here, a company's own proxy included.
 build-StreamingRuntimeLayer build-ChatLayer:

@@ -9,7 +9,7 @@ guardrail's own words are a content block of their own is a guess: no source say
 
 from dataclasses import replace
 
-from local_stack.bedrock import conversation, directives, speaker
+from local_stack.bedrock import conversation, directives, texts
 from local_stack.bedrock.directives import Directives
 from local_stack.bedrock.events import Json
 from local_stack.bedrock.reply import Block, Reply, limited
@@ -40,7 +40,7 @@ def judged(reply: Reply, body: Json, wish: Directives) -> Reply:
 
 
 def _words() -> Block:
-    return Block(tuple({"text": token} for token in speaker.tokens(BLOCKED)))
+    return Block(tuple({"text": token} for token in texts.tokens(BLOCKED)))
 
 
 def _text(block: Block) -> str:
@@ -53,7 +53,7 @@ def _masked(block: Block, word: str) -> Block:
     if word not in text:
         return block
     rest = tuple(delta for delta in block.deltas if "text" not in delta)
-    return replace(block, deltas=(*({"text": token} for token in speaker.tokens(text.replace(word, MASK))), *rest))
+    return replace(block, deltas=(*({"text": token} for token in texts.tokens(text.replace(word, MASK))), *rest))
 
 
 def _policy(action: str, match: str = "word") -> Json:

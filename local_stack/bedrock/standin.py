@@ -8,7 +8,7 @@ import random
 import re
 from collections.abc import AsyncGenerator, Iterator
 
-from local_stack.bedrock import conversation, directives, events, guardrail, speaker, tasks
+from local_stack.bedrock import conversation, directives, events, guardrail, tasks, texts
 from local_stack.bedrock.conversation import Conversation
 from local_stack.bedrock.directives import Directives, ToolCall
 from local_stack.bedrock.events import Event, Json
@@ -62,7 +62,7 @@ def compose(model_id: str, body: Json, wish: Directives) -> Reply:
     blocks = []
     if _wants_reasoning(body):
         blocks.append(_reasoning(talk))
-    said = [{"text": token} for token in speaker.tokens(text)]
+    said = [{"text": token} for token in texts.tokens(text)]
     blocks.append(Block((*said, *([_citation(talk)] if wish.cite else []))))
     calls = [] if stopped else _tools(body, talk, wish.tools)
     stop_reason = "stop_sequence" if stopped else "tool_use" if calls else "end_turn"
@@ -82,7 +82,7 @@ def _text(model_id: str, body: Json, talk: Conversation, wish: Directives) -> st
         wanted = _JOB.search(talk.system.partition(".")[0])
         if wanted:
             return _JOBS[wanted[1].lower()](talk)
-    return speaker.speak(talk, wish.tokens)
+    return texts.speak(talk, wish.tokens)
 
 
 def _served(body: Json, wish: Directives) -> Json:
@@ -109,14 +109,14 @@ def _wants_reasoning(body: Json) -> bool:
 
 
 def _reasoning(talk: Conversation) -> Block:
-    thought = speaker.think(talk)
+    thought = texts.think(talk)
     signature = base64.b64encode(hashlib.sha256(thought.encode()).digest()).decode()
-    deltas = [{"reasoningContent": {"text": token}} for token in speaker.tokens(thought)]
+    deltas = [{"reasoningContent": {"text": token}} for token in texts.tokens(thought)]
     return Block((*deltas, {"reasoningContent": {"signature": signature}}))
 
 
 def _citation(talk: Conversation) -> Json:
-    topic = speaker.subject(talk.question).strip("“”")
+    topic = texts.subject(talk.question).strip("“”")
     path = "-".join(re.findall(r"\w+", topic.lower()))
     return {
         "citation": {
@@ -153,7 +153,7 @@ def _tool(talk: Conversation, number: int, call: ToolCall, schema: Json) -> Bloc
 
 def _made_up(schema: Json, talk: Conversation) -> Json:
     """A plausible object of that schema."""
-    examples = {"string": speaker.subject(talk.question).strip("“”"), "integer": 1, "number": 1.5, "boolean": True}
+    examples = {"string": texts.subject(talk.question).strip("“”"), "integer": 1, "number": 1.5, "boolean": True}
     examples |= {"array": [], "object": {}}
     properties = schema.get("properties", {}).items()
     return {key: examples.get(str(value.get("type")), "") for key, value in properties if isinstance(value, dict)}

@@ -3,7 +3,7 @@
 import json
 import re
 
-from local_stack.bedrock import speaker
+from local_stack.bedrock import texts
 from local_stack.bedrock.conversation import Conversation
 
 _NAMED = re.compile(r"\b(?:call yourself|your name is|you are called) (?P<name>\w+)", re.IGNORECASE)
@@ -18,7 +18,7 @@ def title(conversation: Conversation) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = [line.partition(":")[2].strip() for line in lines if line.lower().startswith(("user:", "human:"))]
     about = [line for line in lines if "title" not in line.lower()]
-    named = speaker.subject([*said, *about, "A conversation"][0]).strip("“”").split()
+    named = texts.subject([*said, *about, "A conversation"][0]).strip("“”").split()
     short = " ".join(named[:6]).rstrip(".,;:!?…")[:80]
     return short[:1].upper() + short[1:]
 
@@ -52,7 +52,7 @@ def summary(conversation: Conversation) -> str:
     """The summary so far, and what the user asked about since."""
     said = [part.partition(": ") for part in conversation.question.split("\n\n")]
     before = [text for who, _, text in said if who == "Summary so far"]
-    asked = [f"The user asked about {speaker.subject(text)}." for who, _, text in said if who == "User"]
+    asked = [f"The user asked about {texts.subject(text)}." for who, _, text in said if who == "User"]
     return " ".join([*before, *asked])
 
 

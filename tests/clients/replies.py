@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 import httpx
 
-from local_stack.dynamodb import DynamoDB
+from local_stack.dynamodb.server import DynamoDB
 from tests.stack import ROOT, RunningStack, start_stack, stop_stack
 
 FILE = ROOT / "web" / "client" / "test" / "replies.json"

@@ -13,16 +13,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat import following
-from chat.application import Application
-from chat.auth import User
-from chat.dialects.ai_sdk import AiSdk
-from chat.events import Chunk, Complete, Error, Event, Message, Rollback, Start, Timing, Usage
-from chat.following import Following
-from chat.log import Entry, Placed, end_of
-from chat.store.conversations import Conversation, Conversations
-from chat.store.generations import Generations
-from chat.store.head import Head, Status
+from converse_stream import service
+from converse_stream.auth import User
+from converse_stream.container import Container
+from converse_stream.dialects.ai_sdk.frames import AiSdk
+from converse_stream.generation import follower
+from converse_stream.generation.follower import Follower
+from converse_stream.protocol.events import (
+    Chunk,
+    Complete,
+    Error,
+    Event,
+    Message,
+    Rollback,
+    Start,
+    Timing,
+    Usage,
+)
+from converse_stream.protocol.log import Entry, PositionedEvent, end_of
+from converse_stream.store.conversations import Conversation, Conversations
+from converse_stream.store.generation_record import GenerationRecord, Status
+from converse_stream.store.generations import Generations
 from tests.clients.test_httpx_sse import ALPHABET
 from tests.clients.test_web_client import node_test
 from tests.clients.test_web_client import pytestmark as needs_node
@@ -51,7 +62,7 @@ def megabyte(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dialect, end = AiSdk(), Complete("stop", answer, answer, Usage(), Timing(1))
     events: list[Event] = [Start("conversation-1", "message-2", "generation-1", "nova-lite"), *map(Chunk, pieces), end]
     folder = tmp_path_factory.mktemp("megabyte")
-    (folder / "sse").write_bytes("".join(dialect.encode(Placed(event, 0)) for event in events).encode())
+    (folder / "sse").write_bytes("".join(dialect.encode(PositionedEvent(event, 0)) for event in events).encode())
     (folder / "text").write_bytes(answer.text.encode())
     return folder
 
@@ -73,8 +84,8 @@ def test_every_byte_is_understood(megabyte: Path, version: str) -> None:
 
 @pytest.fixture
 def person(stack: RunningStack) -> Iterator[Person]:
-    with Person(stack) as somebody:
-        yield somebody
+    with Person(stack) as chat_user:
+        yield chat_user
 
 
 def question(text: str, message: str = "message-of-theirs") -> dict[str, Any]:
@@ -209,52 +220,61 @@ def test_an_answer_is_replayed_for_ten_minutes(
     known = Conversation("chat", 2, active=active, deleted=deleted)
     recent = SimpleNamespace(recent=lambda *_: (known, [newest]))
     app = SimpleNamespace(conversations=recent, generations=SimpleNamespace(alive=lambda _, gid: gid))
-    head: Any = Application.latest(cast("Application", app), User("alice"), "chat", within=600)
-    assert head == replayed
+    record: Any = service.latest(cast("Container", app), User("alice"), "chat", within=600)
+    assert record == replayed
 
 
 class Growing:
     """A table where an answer grows by a piece with each look, until its model fails."""
 
     def __init__(self, pieces: list[str]) -> None:
-        self._heads = [head(pieces[:number], "run") for number in range(len(pieces) + 1)]
-        self._end = head(pieces, "error")
+        self._records = [record(pieces[:number], "run") for number in range(len(pieces) + 1)]
+        self._end = record(pieces, "error")
         self._marks: dict[str, str] = {}
 
-    def look(self, user: str, gid: str) -> tuple[Head, dict[str, str]]:
-        return (self._heads.pop(0) if self._heads else self._end), self._marks
+    def observe(self, user: str, gid: str) -> tuple[GenerationRecord, dict[str, str]]:
+        return (self._records.pop(0) if self._records else self._end), self._marks
 
-    def attach_client(self, user: str, gid: str, client: str, mark: str) -> None:
+    def add_follower(self, user: str, gid: str, client: str, mark: str) -> None:
         self._marks[client] = mark
 
-    def detach_client(self, user: str, gid: str, client: str, mark: str) -> None:
+    def remove_follower(self, user: str, gid: str, client: str, mark: str) -> None:
         del self._marks[client]
 
-    def read(self, user: str, head: Head, since: int) -> list[Entry]:
-        return list(head.tail)
+    def read(self, user: str, record: GenerationRecord, since: int) -> list[Entry]:
+        return list(record.tail)
 
     def now(self) -> int:
         return 0
 
-    def follow(self, user: str, head: Head, until: int) -> None:
+    def follow(self, user: str, record: GenerationRecord, until: int) -> None:
         """Somebody follows."""
 
 
-def head(pieces: list[str], status: Status) -> Head:
+def record(pieces: list[str], status: Status) -> GenerationRecord:
     tail = tuple(map(Chunk, pieces))
     reason = "model_failed" if status == "error" else None
-    return Head("gid", status, "me", "", "chat", 2, "message", "m", end_of(tail), 0, tail, 0, 0, reason=reason)
+    return GenerationRecord(
+        "gid", status, "me", "", "chat", 2, "message", "m", end_of(tail), 0, tail, 0, 0, reason=reason
+    )
 
 
 def told(pieces: list[str], after: int | None) -> list[Event]:
     """What a follower is told who has seen so much."""
     table, nothing = cast("Generations", Growing(pieces)), cast("Conversations", None)
-    source = Following(
-        table, nothing, "alice", head([], "run"), after=after, client=None, request_id="request", deadline=float("inf")
+    source = Follower(
+        table,
+        nothing,
+        "alice",
+        record([], "run"),
+        after=after,
+        client=None,
+        request_id="request",
+        deadline=float("inf"),
     )
-    events: list[Placed] = []
+    events: list[PositionedEvent] = []
     with pytest.MonkeyPatch.context() as patched, source:
-        patched.setattr(following, "INTERVAL", 0)
+        patched.setattr(follower, "INTERVAL", 0)
         while batch := source.wait(len(events), 5):
             events += batch
     return [placed.event for placed in events]

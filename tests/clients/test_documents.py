@@ -85,7 +85,7 @@ class Relay(http.server.BaseHTTPRequestHandler):
 
 def test_python_streamed_and_in_one_piece(stack: RunningStack) -> None:
     streamed, resumed = snippets("Any reader of server-sent events", "python")
-    (whole,) = snippets("Whoever cannot stream", "python")
+    (whole,) = snippets("Clients that cannot stream", "python")
     check = 'assert [each["type"] for each in rest] == ["start", "start", "complete"], rest\n'
     with Impatient(stack.host) as door:
         head = f'URL, API = "{door.url}", "{stack.gateway}"\n'

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from httpx_sse import connect_sse
 
-from chat.dialects.native import Native
-from chat.events import Chunk
-from chat.log import Placed
+from converse_stream.dialects.native import Native
+from converse_stream.protocol.events import Chunk
+from converse_stream.protocol.log import PositionedEvent
 from tests.unit.test_dialects import CASES
 
 ALPHABET = 'abc \n"\\é河🌊\u2028\x85:'
@@ -64,7 +64,7 @@ def test_a_megabyte_cut_anywhere_arrives_byte_for_byte(seed: int) -> None:
     dialect, position, frames = Native("generation"), 0, []
     for piece in pieces:
         position += len(piece)
-        frames.append(dialect.encode(Placed(Chunk(piece), position)))
+        frames.append(dialect.encode(PositionedEvent(Chunk(piece), position)))
     assert received("".join(frames).encode(), seed) == text
 
 

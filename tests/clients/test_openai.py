@@ -16,11 +16,25 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
-from chat.dialects import openai as dialect
-from chat.dialects import sse
-from chat.errors import ChatError, Forbidden, StorageError, TooManyFollowers, Unauthenticated
-from chat.events import Chunk, Complete, Event, Message, Start, Timing, Usage
-from chat.log import Placed
+from converse_stream.dialects import sse
+from converse_stream.dialects.openai import frames as dialect
+from converse_stream.protocol.errors import (
+    ChatError,
+    Forbidden,
+    StorageError,
+    TooManyFollowers,
+    Unauthenticated,
+)
+from converse_stream.protocol.events import (
+    Chunk,
+    Complete,
+    Event,
+    Message,
+    Start,
+    Timing,
+    Usage,
+)
+from converse_stream.protocol.log import PositionedEvent
 from tests.clients.openai.sdk import HERE, SDK, Heard, Node, python
 from tests.clients.test_httpx_sse import ALPHABET, served
 from tests.e2e.chat import Person
@@ -253,7 +267,7 @@ def test_a_megabyte_cut_anywhere_arrives_byte_for_byte(sdk: SDK, seed: int) -> N
     speaker = dialect.OpenAI(0)
     events: list[Event] = [Start("", "", "g", "m"), *map(Chunk, pieces), end]
     heartbeat = f"{sse.HEARTBEAT}{speaker.comment_end}"
-    body = heartbeat.join(speaker.encode(Placed(each, 0)) for each in events)
+    body = heartbeat.join(speaker.encode(PositionedEvent(each, 0)) for each in events)
     text = "".join(pieces)
     assert len(text.encode()) > 1_000_000
     with served(body.encode(), seed) as base:

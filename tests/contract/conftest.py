@@ -10,13 +10,13 @@ from pathlib import Path
 import boto3
 import pytest
 
-from chat.application import Application
-from chat.settings import Settings
+from converse_stream.container import Container
+from converse_stream.settings import Settings
 from local_stack import template
-from local_stack.authority import Authority
-from local_stack.dynamodb import DynamoDB, create_elsewhere
+from local_stack.dynamodb.server import DynamoDB, create_elsewhere
+from local_stack.identity.certificates import Authority
+from tests.contract.chat_user import ChatUser
 from tests.contract.dynamodb_local.server import DynamoDBLocal, Endpoint, missing
-from tests.contract.somebody import Somebody
 
 TABLES = template.read(Path("template.yaml")).tables
 
@@ -67,12 +67,12 @@ def dynamodb(request: pytest.FixtureRequest) -> Endpoint:
 
 
 @pytest.fixture
-def app(dynamodb: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Application:
+def app(dynamodb: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Container:
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)
     settings = Settings(table_name="ChatTable", auth_mode="dev", url_auth_type="AWS_IAM", inference_profile="us")
-    return Application(settings)
+    return Container(settings)
 
 
 @pytest.fixture
-def somebody(app: Application) -> Somebody:
-    return Somebody(app)
+def chat_user(app: Container) -> ChatUser:
+    return ChatUser(app)

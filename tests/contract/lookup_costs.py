@@ -16,13 +16,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest import mock
 
-from chat.application import Application
-from chat.auth import User
-from chat.requests import ChatRequest
-from chat.settings import Settings
+from converse_stream import service
+from converse_stream.auth import User
+from converse_stream.container import Container
+from converse_stream.http.bodies import ChatRequest
+from converse_stream.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-PATHS = ("layers/chat", "layers/streaming_runtime", ".")
+PATHS = ("layers/converse_stream", "layers/streaming_runtime", ".")
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,15 @@ def measured(certificates: Path, *, table: str, model: str) -> Costs:
 
 def main() -> None:
     gc.disable()
-    made: list[Application] = []
+    made: list[Container] = []
     settings = Settings(table_name="ChatTable", auth_mode="dev", url_auth_type="AWS_IAM", memory_milliseconds=5_000)
     asked = ChatRequest.model_validate({"message": {"text": "hi"}})
 
     def lookup() -> None:
-        assert made[0].preview(User("alice", "address"), asked).missing == ()
+        assert service.preview(made[0], User("alice", "address"), asked).missing == ()
 
     certificates = min(_cpu(_read_certificates) for _ in range(5))
-    start = _cpu(lambda: made.append(Application(settings)))
+    start = _cpu(lambda: made.append(Container(settings)))
     first, second = _cpu(lookup), _cpu(lookup)
     with mock.patch("time.time", return_value=time.time() + 60):
         later = _cpu(lookup)

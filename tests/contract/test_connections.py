@@ -1,9 +1,9 @@
 """Connections to AWS: how many there are, and what they cost."""
 
-from chat.memory.lookup import LOOKUPS
-from chat.store.limits import SIDE_BY_SIDE
-from local_stack.authority import Authority
-from local_stack.dynamodb import DynamoDB
+from converse_stream.memory.lookup import LOOKUPS
+from converse_stream.store.usage import SIDE_BY_SIDE
+from local_stack.dynamodb.server import DynamoDB
+from local_stack.identity.certificates import Authority
 from tests.contract.lookup_costs import measured
 from tests.wire.bedrock_standin import standin
 from tests.wire.slow_tls import slow_tls

@@ -10,22 +10,32 @@ from unittest import mock
 
 import pytest
 
-from chat import tasks
-from chat.errors import BeingErased, DeletionUnfinished, NotFound, StorageError
-from chat.events import Chunk, Usage
-from chat.ids import new_id
-from chat.store import erasing, keys
-from chat.store import erasure as erasures
-from chat.store.conversations import Conversations
-from chat.store.erasure import Erasure
-from chat.store.facts import Facts
-from chat.store.generations import Generations
-from chat.store.head import End
-from chat.store.retention import DAY, FOR_EVER, LATE, Retention
-from chat.store.table import Table
-from chat.store.writer import Writer
+from converse_stream import tasks
+from converse_stream.protocol.errors import (
+    DeletionUnfinished,
+    ErasureInProgress,
+    NotFound,
+    StorageError,
+)
+from converse_stream.protocol.events import Chunk, Usage
+from converse_stream.protocol.ids import new_id
+from converse_stream.store import erasure as erasures
+from converse_stream.store import erasure_mark, keys
+from converse_stream.store.conversations import Conversations
+from converse_stream.store.erasure import Erasure
+from converse_stream.store.facts import Facts
+from converse_stream.store.generation_record import End
+from converse_stream.store.generation_writer import TableWriter
+from converse_stream.store.generations import Generations
+from converse_stream.store.retention import (
+    DAY,
+    FOR_EVER,
+    LATE,
+    Retention,
+)
+from converse_stream.store.table import Table
+from tests.contract.chat_user import ChatUser
 from tests.contract.dynamodb_local.server import Endpoint
-from tests.contract.somebody import Somebody
 from tests.contract.test_store import answer, connect, finish, new_head, user_message
 
 SOON = 20.0  # seconds that an erasure may take here
@@ -60,22 +70,22 @@ def of(table: Table, user: str) -> dict[tuple[str, str], Any]:
     return {(item["pk"]["S"], item["sk"]["S"]): item for item in items}
 
 
-def asked(conversations: Conversations, user: str, conversation: str) -> Writer:
+def asked(conversations: Conversations, user: str, conversation: str) -> TableWriter:
     """A generation that runs, for a new message or in place of the last answer."""
-    head = new_head(conversation)
+    record = new_head(conversation)
     _, last = conversations.recent(user, conversation, 1)
-    message = last[0] if last else replace(user_message("a question"), generation_id=head.gid)
+    message = last[0] if last else replace(user_message("a question"), generation_id=record.gid)
     generations = Generations(conversations._table, conversations)
-    writer = generations.start(user, head, None, message, instead=bool(last))
-    assert isinstance(writer, Writer)
+    writer = generations.start(user, record, None, message, instead=bool(last))
+    assert isinstance(writer, TableWriter)
     return writer
 
 
 def answered(conversations: Conversations, user: str, conversation: str, text: str) -> str:
     """The generation."""
     writer = asked(conversations, user, conversation)
-    finish(writer, answer(Chunk(text), generation_id=writer.head.gid))
-    return writer.head.gid
+    finish(writer, answer(Chunk(text), generation_id=writer.record.gid))
+    return writer.record.gid
 
 
 def live(table: Table, user: str) -> None:
@@ -90,7 +100,7 @@ def live(table: Table, user: str) -> None:
     facts.set_profile(user, "a name", None, None)
 
 
-def ends(writer: Writer, when: Callable[[bool], bool]) -> threading.Thread:
+def ends(writer: TableWriter, when: Callable[[bool], bool]) -> threading.Thread:
     """Its owner goes on flushing until it is cancelled and `when` agrees."""
 
     def speak() -> None:
@@ -207,7 +217,7 @@ def test_nothing_begins_while_all_is_erased_and_everything_may_afterwards(
         lambda: asked(conversations, alice, new_id()),
         lambda: conversations.create(alice, new_id(), None),
     ):
-        with pytest.raises(BeingErased):
+        with pytest.raises(ErasureInProgress):
             begin()
     assert erasure(table).everything(alice, time.monotonic() + SOON)
     answered(conversations, alice, conversation, "under the same id")
@@ -218,11 +228,11 @@ def test_nothing_begins_while_all_is_erased_and_everything_may_afterwards(
 def test_a_repeated_send_finds_its_answer_while_all_is_erased(table: Table, alice: str) -> None:
     conversations = Conversations(table)
     running = asked(conversations, alice, new_id())
-    erasing.begin(table, alice)
+    erasure_mark.begin(table, alice)
     again = Generations(table, conversations).start(
-        alice, replace(running.head, owner="another"), None, user_message("a question")
+        alice, replace(running.record, owner="another"), None, user_message("a question")
     )
-    assert again == running.head
+    assert again == running.record
 
 
 def test_an_erasure_that_comes_too_late_leaves_what_began_since(table: Table, alice: str) -> None:
@@ -238,7 +248,7 @@ def test_an_erasure_that_comes_too_late_leaves_what_began_since(table: Table, al
 
         def query_index(self, index: str, pk: str, **page: Any) -> Any:
             found = super().query_index(index, pk, **page)
-            if found[0] and erasing.since(table, alice):
+            if found[0] and erasure_mark.since(table, alice):
                 assert erasure(table).everything(alice, time.monotonic() + SOON)
                 answered(conversations, alice, conversation, "new")
                 facts.add(alice, "a new fact", "fact", limit=5)
@@ -259,7 +269,7 @@ def test_a_lost_answer_whose_log_another_call_erases_breaks_nothing_off(table: T
     for _ in range(40):
         running.flush([Chunk(new_id())])
     past = {":past": 1}
-    table.change(keys.generation(alice, running.head.gid), keys.HEAD, "SET lease = :past, dl = :past", values=past)
+    table.change(keys.generation(alice, running.record.gid), keys.RECORD, "SET lease = :past, dl = :past", values=past)
 
     class Overtaken(Table):
         """Before it reads the log, another call removes that."""
@@ -272,7 +282,7 @@ def test_a_lost_answer_whose_log_another_call_erases_breaks_nothing_off(table: T
                 if last:
                     assert erasure(table).everything(alice, time.monotonic() + SOON)
                 else:
-                    conversations.remove_log(alice, running.head.gid)
+                    conversations.remove_log(alice, running.record.gid)
             return super().query(pk, low, high, **more)
 
     assert erasure(Overtaken(table._client, table._name)).everything(alice, time.monotonic() + SOON)
@@ -318,7 +328,7 @@ def test_every_change_of_a_conversation_begins_its_time_anew(table: Table, alice
     assert days() == 1
     writer = asked(renewed(), alice, conversation)
     assert days() == 2
-    finish(Writer(Generations(table, renewed()), table, alice, writer.head), answer(Chunk("an answer")))
+    finish(TableWriter(Generations(table, renewed()), table, alice, writer.record), answer(Chunk("an answer")))
     assert days() == 3
     renewed().rename(alice, conversation, "a title")
     assert days() == 4
@@ -364,40 +374,40 @@ def test_what_is_over_is_read_by_nobody_though_it_is_there(table: Table, alice: 
     assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}
 
 
-def test_a_task_goes_on_with_what_takes_longer_than_its_caller_waits(somebody: Somebody) -> None:
+def test_a_task_goes_on_with_what_takes_longer_than_its_caller_waits(chat_user: ChatUser) -> None:
     """After 202, after a table that failed, and after an erasure that ended meanwhile."""
-    app, table = somebody.app, somebody.app.conversations._table
-    app.__dict__["_invoker"] = somebody.started
-    somebody.says("I sail.")
-    assert not app.deletion.run(somebody.key, somebody.conversation, 0.001)
-    assert not app.deletion.run(somebody.key, None, 0.001)
-    events = [event for _, event in somebody.started.events]
+    app, table = chat_user.app, chat_user.app.conversations._table
+    app.__dict__["invoker"] = chat_user.started
+    chat_user.says("I sail.")
+    assert not app.deletion.run(chat_user.key, chat_user.conversation, 0.001)
+    assert not app.deletion.run(chat_user.key, None, 0.001)
+    events = [event for _, event in chat_user.started.events]
     assert events == [
-        {"task": "erase", "user": somebody.key, "conversation": somebody.conversation},
-        {"task": "erase", "user": somebody.key},
+        {"task": "erase", "user": chat_user.key, "conversation": chat_user.conversation},
+        {"task": "erase", "user": chat_user.key},
     ]
     with pytest.raises(StorageError):
         tasks.run(events[1], app, 0.001)
     assert tasks.run(events[0], app, SOON) == {"erased": True}
-    assert [sk for pk, sk in of(table, somebody.key) if "#C#" in pk] == [keys.META]
+    assert [sk for pk, sk in of(table, chat_user.key) if "#C#" in pk] == [keys.META]
     assert tasks.run(events[1], app, SOON) == {"erased": True}
-    assert {pk for pk, _ in of(table, somebody.key)} == {keys.limits(somebody.key)}
-    somebody.says("I sail again.")
+    assert {pk for pk, _ in of(table, chat_user.key)} == {keys.limits(chat_user.key)}
+    chat_user.says("I sail again.")
     assert tasks.run(events[1], app, SOON) == {"erased": True}, "twice, as Lambda may start it"
-    assert len(app.conversations.page(somebody.key, limit=9)[0]) == 1
+    assert len(app.conversations.page(chat_user.key, limit=9)[0]) == 1
     with pytest.raises(NotFound):
-        app.deletion.run(somebody.key, "unknown", SOON)
-    assert len(somebody.started.events) == 2
+        app.deletion.run(chat_user.key, "unknown", SOON)
+    assert len(chat_user.started.events) == 2
 
 
-def test_a_table_that_fails_hands_the_deletion_over(somebody: Somebody, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = somebody.app
-    app.__dict__["_invoker"] = somebody.started
-    somebody.says("I sail.")
+def test_a_table_that_fails_hands_the_deletion_over(chat_user: ChatUser, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = chat_user.app
+    app.__dict__["invoker"] = chat_user.started
+    chat_user.says("I sail.")
     with monkeypatch.context() as failing:
         failing.setattr(Conversations, "remove_messages", mock.Mock(side_effect=StorageError))
         with pytest.raises(StorageError):
-            app.deletion.run(somebody.key, somebody.conversation, SOON)
-    [(_, event)] = somebody.started.events
+            app.deletion.run(chat_user.key, chat_user.conversation, SOON)
+    [(_, event)] = chat_user.started.events
     assert tasks.run(event, app, SOON) == {"erased": True}
-    assert [sk for pk, sk in of(app.conversations._table, somebody.key) if "#C#" in pk] == [keys.META]
+    assert [sk for pk, sk in of(app.conversations._table, chat_user.key) if "#C#" in pk] == [keys.META]

@@ -8,21 +8,22 @@ from typing import Any
 
 import pytest
 
-from chat import application as composition
-from chat import impatience
-from chat.application import Application
-from chat.auth import User
-from chat.dialects import whole
-from chat.ids import new_id
-from chat.requests import ChatRequest, Send
-from chat.settings import Settings
-from chat.turn import Turn
-from local_stack.authority import Authority
-from local_stack.dynamodb import DynamoDB
+from converse_stream import container as composition
+from converse_stream import service
+from converse_stream.auth import User
+from converse_stream.aws import deadlines
+from converse_stream.container import Container
+from converse_stream.dialects import buffered
+from converse_stream.generation.generation import Generation
+from converse_stream.http.bodies import ChatRequest, Send
+from converse_stream.protocol.ids import new_id
+from converse_stream.settings import Settings
+from local_stack.dynamodb.server import DynamoDB
+from local_stack.identity.certificates import Authority
 from tests.contract.test_recall import at, message
 from tests.contract.test_round_trips import Context
 from tests.wire.bedrock_standin import standin
-from tests.wire.impolite import gone, impolite
+from tests.wire.slow_server import gone, slow_server
 from tests.wire.slow_tls import SlowTls, slow_tls
 
 HANDSHAKE = 0.35  # seconds; the client of a lookup waits less for a connection
@@ -36,7 +37,7 @@ def settings(**more: Any) -> Settings:
 @contextmanager
 def behind_slow_tls(
     moto: DynamoDB, authority: Authority, monkeypatch: pytest.MonkeyPatch, **more: Any
-) -> Iterator[tuple[Application, SlowTls, SlowTls]]:
+) -> Iterator[tuple[Container, SlowTls, SlowTls]]:
     """An application whose table and model have slow handshakes."""
     monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.bundle))
     with ExitStack() as stack:
@@ -44,15 +45,15 @@ def behind_slow_tls(
         bedrock = stack.enter_context(standin())
         model = stack.enter_context(slow_tls(bedrock.url, HANDSHAKE, authority.server_context()))
         stack.enter_context(at(DYNAMODB=table.url, BEDROCK_RUNTIME=model.url))
-        yield Application(settings(**more)), table, model
+        yield Container(settings(**more)), table, model
 
 
-def answered(app: Application, **body: Any) -> dict[str, Any]:
+def answered(app: Container, **body: Any) -> dict[str, Any]:
     """The answer in one piece."""
     asked = ChatRequest.model_validate({"message": {"text": "hi [[tokens=3 pace=1 first=1]]"}, **body})
-    turn = app.start(User("somebody", "address"), asked, Send(new_id(), "payload"), Context())
-    assert isinstance(turn, Turn)
-    status, answer = whole.answer(turn)
+    turn = service.start(app, User("somebody", "address"), asked, Send(new_id(), "payload"), Context())
+    assert isinstance(turn, Generation)
+    status, answer = buffered.answer(turn)
     assert status == 200
     return answer
 
@@ -96,19 +97,23 @@ def test_a_lookup_may_take_longer_where_connections_must_be_opened(
 
 def test_a_lookup_has_its_usual_time_again_afterwards(moto: DynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(composition, "open_connections", lambda *_: None)
-    real = impatience.client
+    real = deadlines.client
 
     def hanging(service: str, seconds: float) -> Any:
         with at(DYNAMODB=server.url):
             return real(service, seconds)
 
-    with impolite() as server, at(DYNAMODB=moto.url):
-        monkeypatch.setattr(impatience, "client", hanging)
-        app = Application(settings(cold_memory_milliseconds=1_500))
+    with slow_server() as server, at(DYNAMODB=moto.url):
+        monkeypatch.setattr(deadlines, "client", hanging)
+        app = Container(settings(cold_memory_milliseconds=1_500))
         times = []
         for _ in range(2):
             begun = time.monotonic()
-            assert app.preview(User("somebody", "address"), message("hi")).missing == ("history", "profile", "facts")
+            assert service.preview(app, User("somebody", "address"), message("hi")).missing == (
+                "history",
+                "profile",
+                "facts",
+            )
             times.append(time.monotonic() - begun)
         assert times[0] >= 1.5
         assert times[1] < 1
@@ -121,8 +126,8 @@ def test_an_endpoint_that_does_not_answer_delays_the_start_and_no_more(monkeypat
         closed.close()
         hanging, refusing = f"https://127.0.0.1:{silent.getsockname()[1]}", f"https://127.0.0.1:{port}"
         with at(DYNAMODB=hanging, BEDROCK_RUNTIME=refusing):
-            Application(settings())  # warm: what is loaded once
+            Container(settings())  # warm: what is loaded once
             begun = time.monotonic()
-            Application(settings())
+            Container(settings())
             assert 0.5 <= time.monotonic() - begun < 3
         assert gone("connect", 2)

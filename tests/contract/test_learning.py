@@ -8,209 +8,215 @@ from typing import Any
 
 import pytest
 
-from chat.application import Application
-from chat.errors import FlagsUnknown, HandOverFailed, ModelInvalidRequest, ModelUnavailable, StorageError
-from chat.flags import Flags, flags_of
-from chat.learning import Learning
-from chat.limits import Budget
-from chat.store import erasing, keys
-from chat.store.facts import Profile
-from tests.contract.somebody import FACTS, SmallModel, Somebody
+from converse_stream.container import Container
+from converse_stream.dispatch.learning import Learning
+from converse_stream.flags.feature_flags import FlagProvider, flags_of
+from converse_stream.limits import Budget
+from converse_stream.protocol.errors import (
+    DispatchFailed,
+    FlagsUnavailable,
+    ModelInvalidRequest,
+    ModelUnavailable,
+    StorageError,
+)
+from converse_stream.store import erasure_mark, keys
+from converse_stream.store.facts import Profile
+from tests.contract.chat_user import FACTS, ChatUser, SmallModel
 from tests.contract.test_erasure import of
 
 
-def test_each_step_is_taken_once(somebody: Somebody) -> None:
-    gid = somebody.says("I sail.")
-    assert somebody.learn(gid) == ["title", "facts"]
-    assert (somebody.known.title, somebody.facts) == ("A title", ["The user sails."])
-    assert somebody.learn(gid) == []
-    assert somebody.model.jobs == ["Write", "Extract"]
-    assert somebody.facts == ["The user sails."]
+def test_each_step_is_taken_once(chat_user: ChatUser) -> None:
+    gid = chat_user.says("I sail.")
+    assert chat_user.learn(gid) == ["title", "facts"]
+    assert (chat_user.known.title, chat_user.facts) == ("A title", ["The user sails."])
+    assert chat_user.learn(gid) == []
+    assert chat_user.model.jobs == ["Write", "Extract"]
+    assert chat_user.facts == ["The user sails."]
 
 
 @pytest.mark.parametrize("broken", ["Write", "Extract"])
-def test_a_step_that_fails_is_all_that_is_tried_again(somebody: Somebody, broken: str) -> None:
-    gid = somebody.says("I sail.")
-    somebody.model.broken = {broken}
+def test_a_step_that_fails_is_all_that_is_tried_again(chat_user: ChatUser, broken: str) -> None:
+    gid = chat_user.says("I sail.")
+    chat_user.model.broken = {broken}
     with pytest.raises(ModelUnavailable):
-        somebody.learn(gid)
-    somebody.model.broken = set()
-    somebody.model.asked.clear()
-    assert len(somebody.learn(gid)) == 1
-    assert somebody.model.jobs == [broken]
-    assert (somebody.known.title, somebody.facts) == ("A title", ["The user sails."])
+        chat_user.learn(gid)
+    chat_user.model.broken = set()
+    chat_user.model.asked.clear()
+    assert len(chat_user.learn(gid)) == 1
+    assert chat_user.model.jobs == [broken]
+    assert (chat_user.known.title, chat_user.facts) == ("A title", ["The user sails."])
 
 
-def test_a_table_that_fails_leaves_nothing_half_done(somebody: Somebody, monkeypatch: pytest.MonkeyPatch) -> None:
-    gid = somebody.says("I sail.")
+def test_a_table_that_fails_leaves_nothing_half_done(chat_user: ChatUser, monkeypatch: pytest.MonkeyPatch) -> None:
+    gid = chat_user.says("I sail.")
 
     def fail(_: Any) -> None:
         raise StorageError
 
     with monkeypatch.context() as failing:
-        failing.setattr(somebody.app.learned._table, "transact", fail)
+        failing.setattr(chat_user.app.learned._table, "transact", fail)
         with pytest.raises(StorageError):
-            somebody.learn(gid)
-    assert (somebody.known.title, somebody.facts) == (None, [])
-    assert somebody.learn(gid) == ["title", "facts"]
+            chat_user.learn(gid)
+    assert (chat_user.known.title, chat_user.facts) == (None, [])
+    assert chat_user.learn(gid) == ["title", "facts"]
 
 
-def test_two_tasks_at_once_store_one(somebody: Somebody) -> None:
-    gid = somebody.says("I sail.")
+def test_two_tasks_at_once_store_one(chat_user: ChatUser) -> None:
+    gid = chat_user.says("I sail.")
     twin: list[Any] = []
-    somebody.while_asked(lambda: twin.append(somebody.learn(gid)))
-    assert somebody.learn(gid) == []
+    chat_user.while_asked(lambda: twin.append(chat_user.learn(gid)))
+    assert chat_user.learn(gid) == []
     assert twin == [["title", "facts"]]
-    assert somebody.facts == ["The user sails."]
+    assert chat_user.facts == ["The user sails."]
 
 
-def test_a_title_that_comes_first_stays(somebody: Somebody) -> None:
-    gid = somebody.says("I sail.")
-    somebody.while_asked(lambda: somebody.app.conversations.rename(somebody.key, somebody.conversation, "My own"))
-    assert somebody.learn(gid) == ["facts"]
-    assert somebody.known.title == "My own"
+def test_a_title_that_comes_first_stays(chat_user: ChatUser) -> None:
+    gid = chat_user.says("I sail.")
+    chat_user.while_asked(lambda: chat_user.app.conversations.rename(chat_user.key, chat_user.conversation, "My own"))
+    assert chat_user.learn(gid) == ["facts"]
+    assert chat_user.known.title == "My own"
 
 
-def test_a_title_does_not_come_into_what_is_deleted_meanwhile(somebody: Somebody) -> None:
-    gid = somebody.says("I sail.")
-    somebody.while_asked(lambda: somebody.app.conversations.mark_deleted(somebody.key, somebody.conversation))
-    somebody.learn(gid)
-    assert somebody.known.title is None
+def test_a_title_does_not_come_into_what_is_deleted_meanwhile(chat_user: ChatUser) -> None:
+    gid = chat_user.says("I sail.")
+    chat_user.while_asked(lambda: chat_user.app.conversations.mark_deleted(chat_user.key, chat_user.conversation))
+    chat_user.learn(gid)
+    assert chat_user.known.title is None
 
 
-def test_erasure_wins(somebody: Somebody) -> None:
-    gid = somebody.says("I sail.")
-    somebody.while_asked(lambda: somebody.app.erasure.everything(somebody.key, float("inf")))
-    assert somebody.learn(gid) == []
-    assert (somebody.facts, somebody.known.updated_at) == ([], None)
+def test_erasure_wins(chat_user: ChatUser) -> None:
+    gid = chat_user.says("I sail.")
+    chat_user.while_asked(lambda: chat_user.app.erasure.everything(chat_user.key, float("inf")))
+    assert chat_user.learn(gid) == []
+    assert (chat_user.facts, chat_user.known.updated_at) == ([], None)
 
 
 @pytest.mark.parametrize("name", ["null", '"Iris"'])
-def test_nothing_is_learned_while_all_is_erased(app: Application, name: str) -> None:
+def test_nothing_is_learned_while_all_is_erased(app: Container, name: str) -> None:
     """From a conversation that erasure has not reached yet, because the index is late."""
-    somebody = Somebody(app, history_messages=4)
-    somebody.model.texts["Extract"] = FACTS.replace("null", name)
-    gid = somebody.says("I sail, Iris.")
-    somebody.while_asked(lambda: erasing.begin(app.conversations._table, somebody.key))
-    assert somebody.learn(gid) == []
-    assert (somebody.facts, somebody.known.title, somebody.known.summary) == ([], None, None)
-    assert app.facts.profile(somebody.key) == Profile()
+    chat_user = ChatUser(app, history_messages=4)
+    chat_user.model.texts["Extract"] = FACTS.replace("null", name)
+    gid = chat_user.says("I sail, Iris.")
+    chat_user.while_asked(lambda: erasure_mark.begin(app.conversations._table, chat_user.key))
+    assert chat_user.learn(gid) == []
+    assert (chat_user.facts, chat_user.known.title, chat_user.known.summary) == ([], None, None)
+    assert app.facts.profile(chat_user.key) == Profile()
 
 
-def test_who_says_no_is_not_learned_from(somebody: Somebody) -> None:
-    gid = somebody.says("I sail.")
-    somebody.app.facts.set_profile(somebody.key, None, None, None, learning=False)
-    assert somebody.learn(gid) == []
-    assert somebody.model.asked == []
-    somebody.app.facts.set_profile(somebody.key, None, None, None, learning=True)
-    assert somebody.learn(gid) == ["title", "facts"]
+def test_who_says_no_is_not_learned_from(chat_user: ChatUser) -> None:
+    gid = chat_user.says("I sail.")
+    chat_user.app.facts.set_profile(chat_user.key, None, None, None, learning=False)
+    assert chat_user.learn(gid) == []
+    assert chat_user.model.asked == []
+    chat_user.app.facts.set_profile(chat_user.key, None, None, None, learning=True)
+    assert chat_user.learn(gid) == ["title", "facts"]
 
 
 @pytest.mark.parametrize("name", ["null", '"Iris"'])
-def test_who_says_no_meanwhile_is_not_learned_from(app: Application, name: str) -> None:
-    somebody = Somebody(app, history_messages=4)
-    somebody.model.texts["Extract"] = FACTS.replace("null", name)
-    gid = somebody.says("I sail, Iris.")
-    somebody.while_asked(lambda: app.facts.set_profile(somebody.key, "Ada", None, None, learning=False))
-    assert somebody.learn(gid) == []
-    assert (somebody.facts, somebody.known.title, somebody.known.summary) == ([], None, None)
-    assert app.facts.profile(somebody.key) == Profile("Ada", learning=False)
+def test_who_says_no_meanwhile_is_not_learned_from(app: Container, name: str) -> None:
+    chat_user = ChatUser(app, history_messages=4)
+    chat_user.model.texts["Extract"] = FACTS.replace("null", name)
+    gid = chat_user.says("I sail, Iris.")
+    chat_user.while_asked(lambda: app.facts.set_profile(chat_user.key, "Ada", None, None, learning=False))
+    assert chat_user.learn(gid) == []
+    assert (chat_user.facts, chat_user.known.title, chat_user.known.summary) == ([], None, None)
+    assert app.facts.profile(chat_user.key) == Profile("Ada", learning=False)
 
 
-def test_a_message_that_is_answered_again_is_learned_from_once(app: Application) -> None:
-    somebody = Somebody(app, classify_labels="billing,travel", classify_function="triage")
-    assert somebody.learn(somebody.says("I sail.")) == ["title", "facts", "label"]
-    [fact] = app.facts.all(somebody.key)
+def test_a_message_that_is_answered_again_is_learned_from_once(app: Container) -> None:
+    chat_user = ChatUser(app, classify_labels="billing,travel", classify_function="triage")
+    assert chat_user.learn(chat_user.says("I sail.")) == ["title", "facts", "label"]
+    [fact] = app.facts.all(chat_user.key)
     table = app.conversations._table
-    assert fact.text in str(of(table, somebody.key))
-    app.facts.forget(somebody.key, fact.id)
-    assert somebody.learn(somebody.asks_again()) == []
-    assert somebody.facts == []
-    assert fact.text not in str(of(table, somebody.key)), "it is in no item, and no mark quotes it"
-    assert len(somebody.started.events) == 1
+    assert fact.text in str(of(table, chat_user.key))
+    app.facts.forget(chat_user.key, fact.id)
+    assert chat_user.learn(chat_user.asks_again()) == []
+    assert chat_user.facts == []
+    assert fact.text not in str(of(table, chat_user.key)), "it is in no item, and no mark quotes it"
+    assert len(chat_user.started.events) == 1
 
 
-def test_what_went_on_meanwhile_does_not_keep_an_earlier_answer_from_being_learned_from(app: Application) -> None:
-    somebody = Somebody(app, history_messages=4)
-    gid = somebody.says("I sail.")
-    somebody.says("What else?")
-    somebody.says("And then?")
-    again = somebody.asks_again()
-    assert somebody.learn(gid) == ["title", "facts", "summary"]
-    assert {prompt.turn.content[0] for prompt in somebody.model.asked} == {
+def test_what_went_on_meanwhile_does_not_keep_an_earlier_answer_from_being_learned_from(app: Container) -> None:
+    chat_user = ChatUser(app, history_messages=4)
+    gid = chat_user.says("I sail.")
+    chat_user.says("What else?")
+    chat_user.says("And then?")
+    again = chat_user.asks_again()
+    assert chat_user.learn(gid) == ["title", "facts", "summary"]
+    assert {prompt.turn.content[0] for prompt in chat_user.model.asked} == {
         "I sail.",
         "User: I sail.\n\nAssistant: I see.",
     }
-    assert somebody.known.summarised == 2
-    somebody.model.asked.clear()
-    assert somebody.learn(again) == ["facts", "summary"]
-    assert "I see, again." in str(somebody.model.asked[-1].turn.content)
+    assert chat_user.known.summarized == 2
+    chat_user.model.asked.clear()
+    assert chat_user.learn(again) == ["facts", "summary"]
+    assert "I see, again." in str(chat_user.model.asked[-1].turn.content)
 
 
-def test_a_history_of_one_message_is_enough(app: Application) -> None:
-    somebody = Somebody(app, history_messages=1)
-    assert somebody.learn(somebody.says("I sail.")) == ["title", "facts", "summary"]
-    assert somebody.model.asked[-1].turn.content == ("User: I sail.\n\nAssistant: I see.",)
+def test_a_history_of_one_message_is_enough(app: Container) -> None:
+    chat_user = ChatUser(app, history_messages=1)
+    assert chat_user.learn(chat_user.says("I sail.")) == ["title", "facts", "summary"]
+    assert chat_user.model.asked[-1].turn.content == ("User: I sail.\n\nAssistant: I see.",)
 
 
 @pytest.mark.parametrize("begun_only", [False, True])
-def test_nothing_is_learned_from_a_deleted_conversation(somebody: Somebody, *, begun_only: bool) -> None:
-    gid = somebody.says("I sail.")
+def test_nothing_is_learned_from_a_deleted_conversation(chat_user: ChatUser, *, begun_only: bool) -> None:
+    gid = chat_user.says("I sail.")
     if begun_only:
-        somebody.app.conversations.mark_deleted(somebody.key, somebody.conversation)
+        chat_user.app.conversations.mark_deleted(chat_user.key, chat_user.conversation)
     else:
-        somebody.app.erasure.conversation(somebody.key, somebody.conversation, float("inf"))
-    assert somebody.learn(gid) == []
-    assert somebody.model.asked == []
+        chat_user.app.erasure.conversation(chat_user.key, chat_user.conversation, float("inf"))
+    assert chat_user.learn(gid) == []
+    assert chat_user.model.asked == []
 
 
-def test_nothing_is_learned_where_that_is_switched_off(somebody: Somebody) -> None:
-    gid = somebody.says("I sail.")
-    somebody.app.learning = Learning(None, "tasks", Flags())
-    assert somebody.learn(gid) == []
-    assert somebody.model.asked == []
+def test_nothing_is_learned_where_that_is_switched_off(chat_user: ChatUser) -> None:
+    gid = chat_user.says("I sail.")
+    chat_user.app.learning = Learning(None, "tasks", FlagProvider())
+    assert chat_user.learn(gid) == []
+    assert chat_user.model.asked == []
 
 
-def test_nothing_is_learned_while_nobody_knows_whether_it_is_switched_off(somebody: Somebody, tmp_path: Path) -> None:
-    gid, path = somebody.says("I sail."), tmp_path / "flags.json"
-    settings = somebody.app.settings.model_copy(update={"flags_file": str(path)})
-    somebody.app.learning = Learning(somebody.started, "tasks", flags_of(settings))
-    with pytest.raises(FlagsUnknown):
-        somebody.learn(gid)
-    assert somebody.model.asked == []
+def test_nothing_is_learned_while_nobody_knows_whether_it_is_switched_off(chat_user: ChatUser, tmp_path: Path) -> None:
+    gid, path = chat_user.says("I sail."), tmp_path / "flags.json"
+    settings = chat_user.app.settings.model_copy(update={"flags_file": str(path)})
+    chat_user.app.learning = Learning(chat_user.started, "tasks", flags_of(settings))
+    with pytest.raises(FlagsUnavailable):
+        chat_user.learn(gid)
+    assert chat_user.model.asked == []
     path.write_text('{"learning": {"default": true}}')
-    somebody.app.learning = Learning(somebody.started, "tasks", flags_of(settings))
-    assert somebody.learn(gid) == ["title", "facts"]
+    chat_user.app.learning = Learning(chat_user.started, "tasks", flags_of(settings))
+    assert chat_user.learn(gid) == ["title", "facts"]
 
 
 @pytest.mark.parametrize("whose", ["the user", "the deployment", "the operator"])
-def test_nothing_is_learned_when_nothing_may_be_spent(somebody: Somebody, whose: str) -> None:
-    gid, usages = somebody.says("I sail."), somebody.app.usages
+def test_nothing_is_learned_when_nothing_may_be_spent(chat_user: ChatUser, whose: str) -> None:
+    gid, usages = chat_user.says("I sail."), chat_user.app.usages
     allowed = usages.rules
     match whose:
         case "the user":
             usages.rules = replace(allowed, user_day=Budget(1, 0))
         case "the deployment":
-            usages.rules = replace(allowed, everybody_day=Budget(1, 0))
+            usages.rules = replace(allowed, deployment_budget=Budget(1, 0))
         case "the operator":
-            somebody.app.facts._table.put(dict(zip(("pk", "sk"), keys.SWITCH, strict=True)))
+            chat_user.app.facts._table.put(dict(zip(("pk", "sk"), keys.SWITCH, strict=True)))
     try:
-        assert somebody.learn(gid) == []
-        assert somebody.model.asked == []
+        assert chat_user.learn(gid) == []
+        assert chat_user.model.asked == []
     finally:
-        somebody.app.facts._table.delete(*keys.SWITCH)
+        chat_user.app.facts._table.delete(*keys.SWITCH)
     usages.rules = allowed
-    assert somebody.learn(gid) == ["title", "facts"]
+    assert chat_user.learn(gid) == ["title", "facts"]
 
 
-def test_what_is_known_is_not_learned_again(somebody: Somebody) -> None:
-    somebody.learn(somebody.says("I sail."))
+def test_what_is_known_is_not_learned_again(chat_user: ChatUser) -> None:
+    chat_user.learn(chat_user.says("I sail."))
     found = {"text": "the user SAILS", "confidence": 1.0}
-    somebody.model.texts["Extract"] = json.dumps({"facts": [found, {"text": "The user swims.", "confidence": 0.6}]})
-    assert somebody.learn(somebody.says("I swim.")) == ["facts"]
-    assert somebody.facts == ["The user sails.", "The user swims."]
-    assert "- The user sails." in somebody.model.asked[-1].facts
-    assert somebody.model.asked[-1].turn.content == ("I swim.",), "the user's words alone"
+    chat_user.model.texts["Extract"] = json.dumps({"facts": [found, {"text": "The user swims.", "confidence": 0.6}]})
+    assert chat_user.learn(chat_user.says("I swim.")) == ["facts"]
+    assert chat_user.facts == ["The user sails.", "The user swims."]
+    assert "- The user sails." in chat_user.model.asked[-1].facts
+    assert chat_user.model.asked[-1].turn.content == ("I swim.",), "the user's words alone"
 
 
 @pytest.mark.parametrize(
@@ -222,112 +228,112 @@ def test_what_is_known_is_not_learned_again(somebody: Somebody) -> None:
     ],
     ids=["unsure", "too long", "none"],
 )
-def test_what_is_not_worth_it_is_left(somebody: Somebody, facts: list[Any]) -> None:
-    somebody.model.texts["Extract"] = f"```json\n{json.dumps({'facts': facts, 'assistant': None})}\n```"
-    somebody.learn(somebody.says("Perhaps."))
-    assert somebody.facts == []
+def test_what_is_not_worth_it_is_left(chat_user: ChatUser, facts: list[Any]) -> None:
+    chat_user.model.texts["Extract"] = f"```json\n{json.dumps({'facts': facts, 'assistant': None})}\n```"
+    chat_user.learn(chat_user.says("Perhaps."))
+    assert chat_user.facts == []
 
 
-def test_what_cannot_be_read_is_not_asked_again(somebody: Somebody) -> None:
-    somebody.model.texts["Extract"] = "no JSON"
-    gid = somebody.says("I sail.")
-    assert somebody.learn(gid) == ["title", "facts"]
-    assert somebody.learn(gid) == []
-    assert somebody.model.jobs == ["Write", "Extract"]
+def test_what_cannot_be_read_is_not_asked_again(chat_user: ChatUser) -> None:
+    chat_user.model.texts["Extract"] = "no JSON"
+    gid = chat_user.says("I sail.")
+    assert chat_user.learn(gid) == ["title", "facts"]
+    assert chat_user.learn(gid) == []
+    assert chat_user.model.jobs == ["Write", "Extract"]
 
 
-def test_a_failure_that_stays_is_not_tried_again(somebody: Somebody, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_that_stays_is_not_tried_again(chat_user: ChatUser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SmallModel, "failure", ModelInvalidRequest)
-    somebody.model.broken = {"Write"}
-    assert somebody.learn(somebody.says("I sail.")) == ["facts"]
+    chat_user.model.broken = {"Write"}
+    assert chat_user.learn(chat_user.says("I sail.")) == ["facts"]
 
 
-def test_what_a_filter_says_is_nothing(app: Application) -> None:
-    somebody = Somebody(app, history_messages=4, classify_labels="travel", classify_function="triage")
-    somebody.model.finish_reason = "content-filter"
-    assert somebody.learn(somebody.says("Hm.")) == ["facts", "label"]
-    assert (somebody.known.title, somebody.facts, somebody.known.summary) == (None, [], None)
-    assert somebody.started.events == []
+def test_what_a_filter_says_is_nothing(app: Container) -> None:
+    chat_user = ChatUser(app, history_messages=4, classify_labels="travel", classify_function="triage")
+    chat_user.model.finish_reason = "content-filter"
+    assert chat_user.learn(chat_user.says("Hm.")) == ["facts", "label"]
+    assert (chat_user.known.title, chat_user.facts, chat_user.known.summary) == (None, [], None)
+    assert chat_user.started.events == []
 
 
-def test_what_is_learned_leaves_half_of_the_room_to_the_user(app: Application) -> None:
-    somebody = Somebody(app, max_facts=4)
+def test_what_is_learned_leaves_half_of_the_room_to_the_user(app: Container) -> None:
+    chat_user = ChatUser(app, max_facts=4)
     several = [{"text": f"The user has {count} boats.", "confidence": 0.9} for count in range(3)]
-    somebody.model.texts["Extract"] = json.dumps({"facts": several})
-    somebody.learn(somebody.says("I have boats."))
-    somebody.app.facts.add(somebody.key, "The user's own.", "fact", limit=4)
-    assert sorted(somebody.facts) == ["The user has 0 boats.", "The user has 1 boats.", "The user's own."]
+    chat_user.model.texts["Extract"] = json.dumps({"facts": several})
+    chat_user.learn(chat_user.says("I have boats."))
+    chat_user.app.facts.add(chat_user.key, "The user's own.", "fact", limit=4)
+    assert sorted(chat_user.facts) == ["The user has 0 boats.", "The user has 1 boats.", "The user's own."]
 
 
 @pytest.mark.parametrize(("limit", "own"), [(1, 0), (4, 4)])
-def test_without_room_nothing_is_asked(app: Application, limit: int, own: int) -> None:
-    somebody = Somebody(app, max_facts=limit)
+def test_without_room_nothing_is_asked(app: Container, limit: int, own: int) -> None:
+    chat_user = ChatUser(app, max_facts=limit)
     for number in range(own):
-        somebody.app.facts.add(somebody.key, f"The user's own, {number}.", "fact", limit=limit)
-    assert somebody.learn(somebody.says("I sail.")) == ["title"]
-    assert somebody.model.jobs == ["Write"]
+        chat_user.app.facts.add(chat_user.key, f"The user's own, {number}.", "fact", limit=limit)
+    assert chat_user.learn(chat_user.says("I sail.")) == ["title"]
+    assert chat_user.model.jobs == ["Write"]
 
 
-def test_two_lessons_that_find_the_same_store_one_fact(app: Application) -> None:
-    somebody, elsewhere = Somebody(app), Somebody(app)
-    elsewhere.key, elsewhere.model.texts["Extract"] = somebody.key, FACTS.replace("sails.", "SAILS!")
-    app.models.answer = somebody.model.answer  # type: ignore[method-assign]  # a script in the model's place
-    here, there = somebody.says("I sail."), elsewhere.says("I SAIL!")
+def test_two_lessons_that_find_the_same_store_one_fact(app: Container) -> None:
+    chat_user, elsewhere = ChatUser(app), ChatUser(app)
+    elsewhere.key, elsewhere.model.texts["Extract"] = chat_user.key, FACTS.replace("sails.", "SAILS!")
+    app.models.answer = chat_user.model.answer  # type: ignore[method-assign]  # a script in the model's place
+    here, there = chat_user.says("I sail."), elsewhere.says("I SAIL!")
 
     learned: list[Any] = []
-    somebody.while_asked(lambda: learned.append(elsewhere.learn(there)))
-    assert [somebody.learn(here), *learned] == [["title", "facts"]] * 2
-    assert len(somebody.facts) == 1
+    chat_user.while_asked(lambda: learned.append(elsewhere.learn(there)))
+    assert [chat_user.learn(here), *learned] == [["title", "facts"]] * 2
+    assert len(chat_user.facts) == 1
 
 
 @pytest.mark.parametrize(("message", "name"), [("Call yourself Iris", "Iris"), ("Choose a name", None)])
-def test_the_assistant_s_name_is_the_user_s_word(somebody: Somebody, message: str, name: str | None) -> None:
-    somebody.app.facts.set_profile(somebody.key, "Ada", None, "sails")
-    somebody.model.texts["Extract"] = json.dumps({"facts": [], "assistant": "Iris"})
-    somebody.learn(somebody.says(message))
-    assert somebody.app.facts.profile(somebody.key) == Profile("Ada", name, "sails")
+def test_the_assistant_s_name_is_the_user_s_word(chat_user: ChatUser, message: str, name: str | None) -> None:
+    chat_user.app.facts.set_profile(chat_user.key, "Ada", None, "sails")
+    chat_user.model.texts["Extract"] = json.dumps({"facts": [], "assistant": "Iris"})
+    chat_user.learn(chat_user.says(message))
+    assert chat_user.app.facts.profile(chat_user.key) == Profile("Ada", name, "sails")
 
 
-def test_a_label_starts_the_deployment_s_own_task(app: Application) -> None:
-    somebody = Somebody(app, classify_labels="billing,travel", classify_function="triage")
-    gid = somebody.says("Where to?")
-    assert somebody.learn(gid) == ["title", "facts", "label"]
-    event = {"label": "travel", "user": somebody.key, "conversation": somebody.conversation, "generation": gid}
-    assert somebody.started.events == [("triage", event)]
-    somebody.learn(gid)
-    somebody.model.texts["Classify"] = "neither"
-    somebody.learn(somebody.says("Well."))
-    assert len(somebody.started.events) == 1
+def test_a_label_starts_the_deployment_s_own_task(app: Container) -> None:
+    chat_user = ChatUser(app, classify_labels="billing,travel", classify_function="triage")
+    gid = chat_user.says("Where to?")
+    assert chat_user.learn(gid) == ["title", "facts", "label"]
+    event = {"label": "travel", "user": chat_user.key, "conversation": chat_user.conversation, "generation": gid}
+    assert chat_user.started.events == [("triage", event)]
+    chat_user.learn(gid)
+    chat_user.model.texts["Classify"] = "neither"
+    chat_user.learn(chat_user.says("Well."))
+    assert len(chat_user.started.events) == 1
 
 
-def test_two_deliveries_at_once_start_the_deployment_s_own_task_once(app: Application) -> None:
-    somebody = Somebody(app, classify_labels="billing,travel", classify_function="triage")
-    gid = somebody.says("Where to?")
+def test_two_deliveries_at_once_start_the_deployment_s_own_task_once(app: Container) -> None:
+    chat_user = ChatUser(app, classify_labels="billing,travel", classify_function="triage")
+    gid = chat_user.says("Where to?")
     steps: list[Any] = []
-    somebody.while_asked(lambda: steps.append(somebody.learn(gid)))
-    assert somebody.learn(gid) == []
+    chat_user.while_asked(lambda: steps.append(chat_user.learn(gid)))
+    assert chat_user.learn(gid) == []
     assert steps == [["title", "facts", "label"]]
-    assert len(somebody.started.events) == 1
+    assert len(chat_user.started.events) == 1
 
 
-def test_a_task_that_could_not_be_started_is_started_by_the_next_attempt(app: Application) -> None:
-    somebody = Somebody(app, classify_labels="billing,travel", classify_function="triage")
-    gid = somebody.says("Where to?")
-    somebody.started.broken = True
-    with pytest.raises(HandOverFailed):
-        somebody.learn(gid)
-    somebody.started.broken = False
-    assert somebody.learn(gid) == ["label"]
-    assert len(somebody.started.events) == 1
+def test_a_task_that_could_not_be_started_is_started_by_the_next_attempt(app: Container) -> None:
+    chat_user = ChatUser(app, classify_labels="billing,travel", classify_function="triage")
+    gid = chat_user.says("Where to?")
+    chat_user.started.broken = True
+    with pytest.raises(DispatchFailed):
+        chat_user.learn(gid)
+    chat_user.started.broken = False
+    assert chat_user.learn(gid) == ["label"]
+    assert len(chat_user.started.events) == 1
 
 
 @pytest.mark.parametrize("broken", ["", "Extract"])
-def test_what_it_costs_is_counted_whatever_comes_of_it(somebody: Somebody, broken: str) -> None:
-    gid = somebody.says("I sail.")
-    before = somebody.used
-    somebody.model.broken = {broken}
-    somebody.while_asked(lambda: somebody.app.conversations.rename(somebody.key, somebody.conversation, "My own"))
+def test_what_it_costs_is_counted_whatever_comes_of_it(chat_user: ChatUser, broken: str) -> None:
+    gid = chat_user.says("I sail.")
+    before = chat_user.used
+    chat_user.model.broken = {broken}
+    chat_user.while_asked(lambda: chat_user.app.conversations.rename(chat_user.key, chat_user.conversation, "My own"))
     with pytest.raises(ModelUnavailable) if broken else nullcontext():
-        somebody.learn(gid)
+        chat_user.learn(gid)
     asked = 1 if broken else 2
-    assert (somebody.used.tokens - before.tokens, somebody.used.cost - before.cost) == (110 * asked, 500 * asked)
+    assert (chat_user.used.tokens - before.tokens, chat_user.used.cost - before.cost) == (110 * asked, 500 * asked)

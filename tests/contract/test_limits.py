@@ -8,12 +8,17 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from chat.errors import TooManyRequests
-from chat.ids import new_id
-from chat.limits import Budget, Rate, Rules, slot
-from chat.store.limits import Usages
-from chat.store.table import Table
-from local_stack.dynamodb import DynamoDB
+from converse_stream.limits import (
+    Budget,
+    Rate,
+    Rules,
+    slot,
+)
+from converse_stream.protocol.errors import TooManyRequests
+from converse_stream.protocol.ids import new_id
+from converse_stream.store.table import Table
+from converse_stream.store.usage import UsageStore
+from local_stack.dynamodb.server import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 
 AT_ONCE = 50
@@ -23,20 +28,20 @@ PATIENT = Config(max_pool_connections=2 * AT_ONCE, read_timeout=30)
 
 
 @pytest.fixture
-def usages(dynamodb: Endpoint) -> Iterator[Usages]:
+def usages(dynamodb: Endpoint) -> Iterator[UsageStore]:
     client = boto3.client("dynamodb", endpoint_url=dynamodb.url, config=PATIENT)
-    yield Usages(Table(client, client.list_tables()["TableNames"][0]), RULES)
+    yield UsageStore(Table(client, client.list_tables()["TableNames"][0]), RULES)
     client.close()
 
 
-def test_of_fifty_at_once_as_many_are_admitted_as_the_rate_allows(usages: Usages) -> None:
+def test_of_fifty_at_once_as_many_are_admitted_as_the_rate_allows(usages: UsageStore) -> None:
     greedy, modest, address = new_id(), new_id(), new_id()
 
     def ask(number: int) -> tuple[str, bool]:
         user = modest if number % 10 == 0 else greedy
         taken = slot(int(time.time() * 1000) + 60_000, str(number))
         try:
-            usages.admit(user, address, taken, usages.look(user, address))
+            usages.admit(user, address, taken, usages.read(user, address))
         except TooManyRequests:
             return user, False
         return user, True
@@ -53,9 +58,9 @@ def test_of_fifty_at_once_as_many_are_admitted_as_the_rate_allows(usages: Usages
 def test_a_table_slower_than_the_rate_refuses_nobody_who_is_within_it(moto: DynamoDB) -> None:
     """Who comes second has to ask again, and finds the table where the first would have been late already."""
     client = boto3.client("dynamodb", endpoint_url=moto.url, config=PATIENT)
-    usages = Usages(Table(client, client.list_tables()["TableNames"][0]), RULES)
+    usages = UsageStore(Table(client, client.list_tables()["TableNames"][0]), RULES)
     users, address = [new_id() for _ in range(BURST)], new_id()
-    used = [usages.look(user, address) for user in users]
+    used = [usages.read(user, address) for user in users]
     moto.set_faults(delay_ms=1.5 * RULES.address.interval)
     try:
         with ThreadPoolExecutor(BURST) as pool:

@@ -13,33 +13,34 @@ from unittest import mock
 
 import pytest
 
-from chat import impatience
-from chat.application import Application
-from chat.auth import User
-from chat.completion import Preview
-from chat.errors import ConversationBusy, StorageError
-from chat.events import Complete, Progress, Start
-from chat.ids import new_id
-from chat.memory.embedder import DIMENSIONS, MAX_CHARS, Titan
-from chat.memory.fact_memory import FactMemory
-from chat.memory.knowledge_base import KnowledgeBase
-from chat.memory.lookup import Memory
-from chat.memory.recall import MemoryStore, Recall
-from chat.memory.sources import Document, Source, tokens_of
-from chat.prompts import builder
-from chat.prompts.builder import Room
-from chat.prompts.prompt import estimate_tokens
-from chat.requests import ChatRequest, Send
-from chat.settings import Settings
-from chat.store.facts import Facts, Remembered
-from chat.store.head import Head
-from chat.store.table import Table
-from chat.turn import Turn
-from local_stack.dynamodb import DynamoDB
+from converse_stream import service
+from converse_stream.auth import User
+from converse_stream.aws import deadlines
+from converse_stream.aws.embedder import DIMENSIONS, MAX_CHARS, Titan
+from converse_stream.container import Container
+from converse_stream.generation.completion import Preview
+from converse_stream.generation.generation import Generation
+from converse_stream.http.bodies import ChatRequest, Send
+from converse_stream.memory.fact_memory import FactMemory
+from converse_stream.memory.knowledge_base import KnowledgeBase
+from converse_stream.memory.lookup import Memory
+from converse_stream.memory.recall import MemoryStore, Recall
+from converse_stream.memory.sources import Document, Source, tokens_of
+from converse_stream.prompts import builder
+from converse_stream.prompts.builder import PromptBudget
+from converse_stream.protocol.errors import ConversationBusy, StorageError
+from converse_stream.protocol.events import Complete, Progress, Start
+from converse_stream.protocol.ids import new_id
+from converse_stream.protocol.tokens import estimate_tokens
+from converse_stream.settings import Settings
+from converse_stream.store.facts import Facts, Remembered
+from converse_stream.store.generation_record import GenerationRecord
+from converse_stream.store.table import Table
+from local_stack.dynamodb.server import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 from tests.contract.test_round_trips import Context
 from tests.wire.bedrock_standin import standin
-from tests.wire.impolite import DRIPS, gone, impolite
+from tests.wire.slow_server import DRIPS, gone, slow_server
 
 NOTHING = Memory(None)
 FOR_EVER = float("inf")
@@ -58,12 +59,12 @@ def at(**urls: str) -> Iterator[None]:
 
 def table(url: str, seconds: float = 5) -> Table:
     with at(DYNAMODB=url):
-        return Table(impatience.client("dynamodb", seconds), "ChatTable")
+        return Table(deadlines.client("dynamodb", seconds), "ChatTable")
 
 
 def titan(url: str, seconds: float = 5) -> Titan:
     with at(BEDROCK_RUNTIME=url):
-        return Titan(impatience.client("bedrock-runtime", seconds), "titan-embed-v2", seconds=seconds)
+        return Titan(deadlines.client("bedrock-runtime", seconds), "titan-embed-v2", seconds=seconds)
 
 
 def texts(found: Sequence[Source]) -> list[str]:
@@ -84,7 +85,7 @@ def test_facts_have_their_budget_with_their_labels(moto: DynamoDB) -> None:
     for _ in range(30):
         facts.add(user, "tea", "fact", limit=99)
     found = FactMemory(table(moto.url), None, tokens=50).search(user, "?", FOR_EVER)
-    built = builder.build(Memory(None, sources=tuple(found)), (), "?", assistant="Ada", room=Room(10_000, 100))
+    built = builder.build(Memory(None, sources=tuple(found)), (), "?", assistant="Ada", room=PromptBudget(10_000, 100))
     assert 30 < estimate_tokens(built.facts) - estimate_tokens("<facts>\n</facts>") <= 50
 
 
@@ -163,15 +164,15 @@ def test_a_fact_s_embedding_has_more_time_than_a_question_s(moto: DynamoDB) -> N
             made.append(self.seconds)
             return None
 
-    with mock.patch("chat.components.Titan", Noted), application(moto, 3000, **elsewhere) as app:
+    with mock.patch("converse_stream.container.Titan", Noted), application(moto, 3000, **elsewhere) as app:
         app.facts.add("patient", "likes tea", "fact", limit=9)
-        app.preview(User("patient", "address"), message("tea?"))
+        service.preview(app, User("patient", "address"), message("tea?"))
     assert made == [2, 1.5]
 
 
 def test_a_fact_is_kept_without_an_embedding_when_there_is_none_to_be_had(dynamodb: Endpoint) -> None:
     user = new_id()
-    with impolite() as server:
+    with slow_server() as server:
         added = Facts(table(dynamodb.url), titan(server.url, 0.1)).add(user, "likes tea", "fact", limit=9)
     assert Facts(table(dynamodb.url)).remembered(user) == [Remembered(added.id, "likes tea")]
 
@@ -179,7 +180,7 @@ def test_a_fact_is_kept_without_an_embedding_when_there_is_none_to_be_had(dynamo
 def searched(stores: dict[str, MemoryStore], user: str) -> tuple[Memory, float]:
     """What was found, and the seconds that it took; its threads have ended."""
     begun = time.monotonic()
-    memory = Recall(stores).begin(user, "harbour", begun + SECONDS).into(NOTHING)
+    memory = Recall(stores).begin(user, "harbour", begun + SECONDS).merged_into(NOTHING)
     took = time.monotonic() - begun
     assert gone("recall")
     return memory, took
@@ -214,7 +215,7 @@ def test_what_sleeps_or_fails_costs_its_part_and_the_time_until_the_deadline() -
     wakes, here = threading.Event(), Document("here", "here.md")
     asleep, begun = Asleep(wakes), time.monotonic()
     stores: dict[str, MemoryStore] = {"documents": Awake(here), "asleep": asleep, "broken": Awake()}
-    memory = Recall(stores).begin("user", "harbour", begun + SECONDS).into(Memory(None, missing=("profile",)))
+    memory = Recall(stores).begin("user", "harbour", begun + SECONDS).merged_into(Memory(None, missing=("profile",)))
     assert memory == Memory(None, sources=(here,), missing=("profile", "asleep", "broken"))
     assert asleep.asked == [begun + SECONDS]
     assert SECONDS <= time.monotonic() - begun < 5
@@ -227,9 +228,9 @@ def test_what_hangs_costs_its_budget_and_leaves_no_thread(moto: DynamoDB, first:
     user, facts = new_id(), Facts(table(moto.url))
     for number in range(3):
         facts.add(user, f"fact {number}", "fact", limit=9)
-    with impolite(first) as server:
+    with slow_server(first) as server:
         with at(BEDROCK_AGENT_RUNTIME=server.url):
-            client = impatience.client("bedrock-agent-runtime", FOR_EVER_AND_A_DAY)
+            client = deadlines.client("bedrock-agent-runtime", FOR_EVER_AND_A_DAY)
         hanging: dict[str, MemoryStore] = {
             "facts": FactMemory(table(server.url, FOR_EVER_AND_A_DAY), None, tokens=1),
             "documents": KnowledgeBase(client, "ABCDEFGHIJ", tokens=100),
@@ -247,7 +248,7 @@ def test_an_embedder_that_hangs_leaves_the_facts_their_time(moto: DynamoDB) -> N
     user, facts = new_id(), Facts(table(moto.url))
     for number in range(3):
         facts.add(user, f"fact {number}", "fact", limit=9)
-    with impolite() as server:
+    with slow_server() as server:
         budget = 2 * tokens_of(Remembered("", "fact 1"))
         slow, late = titan(server.url, SECONDS / 2), titan(server.url, SECONDS * 2)
         memory, _ = searched({"facts": FactMemory(table(moto.url), slow, tokens=budget)}, user)
@@ -260,11 +261,9 @@ def test_an_embedder_that_hangs_leaves_the_facts_their_time(moto: DynamoDB) -> N
 
 
 @contextmanager
-def application(
-    moto: DynamoDB, milliseconds: int, documents: int = 1_500, /, **elsewhere: str
-) -> Iterator[Application]:
+def application(moto: DynamoDB, milliseconds: int, documents: int = 1_500, /, **elsewhere: str) -> Iterator[Container]:
     """One whose impatient clients, and no others, find services elsewhere."""
-    real = impatience.client
+    real = deadlines.client
     settings = Settings(
         table_name="ChatTable",
         auth_mode="dev",
@@ -281,8 +280,8 @@ def application(
             return real(service, seconds)
 
     with pytest.MonkeyPatch.context() as patch, at(DYNAMODB=moto.url):
-        patch.setattr(impatience, "client", client)
-        yield Application(settings)
+        patch.setattr(deadlines, "client", client)
+        yield Container(settings)
 
 
 def message(text: str) -> ChatRequest:
@@ -297,32 +296,32 @@ def test_services_that_hang_cost_the_budget_in_all_and_leave_no_thread(
 ) -> None:
     """Where a call cannot be stopped its time-outs end it soon after."""
     if not stoppable:
-        monkeypatch.setattr(impatience, "announce_sockets", lambda _: None)
+        monkeypatch.setattr(deadlines, "announce_sockets", lambda _: None)
     user, parts = User(new_id(), "address"), ("history", "profile", "facts", "documents")
-    with impolite(first) as server:
+    with slow_server(first) as server:
         hanging = dict.fromkeys(("DYNAMODB", "BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), server.url)
         with application(moto, Settings.model_fields["memory_milliseconds"].default, **hanging) as app:
-            asked, begin = message("harbour"), partial(app.start, send=Send(new_id(), "payload"), context=Context())
-            for ask in (app.preview, begin):
+            asked, begin = message("harbour"), partial(service.start, send=Send(new_id(), "payload"), context=Context())
+            for ask in (service.preview, begin):
                 begun = time.monotonic()
-                answer = ask(user, asked)
+                answer = ask(app, user, asked)
                 assert time.monotonic() - begun < 4  # the lookup of a cold environment, and then the documents
                 assert gone("lookup", 2)
-                if isinstance(answer, Turn):
+                if isinstance(answer, Generation):
                     with answer:
                         pass
                     told = [each.event for each in answer.wait(0, 0)[1:6]]
                     late = [Progress("memory", f"{part} left out", missing=part) for part in parts]
                     assert told == [*late[:-1], Progress("search"), late[-1]]
                 assert gone("recall", 2)
-                if not isinstance(answer, Turn):
+                if not isinstance(answer, Generation):
                     assert isinstance(answer, Preview)
                     assert answer.missing == parts
 
 
-@pytest.mark.parametrize("outcome", [ConversationBusy(), RuntimeError(), mock.Mock(spec=Head)], ids=type)
+@pytest.mark.parametrize("outcome", [ConversationBusy(), RuntimeError(), mock.Mock(spec=GenerationRecord)], ids=type)
 def test_an_answer_that_does_not_begin_leaves_no_search(moto: DynamoDB, outcome: Any) -> None:
-    with impolite() as server, application(moto, 30_000, DYNAMODB=moto.url, BEDROCK_AGENT_RUNTIME=server.url) as app:
+    with slow_server() as server, application(moto, 30_000, DYNAMODB=moto.url, BEDROCK_AGENT_RUNTIME=server.url) as app:
 
         def start(*_: Any, **__: Any) -> Any:
             assert server.asked.wait(5)
@@ -333,18 +332,18 @@ def test_an_answer_that_does_not_begin_leaves_no_search(moto: DynamoDB, outcome:
         with mock.patch.object(app.generations, "start", start):
             refused = pytest.raises(type(outcome)) if isinstance(outcome, Exception) else nullcontext()
             with refused:
-                app.start(User(new_id(), "address"), message("harbour"), Send(new_id(), "payload"), Context())
+                service.start(app, User(new_id(), "address"), message("harbour"), Send(new_id(), "payload"), Context())
         assert gone("recall")
 
 
 def test_an_answer_goes_on_without_a_knowledge_base_that_hangs(moto: DynamoDB) -> None:
-    with standin() as bedrock, impolite() as server, at(BEDROCK_RUNTIME=bedrock.url):
+    with standin() as bedrock, slow_server() as server, at(BEDROCK_RUNTIME=bedrock.url):
         elsewhere = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": server.url}
         with application(moto, 1000, **elsewhere) as app:
             begun = time.monotonic()
             body = message("harbour [[tokens=3 pace=1 first=1]]")
-            turn = app.start(User(new_id(), "address"), body, Send(new_id(), "payload"), Context())
-            assert isinstance(turn, Turn)
+            turn = service.start(app, User(new_id(), "address"), body, Send(new_id(), "payload"), Context())
+            assert isinstance(turn, Generation)
             with turn:
                 assert turn.wait(1, 1)[0].event == Progress("search")
                 assert time.monotonic() - begun < 1.4  # `start` does not wait for documents
@@ -361,8 +360,8 @@ def test_documents_may_take_longer_than_the_lookup(moto: DynamoDB) -> None:
         elsewhere = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": url}
         with application(moto, 5000, **elsewhere) as app:
             body = message("harbour [[tokens=3 pace=1 first=1]]")
-            turn = app.start(User(new_id(), "address"), body, Send(new_id(), "payload"), Context())
-            assert isinstance(turn, Turn)
+            turn = service.start(app, User(new_id(), "address"), body, Send(new_id(), "payload"), Context())
+            assert isinstance(turn, Generation)
             with turn:
                 pass
     progress = [each.event for each in turn.wait(0, 0) if isinstance(each.event, Progress)]
@@ -371,16 +370,16 @@ def test_documents_may_take_longer_than_the_lookup(moto: DynamoDB) -> None:
 
 def test_a_stop_ends_the_wait_for_documents_and_no_model_is_asked(moto: DynamoDB) -> None:
     user = User(new_id(), "address")
-    with standin() as bedrock, impolite() as server, at(BEDROCK_RUNTIME=bedrock.url):
+    with standin() as bedrock, slow_server() as server, at(BEDROCK_RUNTIME=bedrock.url):
         elsewhere = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": server.url}
         with application(moto, 1000, 30_000, **elsewhere) as app:
-            turn = app.start(user, message("harbour"), Send(new_id(), "payload"), Context())
-            assert isinstance(turn, Turn)
+            turn = service.start(app, user, message("harbour"), Send(new_id(), "payload"), Context())
+            assert isinstance(turn, Generation)
             begun = time.monotonic()
             with turn:
                 start = turn.wait(0, 0)[0].event
                 assert isinstance(start, Start)
-                app.cancel(user, start.conversation_id, None)
+                service.cancel(app, user, start.conversation_id, None)
             assert time.monotonic() - begun < 5
             end = turn.wait(0, 0)[-1].event
             assert isinstance(end, Complete)

@@ -9,12 +9,13 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.httpsession import URLLib3Session
 
-from chat.application import Application
-from chat.auth import User
-from chat.ids import new_id
-from chat.requests import ChatRequest, Send
-from chat.settings import Settings
-from local_stack.dynamodb import DynamoDB
+from converse_stream import service
+from converse_stream.auth import User
+from converse_stream.container import Container
+from converse_stream.http.bodies import ChatRequest, Send
+from converse_stream.protocol.ids import new_id
+from converse_stream.settings import Settings
+from local_stack.dynamodb.server import DynamoDB
 
 CONVERSATION = "round-trips"
 
@@ -67,16 +68,16 @@ def waits(monkeypatch: pytest.MonkeyPatch, moto: DynamoDB) -> Iterator[Waits]:
 
 def test_three_waits_before_the_model_is_asked(waits: Waits) -> None:
     settings = Settings(table_name="ChatTable", auth_mode="dev", url_auth_type="AWS_IAM", memory_milliseconds=5000)
-    app = Application(settings)
+    app = Container(settings)
     for _ in range(2):  # a new conversation, and one with a history
         waits.spans.clear()
         body = ChatRequest.model_validate({"message": {"text": "hi"}, "conversationId": CONVERSATION})
-        app.start(User("somebody", "address"), body, Send(new_id(), "payload"), Context())
+        service.start(app, User("somebody", "address"), body, Send(new_id(), "payload"), Context())
         # History, profile, an earlier send and what was used (two) side by side; user and address; one transaction
         # and beside it the facts.
         assert len(waits.spans) == 5 + 2 + 2
         assert waits.in_a_row() == 3
         active = app.conversations.get("somebody", CONVERSATION).active
-        head = app.generations.head("somebody", active or "")
-        assert head is not None
-        app.generations.reap("somebody", head)  # so that the next one may begin
+        record = app.generations.record("somebody", active or "")
+        assert record is not None
+        app.generations.reap("somebody", record)  # so that the next one may begin

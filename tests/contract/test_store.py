@@ -14,20 +14,40 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
-from chat import log
-from chat.errors import BadRequest, ChatError, ConversationBusy, Exists, KeyReused, NotFound, StorageError
-from chat.events import Chunk, Citation, Message, Reasoning, Usage
-from chat.ids import new_id, now
-from chat.log import ENTRIES
-from chat.memory.lookup import Lookup, Memory
-from chat.store import keys
-from chat.store.conversations import Conversation, Conversations
-from chat.store.facts import Facts, Profile
-from chat.store.generations import Generations
-from chat.store.head import LEASE, End, Head, Status, generation_id
-from chat.store.table import Table
-from chat.store.writer import Fenced, Signals, Writer
-from local_stack.dynamodb import DynamoDB
+from converse_stream.memory.lookup import Lookup, Memory
+from converse_stream.protocol import log
+from converse_stream.protocol.errors import (
+    AlreadyExists,
+    BadRequest,
+    ChatError,
+    ConversationBusy,
+    IdempotencyKeyReused,
+    NotFound,
+    StorageError,
+)
+from converse_stream.protocol.events import (
+    Chunk,
+    Citation,
+    Message,
+    Reasoning,
+    Usage,
+)
+from converse_stream.protocol.ids import new_id, now
+from converse_stream.protocol.log import ENTRIES
+from converse_stream.store import keys
+from converse_stream.store.conversations import Conversation, Conversations
+from converse_stream.store.facts import Facts, Profile
+from converse_stream.store.generation_record import (
+    LEASE,
+    End,
+    GenerationRecord,
+    Status,
+    generation_id,
+)
+from converse_stream.store.generation_writer import Fenced, Signals, TableWriter
+from converse_stream.store.generations import Generations
+from converse_stream.store.table import Table
+from local_stack.dynamodb.server import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 from tests.property.fake_table import Calm, FakeDynamo
 
@@ -58,9 +78,9 @@ def answer(*parts: Chunk | Reasoning | Citation, **fields: Any) -> Message:
     return Message(new_id(), "assistant", parts, now(), **fields)
 
 
-def new_head(conversation: str, **fields: Any) -> Head:
+def new_head(conversation: str, **fields: Any) -> GenerationRecord:
     at = int(time.time() * 1000)
-    head = Head(
+    record = GenerationRecord(
         gid=generation_id("anybody", new_id()),
         status="run",
         owner=new_id(),
@@ -75,17 +95,17 @@ def new_head(conversation: str, **fields: Any) -> Head:
         lease=at + LEASE,
         deadline=at + 60_000,
     )
-    return replace(head, **fields)
+    return replace(record, **fields)
 
 
-def begin(conversations: Conversations, user: str, conversation: str, message: Message, **fields: Any) -> Writer:
+def begin(conversations: Conversations, user: str, conversation: str, message: Message, **fields: Any) -> TableWriter:
     generations = Generations(conversations._table, conversations)
     writer = generations.start(user, new_head(conversation, **fields), None, message)
-    assert isinstance(writer, Writer)
+    assert isinstance(writer, TableWriter)
     return writer
 
 
-def finish(writer: Writer, reply: Message, status: Status = "done", reason: str = "stop") -> None:
+def finish(writer: TableWriter, reply: Message, status: Status = "done", reason: str = "stop") -> None:
     writer.flush([part for part in reply.parts if isinstance(part, ENTRIES)])
     writer.finish(reply, End(status, reason, Usage(1, 2, basis="exact")))
 
@@ -187,7 +207,7 @@ def together(count: int, attempt: Callable[[], object]) -> list[object]:
 def test_of_five_messages_sent_at_once_one_wins_and_the_others_are_told(conversations: Conversations) -> None:
     conversation = new_id()
     results = together(5, lambda: type(begin(conversations, ALICE, conversation, user_message("q"))))
-    assert sorted(map(str, results)) == sorted([str(Writer), *[str(ConversationBusy)] * 4])
+    assert sorted(map(str, results)) == sorted([str(TableWriter), *[str(ConversationBusy)] * 4])
     assert len(conversations.messages(ALICE, conversation, limit=10)[0]) == 1
 
 
@@ -227,12 +247,12 @@ def test_a_page_of_large_messages_stays_below_lambdas_limit(conversations: Conve
 def test_a_repeated_send_finds_the_same_generation(conversations: Conversations) -> None:
     generations, conversation = Generations(conversations._table, conversations), new_id()
     first = begin(conversations, ALICE, conversation, user_message("q"))
-    again = replace(new_head(conversation), gid=first.head.gid)
+    again = replace(new_head(conversation), gid=first.record.gid)
     for known in (None, Conversation(conversation)):
         found = generations.start(ALICE, again, known, user_message("q"))
-        assert isinstance(found, Head)
-        assert found.owner == first.head.owner
-    with pytest.raises(KeyReused):
+        assert isinstance(found, GenerationRecord)
+        assert found.owner == first.record.owner
+    with pytest.raises(IdempotencyKeyReused):
         generations.start(ALICE, replace(again, fingerprint="another payload"), None, user_message("other"))
     assert len(conversations.messages(ALICE, conversation, limit=9)[0]) == 1
 
@@ -240,43 +260,43 @@ def test_a_repeated_send_finds_the_same_generation(conversations: Conversations)
 def test_a_start_that_had_succeeded_unseen_is_ours(conversations: Conversations) -> None:
     """The first attempt's answer was lost, and the SDK's second finds what the first had written."""
     generations, conversation = Generations(conversations._table, conversations), new_id()
-    head = new_head(conversation)
-    assert isinstance(generations.start(ALICE, head, None, user_message("q")), Writer)
-    assert isinstance(generations.start(ALICE, head, Conversation(conversation), user_message("q")), Writer)
+    record = new_head(conversation)
+    assert isinstance(generations.start(ALICE, record, None, user_message("q")), TableWriter)
+    assert isinstance(generations.start(ALICE, record, Conversation(conversation), user_message("q")), TableWriter)
 
 
 def test_the_log_is_durable_flush_by_flush(conversations: Conversations) -> None:
     generations = Generations(conversations._table, conversations)
     writer = begin(conversations, ALICE, new_id(), user_message("q"))
-    said, head = "", writer.head
+    said, record = "", writer.record
     for _ in range(60):
         word = f"{new_id()} 🌊 "  # does not shrink
         writer.flush([Chunk(word)])
         said += word
-        found = generations.head(ALICE, writer.head.gid)
+        found = generations.record(ALICE, writer.record.gid)
         assert found is not None
-        head = found
-        assert (head.n, writer.durable) == (len(said), len(said))
-    assert head.t0 > 0, "the tail was sealed"
-    for position in (0, 1, head.t0 - 1, head.t0, head.t0 + 1, head.n):
-        entries = log.after(generations.read(ALICE, head, 0), position)
+        record = found
+        assert (record.n, writer.durable) == (len(said), len(said))
+    assert record.t0 > 0, "the tail was sealed"
+    for position in (0, 1, record.t0 - 1, record.t0, record.t0 + 1, record.n):
+        entries = log.after(generations.read(ALICE, record, 0), position)
         assert "".join(entry.content for entry in entries if isinstance(entry, Chunk)) == said[position:]
-    assert generations.read(ALICE, head, head.t0) == list(head.tail)
+    assert generations.read(ALICE, record, record.t0) == list(record.tail)
 
 
 def test_a_flush_brings_back_what_others_want(conversations: Conversations) -> None:
     generations = Generations(conversations._table, conversations)
     writer = begin(conversations, ALICE, new_id(), user_message("q"))
     assert writer.flush([Chunk("a")]) == Signals(cancelled=False, followed=False)
-    generations.follow(ALICE, writer.head, generations.now() + 10_000)
+    generations.follow(ALICE, writer.record, generations.now() + 10_000)
     assert writer.flush([]) == Signals(cancelled=False, followed=True)
-    generations.cancel(ALICE, writer.head)
+    generations.cancel(ALICE, writer.record)
     assert writer.flush([]).cancelled
     finish(writer, answer(Chunk("a")), "cancel", "cancelled")
-    generations.cancel(ALICE, writer.head)  # too late, and no harm
-    head = generations.head(ALICE, writer.head.gid)
-    assert head is not None
-    assert (head.status, head.reason) == ("cancel", "cancelled")
+    generations.cancel(ALICE, writer.record)  # too late, and no harm
+    record = generations.record(ALICE, writer.record.gid)
+    assert record is not None
+    assert (record.status, record.reason) == ("cancel", "cancelled")
 
 
 def test_a_dead_generation_is_ended_by_whoever_looks_and_its_owner_is_fenced(conversations: Conversations) -> None:
@@ -285,13 +305,13 @@ def test_a_dead_generation_is_ended_by_whoever_looks_and_its_owner_is_fenced(con
     writer.flush([Chunk("half an ans")])
     alive = Generations(conversations._table, conversations)
     later = Generations(conversations._table, conversations, clock=lambda: time.time() + 30)
-    assert alive.alive(ALICE, writer.head.gid).status == "run"  # type: ignore[union-attr]  # it is there
-    head = later.alive(ALICE, writer.head.gid)
-    assert head is not None
-    assert (head.status, head.reason) == ("lost", "lost")
+    assert alive.alive(ALICE, writer.record.gid).status == "run"  # type: ignore[union-attr]  # it is there
+    record = later.alive(ALICE, writer.record.gid)
+    assert record is not None
+    assert (record.status, record.reason) == ("lost", "lost")
     assert conversations.get(ALICE, conversation).active is None
     partial = conversations.messages(ALICE, conversation, limit=9)[0][-1]
-    assert (partial.text, partial.status, partial.id) == ("half an ans", "partial", writer.head.message_id)
+    assert (partial.text, partial.status, partial.id) == ("half an ans", "partial", writer.record.message_id)
     with pytest.raises(Fenced):
         writer.flush([Chunk("wer")])
     with pytest.raises(Fenced):
@@ -328,7 +348,7 @@ def test_a_deleted_conversation_never_comes_back(conversations: Conversations) -
     conversation = new_id()
     exchange(conversations, ALICE, conversation, "q", "a")
     writer = begin(conversations, ALICE, conversation, user_message("q"))
-    assert conversations.mark_deleted(ALICE, conversation) == writer.head.gid
+    assert conversations.mark_deleted(ALICE, conversation) == writer.record.gid
     conversations.remove_messages(ALICE, conversation)
     finish(writer, answer(Chunk("late")))
     for attempt in (
@@ -346,7 +366,7 @@ def test_conversations_are_created_and_renamed(conversations: Conversations) -> 
     conversation = new_id()
     created = conversations.create(ALICE, conversation, "first")
     assert conversations.get(ALICE, conversation) == created
-    with pytest.raises(Exists):
+    with pytest.raises(AlreadyExists):
         conversations.create(ALICE, conversation, None)
     exchange(conversations, ALICE, conversation, "q", "a")
     assert conversations.rename(ALICE, conversation, "second").title == "second"

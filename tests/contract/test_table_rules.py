@@ -11,12 +11,12 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from chat.errors import StorageError
-from chat.ids import new_id
-from chat.store.conversations import Conversations
-from chat.store.table import ATTEMPTS
-from local_stack.dynamodb import DynamoDB
-from local_stack.table_tokens import KEPT, Mismatch, Tokens
+from converse_stream.protocol.errors import StorageError
+from converse_stream.protocol.ids import new_id
+from converse_stream.store.conversations import Conversations
+from converse_stream.store.table import ATTEMPTS
+from local_stack.dynamodb.idempotency_tokens import KEPT, Mismatch, Tokens
+from local_stack.dynamodb.server import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 from tests.contract.test_store import connect
 

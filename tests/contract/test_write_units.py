@@ -8,13 +8,18 @@ from typing import Any
 import boto3
 import pytest
 
-from chat.events import Chunk, Usage
-from chat.ids import new_id
-from chat.limits import Budget, Rate, Rules, slot
-from chat.store.conversations import Conversations
-from chat.store.head import End
-from chat.store.limits import Usages
-from chat.store.table import Table
+from converse_stream.limits import (
+    Budget,
+    Rate,
+    Rules,
+    slot,
+)
+from converse_stream.protocol.events import Chunk, Usage
+from converse_stream.protocol.ids import new_id
+from converse_stream.store.conversations import Conversations
+from converse_stream.store.generation_record import End
+from converse_stream.store.table import Table
+from converse_stream.store.usage import UsageStore
 from tests.contract.dynamodb_local.server import DynamoDBLocal
 from tests.contract.test_store import ALICE, answer, begin, user_message
 
@@ -67,8 +72,8 @@ def test_a_1000_token_answer_at_one_flush_a_second(conversations: Conversations,
     bill.index = 0
 
     rules = Rules(Rate.per_minute(30, 10), Rate.per_minute(300, 100), 5, Budget(1_000_000, 0), Budget(0, 0))
-    usages = Usages(conversations._table, rules)
-    usages.admit(ALICE, "address", slot(int(time.time() * 1000) + 60_000, "gid"), usages.look(ALICE, "address"))
+    usages = UsageStore(conversations._table, rules)
+    usages.admit(ALICE, "address", slot(int(time.time() * 1000) + 60_000, "gid"), usages.read(ALICE, "address"))
     admitted, bill.table[:] = bill.total, []
     assert admitted == 2
 

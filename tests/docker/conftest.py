@@ -13,7 +13,7 @@ import pytest
 
 from local_stack import template as templates
 from local_stack.emulator import ARCHITECTURES
-from local_stack.sandbox import interpreter
+from local_stack.lambda_service.sandbox import interpreter
 from tests.docker import image
 from tests.stack import ROOT
 

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from local_stack.sandbox import BOOTSTRAP, RUNTIME_PACKAGES
+from local_stack.lambda_service.sandbox import BOOTSTRAP, RUNTIME_PACKAGES
 
 TOOLS = ("sh", "chmod", "cp", "mv", "rm")
 NOT_OF_THE_RUNTIME = ("site-packages", "dist-packages", "test", "idlelib", "ensurepip", "config-*", "*.a")

@@ -4,21 +4,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from local_stack.dynamodb import DynamoDB
+from local_stack.dynamodb.server import DynamoDB
 from tests.e2e.chat import Person
 from tests.stack import RunningStack
 
 
 @pytest.fixture
 def person(stack: RunningStack) -> Iterator[Person]:
-    with Person(stack) as somebody:
-        yield somebody
+    with Person(stack) as chat_user:
+        yield chat_user
 
 
 @pytest.fixture
 def other(stack: RunningStack) -> Iterator[Person]:
-    with Person(stack) as somebody:
-        yield somebody
+    with Person(stack) as chat_user:
+        yield chat_user
 
 
 @pytest.fixture(scope="module")

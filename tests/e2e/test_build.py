@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from local_stack.emulator import ARCHITECTURES, SAM
-from local_stack.sandbox import interpreter
+from local_stack.lambda_service.sandbox import interpreter
 
 # What takes the whole processor comes one after the other.
 pytestmark = [pytest.mark.clients, pytest.mark.xdist_group("processor")]
@@ -80,7 +80,7 @@ def test_only_packages_and_the_wrapper_are_in_opt(artifacts: Path) -> None:
 
 
 def test_our_sources_are_whole(artifacts: Path) -> None:
-    for layer, package in {"StreamingRuntimeLayer": "streaming_runtime", "ChatLayer": "chat"}.items():
+    for layer, package in {"StreamingRuntimeLayer": "streaming_runtime", "ChatLayer": "converse_stream"}.items():
         source = ROOT / "layers" / package / package
         wanted = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
         wanted = {name for name in wanted if not re.search(r"__pycache__|py\.typed", name)}

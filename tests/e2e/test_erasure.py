@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from chat.auth import User
-from local_stack.dynamodb import DynamoDB
+from converse_stream.auth import User
+from local_stack.dynamodb.server import DynamoDB
 from tests.e2e.chat import Person
 from tests.stack import start_stack, stop_stack
 

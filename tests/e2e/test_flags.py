@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chat.auth import User
+from converse_stream.auth import User
 from tests.e2e.chat import Person
 from tests.stack import RunningStack, start_stack, stop_stack
 
@@ -36,9 +36,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 @pytest.fixture
 def switched_off(stack: RunningStack) -> Iterator[Person]:
-    with Person(stack) as somebody:
-        somebody.headers["x-dev-user"] = somebody.http.headers["x-dev-user"] = "switched-off"
-        yield somebody
+    with Person(stack) as chat_user:
+        chat_user.headers["x-dev-user"] = chat_user.http.headers["x-dev-user"] = "switched-off"
+        yield chat_user
 
 
 def test_flags_are_a_users_own(person: Person, switched_off: Person) -> None:

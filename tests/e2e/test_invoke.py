@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from local_stack import template as templates
-from local_stack.sandbox import interpreter
+from local_stack.lambda_service.sandbox import interpreter
 from tests.routes import converse_routes
 
 pytestmark = [pytest.mark.clients, pytest.mark.xdist_group("processor")]  # see test_build

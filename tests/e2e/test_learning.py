@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import boto3
 import pytest
 
-from chat.auth import User
+from converse_stream.auth import User
 from tests.e2e.chat import Person, Streamed
 from tests.e2e.tour import run
 from tests.stack import RunningStack, start_stack, stop_stack

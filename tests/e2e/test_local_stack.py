@@ -14,7 +14,7 @@ from random import randrange
 import httpx
 import pytest
 
-from local_stack.dynamodb import DynamoDB
+from local_stack.dynamodb.server import DynamoDB
 from tests.e2e.chat import Person
 from tests.stack import ROOT, RunningStack, start_stack, stop_stack
 

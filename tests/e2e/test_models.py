@@ -12,7 +12,7 @@ import boto3
 import httpx
 import pytest
 
-from local_stack.dynamodb import DynamoDB
+from local_stack.dynamodb.server import DynamoDB
 from tests.e2e.chat import Person, text_of
 from tests.stack import RunningStack, start_stack, stop_stack
 

@@ -62,7 +62,7 @@ def arns(action: str, asked: str) -> list[str]:
     return [f"foundation-model/{model}", *([f"inference-profile/{asked}"] if model != asked else [])]
 
 
-def granted(function: str) -> Iterator[tuple[str, set[str], set[str]]]:
+def supported(function: str) -> Iterator[tuple[str, set[str], set[str]]]:
     """The statements about what the code itself calls: their name, actions and resources."""
     like_it = next(case for case in CASES if LIKE_THE_LAPTOP.items() <= case.items())
     [stack] = transformed([like_it | GUARDRAIL | EMBEDDING | {"KnowledgeBaseId": "LOCALFILES"}])
@@ -83,7 +83,7 @@ def listed(value: Any) -> list[str]:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_call_is_allowed(calls: dict[str, Called], function: str) -> None:
-    statements = list(granted(function))
+    statements = list(supported(function))
     refused = {
         (action, resource)
         for action, resource in calls[function]
@@ -95,7 +95,7 @@ def test_every_call_is_allowed(calls: dict[str, Called], function: str) -> None:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_everything_that_is_allowed_is_called(calls: dict[str, Called], function: str) -> None:
-    for name, actions, resources in granted(function):
+    for name, actions, resources in supported(function):
         used = {call for call in calls[function] if call[0] in actions and call[1] in resources}
         assert {action for action, _ in used} == actions, name
         assert {resource for _, resource in used} == resources, name

@@ -90,7 +90,7 @@ def test_every_route_refuses_every_wrong_token_in_the_same_words(stack: RunningS
 
 @pytest.mark.parametrize("door", ["gateway", "host"])
 def test_without_a_token_an_unknown_path_ends_before_any_call(stack: RunningStack, door: str) -> None:
-    """API Gateway hands every path to the function, so it must cost little: no call to the table or to the model."""
+    """API Gateway sends every path to the function, so it must cost little: no call to the table or to the model."""
     before, base = stack.number_of_calls(), getattr(stack, door)
     with httpx.Client() as client:
         for path in ("/unknown", "/conversations/a/b", "/chat/a/unknown", "/wp-login.php", "/page"):

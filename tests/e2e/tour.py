@@ -6,8 +6,8 @@ from typing import Any
 import boto3
 import httpx
 
-from chat.http import json_bytes
-from chat.model.catalog import Catalog
+from converse_stream.http.request import json_bytes
+from converse_stream.model.catalog import Catalog
 from tests.e2e.chat import NO_HEADERS, Person
 
 BRIEF = "[[tokens=4 pace=1 first=1]]"

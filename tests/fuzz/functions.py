@@ -15,7 +15,7 @@ import boto3
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from chat import impatience
+from converse_stream.aws import deadlines
 from local_stack.bedrock import events
 from local_stack.template import ACCOUNT, REGION
 from streaming_runtime.client import StreamingMarshaller
@@ -105,12 +105,12 @@ def functions(model: events.Model | None = None, steering: Steering | None = Non
             return dynamo if service == "dynamodb" else real(service, endpoint_url=bedrock.url, **options)
 
         patch.setattr(boto3, "client", client)
-        patch.setattr(impatience, "client", lambda service, _: client(service))
+        patch.setattr(deadlines, "client", lambda service, _: client(service))
         yield Functions(dynamo, {"stream": _load("stream"), "converse": _load("converse")})
 
 
 def _load(name: Name) -> ModuleType:
-    path = ROOT / "functions" / name / "app.py"
+    path = ROOT / "functions" / name / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"{name}_app", path)
     assert spec
     assert spec.loader

@@ -9,9 +9,9 @@ import pytest
 from awslambdaric.lambda_runtime_exception import FaultException
 from hypothesis import HealthCheck, given, seed, settings
 
-from chat.errors import BadRequest
-from chat.http import HttpRequest
-from chat.openapi.document import document
+from converse_stream.http.request import HttpRequest
+from converse_stream.openapi.document import document
+from converse_stream.protocol.errors import BadRequest
 from tests.fuzz.bodies import MINE, ROUTES
 from tests.fuzz.events import Payload, payloads
 from tests.fuzz.functions import Functions, Name, functions

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chat import errors
-from chat.dialects.ai_sdk import parse_question
-from chat.errors import ChatError
-from chat.http import HttpRequest
-from chat.ids import now
-from chat.limits import Budget, Rate
-from chat.store import keys
+from converse_stream import service
+from converse_stream.dialects.ai_sdk.request import parse_question
+from converse_stream.http.request import HttpRequest
+from converse_stream.limits import Budget, Rate
+from converse_stream.protocol import errors
+from converse_stream.protocol.errors import ChatError
+from converse_stream.protocol.ids import now
+from converse_stream.store import keys
 from tests.fuzz.functions import Context, Name
 from tests.openapi.description import Answer
 from tests.openapi.world import CONVERSATION, DELETED, USER, World
@@ -183,7 +184,7 @@ def with_an_odd_id(world: World, name: Name, route: str) -> Answer:
 def while_another_runs(world: World, name: Name, route: str) -> Answer:
     world.start(said())
     if route == "POST /ai/chat":  # which stops it first, and waits for its end
-        world.patch.setattr(world.app(name), "stop", lambda *_: False)
+        world.patch.setattr(service, "stop", lambda *_: False)
         return GOOD[route](world, name)
     return GOOD[route](world, name, body=said(conversationId=CONVERSATION))
 
@@ -216,9 +217,9 @@ def running(world: World, route: str) -> dict[str, Any]:
 
 def one_follower_too_many(world: World, name: Name, route: str) -> Answer:
     asked = running(world, route)
-    head = world.app(name).running(USER, CONVERSATION)
-    assert head
-    world.crowd(head)
+    record = service.running(world.app(name), USER, CONVERSATION)
+    assert record
+    world.crowd(record)
     return GOOD[route](world, name, **asked)
 
 
@@ -262,17 +263,17 @@ BY_ERROR: dict[type[ChatError], Way] = {
     errors.TooManyFollowers: one_follower_too_many,
     errors.NotFound: unknown,
     errors.ConversationBusy: while_another_runs,
-    errors.BeingErased: while_all_is_erased,
-    errors.KeyReused: with_a_key_of_another,
+    errors.ErasureInProgress: while_all_is_erased,
+    errors.IdempotencyKeyReused: with_a_key_of_another,
     errors.NotActive: stopping_another,
-    errors.Exists: with_a_known_id,
-    errors.BeingErased: while_erased,
+    errors.AlreadyExists: with_a_known_id,
+    errors.ErasureInProgress: while_erased,
     errors.ModelError: broken("refuse:ConflictException"),
     errors.ModelThrottled: broken("[[fault=throttle]]"),
     errors.ModelUnavailable: broken("[[fault=unavailable]]"),
     errors.ModelNotReady: broken("[[fault=not-ready]]"),
     errors.ModelAccessDenied: broken("[[fault=access-denied]]"),
-    errors.KeyRefused: broken("[[fault=access-denied]]", **{"x-bedrock-api-key": "a-key-of-their-own"}),
+    errors.BedrockKeyRefused: broken("[[fault=access-denied]]", **{"x-bedrock-api-key": "a-key-of-their-own"}),
     errors.ModelNotFound: broken("refuse:ResourceNotFoundException"),
     errors.InferenceProfileNeeded: broken("[[fault=no-profile]]"),
     errors.ModelInvalidRequest: broken("[[fault=invalid]]"),
@@ -288,8 +289,8 @@ BY_ERROR: dict[type[ChatError], Way] = {
 
 # What clients do not get from a described route.
 NOT_SENT = {
-    errors.HandOverFailed,  # of tasks, as the next
-    errors.FlagsUnknown,
+    errors.DispatchFailed,  # of tasks, as the next
+    errors.FlagsUnavailable,
     errors.StreamingRefused,  # the model is asked again in another way, as after the next two
     errors.SystemPromptRefused,
     errors.ToolStreamingRefused,

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from chat.model import answer
+from converse_stream.model import client
 from tests.openapi.world import World, world
 
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch, world() as both:
-        patch.setattr(answer, "FIRST_PAUSE", 0.0)  # before a refused call is made again
+        patch.setattr(client, "FIRST_PAUSE", 0.0)  # before a refused call is made again
         yield both
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from chat import errors
-from chat.errors import ChatError
-from chat.openapi.document import document
+from converse_stream.openapi.document import document
+from converse_stream.protocol import errors
+from converse_stream.protocol.errors import ChatError
 from tests.fuzz.functions import ENVIRONMENT
 from tests.openapi.cases import AT_ANY, BY_ERROR, GOOD, NOT_SENT, Case, Way, cases
 from tests.openapi.description import Description
@@ -87,11 +87,13 @@ def test_the_description_has_the_routes_of_the_functions(functions: World) -> No
 
 
 def test_no_other_request_pays_for_the_description() -> None:
-    look = "import sys, app; sys.exit([name for name in sys.modules if name.startswith('chat.openapi')] != [])"
+    look = "import sys, {}; sys.exit(any(name.startswith('converse_stream.openapi') for name in sys.modules))"
     for name in ("stream", "converse"):
-        path = ":".join(str(ROOT / each) for each in (f"functions/{name}", "layers/chat", "layers/streaming_runtime"))
+        path = ":".join(
+            str(ROOT / each) for each in (f"functions/{name}", "layers/converse_stream", "layers/streaming_runtime")
+        )
         env = {**os.environ, **ENVIRONMENT, "PYTHONPATH": path}
-        assert subprocess.run([sys.executable, "-c", look], env=env, check=False).returncode == 0
+        assert subprocess.run([sys.executable, "-c", look.format(name)], env=env, check=False).returncode == 0
 
 
 def test_the_document_is_served(functions: World) -> None:

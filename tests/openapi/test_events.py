@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chat.openapi.document import document
+from converse_stream.openapi.document import document
 from tests.openapi.description import Answer, Description
 from tests.stack import ROOT
 

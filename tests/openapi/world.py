@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from chat.auth import User
-from chat.requests import ChatRequest, send_of
-from chat.store.head import Head
-from chat.turn import Turn
+from converse_stream import service
+from converse_stream.auth import User
+from converse_stream.generation.generation import Generation
+from converse_stream.http.bodies import ChatRequest, send_of
+from converse_stream.store.generation_record import GenerationRecord
 from local_stack.bedrock.errors import BedrockError
 from local_stack.bedrock.events import Event, Json, message_stop
 from local_stack.bedrock.standin import StandIn
@@ -114,19 +115,21 @@ class World:
         headers = {name.lower(): value for name, value in answered["headers"].items()}
         return Answer(answered["statusCode"], headers, answered.get("body", "").encode())
 
-    def start(self, body: Mapping[str, Any], key: str = "", conversation: str = CONVERSATION) -> Head:
+    def start(self, body: Mapping[str, Any], key: str = "", conversation: str = CONVERSATION) -> GenerationRecord:
         """A generation that runs, and says nothing."""
         chat = ChatRequest.model_validate({"conversationId": conversation, **body})
-        begun = self.app("stream").start(USER, chat, send_of({"idempotency-key": key} if key else {}, chat), Context())
-        assert isinstance(begun, Turn)
-        head: Head | None = self.app("stream").running(USER, conversation)
-        assert head
-        return head
+        begun = service.start(
+            self.app("stream"), USER, chat, send_of({"idempotency-key": key} if key else {}, chat), Context()
+        )
+        assert isinstance(begun, Generation)
+        record: GenerationRecord | None = service.running(self.app("stream"), USER, conversation)
+        assert record
+        return record
 
-    def crowd(self, head: Head) -> None:
+    def crowd(self, record: GenerationRecord) -> None:
         """As many followers as a generation may have."""
         for number in range(5):
-            self.app("stream").generations.attach_client(USER.key, head.gid, f"tab-{number}", "mark")
+            self.app("stream").generations.add_follower(USER.key, record.gid, f"tab-{number}", "mark")
 
 
 def _of_the_runtime(request_id: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 
-from chat.store import table
+from converse_stream.store import table
 from tests.property.steered_store import BEGIN, Store
 
 

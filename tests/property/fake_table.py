@@ -18,7 +18,7 @@ from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError, ReadTimeoutError
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
-from chat.store.table import Table
+from converse_stream.store.table import Table
 
 Item: TypeAlias = dict[str, Any]
 Key: TypeAlias = tuple[str, str]

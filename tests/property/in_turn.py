@@ -3,7 +3,7 @@
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from chat.errors import ChatError
+from converse_stream.protocol.errors import ChatError
 
 
 class InTurn(Executor):

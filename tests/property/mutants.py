@@ -9,19 +9,29 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 from unittest import mock
 
-from chat import log
-from chat.errors import StorageError
-from chat.events import Rollback, Usage
-from chat.following import Following
-from chat.log import Entry, Placed
-from chat.memory.lookup import Memory
-from chat.store import erasing, erasure, generations, head, heads, keys, messages, table, writer
-from chat.store.conversations import Conversation, Conversations
-from chat.store.generations import Generations
-from chat.store.head import Estimate, Head
-from chat.store.heads import Heads
-from chat.store.table import ConditionFailed, Item, Table
-from chat.store.writer import Signals, Writer
+from converse_stream.generation.follower import Follower
+from converse_stream.memory.lookup import Memory
+from converse_stream.protocol import log
+from converse_stream.protocol.errors import StorageError
+from converse_stream.protocol.events import Rollback, Usage
+from converse_stream.protocol.log import Entry, PositionedEvent
+from converse_stream.store import (
+    erasure,
+    erasure_mark,
+    generation_record,
+    generation_records,
+    generation_writer,
+    generations,
+    keys,
+    messages,
+    table,
+)
+from converse_stream.store.conversations import Conversation, Conversations
+from converse_stream.store.generation_record import Estimate, GenerationRecord
+from converse_stream.store.generation_records import GenerationRecords
+from converse_stream.store.generation_writer import Signals, TableWriter
+from converse_stream.store.generations import Generations
+from converse_stream.store.table import ConditionFailed, Item, Table
 
 Broken: TypeAlias = Callable[[], AbstractContextManager[Any]]
 
@@ -78,10 +88,10 @@ def _counted_apart(real: Any) -> Any:
 def _forgetful(real: Any) -> Any:
     """The flush that trusts its caller to know what is durable."""
 
-    def flush(self: Writer, entries: Sequence[Entry]) -> Signals:
+    def flush(self: TableWriter, entries: Sequence[Entry]) -> Signals:
         signals: Any = Signals(cancelled=False, followed=False)
-        for run in list(log.cut(entries, writer.RUN)) or [[]]:
-            signals = self._flush(run, self.head.n)
+        for run in list(log.cut(entries, generation_writer.RUN)) or [[]]:
+            signals = self._flush(run, self.record.n)
         told: Signals = signals
         return told
 
@@ -90,20 +100,20 @@ def _forgetful(real: Any) -> Any:
 
 @contextmanager
 def _sealed_late() -> Iterator[None]:
-    real_flush, real_seal = Writer._flush, Writer._seal
-    waiting: list[Head] = []
+    real_flush, real_seal = TableWriter._flush, TableWriter._seal
+    waiting: list[GenerationRecord] = []
 
-    def flush(self: Writer, run: list[Entry], start: int) -> Any:
+    def flush(self: TableWriter, run: list[Entry], start: int) -> Any:
         waiting.clear()
         signals = real_flush(self, run, start)
         for sealed in waiting:
             real_seal(self, sealed)
         return signals
 
-    def seal(self: Writer, head: Head) -> None:
-        waiting.append(head)
+    def seal(self: TableWriter, record: GenerationRecord) -> None:
+        waiting.append(record)
 
-    with mock.patch.object(Writer, "_flush", flush), mock.patch.object(Writer, "_seal", seal):
+    with mock.patch.object(TableWriter, "_flush", flush), mock.patch.object(TableWriter, "_seal", seal):
         yield
 
 
@@ -116,33 +126,33 @@ def _ahead(real: Any) -> Any:
 
 
 def _without_rollback(real: Any) -> Any:
-    def end(self: Following, head: Head) -> None:
-        real(self, head)
+    def end(self: Follower, record: GenerationRecord) -> None:
+        real(self, record)
         self._events[:] = [each for each in self._events if not isinstance(each.event, Rollback)]
 
     return end
 
 
 def _never_cancelled(real: Any) -> Any:
-    def head(item: Item) -> Head:
-        found: Head = real(item)
+    def record(item: Item) -> GenerationRecord:
+        found: GenerationRecord = real(item)
         return replace(found, cancelled=False)
 
-    return head
+    return record
 
 
 def _tail_only(real: Any) -> Any:
-    def read(self: Generations, user: str, head: Head, since: int) -> list[Entry]:
-        return list(head.tail) if head.t0 > 0 else real(self, user, head, since)
+    def read(self: Generations, user: str, record: GenerationRecord, since: int) -> list[Entry]:
+        return list(record.tail) if record.t0 > 0 else real(self, user, record, since)
 
     return read
 
 
 def _read_whosever(real: Any) -> Any:
-    def read(self: Generations, user: str, head: Head, since: int) -> list[Entry]:
-        segments = self._table.query(keys.generation(user, head.gid), keys.segment(since), keys.segment(head.t0))
-        sealed = [entry for each in segments if each["n0"] < head.t0 for entry in log.decode(bytes(each["ev"]))]
-        return [*sealed, *head.tail] if since < head.t0 else list(head.tail)
+    def read(self: Generations, user: str, record: GenerationRecord, since: int) -> list[Entry]:
+        segments = self._table.query(keys.generation(user, record.gid), keys.segment(since), keys.segment(record.t0))
+        sealed = [entry for each in segments if each["n0"] < record.t0 for entry in log.decode(bytes(each["ev"]))]
+        return [*sealed, *record.tail] if since < record.t0 else list(record.tail)
 
     return read
 
@@ -168,10 +178,10 @@ def _lost_text(real: Any) -> Any:
 
 
 def _placed_early(real: Any) -> Any:
-    def take(self: Following, head: Head) -> None:
+    def take(self: Follower, record: GenerationRecord) -> None:
         before = len(self._events)
-        real(self, head)
-        self._events[before:] = [Placed(each.event, each.position + 1) for each in self._events[before:]]
+        real(self, record)
+        self._events[before:] = [PositionedEvent(each.event, each.position + 1) for each in self._events[before:]]
 
     return take
 
@@ -234,18 +244,22 @@ _CLOSED = "attribute_exists(closed)"
 _OTHERS = "NOT contains(closed, :me)"
 
 MUTANTS: Sequence[Mutant] = (
-    Mutant("a flush whatever n is", "I2", changed(writer, "MINE", "st = :run AND own = :me AND (n = :n OR n <> :n)")),
-    Mutant("text that was given again is appended again", "I1", method(Writer, "flush", _forgetful)),
+    Mutant(
+        "a flush whatever n is",
+        "I2",
+        changed(generation_writer, "MINE", "st = :run AND own = :me AND (n = :n OR n <> :n)"),
+    ),
+    Mutant("text that was given again is appended again", "I1", method(TableWriter, "flush", _forgetful)),
     Mutant("sealed after the flush", "I1", _sealed_late),
     Mutant("segments in the order of text", "I1", method(keys, "segment", _const(lambda start: f"S#{start}"))),
     Mutant("an ended generation is marked", "I2", changed(generations, "RUNS", "(st = :run OR st <> :run)")),
     Mutant("a position too far", "I3", method(log, "after", _ahead)),
     Mutant("only the tail is read", "I3", method(Generations, "read", _tail_only)),
-    Mutant("a cursor too far", "I3", method(Following, "_take", _placed_early)),
-    Mutant("no rollback", "I4", method(Following, "_end", _without_rollback)),
-    Mutant("a zombie may write", "I5", changed(writer, "MINE", "(st = :run OR own = :me) AND n = :n")),
-    Mutant("no patience", "I5", changed(head, "PATIENCE", -5_000)),
-    Mutant("a short lease", "I5", changed(writer, "LEASE", 1_000)),
+    Mutant("a cursor too far", "I3", method(Follower, "_take", _placed_early)),
+    Mutant("no rollback", "I4", method(Follower, "_end", _without_rollback)),
+    Mutant("a zombie may write", "I5", changed(generation_writer, "MINE", "(st = :run OR own = :me) AND n = :n")),
+    Mutant("no patience", "I5", changed(generation_record, "PATIENCE", -5_000)),
+    Mutant("a short lease", "I5", changed(generation_writer, "LEASE", 1_000)),
     Mutant(
         "a lease renewed since is not seen",
         "I5",
@@ -278,10 +292,10 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a segment that is longer stays, whosever it is",
         "I1",
-        changed(writer, "_GROWS", "attribute_not_exists(pk) OR n1 < :n1 OR (own = :me AND dl < :dl)"),
+        changed(generation_writer, "_GROWS", "attribute_not_exists(pk) OR n1 < :n1 OR (own = :me AND dl < :dl)"),
     ),
     Mutant("segments are read whosever they are", "I3", method(Generations, "read", _read_whosever)),
-    Mutant("nothing is put back", "I9", method(Heads, "restored", _const(lambda *_: None))),
+    Mutant("nothing is put back", "I9", method(GenerationRecords, "restored", _const(lambda *_: None))),
     Mutant("nothing is put back after a day", "I9", method(Generations, "_release", _released)),
     Mutant("a lost answer is free", "I13", method(Estimate, "usage", _const(lambda *_: Usage(basis="estimated")))),
     Mutant(
@@ -290,11 +304,11 @@ MUTANTS: Sequence[Mutant] = (
         method(Generations, "attach", _const(lambda _, earlier, __: earlier)),
     ),
     Mutant("a cancel is not written", "I7", method(Generations, "cancel", _const(lambda *_: None))),
-    Mutant("a cancel is not told", "I7", method(writer, "from_item", _never_cancelled)),
+    Mutant("a cancel is not told", "I7", method(generation_writer, "from_item", _never_cancelled)),
     Mutant("active stays", "I8", rewritten(" REMOVE active", "")),
     Mutant("active is not set", "I8", rewritten("active = :gid,", "once = :gid,")),
     Mutant("two answers at once", "I8", changed(generations, "_FREE", "seq = :seen AND attribute_not_exists(deleted)")),
-    Mutant("nobody reaps", "I8", method(Head, "is_dead", _const(lambda *_: False))),
+    Mutant("nobody reaps", "I8", method(GenerationRecord, "is_dead", _const(lambda *_: False))),
     Mutant(
         "seq whatever it is",
         "I9",
@@ -305,7 +319,7 @@ MUTANTS: Sequence[Mutant] = (
         ),
     ),
     Mutant("the answer is not the log", "I9", method(messages, "items", _lost_text)),
-    Mutant("a write of any size", "I11", changed(writer, "RUN", 10**9)),
+    Mutant("a write of any size", "I11", changed(generation_writer, "RUN", 10**9)),
     Mutant("a message in one item", "I11", changed(messages, "PIECE_BYTES", 10**9)),
     Mutant("a partition for everybody", "I12", method(keys, "generation", _const(lambda _, gid: f"U#G#{gid}"))),
     Mutant("a batch that is read in part", "I13", method(Table, "get_many", _in_part)),
@@ -315,10 +329,10 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("a throttled transaction fails", "I8", changed(table, "_THROTTLES", frozenset())),
     Mutant("a throttled transaction fails for good", "I8", changed(table, "ATTEMPTS", 2)),
     Mutant("a deletion that broke off is done", "I14", method(Conversations, "remove_messages", _one_page)),
-    Mutant("a late write deletes a later mark", "I14", method(erasing, "goes_on", _always)),
+    Mutant("a late write deletes a later mark", "I14", method(erasure_mark, "goes_on", _always)),
     Mutant("the index is believed at once", "I14", changed(erasure, "INDEX_LAG", -1.0)),
-    Mutant("a start while all is erased", "I14", method(erasing, "is_not", _always)),
-    Mutant("the end brings it back", "I14", changed(heads, "ACTIVE", "active = :gid")),
+    Mutant("a start while all is erased", "I14", method(erasure_mark, "is_not", _always)),
+    Mutant("the end brings it back", "I14", changed(generation_records, "ACTIVE", "active = :gid")),
     Mutant(
         "a start brings it back", "I14", changed(generations, "_FREE", "seq = :seen AND attribute_not_exists(active)")
     ),

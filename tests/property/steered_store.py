@@ -6,20 +6,27 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from chat import following, log
-from chat.events import Chunk, Complete, Error, Message, Usage
-from chat.following import Following
-from chat.limits import Budget, Rate, Rules
-from chat.store import keys
-from chat.store.conversations import Conversations
-from chat.store.generations import Generations
-from chat.store.head import LEASE, End, Head
-from chat.store.writer import Writer
+from converse_stream.generation import follower
+from converse_stream.generation.follower import Follower
+from converse_stream.limits import Budget, Rate, Rules
+from converse_stream.protocol import log
+from converse_stream.protocol.events import (
+    Chunk,
+    Complete,
+    Error,
+    Message,
+    Usage,
+)
+from converse_stream.store import keys
+from converse_stream.store.conversations import Conversations
+from converse_stream.store.generation_record import LEASE, End, GenerationRecord
+from converse_stream.store.generation_writer import TableWriter
+from converse_stream.store.generations import Generations
 from tests.property.fake_table import Calm, FakeDynamo, Fault
 
 ALICE, CONVERSATION = "alice", "conversation"
 BEGIN = 1_800_000_000.0
-NOBODY_RUNS = Rules(Rate(1_000, 60_000), Rate(1_000, 60_000), 5, Budget(0, 0), Budget(0, 0))
+GENEROUS_LIMITS = Rules(Rate(1_000, 60_000), Rate(1_000, 60_000), 5, Budget(0, 0), Budget(0, 0))
 
 
 class Once(Calm):
@@ -51,36 +58,38 @@ class Store:
         self.conversations = Conversations(self.dynamo.table())
         self.generations = Generations(self.dynamo.table(), self.conversations, lambda: self.at)
 
-    def head(self, gid: str, **fields: Any) -> Head:
+    def record(self, gid: str, **fields: Any) -> GenerationRecord:
         """A new generation's head."""
         at = int(self.at * 1000)
         lease, deadline = at + LEASE, at + 60_000
-        head = Head(gid, "run", f"owner of {gid} at {at}", "payload", CONVERSATION, 0, f"{gid}-answer-{at}",
-                    "nova-lite", 0, 0, (), lease, deadline)  # fmt: skip
-        return replace(head, **fields)
+        owner, message_id = f"owner of {gid} at {at}", f"{gid}-answer-{at}"
+        record = GenerationRecord(
+            gid, "run", owner, "payload", CONVERSATION, 0, message_id, "nova-lite", 0, 0, (), lease, deadline
+        )
+        return replace(record, **fields)
 
-    def send(self, gid: str, **fields: Any) -> Writer:
+    def send(self, gid: str, **fields: Any) -> TableWriter:
         """The writer of a new message's answer."""
         question = Message(f"{gid}-question", "user", (Chunk("q"),), "t", generation_id=gid)
-        writer = self.generations.start(ALICE, self.head(gid, **fields), None, question)
-        assert isinstance(writer, Writer)
+        writer = self.generations.start(ALICE, self.record(gid, **fields), None, question)
+        assert isinstance(writer, TableWriter)
         return writer
 
-    def made_again(self, gid: str, message: Message, *, begun: Sequence[Any] = (), **fields: Any) -> Writer:
+    def made_again(self, gid: str, message: Message, *, begun: Sequence[Any] = (), **fields: Any) -> TableWriter:
         """The writer of an answer that takes the place of `message`, or goes on with what has `begun`."""
-        head = self.head(gid, n=log.end_of(begun), tail=tuple(begun), **fields)
-        writer = self.generations.start(ALICE, head, None, message, instead=True)
-        assert isinstance(writer, Writer)
+        record = self.record(gid, n=log.end_of(begun), tail=tuple(begun), **fields)
+        writer = self.generations.start(ALICE, record, None, message, instead=True)
+        assert isinstance(writer, TableWriter)
         return writer
 
     def followed(self, gid: str) -> Complete | Error:
         """How a generation that has ended ends for whoever follows it now."""
-        head = self.generations.head(ALICE, gid)
-        assert head is not None
-        view = Following(
-            self.generations, self.conversations, ALICE, head, after=None, client="tab", request_id="r", deadline=1e12
+        record = self.generations.record(ALICE, gid)
+        assert record is not None
+        view = Follower(
+            self.generations, self.conversations, ALICE, record, after=None, client="tab", request_id="r", deadline=1e12
         )
-        with mock.patch.object(following, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: None)), view:
+        with mock.patch.object(follower, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: None)), view:
             end = view.wait(1, 0)[-1].event
         assert isinstance(end, (Complete, Error))
         return end
@@ -96,24 +105,24 @@ class Store:
         days = self.dynamo.partition(keys.limits(ALICE), "D#")
         return [sum(int(day[name]) for day in days) for name in ("requests", "tokens_in", "tokens_out", "cost")]
 
-    def regenerate(self, gid: str, message: Message) -> Writer | Head:
+    def regenerate(self, gid: str, message: Message) -> TableWriter | GenerationRecord:
         """The answer once more."""
-        return self.generations.start(ALICE, self.head(gid), None, message, instead=True)
+        return self.generations.start(ALICE, self.record(gid), None, message, instead=True)
 
-    def finish(self, writer: Writer, text: str) -> Message:
+    def finish(self, writer: TableWriter, text: str) -> Message:
         """Ends an answer that says this and nothing else."""
-        head = writer.head
+        record = writer.record
         at = f"t{self.at}"
-        answer = Message(head.message_id, "assistant", (*head.tail, Chunk(text)), at, generation_id=head.gid)
+        answer = Message(record.message_id, "assistant", (*record.tail, Chunk(text)), at, generation_id=record.gid)
         writer.flush([Chunk(text)])
         writer.finish(answer, End("done", "stop", Usage()))
         return answer
 
     def durable(self, gid: str) -> str:
         """The text in the table."""
-        head = self.generations.head(ALICE, gid)
-        assert head is not None
-        return "".join(entry.content for entry in self.generations.read(ALICE, head, 0) if isinstance(entry, Chunk))
+        record = self.generations.record(ALICE, gid)
+        assert record is not None
+        return "".join(entry.content for entry in self.generations.read(ALICE, record, 0) if isinstance(entry, Chunk))
 
 
 class Always(Calm):

@@ -7,8 +7,19 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.events import Answer, Chunk, Citation, Event, Progress, Reasoning, Tool, accumulate, fold, merge
-from chat.model.stream import events as from_converse
+from converse_stream.model.stream import events as from_converse
+from converse_stream.protocol.events import (
+    Answer,
+    Chunk,
+    Citation,
+    Event,
+    Progress,
+    Reasoning,
+    Tool,
+    accumulate,
+    fold,
+    merge,
+)
 
 PIECES = st.one_of(
     st.builds(Chunk, st.text(min_size=1, max_size=5)),

@@ -6,26 +6,32 @@ from unittest import mock
 
 import pytest
 
-from chat import following
-from chat.events import Chunk, Complete, Error, Event, Rollback
-from chat.following import Following
-from chat.store.writer import Writer
-from chat.turn import UNSAVED
+from converse_stream.generation import follower
+from converse_stream.generation.follower import Follower
+from converse_stream.generation.generation import UNSAVED
+from converse_stream.protocol.events import (
+    Chunk,
+    Complete,
+    Error,
+    Event,
+    Rollback,
+)
+from converse_stream.store.generation_writer import TableWriter
 from tests.property.fake_table import Fault
 from tests.property.steered_store import ALICE, CONVERSATION, Store, fails
 
 
 def test_an_answer_that_another_took_the_place_of_ends_for_its_follower_as_it_was(store: Store) -> None:
     answer = store.finish(store.send("one"), "first")
-    first = store.generations.head(ALICE, "one")
+    first = store.generations.record(ALICE, "one")
     again = store.regenerate("two", answer)
     assert first is not None
-    assert isinstance(again, Writer)
+    assert isinstance(again, TableWriter)
     for moment in ("while it is made again", "when it was"):
-        view = Following(
+        view = Follower(
             store.generations, store.conversations, ALICE, first, after=2, client=moment, request_id="r", deadline=1e12
         )
-        with mock.patch.object(following, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: None)), view:
+        with mock.patch.object(follower, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: None)), view:
             end = view.wait(1, 0)[-1].event
         assert isinstance(end, Complete)
         assert end.ai_message.text == "first"
@@ -43,15 +49,22 @@ def test_the_earlier_answer_of_a_key_is_not_shown_as_its_new_one(store: Store) -
     assert isinstance(store.followed("one"), Error)
 
 
-class Follower:
+class FollowingClient:
     """A client that follows a generation and looks at it every half second of the store's clock."""
 
     def __init__(self, store: Store, gid: str, *, after: int | None = None) -> None:
-        head = store.generations.head(ALICE, gid)
-        assert head is not None
+        record = store.generations.record(ALICE, gid)
+        assert record is not None
         self._store = store
-        self.view = Following(
-            store.generations, store.conversations, ALICE, head, after=after, client=None, request_id="r", deadline=1e12
+        self.view = Follower(
+            store.generations,
+            store.conversations,
+            ALICE,
+            record,
+            after=after,
+            client=None,
+            request_id="r",
+            deadline=1e12,
         )
         self.view.attach()
         self._cursor = len(self.view.wait(0, 0))
@@ -68,7 +81,7 @@ class Follower:
 def stopped(store: Store) -> Iterator[None]:
     """The clock of those who follow is the store's."""
     clock = SimpleNamespace(monotonic=lambda: store.at, sleep=lambda _: None)
-    with mock.patch.object(following, "time", clock):
+    with mock.patch.object(follower, "time", clock):
         yield
 
 
@@ -76,7 +89,7 @@ def stopped(store: Store) -> Iterator[None]:
 @pytest.mark.parametrize("operation", ["query", "update"])
 def test_a_follower_bears_a_read_that_fails_and_a_note_of_its_interest_that_fails(store: Store, operation: str) -> None:
     writer = store.send("one")
-    follower = Follower(store, "one")
+    follower = FollowingClient(store, "one")
     writer.flush([Chunk("a")])
     store.once.arm(operation, fails("before"))
     assert [*follower.look(), *follower.look()] == [Chunk("a")]
@@ -89,7 +102,7 @@ def test_a_follower_bears_a_read_that_fails_and_a_note_of_its_interest_that_fail
 @pytest.mark.usefixtures("stopped")
 def test_a_follower_bears_an_end_that_cannot_be_read_at_once(store: Store) -> None:
     store.finish(store.send("one"), "ab")
-    follower = Follower(store, "one", after=5)
+    follower = FollowingClient(store, "one", after=5)
     store.once.arm("get", fails("before"))
     assert follower.look() == []
     [rollback, end] = follower.look()
@@ -100,7 +113,7 @@ def test_a_follower_bears_an_end_that_cannot_be_read_at_once(store: Store) -> No
 @pytest.mark.usefixtures("stopped")
 def test_a_follower_bears_a_table_that_fails_for_as_long_as_the_owner_does(store: Store) -> None:
     store.send("one")
-    follower = Follower(store, "one")
+    follower = FollowingClient(store, "one")
 
     def down() -> Fault:
         store.once.arm("query", down)

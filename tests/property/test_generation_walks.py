@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from chat.events import Chunk, Message, Usage
-from chat.store import keys
-from chat.store.conversations import Conversations
-from chat.store.generations import Generations
-from chat.store.head import End, Head
-from chat.store.writer import RUN, Writer
+from converse_stream.protocol.events import Chunk, Message, Usage
+from converse_stream.store import keys
+from converse_stream.store.conversations import Conversations
+from converse_stream.store.generation_record import End, GenerationRecord
+from converse_stream.store.generation_writer import RUN, TableWriter
+from converse_stream.store.generations import Generations
 from tests.property import walk
 from tests.property.fake_table import ITEM_BYTES, Calm, FakeDynamo, size
 from tests.property.mutants import MUTANTS, Mutant
@@ -61,20 +61,22 @@ def large() -> None:
     archive = Conversations(dynamo.table())
     shelf = Generations(dynamo.table(), archive, lambda: BEGIN)
     at = int(BEGIN * 1000)
-    head = Head("gid", "run", "me", "payload", "conversation", 0, "answer", "nova-lite", 0, 0, (), at, at + 60_000)
+    record = GenerationRecord(
+        "gid", "run", "me", "payload", "conversation", 0, "answer", "nova-lite", 0, 0, (), at, at + 60_000
+    )
     question = Message("question", "user", (Chunk("q"),), "t", generation_id="gid")
-    writer = shelf.start("alice", head, None, question)
-    assert isinstance(writer, Writer)
+    writer = shelf.start("alice", record, None, question)
+    assert isinstance(writer, TableWriter)
     text = noise(750_000)
     writer.flush([Chunk(text)])
-    there = shelf.head("alice", "gid")
+    there = shelf.record("alice", "gid")
     assert there is not None
     assert shelf.read("alice", there, 0)[0] == Chunk(text[:RUN])
     answer = Message("answer", "assistant", (Chunk(text),), "t", generation_id="gid")
     writer.finish(answer, End("done", "stop", Usage()))
     assert archive.recent("alice", "conversation", 5)[1] == [question, answer]
     assert max(map(size, dynamo.items.values())) <= ITEM_BYTES
-    assert dynamo.items[keys.generation("alice", "gid"), keys.HEAD]["st"] == "done"
+    assert dynamo.items[keys.generation("alice", "gid"), keys.RECORD]["st"] == "done"
 
 
 def test_walks_keep_every_invariant() -> None:

@@ -14,11 +14,26 @@ from unittest import mock
 import pytest
 from botocore.exceptions import ClientError
 
-from chat.errors import BudgetExhausted, ChatError, Paused, StorageError, TooManyGenerations, TooManyRequests
-from chat.events import Usage
-from chat.limits import Budget, Rate, Rules, Spent, Used, live, slot
-from chat.store import keys, limits
-from chat.store.limits import Usages, settled
+from converse_stream.limits import (
+    Budget,
+    CurrentUsage,
+    Rate,
+    Rules,
+    Spent,
+    live,
+    slot,
+)
+from converse_stream.protocol.errors import (
+    BudgetExhausted,
+    ChatError,
+    Paused,
+    StorageError,
+    TooManyGenerations,
+    TooManyRequests,
+)
+from converse_stream.protocol.events import Usage
+from converse_stream.store import keys, usage
+from converse_stream.store.usage import UsageStore, settled
 from tests.property.fake_table import Calm, FakeDynamo, Fault
 from tests.property.in_turn import InTurn
 
@@ -35,7 +50,7 @@ class World(Calm):
         self.random = random.Random(seed)  # noqa: S311  # reproducible, not a secret
         self.at = BEGIN
         self.dynamo = FakeDynamo(self)
-        self.usages = [Usages(self.dynamo.table(), rules, self._clock()) for _ in range(5)]
+        self.usages = [UsageStore(self.dynamo.table(), rules, self._clock()) for _ in range(5)]
         self.rules = rules
         self.admitted: list[float] = []
         self.running: dict[str, float] = {}
@@ -64,7 +79,7 @@ class World(Calm):
         length = self.random.choice((500, 3_000))
         taken = slot(int(self.at * 1000) + length, str(self._number))
         try:
-            usages.admit("alice", address, taken, usages.look("alice", address))
+            usages.admit("alice", address, taken, usages.read("alice", address))
         except (TooManyRequests, TooManyGenerations):
             self.refused += 1
         except StorageError:
@@ -100,7 +115,7 @@ class World(Calm):
 def walk(seed: int, rules: Rules) -> World:
     """One world to its end, in one thread: the same every time."""
     world = World(seed, rules)
-    with mock.patch.object(limits, "ThreadPoolExecutor", InTurn):
+    with mock.patch.object(usage, "ThreadPoolExecutor", InTurn):
         world.run()
     return world
 
@@ -142,9 +157,9 @@ def broken(where: object, name: str, value: object) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("where", "name", "value"),
     [
-        (limits, "_BUSY", "tat > :now AND (tat <= :latest OR tat > :latest)"),
-        (limits, "_IDLE", "(attribute_not_exists(tat) OR tat <= :now OR tat > :now)"),
-        (limits, "_ROOM", "(attribute_not_exists(act) OR size(act) < :most OR attribute_exists(act))"),
+        (usage, "_BUSY", "tat > :now AND (tat <= :latest OR tat > :latest)"),
+        (usage, "_IDLE", "(attribute_not_exists(tat) OR tat <= :now OR tat > :now)"),
+        (usage, "_ROOM", "(attribute_not_exists(act) OR size(act) < :most OR attribute_exists(act))"),
     ],
     ids=["busy whatever tat is", "idle whatever tat is", "a slot too many"],
 )
@@ -165,26 +180,28 @@ NOW = int(BEGIN * 1000)
 @pytest.mark.parametrize(
     ("used", "error", "words"),
     [
-        (Used(paused=True), Paused, "paused"),
-        (Used(user=Spent(1_000)), BudgetExhausted, "user's budget"),
-        (Used(slots={slot(NOW + 1, str(number)) for number in range(3)}), TooManyGenerations, "3 answers"),
-        (Used(tat=NOW + 4_001), TooManyRequests, "user"),
-        (Used(address_tat=NOW + 1_901), TooManyRequests, "address"),
+        (CurrentUsage(paused=True), Paused, "paused"),
+        (CurrentUsage(user=Spent(1_000)), BudgetExhausted, "user's budget"),
+        (CurrentUsage(slots={slot(NOW + 1, str(number)) for number in range(3)}), TooManyGenerations, "3 answers"),
+        (CurrentUsage(tat=NOW + 4_001), TooManyRequests, "user"),
+        (CurrentUsage(address_tat=NOW + 1_901), TooManyRequests, "address"),
     ],
 )
-def test_a_refusal_names_its_limit_and_when_to_come_back(used: Used, error: type[ChatError], words: str) -> None:
+def test_a_refusal_names_its_limit_and_when_to_come_back(
+    used: CurrentUsage, error: type[ChatError], words: str
+) -> None:
     with pytest.raises(error, match=words) as refused:
         RULES.check(used, NOW)
     assert (refused.value.retry_after or 0) > 0 or error is Paused
 
 
 def test_a_dead_answer_holds_no_slot() -> None:
-    RULES.check(Used(slots={slot(NOW - 1, str(number)) for number in range(9)}), NOW)
+    RULES.check(CurrentUsage(slots={slot(NOW - 1, str(number)) for number in range(9)}), NOW)
 
 
 def test_a_budget_is_renewed_at_midnight() -> None:
     with pytest.raises(BudgetExhausted, match="2027-01-16T00:00:00") as refused:
-        RULES.check(Used(user=Spent(1_000)), NOW)
+        RULES.check(CurrentUsage(user=Spent(1_000)), NOW)
     assert refused.value.retry_after == 57_600 + 1
 
 
@@ -194,10 +211,10 @@ def test_an_address_that_cannot_be_counted_costs_no_slot() -> None:
             return "before" if writes and pks[0].startswith("R#ip#") else "none"
 
     dynamo = FakeDynamo(Down())
-    usages = Usages(dynamo.table(), RULES, lambda: BEGIN)
+    usages = UsageStore(dynamo.table(), RULES, lambda: BEGIN)
     for number in range(RULES.generations + 1):
         with pytest.raises(StorageError):
-            usages.admit("alice", "here", slot(NOW + 60_000, str(number)), Used())
+            usages.admit("alice", "here", slot(NOW + 60_000, str(number)), CurrentUsage())
     assert "act" not in dynamo.items[keys.limits("alice"), keys.RATE]
 
 
@@ -222,7 +239,7 @@ def test_who_pays_with_a_key_of_their_own_is_held_to_all_but_the_money() -> None
     rules = Rules(RULES.user, RULES.address, RULES.generations, Budget(1_000, 5), Budget(2_000, 7))
     theirs = rules.without_costs()
     assert theirs == Rules(RULES.user, RULES.address, RULES.generations, Budget(1_000, 0), Budget(2_000, 0))
-    poor = Used(user=Spent(0, 5), everybody=Spent(0, 7))
+    poor = CurrentUsage(user=Spent(0, 5), deployment=Spent(0, 7))
     theirs.check(poor, int(BEGIN))
     with pytest.raises(BudgetExhausted):
         rules.check(poor, int(BEGIN))

@@ -6,9 +6,19 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat import log
-from chat.events import Chunk, Citation, Event, Progress, Reasoning, Rollback, Start, Tool, fold
-from chat.log import Entry
+from converse_stream.protocol import log
+from converse_stream.protocol.events import (
+    Chunk,
+    Citation,
+    Event,
+    Progress,
+    Reasoning,
+    Rollback,
+    Start,
+    Tool,
+    fold,
+)
+from converse_stream.protocol.log import Entry
 
 TEXT = st.text(min_size=1, max_size=8)
 MAYBE = st.none() | st.text(max_size=4)

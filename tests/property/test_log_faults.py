@@ -4,10 +4,15 @@ from unittest import mock
 
 import pytest
 
-from chat.errors import StorageError
-from chat.events import Chunk, Message, Reasoning, Usage
-from chat.store import keys
-from chat.store.head import LEASE, PATIENCE, End
+from converse_stream.protocol.errors import StorageError
+from converse_stream.protocol.events import (
+    Chunk,
+    Message,
+    Reasoning,
+    Usage,
+)
+from converse_stream.store import keys
+from converse_stream.store.generation_record import LEASE, PATIENCE, End
 from tests.property.fake_table import Fault
 from tests.property.steered_store import ALICE, Store, fails
 
@@ -29,7 +34,7 @@ def test_a_flush_that_failed_in_its_second_write_may_be_given_again(store: Store
         store.once.arm("update", fails("before"))
         return "none"
 
-    with mock.patch("chat.store.writer.RUN", 10):
+    with mock.patch("converse_stream.store.generation_writer.RUN", 10):
         store.once.arm("update", second)
         with pytest.raises(StorageError):
             writer.flush(entries)
@@ -39,7 +44,10 @@ def test_a_flush_that_failed_in_its_second_write_may_be_given_again(store: Store
 
 def test_a_segment_that_arrives_late_does_not_replace_a_longer_one(store: Store) -> None:
     writer = store.send("one")
-    with mock.patch("chat.store.writer.RUN", 40), mock.patch("chat.store.writer.TAIL_BYTES", 40):
+    with (
+        mock.patch("converse_stream.store.generation_writer.RUN", 40),
+        mock.patch("converse_stream.store.generation_writer.TAIL_BYTES", 40),
+    ):
         writer.flush([Chunk("a")])
         store.once.arm("put", fails("late"))
         with pytest.raises(StorageError):
@@ -58,9 +66,9 @@ def test_a_reader_that_loses_against_a_renewed_lease_sees_a_running_generation(s
         return "none"
 
     store.once.arm("transact", wake)
-    head = store.generations.alive(ALICE, "one")
-    assert head is not None
-    assert head.status == "run"
+    record = store.generations.alive(ALICE, "one")
+    assert record is not None
+    assert record.status == "run"
 
 
 # A key that is used again after a day
@@ -69,29 +77,29 @@ def test_a_reader_that_loses_against_a_renewed_lease_sees_a_running_generation(s
 @pytest.mark.parametrize("swept", ["nothing", "the head", "the segments"])
 def test_a_key_that_is_used_again_after_a_day_begins_anew(store: Store, swept: str) -> None:
     """Whatever of its old items the table has deleted by then."""
-    with mock.patch("chat.store.writer.TAIL_BYTES", 40):
+    with mock.patch("converse_stream.store.generation_writer.TAIL_BYTES", 40):
         writer = store.send("one")
         for text in ("o" * 50, "l" * 50, "d" * 50):
             writer.flush([Reasoning(text), Chunk(text)])
         writer.finish(Message("old", "assistant", (), "t"), End("done", "stop", Usage()))
         store.at += 25 * 3600
-        parts = {"nothing": (), "the head": (keys.HEAD,), "the segments": ("S#",)}[swept]
+        parts = {"nothing": (), "the head": (keys.RECORD,), "the segments": ("S#",)}[swept]
         store.dynamo.expire(store.at, lambda key: key[1].startswith(parts) if parts else False)
         again = store.send("one")
         for text in ("n" * 30, "e" * 60, "w" * 20):
             again.flush([Reasoning(text), Chunk(text)])
     assert store.durable("one") == "n" * 30 + "e" * 60 + "w" * 20
-    assert store.generations.look(ALICE, "one")[0] is not None
+    assert store.generations.observe(ALICE, "one")[0] is not None
 
 
 def test_a_head_whose_time_is_over_is_not_looked_at(store: Store) -> None:
     store.finish(store.send("one"), "answer")
     store.at += 25 * 3600
-    assert store.generations.look(ALICE, "one")[0] is None
+    assert store.generations.observe(ALICE, "one")[0] is None
 
 
 def test_a_segment_of_a_day_ago_does_not_arrive_over_a_new_one(store: Store) -> None:
-    with mock.patch("chat.store.writer.TAIL_BYTES", 40):
+    with mock.patch("converse_stream.store.generation_writer.TAIL_BYTES", 40):
         writer = store.send("one")
         writer.flush([Chunk("o" * 50)])
         store.once.arm("put", fails("late"))

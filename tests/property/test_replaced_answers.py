@@ -5,10 +5,10 @@ from unittest import mock
 
 import pytest
 
-from chat.events import Complete, Message, Usage
-from chat.store import keys
-from chat.store.head import End, Status
-from chat.store.writer import Writer
+from converse_stream.protocol.events import Complete, Message, Usage
+from converse_stream.store import keys
+from converse_stream.store.generation_record import End, Status
+from converse_stream.store.generation_writer import TableWriter
 from tests.property.fake_table import Fault
 from tests.property.steered_store import ALICE, CONVERSATION, Store
 
@@ -21,8 +21,8 @@ def test_a_regeneration_that_ends_before_its_first_part_puts_the_old_answer_back
 ) -> None:
     first = store.finish(store.send("one"), "good")
     again = store.regenerate("two", first)
-    assert isinstance(again, Writer)
-    empty = Message(again.head.message_id, "assistant", (), "t", "partial", "two", finish_reason="cancelled")
+    assert isinstance(again, TableWriter)
+    empty = Message(again.record.message_id, "assistant", (), "t", "partial", "two", finish_reason="cancelled")
     assert again.finish(empty, End(status, reason, Usage())) == first
     assert again.finish(empty, End(status, reason, Usage())) == first, "an end that had succeeded unseen"
     assert store.history == ["q", "good"]
@@ -38,7 +38,7 @@ def test_a_regeneration_that_ends_before_its_first_part_puts_the_old_answer_back
 def test_a_continuation_that_ends_before_its_first_part_leaves_the_answer_as_it_was(store: Store) -> None:
     first = store.finish(store.send("one"), "good")
     again = store.made_again("two", first, begun=first.parts)
-    empty = replace(first, id=again.head.message_id, generation_id="two", finish_reason="cancelled")
+    empty = replace(first, id=again.record.message_id, generation_id="two", finish_reason="cancelled")
     assert again.finish(empty, End("cancel", "cancelled", Usage())) == first
     assert store.conversations.recent(ALICE, CONVERSATION, 5)[1][-1] == first
 
@@ -57,10 +57,10 @@ def test_a_regeneration_whose_owner_dies_before_its_first_part_puts_the_old_answ
 
 
 def test_a_large_answer_is_put_back_whole(store: Store) -> None:
-    with mock.patch("chat.store.messages.PIECE_BYTES", 20):
+    with mock.patch("converse_stream.store.messages.PIECE_BYTES", 20):
         first = store.finish(store.send("one"), "".join(map(chr, range(0x4E00, 0x4E40))))
         again = store.made_again("two", first)
-        empty = Message(again.head.message_id, "assistant", (), "t", "partial", "two")
+        empty = Message(again.record.message_id, "assistant", (), "t", "partial", "two")
         assert again.finish(empty, End("cancel", "cancelled", Usage())) == first
         assert store.conversations.recent(ALICE, CONVERSATION, 5)[1][-1] == first
 

@@ -2,17 +2,17 @@
 
 import pytest
 
-from chat.errors import ConversationBusy, StorageError
-from chat.events import Chunk, Message
-from chat.store.head import Head
-from chat.store.writer import Writer
+from converse_stream.protocol.errors import ConversationBusy, StorageError
+from converse_stream.protocol.events import Chunk, Message
+from converse_stream.store.generation_record import GenerationRecord
+from converse_stream.store.generation_writer import TableWriter
 from tests.property.fake_table import Fault
 from tests.property.steered_store import ALICE, CONVERSATION, Store, fails
 
 
 def test_a_regeneration_sent_twice_at_once_is_one(store: Store) -> None:
     answer = store.finish(store.send("one"), "first")
-    begun: list[Writer | Head] = []
+    begun: list[TableWriter | GenerationRecord] = []
 
     def twin() -> Fault:
         begun.append(store.regenerate("two", answer))
@@ -21,9 +21,9 @@ def test_a_regeneration_sent_twice_at_once_is_one(store: Store) -> None:
     message = answer
     known = store.conversations.get(ALICE, CONVERSATION)
     store.once.arm("get", twin)
-    again = store.generations.start(ALICE, store.head("two"), known, message, instead=True)
-    assert isinstance(begun[0], Writer)
-    assert isinstance(again, (Writer, Head))
+    again = store.generations.start(ALICE, store.record("two"), known, message, instead=True)
+    assert isinstance(begun[0], TableWriter)
+    assert isinstance(again, (TableWriter, GenerationRecord))
 
 
 @pytest.mark.parametrize("deleted", [False, True])
@@ -49,8 +49,8 @@ def test_a_key_that_is_used_again_twice_at_once_after_a_day_keeps_its_conversati
 
     store.once.arm("query", twin)
     question = Message("again", "user", (Chunk("q"),), "t", generation_id="one")
-    attached = store.generations.start(ALICE, store.head("one"), None, question)
-    assert isinstance(attached, Head)
+    attached = store.generations.start(ALICE, store.record("one"), None, question)
+    assert isinstance(attached, GenerationRecord)
     assert attached.owner == "twin"
     assert store.conversations.get(ALICE, CONVERSATION).active == "one"
 
@@ -65,7 +65,7 @@ def test_a_start_that_lands_late_begins_nothing(store: Store) -> None:
     store.dynamo.deliver()
     assert store.conversations.get(ALICE, CONVERSATION).active is None
     writer = store.send("one", owner="the second try")
-    assert store.generations.alive(ALICE, "one") == writer.head
+    assert store.generations.alive(ALICE, "one") == writer.record
     store.finish(writer, "answer")
     assert store.history == ["q", "answer"]
 
@@ -76,7 +76,7 @@ def test_of_two_starts_that_land_late_neither_begins_anything(store: Store) -> N
         with pytest.raises(StorageError):
             store.send("one", owner=owner)
     store.dynamo.deliver()
-    assert store.generations.head(ALICE, "one") is None
+    assert store.generations.record(ALICE, "one") is None
     store.finish(store.send("one", owner="the third try"), "answer")
     assert store.history == ["q", "answer"]
 
@@ -97,4 +97,4 @@ def test_a_close_that_lands_late_closes_no_generation(store: Store) -> None:
         store.send("one")
     writer = store.send("one", owner="the second try")
     store.dynamo.deliver()
-    assert store.generations.head(ALICE, "one") == writer.head
+    assert store.generations.record(ALICE, "one") == writer.record

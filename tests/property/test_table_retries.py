@@ -8,14 +8,14 @@ from unittest import mock
 import pytest
 from botocore.exceptions import ClientError
 
-from chat.errors import NotFound, StorageError
-from chat.limits import Used, slot
-from chat.store import keys, table
-from chat.store.facts import Facts
-from chat.store.limits import Usages
-from chat.store.table import ConditionFailed
+from converse_stream.limits import CurrentUsage, slot
+from converse_stream.protocol.errors import NotFound, StorageError
+from converse_stream.store import keys, table
+from converse_stream.store.facts import Facts
+from converse_stream.store.table import ConditionFailed
+from converse_stream.store.usage import UsageStore
 from tests.property.fake_table import FakeDynamo
-from tests.property.steered_store import ALICE, NOBODY_RUNS, Always, Store, fails
+from tests.property.steered_store import ALICE, GENEROUS_LIMITS, Always, Store, fails
 
 # A plain write that meets a transaction
 
@@ -130,7 +130,7 @@ def test_a_fact_that_is_forgotten_twice_by_boto3_is_forgotten(store: Store) -> N
 @pytest.mark.parametrize("ahead", [0, 3_000], ids=["idle", "busy"])
 @pytest.mark.parametrize("runs", [False, True], ids=["without an answer", "with an answer"])
 def test_a_rate_that_is_moved_twice_by_boto3_moves_one_step(store: Store, ahead: int, *, runs: bool) -> None:
-    usages, now = Usages(store.dynamo.table(), NOBODY_RUNS, lambda: store.at), int(store.at * 1000)
+    usages, now = UsageStore(store.dynamo.table(), GENEROUS_LIMITS, lambda: store.at), int(store.at * 1000)
     rates = [(keys.limits(ALICE), keys.RATE), keys.address("here")]
     for pk, sk in rates:
         store.dynamo.items[pk, sk] = {"pk": pk, "sk": sk, "tat": Decimal(now + ahead)}
@@ -138,5 +138,5 @@ def test_a_rate_that_is_moved_twice_by_boto3_moves_one_step(store: Store, ahead:
     with mock.patch.object(
         store.once, "before", lambda operation, *_, **__: "again" if operation == "update" else "none"
     ):
-        usages.admit(ALICE, "here", taken, Used(tat=now + ahead, address_tat=now + ahead))
+        usages.admit(ALICE, "here", taken, CurrentUsage(tat=now + ahead, address_tat=now + ahead))
     assert [int(store.dynamo.items[key]["tat"]) - now - ahead for key in rates] == [1_000, 1_000]

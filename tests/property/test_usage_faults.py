@@ -2,17 +2,22 @@
 
 import pytest
 
-from chat.errors import StorageError
-from chat.events import Chunk, Message, Reasoning, Usage
-from chat.limits import NO_SLOTS, Used, slot
-from chat.store.head import End, Estimate
-from chat.store.limits import Usages
-from chat.store.unstored import Unstored
-from tests.property.steered_store import ALICE, NOBODY_RUNS, Store, fails
+from converse_stream.limits import NO_SLOTS, CurrentUsage, slot
+from converse_stream.protocol.errors import StorageError
+from converse_stream.protocol.events import (
+    Chunk,
+    Message,
+    Reasoning,
+    Usage,
+)
+from converse_stream.store.generation_record import End, Estimate
+from converse_stream.store.usage import UsageStore
+from converse_stream.store.usage_writer import UsageWriter
+from tests.property.steered_store import ALICE, GENEROUS_LIMITS, Store, fails
 
 
 def test_what_a_task_has_spent_is_counted_when_the_table_is_throttled(store: Store, slept: list[float]) -> None:
-    usages = Usages(store.dynamo.table(), NOBODY_RUNS, lambda: store.at)
+    usages = UsageStore(store.dynamo.table(), GENEROUS_LIMITS, lambda: store.at)
     store.once.arm("transact", fails("throttled"))
     usages.count(ALICE, Usage(1_000, 500, cost=7))
     assert store.day == [0, 1_000, 500, 7]
@@ -20,20 +25,20 @@ def test_what_a_task_has_spent_is_counted_when_the_table_is_throttled(store: Sto
 
 
 def test_an_answer_that_is_not_stored_is_counted_once_however_often_it_is_tried(store: Store) -> None:
-    usages = Usages(store.dynamo.table(), NOBODY_RUNS, lambda: store.at)
+    usages = UsageStore(store.dynamo.table(), GENEROUS_LIMITS, lambda: store.at)
     taken = slot(int(store.at * 1000) + 60_000, "gid")
-    usages.admit(ALICE, "here", taken, Used())
-    ledger = Unstored(store.dynamo.table(), ALICE, taken, lambda: store.at)
+    usages.admit(ALICE, "here", taken, CurrentUsage())
+    writer = UsageWriter(store.dynamo.table(), ALICE, taken, lambda: store.at)
     message = Message("m", "assistant", (), "t")
     end = End("done", "stop", Usage(1_000, 500))
     for _ in range(3):
         store.once.arm("transact", fails("after"))
         with pytest.raises(StorageError):
-            ledger.finish(message, end)
+            writer.finish(message, end)
         store.at += 1
-    ledger.finish(message, end)
-    used = usages.look(ALICE, "here")
-    assert (used.user.tokens, used.everybody.tokens, used.slots) == (1_500, 1_500, NO_SLOTS)
+    writer.finish(message, end)
+    used = usages.read(ALICE, "here")
+    assert (used.user.tokens, used.deployment.tokens, used.slots) == (1_500, 1_500, NO_SLOTS)
 
 
 @pytest.mark.parametrize("begun", ["", "paid for before, "])
@@ -47,9 +52,9 @@ def test_a_lost_answer_is_charged_for_what_it_read_and_said(store: Store, begun:
     before = store.day
     store.at += 3600
     assert store.generations.alive(ALICE, "two") == store.generations.alive(ALICE, "two")
-    head = store.generations.head(ALICE, "two")
-    assert head is not None
-    assert head.usage == Usage(1000, 20, basis="estimated", cost=2_000_000 + 20 * 4_000)
+    record = store.generations.record(ALICE, "two")
+    assert record is not None
+    assert record.usage == Usage(1000, 20, basis="estimated", cost=2_000_000 + 20 * 4_000)
     counted = [now - then for now, then in zip(store.day, before, strict=True)]
     assert counted == [1, 1000, 20, 2_080_000], "once, in the transaction of the end"
 
@@ -57,6 +62,6 @@ def test_a_lost_answer_is_charged_for_what_it_read_and_said(store: Store, begun:
 def test_a_lost_answer_that_its_users_own_key_pays_for_costs_nothing(store: Store) -> None:
     store.send("one", estimate=Estimate(1000)).flush([Chunk("a" * 40)])
     store.at += 3600
-    head = store.generations.alive(ALICE, "one")
-    assert head is not None
-    assert head.usage == Usage(1000, 10, basis="estimated")
+    record = store.generations.alive(ALICE, "one")
+    assert record is not None
+    assert record.usage == Usage(1000, 10, basis="estimated")

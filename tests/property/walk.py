@@ -14,14 +14,21 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from unittest import mock
 
-from chat import following
-from chat.errors import (
-    ChatError,
-    NotFound,
+from converse_stream.generation import follower
+from converse_stream.protocol.errors import ChatError, NotFound
+from converse_stream.store import (
+    conversations,
+    erasure,
+    erasure_mark,
+    generation_records,
+    generation_writer,
+    generations,
+    keys,
+    table,
+    usage,
 )
-from chat.store import conversations, erasing, erasure, generations, heads, keys, limits, table, writer
-from chat.store.head import generation_id
-from chat.store.writer import Writer
+from converse_stream.store.generation_record import generation_id
+from converse_stream.store.generation_writer import TableWriter
 from tests.property.fake_table import Fault, Violation
 from tests.property.in_turn import InTurn
 from tests.property.walk_actors import (
@@ -67,9 +74,11 @@ class World(Readers):
             self._last_call[-1] = self._calls
         if pushed := self._pushed_back(operation, writes=writes):
             return pushed
-        if self.calm or self.random.random() >= self.profile.faults:
+        is_late = operation == "transact" and self.profile.late and self.random.random() < self.profile.late
+        if not is_late and (self.calm or self.random.random() >= self.profile.faults):
             return "none"
         faults: Sequence[Fault] = ("before", "after", "again", "late") if writes else ("before",)
+        faults = ("late",) if is_late else faults
         fault = self.random.choice(faults)
         self.counts[f"{operation}: {fault}"] += 1
         self._faults += 1
@@ -145,16 +154,16 @@ class World(Readers):
         for environment in self.environments:
             environment.frozen, environment.turn, environment.skew = False, None, 0.0
         running = [
-            head
-            for (_, sk), head in self.dynamo.items.items()
-            if sk == keys.HEAD and head["st"] == "run" and "closed" not in head
+            record
+            for (_, sk), record in self.dynamo.items.items()
+            if sk == keys.RECORD and record["st"] == "run" and "closed" not in record
         ]  # fmt: skip
-        ends = [min(int(head["lease"]), int(head["dl"])) / 1000 for head in running]
+        ends = [min(int(record["lease"]), int(record["dl"])) / 1000 for record in running]
         self.at = max([self.at, *ends]) + PATIENCE_SECONDS + 0.01
         reader = self.environments[0]
         for spoken in self.spoken.values():
-            head = reader.generations.alive(spoken.user, spoken.gid)
-            if head is not None and head.status == "run":
+            record = reader.generations.alive(spoken.user, spoken.gid)
+            if record is not None and record.status == "run":
                 raise Violation("I8: it has not ended")
         self._drain_clients(reader)
         for user, conversation in sorted(self.deleting):
@@ -196,7 +205,7 @@ class World(Readers):
             self._last_call.pop()
         if gone:
             raise Violation("I14: a deleted conversation takes a message")
-        if not isinstance(result, Writer) or reader.turn is None:
+        if not isinstance(result, TableWriter) or reader.turn is None:
             raise Violation("I8: the next message does not begin")
         reader.turn.ending = self._end(reader.turn)
         self._finish(reader, reader.turn, *reader.turn.ending)
@@ -254,21 +263,21 @@ def simulated(world: World) -> Iterator[None]:
     with (
         mock.patch.object(generations, "now", iso),
         mock.patch.object(generations, "time", clock),
-        mock.patch.object(erasing, "now", iso),
+        mock.patch.object(erasure_mark, "now", iso),
         mock.patch.object(erasure, "time", clock),
-        mock.patch.object(limits, "ThreadPoolExecutor", InTurn),
-        mock.patch.object(limits, "random", world.random),
+        mock.patch.object(usage, "ThreadPoolExecutor", InTurn),
+        mock.patch.object(usage, "random", world.random),
         mock.patch.object(table, "random", world.random),
-        mock.patch.object(heads, "now", iso),
+        mock.patch.object(generation_records, "now", iso),
         mock.patch.object(conversations, "now", iso),
         mock.patch.object(conversations, "time", clock),
-        mock.patch.object(following, "time", clock),
-        mock.patch.object(following, "new_id", attach),
+        mock.patch.object(follower, "time", clock),
+        mock.patch.object(follower, "new_id", attach),
         mock.patch.object(table, "time", clock),
         mock.patch.object(table, "logger", mock.NonCallableMock()),
         mock.patch.object(generations, "logger", mock.NonCallableMock()),
         mock.patch.object(generations, "count_lost"),
-        mock.patch.object(writer, "RUN", RUN),
+        mock.patch.object(generation_writer, "RUN", RUN),
     ):
         yield
 

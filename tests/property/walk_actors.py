@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from chat.events import Chunk, Citation, Message
-from chat.following import Following
-from chat.limits import Budget, Rate, Rules
-from chat.log import Entry
-from chat.store import keys, table
-from chat.store.conversations import Conversations
-from chat.store.erasure import INDEX_LAG, Erasure
-from chat.store.generations import Generations
-from chat.store.head import LEASE, PATIENCE, End
-from chat.store.limits import Usages
-from chat.store.writer import Writer
+from converse_stream.generation.follower import Follower
+from converse_stream.limits import Budget, Rate, Rules
+from converse_stream.protocol.events import Chunk, Citation, Message
+from converse_stream.protocol.log import Entry
+from converse_stream.store import keys, table
+from converse_stream.store.conversations import Conversations
+from converse_stream.store.erasure import INDEX_LAG, Erasure
+from converse_stream.store.generation_record import LEASE, PATIENCE, End
+from converse_stream.store.generation_writer import TableWriter
+from converse_stream.store.generations import Generations
+from converse_stream.store.usage import UsageStore
 from tests.property.fake_table import Item
 
 Atom: TypeAlias = tuple[str, Any]
@@ -55,7 +55,7 @@ def atoms(entries: Sequence[Any]) -> list[Atom]:
 
 
 @dataclass
-class Spoken:
+class KnownGeneration:
     """One generation as it truly is: what was said, and what may happen to it."""
 
     user: str
@@ -76,11 +76,11 @@ class Spoken:
 
 
 @dataclass
-class Speaking:
+class RunningGeneration:
     """An environment's turn: the keeper's state."""
 
-    spoken: Spoken
-    writer: Writer
+    spoken: KnownGeneration
+    writer: TableWriter
     flushed: int
     ending: tuple[Message, End] | None = None
     tries: int = 0
@@ -95,10 +95,10 @@ class Environment:
     generations: Generations
     conversations: Conversations
     erasure: Erasure
-    usages: Usages
+    usages: UsageStore
     frozen: bool = False
     busy: bool = False
-    turn: Speaking | None = None
+    turn: RunningGeneration | None = None
 
 
 @dataclass
@@ -117,12 +117,12 @@ class Send:
 class Client:
     """One that follows from the table, and comes back with its cursor."""
 
-    spoken: Spoken
+    spoken: KnownGeneration
     name: str
     seen: list[Atom]
     fresh: bool
     busy: bool = False
-    following: Following | None = None
+    following: Follower | None = None
     environment: Environment | None = None  # which serves it
     cursor: int = 0
     over: bool = False
@@ -135,6 +135,7 @@ class Profile:
     faults: float = 0.06
     nested: float = 0.10
     crashes: float = 0.004
+    late: float = 0.0  # of transactions; beside the other faults
 
 
 WILD = Profile()

@@ -1,16 +1,20 @@
 """Rules of a walk: answers are made, and what happens to their environments, clocks and writes."""
 
-from chat import log
-from chat.errors import (
-    StorageError,
+from converse_stream.protocol import log
+from converse_stream.protocol.errors import StorageError
+from converse_stream.protocol.events import (
+    Chunk,
+    Citation,
+    Message,
+    Reasoning,
+    Usage,
 )
-from chat.events import Chunk, Citation, Message, Reasoning, Usage
-from chat.log import Entry
-from chat.store import keys
-from chat.store.head import End, Status, generation_id
-from chat.store.writer import Fenced
+from converse_stream.protocol.log import Entry
+from converse_stream.store import keys
+from converse_stream.store.generation_record import End, Status, generation_id
+from converse_stream.store.generation_writer import Fenced
 from tests.property.fake_table import Violation
-from tests.property.walk_actors import LEASE_SECONDS, SKEW, TEXTS, Environment, Send, Speaking, Spoken
+from tests.property.walk_actors import LEASE_SECONDS, SKEW, TEXTS, Environment, KnownGeneration, RunningGeneration, Send
 from tests.property.walk_sends import Sends
 
 
@@ -70,9 +74,9 @@ class Answers(Sends):
             self._finish(environment, turn, *turn.ending)
         return True
 
-    def _lease(self, spoken: Spoken) -> float:
-        head = self.raw_head(*spoken.where)
-        return int(head["lease"]) / 1000 if head is not None and head["st"] == "run" else float("inf")
+    def _lease(self, spoken: KnownGeneration) -> float:
+        record = self.raw_record(*spoken.where)
+        return int(record["lease"]) / 1000 if record is not None and record["st"] == "run" else float("inf")
 
     def _entry(self) -> Entry:
         text, chance = self.random.choice(TEXTS), self.random.random()
@@ -91,10 +95,10 @@ class Answers(Sends):
             self._flush(environment, environment.turn)
         return True
 
-    def _flush(self, environment: Environment, turn: Speaking) -> bool:
+    def _flush(self, environment: Environment, turn: RunningGeneration) -> bool:
         """Whether everything that was said is durable now."""
         spoken, upto, asked_at = turn.spoken, len(turn.spoken.entries), self.at
-        asked = bool((self.raw_head(*spoken.where) or {}).get("cx"))
+        asked = bool((self.raw_record(*spoken.where) or {}).get("cx"))
         try:
             signals = turn.writer.flush(spoken.entries[turn.flushed : upto])
         except StorageError:
@@ -106,12 +110,12 @@ class Answers(Sends):
             self.counts["fenced"] += 1
             environment.turn = None
             return False
-        head = self.raw_head(*spoken.where)
-        if head is None or head["n"] < log.end_of(spoken.entries[:upto]):
+        record = self.raw_record(*spoken.where)
+        if record is None or record["n"] < log.end_of(spoken.entries[:upto]):
             raise Violation("I1: a flush succeeded, and its text is not durable")
         if asked and not signals.cancelled:
             raise Violation("I7: a flush does not bring the cancel back")
-        if signals.cancelled and not head.get("cx"):
+        if signals.cancelled and not record.get("cx"):
             raise Violation("I7: a cancel that nobody asked for")
         turn.flushed = upto
         spoken.held = max(spoken.held, asked_at + LEASE_SECONDS)
@@ -120,10 +124,10 @@ class Answers(Sends):
             spoken.told = True
         return True
 
-    def _runs(self, turn: Speaking) -> bool:
+    def _runs(self, turn: RunningGeneration) -> bool:
         """Whether the table has it as running, and as this owner's: its key may have been used again since."""
-        head = self.raw_head(*turn.spoken.where)
-        return head is not None and (head["st"], head["own"]) == ("run", turn.writer.head.owner)
+        record = self.raw_record(*turn.spoken.where)
+        return record is not None and (record["st"], record["own"]) == ("run", turn.writer.record.owner)
 
     def finish(self) -> bool:
         """The answer ends: the model has said everything, or failed, or somebody stopped it."""
@@ -139,7 +143,7 @@ class Answers(Sends):
             self._finish(environment, turn, *turn.ending)
         return True
 
-    def _end(self, turn: Speaking) -> tuple[Message, End]:
+    def _end(self, turn: RunningGeneration) -> tuple[Message, End]:
         spoken = turn.spoken
         status: Status
         status, reason = self.random.choice((("done", "stop"), ("done", "stop"), ("error", "model_error")))
@@ -147,7 +151,7 @@ class Answers(Sends):
             status, reason = "cancel", "cancelled"
         usage = Usage(self.random.randrange(50), self.random.randrange(50), basis="estimated")
         answer = Message(
-            id=turn.writer.head.message_id,
+            id=turn.writer.record.message_id,
             role="assistant",
             parts=tuple(log.joined(spoken.entries)),
             created_at="t",
@@ -159,7 +163,7 @@ class Answers(Sends):
         )
         return answer, End(status, reason, usage)
 
-    def _finish(self, environment: Environment, turn: Speaking, answer: Message, end: End) -> None:
+    def _finish(self, environment: Environment, turn: RunningGeneration, answer: Message, end: End) -> None:
         turn.tries += 1
         spoken = turn.spoken
         if turn.flushed < len(spoken.entries) and not self._flush(environment, turn):
@@ -177,15 +181,15 @@ class Answers(Sends):
             self.counts["fenced at the end"] += 1
             environment.turn = None
             return
-        head = self.raw_head(*spoken.where)
-        if head is not None and (head["st"], head["own"]) != (end.status, turn.writer.head.owner):
-            raise Violation(f"I2: the end was {end.status}, and is {head['st']}")
-        if head is not None and head["n"] != log.end_of(spoken.entries):
+        record = self.raw_record(*spoken.where)
+        if record is not None and (record["st"], record["own"]) != (end.status, turn.writer.record.owner):
+            raise Violation(f"I2: the end was {end.status}, and is {record['st']}")
+        if record is not None and record["n"] != log.end_of(spoken.entries):
             raise Violation("I9: an end before everything was durable")
         self.counts[f"ended: {end.status}"] += 1
         environment.turn = None
 
-    def _give_up(self, environment: Environment, turn: Speaking) -> None:
+    def _give_up(self, environment: Environment, turn: RunningGeneration) -> None:
         if environment.turn is turn and turn.tries > 4:
             self.counts["gave up"] += 1
             environment.turn = None

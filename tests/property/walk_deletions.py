@@ -3,16 +3,18 @@
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from chat.errors import (
-    BeingErased,
-    Exists,
+from converse_stream.protocol.errors import (
+    AlreadyExists,
+    ErasureInProgress,
     NotFound,
     StorageError,
 )
-from chat.store import keys, limits
+from converse_stream.store import keys, usage
 from tests.property.fake_table import Violation
-from tests.property.walk_actors import Environment, Send
+from tests.property.walk_actors import Environment, Profile, Send
 from tests.property.walk_answers import Answers
+
+LATE_TRANSACTIONS = Profile(faults=0, nested=0.02, crashes=0, late=0.3)
 
 
 class Deletions(Answers):
@@ -27,14 +29,14 @@ class Deletions(Answers):
         with self._act(environment, user, f"cancel {conversation}"):
             try:
                 active = environment.conversations.get(user, conversation).active
-                head = environment.generations.alive(user, active) if active else None
-                if head is None:
+                record = environment.generations.alive(user, active) if active else None
+                if record is None:
                     return False
-                environment.generations.cancel(user, head)
+                environment.generations.cancel(user, record)
             except StorageError:
                 self._storage_error()
                 return True
-            there = self.raw_head(user, head.gid)
+            there = self.raw_record(user, record.gid)
             if there is not None and there["st"] == "run" and not there.get("cx"):
                 raise Violation("I7: a cancel was acknowledged, and is not there")
             self.counts["cancel acknowledged"] += there is not None and there["st"] == "run"
@@ -57,7 +59,7 @@ class Deletions(Answers):
     def _delete(self, environment: Environment, user: str, conversation: str, deadline: float) -> None:
         pk, runs = keys.conversation(user, conversation), False
         if active := self.dynamo.items.get((pk, keys.META), {}).get("active"):
-            runs = (self.raw_head(user, active) or {}).get("st") == "run"
+            runs = (self.raw_record(user, active) or {}).get("st") == "run"
         try:
             done = environment.erasure.conversation(user, conversation, deadline)
         except StorageError:
@@ -80,7 +82,7 @@ class Deletions(Answers):
         if environment is None or (not self._is_erased(user) and self.random.random() < 0.6):
             return False
         with self._act(environment, user, "erase all"):
-            with suppress(StorageError, BeingErased):
+            with suppress(StorageError, ErasureInProgress):
                 environment.conversations.create(user, self._new("conversation"), None)
             self._erase(environment, user)
         return True
@@ -103,11 +105,15 @@ class Deletions(Answers):
     def use_again(self) -> bool:
         """A user whose data was erased creates old conversations again and deletes them; then late writes arrive."""
         user = self.users[-1]
-        for _ in range(5):
+        usual, self.profile = self.profile, LATE_TRANSACTIONS
+        for _ in range(6):
             environment = self._idle()
-            if environment is not None and self._is_erased(user):
+            if environment is not None:
                 with self._act(environment, user, "go on erasing"):
                     self._erase(environment, user)
+            if not self._is_erased(user):
+                break
+        self.profile = usual
         if not self.dynamo.late or self._is_erased(user):
             return False
         for _, conversation in [known for known in self.known if known[0] == user][-4:]:
@@ -118,7 +124,7 @@ class Deletions(Answers):
             environment.turn = None
             with self._act(environment, user, f"delete {conversation} again"):
                 self.deleting.add((user, conversation))
-                self._delete(environment, user, conversation, self.at)
+                self._delete(environment, user, conversation, self.at + self.random.choice((0.0, 60.0)))
         return self.deliver()
 
     def add_up(self) -> bool:
@@ -131,21 +137,21 @@ class Deletions(Answers):
         with self._act(environment, user, "add up"):
             self._batches, self._throttled = 0, self.random.random() < 0.1
             try:
-                used = environment.usages.look(user, "here")
+                used = environment.usages.read(user, "here")
             except StorageError:
                 self._storage_error()
                 return True
             finally:
                 self._throttled = False
             same, most = self._everybody(environment)
-            if day == same and not least <= used.everybody.tokens <= most:
-                raise Violation(f"I13: {used.everybody.tokens} tokens are read, and {least} to {most} were counted")
+            if day == same and not least <= used.deployment.tokens <= most:
+                raise Violation(f"I13: {used.deployment.tokens} tokens are read, and {least} to {most} were counted")
         return True
 
     def _everybody(self, environment: Environment) -> tuple[str, int]:
         """The day by the environment's clock, and the tokens that are counted in it."""
         day = datetime.fromtimestamp(self.at + environment.skew, UTC).date().isoformat()
-        shards = (self.dynamo.items.get(keys.everybodys_day(day, shard), {}) for shard in range(limits.SHARDS))
+        shards = (self.dynamo.items.get(keys.deployment_day(day, shard), {}) for shard in range(usage.SHARDS))
         return day, sum(int(item[name]) for item in shards if item for name in ("tokens_in", "tokens_out"))
 
     def rename(self) -> bool:
@@ -177,6 +183,6 @@ class Deletions(Answers):
                 environment.conversations.create(user, conversation, None)
                 if (user, conversation) not in self.known:
                     self.known.append((user, conversation))
-            except (StorageError, Exists, BeingErased):
+            except (StorageError, AlreadyExists, ErasureInProgress):
                 return True
         return True

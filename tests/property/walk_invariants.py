@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from chat import log
-from chat.prompts.prompt import estimate_tokens
-from chat.store import keys, messages
+from converse_stream.protocol import log
+from converse_stream.protocol.tokens import estimate_tokens
+from converse_stream.store import keys, messages
 from tests.property.fake_table import Change, Item, Violation
-from tests.property.walk_actors import SKEW, Spoken, atoms
+from tests.property.walk_actors import SKEW, KnownGeneration, atoms
 from tests.property.walk_state import State
 
 
@@ -19,7 +19,7 @@ class Invariants(State):
         for change in changes:
             self.counts["sealed"] += change.key[1].startswith("S#") and change.new is not None
             (pk, sk), old, new = change.key, change.old, change.new
-            if sk == keys.HEAD:
+            if sk == keys.RECORD:
                 self._check_head(pk, old, new, changes)
             elif sk == keys.META:
                 self._check_meta(pk, old, new)
@@ -78,7 +78,7 @@ class Invariants(State):
                 raise Violation("I6: a start that its sender was told had failed begins an answer")
             begun = log.decode(bytes(new["tail"]))
             moved = [each.old for each in changes if each.key[1].startswith("M#") and each.new is None]
-            self.spoken[user, gid] = Spoken(
+            self.spoken[user, gid] = KnownGeneration(
                 user,
                 gid,
                 new["conv"],
@@ -111,16 +111,16 @@ class Invariants(State):
         if spoken and new["st"] != "run":
             self._check_end(spoken, new)
 
-    def _check_end(self, spoken: Spoken, head: Item) -> None:
+    def _check_end(self, spoken: KnownGeneration, record: Item) -> None:
         """What must hold when a generation has just ended."""
         pk = keys.conversation(spoken.user, spoken.conversation)
-        if head["st"] == "lost":
+        if record["st"] == "lost":
             new = self.durable(*spoken.where)[spoken.begun :]
             said = estimate_tokens("".join(character for kind, character in new if kind in "tr"))
-            usage = head["usage"]
-            if (usage["input_tokens"], usage["output_tokens"]) != (self.estimates[head["own"]], said):
+            usage = record["usage"]
+            if (usage["input_tokens"], usage["output_tokens"]) != (self.estimates[record["own"]], said):
                 raise Violation("I13: a lost answer is not charged for what it read and said")
-        if spoken.replaced is None or head["n"] > spoken.begun or self._meta_deleted(pk):
+        if spoken.replaced is None or record["n"] > spoken.begun or self._meta_deleted(pk):
             return
         self.counts["put back"] += 1
         if self.dynamo.items.get((pk, keys.message(spoken.place))) != spoken.replaced:
@@ -170,25 +170,25 @@ class Invariants(State):
 
     def _check_log(self, user: str, gid: str) -> None:
         """I1: what the table holds is contiguous, and how the answer begins."""
-        head = self.raw_head(user, gid)
+        record = self.raw_record(user, gid)
         spoken = self.spoken.get((user, gid))
-        if head is None or spoken is None or int(head["ttl"]) <= self.at:  # its segments may be swept before it
+        if record is None or spoken is None or int(record["ttl"]) <= self.at:  # its segments may be swept before it
             return
         flat = self.durable(user, gid)
-        if len(flat) != head["n"]:
-            raise Violation(f"I1: the log has {len(flat)} positions, n is {head['n']}")
+        if len(flat) != record["n"]:
+            raise Violation(f"I1: the log has {len(flat)} positions, n is {record['n']}")
         if flat != atoms(spoken.entries)[: len(flat)]:
             raise Violation("I1: the durable log is not how the answer begins")
 
     def _check_active(self, user: str, gid: str) -> None:
-        head = self.raw_head(user, gid)
-        if head is None or self.lapsed(self.spoken[user, gid]):
+        record = self.raw_record(user, gid)
+        if record is None or self.lapsed(self.spoken[user, gid]):
             return
-        meta = self.dynamo.items.get((keys.conversation(user, head["conv"]), keys.META))
+        meta = self.dynamo.items.get((keys.conversation(user, record["conv"]), keys.META))
         active = meta is not None and "deleted" not in meta and meta.get("active") == gid
-        runs = head["st"] == "run"
+        runs = record["st"] == "run"
         if meta is not None and "deleted" not in meta and active != runs:
-            raise Violation(f"I8: {head['st']}, and active is {meta.get('active')}")
+            raise Violation(f"I8: {record['st']}, and active is {meta.get('active')}")
 
     def _check_conversation(self, user: str, conversation: str) -> None:
         pk = keys.conversation(user, conversation)
@@ -196,11 +196,11 @@ class Invariants(State):
         if meta is None or "deleted" in meta:
             return
         active = meta.get("active")
-        head = self.raw_head(user, active) if active else None
-        if active and head is None and (user, active) not in self.gone:
+        record = self.raw_record(user, active) if active else None
+        if active and record is None and (user, active) not in self.gone:
             raise Violation("I8: active names nothing")
-        if active and head and head["st"] != "run" and not self.lapsed(self.spoken[user, active]):
-            raise Violation(f"I8: active names a generation that is {head['st']}")
+        if active and record and record["st"] != "run" and not self.lapsed(self.spoken[user, active]):
+            raise Violation(f"I8: active names a generation that is {record['st']}")
         seq = int(meta["seq"])
         if seq % 2:
             raise Violation("I9: seq is odd")
@@ -227,11 +227,11 @@ class Invariants(State):
 
     def _check_answer(self, user: str, item: Item) -> None:
         gid = item["gid"]
-        head = self.raw_head(user, gid)
+        record = self.raw_record(user, gid)
         # Its log is forgotten, or swept in part, and the key may have been used again.
-        if head is None or head["mid"] != item["id"] or int(head["ttl"]) <= self.at:
+        if record is None or record["mid"] != item["id"] or int(record["ttl"]) <= self.at:
             return
-        if head["st"] == "run":
+        if record["st"] == "run":
             raise Violation("I9: the answer is stored, and its generation runs")
         data = bytes(item["parts"])
         for number in range(1, int(item["pieces"]) + 1):
@@ -244,14 +244,14 @@ class Invariants(State):
         """I13, for as long as the table remembers both sides."""
         if user in self.uncounted:
             return
-        heads = [item for (pk, sk), item in self.dynamo.items.items()
-                 if sk == keys.HEAD and pk.startswith(f"U#{user}#")
+        records = [item for (pk, sk), item in self.dynamo.items.items()
+                 if sk == keys.RECORD and pk.startswith(f"U#{user}#")
                  and item["st"] != "run" and "closed" not in item]  # fmt: skip
         days = self.dynamo.partition(keys.limits(user), "D#")
         for name, expected in (
-            ("requests", len(heads)),
-            ("tokens_in", sum(int(head["usage"]["input_tokens"]) for head in heads)),
-            ("tokens_out", sum(int(head["usage"]["output_tokens"]) for head in heads)),
+            ("requests", len(records)),
+            ("tokens_in", sum(int(record["usage"]["input_tokens"]) for record in records)),
+            ("tokens_out", sum(int(record["usage"]["output_tokens"]) for record in records)),
         ):
             counted = sum(int(day[name]) for day in days)
             if counted != expected:

@@ -1,15 +1,19 @@
 """Rules of a walk: generations are looked at and followed."""
 
-from chat import following, log
-from chat.errors import (
-    NotFound,
-    StorageError,
-    TooManyFollowers,
+from converse_stream.generation import follower
+from converse_stream.generation.follower import Follower
+from converse_stream.protocol import log
+from converse_stream.protocol.errors import NotFound, StorageError, TooManyFollowers
+from converse_stream.protocol.events import (
+    TERMINAL,
+    Chunk,
+    Citation,
+    Complete,
+    Reasoning,
+    Rollback,
 )
-from chat.events import TERMINAL, Chunk, Citation, Complete, Reasoning, Rollback
-from chat.following import Following
 from tests.property.fake_table import Violation
-from tests.property.walk_actors import HOSTILE, Client, Environment, Spoken, atoms
+from tests.property.walk_actors import HOSTILE, Client, Environment, KnownGeneration, atoms
 from tests.property.walk_deletions import Deletions
 
 
@@ -24,17 +28,17 @@ class Readers(Deletions):
         spoken = self.random.choice(list(self.spoken.values())[-8:])
         with self._act(environment, spoken.user, f"look at {spoken.gid[:6]}"):
             try:
-                head = environment.generations.alive(spoken.user, spoken.gid)
+                record = environment.generations.alive(spoken.user, spoken.gid)
                 since = 0
-                if head is not None:
-                    read = atoms(environment.generations.read(spoken.user, head, since))
+                if record is not None:
+                    read = atoms(environment.generations.read(spoken.user, record, since))
                     same = self.spoken[spoken.where] is spoken
-                    if same and (read != atoms(spoken.entries)[: head.n] or len(read) != head.n):
+                    if same and (read != atoms(spoken.entries)[: record.n] or len(read) != record.n):
                         raise Violation("I3: what is read is not the log")
             except StorageError:
                 self._storage_error()
             except NotFound:  # deleted between the two reads
-                if self.raw_head(*spoken.where) is not None:
+                if self.raw_record(*spoken.where) is not None:
                     raise Violation("I3: the log is there, and was not found") from None
         return True
 
@@ -48,7 +52,7 @@ class Readers(Deletions):
         gid = self.random.choice((spoken.gid, *HOSTILE))
         with self._act(environment, stranger, f"pry {gid[:6]}"):
             try:
-                found = environment.generations.head(stranger, gid)
+                found = environment.generations.record(stranger, gid)
                 if found is not None:
                     raise Violation("I12: a stranger's generation")
                 if environment.conversations.recent(stranger, spoken.conversation, 5)[1]:
@@ -63,13 +67,13 @@ class Readers(Deletions):
         if not self.spoken or len(self.clients) > 12:
             return False
         spoken = self.random.choice(list(self.spoken.values())[-8:])
-        head = self.raw_head(*spoken.where)
-        if head is None:
+        record = self.raw_record(*spoken.where)
+        if record is None:
             return False
         fresh = self.random.random() < 0.3
         most = log.end_of(spoken.entries)
-        if head["st"] in ("done", "cancel", "error"):
-            most = int(head["n"])
+        if record["st"] in ("done", "cancel", "error"):
+            most = int(record["n"])
         seen = [] if fresh else atoms(spoken.entries)[: self.random.choice((0, most, self.random.randint(0, most)))]
         name = self.random.choice(("tab", self._new("tab"), *HOSTILE))
         self.clients.append(Client(spoken, name, seen, fresh))
@@ -104,7 +108,7 @@ class Readers(Deletions):
             view = client.following
             if view is None:
                 return
-            placed = view.wait(client.cursor, following.INTERVAL)
+            placed = view.wait(client.cursor, follower.INTERVAL)
         except StorageError:
             self._storage_error()
             client.following, client.fresh = None, False  # it comes back with its cursor
@@ -124,17 +128,17 @@ class Readers(Deletions):
             client.following, client.fresh = None, False
 
     def _attach(self, environment: Environment, client: Client) -> bool:
-        head = environment.generations.alive(client.spoken.user, client.spoken.gid)
-        if head is None:
+        record = environment.generations.alive(client.spoken.user, client.spoken.gid)
+        if record is None:
             if not self.lapsed(client.spoken):
                 raise Violation("I8: a generation is gone before its time")
             client.over = True
             return False
-        view = Following(
+        view = Follower(
             environment.generations,
             environment.conversations,
             client.spoken.user,
-            head,
+            record,
             after=None if client.fresh else len(client.seen),
             client=client.name,
             request_id="request",
@@ -150,7 +154,7 @@ class Readers(Deletions):
         self.counts["attached from the table"] += 1
         return True
 
-    def _show(self, client: Client, spoken: Spoken, placed: log.Placed) -> None:
+    def _show(self, client: Client, spoken: KnownGeneration, placed: log.PositionedEvent) -> None:
         event = placed.event
         if isinstance(event, (Chunk, Reasoning, Citation)):
             client.seen += atoms([event])
@@ -166,16 +170,16 @@ class Readers(Deletions):
             return
         client.over = True
         self.counts["followed to the end"] += 1
-        head = self.raw_head(*spoken.where)
-        if head is None:
+        record = self.raw_record(*spoken.where)
+        if record is None:
             return
-        if head["st"] == "run":
+        if record["st"] == "run":
             raise Violation("I2: a terminal event for a generation that runs")
-        if int(head["ttl"]) > self.at and client.seen != self.durable(*spoken.where):
-            raise Violation(f"I4: the client has {len(client.seen)} positions, the log {head['n']}")
+        if int(record["ttl"]) > self.at and client.seen != self.durable(*spoken.where):
+            raise Violation(f"I4: the client has {len(client.seen)} positions, the log {record['n']}")
         if not isinstance(event, Complete):
             return
-        if spoken.replaced is not None and head["n"] <= spoken.begun:
+        if spoken.replaced is not None and record["n"] <= spoken.begun:
             if event.ai_message.id != spoken.replaced["id"]:
                 raise Violation("I4: the end shows another answer than the one that was put back")
         elif atoms(event.ai_message.parts) != client.seen:

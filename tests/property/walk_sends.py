@@ -2,23 +2,38 @@
 
 from dataclasses import replace
 
-from chat import log
-from chat.errors import (
-    BeingErased,
+from converse_stream.memory.lookup import Memory
+from converse_stream.protocol import log
+from converse_stream.protocol.errors import (
     ConversationBusy,
-    KeyReused,
+    ErasureInProgress,
+    IdempotencyKeyReused,
     NotFound,
     StorageError,
 )
-from chat.events import Chunk, Message
-from chat.log import Entry
-from chat.memory.lookup import Memory
-from chat.store import keys
-from chat.store.conversations import Conversation
-from chat.store.head import LEASE, Estimate, Head, conversation_id, generation_id
-from chat.store.writer import Writer
+from converse_stream.protocol.events import Chunk, Message
+from converse_stream.protocol.log import Entry
+from converse_stream.store import keys
+from converse_stream.store.conversations import Conversation
+from converse_stream.store.generation_record import (
+    LEASE,
+    Estimate,
+    GenerationRecord,
+    conversation_id,
+    generation_id,
+)
+from converse_stream.store.generation_writer import TableWriter
 from tests.property.fake_table import Violation
-from tests.property.walk_actors import LONGEST_LIFE, SHORTEST_LIFE, SKEW, TEXTS, Environment, Send, Speaking, Where
+from tests.property.walk_actors import (
+    LONGEST_LIFE,
+    SHORTEST_LIFE,
+    SKEW,
+    TEXTS,
+    Environment,
+    RunningGeneration,
+    Send,
+    Where,
+)
 from tests.property.walk_invariants import Invariants
 
 
@@ -70,13 +85,13 @@ class Sends(Invariants):
             except StorageError:
                 self._storage_error()
                 self._say("storage error")
-            except KeyReused:
-                head = self.raw_head(*where)
-                deleted = head is None and (user, conversation) in self.deleted  # since the key was looked up
-                if not deleted and (head is None or head["fp"] == send.payload):
+            except IdempotencyKeyReused:
+                record = self.raw_record(*where)
+                deleted = record is None and (user, conversation) in self.deleted  # since the key was looked up
+                if not deleted and (record is None or record["fp"] == send.payload):
                     raise Violation("I6: refused as another payload") from None
                 self.counts["key reused"] += 1
-            except BeingErased:
+            except ErasureInProgress:
                 if erased == (False, self.erasures[user]):
                     raise Violation("I14: refused, and nothing is erased") from None
                 if before and self._lives(where, environment):
@@ -94,7 +109,7 @@ class Sends(Invariants):
                     raise Violation("I8: a conversation in which nothing is being made is busy") from refused
                 self.counts[refused.code] += 1
             else:
-                if isinstance(result, Head):
+                if isinstance(result, GenerationRecord):
                     self.counts["attached"] += 1
                     if result.gid != gid or result.fingerprint != send.payload:
                         raise Violation("I6: attached to something else")
@@ -105,10 +120,12 @@ class Sends(Invariants):
         return True
 
     def _lives(self, where: Where, environment: Environment) -> bool:
-        head = self.raw_head(*where)
-        return head is not None and int(head["ttl"]) > self.at + 2 * SKEW
+        record = self.raw_record(*where)
+        return record is not None and int(record["ttl"]) > self.at + 2 * SKEW
 
-    def _start(self, environment: Environment, send: Send, gid: str, conversation: str) -> Writer | Head | None:
+    def _start(
+        self, environment: Environment, send: Send, gid: str, conversation: str
+    ) -> TableWriter | GenerationRecord | None:
         user = send.user
         known: Conversation | None = None
         history: list[Message] = []
@@ -118,13 +135,13 @@ class Sends(Invariants):
         for look in looks:
             try:
                 if look == "earlier":
-                    earlier, came = environment.generations.head(user, gid), True
+                    earlier, came = environment.generations.record(user, gid), True
                 else:
                     known, history = environment.conversations.recent(user, conversation, 6)
             except StorageError:
                 continue
         if earlier is None and Memory(known, tuple(history), earlier_came=came).may_have_begun(gid):
-            earlier = environment.generations.head(user, gid)
+            earlier = environment.generations.record(user, gid)
         if earlier:
             return environment.generations.attach(earlier, send.payload)
         asked: Message | None = None
@@ -143,7 +160,7 @@ class Sends(Invariants):
                     return None
         life = self.random.uniform(SHORTEST_LIFE, LONGEST_LIFE)
         at = environment.generations.now()
-        head = Head(
+        record = GenerationRecord(
             gid=gid,
             status="run",
             owner=self._new("owner"),
@@ -159,15 +176,15 @@ class Sends(Invariants):
             deadline=at + int(life * 1000),
             estimate=Estimate(self.random.randrange(5000)),
         )
-        self.estimates[head.owner] = head.estimate.input_tokens
+        self.estimates[record.owner] = record.estimate.input_tokens
         faults = self._own_faults[-1]
         try:
-            result = environment.generations.start(user, head, known, asked, instead=send.action != "send")
+            result = environment.generations.start(user, record, known, asked, instead=send.action != "send")
         except StorageError:
             if self._own_faults[-1] == faults + 1:  # and the table was well when the key was closed
-                self.refused.add(head.owner)
+                self.refused.add(record.owner)
             raise
-        if isinstance(result, Head):
+        if isinstance(result, GenerationRecord):
             return result
         self.counts[f"started: {send.action}"] += 1
         spoken = self.spoken[user, gid]
@@ -176,5 +193,5 @@ class Sends(Invariants):
             raise Violation("I6: the model is asked again")
         if (user, conversation) not in self.known:
             self.known.append((user, conversation))
-        environment.turn = Speaking(spoken, result, len(begun))
+        environment.turn = RunningGeneration(spoken, result, len(begun))
         return result

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from chat import log
-from chat.store import keys
-from chat.store.conversations import Conversations
-from chat.store.erasure import Erasure
-from chat.store.generations import Generations
-from chat.store.limits import Usages
+from converse_stream.protocol import log
+from converse_stream.store import keys
+from converse_stream.store.conversations import Conversations
+from converse_stream.store.erasure import Erasure
+from converse_stream.store.generations import Generations
+from converse_stream.store.usage import UsageStore
 from tests.property.fake_table import Change, FakeDynamo, Fault, Item, Key, LaggingIndex, Violation
 from tests.property.walk_actors import (
     BEGIN,
@@ -24,9 +24,9 @@ from tests.property.walk_actors import (
     Client,
     Crash,
     Environment,
+    KnownGeneration,
     Profile,
     Send,
-    Spoken,
     Where,
     atoms,
 )
@@ -48,8 +48,8 @@ class State(ABC):
         self.index = LaggingIndex(lambda: self.at, self._lateness)
         self.users = ["alice", "bob"]
         self.environments = [self._environment(number) for number in range(5)]
-        self.spoken: dict[Where, Spoken] = {}
-        self.places: dict[tuple[str, str, int], list[Spoken]] = {}  # all that there ever were
+        self.spoken: dict[Where, KnownGeneration] = {}
+        self.places: dict[tuple[str, str, int], list[KnownGeneration]] = {}  # all that there ever were
         self.sends: list[Send] = []
         self.clients: list[Client] = []
         self.known: list[Where] = []  # conversations
@@ -96,21 +96,21 @@ class State(ABC):
 
     # The table, looked at from outside
 
-    def raw_head(self, user: str, gid: str) -> Item | None:
+    def raw_record(self, user: str, gid: str) -> Item | None:
         """H as it is; a closed key has none."""
-        head = self.dynamo.items.get((keys.generation(user, gid), keys.HEAD))
-        return head if head is None or "closed" not in head else None
+        record = self.dynamo.items.get((keys.generation(user, gid), keys.RECORD))
+        return record if record is None or "closed" not in record else None
 
     def durable(self, user: str, gid: str) -> list[Atom]:
         """The durable log: its owner's segments before the tail, as far as they are contiguous, and the tail."""
-        head = self.raw_head(user, gid)
-        if head is None:
+        record = self.raw_record(user, gid)
+        if record is None:
             return []
         flat: list[Atom] = []
         for item in self.dynamo.partition(keys.generation(user, gid), "S#"):
-            if item["n0"] >= head["t0"]:
+            if item["n0"] >= record["t0"]:
                 break
-            if item["own"] != head["own"]:  # of an earlier generation with the same key, not swept yet
+            if item["own"] != record["own"]:  # of an earlier generation with the same key, not swept yet
                 self.counts["a segment of another owner"] += 1
                 continue
             if item["n0"] != len(flat):
@@ -118,9 +118,9 @@ class State(ABC):
             flat += atoms(log.decode(bytes(item["ev"])))
             if item["n1"] != len(flat):
                 raise Violation("I1: a segment that is not as long as it says")
-        if len(flat) != head["t0"]:
-            raise Violation(f"I1: the tail begins at {head['t0']}, the segments end at {len(flat)}")
-        return flat + atoms(log.decode(bytes(head["tail"])))
+        if len(flat) != record["t0"]:
+            raise Violation(f"I1: the tail begins at {record['t0']}, the segments end at {len(flat)}")
+        return flat + atoms(log.decode(bytes(record["tail"])))
 
     def _meta_deleted(self, pk: str) -> bool:
         return "deleted" in self.dynamo.items.get((pk, keys.META), {})
@@ -133,11 +133,11 @@ class State(ABC):
         user, _, conversation = pk.removeprefix("U#").partition("#C#")
         return user, conversation
 
-    def lapsed(self, spoken: Spoken) -> bool:
+    def lapsed(self, spoken: KnownGeneration) -> bool:
         """Whether the table may have forgotten it."""
-        head = self.raw_head(*spoken.where)
+        record = self.raw_record(*spoken.where)
         again = self.spoken[spoken.where] is not spoken  # its key was used anew
-        return head is None or again or int(head["ttl"]) <= self.at + 2 * SKEW
+        return record is None or again or int(record["ttl"]) <= self.at + 2 * SKEW
 
     # Acting
 
@@ -150,7 +150,7 @@ class State(ABC):
         made = Environment(number, 0.0, None, archive, None, None)  # type: ignore[arg-type]  # they need its clock
         made.generations = Generations(shelf, archive, lambda: self.at + made.skew)
         made.erasure = Erasure(shelf, archive, made.generations)
-        made.usages = Usages(shelf, RULES_OF_USE, lambda: self.at + made.skew)
+        made.usages = UsageStore(shelf, RULES_OF_USE, lambda: self.at + made.skew)
         return made
 
     @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chat.settings import Settings
+from converse_stream.settings import Settings
 from local_stack import template as templates
 from local_stack.emulator import SAM
 from tests.stack import ROOT

@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
         shutil.copy(ROOT / name, tmp_path)
     for name in ("events", "requirements"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    made = [".venv/dev", ".venv/local", ".venv-sam/installed", ".aws-sam/sbom/chat.json"]
+    made = [".venv/dev", ".venv/local", ".venv-sam/installed", ".aws-sam/sbom/converse_stream.json"]
     for name in [*made, ".aws-sam/sbom/streaming_runtime.json"]:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

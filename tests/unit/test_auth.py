@@ -7,10 +7,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.auth import User, authenticator
-from chat.errors import BadRequest, Unauthenticated
-from chat.http import HttpRequest
-from chat.settings import Settings
+from converse_stream.auth import User, authenticator
+from converse_stream.http.request import HttpRequest
+from converse_stream.protocol.errors import BadRequest, Unauthenticated
+from converse_stream.settings import Settings
 
 IAM = authenticator(Settings(table_name="chat", auth_mode="iam", url_auth_type="AWS_IAM"))
 DEV = authenticator(Settings(table_name="chat", auth_mode="dev", url_auth_type="AWS_IAM"))

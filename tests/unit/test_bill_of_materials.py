@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("layer", ["chat", "streaming_runtime"])
+@pytest.mark.parametrize("layer", ["converse_stream", "streaming_runtime"])
 def test_a_layer_s_bill_is_its_lock_file(layer: str, tmp_path: Path) -> None:
     bill = tmp_path / f"{layer}.json"
     subprocess.run(["make", "-s", f"SBOM={tmp_path}", bill], cwd=ROOT, check=True)

@@ -7,11 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.errors import ModelError
-from chat.events import Chunk, Citation, Event, Progress, merge
-from chat.memory.citations import cited
-from chat.memory.sources import MAX_QUOTE, Document, citation
-from chat.store.facts import Remembered
+from converse_stream.memory.citations import cited
+from converse_stream.memory.sources import MAX_QUOTE, Document, citation
+from converse_stream.protocol.errors import ModelError
+from converse_stream.protocol.events import (
+    Chunk,
+    Citation,
+    Event,
+    Progress,
+    merge,
+)
+from converse_stream.store.facts import Remembered
 
 TEA = Remembered("tea-id", "likes tea")
 DOG = Remembered("dog-id", "has a dog")

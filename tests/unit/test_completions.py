@@ -6,8 +6,18 @@ from collections.abc import Sequence
 import pytest
 
 import completions
-from chat.events import Chunk, Complete, Error, Event, Message, Progress, Start, Timing, Usage
-from chat.log import Placed
+from converse_stream.protocol.events import (
+    Chunk,
+    Complete,
+    Error,
+    Event,
+    Message,
+    Progress,
+    Start,
+    Timing,
+    Usage,
+)
+from converse_stream.protocol.log import PositionedEvent
 
 START = Start("", "m", "g", "nova-lite")
 MESSAGE = Message("m", "user", (), "")
@@ -21,13 +31,13 @@ class Script:
     over = False
 
     def __init__(self, *events: Event) -> None:
-        self._log = [Placed(event, 0) for event in events]
+        self._log = [PositionedEvent(event, 0) for event in events]
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, *_: object) -> None: ...
 
-    def wait(self, cursor: int, timeout: float) -> Sequence[Placed]:
+    def wait(self, cursor: int, timeout: float) -> Sequence[PositionedEvent]:
         time.sleep(min(timeout, 0.01) if self._log[cursor:] else timeout)
         return self._log[cursor : cursor + 1]
 

@@ -11,32 +11,42 @@ import pytest
 from botocore.parsers import create_parser
 from botocore.validate import ParamValidator
 
-from chat import log
-from chat.dialects.ai_sdk import AiSdk
-from chat.dialects.native import Native, to_json
-from chat.dialects.openai import OpenAI
-from chat.errors import BadRequest, ModelMalformed, ModelTruncated
-from chat.events import Chunk, Citation, Reasoning, Tool, Usage
-from chat.finish import MALFORMED
-from chat.log import Placed
-from chat.model import converters, stream
-from chat.model import options as wishes
-from chat.model.answer import Models
-from chat.model.catalog import Catalog
-from chat.model.converters import Guardrail
-from chat.model.transport import Bedrock
-from chat.prompts.prompt import Prompt, ToolSpec, Turn
-from chat.requests import Options
+from converse_stream.dialects.ai_sdk.frames import AiSdk
+from converse_stream.dialects.native import Native, to_json
+from converse_stream.dialects.openai.frames import OpenAI
+from converse_stream.model import converters, stream
+from converse_stream.model import options as wishes
+from converse_stream.model.catalog import Catalog
+from converse_stream.model.client import ModelClient
+from converse_stream.model.converters import Guardrail
+from converse_stream.model.transport import Bedrock
+from converse_stream.prompts.prompt import Prompt, PromptMessage, ToolSpec
+from converse_stream.protocol import log
+from converse_stream.protocol.errors import BadRequest, ModelMalformed, ModelTruncated
+from converse_stream.protocol.events import (
+    Chunk,
+    Citation,
+    Reasoning,
+    Tool,
+    Usage,
+)
+from converse_stream.protocol.finish_reasons import MALFORMED
+from converse_stream.protocol.log import PositionedEvent
+from converse_stream.protocol.options import Options
 from local_stack.bedrock.validation import check_converse
 
-HISTORY = (Turn("user", ("one", "two")), Turn("assistant", ("three",)))
-PROMPT = Prompt("Be kind.", HISTORY, "<facts>\n- x\n</facts>", Turn("user", ("hi",)))
+HISTORY = (PromptMessage("user", ("one", "two")), PromptMessage("assistant", ("three",)))
+PROMPT = Prompt("Be kind.", HISTORY, "<facts>\n- x\n</facts>", PromptMessage("user", ("hi",)))
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 PROMPTS = [
     PROMPT,
-    Prompt("Be kind.", (), "", Turn("user", ("hi",))),
+    Prompt("Be kind.", (), "", PromptMessage("user", ("hi",))),
     replace(PROMPT, tools=(ToolSpec("weather", "Tells the weather.", SCHEMA),)),
-    replace(PROMPT, history=tuple(Turn(turn.role, (f"{n}",)) for n in range(3) for turn in HISTORY), summary="So far"),
+    replace(
+        PROMPT,
+        history=tuple(PromptMessage(turn.role, (f"{n}",)) for n in range(3) for turn in HISTORY),
+        summary="So far",
+    ),
     replace(PROMPT, documents="<documents>\n[document 1] x\n</documents>", stored=True),
 ]
 CATALOG = Catalog("eu")
@@ -45,7 +55,7 @@ SERVICE: Any = botocore.session.get_session().get_service_model("bedrock-runtime
 
 
 def asked(alias: str, prompt: Prompt = PROMPT, guardrail: Guardrail | None = None, **options: Any) -> Any:
-    return Models(mock.create_autospec(Bedrock), CATALOG, guardrail=guardrail).request(
+    return ModelClient(mock.create_autospec(Bedrock), CATALOG, guardrail=guardrail).request(
         prompt, alias, Options.model_validate(options)
     )
 
@@ -94,14 +104,16 @@ def test_cache_points_are_where_the_request_before_had_its_last() -> None:
         assert 2 <= repr(request).count("cachePoint") <= 4
     marked = [number for number, said in enumerate(earlier["messages"]) if "cachePoint" in said["content"][-1]]
     assert earlier["messages"][: marked[-1] + 1][-1] in later["messages"]
-    assert "cachePoint" not in repr(built("nova-lite", Prompt("", (), "", Turn("user", ("hi",)))))
+    assert "cachePoint" not in repr(built("nova-lite", Prompt("", (), "", PromptMessage("user", ("hi",)))))
     assert earlier["system"][-1] == converters.CACHE_POINT
     without = CATALOG["nova-lite"].model_copy(update={"cache": False})
     assert "cachePoint" not in repr(converters.to_request(PROMPTS[-1], without, Options()))
 
 
 def test_what_is_remembered_stands_between_the_history_and_the_message() -> None:
-    told = replace(PROMPT, summary="a summary", facts="facts", documents="documents", turn=Turn("user", ("And now?",)))
+    told = replace(
+        PROMPT, summary="a summary", facts="facts", documents="documents", turn=PromptMessage("user", ("And now?",))
+    )
     last = built("nova-lite", told)["messages"][-1]
     assert last == {
         "role": "user",
@@ -145,14 +157,14 @@ def test_the_tools_input_is_the_answer() -> None:
     stops = [{"contentBlockStop": {"contentBlockIndex": index}} for index in (0, 1)]
     end = {"messageStop": {"stopReason": "tool_use"}}
     events = list(stream.events([*pieces, *stops, end], answer_tool="answer"))
-    assert events == [Chunk('{"city"'), Chunk(': "Porto"}'), stream.Ended("stop", Usage())]
+    assert events == [Chunk('{"city"'), Chunk(': "Porto"}'), stream.ModelEnd("stop", Usage())]
 
 
 def test_what_a_filter_says_is_the_answer_though_a_tool_was_to_be_called() -> None:
     blocked = [delta(text="Sorry, "), delta(text="no."), {"contentBlockStop": {"contentBlockIndex": 0}}]
     end = {"messageStop": {"stopReason": "guardrail_intervened"}}
     events = list(stream.events([*blocked, end], answer_tool="answer"))
-    assert events == [Chunk("Sorry, "), Chunk("no."), stream.Ended("content-filter", Usage())]
+    assert events == [Chunk("Sorry, "), Chunk("no."), stream.ModelEnd("content-filter", Usage())]
 
 
 def test_a_system_prompt_that_a_model_does_not_take_opens_the_conversation() -> None:
@@ -178,8 +190,8 @@ def test_reasoning_has_its_budget_on_top() -> None:
 
 def test_a_fallback_is_asked_only_for_what_it_has() -> None:
     wished = Options.model_validate({"maxTokens": 60_000, "reasoning": "high"})
-    granted = wishes.granted(CATALOG["nova-pro"], wished)
-    assert (granted.max_tokens, granted.reasoning) == (5000, None)
+    supported = wishes.supported(CATALOG["nova-pro"], wished)
+    assert (supported.max_tokens, supported.reasoning) == (5000, None)
 
 
 def delta(**content: Any) -> dict[str, Any]:
@@ -208,7 +220,7 @@ def test_the_order_of_events_is_kept_and_usage_comes_last() -> None:
         Chunk("hello"),
         Citation("Rivers", None, "rivers.md", "a b"),
         Citation("Site", "https://example.org"),
-        stream.Ended("stop", Usage(9, 5, 2, 0, "exact")),
+        stream.ModelEnd("stop", Usage(9, 5, 2, 0, "exact")),
     ]
 
 
@@ -241,7 +253,7 @@ def test_a_tools_input_comes_in_fragments_that_mean_nothing_alone() -> None:
         Tool("a", "weather", "call", input='{"city": "Porto 🌊"}'),
         Tool("b", "tides", "call", input="{}"),
     ]
-    assert isinstance(events[-1], stream.Ended)
+    assert isinstance(events[-1], stream.ModelEnd)
     assert events[-1].finish_reason == "tool-calls"
 
 
@@ -262,7 +274,7 @@ def test_a_call_that_the_limit_cut_is_no_call_and_no_error(said: str) -> None:
     cut = started(1, "b", "weather"), fragment(1, said), end, {"messageStop": {"stopReason": "max_tokens"}}, USAGE
     assert list(stream.events([*whole, *cut])) == [
         Tool("a", "tides", "call", input="{}"),
-        stream.Ended("length", Usage(7, 4, basis="exact")),
+        stream.ModelEnd("length", Usage(7, 4, basis="exact")),
     ]
 
 
@@ -290,14 +302,14 @@ INTERVENED = {"messageStop": {"stopReason": "guardrail_intervened"}}
 def test_an_answer_in_which_a_guardrail_only_masked_is_whole(told: list[Any], finish: str) -> None:
     events = list(stream.events([delta(text="{NAME} barks."), INTERVENED, *told], guarded=True))
     assert events[0] == Chunk("{NAME} barks.")
-    assert isinstance(events[-1], stream.Ended)
+    assert isinstance(events[-1], stream.ModelEnd)
     assert events[-1].finish_reason == finish
 
 
 def test_a_masked_answer_that_calls_a_tool_ends_with_the_call() -> None:
     called = started(1, "a", "tides"), {"contentBlockStop": {"contentBlockIndex": 1}}
     *_, end = stream.events([delta(text="{NAME}?"), *called, INTERVENED, trace("ANONYMIZED")], guarded=True)
-    assert isinstance(end, stream.Ended)
+    assert isinstance(end, stream.ModelEnd)
     assert end.finish_reason == "tool-calls"
 
 
@@ -327,12 +339,12 @@ def test_half_a_character_in_a_tool_harms_nobody() -> None:
     assert shown["input"] == {"city": "Porto \ufffd", "\ufffd": ["🌊", "\ufffd"]}
     assert log.decode(log.encode([call])) == [call]
     for dialect in (Native("gid"), AiSdk(), OpenAI(0)):
-        assert dialect.encode(Placed(call, 1)).encode()
+        assert dialect.encode(PositionedEvent(call, 1)).encode()
 
 
 def test_half_a_character_in_an_unknown_stop_reason_harms_nobody() -> None:
     [end] = spoken(stop="because\ud83d")
-    assert isinstance(end, stream.Ended)
+    assert isinstance(end, stream.ModelEnd)
     assert end.finish_reason == "because\ufffd"
 
 

@@ -9,14 +9,19 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from chat import events
-from chat.dialects.ai_sdk import AiSdk
-from chat.dialects.native import Native
-from chat.dialects.openai import OpenAI
-from chat.dialects.plain import Plain
-from chat.dialects.sse import Dialect
-from chat.events import Event, Rollback, Start, fold
-from chat.log import Placed, length
+from converse_stream.dialects.ai_sdk.frames import AiSdk
+from converse_stream.dialects.native import Native
+from converse_stream.dialects.openai.frames import OpenAI
+from converse_stream.dialects.plain import Plain
+from converse_stream.dialects.sse import Dialect
+from converse_stream.protocol import events
+from converse_stream.protocol.events import (
+    Event,
+    Rollback,
+    Start,
+    fold,
+)
+from converse_stream.protocol.log import PositionedEvent, length
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CASES = sorted(path.parent for path in FIXTURES.glob("*/events.json"))
@@ -46,12 +51,12 @@ def event(raw: dict[str, Any]) -> Any:
     return build(getattr(events, raw["event"]), raw)
 
 
-def placed(case: Path) -> Iterator[Placed]:
+def placed(case: Path) -> Iterator[PositionedEvent]:
     position = 0
     for raw in json.loads((case / "events.json").read_text(encoding="utf-8")):
         each: Event = event(raw)
         position = each.position if isinstance(each, Rollback) else position + length(each)
-        yield Placed(each, position)
+        yield PositionedEvent(each, position)
 
 
 @pytest.mark.parametrize("name", DIALECTS)

@@ -2,38 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from chat.events import Stage
-from chat.finish import FINISH
-from chat.openapi.document import document
 from local_stack.bedrock.directives import HTTP_FAULTS, STREAM_FAULTS
 from tests.documented import DOCUMENTS, commands
 from tests.stack import ROOT
-
-
-def test_the_readme_shows_the_handler_as_it_is() -> None:
-    handler = (ROOT / "functions/stream/app.py").read_text(encoding="utf-8")
-    shown = handler[handler.index("@logger") : handler.index("def resume")].strip()
-    assert shown in (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def test_the_readme_lists_the_events_as_they_are_described() -> None:
-    schemas = document()["components"]["schemas"]
-    events = {kind: ref.rpartition("/")[2] for kind, ref in schemas["StreamEvent"]["discriminator"]["mapping"].items()}
-    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("**Events.**")[2].partition("What is logged")[0]
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE))
-    assert rows.pop("type") == "fields"
-    assert rows.keys() == events.keys()
-    for kind, row in rows.items():
-        schema = schemas[events[kind]]
-        for field in schema["properties"].keys() - {"type"}:
-            assert f"`{field}`" in row, (kind, field)
-            assert (f"`{field}`?" in row) == (field not in schema["required"]), (kind, field)
-    for value in (*FINISH, *get_args(Stage)):
-        assert f"`{value}`" in rows["complete"] + rows["progress"]
 
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from chat.tasks.extraction import AT_MOST, ENOUGH, Extraction, extract
+from converse_stream.tasks.extraction import (
+    AT_MOST,
+    ENOUGH,
+    Extraction,
+    extract,
+)
 
 SAILS = {"text": "The user sails.", "kind": "fact", "confidence": 0.9}
 

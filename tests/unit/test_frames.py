@@ -2,27 +2,29 @@
 
 import pytest
 
-from chat.dialects import native, sse
-from chat.dialects.ai_sdk import AiSdk
-from chat.dialects.native import Native
-from chat.dialects.openai import OpenAI
-from chat.dialects.plain import Plain
-from chat.events import Chunk, Reasoning, Start
-from chat.log import Placed
-from chat.model.stream import Ended
-from chat.model.transport import Call
-from chat.turn import Speech
-from tests.unit.turns import USAGE, Stored, falls_silent, says, turn
+from converse_stream.dialects import native, sse
+from converse_stream.dialects.ai_sdk.frames import AiSdk
+from converse_stream.dialects.native import Native
+from converse_stream.dialects.openai.frames import OpenAI
+from converse_stream.dialects.plain import Plain
+from converse_stream.generation.generation import ModelEvents
+from converse_stream.model.stream import ModelEnd
+from converse_stream.model.transport import Call
+from converse_stream.protocol.events import Chunk, Reasoning, Start
+from converse_stream.protocol.log import PositionedEvent
+from tests.unit.generations import USAGE, Stored, falls_silent, says, turn
 
 
 def test_frames_carry_the_position_of_what_is_logged() -> None:
-    frames = b"".join(sse.frames(turn(says(Chunk("a🌊"), Ended("stop", USAGE)), Stored()), Native("gid")))
+    frames = b"".join(sse.frames(turn(says(Chunk("a🌊"), ModelEnd("stop", USAGE)), Stored()), Native("gid")))
     assert 'id: gid:2\ndata: {"type":"chunk","content":"a🌊"}\n\n' in frames.decode()
     assert frames.count(b"id: ") == 1
 
 
 def test_frames_open_at_once_batch_what_waits_and_end() -> None:
-    frames = b"".join(sse.frames(turn(says(*map(Chunk, "abc"), Ended("stop", USAGE)), Stored()), Native("generation")))
+    frames = b"".join(
+        sse.frames(turn(says(*map(Chunk, "abc"), ModelEnd("stop", USAGE)), Stored()), Native("generation"))
+    )
     lines = [line for line in frames.decode().split("\n\n") if line]
     assert lines[0].startswith('data: {"type":"start"')
     assert lines[-1].startswith('data: {"type":"complete"')
@@ -42,11 +44,11 @@ def test_a_dialect_without_words_for_what_comes_is_not_silent(monkeypatch: pytes
     monkeypatch.setattr(sse, "NUDGE_AFTER", 0.02)
     monkeypatch.setattr(sse, "HEARTBEAT_AFTER", 0.05)
 
-    def thinks(call: Call) -> Speech:
+    def thinks(call: Call) -> ModelEvents:
         for _ in range(50):
             yield Reasoning("hm")
             call.pause(0.01)
-        yield Ended("stop", USAGE)
+        yield ModelEnd("stop", USAGE)
 
     frames = list(sse.frames(turn(thinks, Stored()), Plain()))
     assert frames.count(b": hb\n\n") >= 3
@@ -54,11 +56,11 @@ def test_a_dialect_without_words_for_what_comes_is_not_silent(monkeypatch: pytes
 
 
 def test_frames_closed_early_leave_a_stored_answer() -> None:
-    def speak(call: Call) -> Speech:
+    def speak(call: Call) -> ModelEvents:
         yield Chunk("a")
         call.pause(0.2)
         yield Chunk("b")
-        yield Ended("stop", USAGE)
+        yield ModelEnd("stop", USAGE)
 
     store = Stored()
     frames = sse.frames(turn(speak, store), Native("generation"))
@@ -78,10 +80,10 @@ class Breaking:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def wait(self, cursor: int, timeout: float) -> list[Placed]:
+    def wait(self, cursor: int, timeout: float) -> list[PositionedEvent]:
         if cursor:
             raise ZeroDivisionError
-        return [Placed(Start("c", "m", "g", "nova-lite"), 0), Placed(Chunk("a"), 1)]
+        return [PositionedEvent(Start("c", "m", "g", "nova-lite"), 0), PositionedEvent(Chunk("a"), 1)]
 
 
 @pytest.mark.parametrize("dialect", [Plain(), AiSdk(), OpenAI(0)])

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from chat.errors import BadRequest, MethodNotAllowed, NotFound
-from chat.following import cursor
-from chat.http import HttpRequest, route
+from converse_stream.generation.follower import cursor
+from converse_stream.http.request import HttpRequest
+from converse_stream.http.routing import route
+from converse_stream.protocol.errors import BadRequest, MethodNotAllowed, NotFound
 
 ROUTES = {"POST /chat": "send", "GET /chat/{}/stream": "resume", "GET /v1/models/{}": "model"}
 EVENT: dict[str, Any] = {

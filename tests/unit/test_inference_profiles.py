@@ -6,14 +6,14 @@ from typing import Any
 import botocore.session
 import pytest
 
-from chat import errors
-from chat.events import Usage
-from chat.model.catalog import Catalog, profiles_of
-from chat.requests import Options
-from chat.settings import SettingsError
+from converse_stream.model.catalog import Catalog, profiles_of
+from converse_stream.protocol import errors
+from converse_stream.protocol.events import Usage
+from converse_stream.protocol.options import Options
+from converse_stream.settings import SettingsError
 from local_stack.intrinsics import PSEUDO_PARAMETERS, Resolver
 from tests.property.fake_table import Calm, FakeDynamo
-from tests.unit.test_application import application
+from tests.unit.test_service import application
 from tests.unit.transform import ROOT, SOURCE
 
 BOTOCORE = botocore.session.get_session()
@@ -23,7 +23,9 @@ REGIONS = {
     for region in BOTOCORE.get_available_regions("bedrock", partition)
 }
 SETTINGS: list[str] = SOURCE["Parameters"]["InferenceProfile"]["AllowedValues"]
-MODELS: dict[str, Any] = json.loads((ROOT / "layers/chat/chat/model/catalog.json").read_text(encoding="utf-8"))
+MODELS: dict[str, Any] = json.loads(
+    (ROOT / "layers/converse_stream/converse_stream/model/catalog.json").read_text(encoding="utf-8")
+)
 GEOGRAPHIC = {"us", "eu", "apac", "us-gov"}
 
 
@@ -49,7 +51,7 @@ def is_accepted(region: str, setting: str) -> bool:
     )
 
 
-def granted(region: str, setting: str) -> set[str]:
+def supported(region: str, setting: str) -> set[str]:
     """Ids of the inference profiles that the functions' roles may call."""
     policy = resolver(region, setting).resolve(SOURCE["Resources"]["ModelPolicy"]["Properties"], "ModelPolicy")
     before = f"arn:{REGIONS[region]}:bedrock:{region}:{PSEUDO_PARAMETERS['AWS::AccountId']}:inference-profile/"
@@ -78,7 +80,7 @@ def test_what_is_called_is_what_the_roles_permit(region: str) -> None:
     for setting in (setting for where, setting in ACCEPTED if where == region):
         catalog = Catalog(setting, region)
         called = {catalog[alias].id for alias in catalog} - {model["id"] for model in MODELS.values()}
-        permitted = granted(region, setting)
+        permitted = supported(region, setting)
         assert called <= permitted, setting
         # With `global`, a model that has a global profile may be called by the narrower one of the region as well.
         narrower = {each for each in permitted if setting == "global" and not each.startswith("global.")}

@@ -8,13 +8,13 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from chat.dialects import sse
-from chat.dialects.native import to_json
-from chat.memory.knowledge_base import MAX_CHARS, PASSAGES, KnowledgeBase
-from chat.memory.lookup import Memory
-from chat.memory.sources import Document, citation, tokens_of
-from chat.prompts import builder
-from chat.prompts.prompt import estimate_tokens
+from converse_stream.dialects import sse
+from converse_stream.dialects.native import to_json
+from converse_stream.memory.knowledge_base import MAX_CHARS, PASSAGES, KnowledgeBase
+from converse_stream.memory.lookup import Memory
+from converse_stream.memory.sources import Document, citation, tokens_of
+from converse_stream.prompts import builder
+from converse_stream.protocol.tokens import estimate_tokens
 
 LOCATIONS = [
     ({"type": "S3", "s3Location": {"uri": "s3://bucket/guides/rivers.md"}}, "guides/rivers.md", None),
@@ -85,7 +85,7 @@ def test_what_is_no_text_is_left_out() -> None:
 def test_passages_have_their_budget_with_labels_and_names(word: str, budget: int) -> None:
     found = search(*[passage(word * 100)] * 3, tokens=budget)
     built = builder.build(
-        Memory(None, sources=tuple(found)), (), "?", assistant="Ada", room=builder.Room(100_000, 1_000)
+        Memory(None, sources=tuple(found)), (), "?", assistant="Ada", room=builder.PromptBudget(100_000, 1_000)
     )
     fence = estimate_tokens("<documents>\n</documents>")
     assert estimate_tokens(built.documents) <= budget + (fence if found else 0)

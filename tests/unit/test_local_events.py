@@ -7,8 +7,16 @@ from typing import Any, cast
 
 import pytest
 
-from local_stack.api_gateway import Routes
-from local_stack.events import BadResult, Head, Prelude, answer_of, function_url_event, http_api_event, rest_event
+from local_stack.entry_points.api_gateway import Routes
+from local_stack.entry_points.events import (
+    BadResult,
+    Head,
+    Prelude,
+    answer_of,
+    function_url_event,
+    http_api_event,
+    rest_event,
+)
 from local_stack.http import Request
 from local_stack.template import Route
 

@@ -5,16 +5,22 @@ from typing import Any
 
 import pytest
 
-from chat.dialects import openai
-from chat.dialects.openai_prompt import options, prompt
-from chat.dialects.openai_request import CompletionRequest, parse
-from chat.errors import BadRequest, TooLarge, by_code
-from chat.http import HttpRequest
-from chat.model.catalog import Catalog
-from chat.model.converters import to_request
-from chat.prompts.prompt import Prompt, ToolResult, ToolSpec, ToolUse, Turn
-from chat.requests import Options
-from chat.settings import Settings
+from converse_stream.dialects.openai import frames
+from converse_stream.dialects.openai.prompt import options, prompt
+from converse_stream.dialects.openai.request import CompletionRequest, parse
+from converse_stream.http.request import HttpRequest
+from converse_stream.model.catalog import Catalog
+from converse_stream.model.converters import to_request
+from converse_stream.prompts.prompt import (
+    Prompt,
+    PromptMessage,
+    ToolResult,
+    ToolSpec,
+    ToolUse,
+)
+from converse_stream.protocol.errors import BadRequest, TooLarge, by_code
+from converse_stream.protocol.options import Options
+from converse_stream.settings import Settings
 from local_stack.bedrock.validation import check_converse
 
 SETTINGS = Settings(table_name="table", auth_mode="dev", url_auth_type="NONE", max_completion_bytes=50_000)
@@ -77,15 +83,19 @@ def test_the_callers_messages_are_the_prompt() -> None:
         {"role": "assistant", "content": " "},
         user("Why?"),
     )
-    history = (Turn("user", ("About rivers", "and lakes")), Turn("assistant", ("They ", "flow.")))
-    assert said == Prompt("Be kind.\n\nBe brief.", history, "", Turn("user", ("Why?",)))
+    history = (PromptMessage("user", ("About rivers", "and lakes")), PromptMessage("assistant", ("They ", "flow.")))
+    assert said == Prompt("Be kind.\n\nBe brief.", history, "", PromptMessage("user", ("Why?",)))
 
 
 def test_calls_and_their_answers_make_one_turn_each() -> None:
     said = built(user(), call("a", "b"), tool("b"), tool("a", ""), user("And now?"), tools=[WEATHER, TIDES])
     given = {"city": "Łódź"}
-    assert said.history[1] == Turn("assistant", (ToolUse("a", "weather", given), ToolUse("b", "weather", given)))
-    assert said.turn == Turn("user", (ToolResult("b", "It is mild."), ToolResult("a", "(nothing)"), "And now?"))
+    assert said.history[1] == PromptMessage(
+        "assistant", (ToolUse("a", "weather", given), ToolUse("b", "weather", given))
+    )
+    assert said.turn == PromptMessage(
+        "user", (ToolResult("b", "It is mild."), ToolResult("a", "(nothing)"), "And now?")
+    )
     nothing = {"type": "object", "properties": {}}
     assert said.tools == (ToolSpec("weather", "", SCHEMA), ToolSpec("tides", "High water", nothing))
     check(said)
@@ -165,7 +175,7 @@ def test_an_error_names_options_as_this_protocol_does() -> None:
     """All that it has: it cannot ask for a latency."""
     ours = {f"options.{field.alias}" for field in Options.model_fields.values()} - {"options.latency"}
     for name in ours:
-        told = openai.error(BadRequest(f"{name} is wrong.", field=name))["error"]
+        told = frames.error(BadRequest(f"{name} is wrong.", field=name))["error"]
         assert told["message"] == f"{told['param']} is wrong."
         assert told["param"].partition(".")[0] in CompletionRequest.model_fields
     assert len(ours) == 7
@@ -173,7 +183,7 @@ def test_an_error_names_options_as_this_protocol_does() -> None:
 
 def test_a_prompt_that_is_too_long_is_told_as_this_protocol_does() -> None:
     """https://platform.openai.com/docs/guides/error-codes: SDKs look for this code."""
-    told = openai.error(by_code("context_length_exceeded"))["error"]
+    told = frames.error(by_code("context_length_exceeded"))["error"]
     assert (told["type"], told["code"], told["param"]) == (
         "invalid_request_error",
         "context_length_exceeded",

@@ -2,9 +2,9 @@
 
 import pytest
 
-from chat.errors import Forbidden
-from chat.http import HttpRequest, check_origin
-from chat.settings import Settings
+from converse_stream.http.request import HttpRequest, check_origin
+from converse_stream.protocol.errors import Forbidden
+from converse_stream.settings import Settings
 
 SECRET = "0123456789abcdef0123456789abcdef"
 

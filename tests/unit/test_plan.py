@@ -2,19 +2,19 @@
 
 import pytest
 
-from chat.errors import BadRequest
-from chat.events import Chunk, Message, Part
-from chat.memory.lookup import Memory
-from chat.plan import plan_of
-from chat.requests import ChatRequest
-from chat.store.conversations import Conversation
-from chat.store.facts import NOBODY
+from converse_stream.generation.plan import plan_of
+from converse_stream.http.bodies import ChatRequest
+from converse_stream.memory.lookup import Memory
+from converse_stream.protocol.errors import BadRequest
+from converse_stream.protocol.events import Chunk, Message, Part
+from converse_stream.store.conversations import Conversation
+from converse_stream.store.facts import EMPTY_PROFILE
 
 
 def memory(*parts: Part) -> Memory:
     """Of a conversation with one question and an answer of these parts."""
     asked = Message("asked", "user", (Chunk("Why?"),), "2026")
-    return Memory(Conversation("c", 2), (asked, Message("answer", "assistant", parts, "2026")), (), NOBODY)
+    return Memory(Conversation("c", 2), (asked, Message("answer", "assistant", parts, "2026")), (), EMPTY_PROFILE)
 
 
 def act(action: str) -> ChatRequest:
@@ -31,5 +31,5 @@ def test_an_answer_without_words_is_not_gone_on_with(parts: tuple[Part, ...]) ->
 
 def test_one_that_has_some_is() -> None:
     plan = plan_of(act("continue"), memory(Chunk("Because")), "gid", 1000)
-    assert plan.begun == (Chunk("Because"),)
+    assert plan.prefix == (Chunk("Because"),)
     assert [message.id for message in plan.history] == ["asked", "answer"]

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.events import Chunk, Message
-from chat.memory.lookup import Memory
-from chat.memory.sources import Document
-from chat.prompts import builder, prompt
-from chat.prompts.builder import Room
-from chat.prompts.history import BLOCK
-from chat.prompts.prompt import Prompt, Turn
-from chat.store.conversations import Conversation
-from chat.store.facts import NOBODY, Profile, Remembered
+from converse_stream.memory.lookup import Memory
+from converse_stream.memory.sources import Document
+from converse_stream.prompts import builder, prompt
+from converse_stream.prompts.builder import PromptBudget
+from converse_stream.prompts.history import BLOCK
+from converse_stream.prompts.prompt import Prompt, PromptMessage
+from converse_stream.protocol.events import Chunk, Message
+from converse_stream.protocol.tokens import estimate_tokens
+from converse_stream.store.conversations import Conversation
+from converse_stream.store.facts import EMPTY_PROFILE, Profile, Remembered
 
 
 def message(role: str, text: str, finish_reason: str | None = None) -> Message:
@@ -27,7 +28,7 @@ def message(role: str, text: str, finish_reason: str | None = None) -> Message:
 def build(
     *history: tuple[str, str] | tuple[str, str, str],
     facts: tuple[str, ...] = (),
-    profile: Profile = NOBODY,
+    profile: Profile = EMPTY_PROFILE,
     documents: tuple[Document, ...] = (),
     budget: int = 1000,
     window: int = 100_000,
@@ -40,21 +41,21 @@ def build(
         (*(Remembered("f", text) for text in facts), *documents),
         profile,
     )
-    room = Room(window, budget)
+    room = PromptBudget(window, budget)
     return builder.build(memory, memory.history, "now", assistant="Ada", room=room)
 
 
 def test_a_first_message() -> None:
     built = build()
     assert "You are Ada" in built.system
-    assert (built.history, built.facts, built.turn) == ((), "", Turn("user", ("now",)))
+    assert (built.history, built.facts, built.turn) == ((), "", PromptMessage("user", ("now",)))
 
 
 def test_sides_alternate_whatever_was_stored() -> None:
     built = build(
         ("assistant", "hello"), ("user", "a"), ("assistant", ""), ("user", "b"), ("assistant", "c"), ("user", "lost")
     )
-    assert built.history == (Turn("user", ("a", "b")), Turn("assistant", ("c",)))
+    assert built.history == (PromptMessage("user", ("a", "b")), PromptMessage("assistant", ("c",)))
     assert built.turn.content == ("lost", "now")
 
 
@@ -228,8 +229,8 @@ def test_the_parts_add_up() -> None:
 
 
 def test_other_scripts_count_more_tokens_than_ascii() -> None:
-    assert prompt.estimate_tokens("abcdefgh") == 2
-    assert prompt.estimate_tokens("河川について") == 6
+    assert estimate_tokens("abcdefgh") == 2
+    assert estimate_tokens("河川について") == 6
 
 
 @given(st.lists(st.tuples(st.sampled_from(["user", "assistant"]), st.text(max_size=20))), st.integers(0, 60))

@@ -5,8 +5,8 @@ import string
 import time
 from array import array
 
-from chat.memory.ranking import ranked
-from chat.store.facts import Remembered
+from converse_stream.memory.ranking import ranked
+from converse_stream.store.facts import Remembered
 from local_stack.bedrock.embeddings import embed
 
 

@@ -7,19 +7,17 @@ from typing import Any
 
 import pytest
 
-from chat.errors import BadRequest, ChatError, TooLarge, UnsupportedMediaType
-from chat.http import HttpRequest
-from chat.requests import (
-    Body,
-    ChatRequest,
-    ConversationChange,
-    NewFact,
-    NewProfile,
-    check_json,
-    parse,
-    parse_chat,
+from converse_stream.http.bodies import ChatRequest, ConversationChange, NewFact, NewProfile, parse_chat
+from converse_stream.http.request import HttpRequest
+from converse_stream.http.validation import check_json, parse
+from converse_stream.protocol.errors import (
+    BadRequest,
+    ChatError,
+    TooLarge,
+    UnsupportedMediaType,
 )
-from chat.settings import Settings
+from converse_stream.protocol.fields import Body
+from converse_stream.settings import Settings
 
 SETTINGS = Settings(
     table_name="chat", auth_mode="iam", url_auth_type="AWS_IAM", max_message_chars=50, max_body_bytes=400

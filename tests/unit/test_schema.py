@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.errors import BadRequest
-from chat.model import options as wishes
-from chat.model.catalog import Catalog
-from chat.model.schema import fitted
-from chat.requests import Options
+from converse_stream.model import options as wishes
+from converse_stream.model.catalog import Catalog
+from converse_stream.model.schema import fitted
+from converse_stream.protocol.errors import BadRequest
+from converse_stream.protocol.options import Options
 from local_stack.bedrock.errors import BedrockError
 from local_stack.bedrock.validation import check_converse
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chat.settings import Settings, SettingsError
+from converse_stream.settings import Settings, SettingsError
 
 GOOD = {"TABLE_NAME": "chat", "AUTH_MODE": "iam", "URL_AUTH_TYPE": "AWS_IAM"}
 

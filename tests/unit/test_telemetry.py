@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from chat.errors import ChatError, NotFound
-from chat.telemetry import contained, log_caller, logger
+from converse_stream.protocol.errors import ChatError, NotFound
+from converse_stream.telemetry import contained, log_caller, logger
 
 SECRET = "".join(["what ", "a user ", "said"])  # as it stands in no line of source, which a traceback quotes
 

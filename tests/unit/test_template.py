@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from chat.http import EXPOSED_HEADERS
-from chat.model.catalog import profiles_of
-from local_stack.api_gateway import Routes
+from converse_stream.http.request import EXPOSED_HEADERS
+from converse_stream.model.catalog import profiles_of
+from local_stack.entry_points.api_gateway import Routes
 from local_stack.template import Route
 from tests.routes import converse_routes
 from tests.unit.rules import broken
@@ -271,7 +271,7 @@ def test_wildcard_resources_have_their_reason_beside_them() -> None:
 
 def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) -> None:
     """What they do is in tests/e2e/test_permissions.py."""
-    granted = {(owner, statement["Sid"]): statement for owner, statement in statements(stack)}
+    supported = {(owner, statement["Sid"]): statement for owner, statement in statements(stack)}
     logs = {"logs:CreateLogStream", "logs:PutLogEvents"}
     turn = {
         f"dynamodb:{action}"
@@ -298,7 +298,7 @@ def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) 
         }
         if CASES[case]["AppConfigProfile"]:
             expected |= {("FlagsPolicy", "FlagsKey"): ({"kms:Decrypt"}, key)}
-    own = {key: value for key, value in granted.items() if key[0] != "ModelPolicy"}
+    own = {key: value for key, value in supported.items() if key[0] != "ModelPolicy"}
     assert {key: (set(listed(value["Action"])), value["Resource"]) for key, value in own.items()} == expected
 
 
@@ -339,10 +339,12 @@ def test_parameters_that_go_together(given: dict[str, str], *, accepted: bool) -
 
 
 def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) -> None:
-    catalog = json.loads((ROOT / "layers/chat/chat/model/catalog.json").read_text(encoding="utf-8"))
+    catalog = json.loads(
+        (ROOT / "layers/converse_stream/converse_stream/model/catalog.json").read_text(encoding="utf-8")
+    )
     models = {model["id"] for model in catalog.values()}
-    granted = {statement["Sid"]: statement for owner, statement in statements(stack) if owner == "ModelPolicy"}
-    guardrail = granted.get("Guardrail")
+    supported = {statement["Sid"]: statement for owner, statement in statements(stack) if owner == "ModelPolicy"}
+    guardrail = supported.get("Guardrail")
     assert bool(guardrail) == bool(CASES[case]["GuardrailId"])
     if guardrail:
         assert guardrail["Action"] == "bedrock:ApplyGuardrail"
@@ -350,7 +352,7 @@ def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) ->
             "arn:aws:bedrock:*:000000000000:guardrail-profile/*",
             f"arn:aws:bedrock:us-east-1:000000000000:guardrail/{CASES[case]['GuardrailId']}",
         ]
-    assert set(granted["Models"]["Action"]) == {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
+    assert set(supported["Models"]["Action"]) == {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
     account = "arn:aws:bedrock:us-east-1:000000000000:inference-profile"
     profiles = {
         f"{account}/{profile}.{model['id']}"
@@ -359,8 +361,8 @@ def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) ->
         if profile in model["profiles"]
     }
     foundation_models = {f"arn:aws:bedrock:*::foundation-model/{model}" for model in models}
-    assert set(granted["Models"]["Resource"]) == foundation_models | profiles
-    assert granted.keys() <= {"Models", "Guardrail", "Embeddings", "Documents"}
+    assert set(supported["Models"]["Resource"]) == foundation_models | profiles
+    assert supported.keys() <= {"Models", "Guardrail", "Embeddings", "Documents"}
 
 
 def test_memory_may_ask_what_it_is_configured_with(stack: Resources, case: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local_stack.api_gateway import Routes
+from local_stack.entry_points.api_gateway import Routes
 from local_stack.intrinsics import NO_VALUE, Resolver, TemplateError, load
 from local_stack.template import read
 

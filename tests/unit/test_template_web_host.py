@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local_stack.distribution import Distribution, distribution
+from local_stack.entry_points.distribution import Distribution, distribution
 from tests.routes import converse_routes, stream_routes
 from tests.unit.transform import CASES, DOORS, ROOT, SOURCE, Resources, of_type, stacks
 

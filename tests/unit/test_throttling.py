@@ -1,7 +1,7 @@
 """The token buckets of a stage, on a clock of the test's own."""
 
+from local_stack.entry_points.throttling import Throttling
 from local_stack.template import Throttle
-from local_stack.throttling import Throttling
 
 
 def test_a_bucket_is_refilled_at_its_rate_up_to_its_burst() -> None:

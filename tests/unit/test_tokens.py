@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from chat.auth.keys import UnknownKey
-from chat.auth.tokens import LONGEST, Tokens
-from chat.auth.user import User
-from chat.errors import Unauthenticated
-from chat.http import HttpRequest
+from converse_stream.auth.jwks import UnknownKey
+from converse_stream.auth.jwt import MAX_LENGTH, Tokens
+from converse_stream.auth.user import User
+from converse_stream.http.request import HttpRequest
+from converse_stream.protocol.errors import Unauthenticated
 
 ISSUER, AUDIENCE = "https://issuer.example/", "chat"
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -169,8 +169,8 @@ REFUSED: dict[str, tuple[Callable[[], str], str]] = {
     "half a character": (lambda: "\ud83d", "NoToken"),
     "not ASCII": (lambda: "é", "NoToken"),
     "deep": (lambda: base64.b64encode(b'[{"":' * 1000).decode().rstrip("=") + ".e30.e30", "DecodeError"),
-    "as long as may be": (lambda: "a" * LONGEST, "DecodeError"),
-    "longer, but good": (lambda: signed(padding="a" * LONGEST), "TokenTooLong"),
+    "as long as may be": (lambda: "a" * MAX_LENGTH, "DecodeError"),
+    "longer, but good": (lambda: signed(padding="a" * MAX_LENGTH), "TokenTooLong"),
     "1 MB": (lambda: "a" * 1024 * 1024, "TokenTooLong"),
 }
 

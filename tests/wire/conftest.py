@@ -7,7 +7,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from chat.model.transport import Bedrock, config
+from converse_stream.model.transport import Bedrock, config
 from local_stack.bedrock import BedrockServer
 from tests.wire.bedrock_standin import standin
 

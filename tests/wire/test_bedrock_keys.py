@@ -10,8 +10,8 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from pydantic import SecretStr
 
-from chat import errors
-from chat.model.transport import Bedrock, Call, config
+from converse_stream.model.transport import Bedrock, Call, config
+from converse_stream.protocol import errors
 from local_stack.bedrock import BedrockServer
 from tests.wire.bedrock_standin import ask
 
@@ -48,7 +48,7 @@ def test_each_call_has_its_own_key(server: BedrockServer, bedrock: Bedrock, stre
 @pytest.mark.parametrize("streamed", [True, False])
 def test_a_key_that_bedrock_refuses(bedrock: Bedrock, streamed: bool) -> None:
     body, refused = ask("[[fault=access-denied]]"), call_of("a-wrong-key")
-    with pytest.raises(errors.KeyRefused):
+    with pytest.raises(errors.BedrockKeyRefused):
         list(bedrock.converse_stream(body, refused)) if streamed else bedrock.converse(body, refused)
     with pytest.raises(errors.ModelAccessDenied):
         list(bedrock.converse_stream(body, Call()))
@@ -62,13 +62,13 @@ def test_a_key_that_nobody_knows_is_refused_whichever_way_it_is_said(status: int
     headers = HTTPHeaders.from_dict({"x-amzn-errortype": "UnrecognizedClientException"})
     hooks: Any = client.meta.events
     hooks.register("before-send.bedrock-runtime", lambda **_: AWSResponse("", status, headers, body))
-    with pytest.raises(errors.KeyRefused):
+    with pytest.raises(errors.BedrockKeyRefused):
         bedrock.converse(ask("hi"), call_of("key"))
     client.close()
 
 
 def test_a_key_is_not_sent_in_clear_to_another_machine() -> None:
     client = boto3.client("bedrock-runtime", endpoint_url="http://192.0.2.1", config=config(idle_seconds=1))
-    with pytest.raises(errors.KeyRefused):
+    with pytest.raises(errors.BedrockKeyRefused):
         Bedrock(client).converse(ask("hi"), call_of("key"))
     client.close()

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from chat.memory.knowledge_base import KnowledgeBase
+from converse_stream.memory.knowledge_base import KnowledgeBase
 from local_stack.__main__ import options, run
 from local_stack.bedrock import serve
 from local_stack.bedrock.documents import KNOWLEDGE_BASE, MANAGED, PASSAGE, Documents

@@ -13,11 +13,17 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.feature_flags import FeatureFlags
 
-from chat import flag_source
-from chat.errors import FlagsUnknown
-from chat.flag_source import FRESH, PAUSE, Kept
-from chat.flags import ALL_ON, Flags, Switches, flags_of, share
-from chat.settings import Settings
+from converse_stream.flags import appconfig as source_module
+from converse_stream.flags.appconfig import FRESH, PAUSE, CachedDocument
+from converse_stream.flags.feature_flags import (
+    DEFAULT_FLAGS,
+    FlagProvider,
+    UserFlags,
+    flags_of,
+    share,
+)
+from converse_stream.protocol.errors import FlagsUnavailable
+from converse_stream.settings import Settings
 
 ALICE, BOB = "alice", "bob"
 
@@ -30,19 +36,19 @@ def rule(key: str, action: str, value: Any, match: Any) -> dict[str, Any]:
     return {"some": {"when_match": match, "conditions": [{"action": action, "key": key, "value": value}]}}
 
 
-def from_file(path: Path, document: Any) -> Flags:
+def from_file(path: Path, document: Any) -> FlagProvider:
     path.write_text(json.dumps(document), encoding="utf-8")
     return flags_of(settings(flags_file=str(path)))
 
 
 def test_without_flags_all_is_on() -> None:
-    assert flags_of(settings()).of(ALICE) == ALL_ON == Switches(True, True, True, True, "")
+    assert flags_of(settings()).for_user(ALICE) == DEFAULT_FLAGS == UserFlags(True, True, True, True, "")
 
 
 def test_one_user(tmp_path: Path) -> None:
     off = {"default": True, "rules": rule("user", "EQUALS", ALICE, match=False)}
     flags = from_file(tmp_path / "flags.json", {"learning": off})
-    assert (flags.of(ALICE).learning, flags.of(BOB).learning) == (False, True)
+    assert (flags.for_user(ALICE).learning, flags.for_user(BOB).learning) == (False, True)
 
 
 def test_a_share_of_users(tmp_path: Path) -> None:
@@ -50,7 +56,7 @@ def test_a_share_of_users(tmp_path: Path) -> None:
     some = {"default": "", "boolean_type": False, "rules": rule("share", "MODULO_RANGE", first_ten, "nova-pro")}
     flags = from_file(tmp_path / "flags.json", {"responder": some})
     users = [f"user {number}" for number in range(1000)]
-    chosen = [user for user in users if flags.of(user).responder == "nova-pro"]
+    chosen = [user for user in users if flags.for_user(user).responder == "nova-pro"]
     assert chosen == [user for user in users if share(user) < 10]
     assert 60 < len(chosen) < 140
 
@@ -61,14 +67,14 @@ def test_what_a_flag_cannot_be_is_not_set(tmp_path: Path) -> None:
         "memory": {"default": 1, "boolean_type": False},
         "unknown": {"default": True},
     }
-    assert from_file(tmp_path / "flags.json", odd).of(ALICE) == ALL_ON
+    assert from_file(tmp_path / "flags.json", odd).for_user(ALICE) == DEFAULT_FLAGS
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"memory": {}}', '{"memory": {"default": false, "rules": 7}}'])
 def test_a_document_that_is_none_changes_nothing(tmp_path: Path, text: str) -> None:
     path = tmp_path / "flags.json"
     path.write_text(text, encoding="utf-8")
-    assert flags_of(settings(flags_file=str(path))).of(ALICE) == ALL_ON
+    assert flags_of(settings(flags_file=str(path))).for_user(ALICE) == DEFAULT_FLAGS
 
 
 class Clock:
@@ -80,7 +86,7 @@ class Clock:
 
 def test_what_is_known_is_kept_for_its_time_and_outlives_a_failure() -> None:
     clock, documents = Clock(), iter([{"memory": {"default": False}}, None, {"memory": {"default": True}}])
-    kept = Kept(lambda: json.loads(json.dumps(next(documents))), clock)
+    kept = CachedDocument(lambda: json.loads(json.dumps(next(documents))), clock)
     first = kept.get_configuration()
     clock.now = FRESH - 1
     assert kept.get_configuration() is first
@@ -100,17 +106,17 @@ def test_a_slow_document_is_not_waited_for_and_counts_when_it_comes() -> None:
         comes.wait(10)
         return {"memory": {"default": False}}
 
-    flags = Flags(FeatureFlags(Kept(fetch, clock)))
+    flags = FlagProvider(FeatureFlags(CachedDocument(fetch, clock)))
     begun = time.monotonic()
-    assert flags.of(ALICE) == ALL_ON
+    assert flags.for_user(ALICE) == DEFAULT_FLAGS
     assert time.monotonic() - begun < 5, "SECONDS, and not until it comes"
-    with pytest.raises(FlagsUnknown):
-        flags.certainly_of(ALICE)
+    with pytest.raises(FlagsUnavailable):
+        flags.confirmed_for(ALICE)
     comes.set()
     give_up = time.monotonic() + 5
-    while flags.of(ALICE).memory and time.monotonic() < give_up:
+    while flags.for_user(ALICE).memory and time.monotonic() < give_up:
         time.sleep(0.01)
-    assert not flags.certainly_of(ALICE).memory
+    assert not flags.confirmed_for(ALICE).memory
     assert next(fetched) == 1, "it was asked for once"
 
 
@@ -188,14 +194,14 @@ def named() -> Settings:
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that tests on all its processors answers late."""
-    monkeypatch.setattr(flag_source, "SECONDS", 10)
+    monkeypatch.setattr(source_module, "SECONDS", 10)
 
 
 @pytest.mark.usefixtures("patience")
 def test_appconfig_is_asked_once_and_when_somebody_comes(appconfig: AppConfig, named: Settings) -> None:
     flags = flags_of(named)
     assert appconfig.asked == []
-    assert [flags.of(user).learning for user in (ALICE, BOB)] == [False, False]
+    assert [flags.for_user(user).learning for user in (ALICE, BOB)] == [False, False]
     session, document = appconfig.asked
     assert json.loads(session) == {
         "ApplicationIdentifier": "abc1234",
@@ -207,7 +213,7 @@ def test_appconfig_is_asked_once_and_when_somebody_comes(appconfig: AppConfig, n
 
 @pytest.mark.usefixtures("patience")
 def test_a_session_that_is_over_begins_anew(appconfig: AppConfig, named: Settings) -> None:
-    source = flag_source.AppConfig(named)
+    source = source_module.AppConfig(named)
     assert source.fetch() == appconfig.document
     appconfig.forgets = True
     with pytest.raises(Exception, match="AppConfig"):
@@ -220,10 +226,10 @@ def test_one_that_hangs_is_given_up_and_left_alone(appconfig: AppConfig, named: 
     flags, threads = flags_of(named), threading.active_count()
     appconfig.answers.clear()
     begun = time.monotonic()
-    assert flags.of(ALICE) == ALL_ON
+    assert flags.for_user(ALICE) == DEFAULT_FLAGS
     assert time.monotonic() - begun < 5, "its time-outs, not the server's ten seconds"
     asked = len(appconfig.asked)
-    assert flags.of(BOB) == ALL_ON
+    assert flags.for_user(BOB) == DEFAULT_FLAGS
     assert len(appconfig.asked) == asked == 1
     appconfig.answers.set()
     give_up = time.monotonic() + 5

@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from chat.auth.keys import FIRST_PAUSE, FRESH, LARGEST, PAUSE, Keys, UnknownKey
+from converse_stream.auth.jwks import (
+    FIRST_PAUSE,
+    FRESH,
+    LARGEST,
+    PAUSE,
+    Keys,
+    UnknownKey,
+)
 
 DISCOVERY = "/.well-known/openid-configuration"
 
@@ -125,7 +132,7 @@ def test_keys_age_while_the_sandbox_is_frozen(issuer: Issuer, clock: Clock, monk
     """Between two invocations the wall clock goes on and the monotonic clock stands still."""
     monkeypatch.setattr(time, "time", clock)
     monkeypatch.setattr(time, "monotonic", lambda: 1.0)
-    found = importlib.util.find_spec("chat.auth.keys")
+    found = importlib.util.find_spec("converse_stream.auth.jwks")
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)  # loaded again: defaults are made when a module is

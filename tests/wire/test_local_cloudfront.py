@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local_stack.distribution import Behavior
-from tests.wire.lambda_doors import doors
+from local_stack.entry_points.distribution import Behavior
+from tests.wire.lambda_entry_points import doors
 
 pytestmark = pytest.mark.anyio
 

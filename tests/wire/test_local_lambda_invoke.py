@@ -14,10 +14,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local_stack.concurrency import shares
 from local_stack.intrinsics import TemplateError
+from local_stack.lambda_service.concurrency import shares
 from local_stack.template import read
-from tests.wire.lambda_doors import SYSTEM, Doors, doors, eventually
+from tests.wire.lambda_entry_points import SYSTEM, Doors, doors, eventually
 
 pytestmark = pytest.mark.anyio
 

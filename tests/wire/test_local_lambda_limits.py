@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from local_stack import pool
-from local_stack.processes import VCPU_MEGABYTES, CpuRation
-from tests.wire.lambda_doors import Doors, doors, eventually
+from local_stack.lambda_service import pool
+from local_stack.lambda_service.processes import VCPU_MEGABYTES, CpuRation
+from tests.wire.lambda_entry_points import Doors, doors, eventually
 from tests.wire.test_local_lambda_invoke import invoker
 
 MEGABYTE = 1024 * 1024

@@ -9,8 +9,15 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from local_stack.invocation import Failure, Invocation, Result, Stream, StreamBroken
-from local_stack.runtime_api import RESULT_LIMIT, STREAM_BURST, STREAM_RATE, RuntimeApi, State, TokenBucket
+from local_stack.lambda_service.invocation import Failure, Invocation, Result, Stream, StreamBroken
+from local_stack.lambda_service.runtime_api import (
+    RESULT_LIMIT,
+    STREAM_BURST,
+    STREAM_RATE,
+    RuntimeApi,
+    State,
+    TokenBucket,
+)
 
 pytestmark = pytest.mark.anyio
 STREAMING = {"Lambda-Runtime-Function-Response-Mode": "streaming"}

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.wire.lambda_doors import Doors, doors, eventually
+from tests.wire.lambda_entry_points import Doors, doors, eventually
 
 Steps = list[list[Any]]
 pytestmark = pytest.mark.anyio

@@ -11,10 +11,10 @@ import urllib3.connection
 from botocore.awsrequest import AWSHTTPConnection
 from botocore.exceptions import EventStreamError
 
-from chat import errors
-from chat.model import transport
-from chat.model.transport import Bedrock, Call, config
-from chat.stoppable import Stopped
+from converse_stream.aws.cancellation import Cancelled
+from converse_stream.model import transport
+from converse_stream.model.transport import Bedrock, Call, config
+from converse_stream.protocol import errors
 from local_stack.bedrock import BedrockServer
 from tests.wire.bedrock_standin import ask, until
 
@@ -39,7 +39,7 @@ def test_stop_at_every_moment(server: BedrockServer, bedrock: Bedrock, text: str
         try:
             for event in bedrock.converse_stream(ask(text), call):
                 seen.append(event)
-        except Stopped as stopped:
+        except Cancelled as stopped:
             outcome.append(stopped)
         ended.set()
 
@@ -49,7 +49,7 @@ def test_stop_at_every_moment(server: BedrockServer, bedrock: Bedrock, text: str
     until(lambda: len(server.requests) > asked and sum("contentBlockDelta" in event for event in seen) >= tokens)
     record = server.requests[-1]
     assert record.state == "open"
-    call.stop()
+    call.cancel()
     assert ended.wait(2), "the reader did not notice"
     thread.join()
     assert outcome
@@ -71,14 +71,14 @@ def test_stop_while_it_connects(scheme: str) -> None:
         call, ended = Call(), threading.Event()
 
         def read() -> None:
-            with pytest.raises(Stopped):
+            with pytest.raises(Cancelled):
                 list(Bedrock(client).converse_stream(ask("never"), call))
             ended.set()
 
         thread = threading.Thread(target=read)
         thread.start()
         assert not ended.wait(0.3)
-        call.stop()
+        call.cancel()
         assert ended.wait(1), "the reader did not notice"
         thread.join()
         client.close()
@@ -90,7 +90,7 @@ def test_stop_while_the_name_is_resolved(bedrock: Bedrock, monkeypatch: pytest.M
     create = socket.socket.__init__
 
     def slow(*name: Any, **kwargs: Any) -> Any:
-        call.stop()
+        call.cancel()
         monkeypatch.setattr(socket.socket, "__init__", watched)
         return resolve(*name, **kwargs)
 
@@ -99,7 +99,7 @@ def test_stop_while_the_name_is_resolved(bedrock: Bedrock, monkeypatch: pytest.M
         made.append(self)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    with pytest.raises(Stopped):
+    with pytest.raises(Cancelled):
         list(bedrock.converse_stream(ask("never"), call))
     assert [each.fileno() for each in made] == [-1]
 
@@ -109,7 +109,7 @@ def test_a_finished_call_cannot_stop_the_next_one(bedrock: Bedrock) -> None:
     list(bedrock.converse_stream(ask("[[tokens=2 pace=1 first=1]]"), first))
     second = bedrock.converse_stream(ask("[[tokens=20 pace=5 first=1]]"), Call())
     next(second)
-    first.stop()
+    first.cancel()
     assert sum("messageStop" in event for event in second) == 1
 
 
@@ -153,16 +153,16 @@ def test_every_event_counts_as_life(bedrock: Bedrock) -> None:
 
 def test_stop_reaches_an_answer_in_one_piece(server: BedrockServer, bedrock: Bedrock) -> None:
     call = Call()
-    threading.Timer(0.2, call.stop).start()
-    with pytest.raises(Stopped):
+    threading.Timer(0.2, call.cancel).start()
+    with pytest.raises(Cancelled):
         bedrock.converse(ask("[[first=60000]] slow"), call)
     until(lambda: server.requests[-1].state == "client-closed")
 
 
 def test_a_call_stopped_before_it_began_never_reaches_bedrock(server: BedrockServer, bedrock: Bedrock) -> None:
     asked, call = len(server.requests), Call()
-    call.stop()
-    with pytest.raises(Stopped):
+    call.cancel()
+    with pytest.raises(Cancelled):
         list(bedrock.converse_stream(ask("never"), call))
     assert len(server.requests) == asked
 

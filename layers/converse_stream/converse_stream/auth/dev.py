@@ -1,0 +1,26 @@
+"""Mode `dev`: whoever the caller says, on the laptop only.
+
+A context cannot be configured, an environment variable can, so the account in the function's own ARN decides.
+"""
+
+import re
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from converse_stream.auth.user import User
+from converse_stream.http.request import HttpRequest
+from converse_stream.protocol.errors import BadRequest, Unauthenticated
+
+LAPTOP_ACCOUNTS = frozenset({"000000000000", "012345678912"})  # the local stack; AWS's Runtime Interface Emulator
+_NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+
+
+def identify(request: HttpRequest, context: LambdaContext) -> User:
+    """The user that `X-Dev-User` names, else `local`. Raises Unauthenticated, and BadRequest for an odd name."""
+    account = context.invoked_function_arn.split(":")[4:5]
+    if not LAPTOP_ACCOUNTS.issuperset(account) or not account:
+        raise Unauthenticated
+    name = request.headers.get("x-dev-user", "local")
+    if not _NAME.fullmatch(name):
+        raise BadRequest("X-Dev-User has characters that are not allowed.", field="x-dev-user")
+    return User.of("dev", "laptop", name)

@@ -1,0 +1,1 @@
+"""Clients for AWS: their connections, deadlines and cancellation."""

@@ -1,0 +1,164 @@
+"""The composition root: settings in, collaborators out. It lives as long as the execution environment."""
+
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from converse_stream.auth import User, authenticator
+from converse_stream.aws import deadlines
+from converse_stream.aws.connection_pools import IDLE_CONNECTION, announce_sockets
+from converse_stream.aws.connections import open_connections
+from converse_stream.aws.embedder import Embedder, Titan
+from converse_stream.dispatch.deletion import Deletion
+from converse_stream.dispatch.learning import SECONDS as DISPATCH_SECONDS
+from converse_stream.dispatch.learning import Invoker, Learning
+from converse_stream.flags.feature_flags import flags_of
+from converse_stream.limits import Budget, Rate, Rules
+from converse_stream.memory.fact_memory import FactMemory
+from converse_stream.memory.knowledge_base import KnowledgeBase
+from converse_stream.memory.lookup import LOOKUPS, Lookup
+from converse_stream.memory.recall import MemoryStore, Recall
+from converse_stream.model import transport
+from converse_stream.model.catalog import Catalog
+from converse_stream.model.client import ModelClient
+from converse_stream.model.converters import Guardrail
+from converse_stream.model.transport import Bedrock
+from converse_stream.settings import Settings, SettingsError
+from converse_stream.store.conversations import Conversations
+from converse_stream.store.erasure import Erasure
+from converse_stream.store.facts import Facts
+from converse_stream.store.generations import Generations
+from converse_stream.store.learned_marks import Learned
+from converse_stream.store.retention import Retention
+from converse_stream.store.table import Table
+from converse_stream.store.usage import SIDE_BY_SIDE, UsageStore
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+ATTEMPT_CONNECT_SECONDS, ATTEMPT_READ_SECONDS = 0.5, 1.2  # of one attempt of the store's client
+CONNECT_SECONDS = 2.0  # that the first connections may take; Lambda gives the whole init 10
+FACT_EMBEDDING_SECONDS = 2.0  # for the embedding of a new fact; the one of a question has less
+
+
+class Container:
+    """What the use cases of `converse_stream.service` and the tasks work with."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.authenticate = authenticator(settings)
+        store = _store_client()
+        lookups = deadlines.client("dynamodb", settings.cold_memory_seconds)
+        bedrock = boto3.client("bedrock-runtime", config=transport.config(idle_seconds=settings.model_idle_seconds))
+        lookup_table = Table(lookups, settings.table_name)
+        self.table = Table(store, settings.table_name)
+        self.conversations = Conversations(self.table, Retention(settings.retention_days))
+        self.generations = Generations(self.table, self.conversations)
+        self.erasure = Erasure(self.table, self.conversations, self.generations)
+        self.facts = Facts(self.table, _embedder(settings, FACT_EMBEDDING_SECONDS))
+        self.learned = Learned(self.table)
+        self.flags = flags_of(settings)
+        tasks = settings.task_function or settings.aws_lambda_function_name
+        self.learning = Learning(self.invoker if settings.learning == "enabled" else None, tasks, self.flags)
+        self.deletion = Deletion(self.erasure, lambda: self.invoker, tasks)
+        rules = _rules(settings)
+        self.usages = UsageStore(self.table, rules)
+        self._own_key_usages = UsageStore(self.table, rules.without_costs())
+        self.lookup = Lookup(lookup_table, messages=settings.history_messages)
+        self.recall = Recall({"facts": _fact_memory(settings, lookup_table)})
+        documents, stores = [], dict[str, MemoryStore]()
+        if settings.knowledge_base_id:
+            documents = [deadlines.client("bedrock-agent-runtime", settings.documents_seconds)]
+            base = KnowledgeBase(documents[0], settings.knowledge_base_id, tokens=settings.documents_tokens)
+            stores = {"documents": base}
+        self.documents = Recall(stores)
+        self.models = ModelClient(Bedrock(bedrock), _catalog(settings), settings.models, _guardrail(settings))
+        self._looked_up = 0.0  # time of the last lookup, by the wall clock: a frozen sandbox stops the monotonic one
+        open_connections([*[store] * SIDE_BY_SIDE, *[lookups] * LOOKUPS, bedrock, *documents], CONNECT_SECONDS)
+
+    @classmethod
+    def from_environment(cls) -> "Container":
+        """Raises SettingsError, and then the function does not start."""
+        return cls(Settings.from_environment())
+
+    @cached_property
+    def invoker(self) -> Invoker:
+        """The client that starts tasks, made when the first one is started."""
+        invoker: Invoker = deadlines.client("lambda", DISPATCH_SECONDS)
+        return invoker
+
+    def usages_of(self, user: User) -> UsageStore:
+        """The user's limits; without costs where the user pays with a Bedrock key of their own."""
+        return self._own_key_usages if user.bedrock_key else self.usages
+
+    def lookup_deadline(self) -> float:
+        """When a lookup that begins now must end, by the monotonic clock; later where connections may be closed."""
+        before, self._looked_up = self._looked_up, time.time()
+        cold = self._looked_up - before > IDLE_CONNECTION
+        return time.monotonic() + (self.settings.cold_memory_seconds if cold else self.settings.memory_seconds)
+
+
+def _store_client() -> "DynamoDBClient":
+    """A client for the table with two attempts, because the table fails now and then.
+
+    With the pause between them they fit into `deadline_margin_seconds`, beside the reader's grace.
+    """
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 2},
+        connect_timeout=ATTEMPT_CONNECT_SECONDS,
+        read_timeout=ATTEMPT_READ_SECONDS,
+    )
+    client = boto3.client("dynamodb", config=config)
+    announce_sockets(client)
+    return client
+
+
+def _catalog(settings: Settings) -> Catalog:
+    """Raises SettingsError for models that it does not list, and a default or task model that cannot be called."""
+    made, allowed = Catalog(settings.inference_profile, settings.aws_region), settings.models
+    needed = {"DEFAULT_MODEL": settings.default_model, "TASK_MODEL": settings.task_model}
+    for name, alias in (*needed.items(), *(("ALLOWED_MODELS", alias) for alias in allowed)):
+        if alias not in made.listed:
+            raise SettingsError(f"{name}: the catalog has no such model")
+        if name in needed and (reason := made.out_of_reach(alias)):
+            raise SettingsError(f"{name}: {reason}")
+    if allowed and settings.default_model not in allowed:
+        raise SettingsError("DEFAULT_MODEL: it is not one of ALLOWED_MODELS")
+    return made
+
+
+def _guardrail(settings: Settings) -> Guardrail | None:
+    """None where there is none."""
+    made = Guardrail(settings.guardrail_id, settings.guardrail_version, settings.guardrail_streaming)
+    return made if made.id else None
+
+
+def _embedder(settings: Settings, seconds: float) -> Embedder | None:
+    """One that may take so many seconds; None where facts have no embeddings."""
+    if not settings.embedding_model:
+        return None
+    return Titan(deadlines.client("bedrock-runtime", seconds), settings.embedding_model, seconds=seconds)
+
+
+def _fact_memory(settings: Settings, table: Table) -> FactMemory:
+    """A question's embedding may take half of the budget, so that facts are there in time without it."""
+    return FactMemory(table, _embedder(settings, settings.memory_seconds / 2), tokens=settings.facts_tokens)
+
+
+def _rules(settings: Settings) -> Rules:
+    """The limits of users, of addresses and of the whole deployment."""
+    return Rules(
+        Rate.per_minute(settings.user_requests_per_minute, settings.user_burst),
+        Rate.per_minute(settings.address_requests_per_minute, settings.address_burst),
+        settings.user_generations,
+        Budget(settings.user_day_tokens, _billionths(settings.user_day_usd)),
+        Budget(settings.day_tokens, _billionths(settings.day_usd)),
+    )
+
+
+def _billionths(usd: float) -> int:
+    """Of a dollar; never 0 for a budget that is not 0, because that is without limit."""
+    return max(1, round(usd * 1e9)) if usd else 0

@@ -1,0 +1,1 @@
+"""The AI SDK: what `useChat` sends, and the stream that it reads."""

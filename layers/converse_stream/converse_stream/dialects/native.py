@@ -1,0 +1,178 @@
+"""Our own dialect: one JSON object with a `type` for each event; also the shape of messages everywhere.
+
+What is logged carries `id: <generation>:<position>`, which a client gives back to go on from there.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from converse_stream.dialects import sse
+from converse_stream.protocol.errors import by_code
+from converse_stream.protocol.events import (
+    Chunk,
+    Citation,
+    Complete,
+    Error,
+    Event,
+    Message,
+    Part,
+    Progress,
+    Reasoning,
+    Rollback,
+    Start,
+    Timing,
+    Tool,
+    Usage,
+)
+from converse_stream.protocol.log import ENTRIES, PositionedEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """Frames of one generation."""
+
+    generation: str
+    comment_end = "\n"
+
+    def encode(self, placed: PositionedEvent) -> str:
+        """The event's frame."""
+        frame = sse.data(to_json(placed.event))
+        return f"id: {self.generation}:{placed.position}\n{frame}" if isinstance(placed.event, ENTRIES) else frame
+
+    def cut(self) -> str:
+        """Nothing: an end without a terminal event asks the client to attach again."""
+        return ""
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """Absent fields are left out."""
+    match event:
+        case Chunk(content):
+            return {"type": "chunk", "content": content}
+        case Reasoning(content):
+            return {"type": "reasoning", "content": content}
+        case Start():
+            return {"type": "start", **opening(event)}
+        case Progress():
+            return _present({"type": "progress", "stage": event.stage, "detail": event.detail})
+        case Citation():
+            return {"type": "citation", **_citation(event)}
+        case Tool():
+            return {"type": "tool", **_tool(event)}
+        case Rollback(position):
+            return {"type": "rollback", "position": position}
+        case Complete():
+            return {"type": "complete", **completion(event)}
+        case Error():
+            return _present(
+                {
+                    "type": "error",
+                    "code": event.code,
+                    "message": event.message,
+                    "retryable": event.retryable,
+                    "requestId": event.request_id,
+                    "messageId": event.message_id,
+                }
+            )
+
+
+def opening(start: Start) -> dict[str, Any]:
+    """The fields of `start`."""
+    return {
+        "conversationId": start.conversation_id,
+        "messageId": start.message_id,
+        "generationId": start.generation_id,
+        "model": start.model,
+    }
+
+
+def completion(end: Complete) -> dict[str, Any]:
+    """The fields of `complete`."""
+    return {
+        "finishReason": end.finish_reason,
+        "userMessage": message(end.user_message),
+        "aiMessage": message(end.ai_message),
+        "usage": _usage(end.usage),
+        "metrics": _timing(end.timing),
+    }
+
+
+def message(stored: Message) -> dict[str, Any]:
+    """A message as `GET /conversations/{id}/messages` returns it."""
+    return _present(
+        {
+            "id": stored.id,
+            "role": stored.role,
+            "parts": [_part(part) for part in stored.parts],
+            "status": stored.status,
+            "createdAt": stored.created_at,
+            "generationId": stored.generation_id,
+            "model": stored.model,
+            "finishReason": stored.finish_reason,
+            "usage": _usage(stored.usage) if stored.usage else None,
+            "error": _failure(stored) if stored.status == "failed" else None,
+        }
+    )
+
+
+def _failure(stored: Message) -> dict[str, Any]:
+    """Why a stored answer failed, as its `error` event said: the stored finish reason is the error's code."""
+    error = by_code(stored.finish_reason or "internal")
+    return {"code": error.code, "message": error.message, "retryable": error.retryable}
+
+
+def _part(part: Part) -> dict[str, Any]:
+    match part:
+        case Chunk(text):
+            return {"type": "text", "text": text}
+        case Reasoning(text):
+            return {"type": "reasoning", "text": text}
+        case Citation():
+            return {"type": "citation", **_citation(part)}
+        case Tool():
+            return {"type": "tool", **_tool(part)}
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    return _present(
+        {
+            "id": tool.id,
+            "name": tool.name,
+            "state": tool.state,
+            "input": json.loads(tool.input) if tool.input is not None else None,
+            "output": json.loads(tool.output) if tool.output is not None else None,
+            "error": tool.error,
+        }
+    )
+
+
+def _citation(citation: Citation) -> dict[str, Any]:
+    return _present(asdict(citation))
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return _present(
+        {
+            "inputTokens": usage.input_tokens,
+            "outputTokens": usage.output_tokens,
+            "cacheReadTokens": usage.cache_read_tokens,
+            "cacheWriteTokens": usage.cache_write_tokens,
+            "costUsd": None if usage.cost is None else usage.cost / 1e9,
+            "basis": usage.basis,
+        }
+    )
+
+
+def _timing(timing: Timing) -> dict[str, Any]:
+    return _present(
+        {
+            "firstTokenMs": timing.first_token_ms,
+            "tokensPerSecond": timing.tokens_per_second,
+            "durationMs": timing.duration_ms,
+        }
+    )
+
+
+def _present(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

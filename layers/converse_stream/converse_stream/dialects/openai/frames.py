@@ -1,0 +1,146 @@
+"""OpenAI's chat completions, as its SDKs read them: chunks, the answer in one piece, models and errors.
+
+https://platform.openai.com/docs/api-reference/chat. Nothing here has an id to come back with: a completion belongs to
+its caller, and what our events say beyond this protocol (progress, citations) is left out.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from converse_stream.dialects import sse
+from converse_stream.protocol.errors import ChatError, by_code
+from converse_stream.protocol.events import (
+    Answer,
+    Chunk,
+    Complete,
+    Error,
+    Reasoning,
+    Start,
+    Tool,
+    Usage,
+)
+from converse_stream.protocol.finish_reasons import FINISH, UNKNOWN
+from converse_stream.protocol.log import PositionedEvent
+
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+# How this protocol calls the options that an error of ours may name; it has no word for the latency.
+_PARAMETERS = {
+    "options.maxTokens": "max_completion_tokens",
+    "options.temperature": "temperature",
+    "options.topP": "top_p",
+    "options.stop": "stop",
+    "options.reasoning": "reasoning_effort",
+    "options.serviceTier": "service_tier",
+    "options.schema": "response_format.json_schema.schema",
+}
+
+
+class OpenAI:
+    """The chunks of one completion. `created` is in seconds since the epoch.
+
+    `usage` asks for a last chunk with the tokens; without `parallel` the model's first call of a tool is its only one.
+    """
+
+    comment_end = "\n\n"  # some readers split at blank lines
+
+    def __init__(self, created: int, *, usage: bool = False, parallel: bool = True) -> None:
+        self._created = created
+        self._usage = usage
+        self._parallel = parallel
+        self._calls = 0
+        self._head: dict[str, Any] = {}
+
+    def encode(self, placed: PositionedEvent) -> str:
+        """The event's frames."""
+        match placed.event:
+            case Start() as start:
+                self._head = _head("chat.completion.chunk", start, self._created)
+                return self._choice({"role": "assistant", "content": ""})
+            case Chunk(content):
+                return self._choice({"content": content})
+            case Reasoning(content):
+                return self._choice({"reasoning_content": content})
+            case Tool(state="call") as tool if self._parallel or not self._calls:
+                self._calls += 1
+                return self._choice({"tool_calls": [{"index": self._calls - 1, **_call(tool)}]})
+            case Complete(finish_reason=reason, usage=usage):
+                counted = sse.data({**self._head, "choices": [], "usage": _usage(usage)}) if self._usage else ""
+                return self._choice({}, _finish(reason)) + counted + sse.DONE
+            case Error(code=code):
+                return sse.data(error(by_code(code)))
+        return ""
+
+    def cut(self) -> str:
+        """An error: a reader of this protocol takes any end for the answer's."""
+        return sse.data(error(ChatError()))
+
+    def _choice(self, delta: dict[str, Any], finish_reason: str | None = None) -> str:
+        return sse.data({**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
+
+
+def completion(answer: Answer, created: int, *, parallel: bool = True) -> dict[str, Any]:
+    """The answer in one piece. Raises ChatError where it ended with an error."""
+    if isinstance(answer.end, Error):
+        raise by_code(answer.end.code)
+    if answer.start is None or answer.end is None:
+        raise ChatError
+    text = "".join(part.content for part in answer.parts if isinstance(part, Chunk))
+    reasoning = "".join(part.content for part in answer.parts if isinstance(part, Reasoning))
+    calls = [_call(part) for part in answer.parts if isinstance(part, Tool) and part.state == "call"]
+    message: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else ""), "refusal": None}
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    if calls:
+        message["tool_calls"] = calls if parallel else calls[:1]
+    finish_reason = _finish(answer.end.finish_reason)
+    return {
+        **_head("chat.completion", answer.start, created),
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}],
+        "usage": _usage(answer.end.usage),
+    }
+
+
+def error(failure: ChatError) -> dict[str, Any]:
+    """The body of an error, before a stream or in it."""
+    message, param, code = failure.message, failure.field, failure.code
+    for ours, theirs in _PARAMETERS.items():
+        message = message.replace(ours, theirs)
+    if code == "context_length_exceeded":
+        param = "messages"
+    if param == "model" and failure.status == 404:
+        code = "model_not_found"
+    kind = _TYPES.get(failure.status, "server_error" if failure.status >= 500 else "invalid_request_error")
+    return {"error": {"message": message, "type": kind, "code": code, "param": _PARAMETERS.get(param or "", param)}}
+
+
+def models(aliases: Iterable[str]) -> dict[str, Any]:
+    """The list of models."""
+    return {"object": "list", "data": [model(alias) for alias in aliases]}
+
+
+def model(alias: str) -> dict[str, Any]:
+    """One model; nobody knows when an alias was made."""
+    return {"id": alias, "object": "model", "created": 0, "owned_by": "amazon-bedrock"}
+
+
+def _head(kind: str, start: Start, created: int) -> dict[str, Any]:
+    return {"id": f"chatcmpl-{start.generation_id}", "object": kind, "created": created, "model": start.model}
+
+
+def _call(tool: Tool) -> dict[str, Any]:
+    return {"id": tool.id, "type": "function", "function": {"name": tool.name, "arguments": tool.input}}
+
+
+def _finish(reason: str) -> str:
+    return FINISH.get(reason, UNKNOWN).openai
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    """Cached tokens are a part of the prompt's here; Bedrock counts them apart."""
+    given = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+    return {
+        "prompt_tokens": given,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": given + usage.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cache_read_tokens},
+    }

@@ -1,0 +1,1 @@
+"""The running answer: its plan, its threads and its followers."""

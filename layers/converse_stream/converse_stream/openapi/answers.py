@@ -1,0 +1,264 @@
+"""What the routes answer as JSON. The AI SDK's and OpenAI's shapes are in files of their own."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, RootModel, WithJsonSchema
+from typing_extensions import TypeAliasType
+
+from converse_stream.openapi.schemas import View
+from converse_stream.protocol.finish_reasons import FINISH
+
+FinishReason = TypeAliasType(
+    "FinishReason",
+    Annotated[
+        str,
+        WithJsonSchema(
+            {
+                "description": "Why the answer ended: one of these, or the model's own word, unknown here.",
+                "anyOf": [{"enum": list(FINISH)}, {"type": "string"}],
+            }
+        ),
+    ],
+)
+
+
+class ErrorDetail(View):
+    """`code` identifies the error; `retryable` says whether the same request may succeed later."""
+
+    code: str
+    message: str
+    retryable: bool
+    request_id: str
+    field: str | None = Field(default=None, description="The field of the request that is wrong.")
+    generation_id: str | None = Field(
+        default=None, description="`conversation_busy`: the generation that is running, if it is known."
+    )
+    message_id: str | None = Field(
+        default=None, description="The message that holds what the model had said before it failed."
+    )
+
+
+class ErrorBody(View):
+    """Every error but those of `/v1`."""
+
+    error: ErrorDetail
+    conversation_id: str | None = Field(
+        default=None, description="The conversation that holds the message, if a generation had started."
+    )
+
+
+class Health(View):
+    """The function runs and is configured."""
+
+    status: Literal["ok"]
+
+
+class Accepted(View):
+    """The request was accepted and is carried out."""
+
+    status: Literal["accepted"]
+
+
+class Running(View):
+    """The generation still runs. Send the request again with the same `Idempotency-Key`."""
+
+    status: Literal["running"]
+    conversation_id: str
+    generation_id: str
+
+
+class Usage(View):
+    """Tokens. `exact` was counted by Bedrock, `estimated` was guessed after a stop or a failure."""
+
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    cost_usd: float | None = Field(default=None, description="US dollars, by the prices of the catalog.")
+    basis: Literal["exact", "estimated", "unknown"]
+
+
+class Metrics(View):
+    """Times of one generation. A generation that was followed from the table has `durationMs` 0 and nothing else."""
+
+    duration_ms: int
+    first_token_ms: int | None = None
+    tokens_per_second: float | None = None
+
+
+class Citation(View):
+    """The source of a statement. `fact` is the id of a fact of the user's."""
+
+    title: str | None = None
+    url: str | None = None
+    document: str | None = None
+    fact: str | None = None
+    quote: str | None = None
+
+
+class Tool(View):
+    """A call of a tool, and later its result or error under the same id."""
+
+    id: str
+    name: str
+    state: Literal["call", "result", "error"]
+    input: JsonValue = None
+    output: JsonValue = None
+    error: str | None = None
+
+
+class TextPart(View):
+    """Text."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ReasoningPart(View):
+    """The model's reasoning."""
+
+    type: Literal["reasoning"]
+    text: str
+
+
+class CitationPart(Citation):
+    """A citation within a message."""
+
+    type: Literal["citation"]
+
+
+class ToolPart(Tool):
+    """A tool's call, result or error within a message."""
+
+    type: Literal["tool"]
+
+
+class MessagePart(
+    RootModel[Annotated[TextPart | ReasoningPart | CitationPart | ToolPart, Field(discriminator="type")]]
+):
+    """A part of a message."""
+
+
+class MessageFailure(View):
+    """Why an answer failed, as its `error` event said."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class Message(View):
+    """A stored message. `partial` was stopped, out of time, out of budget, or lost with its environment."""
+
+    id: str
+    role: Literal["user", "assistant"]
+    parts: list[MessagePart]
+    status: Literal["complete", "partial", "failed"]
+    created_at: str
+    generation_id: str | None = None
+    model: str | None = None
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    error: MessageFailure | None = Field(default=None, description="Where `status` is failed.")
+
+
+class Answer(View):
+    """An answer in one piece."""
+
+    conversation_id: str
+    message_id: str
+    generation_id: str
+    model: str
+    finish_reason: FinishReason
+    user_message: Message
+    ai_message: Message
+    usage: Usage
+    metrics: Metrics
+    missing: list[str] | None = Field(
+        default=None, description="What of the memory did not come in time and is left out, if anything."
+    )
+
+
+class PromptTokens(View):
+    """Estimated tokens of each part of a prompt."""
+
+    system: int
+    tools: int
+    history: int
+    summary: int
+    facts: int
+    documents: int
+    message: int
+
+
+class PromptPreview(View):
+    """`request` is what Bedrock's `operation` would get; `missing` names the lookups that did not end in time."""
+
+    model: str
+    operation: Literal["Converse", "ConverseStream"]
+    request: dict[str, JsonValue]
+    tokens: PromptTokens
+    total_tokens: int
+    context_window: int
+    missing: list[str]
+
+
+class Conversation(View):
+    """One conversation."""
+
+    id: str
+    updated_at: str
+    title: str | None = None
+    active: str | None = Field(
+        default=None, description="The generation that is running; given by `GET /conversations/{conversation}` only."
+    )
+
+
+class ConversationPage(View):
+    """Newest change first. `cursor` is the query parameter for the next page."""
+
+    conversations: list[Conversation]
+    cursor: str | None = None
+
+
+class MessagePage(View):
+    """Oldest first. `cursor` is the query parameter for the page of older messages."""
+
+    messages: list[Message]
+    cursor: str | None = None
+
+
+class Fact(View):
+    """A fact about the user; `source` is `user`, or the conversation that it was learned from."""
+
+    id: str
+    text: str
+    kind: str
+    source: str
+    created_at: str
+    confidence: float | None = None
+
+
+class FactList(View):
+    """All facts, oldest first."""
+
+    facts: list[Fact]
+
+
+class Profile(View):
+    """How the user is addressed, what the assistant is called, and whether it learns from the user's messages."""
+
+    name: str | None = None
+    assistant_name: str | None = None
+    about: str | None = None
+    learning: bool
+
+
+class OpenApi(View):
+    """This document; the specification of OpenAPI 3.1 says what is in it."""
+
+    openapi: str
+    info: dict[str, JsonValue]
+    security: list[JsonValue]
+    paths: dict[str, JsonValue]
+    components: dict[str, JsonValue]

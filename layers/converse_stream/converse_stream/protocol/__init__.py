@@ -1,0 +1,1 @@
+"""The events of an answer, its messages and errors: values that every other package uses."""

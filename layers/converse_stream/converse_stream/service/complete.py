@@ -1,0 +1,45 @@
+"""Complete: one answer to a prompt whose history the caller keeps."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from converse_stream.auth import User
+from converse_stream.container import Container
+from converse_stream.generation.completion import Completion
+from converse_stream.generation.generation import Generation
+from converse_stream.limits import budget_exhausted, slot
+from converse_stream.protocol.errors import BadRequest
+from converse_stream.protocol.events import Message, Start
+from converse_stream.protocol.ids import new_id, now
+from converse_stream.service.answer import answer
+from converse_stream.store.usage_writer import UsageWriter
+
+
+def complete(app: Container, user: User, asked: Completion, context: LambdaContext) -> Generation:
+    """The generation that answers a complete prompt; only its usage is stored.
+
+    Raises BadRequest for an unknown model and for options or tools that it does not support, and what `Rules.check`
+    raises.
+    """
+    app.models.check(asked.model, asked.options, tools=asked.prompt.tools)
+    seconds = context.get_remaining_time_in_millis() / 1000
+    deadline = time.monotonic() + seconds - app.settings.deadline_margin_seconds
+    start = Start("", new_id(), new_id(), asked.model)
+    taken = slot(app.generations.now() + int(seconds * 1000), start.generation_id)
+    usages = app.usages_of(user)
+    with ThreadPoolExecutor(1, "flags") as pool:
+        user_flags = pool.submit(app.flags.for_user, user.key)
+        used = usages.read(user.key, user.address)
+    flags, left = user_flags.result(), usages.rules.left(used)
+    if asked.prompt.tools and not flags.tools:
+        raise BadRequest("Tools are switched off.", field="tools")
+    if app.models[asked.model].affordable(left, asked.tokens, asked.options) <= 0:
+        raise budget_exhausted("user", app.generations.now())
+    usages.admit(user.key, user.address, taken, used)
+    message = Message(id=new_id(), role="user", parts=(), created_at=now(), generation_id=start.generation_id)
+    writer = UsageWriter(app.table, user.key, taken)
+    asked = replace(asked, stream=flags.streaming)
+    return answer(app, start, message, asked, user, writer, left, deadline, context)

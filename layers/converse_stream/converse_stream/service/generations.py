@@ -1,0 +1,81 @@
+"""A generation that was started before: follow it, find it, cancel it."""
+
+import time
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from converse_stream.auth import User
+from converse_stream.container import Container
+from converse_stream.generation.follower import Follower
+from converse_stream.protocol.errors import NotActive, NotFound
+from converse_stream.protocol.events import Message
+from converse_stream.protocol.ids import age
+from converse_stream.store.generation_record import GenerationRecord
+
+
+def follow(
+    app: Container,
+    user: User,
+    record: GenerationRecord,
+    context: LambdaContext,
+    *,
+    after: int | None = None,
+    client: str | None = None,
+    at_most: float = float("inf"),
+) -> Follower:
+    """A view of a generation for one client. It lasts until a margin before Lambda's deadline."""
+    left = context.get_remaining_time_in_millis() / 1000 - app.settings.deadline_margin_seconds
+    return Follower(
+        app.generations,
+        app.conversations,
+        user.key,
+        record,
+        after=after,
+        client=client,
+        request_id=context.aws_request_id,
+        deadline=time.monotonic() + min(left, at_most),
+    )
+
+
+def running(app: Container, user: User, conversation_id: str, gid: str | None = None) -> GenerationRecord | None:
+    """The conversation's active generation, or the one named; None when there is none or its log is gone.
+
+    Raises NotFound when the conversation is not the user's, or the named generation is another conversation's.
+    """
+    conversation = app.conversations.get(user.key, conversation_id)
+    if conversation.deleted or not (conversation.seq or conversation.updated_at):
+        raise conversation.missing()
+    wanted = gid or conversation.active
+    record = app.generations.alive(user.key, wanted) if wanted else None
+    if record and record.conversation != conversation_id:
+        raise NotFound
+    return record
+
+
+def latest(app: Container, user: User, conversation_id: str, *, within: float) -> GenerationRecord | None:
+    """The conversation's active generation, or its last one if it ended within so many seconds."""
+    conversation, newest = app.conversations.recent(user.key, conversation_id, 1)
+    if conversation.deleted:
+        return None
+    gid = conversation.active
+    match newest:
+        case [Message(role="assistant") as message] if gid is None and age(message.created_at) < within:
+            gid = message.generation_id
+    return app.generations.alive(user.key, gid) if gid else None
+
+
+def cancel(app: Container, user: User, conversation_id: str, gid: str | None) -> None:
+    """Asks the active generation to stop. Raises NotFound, and NotActive when `gid` names another one."""
+    active = app.conversations.get(user.key, conversation_id).active
+    record = running(app, user, conversation_id)
+    if gid is not None and gid != active:
+        raise NotActive
+    if record:
+        app.generations.cancel(user.key, record)
+
+
+def stop(app: Container, user: User, gid: str, seconds: float) -> bool:
+    """Cancels a generation and waits for its end; returns whether it ended in time."""
+    if record := app.generations.record(user.key, gid):
+        app.generations.cancel(user.key, record)
+    return app.generations.ended(user.key, gid, time.monotonic() + seconds)

@@ -1,0 +1,152 @@
+"""The owner's hand on its generation: it flushes, seals and finishes, and nobody else writes as it does."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from converse_stream.protocol import log
+from converse_stream.protocol.events import Message
+from converse_stream.protocol.log import Entry
+from converse_stream.store import keys, messages
+from converse_stream.store.generation_record import (
+    LEASE,
+    LIFETIME,
+    MINE,
+    End,
+    GenerationRecord,
+    from_item,
+    key,
+)
+from converse_stream.store.generation_records import GenerationRecords
+from converse_stream.store.table import ConditionFailed, Table
+
+TAIL_BYTES = 600  # a tail beyond this is sealed: each flush rewrites it
+RUN = 64 * 1024  # code points in one write, so that an item stays below its limit
+
+# A late write of a shorter segment must not replace a longer one. The log of an earlier generation with the same key,
+# which the table has not swept yet, is replaced: its deadline was earlier, or it names no owner (an earlier version's).
+_GROWS = "attribute_not_exists(own) OR dl < :dl OR (own = :me AND n1 < :n1)"
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What a flush brought back."""
+
+    cancelled: bool
+    followed: bool
+
+
+class Fenced(Exception):
+    """Somebody else has ended this generation; its owner must stop."""
+
+
+class GenerationWriter(Protocol):
+    """What a turn needs of its generation's writer."""
+
+    @property
+    def durable(self) -> int:
+        """How long the durable log is."""
+
+    def flush(self, entries: Sequence[Entry]) -> Signals:
+        """See Writer."""
+
+    def finish(self, answer: Message, end: End) -> Message | None:
+        """See Writer."""
+
+
+class TableWriter:
+    """The owner's hand on its generation."""
+
+    def __init__(self, records: GenerationRecords, table: Table, user: str, record: GenerationRecord) -> None:
+        self.record = record
+        self._heads = records
+        self._table = table
+        self._user = user
+        self._flushed = record.n  # where the entries of the next flush begin
+
+    @property
+    def durable(self) -> int:
+        """How long the log in the table is."""
+        return self.record.n
+
+    def flush(self, entries: Sequence[Entry]) -> Signals:
+        """Makes the next entries durable, and renews the lease with none. Raises Fenced and StorageError.
+
+        After a StorageError the same entries may be given again, with what came since.
+        """
+        signals = Signals(cancelled=False, followed=False)
+        start = self._flushed
+        for run in list(log.cut(entries, RUN)) or [[]]:
+            signals = self._flush(run, start)
+            start = log.end_of(run, start)
+        self._flushed = self.record.n
+        return signals
+
+    def finish(self, answer: Message, end: End) -> Message | None:
+        """Ends the generation and stores the answer. Raises Fenced when somebody else has, and StorageError.
+
+        Returns the message that was put back where nothing new came for it, None where `answer` is stored.
+        """
+        values = {":me": self.record.owner}
+        restored = self._heads.restored(self._user, self.record)
+        if not self._heads.end(self._user, self.record, answer, end, MINE, values, restored):
+            there = self._heads.record(self._user, self.record.gid)
+            if there is None or (there.owner, there.status, there.reason) != (
+                self.record.owner,
+                end.status,
+                end.reason,
+            ):
+                raise Fenced
+        return messages.read(self._table, restored) if restored else None
+
+    def _flush(self, run: list[Entry], start: int) -> Signals:
+        record = self.record
+        run = log.after(run, record.n, start)  # less what an earlier attempt has made durable
+        tail, t0 = [*record.tail, *run], record.t0
+        if record.tail and run and len(log.encode(tail)) > TAIL_BYTES:
+            self._seal(record)
+            tail, t0 = run, record.n
+        n = log.end_of(tail, t0)
+        lease = self._heads.now() + LEASE
+        encoded = log.encode(tail)
+        values = {
+            ":tail": encoded,
+            ":t0": t0,
+            ":n1": n,
+            ":lease": lease,
+            ":run": "run",
+            ":me": record.owner,
+            ":n": record.n,
+        }
+        try:
+            item = self._table.change(
+                *key(self._user, record.gid),
+                "SET tail = :tail, t0 = :t0, n = :n1, lease = :lease",
+                condition=MINE,
+                values=values,
+            )
+        except ConditionFailed as failed:
+            item = failed.item or {}
+            if item.get("st") != "run" or item.get("own") != record.owner or int(item["n"]) <= record.n:
+                raise Fenced from None
+            # Nobody else writes as us: an attempt that seemed to fail had succeeded. Go on from there.
+            self.record = from_item(item)
+            return self._flush(run, record.n)
+        self.record = from_item(item)
+        return Signals(self.record.cancelled, self.record.followed > self._heads.now())
+
+    def _seal(self, record: GenerationRecord) -> None:
+        segment = {
+            "pk": keys.generation(self._user, record.gid),
+            "sk": keys.segment(record.t0),
+            "n0": record.t0,
+            "n1": record.n,
+            "own": record.owner,
+            "dl": record.deadline,
+            "ev": log.encode(record.tail),
+            "ttl": int(self._heads.now() / 1000) + LIFETIME,
+        }
+        with suppress(ConditionFailed):  # it is there already
+            values = {":n1": record.n, ":me": record.owner, ":dl": record.deadline}
+            self._table.put(segment, condition=_GROWS, values=values)

@@ -1,0 +1,96 @@
+"""Messages as items. One that is too large for an item goes on in items of its own, in front of the messages."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from converse_stream.protocol import log
+from converse_stream.protocol.errors import NotFound
+from converse_stream.protocol.events import Message, Usage
+from converse_stream.store import keys
+from converse_stream.store.table import Item, Table
+
+# An item holds 400 KB (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html);
+# a message's parts leave room in it for the rest.
+PIECE_BYTES = 300 * 1024
+
+_COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+
+
+def items(pk: str, seq: int, message: Message, ttl: int) -> Iterator[Item]:
+    """The items that hold the message at its place until `ttl`, in seconds since the epoch."""
+    size = len(log.to_bytes(message.parts))
+    first, *others = _pieces(log.encode(message.parts), PIECE_BYTES)
+    place = {"pk": pk, "sk": keys.message(seq)}
+    yield {**place, **_fields(message), "parts": first, "pieces": len(others), "size": size, "ttl": ttl}
+    for number, piece in enumerate(others, 1):
+        yield {"pk": pk, "sk": keys.rest(seq, message.id, number), "parts": piece, "ttl": ttl}
+
+
+def earlier(item: Item) -> Item:
+    """The same item as an earlier version, which another answer takes the place of."""
+    return {**item, "sk": keys.earlier(place(item), item["gid"])}
+
+
+def restored(item: Item) -> Item:
+    """An earlier version as the message at its place again."""
+    return {**item, "sk": keys.message(place(item))}
+
+
+def read(table: Table, item: Item) -> Message:
+    """The message that begins with this item. Raises NotFound when its other pieces were deleted meanwhile."""
+    data = bytes(item["parts"])
+    if pieces := int(item["pieces"]):
+        seq = place(item)
+        rest = table.query(item["pk"], keys.rest(seq, item["id"], 1), keys.rest(seq, item["id"], pieces))
+        if len(rest) < pieces:
+            raise NotFound
+        data += b"".join(bytes(piece["parts"]) for piece in rest)
+    return Message(
+        id=item["id"],
+        role=item["role"],
+        parts=tuple(log.decode(data)),
+        created_at=item["at"],
+        status=item["st"],
+        generation_id=item.get("gid"),
+        model=item.get("model"),
+        finish_reason=item.get("reason"),
+        usage=read_usage(item.get("usage")),
+    )
+
+
+def place(item: Item) -> int:
+    """The place of the message that begins with this item."""
+    return int(item["sk"].split("#")[1])
+
+
+def size(item: Item) -> int:
+    """Roughly how many bytes the whole message has as JSON, without reading it."""
+    return int(item["size"])
+
+
+def read_usage(stored: Item | None) -> Usage | None:
+    """A usage as `asdict` stored it."""
+    if stored is None:
+        return None
+    cost = stored.get("cost")
+    counts = {name: int(stored[name]) for name in _COUNTS}
+    return Usage(**counts, basis=stored["basis"], cost=None if cost is None else int(cost))
+
+
+def _fields(message: Message) -> Item:
+    fields: dict[str, Any] = {
+        "id": message.id,
+        "role": message.role,
+        "at": message.created_at,
+        "st": message.status,
+        "gid": message.generation_id,
+        "model": message.model,
+        "reason": message.finish_reason,
+        "usage": asdict(message.usage) if message.usage else None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _pieces(data: bytes, at_most: int) -> Sequence[bytes]:
+    return [data[at : at + at_most] for at in range(0, len(data), at_most)]

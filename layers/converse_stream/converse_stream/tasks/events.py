@@ -1,0 +1,41 @@
+"""The events of direct invocations: one model for each task."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from converse_stream.http.request import ID
+from converse_stream.protocol.fields import Body, Text
+
+
+class TitleTask(Body):
+    """Direct invocation: a title for a conversation that begins with `text`."""
+
+    task: Literal["title"]
+    text: Text
+
+
+class ClassifyTask(Body):
+    """Direct invocation: the one of `labels` that fits `text` best."""
+
+    task: Literal["classify"]
+    text: Text
+    labels: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=50)]], Field(min_length=2, max_length=20)
+    ]
+
+
+class LearnTask(Body):
+    """Handed over after an answer: what is there to be learned from `generation`, one of `user`'s by its key."""
+
+    task: Literal["learn"]
+    user: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    generation: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+
+
+class EraseTask(Body):
+    """Handed over when a deletion takes too long: it goes on, in one conversation or with all of the user's."""
+
+    task: Literal["erase"]
+    user: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    conversation: Annotated[str, StringConstraints(pattern=ID)] | None = None

@@ -1,0 +1,1 @@
+"""DynamoDB: moto's tables behind AWS's checks."""

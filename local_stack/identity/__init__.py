@@ -1,0 +1,1 @@
+"""Identity: an OpenID issuer and a certificate authority."""

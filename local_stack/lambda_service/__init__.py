@@ -1,0 +1,1 @@
+"""Lambda: execution environments, their Runtime API and the Invoke API."""
