@@ -196,6 +196,7 @@ async def serve(
         task = asyncio.create_task(_converse(handler, _Connection(reader, writer)))
         connections.add(task)
         task.add_done_callback(connections.discard)
+        task.add_done_callback(lambda _: writer.close())  # also of a task that is cancelled before its first step
 
     return await asyncio.start_server(connected, hosts, port, backlog=512, ssl=tls)
 
@@ -212,9 +213,7 @@ async def _converse(handler: Handler, connection: _Connection) -> None:
         while await _exchange(handler, connection):
             connection.h11.start_next_cycle()
     except (ConnectionError, TimeoutError):
-        pass  # the peer is gone, or does not finish its request: nobody is left to tell
-    finally:
-        connection.writer.close()
+        return  # the peer is gone, or does not finish its request
 
 
 async def _exchange(handler: Handler, connection: _Connection) -> bool:
