@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 120
-NAMES = ("One host", "Function URL", "API Gateway", "Demo page", "REST API")  # as the stack prints them
+NAMES = ("Web host", "Function URL", "API Gateway", "Demo page", "REST API")  # as the stack prints them
 # Tests ask faster than people do, on a machine that has more to do; those of the limits have a stack of their own.
 UNHURRIED = ("UserRequestsPerMinute=6000", "UserBurst=1000", "AddressRequestsPerMinute=60000", "AddressBurst=10000",
              "UserGenerations=100", "UserDayTokens=0", "UserDayUsd=0", "DayUsd=0",
@@ -102,7 +102,7 @@ def start_stack(*options: str, env: dict[str, str] | None = None, nice: int = 0,
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_drain, args=(process.stderr, log.append), daemon=True).start()
     threading.Thread(target=_drain, args=(process.stdout, lines.put), daemon=True).start()
-    urls = {"One host": ""}
+    urls = {"Web host": ""}
     while "REST API" not in urls:
         try:
             line = lines.get(timeout=READY_SECONDS)

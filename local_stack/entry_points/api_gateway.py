@@ -1,4 +1,4 @@
-"""API Gateway's two doors: the HTTP API, which buffers every answer, and the REST API in streamed mode."""
+"""API Gateway: the HTTP API, which buffers each response, and the REST API in streamed mode."""
 
 import asyncio
 import json
@@ -50,11 +50,11 @@ class Routes:
         return None
 
 
-class HttpApiDoor:
+class HttpApiServer:
     """An HTTP API. When it has a CORS configuration, the functions' own CORS headers are dropped.
 
-    It answers a preflight by itself only where no route matches OPTIONS; another one goes to that route, with its
-    authorization: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
+    It answers a preflight by itself only when no route matches OPTIONS. Otherwise the request goes to the route, with
+    its authorization: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
     """
 
     def __init__(self, api: HttpApi, pools: Mapping[str, Pool], seconds: float = INTEGRATION_SECONDS) -> None:
@@ -122,7 +122,7 @@ class HttpApiDoor:
         return _message(500, "Internal Server Error")
 
 
-class RestApiDoor:
+class RestApiServer:
     """A REST API in streamed mode. CORS is the function's own affair, but for the OPTIONS mock and refusals."""
 
     def __init__(self, api: RestApi, pools: Mapping[str, Pool]) -> None:

@@ -1,4 +1,4 @@
-"""The demo page's files, and what the page must know of the stack."""
+"""Serves the files of the demo page, and its configuration."""
 
 import contextlib
 import json
@@ -20,13 +20,12 @@ CONTENT_TYPES = {
 }
 
 
-class Pages:
-    """Serves `web`: its demo folder below `/page/`, `index.html` of it at `/` too, other folders under their own names.
+class StaticFiles:
+    """Serves the folder `web`: its subfolder `demo` at `/page/`, and the other subfolders under their names.
 
-    `function_url` and `api_url` may be paths of the host that the pages are on.
-    `/page/config.json` holds `{"functionUrl": ..., "apiUrl": ...}`, and `"tokenUrl"` where there is one.
-    A file that is not there is a 404, and a 403 where the caller may not list the files, as in S3:
-    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html ("Permissions").
+    `/` is `demo/index.html`. `/page/config.json` is `{"functionUrl": ..., "apiUrl": ...}`, with `"tokenUrl"` if there
+    is one. The URLs may be paths. A missing file is 404 if the caller may list the files (`listed`), otherwise 403, as
+    in S3: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html ("Permissions")
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class Pages:
         name = path if path != "/" else f"{FOLDER}index.html"
         relative = f"demo/{name.removeprefix(FOLDER)}" if name.startswith(FOLDER) else name.lstrip("/")
         file = (self._web / relative).resolve()
-        with contextlib.suppress(OSError):  # a name that no file system takes
+        with contextlib.suppress(OSError):  # the name is not valid on this file system
             if file.is_relative_to(self._web) and file.is_file():
                 return file
         return None

@@ -15,7 +15,7 @@ from converse_stream.protocol.errors import StorageError
 from converse_stream.protocol.ids import new_id
 from converse_stream.store.conversations import Conversations
 from converse_stream.store.table import ATTEMPTS
-from local_stack.dynamodb.idempotency_tokens import KEPT, Mismatch, Tokens
+from local_stack.dynamodb.idempotency_tokens import TOKEN_SECONDS, Mismatch, Tokens
 from local_stack.dynamodb.server import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 from tests.contract.test_store import connect
@@ -272,12 +272,12 @@ def test_a_transaction_that_failed_may_come_again_with_its_token(dynamodb: Endpo
 def test_a_token_is_forgotten_after_ten_minutes() -> None:
     at = [0.0]
     tokens, request, other = Tokens(lambda: at[0]), {"ClientRequestToken": "t"}, {"ClientRequestToken": "t", "x": 1}
-    tokens.note(request)
-    at[0] = KEPT
+    tokens.record(request)
+    at[0] = TOKEN_SECONDS
     assert tokens.is_repeated(request)
     with pytest.raises(Mismatch):
         tokens.is_repeated(other)
-    at[0] = KEPT + 1
+    at[0] = TOKEN_SECONDS + 1
     assert not tokens.is_repeated(other)
 
 

@@ -121,7 +121,7 @@ def six_free_ports() -> int:
     [
         (["--bridge", "0.0.0.0"], "0.0.0.0 is not the address of a bridge"),
         (["--bridge", "8.8.8.8"], "8.8.8.8 is not the address of a bridge"),
-        (["--bridge", "192.168.255.254"], "192.168.255.254 is no address of this machine"),
+        (["--bridge", "192.168.255.254"], "192.168.255.254 is not an address of this machine"),
         (["--bridge", "docker0"], "invalid bridge value"),
         (["--bridge", "127.0.0.1", "--port", "0"], "--bridge needs a --port"),
     ],

@@ -191,4 +191,4 @@ def test_make_token_says_what_is_missing() -> None:
     finally:
         stop_stack(running)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == "token: the stack asks for no tokens; start it with: make run AUTH=jwt\n"
+    assert refused.stderr == "token: the stack does not use tokens; start it with: make run AUTH=jwt\n"
