@@ -49,7 +49,7 @@ from converse_stream.store.generations import Generations
 from converse_stream.store.table import Table
 from local_stack.dynamodb.server import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
-from tests.property.fake_table import Calm, FakeDynamo
+from tests.property.fake_table import FakeDynamo, NoFaults
 
 ALICE, BOB = "alice", "bob"
 
@@ -403,7 +403,7 @@ def test_facts_are_added_limited_and_forgotten_per_user(facts: Facts) -> None:
 
 def test_a_stored_lone_surrogate_is_read_as_the_replacement_character() -> None:
     """JSON can contain it as an escape, but a frame, a prompt or an answer cannot. (Nor can moto, hence FakeDynamo.)"""
-    dynamo = FakeDynamo(Calm())
+    dynamo = FakeDynamo(NoFaults())
     facts, pk = Facts(dynamo.table()), keys.facts(ALICE)
     fact = {"text": "likes \ud83d tea", "kind": "fact", "source": "user", "ts": now()}
     profile = {"name": "Ada\udc00", "about": "sails"}

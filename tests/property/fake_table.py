@@ -2,7 +2,7 @@
 
 `FakeDynamo` stands where boto3's client would, so the real `Table` runs above it. It judges the expressions that the
 store writes, refuses what DynamoDB refuses (as a Violation: such a request is a bug, not an event), and asks its
-`Steering` before every call: other actors may work in between, also between two items of one Query, and the call may
+`TableHooks` before every call: other actors may work in between, also between two items of one Query, and the call may
 fail, before or after it was done, or be done and repeated as boto3 repeats it. A write may meet a transaction, a
 transaction may be throttled, a batch may be read in part, and the index may show a write later than the table
 (`LaggingIndex`).
@@ -48,7 +48,7 @@ class Change:
     new: Item | None
 
 
-class Steering(Protocol):
+class TableHooks(Protocol):
     """The test's hand on the table."""
 
     def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
@@ -64,21 +64,21 @@ class Steering(Protocol):
         """The items as the index shows them."""
 
 
-class Calm:
+class NoFaults:
     """Nothing goes wrong and nobody else is there."""
 
     def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
-        """See Steering."""
+        """See TableHooks."""
         return "none"
 
     def between(self) -> None:
-        """See Steering."""
+        """See TableHooks."""
 
     def committed(self, changes: Sequence[Change]) -> None:
-        """See Steering."""
+        """See TableHooks."""
 
     def indexed(self, items: Mapping[Key, Item]) -> Mapping[Key, Item]:
-        """See Steering: as they are."""
+        """See TableHooks: as they are."""
         return items
 
 
@@ -125,7 +125,7 @@ class _Refused(Exception):
 class FakeDynamo:
     """The calls of boto3's client that `Table` makes."""
 
-    def __init__(self, steering: Steering) -> None:
+    def __init__(self, steering: TableHooks) -> None:
         self.items: dict[Key, Item] = {}
         self.late: list[Callable[[], None]] = []  # writes that were given up by their caller, and still under way
         self._steering = steering

@@ -22,14 +22,14 @@ from converse_stream.store.conversations import Conversations
 from converse_stream.store.generation_record import LEASE, End, GenerationRecord
 from converse_stream.store.generation_writer import TableWriter
 from converse_stream.store.generations import Generations
-from tests.property.fake_table import Calm, FakeDynamo, Fault
+from tests.property.fake_table import FakeDynamo, Fault, NoFaults
 
 ALICE, CONVERSATION = "alice", "conversation"
 BEGIN = 1_800_000_000.0
 GENEROUS_LIMITS = Rules(Rate(1_000, 60_000), Rate(1_000, 60_000), 5, Budget(0, 0), Budget(0, 0))
 
 
-class Once(Calm):
+class Once(NoFaults):
     """At the first call of `operation` after `arm`, something happens once."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Once(Calm):
         self._operation, self._event = operation, event
 
     def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
-        """See Steering."""
+        """See TableHooks."""
         if operation != self._operation:
             return "none"
         self._operation = ""
@@ -125,7 +125,7 @@ class Store:
         return "".join(entry.content for entry in self.generations.read(ALICE, record, 0) if isinstance(entry, Chunk))
 
 
-class Always(Calm):
+class Always(NoFaults):
     """Every call of `operation` goes like this, and is counted."""
 
     def __init__(self, operation: str, fault: Fault) -> None:
@@ -133,7 +133,7 @@ class Always(Calm):
         self.calls = 0
 
     def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
-        """See Steering."""
+        """See TableHooks."""
         if operation != self._operation:
             return "none"
         self.calls += 1

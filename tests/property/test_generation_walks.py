@@ -16,7 +16,7 @@ from converse_stream.store.generation_record import End, GenerationRecord
 from converse_stream.store.generation_writer import RUN, TableWriter
 from converse_stream.store.generations import Generations
 from tests.property import walk
-from tests.property.fake_table import ITEM_BYTES, Calm, FakeDynamo, size
+from tests.property.fake_table import ITEM_BYTES, FakeDynamo, NoFaults, size
 from tests.property.mutants import MUTANTS, Mutant
 from tests.property.walk_actors import BEGIN
 
@@ -57,7 +57,7 @@ def noise(length: int) -> str:
 
 def large() -> None:
     """I11: an answer of three megabytes, in as few writes as can be."""
-    dynamo = FakeDynamo(Calm())
+    dynamo = FakeDynamo(NoFaults())
     archive = Conversations(dynamo.table())
     shelf = Generations(dynamo.table(), archive, lambda: BEGIN)
     at = int(BEGIN * 1000)

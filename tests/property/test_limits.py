@@ -34,7 +34,7 @@ from converse_stream.protocol.errors import (
 from converse_stream.protocol.events import Usage
 from converse_stream.store import keys, usage
 from converse_stream.store.usage import UsageStore, settled
-from tests.property.fake_table import Calm, FakeDynamo, Fault
+from tests.property.fake_table import FakeDynamo, Fault, NoFaults
 from tests.property.in_turn import InTurn
 
 BEGIN = 1_800_000_000.0
@@ -43,7 +43,7 @@ SKEW = 0.05  # seconds; what a clock in front adds to the bound is SKEW / interv
 OPEN = 10**6  # answers at once where only the rate is looked at
 
 
-class World(Calm):
+class World(NoFaults):
     """Five environments, one user at two addresses; `admitted` is when, in true milliseconds."""
 
     def __init__(self, seed: int, rules: Rules) -> None:
@@ -206,7 +206,7 @@ def test_a_budget_is_renewed_at_midnight() -> None:
 
 
 def test_an_address_that_cannot_be_counted_costs_no_slot() -> None:
-    class Down(Calm):
+    class Down(NoFaults):
         def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
             return "before" if writes and pks[0].startswith("R#ip#") else "none"
 
@@ -219,7 +219,7 @@ def test_an_address_that_cannot_be_counted_costs_no_slot() -> None:
 
 
 def test_a_write_that_meets_a_transaction_is_repeated() -> None:
-    dynamo = FakeDynamo(Calm())
+    dynamo = FakeDynamo(NoFaults())
     answers: list[Exception | None] = [ClientError({"Error": {"Code": "TransactionConflictException"}}, "u"), None]
     real = dynamo.update_item
 

@@ -55,7 +55,7 @@ class World(Readers):
     # The table's steering
 
     def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
-        """See Steering."""
+        """See TableHooks."""
         if self._acting:
             environment, user, era, _ = self._acting[-1]
             for pk in pks:
@@ -85,7 +85,7 @@ class World(Readers):
         return fault
 
     def between(self) -> None:
-        """See Steering."""
+        """See TableHooks."""
         if not self.calm:
             self._others()
 

@@ -14,7 +14,7 @@ class Invariants(State):
     """The checks, made when a write is committed."""
 
     def committed(self, changes: Sequence[Change]) -> None:
-        """See Steering: every invariant that a single write can break."""
+        """See TableHooks: every invariant that a single write can break."""
         self.index.note(changes)
         for change in changes:
             self.counts["sealed"] += change.key[1].startswith("S#") and change.new is not None

@@ -77,18 +77,18 @@ class State(ABC):
 
     @abstractmethod
     def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
-        """See Steering."""
+        """See TableHooks."""
 
     @abstractmethod
     def between(self) -> None:
-        """See Steering."""
+        """See TableHooks."""
 
     @abstractmethod
     def committed(self, changes: Sequence[Change]) -> None:
-        """See Steering."""
+        """See TableHooks."""
 
     def indexed(self, items: Mapping[Key, Item]) -> Mapping[Key, Item]:
-        """See Steering: late."""
+        """See TableHooks: late."""
         return self.index.items()
 
     def _lateness(self) -> float:
