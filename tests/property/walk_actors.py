@@ -80,7 +80,7 @@ class KnownGeneration:
 
 @dataclass
 class RunningGeneration:
-    """An environment's running: the keeper's state."""
+    """The state of a generation in the environment that runs it."""
 
     known: KnownGeneration
     writer: TableWriter

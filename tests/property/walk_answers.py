@@ -36,9 +36,9 @@ class Generating(Sends):
     def zombie(self) -> bool:
         """An owner whose lease has expired continues to write."""
         zombies = [
-            each
-            for each in self.environments
-            if each.running is not None and not each.busy and self._lease(each.running.known) < self.now
+            item
+            for item in self.environments
+            if item.running is not None and not item.busy and self._lease(item.running.known) < self.now
         ]
         if not zombies:
             return False
