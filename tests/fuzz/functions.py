@@ -19,7 +19,7 @@ from converse_stream.aws import deadlines
 from local_stack.bedrock import events
 from local_stack.template import ACCOUNT, REGION
 from streaming_runtime.client import StreamingMarshaller
-from tests.property.fake_table import Calm, FakeDynamo, Item, Key, Steering
+from tests.property.fake_table import FakeDynamo, Item, Key, NoFaults, TableHooks
 from tests.stack import ROOT
 from tests.wire.bedrock_standin import standin
 
@@ -93,9 +93,9 @@ class Functions:
 
 
 @contextmanager
-def functions(model: events.Model | None = None, steering: Steering | None = None) -> Iterator[Functions]:
+def functions(model: events.Model | None = None, steering: TableHooks | None = None) -> Iterator[Functions]:
     """Both, with a model and a table that does what `steering` says; by default one word, and nothing goes wrong."""
-    dynamo = FakeDynamo(steering or Calm())
+    dynamo = FakeDynamo(steering or NoFaults())
     real = boto3.client
     with standin(model=model or OneWord()) as bedrock, pytest.MonkeyPatch.context() as patch:
         for variable, value in ENVIRONMENT.items():
