@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 CLIENTS = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import aws_lambda_powertools, boto3, chat, pydantic
+import aws_lambda_powertools, boto3, converse_stream, pydantic
 for service in sys.argv[2:]:
     client = boto3.client(service, region_name="eu-central-1")
     print(boto3.__file__.startswith(sys.argv[1]), client.meta.endpoint_url)

@@ -119,7 +119,10 @@ def test_deploy_takes_the_architecture_of_samconfig_where_none_is_named(folder: 
 @pytest.mark.parametrize("form", ["list", "string"])
 def test_documented_settings_reach_the_template(block: str, form: str, folder: Path) -> None:
     """In both forms: `sam deploy --guided` writes a string."""
-    given = tomllib.loads(block)["parameter_overrides"]
+    settings = tomllib.loads(block)
+    for table in ("dev", "global", "parameters"):  # a block shows its table or not
+        settings = settings.get(table, settings)
+    given = settings["parameter_overrides"]
     written = json.dumps(given if form == "list" else " ".join(given))
     (folder / "samconfig.toml").write_text(
         f'version = 0.1\n[dev.deploy.parameters]\nstack_name = "x"\nparameter_overrides = {written}\n', encoding="utf-8"
