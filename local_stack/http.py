@@ -198,6 +198,7 @@ async def serve(
         task = asyncio.create_task(_serve_connection(handler, _Connection(reader, writer)))
         connections.add(task)
         task.add_done_callback(connections.discard)
+        task.add_done_callback(lambda _: writer.close())  # also of a task that is cancelled before its first step
 
     return await asyncio.start_server(connected, hosts, port, backlog=512, ssl=tls)
 
@@ -214,9 +215,7 @@ async def _serve_connection(handler: Handler, connection: _Connection) -> None:
         while await _serve_request(handler, connection):
             connection.h11.start_next_cycle()
     except (ConnectionError, TimeoutError):
-        pass  # the peer has closed the connection, or does not finish its request: no response is possible
-    finally:
-        connection.writer.close()
+        return  # the peer has closed the connection, or does not finish its request: no response is possible
 
 
 async def _serve_request(handler: Handler, connection: _Connection) -> bool:

@@ -47,8 +47,8 @@ def test_serves_the_template_through_every_door(stack: RunningStack) -> None:
         assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (204, stack.demo)
     for path in ("/", "/health", "/openapi.json", "/conversations"):
         assert httpx.get(f"{stack.host}{path}").status_code == 200
-    assert httpx.get(f"{stack.host}/config.json").json() == {"functionUrl": "/", "apiUrl": "/"}
-    assert httpx.get(f"{stack.demo}/config.json").json() == {"functionUrl": stack.url, "apiUrl": stack.gateway}
+    assert httpx.get(f"{stack.host}/page/config.json").json() == {"functionUrl": "/", "apiUrl": "/"}
+    assert httpx.get(f"{stack.demo}/page/config.json").json() == {"functionUrl": stack.url, "apiUrl": stack.gateway}
     assert httpx.get(f"{stack.demo}/../template.yaml").status_code == 404
 
 

@@ -21,7 +21,7 @@ from streaming_runtime import client
 from streaming_runtime.response import StreamingResponse
 from tests.fuzz.functions import Context, Functions, Name, functions
 from tests.openapi.description import Answer, Description
-from tests.property.fake_table import Calm, Fault
+from tests.property.fake_table import Fault, NoFaults
 
 USER = User.of("dev", "laptop", "local")
 CONVERSATION = "conversation-of-mine"
@@ -30,7 +30,7 @@ FACT = "fact-of-mine"
 NO_HEADERS: Mapping[str, str] = {}
 
 
-class Steering(Calm):
+class Steering(NoFaults):
     """A table that works, or does not."""
 
     is_broken = False

@@ -12,7 +12,7 @@ from converse_stream.protocol.events import Usage
 from converse_stream.protocol.options import Options
 from converse_stream.settings import SettingsError
 from local_stack.intrinsics import PSEUDO_PARAMETERS, Resolver
-from tests.property.fake_table import Calm, FakeDynamo
+from tests.property.fake_table import FakeDynamo, NoFaults
 from tests.unit.test_service import application
 from tests.unit.transform import ROOT, SOURCE
 
@@ -90,7 +90,7 @@ def test_what_is_called_is_what_the_roles_permit(region: str) -> None:
 
 @pytest.mark.parametrize(("region", "setting"), [("us-east-1", "global"), *((each, "auto") for each in REGIONS)])
 def test_the_functions_start_with_the_default_models(region: str, setting: str) -> None:
-    app = application(FakeDynamo(Calm()), inference_profile=setting, aws_region=region)
+    app = application(FakeDynamo(NoFaults()), inference_profile=setting, aws_region=region)
     assert {"nova-lite", "nova-micro"} <= set(app.models.aliases)
 
 
@@ -131,12 +131,12 @@ def test_a_model_costs_what_the_chosen_profile_costs() -> None:
 def test_a_default_model_out_of_reach_names_the_way_out(variable: str) -> None:
     here = {"aws_region": "ap-south-1", "inference_profile": "auto", variable: "claude-haiku"}
     with pytest.raises(SettingsError, match=rf"^{variable.upper()}: claude-haiku .*InferenceProfile=global"):
-        application(FakeDynamo(Calm()), **here)
+        application(FakeDynamo(NoFaults()), **here)
 
 
 def test_another_model_out_of_reach_is_refused_when_it_is_asked_for() -> None:
     here = {"aws_region": "ap-south-1", "inference_profile": "auto", "allowed_models": "nova-lite,claude-haiku"}
-    app = application(FakeDynamo(Calm()), **here)
+    app = application(FakeDynamo(NoFaults()), **here)
     assert app.models.aliases == ["nova-lite"]
     with pytest.raises(errors.BadRequest, match="InferenceProfile=global"):
         app.models.check("claude-haiku", Options())

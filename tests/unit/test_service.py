@@ -36,7 +36,7 @@ from converse_stream.protocol.events import (
 from converse_stream.protocol.options import Options
 from converse_stream.settings import Settings, SettingsError
 from converse_stream.store.facts import Remembered
-from tests.property.fake_table import Calm, FakeDynamo, Fault
+from tests.property.fake_table import FakeDynamo, Fault, NoFaults
 
 ALICE = User("alice")
 CONTEXT: LambdaContext = SimpleNamespace(  # type: ignore[assignment]  # as much of it as is used
@@ -44,14 +44,14 @@ CONTEXT: LambdaContext = SimpleNamespace(  # type: ignore[assignment]  # as much
 )
 
 
-class Interrupted(Calm):
+class Interrupted(NoFaults):
     """Before the next transaction, something else happens."""
 
     def __init__(self) -> None:
         self.event: Callable[[], object] | None = None
 
     def before(self, operation: str, pks: Any, *, writes: bool) -> Fault:
-        """See Steering."""
+        """See TableHooks."""
         if operation == "transact" and self.event is not None:
             event, self.event = self.event, None
             event()
@@ -74,7 +74,7 @@ def request(body: dict[str, Any]) -> ChatRequest:
 
 @pytest.mark.parametrize(("usd", "billionths"), [(0, 0), (1e-12, 1), (0.25, 250_000_000), (5, 5_000_000_000)])
 def test_a_budget_however_small_is_not_without_limit(usd: float, billionths: int) -> None:
-    rules = application(FakeDynamo(Calm()), user_day_usd=usd, day_usd=usd).usages.rules
+    rules = application(FakeDynamo(NoFaults()), user_day_usd=usd, day_usd=usd).usages.rules
     assert (rules.user_day.cost, rules.deployment_budget.cost) == (billionths, billionths)
 
 
@@ -230,7 +230,7 @@ def test_a_cut_answer_costs_what_its_speaker_costs_and_nothing_by_an_own_key() -
         yield Chunk("a word " * 20)
         yield Chunk("too much" * 1000)
 
-    app = application(FakeDynamo(Calm()), default_model="nova-pro", max_answer_bytes=1000)
+    app = application(FakeDynamo(NoFaults()), default_model="nova-pro", max_answer_bytes=1000)
     app.models.answer = answer  # type: ignore[method-assign]  # a script in the model's place
     cut = said(app, ALICE, "first")
     assert (cut.finish_reason, cut.ai_message.model) == ("length", "nova-micro")
@@ -243,7 +243,7 @@ def test_a_cut_answer_costs_what_its_speaker_costs_and_nothing_by_an_own_key() -
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_the_guardrail_looks_when_the_settings_say(mode: str) -> None:
-    app = application(FakeDynamo(Calm()), guardrail_id="abc", guardrail_version="1", guardrail_streaming=mode)
+    app = application(FakeDynamo(NoFaults()), guardrail_id="abc", guardrail_version="1", guardrail_streaming=mode)
     _, asked = app.models.request(Prompt("", (), "", PromptMessage("user", ("hi",))), "nova-lite", Options())
     assert asked["guardrailConfig"]["streamProcessingMode"] == mode
 
@@ -259,7 +259,7 @@ def test_the_guardrail_looks_when_the_settings_say(mode: str) -> None:
 )
 def test_settings_that_name_no_model_are_refused(settings: dict[str, str], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
-        application(FakeDynamo(Calm()), **settings)
+        application(FakeDynamo(NoFaults()), **settings)
 
 
 def test_a_start_that_fails_in_any_way_frees_its_slot(chat: Chat) -> None:

@@ -84,6 +84,16 @@ async def test_the_gateways_own_preflight(system: Doors) -> None:
     assert system.pools["Plain"].environments == []
 
 
+async def test_a_preflight_goes_to_a_route_that_matches_it(system: Doors) -> None:
+    """https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html"""
+    headers = {"origin": "http://page", "access-control-request-method": "GET"}
+    async with httpx.AsyncClient(timeout=30) as client:
+        answer = await client.options(f"{system.gateway}/do/it", headers=headers)
+    assert answer.status_code == 200
+    assert answer.json()["event"]["routeKey"] == "ANY /do/{what+}"
+    assert answer.headers.get_list("access-control-allow-origin") == ["http://page"]
+
+
 async def test_the_gateway_gives_up_and_the_function_goes_on(tmp_path: Path) -> None:
     begun, done = tmp_path / "begun", tmp_path / "done"
     async with doors(gateway_seconds=0.5) as system:
