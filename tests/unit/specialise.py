@@ -44,7 +44,7 @@ class Specialiser:
 
     def __init__(self, document: Document, parameters: Mapping[str, str], pseudo: Mapping[str, str]) -> None:
         self._document = document
-        self._known = {*document.get("Parameters", {}), "AWS::NoValue"}
+        self._parameters = {*document.get("Parameters", {}), "AWS::NoValue"}
         self._pseudo = pseudo
         self._resolver = Resolver(document, parameters, lambda _: None, lambda _, __: None)
 
@@ -63,7 +63,7 @@ class Specialiser:
         match node:
             case list():
                 return [value for value in map(self._value, node) if value is not NO_VALUE]
-            case {"Ref": str(name)} if name in self._known:
+            case {"Ref": str(name)} if name in self._parameters:
                 return self._resolver.resolve(node, "here")
             case {"Ref": str(name)} if name in self._pseudo:
                 return self._pseudo[name]
@@ -81,13 +81,15 @@ class Specialiser:
         return node
 
     def _text(self, text: str, variables: Mapping[str, Any]) -> Any:
-        left = {name: value for name, value in variables.items() if not isinstance(value, str)}
-        given = {**self._pseudo, **{name: value for name, value in variables.items() if isinstance(value, str)}}
-        given |= {name: self._value({"Ref": name}) for name in self._known - {"AWS::NoValue"} if name in text}
-        filled = PLACEHOLDER.sub(lambda found: str(given.get(found[2].strip(), found[0])), text)
+        unresolved = {name: value for name, value in variables.items() if not isinstance(value, str)}
+        known_values = {**self._pseudo, **{name: value for name, value in variables.items() if isinstance(value, str)}}
+        known_values |= {
+            name: self._value({"Ref": name}) for name in self._parameters - {"AWS::NoValue"} if name in text
+        }
+        filled = PLACEHOLDER.sub(lambda found: str(known_values.get(found[2].strip(), found[0])), text)
         if not PLACEHOLDER.search(filled):
             return filled
-        return {"Fn::Sub": [filled, left] if left else filled}
+        return {"Fn::Sub": [filled, unresolved] if unresolved else filled}
 
 
 def _without_conditions(sections: Document) -> Document:
@@ -115,7 +117,7 @@ def regions_without(kind: str) -> set[str]:
 
 
 def _cfn_lint(program: str, argument: Any) -> str:
-    done = subprocess.run(
+    completed = subprocess.run(
         [SAM_PYTHON, "-W", "ignore", "-c", program],
         input=json.dumps(argument),
         env={"AWS_DEFAULT_REGION": "us-east-1", "PATH": "/usr/bin:/bin"},
@@ -123,5 +125,5 @@ def _cfn_lint(program: str, argument: Any) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local_stack.intrinsics import load
-from tests.unit.rules import broken
+from tests.unit.rules import violated
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = load(ROOT / "template.yaml")
@@ -36,7 +36,7 @@ def test_values_are_allowed_by_the_template(environment: str) -> None:
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_no_rule_of_the_template_is_broken(environment: str) -> None:
-    assert broken(TEMPLATE, overrides(environment)) == []
+    assert violated(TEMPLATE, overrides(environment)) == []
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

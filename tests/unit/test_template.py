@@ -10,8 +10,8 @@ import pytest
 
 from converse_stream.http.request import EXPOSED_HEADERS
 from converse_stream.model.catalog import profiles_of
-from tests.unit.rules import broken
-from tests.unit.transform import CASES, DOORS, ROOT, SOURCE, Resources, case_id, of_type, stacks, values_of
+from tests.unit.rules import violated
+from tests.unit.transform import CASES, ENTRY_POINTS, ROOT, SOURCE, Resources, case_id, of_type, stacks, values_of
 
 pytestmark = pytest.mark.xdist_group("template")  # transformed once
 
@@ -325,7 +325,7 @@ def test_policies_are_those_of_whoever_needs_them(stack: Resources) -> None:
     ],
 )
 def test_parameters_that_go_together(given: dict[str, str], *, accepted: bool) -> None:
-    assert (broken(SOURCE, given) == []) == accepted
+    assert (violated(SOURCE, given) == []) == accepted
 
 
 def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) -> None:
@@ -453,9 +453,9 @@ def test_four_alarms(stack: Resources, case: int) -> None:
 
 
 def test_only_doors_that_make_sense_are_accepted() -> None:
-    names = list(DOORS[0])
+    names = list(ENTRY_POINTS[0])
     choices = (dict(zip(names, values, strict=True)) for values in itertools.product(*map(values_of, names)))
-    assert [choice for choice in choices if (broken(SOURCE, choice) == []) != (choice in DOORS)] == []
+    assert [choice for choice in choices if (violated(SOURCE, choice) == []) != (choice in ENTRY_POINTS)] == []
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from local_stack.entry_points.distribution import Distribution, distribution
-from tests.unit.transform import CASES, DOORS, ROOT, SOURCE, Resources, of_type, stacks
+from tests.unit.transform import CASES, ENTRY_POINTS, ROOT, SOURCE, Resources, of_type, stacks
 
 pytestmark = pytest.mark.xdist_group("template")  # transformed once
 
-HOSTED = [CASES.index(next(case for case in CASES if doors.items() <= case.items())) for doors in DOORS[-2:]]
+HOSTED = [CASES.index(next(case for case in CASES if doors.items() <= case.items())) for doors in ENTRY_POINTS[-2:]]
 ALL_METHODS = {"GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"}
 HEARTBEAT_SECONDS = 10
 ONE_PIECE_SECONDS = 100  # an answer that is not streamed: a silent model's 90 s, and what comes before and after
