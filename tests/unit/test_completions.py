@@ -56,5 +56,5 @@ def test_first_event_is_the_first_one_of_the_model(events: list[Event], first: E
 
 
 def test_first_event_is_none_after_the_time_limit_without_model_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completions, "OPENING", 0.05)
+    monkeypatch.setattr(completions, "FIRST_EVENT_SECONDS", 0.05)
     assert completions.first_event(Script(START, Progress("retry"))) is None
