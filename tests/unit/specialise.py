@@ -1,4 +1,4 @@
-"""A template for one set of parameters, as CloudFormation would work through it, and what cfn-lint says of it."""
+"""A template with one set of parameters filled in, as CloudFormation does it, and the findings of cfn-lint."""
 
 import json
 import subprocess
@@ -37,9 +37,9 @@ print(json.dumps(without))
 
 
 class Specialiser:
-    """Fills in parameters, conditions and mappings; references to resources and pseudo parameters stay.
+    """Replaces parameters, conditions and mappings by their values; keeps other references.
 
-    `pseudo` gives values for some pseudo parameters too, by name.
+    The pseudo parameters in `pseudo` (name to value) are replaced too.
     """
 
     def __init__(self, document: Document, parameters: Mapping[str, str], pseudo: Mapping[str, str]) -> None:
@@ -51,12 +51,16 @@ class Specialiser:
     def document(self) -> Document:
         """The whole template, without Parameters, Conditions, Mappings and Rules."""
         sections = {
-            section: {name: self._value(each) for name, each in self._document[section].items() if self._is_made(each)}
+            section: {
+                name: self._value(resource)
+                for name, resource in self._document[section].items()
+                if self._is_created(resource)
+            }
             for section in ("Resources", "Outputs")
         }
         return {"AWSTemplateFormatVersion": "2010-09-09", **_without_conditions(sections)}
 
-    def _is_made(self, owner: Document) -> bool:
+    def _is_created(self, owner: Document) -> bool:
         return "Condition" not in owner or self._resolver.condition(owner["Condition"])
 
     def _value(self, node: Any) -> Any:
@@ -102,17 +106,17 @@ def _without_conditions(sections: Document) -> Document:
 
 
 def specialised(document: Document, parameters: Mapping[str, str], **pseudo: str) -> Document:
-    """The template that is left for these parameters; `StackName="x"` gives a pseudo parameter its value."""
+    """The template with these parameters filled in; `StackName="x"` sets the pseudo parameter AWS::StackName."""
     return Specialiser(document, parameters, {f"AWS::{name}": value for name, value in pseudo.items()}).document()
 
 
 def lint(documents: list[Document], regions: list[str]) -> list[list[str]]:
-    """What cfn-lint finds in each document, warnings too."""
+    """The findings of cfn-lint in each document, including warnings."""
     return [json.loads(line) for line in _cfn_lint(LINT, [documents, regions]).splitlines()]
 
 
 def regions_without(kind: str) -> set[str]:
-    """The regions whose CloudFormation does not have this type of resource, as far as cfn-lint knows."""
+    """The regions without this resource type, according to cfn-lint."""
     return set(json.loads(_cfn_lint(REGIONS_WITHOUT, kind)))
 
 

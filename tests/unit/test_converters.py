@@ -15,7 +15,7 @@ from converse_stream.dialects.ai_sdk.frames import AiSdk
 from converse_stream.dialects.native import Native, to_json
 from converse_stream.dialects.openai.frames import OpenAI
 from converse_stream.model import converters, stream
-from converse_stream.model import options as wishes
+from converse_stream.model import options as model_options
 from converse_stream.model.catalog import Catalog
 from converse_stream.model.client import ModelClient
 from converse_stream.model.converters import Guardrail
@@ -85,7 +85,7 @@ def test_bedrock_accepts_the_request_with_every_supported_option(
 ) -> None:
     """Checked by botocore's validator and the stand-in's rules, for all options that the model supports."""
     try:
-        wishes.check(CATALOG[alias], Options.model_validate(options), tools=prompt.tools)
+        model_options.check(CATALOG[alias], Options.model_validate(options), tools=prompt.tools)
     except BadRequest:
         return
     operation, request = build_request(alias, prompt, guardrail, **options)
@@ -199,8 +199,8 @@ def test_reasoning_budget_is_added_to_max_tokens() -> None:
 
 
 def test_fallback_receives_only_the_options_that_it_supports() -> None:
-    wished = Options.model_validate({"maxTokens": 60_000, "reasoning": "high"})
-    supported = wishes.supported(CATALOG["nova-pro"], wished)
+    requested = Options.model_validate({"maxTokens": 60_000, "reasoning": "high"})
+    supported = model_options.supported(CATALOG["nova-pro"], requested)
     assert (supported.max_tokens, supported.reasoning) == (5000, None)
 
 

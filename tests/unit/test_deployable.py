@@ -119,7 +119,7 @@ def test_misplaced_function_is_reported(path: str, value: Any, fault: str) -> No
     *parents, last = path.split(".")
     owner = functools.reduce(lambda node, key: node.setdefault(key, {}), parents, document)
     owner[last] = value
-    assert [found for found in misplaced(document) if found.startswith(fault)]
+    assert [line for line in misplaced(document) if line.startswith(fault)]
 
 
 @pytest.mark.parametrize(
@@ -166,10 +166,10 @@ def test_stack_name_over_the_documented_length_is_refused(name: str, longest: in
         specialised(deployments()[name], COMBINATIONS[name], StackName="s" * length, Region=LONGEST_REGION)
         for length in (longest, longest + 1)
     )
-    found, refused = lint([fits, too_long], [LONGEST_REGION])
-    assert found == []
-    assert refused
-    assert all("Name: " in finding for finding in refused), refused
+    findings_of_longest, findings_of_too_long = lint([fits, too_long], [LONGEST_REGION])
+    assert findings_of_longest == []
+    assert findings_of_too_long
+    assert all("Name: " in finding for finding in findings_of_too_long), findings_of_too_long
 
 
 def dependencies(document: Document) -> dict[str, set[str]]:

@@ -73,7 +73,7 @@ def test_dialect_encodes_the_events_of_the_fixture(case: Path, name: str) -> Non
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_events_of_the_fixture_give_its_answer(case: Path) -> None:
-    folded = fold(each.event for each in positioned(case))
+    folded = fold(item.event for item in positioned(case))
     expected = json.loads((case / "answer.json").read_text(encoding="utf-8"))
     text = "".join(part.content for part in folded.parts if isinstance(part, events.Chunk))
     reasoning = "".join(part.content for part in folded.parts if isinstance(part, events.Reasoning))

@@ -27,9 +27,9 @@ class FakeTask:
         return self.answer
 
 
-def extract_from(answer: str, message: str = "I sail.", known: tuple[str, ...] = ()) -> Extraction:
+def extract_from(answer: str, message: str = "I sail.", stored_facts: tuple[str, ...] = ()) -> Extraction:
     task: Any = FakeTask(answer)
-    return extract(task, message, known, tokens=100, longest=500)
+    return extract(task, message, stored_facts, tokens=100, longest=500)
 
 
 def texts(answer: str) -> list[str]:
@@ -103,9 +103,9 @@ def test_assistant_name_is_accepted_only_if_the_user_wrote_it(message: str, name
 
 
 def test_long_message_is_truncated_and_only_the_nearest_facts_are_sent() -> None:
-    known = [f"The user's boat number {number} is blue." for number in range(50)]
-    task: Any = FakeTask(json.dumps({"facts": [{**SAILS, "text": known[30].upper()}]}))
-    extraction = extract(task, "boat number 7 " + "and so on " * 2_000, known, tokens=40, longest=500)
+    stored_facts = [f"The user's boat number {number} is blue." for number in range(50)]
+    task: Any = FakeTask(json.dumps({"facts": [{**SAILS, "text": stored_facts[30].upper()}]}))
+    extraction = extract(task, "boat number 7 " + "and so on " * 2_000, stored_facts, tokens=40, longest=500)
     assert len(task.message) == ENOUGH
     assert "- The user's boat number 7 is blue." in task.facts
     assert 1 <= task.facts.count("\n- ") <= 5

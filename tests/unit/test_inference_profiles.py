@@ -88,7 +88,7 @@ def test_roles_permit_exactly_the_profiles_that_are_called(region: str) -> None:
         assert {profile.partition(".")[0] for profile in narrower} <= {geography(region)}, setting
 
 
-@pytest.mark.parametrize(("region", "setting"), [("us-east-1", "global"), *((each, "auto") for each in REGIONS)])
+@pytest.mark.parametrize(("region", "setting"), [("us-east-1", "global"), *((region, "auto") for region in REGIONS)])
 def test_default_models_are_available_in_every_region(region: str, setting: str) -> None:
     app = application(FakeDynamo(Calm()), inference_profile=setting, aws_region=region)
     assert {"nova-lite", "nova-micro"} <= set(app.models.aliases)

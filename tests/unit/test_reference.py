@@ -74,9 +74,9 @@ def test_every_error_code_is_documented() -> None:
         for subclass in kind.__subclasses__():
             yield from subclasses(subclass)
 
-    found = {(cells[0], cells[1]): cells[2] for cells in rows("errors") if len(cells) > 2}
+    documented = {(cells[0], cells[1]): cells[2] for cells in rows("errors") if len(cells) > 2}
     for kind in subclasses(ChatError):
-        assert found[str(kind.status), f"`{kind.code}`"] == ("yes" if kind.retryable else "no")
+        assert documented[str(kind.status), f"`{kind.code}`"] == ("yes" if kind.retryable else "no")
 
 
 def test_every_event_field_and_finish_reason_is_documented() -> None:
@@ -92,12 +92,12 @@ def test_every_event_field_and_finish_reason_is_documented() -> None:
 
 
 def test_every_parameter_and_variable_is_documented() -> None:
-    found = {cells[0]: cells for cells in rows("parameters")}
+    documented = {cells[0]: cells for cells in rows("parameters")}
     for name, parameter in TEMPLATE["Parameters"].items():
         default = parameter["Default"]
-        assert found[f"`{name}`"][1] == ("empty" if default == "" else f"`{default}`")
+        assert documented[f"`{name}`"][1] == ("empty" if default == "" else f"`{default}`")
     for setting in map(str.upper, Settings.model_fields):
-        assert setting in variables() or setting.startswith("AWS_") or f"`{setting}`" in found
+        assert setting in variables() or setting.startswith("AWS_") or f"`{setting}`" in documented
 
 
 def test_every_parameter_of_a_limit_is_on_the_limits_page() -> None:
@@ -111,7 +111,7 @@ def test_every_parameter_of_a_limit_is_on_the_limits_page() -> None:
             assert f"`{name.upper()}`" in page("limits"), name
 
 
-@pytest.mark.parametrize("name", [each.removesuffix(".md") for each in PAGES])
+@pytest.mark.parametrize("name", [name.removesuffix(".md") for name in PAGES])
 def test_every_link_targets_a_heading(name: str) -> None:
     assert len(anchors(name)) == len(set(anchors(name)))
     links = re.findall(r"\]\(([\w.-]*)#([^)]*)\)", page(name))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converse_stream.model import options as wishes
+from converse_stream.model import options as model_options
 from converse_stream.model.catalog import Catalog
 from converse_stream.model.schema import fitted
 from converse_stream.protocol.errors import BadRequest
@@ -32,7 +32,7 @@ def check_by_stand_in(schema: dict[str, Any]) -> None:
 
 
 def check(schema: dict[str, Any], model: str = "claude-haiku") -> None:
-    wishes.check(CATALOG[model], Options.model_validate({"schema": schema}))
+    model_options.check(CATALOG[model], Options.model_validate({"schema": schema}))
 
 
 def test_every_object_at_any_depth_allows_no_additional_properties() -> None:

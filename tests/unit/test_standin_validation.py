@@ -297,7 +297,7 @@ def test_embedding_has_the_requested_dimensions(dimensions: int) -> None:
         ("amazon.titan-embed-text-v2:0", None),
         ("amazon.nova-lite-v1:0", {"inputText": "a"}),
     ],
-    ids=["empty text", "odd size", "unknown field", "no body", "another model"],
+    ids=["empty text", "unsupported size", "unknown field", "no body", "another model"],
 )
 def test_invalid_embedding_request_is_refused(model: str, body: Any) -> None:
     with pytest.raises(BedrockError):

@@ -55,7 +55,9 @@ def test_cases_contain_every_value_of_every_parameter() -> None:
         assert {case[name] for case in CASES} == set(values_of(name))
 
 
-@pytest.mark.parametrize("name", [name for name, each in SOURCE["Parameters"].items() if each["Type"] == "Number"])
+@pytest.mark.parametrize(
+    "name", [name for name, parameter in SOURCE["Parameters"].items() if parameter["Type"] == "Number"]
+)
 def test_defaults_and_bounds_are_whole_numbers(name: str) -> None:
     """SAM CLI gives a function an empty string where a parameter's default is a YAML float."""
     parameter = SOURCE["Parameters"][name]
