@@ -14,14 +14,14 @@ from converse_stream.auth import User
 from converse_stream.generation.generation import Generation
 from converse_stream.http.bodies import ChatRequest, send_of
 from converse_stream.store.generation_record import GenerationRecord
+from local_stack.bedrock.emulated_model import EmulatedModel
 from local_stack.bedrock.errors import BedrockError
 from local_stack.bedrock.events import Event, Json, message_stop
-from local_stack.bedrock.standin import StandIn
 from streaming_runtime import client
 from streaming_runtime.response import StreamingResponse
 from tests.fuzz.functions import Context, Functions, Name, functions
 from tests.openapi.description import Answer, Description
-from tests.property.fake_table import Calm, Fault
+from tests.property.fake_table import Fault, NoFaults
 
 USER = User.of("dev", "laptop", "local")
 CONVERSATION = "conversation-of-user"
@@ -30,7 +30,7 @@ FACT = "fact-of-user"
 NO_HEADERS: Mapping[str, str] = {}
 
 
-class FailingTable(Calm):
+class FailingTable(NoFaults):
     """A table whose every operation fails while `is_broken` is set."""
 
     is_broken = False
@@ -39,7 +39,7 @@ class FailingTable(Calm):
         return "before" if self.is_broken else "none"
 
 
-class Model(StandIn):
+class Model(EmulatedModel):
     """The stand-in with two more directives: `refuse:CODE` raises that error, `stop:REASON` sets the stop reason."""
 
     async def converse(self, model_id: str, body: Json) -> AsyncGenerator[Event, None]:

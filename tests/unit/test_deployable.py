@@ -223,8 +223,8 @@ def test_key_policies_of_roles_exist_before_the_encrypted_resource() -> None:
 
 def test_functions_depend_on_their_policies() -> None:
     dependencies_of = dependencies(specialised(deployments()["default"], {}))
-    assert "StreamPolicy" in dependencies_of["StreamFunction"]
-    assert "ConversePolicy" in dependencies_of["ConverseFunction"]
+    assert "TurnPolicy" in dependencies_of["StreamFunction"]
+    assert {"TurnPolicy", "ListPolicy"} <= dependencies_of["ConverseFunction"]
 
 
 def test_target_of_the_dns_record_is_an_output() -> None:

@@ -12,7 +12,7 @@ from converse_stream.protocol.events import Usage
 from converse_stream.protocol.options import Options
 from converse_stream.settings import SettingsError
 from local_stack.intrinsics import PSEUDO_PARAMETERS, Resolver
-from tests.property.fake_table import Calm, FakeDynamo
+from tests.property.fake_table import FakeDynamo, NoFaults
 from tests.unit.test_service import application
 from tests.unit.transform import ROOT, SOURCE
 
@@ -90,7 +90,7 @@ def test_roles_permit_exactly_the_profiles_that_are_called(region: str) -> None:
 
 @pytest.mark.parametrize(("region", "setting"), [("us-east-1", "global"), *((region, "auto") for region in REGIONS)])
 def test_default_models_are_available_in_every_region(region: str, setting: str) -> None:
-    app = application(FakeDynamo(Calm()), inference_profile=setting, aws_region=region)
+    app = application(FakeDynamo(NoFaults()), inference_profile=setting, aws_region=region)
     assert {"nova-lite", "nova-micro"} <= set(app.models.aliases)
 
 
@@ -131,12 +131,12 @@ def test_price_is_that_of_the_selected_profile() -> None:
 def test_unavailable_default_model_error_suggests_the_global_profile(variable: str) -> None:
     settings = {"aws_region": "ap-south-1", "inference_profile": "auto", variable: "claude-haiku"}
     with pytest.raises(SettingsError, match=rf"^{variable.upper()}: claude-haiku .*InferenceProfile=global"):
-        application(FakeDynamo(Calm()), **settings)
+        application(FakeDynamo(NoFaults()), **settings)
 
 
 def test_unavailable_model_is_refused_when_it_is_requested() -> None:
     settings = {"aws_region": "ap-south-1", "inference_profile": "auto", "allowed_models": "nova-lite,claude-haiku"}
-    app = application(FakeDynamo(Calm()), **settings)
+    app = application(FakeDynamo(NoFaults()), **settings)
     assert app.models.aliases == ["nova-lite"]
     with pytest.raises(errors.BadRequest, match="InferenceProfile=global"):
         app.models.check("claude-haiku", Options())

@@ -11,6 +11,7 @@ from converse_stream.protocol.errors import ChatError
 from converse_stream.protocol.finish_reasons import FINISH
 from converse_stream.settings import Settings
 from local_stack.intrinsics import load
+from tests.routes import converse_routes, stream_routes
 from tests.stack import ROOT
 from tools.reference.__main__ import FOLDER, PAGES, main, stale
 from tools.reference.markdown import StaleTextError, anchor, paired
@@ -39,16 +40,8 @@ def test_pages_are_up_to_date() -> None:
 
 
 def test_every_route_is_documented() -> None:
-    stream = re.findall(r'"((?:GET|POST) /[^"]*)"', (ROOT / "functions/stream/stream.py").read_text(encoding="utf-8"))
-    resources = TEMPLATE["Resources"].values()
-    api = [
-        resource["Properties"]["RouteKey"] for resource in resources if resource["Type"] == "AWS::ApiGatewayV2::Route"
-    ]
     headings = re.findall(r"^### (\w+ /.*)$", page("http"), re.MULTILINE)
-    assert len(stream) > 8
-    assert {re.sub(r"\{\w*\}", "{}", route) for route in [*stream, *api]} == {
-        re.sub(r"\{\w*\}", "{}", heading) for heading in headings
-    }
+    assert stream_routes() | converse_routes() == {re.sub(r"\{\w*\}", "{}", heading) for heading in headings}
 
 
 def test_every_status_of_every_route_is_documented() -> None:

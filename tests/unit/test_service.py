@@ -36,7 +36,7 @@ from converse_stream.protocol.events import (
 from converse_stream.protocol.options import Options
 from converse_stream.settings import Settings, SettingsError
 from converse_stream.store.facts import Remembered
-from tests.property.fake_table import Calm, FakeDynamo, Fault
+from tests.property.fake_table import FakeDynamo, Fault, NoFaults
 
 ALICE = User("alice")
 CONTEXT: LambdaContext = SimpleNamespace(  # type: ignore[assignment]  # only the used attributes
@@ -44,14 +44,14 @@ CONTEXT: LambdaContext = SimpleNamespace(  # type: ignore[assignment]  # only th
 )
 
 
-class InterruptedTable(Calm):
+class InterruptedTable(NoFaults):
     """A table that calls `event` once, before the next transaction."""
 
     def __init__(self) -> None:
         self.event: Callable[[], object] | None = None
 
     def before(self, operation: str, pks: Any, *, writes: bool) -> Fault:
-        """See Steering."""
+        """See TableHooks."""
         if operation == "transact" and self.event is not None:
             event, self.event = self.event, None
             event()
@@ -74,7 +74,7 @@ def request(body: dict[str, Any]) -> ChatRequest:
 
 @pytest.mark.parametrize(("usd", "billionths"), [(0, 0), (1e-12, 1), (0.25, 250_000_000), (5, 5_000_000_000)])
 def test_small_budget_is_rounded_up_to_a_limit(usd: float, billionths: int) -> None:
-    rules = application(FakeDynamo(Calm()), user_day_usd=usd, day_usd=usd).usages.rules
+    rules = application(FakeDynamo(NoFaults()), user_day_usd=usd, day_usd=usd).usages.rules
     assert (rules.user_day.cost, rules.deployment_budget.cost) == (billionths, billionths)
 
 
@@ -230,7 +230,7 @@ def test_truncated_answer_has_the_price_of_its_model_or_none_with_an_own_key() -
         yield Chunk("a word " * 20)
         yield Chunk("too much" * 1000)
 
-    app = application(FakeDynamo(Calm()), default_model="nova-pro", max_answer_bytes=1000)
+    app = application(FakeDynamo(NoFaults()), default_model="nova-pro", max_answer_bytes=1000)
     app.models.answer = answer  # type: ignore[method-assign]  # the script replaces the model
     cut = complete(app, ALICE, "first")
     assert (cut.finish_reason, cut.ai_message.model) == ("length", "nova-micro")
@@ -243,7 +243,7 @@ def test_truncated_answer_has_the_price_of_its_model_or_none_with_an_own_key() -
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_guardrail_has_the_processing_mode_of_the_settings(mode: str) -> None:
-    app = application(FakeDynamo(Calm()), guardrail_id="abc", guardrail_version="1", guardrail_streaming=mode)
+    app = application(FakeDynamo(NoFaults()), guardrail_id="abc", guardrail_version="1", guardrail_streaming=mode)
     _, model_request = app.models.request(Prompt("", (), "", PromptMessage("user", ("hi",))), "nova-lite", Options())
     assert model_request["guardrailConfig"]["streamProcessingMode"] == mode
 
@@ -259,7 +259,7 @@ def test_guardrail_has_the_processing_mode_of_the_settings(mode: str) -> None:
 )
 def test_settings_with_an_unknown_model_are_refused(settings: dict[str, str], variable: str) -> None:
     with pytest.raises(SettingsError, match=variable):
-        application(FakeDynamo(Calm()), **settings)
+        application(FakeDynamo(NoFaults()), **settings)
 
 
 def test_failed_start_releases_its_slot(chat: Chat) -> None:

@@ -10,32 +10,16 @@ import pytest
 
 from converse_stream.http.request import EXPOSED_HEADERS
 from converse_stream.model.catalog import profiles_of
+from local_stack.entry_points.api_gateway import Routes
+from local_stack.template import Route
+from tests.routes import converse_routes
 from tests.unit.rules import violated
 from tests.unit.transform import CASES, ENTRY_POINTS, ROOT, SOURCE, Resources, case_id, of_type, stacks, values_of
 
 pytestmark = pytest.mark.xdist_group("template")  # one transformation for all tests of the group
 
-ROUTES = {
-    "POST /chat/{id}/cancel",
-    "POST /ai/chat/{id}/stop",
-    "POST /conversations",
-    "GET /conversations/{id}",
-    "PATCH /conversations/{id}",
-    "DELETE /conversations/{id}",
-    "POST /chat",
-    "POST /prompt/preview",
-    "GET /conversations",
-    "GET /conversations/{id}/messages",
-    "GET /memory",
-    "POST /memory",
-    "DELETE /memory/{id}",
-    "GET /profile",
-    "PUT /profile",
-    "PATCH /profile",
-    "DELETE /me",
-    "GET /health",
-    "GET /openapi.json",
-}
+THROTTLED = {"POST /chat/{id}/cancel", "POST /ai/chat/{id}/stop", "GET /health", "GET /openapi.json"}
+ROUTES = {f"{method} /{{proxy+}}" for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")} | THROTTLED
 
 
 @pytest.fixture(params=range(len(CASES)), ids=[case_id(case) for case in CASES])
@@ -47,6 +31,16 @@ def case(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def stack(case: int) -> Resources:
     return stacks()[case]
+
+
+def test_parameters_have_the_order_of_their_groups() -> None:
+    groups = SOURCE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert [name for group in groups for name in group["Parameters"]] == list(SOURCE["Parameters"])
+    assert all(group["Label"]["default"] for group in groups)
+
+
+def test_template_has_fewer_than_950_lines() -> None:
+    assert len((ROOT / "template.yaml").read_text(encoding="utf-8").splitlines()) < 950
 
 
 def test_cases_contain_every_value_of_every_parameter() -> None:
@@ -140,6 +134,23 @@ def test_every_route_has_the_authorizer_of_the_mode(stack: Resources, case: int)
             assert operation["x-amazon-apigateway-auth"]["type"] == ("NONE" if method == "options" else authorization)
 
 
+def test_no_route_of_the_gateway_matches_preflights(stack: Resources) -> None:
+    """It does if no route matches OPTIONS. A route that matches requires a signature, which preflights lack."""
+    keys = [route["RouteKey"] for route in of_type(stack, "AWS::ApiGatewayV2::Route").values()]
+    assert not [key for key in keys if key.split(" ")[0] in {"ANY", "OPTIONS", "$default"}]
+
+
+def test_every_route_of_the_function_matches_a_route_of_the_gateway(stack: Resources) -> None:
+    keys = [route["RouteKey"].split(" ") for route in of_type(stack, "AWS::ApiGatewayV2::Route").values()]
+    routes, reached = Routes([Route(method, path, "ConverseFunction") for method, path in keys]), set()
+    for route in converse_routes():
+        method, path = route.split(" ")
+        match = routes.find(method, path.replace("{}", "an-id"))
+        assert match, route
+        reached.add(match[0].key)
+    assert reached >= THROTTLED
+
+
 def test_http_api_has_its_maximum_timeout(stack: Resources) -> None:
     [integration] = of_type(stack, "AWS::ApiGatewayV2::Integration").values()
     assert integration["PayloadFormatVersion"] == "2.0"
@@ -164,7 +175,7 @@ def test_throttled_routes_are_created_before_their_settings(stack: Resources) ->
     """API Gateway refuses settings of a route that it does not have yet."""
     [stage] = (throttle for throttle in stack.values() if throttle["Type"] == "AWS::ApiGatewayV2::Stage")
     settings = stage["Properties"]["RouteSettings"]
-    assert {"POST /chat/{id}/cancel", "POST /ai/chat/{id}/stop", "GET /health"} <= settings.keys()
+    assert settings.keys() == THROTTLED
     assert all(throttle.keys() == {"ThrottlingBurstLimit", "ThrottlingRateLimit"} for throttle in settings.values())
     before = {stack[name]["Properties"]["RouteKey"] for name in stage["DependsOn"]}
     assert before == settings.keys()
@@ -269,12 +280,11 @@ def test_functions_have_only_the_required_permissions(stack: Resources, case: in
         for action in ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
     }
     expected = {
-        ("StreamPolicy", "Turn"): (table_actions, "<ChatTable.Arn>"),
+        ("TurnPolicy", "Turn"): (table_actions, "<ChatTable.Arn>"),
         ("StreamRole", "Logs"): (logs, "<StreamLogs.Arn>"),
-        ("ConversePolicy", "TurnAndMemory"): (table_actions, "<ChatTable.Arn>"),
-        ("ConversePolicy", "ListConversations"): ({"dynamodb:Query"}, "<ChatTable.Arn>/index/by-update"),
+        ("ListPolicy", "ListConversations"): ({"dynamodb:Query"}, "<ChatTable.Arn>/index/by-update"),
         ("ConverseRole", "Logs"): (logs, "<ConverseLogs.Arn>"),
-        ("ConversePolicy", "DeadLetters"): ({"sqs:SendMessage"}, "<DeadLetters.Arn>"),
+        ("ListPolicy", "DeadLetters"): ({"sqs:SendMessage"}, "<DeadLetters.Arn>"),
         ("TaskPolicy", "Tasks"): ({"lambda:InvokeFunction"}, "<ConverseFunction.Arn>"),
     }
     if function := CASES[case]["ClassifyFunctionArn"]:
@@ -299,8 +309,8 @@ def test_functions_have_only_the_required_permissions(stack: Resources, case: in
 def test_policies_are_attached_to_the_roles_that_need_them(stack: Resources) -> None:
     stream, converse = "<StreamRole>", "<ConverseRole>"
     roles = {
-        "StreamPolicy": [stream],
-        "ConversePolicy": [converse],
+        "TurnPolicy": [stream, converse],
+        "ListPolicy": [converse],
         "TableKeyPolicy": [stream, converse],
         "DeadLettersKeyPolicy": [converse],
         "TaskPolicy": [stream, converse],
@@ -338,8 +348,7 @@ def test_model_policy_permits_exactly_the_models_of_the_catalog(stack: Resources
     )
     models = {model["id"] for model in catalog.values()}
     by_sid = {statement["Sid"]: statement for owner, statement in statements(stack) if owner == "ModelPolicy"}
-    by_sid = {name: statement for name, statement in by_sid.items() if re.search("Models|Profiles|Guardrail", name)}
-    guardrail = by_sid.pop("Guardrail", None)
+    guardrail = by_sid.get("Guardrail")
     assert bool(guardrail) == bool(CASES[case]["GuardrailId"])
     if guardrail:
         assert guardrail["Action"] == "bedrock:ApplyGuardrail"
@@ -347,19 +356,17 @@ def test_model_policy_permits_exactly_the_models_of_the_catalog(stack: Resources
             "arn:aws:bedrock:*:000000000000:guardrail-profile/*",
             f"arn:aws:bedrock:us-east-1:000000000000:guardrail/{CASES[case]['GuardrailId']}",
         ]
-    invoke_actions = {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
-    assert {frozenset(statement["Action"]) for statement in by_sid.values()} == {frozenset(invoke_actions)}
-    assert set(by_sid["Models"]["Resource"]) == {f"arn:aws:bedrock:*::foundation-model/{model}" for model in models}
-    profiles = set(profiles_of(CASES[case]["InferenceProfile"], "us-east-1")) - {
-        "none",
-        "us-gov",
-    }  # no model has this profile
-    for profile in profiles:
-        ids = {model["id"] for model in catalog.values() if profile in model["profiles"]}
-        account = "arn:aws:bedrock:us-east-1:000000000000:inference-profile"
-        resources = set(by_sid[f"{profile.capitalize()}Profiles"]["Resource"])
-        assert resources == {f"{account}/{profile}.{model}" for model in ids}
-    assert by_sid.keys() == {"Models", *(f"{profile.capitalize()}Profiles" for profile in profiles)}
+    assert set(by_sid["Models"]["Action"]) == {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
+    account = "arn:aws:bedrock:us-east-1:000000000000:inference-profile"
+    profiles = {
+        f"{account}/{profile}.{model['id']}"
+        for profile in set(profiles_of(CASES[case]["InferenceProfile"], "us-east-1")) - {"none"}
+        for model in catalog.values()
+        if profile in model["profiles"]
+    }
+    foundation_models = {f"arn:aws:bedrock:*::foundation-model/{model}" for model in models}
+    assert set(by_sid["Models"]["Resource"]) == foundation_models | profiles
+    assert by_sid.keys() <= {"Models", "Guardrail", "Embeddings", "Documents"}
 
 
 def test_memory_is_permitted_only_with_its_configuration(stack: Resources, case: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from local_stack.entry_points.api_gateway import Routes
 from local_stack.intrinsics import NO_VALUE, Resolver, TemplateError, load
 from local_stack.template import read
 
@@ -108,10 +109,22 @@ def test_template_of_the_project_is_read() -> None:
     assert (converse.retries, converse.dead_letters) == (2, "DeadLetters")
     assert template.http_api
     assert {route.function for route in template.http_api.routes} == {"ConverseFunction"}
-    assert ("GET", "/conversations/{id}/messages") in {(route.method, route.path) for route in template.http_api.routes}
+    assert {"GET /{proxy+}", "POST /chat/{id}/cancel"} <= {route.key for route in template.http_api.routes}
     assert template.rest_api is None
     [table] = template.tables
     assert table["TableName"] == "ChatTable"
+
+
+def test_sample_events_have_the_route_that_matches_them() -> None:
+    api = read(ROOT / "template.yaml").http_api
+    assert api
+    routes = Routes(api.routes)
+    for file in (ROOT / "events").glob("http-api-*.json"):
+        event = json.loads(file.read_text(encoding="utf-8"))
+        match = routes.find(event["requestContext"]["http"]["method"], event["rawPath"])
+        assert match
+        assert event["routeKey"] == event["requestContext"]["routeKey"] == match[0].key
+        assert event.get("pathParameters", {}) == match[1]
 
 
 def test_web_bucket_is_listed_so_missing_files_are_not_found() -> None:
