@@ -17,9 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 120
 NAMES = ("Web host", "Function URL", "API Gateway", "Demo page", "REST API")  # as the stack prints them
 # Tests send more requests than users do, so the limits are raised. The tests of the limits start another stack.
-RAISED_LIMITS = ("UserRequestsPerMinute=6000", "UserBurst=1000", "AddressRequestsPerMinute=60000", "AddressBurst=10000",
-             "UserGenerations=100", "UserDayTokens=0", "UserDayUsd=0", "DayUsd=0",
-             "GatewayRequestsPerSecond=10000", "GatewayBurst=5000")  # fmt: skip
+RAISED_LIMITS = ("UserRequestsPerMinute=6000", "UserBurst=1000", "AddressRequestsPerMinute=60000",
+                 "AddressBurst=10000",
+                 "UserGenerations=100", "UserDayTokens=0", "UserDayUsd=0", "DayUsd=0",
+                 "GatewayRequestsPerSecond=10000", "GatewayBurst=5000")  # fmt: skip
 # `make test-long` runs the end-to-end tests a second time: with the CPU time of Lambda and the default deadline of the
 # memory lookup. Otherwise the deadline is longer, because other tests run at the same time.
 RATIONED = "RATION_CPU" in os.environ
@@ -61,7 +62,7 @@ class RunningStack:
         return {(call["function"], call["action"], call["resource"]) for call in self._call("calls")}
 
     def number_of_calls(self) -> int:
-        """How many times the functions have asked AWS for something, so far."""
+        """Returns the number of AWS calls of the functions so far."""
         return len(self._call("calls"))
 
     def environments(self, function: str) -> list[dict[str, Any]]:

@@ -175,7 +175,7 @@ def test_markdown_attacks_run_no_script_and_load_nothing(stack: RunningStack, pa
     for attack in ATTACKS:
         result = page.evaluate(
             """async (text) => {
-                const { Prose } = await import("./prose.js");
+                const { Prose } = await import("/page/prose.js");
                 const prose = new Prose();
                 for (let length = 1; length <= text.length; length++) prose.show({ text: text.slice(0, length) });
                 prose.settle();
@@ -216,7 +216,7 @@ def test_a_failed_frame_callback_does_not_block_the_next_one(stack: RunningStack
     page.goto(stack.demo)
     written = page.evaluate(
         """async () => {
-            const { onFrame } = await import("./frame.js");
+            const { onFrame } = await import("/page/frame.js");
             onFrame(() => { throw new Error("one"); });
             return new Promise((resolve) => onFrame(() => resolve(true)));
         }"""

@@ -218,7 +218,7 @@ def test_only_the_last_block_is_rendered_again(stack: RunningStack, page: Page) 
     page.goto(stack.demo)
     first_block_kept, equal, html = page.evaluate(
         """async (text) => {
-            const { Prose } = await import("./prose.js");
+            const { Prose } = await import("/page/prose.js");
             const [whole, grown] = [new Prose(), new Prose()];
             whole.show({ text });
             let [first, kept] = [undefined, true];

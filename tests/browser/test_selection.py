@@ -74,7 +74,7 @@ def test_selected_word_stays_selected_when_its_block_changes(stack: RunningStack
     page.goto(stack.demo)
     lost = page.evaluate(
         """async (text) => {
-            const { Prose } = await import("./prose.js");
+            const { Prose } = await import("/page/prose.js");
             const words = "One two three four five alpha beta gamma delta kappa lambda eta theta iota zeta omega link";
             const lost = [];
             for (const word of words.split(" ")) {
@@ -111,7 +111,7 @@ def test_selection_from_question_into_answer_is_kept(stack: RunningStack, page: 
     page.goto(stack.demo)
     selected = page.evaluate(
         """async (text) => {
-            const { Prose } = await import("./prose.js");
+            const { Prose } = await import("/page/prose.js");
             const prose = new Prose();
             const above = document.createElement("p");
             above.textContent = "above";
@@ -130,7 +130,7 @@ def test_selection_in_reasoning_tools_and_sources_is_kept(stack: RunningStack, p
     page.goto(stack.demo)
     lost = page.evaluate(
         """async () => {
-            const { Answer } = await import("./message.js");
+            const { Answer } = await import("/page/message.js");
             const answer = new Answer({});
             document.getElementById("messages").replaceChildren(answer.element);
             const tool = { type: "tool", id: "1", name: "weather", input: { city: "Lisbon" } };
@@ -183,7 +183,7 @@ def test_selection_before_the_rollback_position_is_kept(stack: RunningStack, pag
     page.goto(stack.demo)
     selected = page.evaluate(
         """async () => {
-            const { Prose } = await import("./prose.js");
+            const { Prose } = await import("/page/prose.js");
             const prose = new Prose();
             document.getElementById("messages").replaceChildren(prose.element);
             prose.show({ text: "One two\\n\\nthree four" });

@@ -94,9 +94,9 @@ class Functions:
 
 
 @contextmanager
-def functions(model: events.Model | None = None, steering: TableHooks | None = None) -> Iterator[Functions]:
-    """Both, with a model and a table that does what `steering` says; by default one word, and nothing goes wrong."""
-    dynamo = FakeDynamo(steering or NoFaults())
+def functions(model: events.Model | None = None, hooks: TableHooks | None = None) -> Iterator[Functions]:
+    """Both functions, with a model and a table with these hooks; by default one word and no faults."""
+    dynamo = FakeDynamo(hooks or NoFaults())
     real = boto3.client
     with standin(model=model or OneWordModel()) as bedrock, pytest.MonkeyPatch.context() as patch:
         for variable, value in ENVIRONMENT.items():
