@@ -197,7 +197,7 @@ tasks = st.one_of(
 
 @st.composite
 def mutated(draw: DrawFn, value: Any) -> Any:
-    """The value with one thing in it gone, more, or other."""
+    """The value with one thing in it threads_ended, more, or other."""
     if isinstance(value, dict) and value and draw(st.integers(0, 3)):
         name = draw(st.sampled_from(sorted(value)))
         return {**value, name: draw(mutated(value[name]))}
@@ -208,8 +208,8 @@ def mutated(draw: DrawFn, value: Any) -> Any:
     if isinstance(value, dict) and change == 0:
         return {**value, draw(texts): draw(nasty)}
     if isinstance(value, dict) and value and change == 1:
-        gone = draw(st.sampled_from(sorted(value)))
-        return {name: each for name, each in value.items() if name != gone}
+        threads_ended = draw(st.sampled_from(sorted(value)))
+        return {name: each for name, each in value.items() if name != threads_ended}
     if isinstance(value, list) and change == 0:
         return [*value, draw(nasty)]
     if isinstance(value, list) and change == 1:
