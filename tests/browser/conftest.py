@@ -19,8 +19,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-WAIT_SECONDS = 20_000  # ms: a machine that tests on all its processors paints late
-expect.set_options(timeout=WAIT_SECONDS)
+PATIENCE = 20_000  # ms: a machine that tests on all its processors paints late
+expect.set_options(timeout=PATIENCE)
 _numbers = itertools.count()
 
 
@@ -45,7 +45,7 @@ def person() -> dict[str, str]:
 def context(chromium: Browser, person: dict[str, str]) -> Iterator[BrowserContext]:
     """That person's browser."""
     context = chromium.new_context(extra_http_headers=person)
-    context.set_default_timeout(WAIT_SECONDS)
+    context.set_default_timeout(PATIENCE)
     yield context
     context.close()
 
@@ -63,7 +63,7 @@ def phone(chromium: Browser, person: dict[str, str]) -> Iterator[Page]:
     context = chromium.new_context(
         extra_http_headers=person, viewport={"width": 390, "height": 740}, has_touch=True, is_mobile=True
     )
-    context.set_default_timeout(WAIT_SECONDS)
+    context.set_default_timeout(PATIENCE)
     with watched(context) as page:
         yield page
     context.close()

@@ -67,8 +67,8 @@ def titan(url: str, seconds: float = 5) -> Titan:
         return Titan(deadlines.client("bedrock-runtime", seconds), "titan-embed-v2", seconds=seconds)
 
 
-def texts(found: Sequence[Source]) -> list[str]:
-    return [source.text for source in found]
+def texts(sources: Sequence[Source]) -> list[str]:
+    return [source.text for source in sources]
 
 
 def test_facts_within_the_budget_are_all_returned_oldest_first(dynamodb: Endpoint) -> None:
@@ -84,8 +84,10 @@ def test_the_budget_of_facts_includes_their_labels(moto: DynamoDB) -> None:
     user, facts = new_id(), Facts(table(moto.url))
     for _ in range(30):
         facts.add(user, "tea", "fact", limit=99)
-    found = FactMemory(table(moto.url), None, tokens=50).search(user, "?", NO_DEADLINE)
-    built = builder.build(Memory(None, sources=tuple(found)), (), "?", assistant="Ada", room=PromptBudget(10_000, 100))
+    sources = FactMemory(table(moto.url), None, tokens=50).search(user, "?", NO_DEADLINE)
+    built = builder.build(
+        Memory(None, sources=tuple(sources)), (), "?", assistant="Ada", room=PromptBudget(10_000, 100)
+    )
     assert 30 < estimate_tokens(built.facts) - estimate_tokens("<facts>\n</facts>") <= 50
 
 
@@ -101,8 +103,8 @@ def test_the_relevant_facts_are_chosen_in_a_stable_order_when_not_all_fit(dynamo
         time.sleep(0.002)
     chosen = ["the dog is called Rex 1", "the dog is called Rex 4", "plays 7"]
     budget = sum(tokens_of(Remembered("", text)) for text in chosen)
-    found = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "What is my dog called?", NO_DEADLINE)
-    assert texts(found) == chosen
+    sources = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "What is my dog called?", NO_DEADLINE)
+    assert texts(sources) == chosen
 
 
 def test_an_embedding_is_stored_with_its_fact_and_used_in_the_search(dynamodb: Endpoint) -> None:

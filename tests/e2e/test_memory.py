@@ -1,4 +1,4 @@
-"""Facts and documents through the entry points: used, citations, forgotten, and never executed as instructions."""
+"""Facts and documents through the entry points: used, cited, forgotten, and never executed as instructions."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Every route with an id, requested by users who do not own the resource: it is not existing."""
+"""Every route with an id, requested by users who do not own the resource: the response is 404."""
 
 import re
 from typing import Any

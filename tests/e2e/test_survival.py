@@ -24,7 +24,7 @@ def until(condition: Callable[[], Any], seconds: float = 10) -> Any:
 
 
 def follow_to_the_end(person: Person, conversation: str, received: StreamedAnswer) -> str:
-    """What a client shows that came back as often as it seconds."""
+    """Resumes until the end of the answer. Returns the text that the client has received."""
     text = received.text
     while True:
         rest = person.resume(conversation, received.cursor)
@@ -197,7 +197,7 @@ def test_a_cancellation_ends_the_model_call(person: Person, moment: str, entry_p
 
 @pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=[pytest.mark.long, pytest.mark.timeout(150)])])
 def test_a_client_that_stops_reading_delays_neither_the_lease_nor_a_cancellation(person: Person, seconds: int) -> None:
-    text, conversation = f"[[tokens=5000 pace=20 first=50]] unread {seconds}", "nobody-reads"
+    text, conversation = f"[[tokens=5000 pace=20 first=50]] unread {seconds}", "unread-answer"
     body = {"message": {"text": text}, "conversationId": conversation}
     with person.http.stream("POST", f"{person.stack.url}/chat", json=body) as response:
         next(response.iter_raw(1))
@@ -279,16 +279,16 @@ def test_a_second_message_during_an_answer_gets_conversation_busy(person: Person
 
 
 def test_a_regeneration_replaces_the_answer(person: Person) -> None:
-    first = person.send("Tell me about rivers [[pace=1 first=1]]", conversationId="made-again")
-    again = person.request_action("regenerate", "made-again")
+    first = person.send("Tell me about rivers [[pace=1 first=1]]", conversationId="regenerated")
+    again = person.request_action("regenerate", "regenerated")
     assert again.kinds[-1] == "complete"
     assert again.start["messageId"] != first.start["messageId"]
-    stored = person.messages("made-again")
+    stored = person.messages("regenerated")
     assert [message["role"] for message in stored] == ["user", "assistant"]
     assert stored[1]["id"] == again.start["messageId"]
     assert [message["role"] for message in person.stack.requests()[-1]["body"]["messages"]] == ["user"]
-    assert person.send("and now? [[tokens=2 pace=1 first=1]]", conversationId="made-again").kinds[-1] == "complete"
-    assert len(person.messages("made-again")) == 4
+    assert person.send("and now? [[tokens=2 pace=1 first=1]]", conversationId="regenerated").kinds[-1] == "complete"
+    assert len(person.messages("regenerated")) == 4
 
 
 def test_a_regeneration_cancelled_before_its_first_token_keeps_the_old_answer(person: Person) -> None:
@@ -398,23 +398,25 @@ def test_a_permanent_table_failure_ends_the_answer(person: Person) -> None:
 
 
 def test_another_user_cannot_follow_cancel_or_change_a_conversation(person: Person, other: Person) -> None:
-    received = person.send_and_disconnect("[[tokens=100 pace=20 first=50]] secret", 3, conversationId="not-theirs")
+    received = person.send_and_disconnect("[[tokens=100 pace=20 first=50]] secret", 3, conversationId="of-another-user")
     gateway, url = person.stack.gateway, person.stack.url
     attempts = [
-        other.http.get(f"{url}/chat/not-theirs/stream"),
-        other.http.get(f"{url}/chat/not-theirs/stream", headers={"last-event-id": received.cursor}),
-        other.http.post(f"{url}/chat/not-theirs/cancel", json={}),
-        other.http.post(f"{gateway}/chat/not-theirs/cancel", json={"generationId": received.start["generationId"]}),
-        other.http.get(f"{gateway}/conversations/not-theirs"),
-        other.http.patch(f"{gateway}/conversations/not-theirs", json={"title": "mine"}),
-        other.http.delete(f"{gateway}/conversations/not-theirs"),
-        other.http.get(f"{gateway}/conversations/not-theirs/messages"),
+        other.http.get(f"{url}/chat/of-another-user/stream"),
+        other.http.get(f"{url}/chat/of-another-user/stream", headers={"last-event-id": received.cursor}),
+        other.http.post(f"{url}/chat/of-another-user/cancel", json={}),
+        other.http.post(
+            f"{gateway}/chat/of-another-user/cancel", json={"generationId": received.start["generationId"]}
+        ),
+        other.http.get(f"{gateway}/conversations/of-another-user"),
+        other.http.patch(f"{gateway}/conversations/of-another-user", json={"title": "mine"}),
+        other.http.delete(f"{gateway}/conversations/of-another-user"),
+        other.http.get(f"{gateway}/conversations/of-another-user/messages"),
     ]
     assert [attempt.status_code for attempt in attempts] == [404] * len(attempts)
-    other.send("[[tokens=2 pace=1 first=1]]", conversationId="not-theirs")
-    other_response = other.http.get(f"{url}/chat/not-theirs/stream", headers={"last-event-id": received.cursor})
+    other.send("[[tokens=2 pace=1 first=1]]", conversationId="of-another-user")
+    other_response = other.http.get(f"{url}/chat/of-another-user/stream", headers={"last-event-id": received.cursor})
     assert (other_response.status_code, other_response.text) == (204, ""), "as for a log that does not exist"
-    assert person.resume("not-theirs", received.cursor).end["finishReason"] == "stop"
+    assert person.resume("of-another-user", received.cursor).end["finishReason"] == "stop"
 
 
 def test_a_conversation_deleted_during_an_answer_stays_deleted(person: Person) -> None:
