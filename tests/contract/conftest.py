@@ -13,7 +13,7 @@ import pytest
 from converse_stream.container import Container
 from converse_stream.settings import Settings
 from local_stack import template
-from local_stack.dynamodb.server import DynamoDB, create_elsewhere
+from local_stack.dynamodb.server import DynamoDB, create_tables_at
 from local_stack.identity.certificates import Authority
 from tests.contract.chat_user import ChatUser
 from tests.contract.dynamodb_local.server import DynamoDBLocal, Endpoint, missing
@@ -52,7 +52,7 @@ def server() -> Iterator[DynamoDBLocal]:
 
 @pytest.fixture(scope="module")
 def dynamodb_local(server: DynamoDBLocal) -> Iterator[DynamoDBLocal]:
-    create_elsewhere(TABLES, server.url, os.environ | {"AWS_REGION": os.environ["AWS_DEFAULT_REGION"]})
+    create_tables_at(TABLES, server.url, os.environ | {"AWS_REGION": os.environ["AWS_DEFAULT_REGION"]})
     yield server
     client = boto3.client("dynamodb", endpoint_url=server.url)
     for properties in TABLES:

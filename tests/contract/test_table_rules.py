@@ -15,7 +15,7 @@ from converse_stream.protocol.errors import StorageError
 from converse_stream.protocol.ids import new_id
 from converse_stream.store.conversations import Conversations
 from converse_stream.store.table import ATTEMPTS
-from local_stack.dynamodb.idempotency_tokens import KEPT, Mismatch, Tokens
+from local_stack.dynamodb.idempotency_tokens import TOKEN_SECONDS, Mismatch, Tokens
 from local_stack.dynamodb.server import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 from tests.contract.test_store import connect
@@ -272,12 +272,12 @@ def test_a_failed_transaction_can_be_repeated_with_its_token(dynamodb: Endpoint)
 def test_a_token_expires_after_ten_minutes() -> None:
     clock = [0.0]
     tokens, request, other = Tokens(lambda: clock[0]), {"ClientRequestToken": "t"}, {"ClientRequestToken": "t", "x": 1}
-    tokens.note(request)
-    clock[0] = KEPT
+    tokens.record(request)
+    clock[0] = TOKEN_SECONDS
     assert tokens.is_repeated(request)
     with pytest.raises(Mismatch):
         tokens.is_repeated(other)
-    clock[0] = KEPT + 1
+    clock[0] = TOKEN_SECONDS + 1
     assert not tokens.is_repeated(other)
 
 

@@ -18,10 +18,37 @@ def test_an_encoded_question_mark_in_a_conversation_id_is_refused(person: Person
     conversation_id = person.send(f"hello {SHORT}").start["conversationId"]
     refused = person.http.delete(f"{base}/conversations/{conversation_id}%3Fx")
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_request")
-    assert person.http.get(f"{base}/conversations/{conversation_id}%2Fmessages").status_code == 400
+    # An encoded slash is decoded in `rawPath` and in the greedy parameter alike: the function sees the plain path.
+    messages = [person.http.get(f"{base}/conversations/{conversation_id}{slash}messages") for slash in ("/", "%2F")]
+    assert messages[0].json() == messages[1].json()
+    assert person.http.post(f"{base}/chat/{conversation_id}%2Fx/cancel", json={}).status_code == 400
     assert person.http.get(f"{base}/conversations/{conversation_id}").status_code == 200
     encoded = "".join(f"%{ord(letter):02X}" for letter in conversation_id)
     assert person.http.get(f"{base}/conversations/{encoded}").json()["id"] == conversation_id
+
+
+@pytest.mark.parametrize("entry_point", ["gateway", "host"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/unknown"),
+        ("GET", "/conversations/a/unknown"),
+        ("DELETE", "/conversations"),
+        ("PUT", "/memory/a"),
+        ("GET", "/chat/a/cancel"),
+    ],
+)
+def test_the_function_answers_unknown_paths_with_404(person: Person, entry_point: str, method: str, path: str) -> None:
+    answer = person.http.request(method, f"{getattr(person.stack, entry_point)}{path}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("entry_point", ["gateway", "host"])
+def test_ids_that_look_like_file_names_reach_the_api(person: Person, entry_point: str) -> None:
+    """The paths look like files of the web page."""
+    for path in ("/conversations/page.js", "/conversations/page.js/messages"):
+        answer = person.http.get(getattr(person.stack, entry_point) + path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
 def test_a_long_token_and_key_are_accepted_by_every_entry_point(person: Person) -> None:

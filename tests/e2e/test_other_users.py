@@ -1,24 +1,24 @@
 """Every route with an id, requested by users who do not own the resource: the response is 404."""
 
-import re
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.e2e.chat import Person
-from tests.stack import ROOT
+from tests.routes import converse_routes, stream_routes
 
 SHORT = "[[tokens=3 pace=1 first=1]]"
 BODIES: dict[str, Any] = {"PATCH": {"title": "mine"}, "POST": {}}
 
 
 def routes() -> list[tuple[str, str, str]]:
-    """Returns the entry point, method and path of every route with an id, from the functions and the template."""
-    stream = re.findall(r'"(\w+) (/[^"]*\{\}[^"]*)": ', (ROOT / "functions/stream/app.py").read_text(encoding="utf-8"))
-    api = re.findall(r"RouteKey: (\w+) (\S+)", (ROOT / "template.yaml").read_text(encoding="utf-8"))
-    buffered = [(method, re.sub(r"\{\w+\}", "{}", path)) for method, path in api if "{" in path]
-    return [("url", *route) for route in stream] + [("gateway", *route) for route in buffered]
+    """Returns the entry point, method and path of every route with an id."""
+    declared = {"url": stream_routes(), "gateway": converse_routes()}
+    named = [
+        (entry_point, *route.partition(" ")) for entry_point, routes in declared.items() for route in sorted(routes)
+    ]
+    return [(entry_point, method, path) for entry_point, method, _, path in named if "{}" in path]
 
 
 ROUTES = [route for route in routes() if "/v1/models/" not in route[2]]  # models belong to no user

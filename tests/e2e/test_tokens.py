@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 import subprocess
 import sys
 import time
@@ -14,12 +13,10 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from local_stack.template import read
+from tests.routes import PUBLIC, converse_routes, stream_routes
 from tests.stack import ROOT, RunningStack, start_stack, stop_stack
 
 pytestmark = pytest.mark.xdist_group("tokens")
-
-PUBLIC = {"GET /health", "GET /openapi.json"}
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +36,11 @@ def stack(outdated: list[str]) -> Iterator[RunningStack]:
 
 def routes(stack: RunningStack) -> list[tuple[str, str]]:
     """Returns the method and URL of every route of both functions that needs a token."""
-    source = (ROOT / "functions/stream/app.py").read_text(encoding="utf-8")
-    streamed = set(re.findall(r'"((?:GET|POST) /[^"]*)"', source)) - PUBLIC
-    api = read(ROOT / "template.yaml").http_api
-    assert api
-    buffered = {f"{route.method} {route.path}" for route in api.routes} - PUBLIC
+    streamed, buffered = stream_routes() - PUBLIC, converse_routes() - PUBLIC
     assert len(streamed) > 2
     assert len(buffered) > 10
     named = [(stack.url, route) for route in streamed] + [(stack.gateway, route) for route in buffered]
-    split = [(entry_point, *re.sub(r"\{\w*\}", "somewhere", route).split(" ")) for entry_point, route in named]
+    split = [(entry_point, *route.replace("{}", "somewhere").split(" ")) for entry_point, route in named]
     return [(method, entry_point + path) for entry_point, method, path in sorted(split)]
 
 
@@ -93,6 +86,18 @@ def test_every_route_refuses_every_invalid_token_with_the_same_error(stack: Runn
                     answer = client.request(method, url, headers={header: f"Bearer {token}"}, json=body)
                     assert answer.status_code == 401, (name, method, url)
                     assert without_id(answer) == without_id(missing), (name, method, url)
+
+
+@pytest.mark.parametrize("entry_point", ["gateway", "host"])
+def test_an_unknown_path_without_a_token_makes_no_call_to_table_or_model(stack: RunningStack, entry_point: str) -> None:
+    """API Gateway sends every path to the function, so it must cost little: no call to the table or to the model."""
+    before, base = stack.number_of_calls(), getattr(stack, entry_point)
+    with httpx.Client() as client:
+        for path in ("/unknown", "/conversations/a/b", "/chat/a/unknown", "/wp-login.php", "/page"):
+            for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
+                answer = client.request(method, base + path, json=None if method in {"GET", "HEAD"} else {})
+                assert answer.status_code == 401, (method, path)
+    assert stack.number_of_calls() == before
 
 
 @pytest.mark.parametrize("event", ["chat", "http-api-conversations"])
@@ -191,4 +196,4 @@ def test_make_token_names_a_missing_stack_or_auth_mode() -> None:
     finally:
         stop_stack(running)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == "token: the stack asks for no tokens; start it with: make run AUTH=jwt\n"
+    assert refused.stderr == "token: the stack does not use tokens; start it with: make run AUTH=jwt\n"

@@ -14,9 +14,9 @@ from converse_stream.auth import User
 from converse_stream.generation.generation import Generation
 from converse_stream.http.bodies import ChatRequest, send_of
 from converse_stream.store.generation_record import GenerationRecord
+from local_stack.bedrock.emulated_model import EmulatedModel
 from local_stack.bedrock.errors import BedrockError
 from local_stack.bedrock.events import Event, Json, message_stop
-from local_stack.bedrock.standin import StandIn
 from streaming_runtime import client
 from streaming_runtime.response import StreamingResponse
 from tests.fuzz.functions import Context, Functions, Name, functions
@@ -39,7 +39,7 @@ class Steering(NoFaults):
         return "before" if self.is_broken else "none"
 
 
-class Model(StandIn):
+class Model(EmulatedModel):
     """The stand-in, which also refuses with the code, or stops for the reason, that the text names."""
 
     async def converse(self, model_id: str, body: Json) -> AsyncGenerator[Event, None]:

@@ -76,9 +76,11 @@ class World(Readers):
             self._last_call[-1] = self._calls
         if refusal := self._inject_refusal(operation, writes=writes):
             return refusal
-        if self.draining or self.random.random() >= self.profile.faults:
+        is_late = operation == "transact" and self.profile.late and self.random.random() < self.profile.late
+        if not is_late and (self.draining or self.random.random() >= self.profile.faults):
             return "none"
         faults: Sequence[Fault] = ("before", "after", "again", "late") if writes else ("before",)
+        faults = ("late",) if is_late else faults
         fault = self.random.choice(faults)
         self.counts[f"{operation}: {fault}"] += 1
         self._faults += 1

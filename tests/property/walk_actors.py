@@ -138,6 +138,7 @@ class Profile:
     faults: float = 0.06
     nested: float = 0.10
     crashes: float = 0.004
+    late: float = 0.0  # of transactions; beside the other faults
 
 
 DEFAULT_PROFILE = Profile()

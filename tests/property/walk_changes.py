@@ -11,8 +11,10 @@ from converse_stream.protocol.errors import (
 )
 from converse_stream.store import keys, usage
 from tests.property.fake_table import Violation
-from tests.property.walk_actors import Environment, Send
+from tests.property.walk_actors import Environment, Profile, Send
 from tests.property.walk_answers import Generating
+
+LATE_TRANSACTIONS = Profile(faults=0, nested=0.02, crashes=0, late=0.3)
 
 
 class Changes(Generating):
@@ -103,11 +105,15 @@ class Changes(Generating):
     def reuse_conversations(self) -> bool:
         """An erased user creates old conversations again and deletes them; then late writes arrive."""
         user = self.users[-1]
-        for _ in range(5):
+        profile, self.profile = self.profile, LATE_TRANSACTIONS
+        for _ in range(6):
             environment = self._idle_environment()
-            if environment is not None and self._is_erased(user):
+            if environment is not None:
                 with self._action(environment, user, "continue the erasure"):
                     self._erase(environment, user)
+            if not self._is_erased(user):
+                break
+        self.profile = profile
         if not self.dynamo.late or self._is_erased(user):
             return False
         for _, conversation in [key for key in self.known_conversations if key[0] == user][-4:]:
@@ -118,7 +124,7 @@ class Changes(Generating):
             environment.running = None
             with self._action(environment, user, f"delete {conversation} again"):
                 self.deleting.add((user, conversation))
-                self._delete(environment, user, conversation, self.now)
+                self._delete(environment, user, conversation, self.now + self.random.choice((0.0, 60.0)))
         return self.deliver_late_writes()
 
     def read_usage(self) -> bool:

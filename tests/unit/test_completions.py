@@ -56,5 +56,5 @@ def test_the_first_event_is_the_model_s(events: list[Event], first: Event) -> No
 
 
 def test_a_silent_model_is_not_waited_for_any_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completions, "OPENING", 0.05)
+    monkeypatch.setattr(completions, "FIRST_EVENT_SECONDS", 0.05)
     assert completions.first_event(Script(START, Progress("retry"))) is None

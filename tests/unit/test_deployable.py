@@ -220,8 +220,8 @@ def test_roles_may_use_a_key_before_it_encrypts_and_as_long_as_it_does() -> None
 
 def test_functions_wait_for_their_permissions() -> None:
     waits = dependencies(specialised(deployments()["default"], {}))
-    assert "StreamPolicy" in waits["StreamFunction"]
-    assert "ConversePolicy" in waits["ConverseFunction"]
+    assert "TurnPolicy" in waits["StreamFunction"]
+    assert {"TurnPolicy", "ListPolicy"} <= waits["ConverseFunction"]
 
 
 def test_the_dns_record_s_target_is_an_output() -> None:

@@ -150,8 +150,11 @@ def test_a_prelude_cut_anywhere(cut: int) -> None:
         ("GET", "/things/1", ("/things/{id}", {"id": "1"})),
         ("GET", "/things/a%2Fb", ("/things/{id}", {"id": "a%2Fb"})),
         ("DELETE", "/things/1", ("/things/{id}", {"id": "1"})),
-        ("GET", "/things/1/parts/2", ("/{rest+}", {"rest": "things/1/parts/2"})),
+        ("GET", "/parts/2", ("/{rest+}", {"rest": "parts/2"})),
+        ("GET", "/things/1/parts", ("/things/{id}/{part+}", {"id": "1", "part": "parts"})),
         ("PATCH", "/nothing", None),
+        ("OPTIONS", "/nothing", None),
+        ("OPTIONS", "/things/1", ("/things/{id}", {"id": "1"})),
     ],
 )
 def test_the_most_specific_route_wins(method: str, path: str, expected: tuple[str, dict[str, str]] | None) -> None:
@@ -161,7 +164,26 @@ def test_the_most_specific_route_wins(method: str, path: str, expected: tuple[st
             Route("ANY", "/things/{id}", "F"),
             Route("GET", "/things/{id}", "F"),
             Route("GET", "/things/all", "F"),
+            Route("GET", "/things/{id}/{part+}", "F"),
         ]
     )
     found = routes.find(method, path)
     assert (found and (found[0].path, found[1])) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "key"),
+    [
+        ("GET", "/a/b/c", "ANY /a/b/{rest+}"),
+        ("GET", "/a/c", "GET /a/{rest+}"),
+        ("GET", "/b", "GET /{rest+}"),
+        ("GET", "/", "$default"),
+        ("OPTIONS", "/b", "$default"),
+    ],
+)
+def test_greedy_routes_and_the_default_one(method: str, path: str, key: str) -> None:
+    keys = ["$default", "GET /{rest+}", "GET /a/{rest+}", "ANY /a/b/{rest+}"]
+    routes = Routes(Route(*each.partition(" ")[::2], "F") for each in keys)
+    found = routes.find(method, path)
+    assert found
+    assert found[0].key == key

@@ -11,6 +11,7 @@ from converse_stream.protocol.errors import ChatError
 from converse_stream.protocol.finish_reasons import FINISH
 from converse_stream.settings import Settings
 from local_stack.intrinsics import load
+from tests.routes import converse_routes, stream_routes
 from tests.stack import ROOT
 from tools.reference.__main__ import FOLDER, PAGES, main, stale
 from tools.reference.markdown import StaleTextError, anchor, paired
@@ -39,14 +40,8 @@ def test_the_pages_are_up_to_date() -> None:
 
 
 def test_every_route_of_the_functions_is_there() -> None:
-    stream = re.findall(r'"((?:GET|POST) /[^"]*)"', (ROOT / "functions/stream/app.py").read_text(encoding="utf-8"))
-    resources = TEMPLATE["Resources"].values()
-    api = [each["Properties"]["RouteKey"] for each in resources if each["Type"] == "AWS::ApiGatewayV2::Route"]
     headings = re.findall(r"^### (\w+ /.*)$", page("http"), re.MULTILINE)
-    assert len(stream) > 8
-    assert {re.sub(r"\{\w*\}", "{}", route) for route in [*stream, *api]} == {
-        re.sub(r"\{\w*\}", "{}", heading) for heading in headings
-    }
+    assert stream_routes() | converse_routes() == {re.sub(r"\{\w*\}", "{}", heading) for heading in headings}
 
 
 def test_every_status_of_every_route_is_there() -> None:

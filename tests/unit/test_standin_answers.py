@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from local_stack.bedrock.directives import parse
+from local_stack.bedrock.emulated_model import compose
 from local_stack.bedrock.reply import Reply
-from local_stack.bedrock.standin import compose
 
 LITE = "us.amazon.nova-lite-v1:0"
 MICRO = "us.amazon.nova-micro-v1:0"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from local_stack.bedrock.directives import BY_CHANCE, Directives, Fault, ToolCall, by_chance, parse, strip
+from local_stack.bedrock.directives import RANDOM_FAULTS, Directives, Fault, ToolCall, parse, random_fault, strip
 from local_stack.bedrock.errors import BedrockError
 
 NONE = Directives(tokens=None, pace=None, first=None, cite=False, tools=(), fault=None)
@@ -60,9 +60,9 @@ def test_strips_directives_and_nothing_else() -> None:
 
 def test_chance_follows_rate_and_seed() -> None:
     def drawn(rate: float, seed: int) -> list[Fault | None]:
-        return [by_chance(rate, seed, number) for number in range(300)]
+        return [random_fault(rate, seed, number) for number in range(300)]
 
     assert drawn(0.0, 1) == [None] * 300
     assert drawn(0.2, 1) == drawn(0.2, 1) != drawn(0.2, 2)
     assert 30 <= sum(fault is not None for fault in drawn(0.2, 1)) <= 90
-    assert {fault.name for fault in drawn(1.0, 1) if fault} == set(BY_CHANCE)
+    assert {fault.name for fault in drawn(1.0, 1) if fault} == set(RANDOM_FAULTS)

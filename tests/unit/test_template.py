@@ -10,32 +10,16 @@ import pytest
 
 from converse_stream.http.request import EXPOSED_HEADERS
 from converse_stream.model.catalog import profiles_of
+from local_stack.entry_points.api_gateway import Routes
+from local_stack.template import Route
+from tests.routes import converse_routes
 from tests.unit.rules import broken
 from tests.unit.transform import CASES, DOORS, ROOT, SOURCE, Resources, case_id, of_type, stacks, values_of
 
 pytestmark = pytest.mark.xdist_group("template")  # transformed once
 
-ROUTES = {
-    "POST /chat/{id}/cancel",
-    "POST /ai/chat/{id}/stop",
-    "POST /conversations",
-    "GET /conversations/{id}",
-    "PATCH /conversations/{id}",
-    "DELETE /conversations/{id}",
-    "POST /chat",
-    "POST /prompt/preview",
-    "GET /conversations",
-    "GET /conversations/{id}/messages",
-    "GET /memory",
-    "POST /memory",
-    "DELETE /memory/{id}",
-    "GET /profile",
-    "PUT /profile",
-    "PATCH /profile",
-    "DELETE /me",
-    "GET /health",
-    "GET /openapi.json",
-}
+WITH_A_THROTTLE = {"POST /chat/{id}/cancel", "POST /ai/chat/{id}/stop", "GET /health", "GET /openapi.json"}
+ROUTES = {f"{method} /{{proxy+}}" for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")} | WITH_A_THROTTLE
 
 
 @pytest.fixture(params=range(len(CASES)), ids=[case_id(case) for case in CASES])
@@ -47,6 +31,16 @@ def case(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def stack(case: int) -> Resources:
     return stacks()[case]
+
+
+def test_parameters_stand_in_the_order_of_their_groups() -> None:
+    groups = SOURCE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert [name for group in groups for name in group["Parameters"]] == list(SOURCE["Parameters"])
+    assert all(group["Label"]["default"] for group in groups)
+
+
+def test_the_template_has_fewer_than_950_lines() -> None:
+    assert len((ROOT / "template.yaml").read_text(encoding="utf-8").splitlines()) < 950
 
 
 def test_every_value_of_every_parameter_has_its_turn() -> None:
@@ -138,6 +132,23 @@ def test_every_route_has_the_authorizer_of_the_mode(stack: Resources, case: int)
             assert operation["x-amazon-apigateway-auth"]["type"] == ("NONE" if method == "options" else wanted)
 
 
+def test_the_gateway_answers_preflights_itself(stack: Resources) -> None:
+    """It does so where no route matches OPTIONS; one that does would ask a preflight for its signature."""
+    keys = [route["RouteKey"] for route in of_type(stack, "AWS::ApiGatewayV2::Route").values()]
+    assert not [key for key in keys if key.split(" ")[0] in {"ANY", "OPTIONS", "$default"}]
+
+
+def test_every_route_of_the_function_is_reached(stack: Resources) -> None:
+    keys = [route["RouteKey"].split(" ") for route in of_type(stack, "AWS::ApiGatewayV2::Route").values()]
+    routes, reached = Routes([Route(method, path, "ConverseFunction") for method, path in keys]), set()
+    for route in converse_routes():
+        method, path = route.split(" ")
+        found = routes.find(method, path.replace("{}", "an-id"))
+        assert found, route
+        reached.add(found[0].key)
+    assert reached >= WITH_A_THROTTLE
+
+
 def test_http_api_answers_within_its_own_limit(stack: Resources) -> None:
     [integration] = of_type(stack, "AWS::ApiGatewayV2::Integration").values()
     assert integration["PayloadFormatVersion"] == "2.0"
@@ -162,7 +173,7 @@ def test_routes_with_a_throttle_of_their_own_are_there_before_it(stack: Resource
     """API Gateway refuses settings of a route that it does not have yet."""
     [stage] = (each for each in stack.values() if each["Type"] == "AWS::ApiGatewayV2::Stage")
     settings = stage["Properties"]["RouteSettings"]
-    assert {"POST /chat/{id}/cancel", "POST /ai/chat/{id}/stop", "GET /health"} <= settings.keys()
+    assert settings.keys() == WITH_A_THROTTLE
     assert all(each.keys() == {"ThrottlingBurstLimit", "ThrottlingRateLimit"} for each in settings.values())
     before = {stack[name]["Properties"]["RouteKey"] for name in stage["DependsOn"]}
     assert before == settings.keys()
@@ -267,12 +278,11 @@ def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) 
         for action in ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
     }
     expected = {
-        ("StreamPolicy", "Turn"): (turn, "<ChatTable.Arn>"),
+        ("TurnPolicy", "Turn"): (turn, "<ChatTable.Arn>"),
         ("StreamRole", "Logs"): (logs, "<StreamLogs.Arn>"),
-        ("ConversePolicy", "TurnAndMemory"): (turn, "<ChatTable.Arn>"),
-        ("ConversePolicy", "ListConversations"): ({"dynamodb:Query"}, "<ChatTable.Arn>/index/by-update"),
+        ("ListPolicy", "ListConversations"): ({"dynamodb:Query"}, "<ChatTable.Arn>/index/by-update"),
         ("ConverseRole", "Logs"): (logs, "<ConverseLogs.Arn>"),
-        ("ConversePolicy", "DeadLetters"): ({"sqs:SendMessage"}, "<DeadLetters.Arn>"),
+        ("ListPolicy", "DeadLetters"): ({"sqs:SendMessage"}, "<DeadLetters.Arn>"),
         ("TaskPolicy", "Tasks"): ({"lambda:InvokeFunction"}, "<ConverseFunction.Arn>"),
     }
     if function := CASES[case]["ClassifyFunctionArn"]:
@@ -295,8 +305,8 @@ def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) 
 def test_policies_are_those_of_whoever_needs_them(stack: Resources) -> None:
     stream, converse = "<StreamRole>", "<ConverseRole>"
     wanted = {
-        "StreamPolicy": [stream],
-        "ConversePolicy": [converse],
+        "TurnPolicy": [stream, converse],
+        "ListPolicy": [converse],
         "TableKeyPolicy": [stream, converse],
         "DeadLettersKeyPolicy": [converse],
         "TaskPolicy": [stream, converse],
@@ -334,8 +344,7 @@ def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) ->
     )
     models = {model["id"] for model in catalog.values()}
     supported = {statement["Sid"]: statement for owner, statement in statements(stack) if owner == "ModelPolicy"}
-    supported = {name: each for name, each in supported.items() if re.search("Models|Profiles|Guardrail", name)}
-    guardrail = supported.pop("Guardrail", None)
+    guardrail = supported.get("Guardrail")
     assert bool(guardrail) == bool(CASES[case]["GuardrailId"])
     if guardrail:
         assert guardrail["Action"] == "bedrock:ApplyGuardrail"
@@ -343,16 +352,17 @@ def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) ->
             "arn:aws:bedrock:*:000000000000:guardrail-profile/*",
             f"arn:aws:bedrock:us-east-1:000000000000:guardrail/{CASES[case]['GuardrailId']}",
         ]
-    both = {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
-    assert {frozenset(statement["Action"]) for statement in supported.values()} == {frozenset(both)}
-    assert set(supported["Models"]["Resource"]) == {f"arn:aws:bedrock:*::foundation-model/{model}" for model in models}
-    profiles = set(profiles_of(CASES[case]["InferenceProfile"], "us-east-1")) - {"none", "us-gov"}  # no model has it
-    for profile in profiles:
-        own = {model["id"] for model in catalog.values() if profile in model["profiles"]}
-        account = "arn:aws:bedrock:us-east-1:000000000000:inference-profile"
-        resources = set(supported[f"{profile.capitalize()}Profiles"]["Resource"])
-        assert resources == {f"{account}/{profile}.{model}" for model in own}
-    assert supported.keys() == {"Models", *(f"{profile.capitalize()}Profiles" for profile in profiles)}
+    assert set(supported["Models"]["Action"]) == {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
+    account = "arn:aws:bedrock:us-east-1:000000000000:inference-profile"
+    profiles = {
+        f"{account}/{profile}.{model['id']}"
+        for profile in set(profiles_of(CASES[case]["InferenceProfile"], "us-east-1")) - {"none"}
+        for model in catalog.values()
+        if profile in model["profiles"]
+    }
+    foundation_models = {f"arn:aws:bedrock:*::foundation-model/{model}" for model in models}
+    assert set(supported["Models"]["Resource"]) == foundation_models | profiles
+    assert supported.keys() <= {"Models", "Guardrail", "Embeddings", "Documents"}
 
 
 def test_memory_may_ask_what_it_is_configured_with(stack: Resources, case: int) -> None:

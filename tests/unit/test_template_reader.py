@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from local_stack.entry_points.api_gateway import Routes
 from local_stack.intrinsics import NO_VALUE, Resolver, TemplateError, load
 from local_stack.template import read
 
@@ -108,10 +109,22 @@ def test_our_own_template() -> None:
     assert (converse.retries, converse.dead_letters) == (2, "DeadLetters")
     assert template.http_api
     assert {route.function for route in template.http_api.routes} == {"ConverseFunction"}
-    assert ("GET", "/conversations/{id}/messages") in {(each.method, each.path) for each in template.http_api.routes}
+    assert {"GET /{proxy+}", "POST /chat/{id}/cancel"} <= {route.key for route in template.http_api.routes}
     assert template.rest_api is None
     [table] = template.tables
     assert table["TableName"] == "ChatTable"
+
+
+def test_sample_events_name_the_routes_that_match_them() -> None:
+    api = read(ROOT / "template.yaml").http_api
+    assert api
+    routes = Routes(api.routes)
+    for file in (ROOT / "events").glob("http-api-*.json"):
+        event = json.loads(file.read_text(encoding="utf-8"))
+        found = routes.find(event["requestContext"]["http"]["method"], event["rawPath"])
+        assert found
+        assert event["routeKey"] == event["requestContext"]["routeKey"] == found[0].key
+        assert event.get("pathParameters", {}) == found[1]
 
 
 def test_a_missing_file_of_the_page_is_a_404() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from local_stack.entry_points.distribution import Distribution, distribution
+from tests.routes import converse_routes, stream_routes
 from tests.unit.transform import CASES, DOORS, ROOT, SOURCE, Resources, of_type, stacks
 
 pytestmark = pytest.mark.xdist_group("template")  # transformed once
@@ -45,15 +46,6 @@ def table(config: dict[str, Any], stack: Resources) -> Distribution:
     )
 
 
-def stream_routes() -> set[str]:
-    return set(re.findall(r'"((?:GET|POST) /[^"]*)"', (ROOT / "functions/stream/app.py").read_text(encoding="utf-8")))
-
-
-def api_routes(stack: Resources) -> set[str]:
-    routes = of_type(stack, "AWS::ApiGatewayV2::Route").values()
-    return {re.sub(r"\{\w+\}", "{}", route["RouteKey"]) for route in routes}
-
-
 def test_it_is_there_only_when_asked_for() -> None:
     for case, stack in zip(CASES, stacks(), strict=True):
         kinds = {resource["Type"] for resource in stack.values()}
@@ -61,8 +53,8 @@ def test_it_is_there_only_when_asked_for() -> None:
         assert bool(made) == (case["WebHost"] == "enabled")
 
 
-def test_every_route_goes_to_the_function_that_has_it(table: Distribution, stack: Resources) -> None:
-    streams, buffered = stream_routes(), api_routes(stack)
+def test_every_route_goes_to_the_function_that_has_it(table: Distribution) -> None:
+    streams, buffered = stream_routes(), converse_routes()
     assert {"POST /chat", "POST /chat/{}/cancel", "GET /health"} <= streams & buffered
     for route in streams | buffered:
         method, path = route.split(" ")
@@ -74,7 +66,7 @@ def test_every_route_goes_to_the_function_that_has_it(table: Distribution, stack
 def test_every_file_of_the_page_goes_to_the_bucket(table: Distribution) -> None:
     files = [path for path in (ROOT / "web/demo").rglob("*") if path.is_file()]
     assert files
-    for path in ["/", "/config.json", *(f"/{file.relative_to(ROOT / 'web/demo')}" for file in files)]:
+    for path in ["/", "/page/config.json", *(f"/page/{file.relative_to(ROOT / 'web/demo')}" for file in files)]:
         assert table.behavior(path).origin == "WebBucket", path
 
 
@@ -82,14 +74,19 @@ def test_every_file_of_the_page_goes_to_the_bucket(table: Distribution) -> None:
     ("path", "origin"),
     [
         ("/chat", "StreamFunction"),
-        ("/chat.js", "WebBucket"),
-        ("/Chat", "WebBucket"),
+        ("/Chat", "HttpApi"),
         ("/chat/a/stream", "StreamFunction"),
         ("/chat/a/cancel", "HttpApi"),
+        ("/ai/chat", "StreamFunction"),
+        ("/ai/chat/a/stream", "StreamFunction"),
         ("/ai/chat/a/stop", "HttpApi"),
         ("/v1/models/nova-lite", "StreamFunction"),
-        ("/memory.js", "WebBucket"),
-        ("/memory/a", "HttpApi"),
+        ("/page/memory.js", "WebBucket"),
+        ("/memory/a.js", "HttpApi"),
+        ("/conversations/stream", "HttpApi"),
+        ("/conversations/page", "HttpApi"),
+        ("/pages", "HttpApi"),
+        ("/unknown", "HttpApi"),
     ],
 )
 def test_paths(table: Distribution, path: str, origin: str) -> None:
@@ -97,18 +94,26 @@ def test_paths(table: Distribution, path: str, origin: str) -> None:
 
 
 def test_nothing_but_the_page_is_cached_or_compressed(config: dict[str, Any]) -> None:
-    for behavior in config["CacheBehaviors"]:
+    behaviors = [config["DefaultCacheBehavior"], *config["CacheBehaviors"]]
+    assert len(behaviors) == 8
+    for behavior in behaviors:
+        if behavior["TargetOriginId"] == "WebBucket":
+            continue
         assert behavior["CachePolicyId"] == "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"  # CachingDisabled
         assert behavior["OriginRequestPolicyId"] == "b689b0a8-53d0-40ab-baf2-68738e2966ac"  # all viewer's but Host
         assert behavior["Compress"] is False
         assert behavior["ViewerProtocolPolicy"] == "https-only"  # a redirect would come after a token was sent in clear
         assert set(behavior["AllowedMethods"]) == ALL_METHODS
         assert [each["FunctionARN"] for each in behavior["FunctionAssociations"]] == ["<ViewerAddress.FunctionARN>"]
-    page = config["DefaultCacheBehavior"]
-    assert page["CachePolicyId"] == "658327ea-f89d-4fab-a63d-7e88639e58f6"  # CachingOptimized
-    assert page["Compress"] is True
-    assert "OriginRequestPolicyId" not in page  # no viewer's header has business at the bucket
-    assert config["DefaultRootObject"] == "index.html"
+    of_the_page = [behavior for behavior in behaviors if behavior["TargetOriginId"] == "WebBucket"]
+    assert {behavior["PathPattern"] for behavior in of_the_page} == {"/", "/page/*"}
+    for behavior in of_the_page:
+        assert behavior["CachePolicyId"] == "658327ea-f89d-4fab-a63d-7e88639e58f6"  # CachingOptimized
+        assert behavior["Compress"] is True
+        assert behavior["AllowedMethods"] == ["GET", "HEAD"]
+        assert behavior["ViewerProtocolPolicy"] == "redirect-to-https"
+        assert "OriginRequestPolicyId" not in behavior  # the bucket needs no header of the viewer
+    assert config["DefaultRootObject"] == "page/index.html"
 
 
 def test_no_error_is_kept_for_other_users(table: Distribution) -> None:
@@ -117,7 +122,9 @@ def test_no_error_is_kept_for_other_users(table: Distribution) -> None:
 
 def test_requests_of_several_users_are_never_collapsed(config: dict[str, Any]) -> None:
     """CloudFront does not collapse requests whose cookies it forwards ("Simultaneous requests for the same object")."""
-    assert {behavior["OriginRequestPolicyId"] for behavior in config["CacheBehaviors"]} <= ALL_COOKIES
+    behaviors = [config["DefaultCacheBehavior"], *config["CacheBehaviors"]]
+    of_the_api = [behavior for behavior in behaviors if behavior["TargetOriginId"] != "WebBucket"]
+    assert {behavior["OriginRequestPolicyId"] for behavior in of_the_api} <= ALL_COOKIES
 
 
 def test_origins(config: dict[str, Any], case: dict[str, str]) -> None:

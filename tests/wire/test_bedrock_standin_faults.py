@@ -12,7 +12,7 @@ from botocore.eventstream import ChecksumMismatch
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from local_stack.bedrock import BedrockServer
-from local_stack.bedrock.directives import by_chance
+from local_stack.bedrock.directives import random_fault
 from local_stack.bedrock.errors import MESSAGES, STREAMING_REFUSED, SYSTEM_REFUSED, TOOL_STREAMING_REFUSED
 from tests.wire.bedrock_standin import QUICK, boto3_client, converse_request, last, standin, text_of, until
 
@@ -200,7 +200,7 @@ def test_a_fault_occurs_the_given_number_of_times_per_message(client: "BedrockRu
 
 
 def test_an_unknown_fault_is_refused_by_name(client: "BedrockRuntimeClient") -> None:
-    with pytest.raises(client.exceptions.ValidationException, match="knows no fault 'thortle'"):
+    with pytest.raises(client.exceptions.ValidationException, match="has no fault 'thortle'"):
         client.converse(**converse_request(question("thortle")))
 
 
@@ -208,7 +208,7 @@ def test_random_faults_are_the_same_for_the_same_seed() -> None:
     # A seed without stalls, so that no timeout is part of the outcome.
     rate, seed, names = 0.6, 102, []
     for number in range(1, 13):
-        fault = by_chance(rate, seed, number)
+        fault = random_fault(rate, seed, number)
         names.append(fault.name if fault else "none")
     assert not {"stall", "stall-headers", "slow-first"} & set(names)
 

@@ -15,7 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local_stack.intrinsics import TemplateError
-from local_stack.lambda_service.concurrency import shares
+from local_stack.lambda_service.concurrency import allocate
 from local_stack.template import read
 from tests.wire.lambda_entry_points import SYSTEM, EntryPoints, entry_points, eventually
 
@@ -82,6 +82,16 @@ async def test_a_preflight_is_answered_by_the_gateway_without_the_function(syste
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-methods"] == "GET"
     assert system.pools["Plain"].environments == []
+
+
+async def test_a_preflight_invokes_the_function_of_a_matching_route(system: EntryPoints) -> None:
+    """https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html"""
+    headers = {"origin": "http://page", "access-control-request-method": "GET"}
+    async with httpx.AsyncClient(timeout=30) as client:
+        answer = await client.options(f"{system.gateway}/do/it", headers=headers)
+    assert answer.status_code == 200
+    assert answer.json()["event"]["routeKey"] == "ANY /do/{what+}"
+    assert answer.headers.get_list("access-control-allow-origin") == ["http://page"]
 
 
 async def test_the_gateway_times_out_and_the_function_continues(tmp_path: Path) -> None:
@@ -227,14 +237,14 @@ def test_reservations_reduce_the_concurrency_of_the_account(
 ) -> None:
     stream = replace(read(SYSTEM / "template.yaml").functions["Scripted"], reserved_concurrency=reserved)
     plain = read(SYSTEM / "template.yaml").functions["Plain"]
-    concurrency = shares([stream, plain], account)
+    concurrency = allocate([stream, plain], account)
     assert (concurrency["Scripted"].limit, concurrency["Plain"].limit) == limits
 
 
 def test_a_reservation_must_leave_100_unreserved() -> None:
     stream = replace(read(SYSTEM / "template.yaml").functions["Scripted"], reserved_concurrency=101)
     with pytest.raises(TemplateError, match="UnreservedConcurrentExecution below its minimum value"):
-        shares([stream], 200)
+        allocate([stream], 200)
 
 
 async def test_an_unknown_function_and_a_throttled_one_are_refused(system: EntryPoints) -> None:
