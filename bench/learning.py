@@ -17,8 +17,8 @@ QUESTION = "I like boats. Tell me about rivers [[tokens=20 pace=5 first=20]]"
 
 
 ENTRY_POINTS: dict[str, Callable[[Person], object]] = {
-    "streamed": lambda person: person.say(QUESTION),
-    "in one piece": lambda person: person.ask(QUESTION),
+    "streamed": lambda person: person.send(QUESTION),
+    "in one piece": lambda person: person.send_buffered(QUESTION),
 }
 
 

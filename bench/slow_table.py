@@ -17,7 +17,7 @@ def gaps(stack: RunningStack, delay: int) -> list[float]:
     """Return the milliseconds between the chunks of an answer with 20 ms per token."""
     stack.faults(table={"delayMs": delay})
     with Person(stack) as person:
-        times = person.say(f"[[tokens={TOKENS} pace=20 first=100]] rivers").times_of("chunk")
+        times = person.send(f"[[tokens={TOKENS} pace=20 first=100]] rivers").times_of("chunk")
     return [(later - earlier) * 1000 for earlier, later in pairwise(times)]
 
 

@@ -123,7 +123,7 @@ class World(Readers):
             if chance < 0.3:
                 self.counts["zombie"] += self.zombie()
             elif chance < 0.45:
-                self.counts["exchange"] += self.answer_at_once()
+                self.counts["answer at once"] += self.answer_at_once()
             else:
                 for _ in range(self.random.choice((1, 1, 2, 4))):
                     self.step()
