@@ -182,7 +182,7 @@ def conversation(conversation: Id) -> Response[str]:
     """One conversation; `active` names the answer that is being made."""
     known = app.conversations.get(user(), conversation)
     if known.deleted or known.updated_at is None:
-        raise known.missing()
+        raise known.not_found()
     running = service.running(app, resolver.context["user"], conversation)
     active = running.gid if running and running.status == "run" else None
     return reply(_conversation(known) | ({"active": active} if active else {}))

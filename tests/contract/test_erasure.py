@@ -20,7 +20,7 @@ from converse_stream.protocol.errors import (
 from converse_stream.protocol.events import Chunk, Usage
 from converse_stream.protocol.ids import new_id
 from converse_stream.store import erasure as erasures
-from converse_stream.store import erasure_mark, keys
+from converse_stream.store import erasure_marker, keys
 from converse_stream.store.conversations import Conversations
 from converse_stream.store.erasure import Erasure
 from converse_stream.store.facts import Facts
@@ -228,7 +228,7 @@ def test_nothing_begins_while_all_is_erased_and_everything_may_afterwards(
 def test_a_repeated_send_finds_its_answer_while_all_is_erased(table: Table, alice: str) -> None:
     conversations = Conversations(table)
     running = asked(conversations, alice, new_id())
-    erasure_mark.begin(table, alice)
+    erasure_marker.begin(table, alice)
     again = Generations(table, conversations).start(
         alice, replace(running.record, owner="another"), None, user_message("a question")
     )
@@ -248,7 +248,7 @@ def test_an_erasure_that_comes_too_late_leaves_what_began_since(table: Table, al
 
         def query_index(self, index: str, pk: str, **page: Any) -> Any:
             found = super().query_index(index, pk, **page)
-            if found[0] and erasure_mark.since(table, alice):
+            if found[0] and erasure_marker.get(table, alice):
                 assert erasure(table).erase_user(alice, time.monotonic() + SOON)
                 answered(conversations, alice, conversation, "new")
                 facts.add(alice, "a new fact", "fact", limit=5)

@@ -19,7 +19,7 @@ from converse_stream.protocol.errors import (
     ModelUnavailable,
     StorageError,
 )
-from converse_stream.store import erasure_mark, keys
+from converse_stream.store import erasure_marker, keys
 from converse_stream.store.facts import Profile
 from tests.contract.chat_user import FACTS, ChatUser, SmallModel
 from tests.contract.test_erasure import of
@@ -97,7 +97,7 @@ def test_nothing_is_learned_while_all_is_erased(app: Container, name: str) -> No
     chat_user = ChatUser(app, history_messages=4)
     chat_user.model.texts["Extract"] = FACTS.replace("null", name)
     gid = chat_user.says("I sail, Iris.")
-    chat_user.while_asked(lambda: erasure_mark.begin(app.conversations._table, chat_user.key))
+    chat_user.while_asked(lambda: erasure_marker.begin(app.conversations._table, chat_user.key))
     assert chat_user.learn(gid) == []
     assert (chat_user.facts, chat_user.known.title, chat_user.known.summary) == ([], None, None)
     assert app.facts.profile(chat_user.key) == Profile()

@@ -17,7 +17,7 @@ from converse_stream.protocol.events import Rollback, Usage
 from converse_stream.protocol.log import Entry, PositionedEvent
 from converse_stream.store import (
     erasure,
-    erasure_mark,
+    erasure_marker,
     generation_record,
     generation_records,
     generation_writer,
@@ -216,8 +216,8 @@ def _always(_: Any) -> Any:
 def _in_part(_: Any) -> Any:
     """A batch of which the first answer is taken for the whole."""
 
-    def get_many(self: Table, wanted: Sequence[tuple[str, str]]) -> list[Item]:
-        request: Any = {self._name: {"Keys": [table._key(*each) for each in wanted]}}
+    def get_many(self: Table, item_keys: Sequence[tuple[str, str]]) -> list[Item]:
+        request: Any = {self._name: {"Keys": [table._key(*each) for each in item_keys]}}
         with table._errors():
             page = self._client.batch_get_item(RequestItems=request)
         return [table._plain(item) for item in page["Responses"].get(self._name, [])]
@@ -339,9 +339,9 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("a throttled transaction fails", "I8", changed(table, "_THROTTLES", frozenset())),
     Mutant("a throttled transaction fails for good", "I8", changed(table, "ATTEMPTS", 2)),
     Mutant("a deletion that broke off is done", "I14", method(Conversations, "remove_messages", _one_page)),
-    Mutant("a late write deletes a later mark", "I14", method(erasure_mark, "same_erasure_part", _always)),
+    Mutant("a late write deletes a later mark", "I14", method(erasure_marker, "same_erasure_part", _always)),
     Mutant("the index is believed at once", "I14", changed(erasure, "INDEX_LAG", -1.0)),
-    Mutant("a start while all is erased", "I14", method(erasure_mark, "not_erasing_part", _always)),
+    Mutant("a start while all is erased", "I14", method(erasure_marker, "not_erasing_part", _always)),
     Mutant("the end brings it back", "I14", changed(generation_records, "IS_ACTIVE", "active = :gid")),
     Mutant(
         "a start brings it back",

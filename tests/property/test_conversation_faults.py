@@ -6,7 +6,7 @@ from unittest import mock
 import pytest
 
 from converse_stream.protocol.errors import NotFound, StorageError
-from converse_stream.store import conversations, erasure_mark, keys, messages
+from converse_stream.store import conversations, erasure_marker, keys, messages
 from tests.property.fake_table import Fault
 from tests.property.steered_store import ALICE, CONVERSATION, Store, fails
 
@@ -25,14 +25,14 @@ def test_a_mark_that_is_deleted_late_is_not_that_of_a_later_deletion(store: Stor
     """Otherwise messages are there that no deletion finds, or the conversation can begin again."""
     store.finish(store.send("one"), "first")
     table = store.dynamo.table()
-    begun = erasure_mark.begin(table, ALICE)
+    begun = erasure_marker.begin(table, ALICE)
     store.conversations.mark_deleted(ALICE, CONVERSATION)
     store.conversations.remove_messages(ALICE, CONVERSATION)
     store.once.arm("transact", fails("late"))
     with pytest.raises(StorageError):
-        store.conversations.remove_mark(ALICE, CONVERSATION, erasure_mark.same_erasure_part(table, ALICE, begun))
-    store.conversations.remove_mark(ALICE, CONVERSATION, erasure_mark.same_erasure_part(table, ALICE, begun))
-    erasure_mark.end(table, ALICE, begun)
+        store.conversations.remove_marker(ALICE, CONVERSATION, erasure_marker.same_erasure_part(table, ALICE, begun))
+    store.conversations.remove_marker(ALICE, CONVERSATION, erasure_marker.same_erasure_part(table, ALICE, begun))
+    erasure_marker.end(table, ALICE, begun)
     store.finish(store.send("two"), "second")
     store.conversations.mark_deleted(ALICE, CONVERSATION)
     if removed:
@@ -45,13 +45,13 @@ def test_an_erasure_that_is_overtaken_does_not_end_a_later_deletion(store: Store
     """Otherwise a deletion that broke off counts as done, and its messages stay."""
     table = store.dynamo.table()
     store.finish(store.send("one"), "first")
-    begun = erasure_mark.begin(table, ALICE)
+    begun = erasure_marker.begin(table, ALICE)
     store.conversations.mark_deleted(ALICE, CONVERSATION)
 
     def overtake() -> Fault:
         store.conversations.remove_messages(ALICE, CONVERSATION)
-        store.conversations.remove_mark(ALICE, CONVERSATION, erasure_mark.same_erasure_part(table, ALICE, begun))
-        erasure_mark.end(table, ALICE, begun)
+        store.conversations.remove_marker(ALICE, CONVERSATION, erasure_marker.same_erasure_part(table, ALICE, begun))
+        erasure_marker.end(table, ALICE, begun)
         store.finish(store.send("two"), "second")
         store.conversations.mark_deleted(ALICE, CONVERSATION)
         return "none"

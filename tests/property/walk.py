@@ -19,7 +19,7 @@ from converse_stream.protocol.errors import ChatError, NotFound
 from converse_stream.store import (
     conversations,
     erasure,
-    erasure_mark,
+    erasure_marker,
     generation_records,
     generation_writer,
     generations,
@@ -261,7 +261,7 @@ def simulated(world: World) -> Iterator[None]:
     with (
         mock.patch.object(generations, "now", iso),
         mock.patch.object(generations, "time", clock),
-        mock.patch.object(erasure_mark, "now", iso),
+        mock.patch.object(erasure_marker, "now", iso),
         mock.patch.object(erasure, "time", clock),
         mock.patch.object(usage, "ThreadPoolExecutor", InTurn),
         mock.patch.object(usage, "random", world.random),

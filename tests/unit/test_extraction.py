@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from converse_stream.tasks.extraction import (
-    AT_MOST,
-    ENOUGH,
+    MAX_FACTS,
+    MAX_MESSAGE,
     Extraction,
     extract,
 )
@@ -29,7 +29,7 @@ class Ask:
 
 def found(said: str, message: str = "I sail.", known: tuple[str, ...] = ()) -> Extraction:
     ask: Any = Ask(said)
-    return extract(ask, message, known, tokens=100, longest=500)
+    return extract(ask, message, known, tokens=100, max_chars=500)
 
 
 def texts(said: str) -> list[str]:
@@ -67,7 +67,7 @@ def test_of_an_answer_that_was_cut_the_whole_facts_count() -> None:
 
 def test_there_are_not_too_many_of_one_message() -> None:
     many = [{**SAILS, "text": f"The user has {count} boats."} for count in range(9)]
-    assert len(texts(json.dumps({"facts": many}))) == AT_MOST
+    assert len(texts(json.dumps({"facts": many}))) == MAX_FACTS
 
 
 def test_the_same_words_are_one_fact() -> None:
@@ -105,8 +105,8 @@ def test_the_assistant_s_name_is_a_word_of_the_user_s(message: str, name: Any, t
 def test_a_long_message_is_read_to_a_point_and_of_many_facts_the_nearest_are_shown() -> None:
     known = [f"The user's boat number {number} is blue." for number in range(50)]
     ask: Any = Ask(json.dumps({"facts": [{**SAILS, "text": known[30].upper()}]}))
-    extraction = extract(ask, "boat number 7 " + "and so on " * 2_000, known, tokens=40, longest=500)
-    assert len(ask.message) == ENOUGH
+    extraction = extract(ask, "boat number 7 " + "and so on " * 2_000, known, tokens=40, max_chars=500)
+    assert len(ask.message) == MAX_MESSAGE
     assert "- The user's boat number 7 is blue." in ask.facts
     assert 1 <= ask.facts.count("\n- ") <= 5
     assert extraction.facts == [], "what is not shown is known all the same"
