@@ -43,7 +43,7 @@ from tests.wire.bedrock_standin import standin
 from tests.wire.slow_server import DRIPS, gone, slow_server
 
 NOTHING = Memory(None)
-FOREVER_DAYS = float("inf")
+FOR_EVER = float("inf")
 SECONDS = 0.3
 FOR_EVER_AND_A_DAY = 60.0  # a client's, so that it does not give up by itself
 
@@ -77,15 +77,17 @@ def test_facts_that_fit_are_all_there_oldest_first(dynamodb: Endpoint) -> None:
     for text in known:
         facts.add(user, text, "fact", limit=9)
         time.sleep(0.002)  # their times have milliseconds
-    assert texts(FactMemory(table(dynamodb.url), None, tokens=100).search(user, "?", FOREVER_DAYS)) == known
+    assert texts(FactMemory(table(dynamodb.url), None, tokens=100).search(user, "?", FOR_EVER)) == known
 
 
 def test_facts_have_their_budget_with_their_labels(moto: DynamoDB) -> None:
     user, facts = new_id(), Facts(table(moto.url))
     for _ in range(30):
         facts.add(user, "tea", "fact", limit=99)
-    found = FactMemory(table(moto.url), None, tokens=50).search(user, "?", FOREVER_DAYS)
-    built = builder.build(Memory(None, sources=tuple(found)), (), "?", assistant="Ada", room=PromptBudget(10_000, 100))
+    found = FactMemory(table(moto.url), None, tokens=50).search(user, "?", FOR_EVER)
+    built = builder.build(
+        Memory(None, sources=tuple(found)), (), "?", assistant="Ada", budget=PromptBudget(10_000, 100)
+    )
     assert 30 < estimate_tokens(built.facts) - estimate_tokens("<facts>\n</facts>") <= 50
 
 
@@ -101,7 +103,7 @@ def test_of_too_many_those_that_help_are_there_in_a_stable_order(dynamodb: Endpo
         time.sleep(0.002)
     chosen = ["the dog is called Rex 1", "the dog is called Rex 4", "plays 7"]
     budget = sum(tokens_of(SearchableFact("", text)) for text in chosen)
-    found = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "What is my dog called?", FOREVER_DAYS)
+    found = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "What is my dog called?", FOR_EVER)
     assert texts(found) == chosen
 
 
@@ -118,8 +120,8 @@ def test_an_embedding_is_made_with_the_fact_and_kept_as_bytes(dynamodb: Endpoint
         for number in range(20):
             facts.add(user, f"plays piece {number}", "fact", limit=99)
         budget = 4 * tokens_of(SearchableFact("", "plays piece 19"))
-        by_words = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "a river?", FOREVER_DAYS)
-        by_meaning = FactMemory(table(dynamodb.url), embedder, tokens=budget).search(user, "a river?", FOREVER_DAYS)
+        by_words = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "a river?", FOR_EVER)
+        by_meaning = FactMemory(table(dynamodb.url), embedder, tokens=budget).search(user, "a river?", FOR_EVER)
     assert "loves rivers" not in texts(by_words)
     assert "loves rivers" in texts(by_meaning)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converse_stream.memory.citations import cited
+from converse_stream.memory.citations import extract_citations
 from converse_stream.memory.sources import MAX_QUOTE, Document, citation
 from converse_stream.protocol.errors import ModelError
 from converse_stream.protocol.events import (
@@ -30,7 +30,7 @@ def read(*events: Event, sources: tuple[SearchableFact | Document, ...] = SOURCE
     def said() -> Generator[Event, None, None]:
         yield from events
 
-    return list(merge(cited(said(), sources)))
+    return list(merge(extract_citations(said(), sources)))
 
 
 def test_a_citation_stands_where_its_mark_stood() -> None:
@@ -47,7 +47,7 @@ def test_what_is_cited_already_is_not_cited_again() -> None:
     def said() -> Generator[Event, None, None]:
         yield Chunk("You like tea [fact 1] and have a dog [fact 2].")
 
-    assert list(merge(cited(said(), SOURCES, before=(Chunk("Tea"), citation(TEA))))) == [
+    assert list(merge(extract_citations(said(), SOURCES, before=(Chunk("Tea"), citation(TEA))))) == [
         Chunk("You like tea and have a dog"),
         citation(DOG),
         Chunk("."),
@@ -128,7 +128,7 @@ def test_nothing_is_lost_when_the_model_fails_or_ends_early(data: st.DataObject)
         raise ModelError
 
     with pytest.raises(ModelError):
-        heard.extend(cited(said(), SOURCES))
+        heard.extend(extract_citations(said(), SOURCES))
     assert list(merge(heard)) == read(*cut) == read(*cut, Progress("retry"))[:-1]
 
 
@@ -146,11 +146,11 @@ SAID = [
 
 @pytest.mark.parametrize(("text", "said"), SAID)
 def test_only_what_may_become_a_mark_is_held_back(text: str, said: str) -> None:
-    assert next(cited((Chunk(each) for each in (text, "!")), SOURCES)) == Chunk(said)
+    assert next(extract_citations((Chunk(each) for each in (text, "!")), SOURCES)) == Chunk(said)
 
 
 def test_a_reader_who_leaves_is_told_nothing_more() -> None:
-    reader = cited((event for event in (Chunk("a ["), Chunk("b"))), SOURCES)
+    reader = extract_citations((event for event in (Chunk("a ["), Chunk("b"))), SOURCES)
     assert next(reader) == Chunk("a")
     reader.close()
 
@@ -169,7 +169,7 @@ def test_the_model_is_closed_with_its_reader() -> None:
         finally:
             closed.append(True)
 
-    reader = cited(said(), SOURCES)
+    reader = extract_citations(said(), SOURCES)
     next(reader)
     reader.close()
     assert closed

@@ -85,7 +85,7 @@ def test_what_is_no_text_is_left_out() -> None:
 def test_passages_have_their_budget_with_labels_and_names(word: str, budget: int) -> None:
     found = search(*[passage(word * 100)] * 3, tokens=budget)
     built = builder.build(
-        Memory(None, sources=tuple(found)), (), "?", assistant="Ada", room=builder.PromptBudget(100_000, 1_000)
+        Memory(None, sources=tuple(found)), (), "?", assistant="Ada", budget=builder.PromptBudget(100_000, 1_000)
     )
     fence = estimate_tokens("<documents>\n</documents>")
     assert estimate_tokens(built.documents) <= budget + (fence if found else 0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from converse_stream.model import options as wishes
 from converse_stream.model.catalog import Catalog
-from converse_stream.model.schema import fitted
+from converse_stream.model.schema import adapt
 from converse_stream.protocol.errors import BadRequest
 from converse_stream.protocol.options import Options
 from local_stack.bedrock.errors import BedrockError
@@ -43,7 +43,7 @@ def test_every_object_is_closed_wherever_it_is() -> None:
         "anyOf": [{"properties": {}}, {"oneOf": [OBJECT]}],
     }
     closed = OBJECT | {"additionalProperties": False}
-    assert fitted(schema) == closed | {
+    assert adapt(schema) == closed | {
         "properties": {
             "additionalProperties": closed,
             "maximum": {"type": ["object", "null"], "additionalProperties": False},
@@ -56,7 +56,7 @@ def test_every_object_is_closed_wherever_it_is() -> None:
 def test_constraints_that_the_model_does_not_know_are_told_in_words() -> None:
     number = {"type": "integer", "minimum": 1, "description": "Stars.", "format": "int32"}
     listed = {"type": "array", "items": {"type": "string", "format": "date"}, "minItems": 1, "maxItems": 3}
-    taken = fitted(OBJECT | {"properties": {"stars": number, "days": listed}})["properties"]
+    taken = adapt(OBJECT | {"properties": {"stars": number, "days": listed}})["properties"]
     assert taken["stars"] == {"type": "integer", "description": 'Stars. (minimum: 1, format: "int32")'}
     assert taken["days"] == {
         "type": "array",
@@ -86,8 +86,8 @@ def schemas() -> st.SearchStrategy[dict[str, Any]]:
 def test_what_is_fitted_is_taken_and_stays(below: dict[str, Any]) -> None:
     schema = OBJECT | {"properties": {"below": below}, "$defs": {"below": below}}
     before = json.dumps(schema)
-    ask(fitted(schema))
-    assert fitted(fitted(schema)) == fitted(schema)
+    ask(adapt(schema))
+    assert adapt(adapt(schema)) == adapt(schema)
     assert json.dumps(schema) == before
 
 

@@ -13,7 +13,7 @@ from converse_stream.generation import follower
 from converse_stream.generation.generation import SILENT_FLUSH
 from converse_stream.http.request import CREDENTIALS_LIMIT
 from converse_stream.model.client import ATTEMPTS
-from converse_stream.model.options import REASONING_TOKENS, USUAL_TOKENS
+from converse_stream.model.options import DEFAULT_OUTPUT_TOKENS, REASONING_TOKENS
 from converse_stream.openapi.document import document
 from converse_stream.protocol.errors import BudgetExhausted, ChatError, ModelError, TooManyGenerations, TooManyRequests
 from converse_stream.protocol.events import Complete, Message, Timing, Usage
@@ -30,6 +30,7 @@ __all__ = [
     "ATTACH_SECONDS",
     "CANCEL_SECONDS",
     "CREDENTIALS_LIMIT",
+    "DEFAULT_OUTPUT_TOKENS",
     "DELETED_ID_SECONDS",
     "ERASE_SECONDS",
     "FINISH",
@@ -45,7 +46,6 @@ __all__ = [
     "REASONING_TOKENS",
     "STREAM_END",
     "UNKNOWN",
-    "USUAL_TOKENS",
     "ChatError",
     "Finish",
     "ModelError",

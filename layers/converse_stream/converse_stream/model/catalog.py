@@ -25,7 +25,7 @@ class Price(BaseModel):
     cache_read: float
     cache_write: float
 
-    def times(self, factor: float) -> Self:
+    def scaled(self, factor: float) -> Self:
         """The same, so many times as dear."""
         return self.model_copy(update={name: price * factor for name, price in self})
 
@@ -55,15 +55,15 @@ class Model(BaseModel):
     optimized_latency: float | None = None  # how many times as dear that is, if it has it
     fallbacks: tuple[str, ...]
 
-    def by(self, profile: str) -> Self:
+    def with_profile(self, profile: str) -> Self:
         """The same with the id and the price of this inference profile."""
         called = self.id if profile == "none" else f"{profile}.{self.id}"
-        return self.model_copy(update={"id": called, "price": self.price.times(self.profiles[profile])})
+        return self.model_copy(update={"id": called, "price": self.price.scaled(self.profiles[profile])})
 
     def price_with(self, options: Options) -> Price:
         """What it costs when it is asked for so."""
         factor = self.service_tiers.get(options.service_tier, 1.0) if options.service_tier else 1.0
-        return self.price.times(factor * (self.optimized_latency or 1.0 if options.latency else 1.0))
+        return self.price.scaled(factor * (self.optimized_latency or 1.0 if options.latency else 1.0))
 
     def priced(self, usage: Usage, options: Options) -> Usage:
         """The same with what it cost."""
@@ -114,7 +114,7 @@ class Catalog:
         for alias, model in self._every.items():
             profile = next((each for each in profiles_of(setting, region) if each in model.profiles), None)
             if profile is not None:
-                self._models[alias] = model.by(profile)
+                self._models[alias] = model.with_profile(profile)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._models)

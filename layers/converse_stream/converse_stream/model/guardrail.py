@@ -11,7 +11,7 @@ from converse_stream.protocol.finish_reasons import from_bedrock
 BREAK = "\n\n"  # between what passed and the guardrail's own words
 
 
-def judged(raw: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def correct_stop_reason(raw: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The same, but an answer in which the guardrail only masked words ends as it would have without a guardrail.
 
     Bedrock gives both the stop reason `guardrail_intervened`; the trace, which comes after it, tells them apart.
@@ -37,7 +37,7 @@ def judged(raw: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield stop
 
 
-def apart(raw: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def separate_guardrail_text(raw: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The same, with a break before the guardrail's own words where text had passed before them.
 
     They are a text block of their own, the last one. So a second text block is held back until it is known who said it;

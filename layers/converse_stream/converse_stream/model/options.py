@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from converse_stream.model.catalog import Model
-from converse_stream.model.schema import Unfit, fitted
+from converse_stream.model.schema import UnsupportedSchema, adapt
 from converse_stream.prompts.prompt import ToolSpec
 from converse_stream.protocol.errors import BadRequest
 from converse_stream.protocol.options import Options
@@ -14,7 +14,7 @@ from converse_stream.protocol.tokens import estimate_tokens
 
 # Thinking tokens by the caller's wish; the smallest that Claude takes is 1024.
 REASONING_TOKENS = {"low": 1_024, "medium": 4_096, "high": 16_384}
-USUAL_TOKENS = 4_096  # of an answer to whose length nothing was said
+DEFAULT_OUTPUT_TOKENS = 4_096  # of an answer to whose length nothing was said
 
 
 # What Claude takes at the root of a tool's schema (https://platform.claude.com/docs/en/agents-and-tools/tool-use).
@@ -57,8 +57,8 @@ def check(model: Model, options: Options, *, tools: Sequence[ToolSpec] = ()) -> 
         raise BadRequest("options.stop must not be blank for this model.", field="options.stop")
     if options.answer_schema and model.answer_schema:
         try:
-            fitted(options.answer_schema)
-        except Unfit as unfit:
+            adapt(options.answer_schema)
+        except UnsupportedSchema as unfit:
             raise BadRequest(
                 f"options.schema {unfit}, which this model does not take.", field="options.schema"
             ) from None
@@ -76,7 +76,7 @@ def _fault(tool: ToolSpec) -> str | None:
     return None
 
 
-def served(options: Options, latency: str | None, service_tier: str | None) -> Options:
+def applied(options: Options, latency: str | None, service_tier: str | None) -> Options:
     """The options as they were granted, by what Bedrock told of an answer; None where it told nothing."""
     update: dict[str, Any] = {}
     if latency:
@@ -111,11 +111,11 @@ def supported(model: Model, options: Options) -> Options:
 
 def output_tokens(model: Model, options: Options) -> int:
     """How many tokens the model may say, its reasoning included."""
-    said = options.max_tokens or min(model.max_output_tokens, USUAL_TOKENS)
+    said = options.max_tokens or min(model.max_output_tokens, DEFAULT_OUTPUT_TOKENS)
     return min(model.max_output_tokens, said + REASONING_TOKENS.get(options.reasoning or "", 0))
 
 
-def weight(options: Options) -> int:
+def extra_prompt_tokens(options: Options) -> int:
     """Roughly the tokens that the wishes add to a prompt: a schema is read, in whichever way it is sent."""
     return estimate_tokens(json.dumps(options.answer_schema, ensure_ascii=False)) if options.answer_schema else 0
 
@@ -139,7 +139,7 @@ def to_fields(model: Model, options: Options) -> dict[str, Any]:
     if options.latency:
         fields["performanceConfig"] = {"latency": options.latency}
     if options.answer_schema and model.answer_schema:
-        schema = json.dumps(fitted(options.answer_schema), ensure_ascii=False)
+        schema = json.dumps(adapt(options.answer_schema), ensure_ascii=False)
         text = {"type": "json_schema", "structure": {"jsonSchema": {"name": "answer", "schema": schema}}}
         fields["outputConfig"] = {"textFormat": text}
     return fields

@@ -18,31 +18,31 @@ _CHOICES = {"anyOf": "anyOf", "oneOf": "anyOf", "allOf": "allOf"}
 _SILENT = frozenset({"$schema", "$id", "$comment", "additionalProperties"})  # say nothing to a model
 
 
-class Unfit(ValueError):
+class UnsupportedSchema(ValueError):
     """A schema that cannot be put so; the message says what it has or does."""
 
 
-def fitted(schema: Schema) -> Schema:
+def adapt(schema: Schema) -> Schema:
     """The same with every object closed; constraints that the model does not know stand in descriptions.
 
-    Raises Unfit.
+    Raises UnsupportedSchema.
     """
     _check_references(schema)
-    return _fitted(schema)
+    return _adapt(schema)
 
 
-def _fitted(schema: Any) -> Schema:
+def _adapt(schema: Any) -> Schema:
     if not isinstance(schema, dict):
-        raise Unfit("has a schema that is no object")
+        raise UnsupportedSchema("has a schema that is no object")
     taken: Schema = {}
     told: Schema = {}  # in the description
     for name, value in schema.items():
         if name in ("properties", *_DEFINITIONS) and isinstance(value, dict):
-            taken[name] = {each: _fitted(below) for each, below in value.items()}
+            taken[name] = {each: _adapt(below) for each, below in value.items()}
         elif name in _CHOICES and isinstance(value, list):
-            taken[_CHOICES[name]] = list(map(_fitted, value))
+            taken[_CHOICES[name]] = list(map(_adapt, value))
         elif name == "items":
-            taken[name] = _fitted(value)
+            taken[name] = _adapt(value)
         elif name in _KEPT or (name == "format" and value in _FORMATS) or (name == "minItems" and value in (0, 1)):
             taken[name] = value
         elif name not in _SILENT:
@@ -51,7 +51,7 @@ def _fitted(schema: Any) -> Schema:
         return {"$ref": schema["$ref"]} | {name: taken[name] for name in _DEFINITIONS if name in taken}
     if "object" in _types(schema) or schema.keys() & {"properties", "additionalProperties"}:
         if schema.get("additionalProperties", False) is not False:
-            raise Unfit("has an object with additionalProperties")
+            raise UnsupportedSchema("has an object with additionalProperties")
         taken["additionalProperties"] = False
     if told:
         words = ", ".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in told.items())
@@ -65,18 +65,18 @@ def _types(schema: Schema) -> list[Any]:
 
 
 def _check_references(schema: Schema) -> None:
-    """Raises Unfit for a schema that refers to itself, or to what is not among its own definitions."""
+    """Raises UnsupportedSchema for a schema that refers to itself, or to what is not among its own definitions."""
     places = {"#": {name: value for name, value in schema.items() if name not in _DEFINITIONS}}
     for group in _DEFINITIONS:
         if isinstance(defined := schema.get(group), dict):
             places |= {f"#/{group}/{name}": below for name, below in defined.items()}
     named = {place: set(_references(below)) for place, below in places.items()}
     if any(names - places.keys() for names in named.values()):
-        raise Unfit("refers to something that is not in its $defs")
+        raise UnsupportedSchema("refers to something that is not in its $defs")
     try:
         TopologicalSorter(named).prepare()
     except CycleError:
-        raise Unfit("refers to itself") from None
+        raise UnsupportedSchema("refers to itself") from None
 
 
 def _references(value: Any) -> Iterator[str]:

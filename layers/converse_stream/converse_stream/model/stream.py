@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from converse_stream.model.converters import to_usage
-from converse_stream.model.guardrail import apart, judged
+from converse_stream.model.guardrail import correct_stop_reason, separate_guardrail_text
 from converse_stream.protocol.errors import ModelMalformed, ModelTruncated
 from converse_stream.protocol.events import (
     Chunk,
@@ -47,25 +47,25 @@ def events(
     Raises ModelTruncated when the model never said that it was done, ModelMalformed for a call without a JSON object.
     A call that the token limit cut is left out: what came of its input says nothing.
     """
-    text, reasoning = _Pieces(), _Pieces()
-    calls: dict[int, _Call] = {}
-    ended: _Call | None = None  # the last one: whether it is whole, the stop reason says
+    text, reasoning = _SurrogateJoiner(), _SurrogateJoiner()
+    calls: dict[int, _ToolCall] = {}
+    ended: _ToolCall | None = None  # the last one: whether it is whole, the stop reason says
     stop_reason: str | None = None
     usage = Usage()
     latency = service_tier = None
     if guarded:
-        raw = judged(raw)
+        raw = correct_stop_reason(raw)
     if answer_tool:
-        raw = _spoken(raw, answer_tool)
+        raw = _answer_tool_as_text(raw, answer_tool)
     if guarded:
-        raw = apart(raw)
+        raw = separate_guardrail_text(raw)
     for event in raw:
         if ended and event.keys() & _OF_BLOCKS:
             yield ended.whole()
             ended = None
         if "contentBlockStart" in event:
             if used := event["contentBlockStart"]["start"].get("toolUse"):
-                calls[event["contentBlockStart"]["contentBlockIndex"]] = _Call(
+                calls[event["contentBlockStart"]["contentBlockIndex"]] = _ToolCall(
                     well_formed(used["toolUseId"]), well_formed(used["name"])
                 )
         elif "contentBlockDelta" in event:
@@ -102,7 +102,7 @@ def events(
     yield ModelEnd(finish_reason, usage, latency=latency, service_tier=service_tier)
 
 
-def _spoken(raw: Iterable[dict[str, Any]], tool: str) -> Iterator[dict[str, Any]]:
+def _answer_tool_as_text(raw: Iterable[dict[str, Any]], tool: str) -> Iterator[dict[str, Any]]:
     """The same as if the tool's input had been said; other text only where a filter has put its own in the place."""
     index: int | None = None
     beside: list[dict[str, Any]] = []
@@ -124,7 +124,7 @@ def _spoken(raw: Iterable[dict[str, Any]], tool: str) -> Iterator[dict[str, Any]
 
 
 @dataclass(slots=True)
-class _Call:
+class _ToolCall:
     """A tool's input comes in pieces of JSON that mean nothing one by one."""
 
     id: str
@@ -147,7 +147,7 @@ class _Call:
 
 
 @dataclass(slots=True)
-class _Pieces:
+class _SurrogateJoiner:
     """Joins surrogates across deltas; one that stays alone becomes U+FFFD, as UTF-8 cannot hold it."""
 
     held: str = field(default="")

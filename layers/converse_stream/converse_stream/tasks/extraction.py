@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, Validatio
 from pydantic_core import from_json
 
 from converse_stream.http.bodies import AssistantName
-from converse_stream.memory.ranking import fitting, ranked
+from converse_stream.memory.ranking import fit_budget, rank
 from converse_stream.prompts.templates import fenced
 from converse_stream.protocol.fields import Named, normal
 from converse_stream.store.facts import SearchableFact
@@ -84,7 +84,7 @@ def extract(ask: TaskModel, message: str, known: Sequence[str], *, tokens: int, 
 def _nearest(known: Sequence[str], message: str, tokens: int) -> list[str]:
     """Those of the `known` facts that fit into `tokens`, the most relevant to the message."""
     facts = [SearchableFact(str(index), text) for index, text in enumerate(known)]
-    return [fact.text for fact in fitting(facts, tokens, lambda: ranked(facts, message, None))]
+    return [fact.text for fact in fit_budget(facts, tokens, lambda: rank(facts, message, None))]
 
 
 def _parse(answer: str) -> dict[str, Any]:
