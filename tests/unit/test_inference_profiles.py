@@ -150,5 +150,5 @@ def test_global_is_not_named_where_it_would_not_help() -> None:
     catalog = Catalog("auto", "ap-south-1")
     model = catalog["nova-lite"].model_copy(update={"profiles": {"us": 1}})
     del catalog._models["nova-lite"]
-    catalog._every["nova-lite"] = model
+    catalog._all["nova-lite"] = model
     assert "global" not in str(catalog.unavailable_reason("nova-lite"))
