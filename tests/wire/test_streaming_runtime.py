@@ -432,7 +432,7 @@ def test_broken_post(tmp_path: Path, treatment: Treatment, reason: str) -> None:
     api, log = run(tmp_path, ENDLESS, Invocation(URL, treatment))
     assert "error" not in api.log
     assert api.log[-3:] == ["closed", "after", "next"]
-    assert "the Runtime API did not take the answer" in log
+    assert "response refused by the Runtime API" in log
     assert reason in log
     assert metrics(log) == ["RefusedResponses"]
 

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 class Call(CancellationToken):
     """The requests to Bedrock for one answer, which can be cancelled.
 
-    `bedrock_key` is the caller's own key, if there is one. `last_received` is the time of the last event from Bedrock, by the monotonic clock.
+    `bedrock_key` is the caller's own key, if there is one. `last_received` is the time of the last event from Bedrock,
+    by the monotonic clock.
     """
 
     def __init__(self) -> None:
