@@ -1,7 +1,7 @@
 """Reads the history, the profile and the record of an earlier send in parallel, until a deadline.
 
-A read that fails or is late is left out, and the client is told its name: a fast answer is more important than a
-complete memory. Facts and documents are read by `recall`.
+A read that fails or is late is left out, and the client gets its name: a fast answer is more important than a complete
+memory. Facts and documents are read by `recall`.
 """
 
 from dataclasses import dataclass, replace

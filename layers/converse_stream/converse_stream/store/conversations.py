@@ -29,7 +29,7 @@ from converse_stream.store.table import (
 
 PAGE_BYTES = 4 * 1024 * 1024  # a response of Lambda has at most 6 MB
 MAX_OPENING = 60  # code points
-MARKER_SECONDS = 48 * 3600  # for which the marker of a deleted conversation is kept: longer than any generation runs
+MARKER_SECONDS = 48 * 3600  # lifetime of the marker of a deleted conversation: longer than any generation runs
 
 KEEP_FOREVER = Retention()
 

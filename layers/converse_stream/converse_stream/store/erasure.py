@@ -66,8 +66,8 @@ class Erasure:
                 complete = time.monotonic() > index_complete_at
                 remaining = [each.id for each in conversations.all(user) if each.id not in erased]
                 running = {each: self._stop_if_erasing(user, each, started_at) for each in remaining}
-                for each, gid in running.items():
-                    self._remove(conversations, user, each, gid, started_at, deadline)
+                for conversation_id, gid in running.items():
+                    self._remove(conversations, user, conversation_id, gid, started_at, deadline)
                 erased.update(remaining)
                 if not complete:
                     time.sleep(max(0.0, min(index_complete_at, deadline) - time.monotonic()) + 0.01)

@@ -61,7 +61,7 @@ from converse_stream.telemetry import count_lost, logger
 
 FOLLOWER_LIFETIME = 15 * 60_000  # ms for which a follower counts: no function runs longer
 POLL_SECONDS = 0.2  # seconds between two reads of a generation that must end
-ATTEMPTS = 3  # of a start that meets concurrent writes, and of a read
+ATTEMPTS = 3  # of a start that conflicts with concurrent writes, and of a read
 
 # Named conditions on META. The conditions on H are in generation_record.py, that of the end in generation_records.py.
 _IS_NEW = "attribute_not_exists(pk)"
@@ -98,15 +98,15 @@ class Generations(GenerationRecords):
         replaces = message.generation_id if replace_last else None
         record = replace(record, prefix_length=record.length, replaces=replaces)
         for _ in range(ATTEMPTS):
-            known = conversation or self._conversations.get(user, record.conversation)
-            new = replace(record, seq=known.seq if replace_last else known.seq + 2)
+            current = conversation or self._conversations.get(user, record.conversation)
+            new = replace(record, seq=current.seq if replace_last else current.seq + 2)
             message_parts = self._replacement_parts if replace_last else self._message_parts
             try:
                 self._table.transact(
                     [
                         erasure_marker.not_erasing_part(self._table, user),
                         self._record_part(user, new),
-                        self._conversation_part(user, new, known, message),
+                        self._conversation_part(user, new, current, message),
                         *message_parts(user, new, message),
                     ]
                 )
@@ -268,7 +268,7 @@ class Generations(GenerationRecords):
             return from_item(failed.item) if failed.item else None
         return None
 
-    def _conversation_part(self, user: str, record: GenerationRecord, known: Conversation, message: Message) -> Any:
+    def _conversation_part(self, user: str, record: GenerationRecord, current: Conversation, message: Message) -> Any:
         values: Item = {
             ":next": record.seq,
             ":gid": record.gid,
@@ -277,12 +277,12 @@ class Generations(GenerationRecords):
             ":id": record.conversation,
             ":ttl": self._retention.of_conversation(self._clock()),
         }
-        if known.deleted:
+        if current.deleted:
             raise ConditionFailed  # it may be expired, which the condition does not check
-        if known.seq or known.updated_at:
-            values[":seen"] = known.seq
+        if current.seq or current.updated_at:
+            values[":seen"] = current.seq
         update = "SET seq = :next, active = :gid, gsi1pk = :user, gsi1sk = :now, id = :id, #ttl = :ttl"
-        if not known.seq:
+        if not current.seq:
             update = f"{update}, opening = :opening, opening_ttl = :opening_ttl"
             values |= {":opening": opening(message.text), ":opening_ttl": self._retention.of_message(self._clock())}
         return self._table.update_part(
@@ -308,15 +308,15 @@ class Generations(GenerationRecords):
         )  # whatever is there: an earlier use of the key may have left one
         yield self._table.delete_part(pk, item["sk"], condition="id = :id", values={":id": message.id})
 
-    def _release(self, user: str, known: Conversation, gid: str) -> None:
+    def _release(self, user: str, current: Conversation, gid: str) -> None:
         """Frees the conversation if the record of its active generation is gone, and restores a replaced answer."""
-        pk = keys.conversation(user, known.id)
+        pk = keys.conversation(user, current.id)
         freed = self._table.update_part(pk, keys.META, "REMOVE active", condition=IS_ACTIVE, values={":gid": gid})
         # The same key may have started another generation in the meantime.
         is_gone = self._table.check_part(
             *key(user, gid), condition=IS_CLOSABLE, values={":now": int(self._clock())}, names={"#ttl": "ttl"}
         )
-        replaced = self._table.query(pk, keys.replaced(known.seq, ""), keys.replaced(known.seq, "~"))
+        replaced = self._table.query(pk, keys.replaced(current.seq, ""), keys.replaced(current.seq, "~"))
         restorable = [item for item in replaced if not message_expired(item, self._clock())]
         attempts = [[freed, is_gone]]
         if restorable:
@@ -329,14 +329,14 @@ class Generations(GenerationRecords):
 
     def _get_free(self, user: str, conversation: str) -> Conversation:
         """The conversation, without a running generation. Raises ConversationBusy and NotFound."""
-        known = self._conversations.get(user, conversation)
-        if known.deleted:
+        current = self._conversations.get(user, conversation)
+        if current.deleted:
             raise NotFound
-        if known.active:
-            running = self.get_or_reap(user, known.active)
+        if current.active:
+            running = self.get_or_reap(user, current.active)
             if running and running.status == "run":
-                raise ConversationBusy(generation=known.active)
+                raise ConversationBusy(generation=current.active)
             if running is None:  # the record has expired before any request ended the generation
-                self._release(user, known, known.active)
-            known = self._conversations.get(user, conversation)
-        return known
+                self._release(user, current, current.active)
+            current = self._conversations.get(user, conversation)
+        return current

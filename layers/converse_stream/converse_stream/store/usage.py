@@ -36,7 +36,7 @@ from converse_stream.store.table import ConditionFailed, Item, Table
 RETENTION_SECONDS = 2 * 24 * 3600  # of the usage of a day
 PARALLEL_CALLS = 2  # to the table, of one read
 SHARDS = 10  # of the one counter that all requests write
-ATTEMPTS = 8  # of an update that meets concurrent ones
+ATTEMPTS = 8  # of an update that conflicts with concurrent requests
 TTL = {"#ttl": "ttl"}  # a reserved word
 
 # Named conditions and updates on an item `rl`.
