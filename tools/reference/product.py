@@ -1,4 +1,4 @@
-"""Everything that the reference reads from the Python code: the only module here that imports it."""
+"""Values that the reference reads from the Python code. No other module here imports that code."""
 
 import re
 from collections.abc import Iterator
@@ -59,8 +59,8 @@ __all__ = [
 ]
 
 AI_SDK_BODY_BYTES = MAX_BODY_BYTES
-AI_SDK_REPLAY_SECONDS = ai_sdk_routes.RECENT
-AI_SDK_STOP_SECONDS = ai_sdk_routes.STOPPING
+AI_SDK_REPLAY_SECONDS = ai_sdk_routes.REPLAY_SECONDS
+AI_SDK_STOP_SECONDS = ai_sdk_routes.CANCEL_SECONDS
 ATTACH_SECONDS = follower.ATTACH_SECONDS
 CANCEL_SECONDS = SILENT_FLUSH
 DELETED_ID_SECONDS = conversations.MARKER_SECONDS
@@ -71,7 +71,7 @@ LEASE_SECONDS = (LEASE_MS + LEASE_GRACE_MS) / 1000  # both in milliseconds
 LOG_SECONDS = LOG_LIFETIME
 MODEL_ATTEMPTS = ATTEMPTS
 NUDGE, NUDGE_SECONDS = sse.NUDGE, sse.NUDGE_AFTER
-OPENAI_OPENING_SECONDS = completion_routes.OPENING
+OPENAI_OPENING_SECONDS = completion_routes.FIRST_EVENT_SECONDS
 STREAM_END = sse.DONE
 
 # Errors whose message depends on the case.
@@ -83,7 +83,7 @@ _EXAMPLES: dict[type[ChatError], ChatError] = {
 
 
 def error_kinds() -> list[type[ChatError]]:
-    """The errors that have a code of their own, in the order of their definition."""
+    """Return the error classes with their own code, in the order of their definition."""
 
     def below(kind: type[ChatError]) -> Iterator[type[ChatError]]:
         yield kind
@@ -94,12 +94,12 @@ def error_kinds() -> list[type[ChatError]]:
 
 
 def example(kind: type[ChatError]) -> ChatError:
-    """An error of this kind with its usual message."""
+    """Return an error of this class with its default message."""
     return _EXAMPLES[kind] if kind in _EXAMPLES else kind()
 
 
 def retry_after(kind: type[ChatError]) -> str:
-    """The seconds in the header `Retry-After`, empty without one."""
+    """Return the value of the header `Retry-After` as text, or an empty text."""
     seconds = example(kind).retry_after
     if seconds is None:
         return ""
@@ -107,12 +107,12 @@ def retry_after(kind: type[ChatError]) -> str:
 
 
 def openai_type(error: ChatError) -> str:
-    """The `type` that the error has on `/v1`."""
+    """Return the `type` of the error on `/v1`."""
     return str(openai_error(error)["error"]["type"])
 
 
 def ai_sdk_ending(finish_reason: str) -> str:
-    """The type of the last chunk that the AI SDK gets for an answer with this finish reason."""
+    """Return the type of the last chunk of the AI SDK's stream for an answer with this finish reason."""
     question = Message("message-1", "user", (), "2026-01-01T00:00:00.000+00:00")
     answer = Message("message-2", "assistant", (), "2026-01-01T00:00:02.000+00:00", finish_reason=finish_reason)
     end = Complete(finish_reason, question, answer, Usage(), Timing(0))
