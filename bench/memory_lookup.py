@@ -16,7 +16,7 @@ from unittest import mock
 
 from converse_stream.aws import deadlines
 from converse_stream.memory.fact_memory import FactMemory
-from converse_stream.memory.ranking import ranked
+from converse_stream.memory.ranking import rank
 from converse_stream.store.facts import Facts
 from converse_stream.store.table import Table
 from local_stack import template
@@ -72,10 +72,10 @@ def main() -> None:
             for text in texts:
                 facts.add(name, text, "fact", limit=FACTS)
         vector = own.embed(QUESTION) if own else None
-        read = cpu(partial(facts.remembered, name))
-        rank = cpu(partial(ranked, facts.remembered(name), QUESTION, vector))
+        read = cpu(partial(facts.searchable, name))
+        ranking = cpu(partial(rank, facts.searchable(name), QUESTION, vector))
         search = cpu(partial(memory.search, name, QUESTION, float("inf")))
-        print(f"{name:>16} {read:7.1f} {rank:7.1f} {search:7.1f}")
+        print(f"{name:>16} {read:7.1f} {ranking:7.1f} {search:7.1f}")
     server.stop()
 
 

@@ -29,7 +29,7 @@ def add_routes(api: Api) -> None:
     @resolver.delete("/memory/<fact>")
     def delete_fact(fact: Id) -> Response[str]:
         """Deletes a fact."""
-        app.facts.forget(api.user.key, fact)
+        app.facts.delete(api.user.key, fact)
         return Response(204, body="")
 
     @resolver.get("/profile")

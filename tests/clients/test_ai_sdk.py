@@ -252,7 +252,7 @@ class GrowingGeneration:
     def now(self) -> int:
         return 0
 
-    def follow(self, user: str, record: GenerationRecord, until: int) -> None:
+    def mark_followed(self, user: str, record: GenerationRecord, until: int) -> None:
         """Somebody follows."""
 
 

@@ -91,7 +91,7 @@ class ChatUser:
         self, conversation: Conversation | None, message: Message, reply: str, reason: str, *, instead: bool
     ) -> str:
         record = new_head(self.conversation)
-        writer = self.app.generations.start(self.key, record, conversation, message, instead=instead)
+        writer = self.app.generations.start(self.key, record, conversation, message, replace_last=instead)
         assert isinstance(writer, TableWriter)
         reply_message = answer(Chunk(reply), generation_id=writer.record.gid, finish_reason=reason)
         reply_message = replace(reply_message, id=writer.record.message_id)

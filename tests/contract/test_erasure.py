@@ -20,7 +20,7 @@ from converse_stream.protocol.errors import (
 from converse_stream.protocol.events import Chunk, Usage
 from converse_stream.protocol.ids import new_id
 from converse_stream.store import erasure as erasures
-from converse_stream.store import erasure_mark, keys
+from converse_stream.store import erasure_marker, keys
 from converse_stream.store.conversations import Conversations
 from converse_stream.store.erasure import Erasure
 from converse_stream.store.facts import Facts
@@ -29,8 +29,8 @@ from converse_stream.store.generation_writer import TableWriter
 from converse_stream.store.generations import Generations
 from converse_stream.store.retention import (
     DAY,
-    FOR_EVER,
-    LATE,
+    FOREVER_DAYS,
+    TTL_DELAY,
     Retention,
 )
 from converse_stream.store.table import Table
@@ -76,7 +76,7 @@ def start_generation(conversations: Conversations, user: str, conversation: str)
     _, last = conversations.recent(user, conversation, 1)
     message = last[0] if last else replace(user_message("a question"), generation_id=record.gid)
     generations = Generations(conversations._table, conversations)
-    writer = generations.start(user, record, None, message, instead=bool(last))
+    writer = generations.start(user, record, None, message, replace_last=bool(last))
     assert isinstance(writer, TableWriter)
     return writer
 
@@ -98,7 +98,7 @@ def store_conversations(table: Table, user: str) -> None:
     for conversation in (new_id(), regenerated, deleted):
         store_answer(conversations, user, conversation, "an answer")
     store_answer(conversations, user, regenerated, "".join(new_id() for _ in range(20_000)))
-    assert erasure(table).conversation(user, deleted, time.monotonic() + ERASURE_SECONDS)
+    assert erasure(table).delete_conversation(user, deleted, time.monotonic() + ERASURE_SECONDS)
     facts.add(user, "a fact", "fact", limit=10)
     facts.set_profile(user, "a name", None, None)
 
@@ -124,10 +124,10 @@ def test_an_erasure_removes_every_item_of_the_user_except_the_usage(table: Table
     store_conversations(table, alice)
     store_conversations(table, bob)
     before = items_of(table, bob)
-    assert erasure(table).everything(alice, time.monotonic() + ERASURE_SECONDS)
+    assert erasure(table).erase_user(alice, time.monotonic() + ERASURE_SECONDS)
     assert {pk for pk, _ in items_of(table, alice)} == {keys.limits(alice)}
     assert items_of(table, bob) == before
-    assert erasure(table).everything(alice, time.monotonic() + ERASURE_SECONDS), (
+    assert erasure(table).erase_user(alice, time.monotonic() + ERASURE_SECONDS), (
         "a second erasure succeeds, with no items left"
     )
 
@@ -135,7 +135,7 @@ def test_an_erasure_removes_every_item_of_the_user_except_the_usage(table: Table
 def test_an_erasure_cancels_a_running_generation_and_removes_it(table: Table, alice: str) -> None:
     conversations = Conversations(table)
     owner = run_owner(start_generation(conversations, alice, new_id()), lambda cancelled: cancelled)
-    assert erasure(table).everything(alice, time.monotonic() + ERASURE_SECONDS)
+    assert erasure(table).erase_user(alice, time.monotonic() + ERASURE_SECONDS)
     owner.join()
     assert {pk for pk, _ in items_of(table, alice)} == {keys.limits(alice)}
 
@@ -144,12 +144,12 @@ def test_an_erasure_is_unfinished_until_the_owner_ends(table: Table, alice: str)
     conversations, conversation = Conversations(table), new_id()
     ended = threading.Event()
     owner = run_owner(start_generation(conversations, alice, conversation), lambda _: ended.is_set())
-    assert not erasure(table).everything(alice, time.monotonic() + 0.5)
+    assert not erasure(table).erase_user(alice, time.monotonic() + 0.5)
     assert conversations.get(alice, conversation).deleted
     assert list(conversations.page(alice, limit=9)[0]) == []
     ended.set()
     owner.join()
-    assert erasure(table).everything(alice, time.monotonic() + ERASURE_SECONDS)
+    assert erasure(table).erase_user(alice, time.monotonic() + ERASURE_SECONDS)
     assert {pk for pk, _ in items_of(table, alice)} == {keys.limits(alice)}
 
 
@@ -165,9 +165,9 @@ class FailingTable(Table):
         self._count()
         super().delete(pk, sk, **guard)
 
-    def delete_seen(self, item: dict[str, Any], name: str) -> None:
+    def delete_unchanged(self, item: dict[str, Any], name: str) -> None:
         self._count()
-        super().delete_seen(item, name)
+        super().delete_unchanged(item, name)
 
     def _count(self) -> None:
         self.deletes -= 1
@@ -187,8 +187,8 @@ def test_an_erasure_that_failed_at_any_delete_is_completed_by_the_next_call(
     store_conversations(table, alice)
     failing.deletes = failing_delete
     with pytest.raises(StorageError):
-        erasure(failing).everything(alice, time.monotonic() + ERASURE_SECONDS)
-    assert erasure(table).everything(alice, time.monotonic() + ERASURE_SECONDS)
+        erasure(failing).erase_user(alice, time.monotonic() + ERASURE_SECONDS)
+    assert erasure(table).erase_user(alice, time.monotonic() + ERASURE_SECONDS)
     assert {pk for pk, _ in items_of(table, alice)} == {keys.limits(alice)}
 
 
@@ -208,7 +208,7 @@ def test_an_erasure_includes_conversations_that_the_index_does_not_show_yet(tabl
     lagging = LaggingTable(table._client, table._name)
     lagging.visible_at = time.monotonic() + INDEX_DELAY
     store_answer(Conversations(table), alice, new_id(), "just before the erasure")
-    assert erasure(lagging).everything(alice, time.monotonic() + ERASURE_SECONDS)
+    assert erasure(lagging).erase_user(alice, time.monotonic() + ERASURE_SECONDS)
     assert {pk for pk, _ in items_of(table, alice)} == {keys.limits(alice)}
 
 
@@ -219,14 +219,14 @@ def test_nothing_starts_during_an_erasure_and_conversations_start_after_it(
     store_answer(conversations, alice, conversation, "an answer")
     failing.deletes = 1
     with pytest.raises(StorageError):
-        erasure(failing).everything(alice, time.monotonic() + ERASURE_SECONDS)
+        erasure(failing).erase_user(alice, time.monotonic() + ERASURE_SECONDS)
     for begin in (
         lambda: start_generation(conversations, alice, new_id()),
         lambda: conversations.create(alice, new_id(), None),
     ):
         with pytest.raises(ErasureInProgress):
             begin()
-    assert erasure(table).everything(alice, time.monotonic() + ERASURE_SECONDS)
+    assert erasure(table).erase_user(alice, time.monotonic() + ERASURE_SECONDS)
     store_answer(conversations, alice, conversation, "under the same id")
     conversations.create(alice, new_id(), None)
     assert len(conversations.page(alice, limit=9)[0]) == 2
@@ -235,7 +235,7 @@ def test_nothing_starts_during_an_erasure_and_conversations_start_after_it(
 def test_a_repeated_send_returns_its_generation_during_an_erasure(table: Table, alice: str) -> None:
     conversations = Conversations(table)
     running = start_generation(conversations, alice, new_id())
-    erasure_mark.begin(table, alice)
+    erasure_marker.begin(table, alice)
     again = Generations(table, conversations).start(
         alice, replace(running.record, owner="another"), None, user_message("a question")
     )
@@ -255,13 +255,13 @@ def test_a_late_erasure_keeps_what_was_stored_after_it_was_completed(table: Tabl
 
         def query_index(self, index: str, pk: str, **page: Any) -> Any:
             result = super().query_index(index, pk, **page)
-            if result[0] and erasure_mark.since(table, alice):
-                assert erasure(table).everything(alice, time.monotonic() + ERASURE_SECONDS)
+            if result[0] and erasure_marker.get(table, alice):
+                assert erasure(table).erase_user(alice, time.monotonic() + ERASURE_SECONDS)
                 store_answer(conversations, alice, conversation, "new")
                 facts.add(alice, "a new fact", "fact", limit=5)
             return result
 
-    assert erasure(OvertakenTable(table._client, table._name)).everything(alice, time.monotonic() + ERASURE_SECONDS)
+    assert erasure(OvertakenTable(table._client, table._name)).erase_user(alice, time.monotonic() + ERASURE_SECONDS)
     assert [message.text for message in conversations.recent(alice, conversation, 9)[1]][-1] == "new"
     assert [fact.text for fact in facts.all(alice)] == ["a new fact"]
     assert erasure(table).resume(alice, time.monotonic() + ERASURE_SECONDS), "there is no unfinished erasure"
@@ -276,7 +276,7 @@ def test_an_erasure_continues_if_a_concurrent_call_removed_the_log(table: Table,
     for _ in range(40):
         running.flush([Chunk(new_id())])
     past = {":past": 1}
-    table.change(keys.generation(alice, running.record.gid), keys.RECORD, "SET lease = :past, dl = :past", values=past)
+    table.update(keys.generation(alice, running.record.gid), keys.RECORD, "SET lease = :past, dl = :past", values=past)
 
     class OvertakenTable(Table):
         """Before it reads the log, another call removes the log."""
@@ -287,12 +287,12 @@ def test_an_erasure_continues_if_a_concurrent_call_removed_the_log(table: Table,
         def query(self, pk: str, low: str, high: str, **more: Any) -> Any:
             if low.startswith("S#"):
                 if complete:
-                    assert erasure(table).everything(alice, time.monotonic() + ERASURE_SECONDS)
+                    assert erasure(table).erase_user(alice, time.monotonic() + ERASURE_SECONDS)
                 else:
                     conversations.remove_log(alice, running.record.gid)
             return super().query(pk, low, high, **more)
 
-    assert erasure(OvertakenTable(table._client, table._name)).everything(alice, time.monotonic() + ERASURE_SECONDS)
+    assert erasure(OvertakenTable(table._client, table._name)).erase_user(alice, time.monotonic() + ERASURE_SECONDS)
     assert {pk for pk, _ in items_of(table, alice)} <= {keys.limits(alice)}
 
 
@@ -307,7 +307,7 @@ def test_a_deletion_that_runs_out_of_time_is_continued_from_its_mark(table: Tabl
     conversation, remaining = long_conversation(table, alice, 3), 99
     calls = 0
     while True:
-        done = erasure(table).conversation(alice, conversation, time.monotonic() + 0.02 * calls)
+        done = erasure(table).delete_conversation(alice, conversation, time.monotonic() + 0.02 * calls)
         before, remaining = remaining, len([sk for pk, sk in items_of(table, alice) if sk.startswith("M#")])
         assert remaining <= before
         calls += 1
@@ -318,7 +318,7 @@ def test_a_deletion_that_runs_out_of_time_is_continued_from_its_mark(table: Tabl
     assert calls > 1
     assert {sk for pk, sk in items_of(table, alice) if pk == keys.conversation(alice, conversation)} == {keys.META}
     assert not Conversations(table).get(alice, conversation).unfinished
-    assert erasure(table).conversation(alice, conversation, time.monotonic() + ERASURE_SECONDS), (
+    assert erasure(table).delete_conversation(alice, conversation, time.monotonic() + ERASURE_SECONDS), (
         "a second deletion succeeds"
     )
 
@@ -331,7 +331,7 @@ def test_every_change_of_a_conversation_restarts_its_retention(table: Table, ali
 
     def days() -> int:
         meta = items_of(table, alice)[keys.conversation(alice, conversation), keys.META]
-        return round((int(meta["ttl"]["N"]) - LATE - time.time()) / DAY)
+        return round((int(meta["ttl"]["N"]) - TTL_DELAY - time.time()) / DAY)
 
     next_retention().create(alice, conversation, None)
     assert days() == 1
@@ -342,13 +342,13 @@ def test_every_change_of_a_conversation_restarts_its_retention(table: Table, ali
     next_retention().rename(alice, conversation, "a title")
     assert days() == 4
     Conversations(table).rename(alice, conversation, "without retention")
-    assert days() == FOR_EVER
+    assert days() == FOREVER_DAYS
 
 
 def test_a_forgotten_fact_is_in_no_item(table: Table, alice: str) -> None:
     facts = Facts(table)
     fact, other = (facts.add(alice, text, "fact", limit=5) for text in ("sails", "has a dog"))
-    facts.forget(alice, fact.id)
+    facts.delete(alice, fact.id)
     items = items_of(table, alice)
     assert not [item for item in items.values() if fact.id in str(item) or fact.text in str(item)]
     assert [item for item in items.values() if other.id in str(item)]
@@ -379,7 +379,7 @@ def test_expired_items_are_not_read_before_they_are_removed(table: Table, alice:
     assert conversations.recent(alice, conversation, 9)[1] == []
     with pytest.raises(NotFound):
         conversations.exchange(alice, conversation, 2, gid)
-    assert erasure(table).everything(alice, time.monotonic() + ERASURE_SECONDS)
+    assert erasure(table).erase_user(alice, time.monotonic() + ERASURE_SECONDS)
     assert {pk for pk, _ in items_of(table, alice)} == {keys.limits(alice)}
 
 

@@ -19,7 +19,7 @@ from converse_stream.protocol.errors import (
     ModelUnavailable,
     StorageError,
 )
-from converse_stream.store import erasure_mark, keys
+from converse_stream.store import erasure_marker, keys
 from converse_stream.store.facts import Profile
 from tests.contract.chat_user import FACTS, ChatUser, SmallModel
 from tests.contract.test_erasure import items_of
@@ -54,7 +54,7 @@ def test_a_failed_transaction_stores_nothing(chat_user: ChatUser, monkeypatch: p
         raise StorageError
 
     with monkeypatch.context() as failing:
-        failing.setattr(chat_user.app.learned._table, "transact", fail)
+        failing.setattr(chat_user.app.learned_marks._table, "transact", fail)
         with pytest.raises(StorageError):
             chat_user.learn(gid)
     assert (chat_user.stored.title, chat_user.facts) == (None, [])
@@ -88,7 +88,7 @@ def test_no_title_is_stored_if_the_conversation_is_deleted_during_the_task(chat_
 
 def test_nothing_is_stored_if_the_user_is_erased_during_the_task(chat_user: ChatUser) -> None:
     gid = chat_user.sends("I sail.")
-    chat_user.during_first_call(lambda: chat_user.app.erasure.everything(chat_user.key, float("inf")))
+    chat_user.during_first_call(lambda: chat_user.app.erasure.erase_user(chat_user.key, float("inf")))
     assert chat_user.learn(gid) == []
     assert (chat_user.facts, chat_user.stored.updated_at) == ([], None)
 
@@ -99,7 +99,7 @@ def test_nothing_is_learned_if_an_erasure_of_the_user_begins_during_the_task(app
     chat_user = ChatUser(app, history_messages=4)
     chat_user.model.texts["Extract"] = FACTS.replace("null", name)
     gid = chat_user.sends("I sail, Iris.")
-    chat_user.during_first_call(lambda: erasure_mark.begin(app.conversations._table, chat_user.key))
+    chat_user.during_first_call(lambda: erasure_marker.begin(app.conversations._table, chat_user.key))
     assert chat_user.learn(gid) == []
     assert (chat_user.facts, chat_user.stored.title, chat_user.stored.summary) == ([], None, None)
     assert app.facts.profile(chat_user.key) == Profile()
@@ -131,7 +131,7 @@ def test_a_regenerated_answer_is_not_learned_from_again(app: Container) -> None:
     [fact] = app.facts.all(chat_user.key)
     table = app.conversations._table
     assert fact.text in str(items_of(table, chat_user.key))
-    app.facts.forget(chat_user.key, fact.id)
+    app.facts.delete(chat_user.key, fact.id)
     assert chat_user.learn(chat_user.regenerates()) == []
     assert chat_user.facts == []
     assert fact.text not in str(items_of(table, chat_user.key)), (
@@ -151,7 +151,7 @@ def test_an_earlier_answer_is_learned_from_after_later_messages(app: Container) 
         "I sail.",
         "User: I sail.\n\nAssistant: I see.",
     }
-    assert chat_user.stored.summarized == 2
+    assert chat_user.stored.summary_seq == 2
     chat_user.model.prompts.clear()
     assert chat_user.learn(again) == ["facts", "summary"]
     assert "I see, again." in str(chat_user.model.prompts[-1].turn.content)
@@ -169,7 +169,7 @@ def test_nothing_is_learned_from_a_deleted_conversation(chat_user: ChatUser, *, 
     if marked_only:
         chat_user.app.conversations.mark_deleted(chat_user.key, chat_user.conversation)
     else:
-        chat_user.app.erasure.conversation(chat_user.key, chat_user.conversation, float("inf"))
+        chat_user.app.erasure.delete_conversation(chat_user.key, chat_user.conversation, float("inf"))
     assert chat_user.learn(gid) == []
     assert chat_user.model.prompts == []
 

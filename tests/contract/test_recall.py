@@ -33,7 +33,7 @@ from converse_stream.protocol.events import Complete, Progress, Start
 from converse_stream.protocol.ids import new_id
 from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.settings import Settings
-from converse_stream.store.facts import Facts, Remembered
+from converse_stream.store.facts import Facts, SearchableFact
 from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.store.table import Table
 from local_stack.dynamodb.server import DynamoDB
@@ -86,7 +86,7 @@ def test_the_budget_of_facts_includes_their_labels(moto: DynamoDB) -> None:
         facts.add(user, "tea", "fact", limit=99)
     sources = FactMemory(table(moto.url), None, tokens=50).search(user, "?", NO_DEADLINE)
     built = builder.build(
-        Memory(None, sources=tuple(sources)), (), "?", assistant="Ada", room=PromptBudget(10_000, 100)
+        Memory(None, sources=tuple(sources)), (), "?", assistant="Ada", budget=PromptBudget(10_000, 100)
     )
     assert 30 < estimate_tokens(built.facts) - estimate_tokens("<facts>\n</facts>") <= 50
 
@@ -102,7 +102,7 @@ def test_the_relevant_facts_are_chosen_in_a_stable_order_when_not_all_fit(dynamo
         facts.add(user, f"the dog is called Rex {number}" if number in {1, 4} else f"plays {number}", "fact", limit=9)
         time.sleep(0.002)
     chosen = ["the dog is called Rex 1", "the dog is called Rex 4", "plays 7"]
-    budget = sum(tokens_of(Remembered("", text)) for text in chosen)
+    budget = sum(tokens_of(SearchableFact("", text)) for text in chosen)
     sources = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "What is my dog called?", NO_DEADLINE)
     assert texts(sources) == chosen
 
@@ -112,14 +112,14 @@ def test_an_embedding_is_stored_with_its_fact_and_used_in_the_search(dynamodb: E
         user, embedder = new_id(), titan(bedrock.url)
         facts = Facts(table(dynamodb.url), embedder)
         added = facts.add(user, "loves rivers", "fact", limit=9)
-        [stored] = facts.remembered(user)
+        [stored] = facts.searchable(user)
         assert facts.all(user) == [added]
         assert (stored.id, stored.embedding) == (added.id, embedder.embed("loves rivers"))
         length = sum(value * value for value in array("f", stored.embedding or b""))
         assert (len(stored.embedding or b""), round(length, 3)) == (4 * DIMENSIONS, 1)
         for number in range(20):
             facts.add(user, f"plays piece {number}", "fact", limit=99)
-        budget = 4 * tokens_of(Remembered("", "plays piece 19"))
+        budget = 4 * tokens_of(SearchableFact("", "plays piece 19"))
         by_words = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "a river?", NO_DEADLINE)
         by_meaning = FactMemory(table(dynamodb.url), embedder, tokens=budget).search(user, "a river?", NO_DEADLINE)
     assert "loves rivers" not in texts(by_words)
@@ -153,7 +153,7 @@ def test_queries_of_facts_read_only_the_attributes_they_need(dynamodb: Endpoint)
     facts_table._client.meta.events.register("after-call.dynamodb.Query", note)
     facts.add(user, "likes tea", "fact", limit=9)
     facts.add(user, "has a dog", "fact", limit=9)
-    assert (len(facts.remembered(user)), len(facts.all(user))) == (2, 2)
+    assert (len(facts.searchable(user)), len(facts.all(user))) == (2, 2)
     counted = {"sk"}
     assert attributes_read == [
         set(),
@@ -181,7 +181,7 @@ def test_a_fact_is_stored_without_an_embedding_if_the_embedder_times_out(dynamod
     user = new_id()
     with slow_server() as server:
         added = Facts(table(dynamodb.url), titan(server.url, 0.1)).add(user, "likes tea", "fact", limit=9)
-    assert Facts(table(dynamodb.url)).remembered(user) == [Remembered(added.id, "likes tea")]
+    assert Facts(table(dynamodb.url)).searchable(user) == [SearchableFact(added.id, "likes tea")]
 
 
 def search(stores: dict[str, MemoryStore], user: str) -> tuple[Memory, float]:
@@ -260,7 +260,7 @@ def test_facts_are_returned_although_the_embedder_hangs(moto: DynamoDB) -> None:
     for number in range(3):
         facts.add(user, f"fact {number}", "fact", limit=9)
     with slow_server() as server:
-        budget = 2 * tokens_of(Remembered("", "fact 1"))
+        budget = 2 * tokens_of(SearchableFact("", "fact 1"))
         slow, late = titan(server.url, SEARCH_SECONDS / 2), titan(server.url, SEARCH_SECONDS * 2)
         memory, _ = search({"facts": FactMemory(table(moto.url), slow, tokens=budget)}, user)
         assert (len(memory.sources), memory.missing) == (2, ())  # ranked without embeddings

@@ -17,7 +17,7 @@ from converse_stream.protocol.events import Chunk, Usage
 from converse_stream.protocol.ids import new_id
 from converse_stream.settings import Settings
 from converse_stream.store import keys
-from converse_stream.store.generation_record import LIFETIME, GenerationRecord
+from converse_stream.store.generation_record import LOG_LIFETIME, GenerationRecord
 from converse_stream.store.generation_records import GenerationRecords
 from converse_stream.store.generation_writer import TableWriter
 from tests.contract.chat_user import ChatUser
@@ -64,17 +64,17 @@ def test_a_repeated_request_attaches_to_the_first_although_the_lookup_missed_it(
     assert isinstance(first, Generation)
     if ended:
         first._writer.flush([Chunk("new text")])
-        record = app.generations.record(user.key, first.generation)
+        record = app.generations.get(user.key, first.generation)
         assert record is not None
         app.generations.reap(user.key, record)
         app.settings = app.settings.model_copy(update={"max_continued_bytes": 1})
-    results, real_record = iter([lookup]), GenerationRecords.record
+    results, real_record = iter([lookup]), GenerationRecords.get
 
     def record_once(self: GenerationRecords, *names: Any) -> GenerationRecord | None:
         result = next(results, None)
         return real_record(self, *names) if result is None else result()
 
-    monkeypatch.setattr(GenerationRecords, "record", record_once)
+    monkeypatch.setattr(GenerationRecords, "get", record_once)
     second = service.start(app, user, request_body(action, chat_user), send, Context())
     assert isinstance(second, GenerationRecord)
     assert second.gid == first.generation
@@ -90,7 +90,7 @@ def test_the_record_has_the_estimated_cost_of_the_prompt_before_the_model_call(
     body = ChatRequest.model_validate({"message": {"text": text}, "conversationId": chat_user.conversation})
     turn = service.start(app, user, body, Send(new_id(), "payload"), Context())
     assert isinstance(turn, Generation)
-    record = app.generations.record(user.key, turn.generation)
+    record = app.generations.get(user.key, turn.generation)
     assert record is not None
     assert len(text) / 4 < record.estimate.input_tokens < len(text)
     parts = (Chunk("word " * 400),)
@@ -109,9 +109,9 @@ def previous_version_item(user: str, record: GenerationRecord) -> dict[str, Any]
     """Returns a generation record as the previous version stored it."""
     return {
         "pk": keys.generation(user, record.gid), "sk": keys.RECORD, "st": "run", "own": record.owner, "fp": "payload",
-        "conv": record.conversation, "seq": record.place, "mid": record.message_id, "model": "nova-lite", "n": 5,
+        "conv": record.conversation, "seq": record.seq, "mid": record.message_id, "model": "nova-lite", "n": 5,
         "t0": 3,
-        "tail": b'[["t","de"]]', "lease": record.lease, "dl": record.deadline, "ttl": int(time.time()) + LIFETIME,
+        "tail": b'[["t","de"]]', "lease": record.lease, "dl": record.deadline, "ttl": int(time.time()) + LOG_LIFETIME,
     }  # fmt: skip
 
 
@@ -119,14 +119,16 @@ def test_a_generation_of_the_previous_version_is_read_ended_and_continued(app: C
     """Its records have no replaced answer and no costs, its segments no owner."""
     chat_user.sends("q", "good")
     conversation, [last] = app.conversations.recent(chat_user.key, chat_user.conversation, 1)
-    writer = app.generations.start(chat_user.key, new_head(chat_user.conversation), conversation, last, instead=True)
+    writer = app.generations.start(
+        chat_user.key, new_head(chat_user.conversation), conversation, last, replace_last=True
+    )
     assert isinstance(writer, TableWriter)
     item = previous_version_item(chat_user.key, writer.record)
     app.table.put(item)
     app.table.put(
         {"pk": item["pk"], "sk": keys.segment(0), "n0": 0, "n1": 3, "ev": b'[["t","abc"]]', "ttl": item["ttl"]}
     )
-    record = app.generations.alive(chat_user.key, writer.record.gid)
+    record = app.generations.get_or_reap(chat_user.key, writer.record.gid)
     assert record is not None
     assert app.generations.read(chat_user.key, record, 0) == [Chunk("abc"), Chunk("de")]
     assert app.generations.reap(chat_user.key, record).usage == Usage(0, 2, basis="estimated")
@@ -159,5 +161,5 @@ def test_the_previous_version_reads_a_closed_key_as_a_failed_answer(app: Contain
     assert item is not None
     assert previous_version_item(chat_user.key, record).keys() <= item.keys()
     assert (item["st"], item["reason"]) == ("error", "storage")
-    assert app.generations.record(chat_user.key, record.gid) is None
+    assert app.generations.get(chat_user.key, record.gid) is None
     assert app.generations.observe(chat_user.key, record.gid)[0] is None

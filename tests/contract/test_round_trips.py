@@ -78,6 +78,6 @@ def test_three_sequential_requests_before_the_model_call(spans: RequestSpans) ->
         assert len(spans.spans) == 5 + 2 + 2
         assert spans.longest_chain() == 3
         active = app.conversations.get("user", CONVERSATION).active
-        record = app.generations.record("user", active or "")
+        record = app.generations.get("user", active or "")
         assert record is not None
         app.generations.reap("user", record)  # so that the next generation can start

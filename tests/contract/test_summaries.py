@@ -13,14 +13,14 @@ def test_the_summary_is_updated_as_the_conversation_grows(app: Container) -> Non
     chat_user = ChatUser(app, history_messages=8, history_tokens=1000)
     steps_per_turn = [chat_user.learn(chat_user.sends(f"question {number}", f"answer {number}")) for number in range(4)]
     assert [("summary" in steps) for steps in steps_per_turn] == [False, True, False, True]
-    assert (chat_user.stored.summary, chat_user.stored.summarized) == ("A summary", 8)
+    assert (chat_user.stored.summary, chat_user.stored.summary_seq) == ("A summary", 8)
     first, second = (prompt.turn.content[0] for prompt in chat_user.model.prompts if prompt.system.startswith("Summ"))
     assert first == "User: question 0\n\nAssistant: answer 0\n\nUser: question 1\n\nAssistant: answer 1"
     assert second == (
         "Summary so far: A summary\n\n"
         "User: question 2\n\nAssistant: answer 2\n\nUser: question 3\n\nAssistant: answer 3"
     )
-    chat_user.app.erasure.conversation(chat_user.key, chat_user.conversation, float("inf"))
+    chat_user.app.erasure.delete_conversation(chat_user.key, chat_user.conversation, float("inf"))
     assert chat_user.stored.summary is None
 
 
@@ -40,7 +40,7 @@ def test_a_long_message_is_summarized_immediately(app: Container) -> None:
     chat_user = ChatUser(app, history_messages=40, history_tokens=1000)
     assert "summary" not in chat_user.learn(chat_user.sends("I sail."))
     assert "summary" in chat_user.learn(chat_user.sends("I sail. " * 300))
-    assert chat_user.stored.summarized == 4
+    assert chat_user.stored.summary_seq == 4
 
 
 def test_a_summary_does_not_replace_a_newer_one(app: Container) -> None:
@@ -59,7 +59,7 @@ def test_a_summary_does_not_replace_a_newer_one(app: Container) -> None:
 
     chat_user.model.before_answer = before_summary
     assert "summary" not in chat_user.learn(second)
-    assert (chat_user.stored.summary, chat_user.stored.summarized) == ("of all three", 6)
+    assert (chat_user.stored.summary, chat_user.stored.summary_seq) == ("of all three", 6)
 
 
 def test_a_summary_expires_with_its_oldest_message(app: Container, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,4 +87,4 @@ def test_a_summary_expires_with_its_oldest_message(app: Container, monkeypatch: 
     ]
     included = [text in summary_prompt for text in ("Summary so far", "one", "two", "three")]
     assert included == [False, False, True, True], "a new summary of the messages that have not expired"
-    assert (chat_user.stored.summary, chat_user.stored.summarized) == ("Another summary", 6)
+    assert (chat_user.stored.summary, chat_user.stored.summary_seq) == ("Another summary", 6)

@@ -19,7 +19,7 @@ from converse_stream.protocol.events import (
 )
 from converse_stream.store import keys
 from converse_stream.store.conversations import Conversations
-from converse_stream.store.generation_record import LEASE, End, GenerationRecord
+from converse_stream.store.generation_record import LEASE_MS, End, GenerationRecord
 from converse_stream.store.generation_writer import TableWriter
 from converse_stream.store.generations import Generations
 from tests.property.fake_table import FakeDynamo, Fault, NoFaults
@@ -61,7 +61,7 @@ class Store:
     def record(self, gid: str, **fields: Any) -> GenerationRecord:
         """Returns the record of a new generation."""
         at = int(self.now * 1000)
-        lease, deadline = at + LEASE, at + 60_000
+        lease, deadline = at + LEASE_MS, at + 60_000
         owner, message_id = f"owner of {gid} at {at}", f"{gid}-answer-{at}"
         record = GenerationRecord(
             gid, "run", owner, "payload", CONVERSATION, 0, message_id, "nova-lite", 0, 0, (), lease, deadline
@@ -79,14 +79,14 @@ class Store:
         self, gid: str, message: Message, *, prefix: Sequence[Any] = (), **fields: Any
     ) -> TableWriter:
         """Starts an answer that replaces `message`, or continues `prefix`. Returns its writer."""
-        record = self.record(gid, n=log.end_of(prefix), tail=tuple(prefix), **fields)
-        writer = self.generations.start(ALICE, record, None, message, instead=True)
+        record = self.record(gid, length=log.end_of(prefix), tail=tuple(prefix), **fields)
+        writer = self.generations.start(ALICE, record, None, message, replace_last=True)
         assert isinstance(writer, TableWriter)
         return writer
 
     def follow_to_end(self, gid: str) -> Complete | Error:
         """Follows an ended generation. Returns the terminal event."""
-        record = self.generations.record(ALICE, gid)
+        record = self.generations.get(ALICE, gid)
         assert record is not None
         view = Follower(
             self.generations, self.conversations, ALICE, record, after=None, client="tab", request_id="r", deadline=1e12
@@ -109,7 +109,7 @@ class Store:
 
     def regenerate(self, gid: str, message: Message) -> TableWriter | GenerationRecord:
         """Starts a regeneration. Returns its writer, or the record of the generation that it attaches to."""
-        return self.generations.start(ALICE, self.record(gid), None, message, instead=True)
+        return self.generations.start(ALICE, self.record(gid), None, message, replace_last=True)
 
     def finish(self, writer: TableWriter, text: str) -> Message:
         """Flushes `text` and ends the answer. Returns the stored message."""
@@ -122,7 +122,7 @@ class Store:
 
     def durable(self, gid: str) -> str:
         """Returns the text of the stored log."""
-        record = self.generations.record(ALICE, gid)
+        record = self.generations.get(ALICE, gid)
         assert record is not None
         return "".join(entry.content for entry in self.generations.read(ALICE, record, 0) if isinstance(entry, Chunk))
 

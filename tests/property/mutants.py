@@ -17,7 +17,7 @@ from converse_stream.protocol.events import Rollback, Usage
 from converse_stream.protocol.log import Entry, PositionedEvent
 from converse_stream.store import (
     erasure,
-    erasure_mark,
+    erasure_marker,
     generation_record,
     generation_records,
     generation_writer,
@@ -52,12 +52,12 @@ def changed(where: Any, name: str, value: Any) -> Patch:
 
 def rewritten(old: str, new: str) -> Patch:
     """Replaces `old` by `new` in update expressions."""
-    real = Table.update
+    real = Table.update_part
 
-    def update(self: Table, pk: str, sk: str, text: str, **more: Any) -> Any:
+    def update_part(self: Table, pk: str, sk: str, text: str, **more: Any) -> Any:
         return real(self, pk, sk, text.replace(old, new), **more)
 
-    return lambda: mock.patch.object(Table, "update", update)
+    return lambda: mock.patch.object(Table, "update_part", update_part)
 
 
 def method(owner: Any, name: str, make: Callable[[Any], Any]) -> Patch:
@@ -66,10 +66,10 @@ def method(owner: Any, name: str, make: Callable[[Any], Any]) -> Patch:
 
 
 def _overwrite(real: Any) -> Any:
-    def placed_if(self: Table, item: Item, condition: str, **_: Any) -> Any:
-        return self.placed(item)
+    def put_if_part(self: Table, item: Item, condition: str, **_: Any) -> Any:
+        return self.put_part(item)
 
-    return placed_if
+    return put_if_part
 
 
 def _count_separately(real: Any) -> Any:
@@ -91,7 +91,7 @@ def _append_again(real: Any) -> Any:
     def flush(self: TableWriter, entries: Sequence[Entry]) -> Signals:
         signals: Any = Signals(cancelled=False, followed=False)
         for run in list(log.cut(entries, generation_writer.RUN)) or [[]]:
-            signals = self._flush(run, self.record.n)
+            signals = self._flush(run, self.record.length)
         result: Signals = signals
         return result
 
@@ -143,16 +143,20 @@ def _ignore_cancel(real: Any) -> Any:
 
 def _tail_only(real: Any) -> Any:
     def read(self: Generations, user: str, record: GenerationRecord, since: int) -> list[Entry]:
-        return list(record.tail) if record.t0 > 0 else real(self, user, record, since)
+        return list(record.tail) if record.tail_start > 0 else real(self, user, record, since)
 
     return read
 
 
 def _read_segments_of_all_owners(real: Any) -> Any:
     def read(self: Generations, user: str, record: GenerationRecord, since: int) -> list[Entry]:
-        segments = self._table.query(keys.generation(user, record.gid), keys.segment(since), keys.segment(record.t0))
-        sealed = [entry for item in segments if item["n0"] < record.t0 for entry in log.decode(bytes(item["ev"]))]
-        return [*sealed, *record.tail] if since < record.t0 else list(record.tail)
+        segments = self._table.query(
+            keys.generation(user, record.gid), keys.segment(since), keys.segment(record.tail_start)
+        )
+        sealed = [
+            entry for item in segments if item["n0"] < record.tail_start for entry in log.decode(bytes(item["ev"]))
+        ]
+        return [*sealed, *record.tail] if since < record.tail_start else list(record.tail)
 
     return read
 
@@ -161,7 +165,7 @@ def _release_only(real: Any) -> Any:
     def release(self: Generations, user: str, known: Conversation, gid: str) -> None:
         pk = keys.conversation(user, known.id)
         with suppress(ConditionFailed):
-            self._table.change(pk, keys.META, "REMOVE active", condition="active = :gid", values={":gid": gid})
+            self._table.update(pk, keys.META, "REMOVE active", condition="active = :gid", values={":gid": gid})
 
     return release
 
@@ -204,7 +208,7 @@ def _without_condition(_: Any) -> Any:
 
     def check(checked: Table, user: str, *_: Any) -> Any:
         condition = "attribute_exists(pk) OR attribute_not_exists(pk)"
-        return checked.check(keys.facts(user), keys.PROFILE, condition=condition)
+        return checked.check_part(keys.facts(user), keys.PROFILE, condition=condition)
 
     return check
 
@@ -247,54 +251,54 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a flush does not check n",
         "I2",
-        changed(generation_writer, "MINE", "st = :run AND own = :me AND (n = :n OR n <> :n)"),
+        changed(generation_writer, "IS_OWNER", "st = :run AND own = :me AND (n = :n OR n <> :n)"),
     ),
     Mutant("repeated text is appended again", "I1", method(TableWriter, "flush", _append_again)),
     Mutant("the tail is sealed after the flush", "I1", _seal_after_flush),
     Mutant("segments are sorted as text", "I1", method(keys, "segment", _const(lambda start: f"S#{start}"))),
-    Mutant("an ended generation is changed", "I2", changed(generations, "RUNS", "(st = :run OR st <> :run)")),
+    Mutant("an ended generation is changed", "I2", changed(generations, "IS_RUNNING", "(st = :run OR st <> :run)")),
     Mutant("a position is skipped", "I3", method(log, "after", _one_position_too_far)),
     Mutant("only the tail is read", "I3", method(Generations, "read", _tail_only)),
     Mutant("a cursor is too far", "I3", method(Follower, "_take", _cursor_too_far)),
     Mutant("no rollback is sent", "I4", method(Follower, "_end", _without_rollback)),
-    Mutant("a zombie may write", "I5", changed(generation_writer, "MINE", "(st = :run OR own = :me) AND n = :n")),
-    Mutant("a lease is reaped too early", "I5", changed(generation_record, "PATIENCE", -5_000)),
-    Mutant("a lease is too short", "I5", changed(generation_writer, "LEASE", 1_000)),
+    Mutant("a zombie may write", "I5", changed(generation_writer, "IS_OWNER", "(st = :run OR own = :me) AND n = :n")),
+    Mutant("a lease is reaped too early", "I5", changed(generation_record, "LEASE_GRACE_MS", -5_000)),
+    Mutant("a lease is too short", "I5", changed(generation_writer, "LEASE_MS", 1_000)),
     Mutant(
         "a reap ignores a renewed lease",
         "I5",
-        changed(generations, "AS_SEEN", "st = :run AND n = :n AND (lease = :lease OR lease <> :lease)"),
+        changed(generations, "IS_UNCHANGED", "st = :run AND n = :n AND (lease = :lease OR lease <> :lease)"),
     ),
-    Mutant("a second record for one key", "I6", method(Table, "placed_if", _overwrite)),
+    Mutant("a second record for one key", "I6", method(Table, "put_if_part", _overwrite)),
     Mutant("a failed start takes effect later", "I6", method(Generations, "_close", _const(lambda *_: None))),
     Mutant(
         "a closed key forgets the failed owner",
         "I6",
-        changed(generations, "REPLACEABLE", f"{_FREED} OR ({_CLOSED} AND own = :me)"),
+        changed(generations, "IS_REPLACEABLE", f"{_FREED} OR ({_CLOSED} AND own = :me)"),
     ),
-    Mutant("a running record may be replaced", "I5", changed(generations, "REPLACEABLE", f"{_FREED} OR {_OTHERS}")),
+    Mutant("a running record may be replaced", "I5", changed(generations, "IS_REPLACEABLE", f"{_FREED} OR {_OTHERS}")),
     Mutant(
-        "a key with a record is closed", "I5", changed(generations, "CLOSABLE", f"{_FREED} OR attribute_exists(pk)")
+        "a key with a record is closed", "I5", changed(generations, "IS_CLOSABLE", f"{_FREED} OR attribute_exists(pk)")
     ),
     Mutant(
         "a closed key cannot be reused",
         "I8",
-        changed(generations, "REPLACEABLE", f"{_FREED} OR ({_OTHERS} AND fp = :me)"),
+        changed(generations, "IS_REPLACEABLE", f"{_FREED} OR ({_OTHERS} AND fp = :me)"),
     ),
     Mutant(
         "a key cannot be reused until its record is removed",
         "I8",
         changed(
             generations,
-            "REPLACEABLE",
+            "IS_REPLACEABLE",
             f"attribute_not_exists(pk) OR ({_CLOSED} AND {_OTHERS}) OR (#ttl <= :now AND #ttl > :now)",
         ),
     ),
-    Mutant("a retry is refused during its generation", "I6", method(Memory, "may_have_begun", _const(_never))),
+    Mutant("a retry is refused during its generation", "I6", method(Memory, "may_have_started", _const(_never))),
     Mutant(
         "a longer segment of another owner is kept",
         "I1",
-        changed(generation_writer, "_GROWS", "attribute_not_exists(pk) OR n1 < :n1 OR (own = :me AND dl < :dl)"),
+        changed(generation_writer, "_IS_LONGER", "attribute_not_exists(pk) OR n1 < :n1 OR (own = :me AND dl < :dl)"),
     ),
     Mutant("segments of all owners are read", "I3", method(Generations, "read", _read_segments_of_all_owners)),
     Mutant("a replaced answer is not restored", "I9", method(GenerationRecords, "restored", _const(lambda *_: None))),
@@ -316,7 +320,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "two concurrent generations in a conversation",
         "I8",
-        changed(generations, "_FREE", "seq = :seen AND attribute_not_exists(deleted)"),
+        changed(generations, "_IS_FREE", "seq = :seen AND attribute_not_exists(deleted)"),
     ),
     Mutant("dead generations are not reaped", "I8", method(GenerationRecord, "is_dead", _const(lambda *_: False))),
     Mutant(
@@ -324,7 +328,7 @@ MUTANTS: Sequence[Mutant] = (
         "I9",
         changed(
             generations,
-            "_FREE",
+            "_IS_FREE",
             "(seq = :seen OR seq <> :seen) AND attribute_not_exists(deleted) AND attribute_not_exists(active)",
         ),
     ),
@@ -344,14 +348,16 @@ MUTANTS: Sequence[Mutant] = (
         method(Conversations, "remove_messages", _ignore_unfinished_deletion),
     ),
     Mutant(
-        "a late write deletes the mark of a later deletion", "I14", method(erasure_mark, "goes_on", _without_condition)
+        "a late write deletes the mark of a later deletion",
+        "I14",
+        method(erasure_marker, "same_erasure_part", _without_condition),
     ),
     Mutant("an erasure does not wait for the index", "I14", changed(erasure, "INDEX_LAG", -1.0)),
-    Mutant("a start during an erasure", "I14", method(erasure_mark, "is_not", _without_condition)),
-    Mutant("the end restores a deleted conversation", "I14", changed(generation_records, "ACTIVE", "active = :gid")),
+    Mutant("a start during an erasure", "I14", method(erasure_marker, "not_erasing_part", _without_condition)),
+    Mutant("the end restores a deleted conversation", "I14", changed(generation_records, "IS_ACTIVE", "active = :gid")),
     Mutant(
         "a start restores a deleted conversation",
         "I14",
-        changed(generations, "_FREE", "seq = :seen AND attribute_not_exists(active)"),
+        changed(generations, "_IS_FREE", "seq = :seen AND attribute_not_exists(active)"),
     ),
 )

@@ -23,7 +23,7 @@ from tests.property.fake_table import Fault
 
 def test_the_follower_of_a_replaced_answer_gets_that_answer(store: Store) -> None:
     answer = store.finish(store.send("one"), "first")
-    first = store.generations.record(ALICE, "one")
+    first = store.generations.get(ALICE, "one")
     regeneration = store.regenerate("two", answer)
     assert first is not None
     assert isinstance(regeneration, TableWriter)
@@ -53,7 +53,7 @@ class FollowingClient:
     """A client that follows a generation and reads it every half second of the store's clock."""
 
     def __init__(self, store: Store, gid: str, *, after: int | None = None) -> None:
-        record = store.generations.record(ALICE, gid)
+        record = store.generations.get(ALICE, gid)
         assert record is not None
         self._store = store
         self.view = Follower(

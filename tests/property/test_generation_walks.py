@@ -71,7 +71,7 @@ def check_large_answer() -> None:
     assert isinstance(writer, TableWriter)
     text = incompressible_text(750_000)
     writer.flush([Chunk(text)])
-    stored = generations.record("alice", "gid")
+    stored = generations.get("alice", "gid")
     assert stored is not None
     assert generations.read("alice", stored, 0)[0] == Chunk(text[:RUN])
     answer = Message("answer", "assistant", (Chunk(text),), "t", generation_id="gid")

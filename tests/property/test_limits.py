@@ -33,7 +33,7 @@ from converse_stream.protocol.errors import (
 )
 from converse_stream.protocol.events import Usage
 from converse_stream.store import keys, usage
-from converse_stream.store.usage import UsageStore, settled
+from converse_stream.store.usage import UsageStore, settle_parts
 from tests.property.fake_table import FakeDynamo, Fault, NoFaults
 from tests.property.sequential_executor import SequentialExecutor
 
@@ -109,7 +109,7 @@ class World(NoFaults):
         if self.running:
             request_slot = next(iter(self.running))
             del self.running[request_slot]
-            self.dynamo.table().transact(settled(self.dynamo.table(), "alice", request_slot, Usage(), self.now))
+            self.dynamo.table().transact(settle_parts(self.dynamo.table(), "alice", request_slot, Usage(), self.now))
 
 
 def walk(seed: int, rules: Rules) -> World:
@@ -157,9 +157,9 @@ def replaced(where: object, name: str, value: object) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("where", "name", "value"),
     [
-        (usage, "_BUSY", "tat > :now AND (tat <= :latest OR tat > :latest)"),
-        (usage, "_IDLE", "(attribute_not_exists(tat) OR tat <= :now OR tat > :now)"),
-        (usage, "_ROOM", "(attribute_not_exists(act) OR size(act) < :most OR attribute_exists(act))"),
+        (usage, "_TAT_IS_TOLERATED", "tat > :now AND (tat <= :latest OR tat > :latest)"),
+        (usage, "_TAT_IS_PAST", "(attribute_not_exists(tat) OR tat <= :now OR tat > :now)"),
+        (usage, "_HAS_FREE_SLOT", "(attribute_not_exists(act) OR size(act) < :most OR attribute_exists(act))"),
     ],
     ids=["busy for any tat", "idle for any tat", "one slot too many"],
 )
@@ -228,7 +228,7 @@ def test_a_write_with_a_transaction_conflict_is_retried() -> None:
         return real_update(**part)
 
     with mock.patch.object(dynamo, "update_item", update_item):
-        changed = dynamo.table().change("p", "s", "SET a = :a", condition="attribute_not_exists(pk)", values={":a": 1})
+        changed = dynamo.table().update("p", "s", "SET a = :a", condition="attribute_not_exists(pk)", values={":a": 1})
     assert changed["a"] == 1
     assert not outcomes
 

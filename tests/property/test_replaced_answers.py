@@ -53,7 +53,7 @@ def test_a_regeneration_whose_owner_dies_before_its_first_part_restores_the_old_
     first = store.finish(store.send("one"), "good")
     store.start_replacement("two", first)
     store.now += hours * 3600
-    store.generations.alive(ALICE, "two")
+    store.generations.get_or_reap(ALICE, "two")
     store.send("three")
     assert store.history == ["q", "good", "q"]
 

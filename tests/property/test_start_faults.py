@@ -20,7 +20,7 @@ def test_two_concurrent_regenerations_with_one_key_start_once(store: Store) -> N
 
     conversation = store.conversations.get(ALICE, CONVERSATION)
     store.hook.arm("get", concurrent_start)
-    again = store.generations.start(ALICE, store.record("two"), conversation, answer, instead=True)
+    again = store.generations.start(ALICE, store.record("two"), conversation, answer, replace_last=True)
     assert isinstance(started[0], TableWriter)
     assert isinstance(again, (TableWriter, GenerationRecord))
 
@@ -64,7 +64,7 @@ def test_a_start_that_arrives_late_starts_nothing(store: Store) -> None:
     store.dynamo.deliver()
     assert store.conversations.get(ALICE, CONVERSATION).active is None
     writer = store.send("one", owner="second attempt")
-    assert store.generations.alive(ALICE, "one") == writer.record
+    assert store.generations.get_or_reap(ALICE, "one") == writer.record
     store.finish(writer, "answer")
     assert store.history == ["q", "answer"]
 
@@ -75,7 +75,7 @@ def test_two_starts_that_arrive_late_start_nothing(store: Store) -> None:
         with pytest.raises(StorageError):
             store.send("one", owner=owner)
     store.dynamo.deliver()
-    assert store.generations.record(ALICE, "one") is None
+    assert store.generations.get(ALICE, "one") is None
     store.finish(store.send("one", owner="third attempt"), "answer")
     assert store.history == ["q", "answer"]
 
@@ -96,4 +96,4 @@ def test_a_late_close_does_not_close_a_generation(store: Store) -> None:
         store.send("one")
     writer = store.send("one", owner="second attempt")
     store.dynamo.deliver()
-    assert store.generations.record(ALICE, "one") == writer.record
+    assert store.generations.get(ALICE, "one") == writer.record

@@ -68,7 +68,7 @@ def test_a_permanently_throttled_transaction_raises_storage_error(pauses: list[f
     steering = EveryCallHook("transact", "throttled")
     retrying_table = FakeDynamo(steering).table()
     with mock.patch.object(random, "uniform", lambda _, high: high), pytest.raises(StorageError):
-        retrying_table.transact([retrying_table.placed({"pk": "p", "sk": "s"})])
+        retrying_table.transact([retrying_table.put_part({"pk": "p", "sk": "s"})])
     assert steering.calls == table.ATTEMPTS
     assert sum(pauses) < 2, "an answer must be stored in the time that is reserved before the function's deadline"
 
@@ -121,10 +121,10 @@ def test_a_forget_repeated_by_boto3_succeeds(store: Store) -> None:
     facts = Facts(store.dynamo.table())
     fact = facts.add(ALICE, "sails", "fact", limit=5)
     store.hook.arm("delete", inject("again"))
-    facts.forget(ALICE, fact.id)
+    facts.delete(ALICE, fact.id)
     assert facts.all(ALICE) == []
     with pytest.raises(NotFound):
-        facts.forget(ALICE, fact.id)
+        facts.delete(ALICE, fact.id)
 
 
 @pytest.mark.parametrize("ahead", [0, 3_000], ids=["idle", "busy"])

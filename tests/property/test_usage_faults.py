@@ -53,8 +53,8 @@ def test_a_lost_generation_is_charged_for_its_input_and_output(store: Store, pre
     writer.flush([Reasoning("h" * 40), Chunk("a" * 40)])
     usage_before = store.usage
     store.now += 3600
-    assert store.generations.alive(ALICE, "two") == store.generations.alive(ALICE, "two")
-    record = store.generations.record(ALICE, "two")
+    assert store.generations.get_or_reap(ALICE, "two") == store.generations.get_or_reap(ALICE, "two")
+    record = store.generations.get(ALICE, "two")
     assert record is not None
     assert record.usage == Usage(1000, 20, basis="estimated", cost=2_000_000 + 20 * 4_000)
     counted = [after - before for after, before in zip(store.usage, usage_before, strict=True)]
@@ -64,6 +64,6 @@ def test_a_lost_generation_is_charged_for_its_input_and_output(store: Store, pre
 def test_a_lost_generation_with_the_users_own_key_has_no_cost(store: Store) -> None:
     store.send("one", estimate=Estimate(1000)).flush([Chunk("a" * 40)])
     store.now += 3600
-    record = store.generations.alive(ALICE, "one")
+    record = store.generations.get_or_reap(ALICE, "one")
     assert record is not None
     assert record.usage == Usage(1000, 10, basis="estimated")

@@ -29,7 +29,7 @@ class Changes(Generating):
         with self._action(environment, user, f"cancel {conversation}"):
             try:
                 active = environment.conversations.get(user, conversation).active
-                record = environment.generations.alive(user, active) if active else None
+                record = environment.generations.get_or_reap(user, active) if active else None
                 if record is None:
                     return False
                 environment.generations.cancel(user, record)
@@ -61,7 +61,7 @@ class Changes(Generating):
         if active := self.dynamo.items.get((pk, keys.META), {}).get("active"):
             is_running = (self.raw_record(user, active) or {}).get("st") == "run"
         try:
-            done = environment.erasure.conversation(user, conversation, deadline)
+            done = environment.erasure.delete_conversation(user, conversation, deadline)
         except StorageError:
             return
         except NotFound:
@@ -89,7 +89,7 @@ class Changes(Generating):
 
     def _erase(self, environment: Environment, user: str) -> None:
         deadline = self.now + (self.random.uniform(1, 40) if not self.draining else 1e9)
-        calls = [environment.erasure.everything, environment.erasure.resume]
+        calls = [environment.erasure.erase_user, environment.erasure.resume]
         call = self.random.choice(calls) if self._is_erased(user) else calls[0]
         erasures = self.erasures[user]
         try:

@@ -204,14 +204,14 @@ class Invariants(State):
         seq = int(meta["seq"])
         if seq % 2:
             raise Violation("I9: seq is odd")
-        stored = {messages.place(item): item for item in self.dynamo.partition(pk, "M#")}
+        stored = {messages.seq_of(item): item for item in self.dynamo.partition(pk, "M#")}
         for place in range(1, seq + 1):
             item = stored.pop(place, None)
             if item is None:
                 may_be_expired = any(map(self.expired, self.places.get((user, conversation, place), ())))
                 if not (place == seq and active) and not may_be_expired:
                     raise Violation(f"I9: no message at {place} of {seq}")
-                if place == seq and not active and self.dynamo.partition(pk, keys.earlier(seq, "")):
+                if place == seq and not active and self.dynamo.partition(pk, keys.replaced(seq, "")):
                     raise Violation("I9: a replaced answer is not restored although the new one is empty")
                 continue
             if item["role"] != ("user" if place % 2 else "assistant"):
@@ -235,7 +235,7 @@ class Invariants(State):
             raise Violation("I9: the answer is stored although its generation is running")
         data = bytes(item["parts"])
         for number in range(1, int(item["pieces"]) + 1):
-            rest = keys.rest(messages.place(item), item["id"], number)
+            rest = keys.continuation(messages.seq_of(item), item["id"], number)
             data += bytes(self.dynamo.items[item["pk"], rest]["parts"])
         if atoms(log.decode(data)) != self.durable(user, gid):
             raise Violation("I9: the message differs from the log")

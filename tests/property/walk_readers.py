@@ -28,12 +28,12 @@ class Readers(Changes):
         known = self.random.choice(list(self.known_generations.values())[-8:])
         with self._action(environment, known.user, f"read {known.gid[:6]}"):
             try:
-                record = environment.generations.alive(known.user, known.gid)
+                record = environment.generations.get_or_reap(known.user, known.gid)
                 since = 0
                 if record is not None:
                     read = atoms(environment.generations.read(known.user, record, since))
                     current = self.known_generations[known.key] is known
-                    if current and (read != atoms(known.entries)[: record.n] or len(read) != record.n):
+                    if current and (read != atoms(known.entries)[: record.length] or len(read) != record.length):
                         raise Violation("I3: the text that was read is not the log")
             except StorageError:
                 self._storage_error()
@@ -52,7 +52,7 @@ class Readers(Changes):
         gid = self.random.choice((known.gid, *HOSTILE))
         with self._action(environment, other_user, f"access {gid[:6]}"):
             try:
-                record = environment.generations.record(other_user, gid)
+                record = environment.generations.get(other_user, gid)
                 if record is not None:
                     raise Violation("I12: a user reads another user's generation")
                 if environment.conversations.recent(other_user, known.conversation, 5)[1]:
@@ -128,7 +128,7 @@ class Readers(Changes):
             client.follower, client.from_start = None, False
 
     def _attach(self, environment: Environment, client: Client) -> bool:
-        record = environment.generations.alive(client.known.user, client.known.gid)
+        record = environment.generations.get_or_reap(client.known.user, client.known.gid)
         if record is None:
             if not self.expired(client.known):
                 raise Violation("I8: a generation is removed before its ttl")

@@ -16,7 +16,7 @@ from converse_stream.protocol.log import Entry
 from converse_stream.store import keys
 from converse_stream.store.conversations import Conversation
 from converse_stream.store.generation_record import (
-    LEASE,
+    LEASE_MS,
     Estimate,
     GenerationRecord,
     conversation_id,
@@ -136,13 +136,13 @@ class Sends(Invariants):
         for read in reads:
             try:
                 if read == "earlier":
-                    earlier, earlier_read = environment.generations.record(user, gid), True
+                    earlier, earlier_read = environment.generations.get(user, gid), True
                 else:
                     stored, history = environment.conversations.recent(user, conversation, 6)
             except StorageError:
                 continue
-        if earlier is None and Memory(stored, tuple(history), earlier_came=earlier_read).may_have_begun(gid):
-            earlier = environment.generations.record(user, gid)
+        if earlier is None and Memory(stored, tuple(history), earlier_was_read=earlier_read).may_have_started(gid):
+            earlier = environment.generations.get(user, gid)
         if earlier:
             return environment.generations.attach(earlier, send.payload)
         message: Message | None = None
@@ -167,20 +167,20 @@ class Sends(Invariants):
             owner=self._new("owner"),
             fingerprint=send.payload,
             conversation=conversation,
-            place=0,
+            seq=0,
             message_id=self._new("m"),
             model="nova-lite",
-            n=log.end_of(prefix),
-            t0=0,
+            length=log.end_of(prefix),
+            tail_start=0,
             tail=prefix,
-            lease=at + LEASE,
+            lease=at + LEASE_MS,
             deadline=at + int(life * 1000),
             estimate=Estimate(self.random.randrange(5000)),
         )
         self.estimates[record.owner] = record.estimate.input_tokens
         faults = self._own_faults[-1]
         try:
-            result = environment.generations.start(user, record, stored, message, instead=send.action != "send")
+            result = environment.generations.start(user, record, stored, message, replace_last=send.action != "send")
         except StorageError:
             if self._own_faults[-1] == faults + 1:  # and closing the key succeeded
                 self.failed_owners.add(record.owner)

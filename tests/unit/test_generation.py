@@ -123,7 +123,7 @@ def test_received_data_without_events_resets_the_idle_limit() -> None:
     def model(call: Call) -> ModelEvents:
         for _ in range(10):
             call.pause(0.05)
-            call.heard = time.monotonic()  # the transport also sets it for data that becomes no event
+            call.last_received = time.monotonic()  # the transport also sets it for data that becomes no event
         yield ModelEnd("stop", USAGE)
 
     end = read_to_end(new_generation(model, FakeWriter(), idle=0.25))[-1]
@@ -257,7 +257,7 @@ def model_sending_for(*, seconds: float, pause: float = 0.02) -> Callable[[Call]
     def model(call: Call) -> ModelEvents:
         for _ in range(int(seconds / pause)):
             call.pause(pause)
-            call.heard = time.monotonic()
+            call.last_received = time.monotonic()
             yield Chunk("word ")
         yield ModelEnd("stop", USAGE)
 

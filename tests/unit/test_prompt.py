@@ -17,7 +17,7 @@ from converse_stream.prompts.prompt import Prompt, PromptMessage
 from converse_stream.protocol.events import Chunk, Message
 from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store.conversations import Conversation
-from converse_stream.store.facts import EMPTY_PROFILE, Profile, Remembered
+from converse_stream.store.facts import EMPTY_PROFILE, Profile, SearchableFact
 
 
 def message(role: str, text: str, finish_reason: str | None = None) -> Message:
@@ -38,11 +38,11 @@ def build(
     memory = Memory(
         Conversation("c", seq, summary=summary),
         tuple(message(*turn) for turn in history),
-        (*(Remembered("f", text) for text in facts), *documents),
+        (*(SearchableFact("f", text) for text in facts), *documents),
         profile,
     )
     room = PromptBudget(window, budget)
-    return builder.build(memory, memory.history, "now", assistant="Ada", room=room)
+    return builder.build(memory, memory.history, "now", assistant="Ada", budget=room)
 
 
 def test_first_message_has_no_history_and_no_facts() -> None:
@@ -226,8 +226,8 @@ def test_tokens_of_the_parts_add_up_to_the_total() -> None:
     built = build(
         *LONG, facts=("a fact",), documents=(Document("text", "name"),), budget=100, seq=len(LONG), summary="rivers"
     )
-    assert prompt.tokens(built) == sum(prompt.parts(built).values())
-    assert all(weight > 0 for part, weight in prompt.parts(built).items() if part != "tools")
+    assert prompt.tokens(built) == sum(prompt.tokens_by_part(built).values())
+    assert all(weight > 0 for part, weight in prompt.tokens_by_part(built).items() if part != "tools")
 
 
 def test_other_scripts_have_more_tokens_than_ascii() -> None:

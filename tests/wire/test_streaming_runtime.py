@@ -436,7 +436,7 @@ def test_a_broken_post_closes_the_body_and_runs_the_after_work(
     api, log = run(tmp_path, ENDLESS, Invocation(URL, on_post))
     assert "error" not in api.log
     assert api.log[-3:] == ["closed", "after", "next"]
-    assert "the Runtime API did not take the answer" in log
+    assert "response refused by the Runtime API" in log
     assert reason in log
     assert metrics(log) == ["RefusedResponses"]
 

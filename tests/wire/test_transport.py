@@ -152,10 +152,10 @@ def test_a_validation_message_in_the_stream_is_mapped_to_its_error() -> None:
 
 def test_every_event_updates_the_time_of_the_last_event(bedrock: Bedrock) -> None:
     call = Call()
-    before = call.heard
+    before = call.last_received
     stream = bedrock.converse_stream(converse_request("[[tokens=3 pace=1 first=1]]"), call)
     assert "messageStart" in next(stream)
-    assert call.heard > before
+    assert call.last_received > before
     stream.close()
 
 

@@ -165,7 +165,7 @@ def _sizes() -> Iterable[Limit]:
 def _answers() -> Iterable[Limit]:
     most = _field("Options", "maxTokens", "maximum")
     yield Limit("`maxTokens`", f"{most:,}, and the model's own limit", code="bad_request")
-    yield Limit("output tokens without `maxTokens`", _value(product.USUAL_TOKENS))
+    yield Limit("output tokens without `maxTokens`", _value(product.DEFAULT_OUTPUT_TOKENS))
     efforts = ", ".join(f"{code(effort)} {tokens:,}" for effort, tokens in product.REASONING_TOKENS.items())
     yield Limit("additional tokens for `reasoning`", efforts)
     yield _setting("stored answer; a longer one ends with `length`", "MAX_ANSWER_BYTES", "bytes")

@@ -13,7 +13,7 @@ from converse_stream.generation import follower
 from converse_stream.generation.generation import SILENT_FLUSH
 from converse_stream.http.request import CREDENTIALS_LIMIT
 from converse_stream.model.client import ATTEMPTS
-from converse_stream.model.options import REASONING_TOKENS, USUAL_TOKENS
+from converse_stream.model.options import DEFAULT_OUTPUT_TOKENS, REASONING_TOKENS
 from converse_stream.openapi.document import document
 from converse_stream.protocol.errors import BudgetExhausted, ChatError, ModelError, TooManyGenerations, TooManyRequests
 from converse_stream.protocol.events import Complete, Message, Timing, Usage
@@ -21,7 +21,7 @@ from converse_stream.protocol.finish_reasons import FINISH, UNKNOWN, Finish
 from converse_stream.protocol.log import PositionedEvent
 from converse_stream.settings import Settings
 from converse_stream.store import conversations, erasure
-from converse_stream.store.generation_record import LEASE, LIFETIME, PATIENCE
+from converse_stream.store.generation_record import LEASE_GRACE_MS, LEASE_MS, LOG_LIFETIME
 
 __all__ = [
     "AI_SDK_BODY_BYTES",
@@ -30,6 +30,7 @@ __all__ = [
     "ATTACH_SECONDS",
     "CANCEL_SECONDS",
     "CREDENTIALS_LIMIT",
+    "DEFAULT_OUTPUT_TOKENS",
     "DELETED_ID_SECONDS",
     "ERASE_SECONDS",
     "FINISH",
@@ -45,7 +46,6 @@ __all__ = [
     "REASONING_TOKENS",
     "STREAM_END",
     "UNKNOWN",
-    "USUAL_TOKENS",
     "ChatError",
     "Finish",
     "ModelError",
@@ -63,12 +63,12 @@ AI_SDK_REPLAY_SECONDS = ai_sdk_routes.REPLAY_SECONDS
 AI_SDK_STOP_SECONDS = ai_sdk_routes.CANCEL_SECONDS
 ATTACH_SECONDS = follower.ATTACH_SECONDS
 CANCEL_SECONDS = SILENT_FLUSH
-DELETED_ID_SECONDS = conversations.MARK
+DELETED_ID_SECONDS = conversations.MARKER_SECONDS
 ERASE_SECONDS = erasure.INDEX_LAG
 FOLLOWERS = follower.MAX_FOLLOWERS
 HEARTBEAT, HEARTBEAT_SECONDS = sse.HEARTBEAT, sse.HEARTBEAT_AFTER
-LEASE_SECONDS = (LEASE + PATIENCE) / 1000  # both in milliseconds
-LOG_SECONDS = LIFETIME
+LEASE_SECONDS = (LEASE_MS + LEASE_GRACE_MS) / 1000  # both in milliseconds
+LOG_SECONDS = LOG_LIFETIME
 MODEL_ATTEMPTS = ATTEMPTS
 NUDGE, NUDGE_SECONDS = sse.NUDGE, sse.NUDGE_AFTER
 OPENAI_OPENING_SECONDS = completion_routes.FIRST_EVENT_SECONDS

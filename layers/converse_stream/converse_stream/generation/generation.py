@@ -257,7 +257,7 @@ class Generation:
     def _until_due(self) -> float:
         if self._early_end is not None:
             return READER_GRACE
-        due = min(self._bounds.deadline, self._call.heard + self._bounds.idle, self._next_flush())
+        due = min(self._bounds.deadline, self._call.last_received + self._bounds.idle, self._next_flush())
         if self._first_token is None:  # the first flush after it comes early
             due = min(due, time.monotonic() + FIRST_FLUSH)
         return max(0.0, due - time.monotonic())
@@ -305,7 +305,7 @@ class Generation:
     def _check_limits(self, time_now: float) -> None:
         if time_now >= self._bounds.deadline:
             self._end_by(Outcome("deadline"))
-        elif time_now >= self._call.heard + self._bounds.idle:
+        elif time_now >= self._call.last_received + self._bounds.idle:
             self._end_by(Outcome(error=ModelTimeout()))
 
     def _finish(self, outcome: Outcome, timing: Timing) -> Complete | Error:

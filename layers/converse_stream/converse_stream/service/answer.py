@@ -10,7 +10,7 @@ from converse_stream.generation.completion import Completion
 from converse_stream.generation.generation import Generation, GenerationLimits, ModelEvents
 from converse_stream.generation.search import Search
 from converse_stream.limits import Budget
-from converse_stream.memory.citations import cited
+from converse_stream.memory.citations import extract_citations
 from converse_stream.model.transport import Call
 from converse_stream.protocol.events import Event, Message, Start, Usage
 from converse_stream.protocol.log import Entry
@@ -44,7 +44,7 @@ def answer(
             asked = yield from search.wait(call)
         called = True
         events = app.models.answer(asked.prompt, asked.model, asked.options, call, stream=asked.stream)
-        yield from cited(events, asked.sources, before=prefix)
+        yield from extract_citations(events, asked.sources, before=prefix)
 
     def estimate(text: str, alias: str) -> Usage:
         usage = Usage(asked.tokens if called else 0, estimate_tokens(text), basis="estimated")

@@ -33,5 +33,5 @@ def begin_recall(
 def completion_of(app: Container, memory: Memory, plan: Plan, model: str, options: Options) -> Completion:
     """The prompt for the model, built from what the lookups and searches found."""
     budget = PromptBudget(app.models.window(model, options), app.settings.history_tokens)
-    built = builder.build(memory, plan.history, plan.text, assistant=app.settings.assistant_name, room=budget)
+    built = builder.build(memory, plan.history, plan.text, assistant=app.settings.assistant_name, budget=budget)
     return Completion(built, model, options, memory.sources)
