@@ -22,8 +22,8 @@ from converse_stream.http.bodies import (
     NewFact,
     NewProfile,
     ProfileChange,
-    checked_chat,
-    send_of,
+    check_chat,
+    parse_send,
 )
 from converse_stream.http.request import (
     ID,
@@ -32,7 +32,7 @@ from converse_stream.http.request import (
     error_body,
     json_bytes,
 )
-from converse_stream.http.validation import bounded, check_json, parse, refusal
+from converse_stream.http.validation import check_json, check_text, parse, refusal
 from converse_stream.protocol.errors import (
     ChatError,
     DeletionUnfinished,
@@ -44,7 +44,7 @@ from converse_stream.store.conversations import Conversation
 from converse_stream.store.facts import Fact, Profile
 from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.telemetry import (
-    contained,
+    hide_unexpected_errors,
     log_caller,
     log_refusal,
     logger,
@@ -66,7 +66,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers an HTTP event, or runs a task: `{"task": "title" | "classify" | "learn" | "erase", ...}`."""
     if isinstance(event, dict) and "task" in event:
         seconds = context.get_remaining_time_in_millis() / 1000 - 1
-        with contained():
+        with hide_unexpected_errors():
             return tasks.run(event, app, seconds)
     request_id = context.aws_request_id
     try:
@@ -128,10 +128,10 @@ def _nothing(_: NotFoundError) -> Response[str]:
 @resolver.post("/chat")
 def chat(body: ChatRequest) -> Response[str]:
     """Sends a message and answers it in one piece, within API Gateway's patience."""
-    checked_chat(body, app.settings)
+    check_chat(body, app.settings)
     who, context, headers = resolver.context["user"], resolver.context["context"], resolver.context["headers"]
     patience = app.settings.buffered_turn_seconds
-    started = service.start(app, who, body, send_of(headers, body), context, at_most=patience)
+    started = service.start(app, who, body, parse_send(headers, body), context, at_most=patience)
     source = (
         service.follow(app, who, started, context, at_most=patience)
         if isinstance(started, GenerationRecord)
@@ -145,8 +145,8 @@ def chat(body: ChatRequest) -> Response[str]:
 @resolver.post("/prompt/preview")
 def preview(body: ChatRequest) -> Response[str]:
     """What the model would be sent for this message, and roughly how many tokens that is. It is not sent."""
-    shown = service.preview(app, resolver.context["user"], checked_chat(body, app.settings))
-    asked = shown.asked
+    shown = service.preview(app, resolver.context["user"], check_chat(body, app.settings))
+    asked = shown.completion
     operation, request = app.models.request(asked.prompt, asked.model, asked.options, stream=asked.stream)
     return reply(
         {
@@ -228,7 +228,7 @@ def memory() -> Response[str]:
 @resolver.post("/memory")
 def remember(body: NewFact) -> Response[str]:
     """Adds a fact."""
-    text = bounded(body.text, app.settings.max_fact_chars, "text")
+    text = check_text(body.text, app.settings.max_fact_chars, "text")
     fact = app.facts.add(user(), text, body.kind, limit=app.settings.max_facts)
     return reply(_fact(fact), 201)
 

@@ -274,7 +274,7 @@ def told(pieces: list[str], after: int | None) -> list[Event]:
     )
     events: list[PositionedEvent] = []
     with pytest.MonkeyPatch.context() as patched, source:
-        patched.setattr(follower, "INTERVAL", 0)
+        patched.setattr(follower, "POLL_SECONDS", 0)
         while batch := source.wait(len(events), 5):
             events += batch
     return [placed.event for placed in events]

@@ -8,7 +8,7 @@ import pytest
 
 from converse_stream.generation import follower
 from converse_stream.generation.follower import Follower
-from converse_stream.generation.generation import UNSAVED
+from converse_stream.generation.generation import MAX_UNSAVED_SECONDS
 from converse_stream.protocol.events import (
     Chunk,
     Complete,
@@ -121,7 +121,7 @@ def test_a_follower_bears_a_table_that_fails_for_as_long_as_the_owner_does(store
 
     store.once.arm("query", down)
     begun = store.at
-    while not follower.view.over:
+    while not follower.view.ended:
         assert follower.look() == []
         assert store.at - begun < 60
-    assert store.at - begun == pytest.approx(UNSAVED, abs=1)
+    assert store.at - begun == pytest.approx(MAX_UNSAVED_SECONDS, abs=1)

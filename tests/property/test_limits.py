@@ -20,7 +20,7 @@ from converse_stream.limits import (
     Rate,
     Rules,
     Spent,
-    live,
+    running_slots,
     slot,
 )
 from converse_stream.protocol.errors import (
@@ -90,7 +90,7 @@ class World(Calm):
         finally:
             self._depth -= 1
         item = self.dynamo.items.get((keys.limits("alice"), keys.RATE), {})
-        self.most = max(self.most, len(live(item.get("act", frozenset()), int((self.at + SKEW) * 1000))))
+        self.most = max(self.most, len(running_slots(item.get("act", frozenset()), int((self.at + SKEW) * 1000))))
 
     def run(self) -> None:
         """Bursts and pauses for a while."""

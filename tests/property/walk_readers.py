@@ -108,7 +108,7 @@ class Readers(Deletions):
             view = client.following
             if view is None:
                 return
-            placed = view.wait(client.cursor, follower.INTERVAL)
+            placed = view.wait(client.cursor, follower.POLL_SECONDS)
         except StorageError:
             self._storage_error()
             client.following, client.fresh = None, False  # it comes back with its cursor
@@ -124,7 +124,7 @@ class Readers(Deletions):
             return
         for each in placed:
             self._show(client, spoken, each)
-        if view.over and not client.over:
+        if view.ended and not client.over:
             client.following, client.fresh = None, False
 
     def _attach(self, environment: Environment, client: Client) -> bool:

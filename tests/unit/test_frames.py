@@ -72,7 +72,7 @@ def test_frames_closed_early_leave_a_stored_answer() -> None:
 class Breaking:
     """A source that fails behind its first piece."""
 
-    over = False
+    ended = False
 
     def __enter__(self) -> None:
         pass

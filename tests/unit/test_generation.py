@@ -130,14 +130,14 @@ def test_an_answer_over_its_size_ends_as_length() -> None:
 
 def test_an_answer_that_cannot_be_stored_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("converse_stream.generation.generation.FINISH_SECONDS", 0)
-    monkeypatch.setattr("converse_stream.generation.generation.FINISH_PAUSE", 0)
+    monkeypatch.setattr("converse_stream.generation.generation.FINISH_RETRY_SECONDS", 0)
     end = followed(turn(says(Chunk("a"), ModelEnd("stop", USAGE)), Stored(fails=True)))[-1]
     assert isinstance(end, Error)
     assert (end.code, end.message_id) == ("storage", None)
 
 
 def test_a_reader_that_does_not_notice_the_stop_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("converse_stream.generation.generation.READER_GRACE", 0.1)
+    monkeypatch.setattr("converse_stream.generation.generation.READER_GRACE_SECONDS", 0.1)
     released = threading.Event()
 
     def speak(_: Call) -> ModelEvents:
@@ -255,7 +255,7 @@ def test_what_was_said_is_durable_long_before_the_end() -> None:
         while not store.flushed:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        assert not running.over
+        assert not running.ended
         store.signals = Signals(cancelled=True, followed=False)
     assert store.answers[0].text == "".join(entry.content for entry in store.flushed if isinstance(entry, Chunk))
 
@@ -282,7 +282,7 @@ def test_a_cancel_reaches_a_model_that_has_not_spoken() -> None:
 
 
 def test_a_table_that_fails_for_a_while_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("converse_stream.generation.generation.FLUSH", 0.05)
+    monkeypatch.setattr("converse_stream.generation.generation.FLUSH_SECONDS", 0.05)
     store = Stored(fails=True)
     threading.Timer(0.5, lambda: setattr(store, "fails", False)).start()
     end = followed(turn(speaks_on(seconds=1), store, size=100_000))[-1]
@@ -291,7 +291,12 @@ def test_a_table_that_fails_for_a_while_loses_nothing(monkeypatch: pytest.Monkey
 
 
 def test_a_table_that_stays_away_ends_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("UNSAVED", 0.3), ("FLUSH", 0.05), ("FIRST_FLUSH", 0.05), ("FINISH_SECONDS", 0.1)):
+    for name, value in (
+        ("MAX_UNSAVED_SECONDS", 0.3),
+        ("FLUSH_SECONDS", 0.05),
+        ("FIRST_FLUSH_SECONDS", 0.05),
+        ("FINISH_SECONDS", 0.1),
+    ):
         monkeypatch.setattr(f"converse_stream.generation.generation.{name}", value)
     store = Stored(fails=True)
     begun = time.monotonic()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from converse_stream.generation.plan import plan_of
+from converse_stream.generation.plan import make_plan
 from converse_stream.http.bodies import ChatRequest
 from converse_stream.memory.lookup import Memory
 from converse_stream.protocol.errors import BadRequest
@@ -25,11 +25,11 @@ def act(action: str) -> ChatRequest:
 def test_an_answer_without_words_is_not_gone_on_with(parts: tuple[Part, ...]) -> None:
     """It was stopped before its first word: the model would go on from the answer before."""
     with pytest.raises(BadRequest, match="There is no answer to go on from"):
-        plan_of(act("continue"), memory(*parts), "gid", 1000)
-    assert plan_of(act("regenerate"), memory(*parts), "gid", 1000).text == "Why?"
+        make_plan(act("continue"), memory(*parts), "gid", 1000)
+    assert make_plan(act("regenerate"), memory(*parts), "gid", 1000).text == "Why?"
 
 
 def test_one_that_has_some_is() -> None:
-    plan = plan_of(act("continue"), memory(Chunk("Because")), "gid", 1000)
+    plan = make_plan(act("continue"), memory(Chunk("Because")), "gid", 1000)
     assert plan.prefix == (Chunk("Because"),)
     assert [message.id for message in plan.history] == ["asked", "answer"]

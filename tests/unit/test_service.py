@@ -221,7 +221,7 @@ def test_memory_can_be_switched_off(chat: Chat, spy: Spy) -> None:
     chat.app.flags = mock.Mock(for_user=lambda _: replace(DEFAULT_FLAGS, memory=False))
     shown = service.preview(chat.app, ALICE, request({"message": {"text": "rivers"}}))
     chat.send("rivers")
-    assert (shown.asked.sources, chat.prompts[-1].facts, spy.asked) == ((), "", [])
+    assert (shown.completion.sources, chat.prompts[-1].facts, spy.asked) == ((), "", [])
 
 
 def test_a_cut_answer_costs_what_its_speaker_costs_and_nothing_by_an_own_key() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from converse_stream.protocol.errors import ChatError, NotFound
-from converse_stream.telemetry import contained, log_caller, logger
+from converse_stream.telemetry import hide_unexpected_errors, log_caller, logger
 
 SECRET = "".join(["what ", "a user ", "said"])  # as it stands in no line of source, which a traceback quotes
 
@@ -38,10 +38,10 @@ def test_an_exception_is_its_place_and_type_and_that_of_its_cause() -> None:
 
 
 def test_what_nobody_foresaw_leaves_without_its_text() -> None:
-    with pytest.raises(ChatError) as told, contained():
+    with pytest.raises(ChatError) as told, hide_unexpected_errors():
         fail()
     assert (type(told.value), told.value.__cause__, told.value.__suppress_context__) == (ChatError, None, True)
-    with pytest.raises(NotFound), contained():
+    with pytest.raises(NotFound), hide_unexpected_errors():
         raise NotFound
 
 

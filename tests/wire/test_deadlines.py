@@ -32,7 +32,7 @@ def test_an_errand_is_broken_off_whatever_the_other_side_does(first: bytes, *, w
             assert time.monotonic() - begun >= 0.2
         else:
             assert server.asked.wait(5)
-            errands.stop()
+            errands.cancel()
         assert gone("errand")
         assert time.monotonic() - begun < 5
 

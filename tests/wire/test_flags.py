@@ -14,7 +14,7 @@ import pytest
 from aws_lambda_powertools.utilities.feature_flags import FeatureFlags
 
 from converse_stream.flags import appconfig as source_module
-from converse_stream.flags.appconfig import FRESH, PAUSE, CachedDocument
+from converse_stream.flags.appconfig import FRESH_SECONDS, RETRY_SECONDS, CachedDocument
 from converse_stream.flags.feature_flags import (
     DEFAULT_FLAGS,
     FlagProvider,
@@ -88,13 +88,13 @@ def test_what_is_known_is_kept_for_its_time_and_outlives_a_failure() -> None:
     clock, documents = Clock(), iter([{"memory": {"default": False}}, None, {"memory": {"default": True}}])
     kept = CachedDocument(lambda: json.loads(json.dumps(next(documents))), clock)
     first = kept.get_configuration()
-    clock.now = FRESH - 1
+    clock.now = FRESH_SECONDS - 1
     assert kept.get_configuration() is first
-    clock.now = FRESH
+    clock.now = FRESH_SECONDS
     assert kept.get_configuration() is first, "the second document is none"
-    clock.now = FRESH + PAUSE - 1
+    clock.now = FRESH_SECONDS + RETRY_SECONDS - 1
     assert kept.get_configuration() is first
-    clock.now = FRESH + PAUSE
+    clock.now = FRESH_SECONDS + RETRY_SECONDS
     assert kept.get_configuration() == {"memory": {"default": True}}
 
 
@@ -194,7 +194,7 @@ def named() -> Settings:
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that tests on all its processors answers late."""
-    monkeypatch.setattr(source_module, "SECONDS", 10)
+    monkeypatch.setattr(source_module, "REFRESH_SECONDS", 10)
 
 
 @pytest.mark.usefixtures("patience")

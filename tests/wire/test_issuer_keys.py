@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from converse_stream.auth.jwks import (
-    FIRST_PAUSE,
-    FRESH,
-    LARGEST,
-    PAUSE,
-    Keys,
+    EMPTY_RETRY_SECONDS,
+    FRESH_SECONDS,
+    MAX_DOCUMENT_BYTES,
+    RETRY_SECONDS,
+    IssuerKeys,
     UnknownKey,
 )
 
@@ -94,18 +94,18 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def keys(issuer: Issuer, clock: Clock) -> Keys:
-    return Keys(issuer.url, clock=clock)
+def keys(issuer: Issuer, clock: Clock) -> IssuerKeys:
+    return IssuerKeys(issuer.url, clock=clock)
 
 
-def is_known(keys: Keys, key_id: str) -> bool:
+def is_known(keys: IssuerKeys, key_id: str) -> bool:
     try:
         return bool(keys.find(key_id)["kid"] == key_id)
     except UnknownKey:
         return False
 
 
-def test_discovery_leads_to_them_at_the_first_need(issuer: Issuer, keys: Keys) -> None:
+def test_discovery_leads_to_them_at_the_first_need(issuer: Issuer, keys: IssuerKeys) -> None:
     assert issuer.asked == []
     assert keys.find("one") == {"kty": "RSA", "kid": "one"}
     assert issuer.asked == [DISCOVERY, "/keys"]
@@ -114,14 +114,14 @@ def test_discovery_leads_to_them_at_the_first_need(issuer: Issuer, keys: Keys) -
 
 
 def test_an_address_of_its_own_needs_no_discovery(issuer: Issuer, clock: Clock) -> None:
-    assert is_known(Keys("https://issuer.example", f"{issuer.url}/keys", clock), "one")
+    assert is_known(IssuerKeys("https://issuer.example", f"{issuer.url}/keys", clock), "one")
     assert issuer.asked == ["/keys"]
 
 
-def test_they_are_asked_for_again_after_an_hour(issuer: Issuer, keys: Keys, clock: Clock) -> None:
+def test_they_are_asked_for_again_after_an_hour(issuer: Issuer, keys: IssuerKeys, clock: Clock) -> None:
     assert is_known(keys, "one")
     issuer.publish("two")
-    clock.pass_by(FRESH - 1)
+    clock.pass_by(FRESH_SECONDS - 1)
     assert is_known(keys, "one")
     clock.pass_by(1)
     assert not is_known(keys, "one")  # the issuer has taken it back
@@ -137,36 +137,38 @@ def test_keys_age_while_the_sandbox_is_frozen(issuer: Issuer, clock: Clock, monk
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)  # loaded again: defaults are made when a module is
     found.loader.exec_module(module)
-    keys = module.Keys(issuer.url)
+    keys = module.IssuerKeys(issuer.url)
     assert keys.find("one")
     issuer.publish("two")
-    clock.pass_by(FRESH)
+    clock.pass_by(FRESH_SECONDS)
     with pytest.raises(module.UnknownKey):
         keys.find("one")
 
 
-def test_a_connection_is_not_kept_until_the_keys_are_old(issuer: Issuer, keys: Keys, clock: Clock) -> None:
+def test_a_connection_is_not_kept_until_the_keys_are_old(issuer: Issuer, keys: IssuerKeys, clock: Clock) -> None:
     """One that the other side has dropped unseen would cost the time-out, and the keys that it was to bring."""
     assert is_known(keys, "one")
     before = issuer.connections
-    clock.pass_by(FRESH)
+    clock.pass_by(FRESH_SECONDS)
     assert is_known(keys, "one")
     assert issuer.connections == before + 1, "one for both documents"
 
 
-def test_an_unknown_one_is_looked_for_but_not_more_than_once_a_minute(issuer: Issuer, keys: Keys, clock: Clock) -> None:
+def test_an_unknown_one_is_looked_for_but_not_more_than_once_a_minute(
+    issuer: Issuer, keys: IssuerKeys, clock: Clock
+) -> None:
     assert is_known(keys, "one")
     issuer.publish("one", "two")
     for number in range(100):
         assert not is_known(keys, f"invented {number}")
     assert not is_known(keys, "two")
     assert issuer.asked.count("/keys") == 1
-    clock.pass_by(PAUSE)
+    clock.pass_by(RETRY_SECONDS)
     assert is_known(keys, "two")
     assert issuer.asked.count("/keys") == 2
 
 
-def test_many_at_once_ask_once(issuer: Issuer, keys: Keys) -> None:
+def test_many_at_once_ask_once(issuer: Issuer, keys: IssuerKeys) -> None:
     issuer.delay = 0.05
     with ThreadPoolExecutor(20) as pool:
         assert all(pool.map(lambda _: is_known(keys, "one"), range(20)))
@@ -175,14 +177,14 @@ def test_many_at_once_ask_once(issuer: Issuer, keys: Keys) -> None:
 
 @pytest.mark.parametrize("fault", ["refused", "status", "redirect", "html", "empty", "too large", "not a set", "slow"])
 def test_known_keys_outlive_an_issuer_that_does_not_answer(
-    issuer: Issuer, keys: Keys, clock: Clock, fault: str
+    issuer: Issuer, keys: IssuerKeys, clock: Clock, fault: str
 ) -> None:
     assert is_known(keys, "one")
     good = issuer.documents["/keys"]
     faults: dict[str, Any] = {
         "html": b"<html>",
         "empty": {"keys": []},
-        "too large": {**good, "padding": "a" * LARGEST},
+        "too large": {**good, "padding": "a" * MAX_DOCUMENT_BYTES},
         "not a set": [1, 2],
     }
     issuer.documents["/keys"] = faults.get(fault, good)
@@ -191,7 +193,7 @@ def test_known_keys_outlive_an_issuer_that_does_not_answer(
     issuer.delay = 3 if fault == "slow" else 0
     if fault == "refused":
         issuer.socket.close()
-    clock.pass_by(FRESH)
+    clock.pass_by(FRESH_SECONDS)
     for _ in range(3):
         assert is_known(keys, "one")
         assert not is_known(keys, "two")
@@ -199,18 +201,18 @@ def test_known_keys_outlive_an_issuer_that_does_not_answer(
         assert "/elsewhere" not in issuer.asked
         asked = len(issuer.asked)
         assert 3 <= asked <= 4  # once more, whoever asked
-        clock.pass_by(PAUSE)
+        clock.pass_by(RETRY_SECONDS)
         issuer.documents["/keys"], issuer.status, issuer.delay = good, 200, 0
         assert is_known(keys, "one")
         assert len(issuer.asked) == asked + 2
 
 
-def test_while_there_are_none_they_are_asked_for_sooner(issuer: Issuer, keys: Keys, clock: Clock) -> None:
+def test_while_there_are_none_they_are_asked_for_sooner(issuer: Issuer, keys: IssuerKeys, clock: Clock) -> None:
     issuer.status = 500
     assert not is_known(keys, "one")
     issuer.status = 200
     assert not is_known(keys, "one")
-    clock.pass_by(FIRST_PAUSE)
+    clock.pass_by(EMPTY_RETRY_SECONDS)
     assert is_known(keys, "one")
 
 
@@ -226,14 +228,16 @@ def test_while_there_are_none_they_are_asked_for_sooner(issuer: Issuer, keys: Ke
         [],
     ],
 )
-def test_a_discovery_that_is_not_the_issuers_own_is_not_followed(issuer: Issuer, keys: Keys, discovered: Any) -> None:
+def test_a_discovery_that_is_not_the_issuers_own_is_not_followed(
+    issuer: Issuer, keys: IssuerKeys, discovered: Any
+) -> None:
     text = json.dumps(discovered).replace("ISSUER", issuer.url).replace("KEYS", f"{issuer.url}/keys")
     issuer.documents[DISCOVERY] = text.encode()
     assert not is_known(keys, "one")
     assert issuer.asked == [DISCOVERY]
 
 
-def test_keys_for_something_else_are_left_out(issuer: Issuer, keys: Keys) -> None:
+def test_keys_for_something_else_are_left_out(issuer: Issuer, keys: IssuerKeys) -> None:
     issuer.publish("one", use="enc")
     issuer.documents["/keys"]["keys"] += [{"kty": "RSA"}, {"kty": "RSA", "kid": "two", "use": "sig"}]
     assert not is_known(keys, "one")

@@ -13,8 +13,7 @@ from converse_stream.aws.connection_pools import IDLE_CONNECTION, announce_socke
 from converse_stream.aws.connections import open_connections
 from converse_stream.aws.embedder import Embedder, Titan
 from converse_stream.dispatch.deletion import Deletion
-from converse_stream.dispatch.learning import SECONDS as DISPATCH_SECONDS
-from converse_stream.dispatch.learning import Invoker, Learning
+from converse_stream.dispatch.learning import DISPATCH_SECONDS, Invoker, Learning
 from converse_stream.flags.feature_flags import flags_of
 from converse_stream.limits import Budget, Rate, Rules
 from converse_stream.memory.fact_memory import FactMemory

@@ -54,7 +54,7 @@ class Budget:
     tokens: int
     cost: int
 
-    def exhausted(self, spent: Spent) -> bool:
+    def is_exhausted(self, spent: Spent) -> bool:
         """Whether nothing is left."""
         return (0 < self.tokens <= spent.tokens) or (0 < self.cost <= spent.cost)
 
@@ -95,7 +95,7 @@ class Rules:
         Raises Paused, BudgetExhausted, TooManyGenerations, TooManyRequests, each with the time to wait.
         """
         self.check_spending(used, at)
-        if runs and len(live(used.slots, at)) >= self.generations:
+        if runs and len(running_slots(used.slots, at)) >= self.generations:
             raise TooManyGenerations(self.generations)
         for limit, rate, tat in (("user", self.user, used.tat), ("address", self.address, used.address_tat)):
             if wait := rate.wait(tat, at):
@@ -106,10 +106,10 @@ class Rules:
         if used.paused:
             raise Paused
         for limit, budget, spent in self._budgets(used):
-            if budget.exhausted(spent):
+            if budget.is_exhausted(spent):
                 raise budget_exhausted(limit, at)
 
-    def left(self, used: CurrentUsage) -> Budget:
+    def remaining(self, used: CurrentUsage) -> Budget:
         """What one answer may use before the nearest budget is empty."""
         tokens = [budget.tokens - spent.tokens for _, budget, spent in self._budgets(used) if budget.tokens]
         costs = [budget.cost - spent.cost for _, budget, spent in self._budgets(used) if budget.cost]
@@ -124,7 +124,7 @@ def slot(deadline: int, gid: str) -> str:
     return f"{deadline}:{gid}"
 
 
-def live(slots: Set[str], at: int) -> Set[str]:
+def running_slots(slots: Set[str], at: int) -> Set[str]:
     """Those that may still run."""
     return {each for each in slots if int(each.partition(":")[0]) > at}
 

@@ -42,7 +42,7 @@ _metrics = Metrics()
 
 
 @contextmanager
-def contained() -> Iterator[None]:
+def hide_unexpected_errors() -> Iterator[None]:
     """What fails unforeseen is logged here and becomes an internal error: the runtime would log its text."""
     try:
         yield
@@ -76,7 +76,7 @@ def count_lost(model: str) -> None:
     _metrics.flush_metrics()
 
 
-def count_turn(end: Complete | Error, usage: Usage, timing: Timing, model: str) -> None:
+def count_generation(end: Complete | Error, usage: Usage, timing: Timing, model: str) -> None:
     """EMF lines for one turn, written at its end: its numbers, and `Turns` by outcome.
 
     An outcome is the finish reason or the error's code, so errors by code and cancelled turns are there too.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from converse_stream.auth import dev, iam
-from converse_stream.auth.user import ANONYMOUS, User, hashed
+from converse_stream.auth.user import ANONYMOUS, User, hash_address
 from converse_stream.http.request import HttpRequest
 from converse_stream.settings import Settings
 
@@ -20,7 +20,7 @@ def authenticator(settings: Settings) -> Authenticate:
     identify, behind_host = _identify(settings), bool(settings.origin_secret)
 
     def authenticate(request: HttpRequest, context: LambdaContext) -> User:
-        known, address = identify(request, context), hashed(request.address(behind_host=behind_host))
+        known, address = identify(request, context), hash_address(request.address(behind_host=behind_host))
         return replace(known, address=address, bedrock_key=request.bedrock_key())
 
     return authenticate
@@ -34,8 +34,8 @@ def _identify(settings: Settings) -> Authenticate:
             return iam.identify
         case "jwt":
             # Here, because other modes need not pay for the import; now, because a request should not.
-            from converse_stream.auth.jwks import Keys
-            from converse_stream.auth.jwt import Tokens
+            from converse_stream.auth.jwks import IssuerKeys
+            from converse_stream.auth.jwt import TokenVerifier
 
-            keys = Keys(settings.jwt_issuer, settings.jwks_url)
-            return Tokens(settings.jwt_issuer, settings.jwt_audience, settings.algorithms, keys.find).identify
+            keys = IssuerKeys(settings.jwt_issuer, settings.jwks_url)
+            return TokenVerifier(settings.jwt_issuer, settings.jwt_audience, settings.algorithms, keys.find).identify

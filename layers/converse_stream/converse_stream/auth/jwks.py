@@ -17,11 +17,11 @@ import urllib3
 from converse_stream.settings import SECURE_URL
 from converse_stream.telemetry import logger
 
-FRESH = 3600.0  # seconds until the keys are asked for again
-PAUSE = 60.0  # seconds between two times, whatever came of the first: key ids can be invented
-FIRST_PAUSE = 5.0  # the same while we have no keys at all
-PATIENCE = urllib3.Timeout(total=2.0)  # for each of the two documents
-LARGEST = 256 * 1024  # bytes of a document
+FRESH_SECONDS = 3600.0  # seconds until the keys are asked for again
+RETRY_SECONDS = 60.0  # seconds between two times, whatever came of the first: key ids can be invented
+EMPTY_RETRY_SECONDS = 5.0  # the same while we have no keys at all
+REQUEST_TIMEOUT = urllib3.Timeout(total=2.0)  # for each of the two documents
+MAX_DOCUMENT_BYTES = 256 * 1024  # bytes of a document
 
 Jwk = Mapping[str, Any]
 
@@ -30,7 +30,7 @@ class UnknownKey(jwt.InvalidKeyError):
     """The issuer has no such key, as far as we know."""
 
 
-class Keys:
+class IssuerKeys:
     """The keys of one issuer by their ids. `url` is where they are; without it, discovery says so.
 
     Nothing is asked before the first `find`. Threads may share it. `clock` is the wall clock, because the monotonic
@@ -41,7 +41,7 @@ class Keys:
         self._issuer = issuer
         self._url = url
         self._clock = clock
-        self._http = urllib3.PoolManager(timeout=PATIENCE, retries=False)
+        self._http = urllib3.PoolManager(timeout=REQUEST_TIMEOUT, retries=False)
         self._lock = threading.Lock()
         self._keys: Mapping[str, Jwk] = {}
         self._fresh_until = self._asked_again = clock()
@@ -63,10 +63,10 @@ class Keys:
                 return
             try:
                 self._keys = self._fetch()
-                self._fresh_until = now + FRESH
+                self._fresh_until = now + FRESH_SECONDS
             except Exception as error:  # whatever is wrong with the answer, known keys must go on to work
                 logger.warning("the issuer's keys did not come", extra={"reason": type(error).__name__})
-            self._asked_again = now + (PAUSE if self._keys else FIRST_PAUSE)
+            self._asked_again = now + (RETRY_SECONDS if self._keys else EMPTY_RETRY_SECONDS)
 
     def _fetch(self) -> dict[str, Jwk]:
         try:
@@ -93,7 +93,7 @@ class Keys:
         with contextlib.closing(answer):
             if answer.status != 200:
                 raise ValueError(f"status {answer.status}")
-            body = answer.read(LARGEST + 1)
-        if len(body) > LARGEST:
+            body = answer.read(MAX_DOCUMENT_BYTES + 1)
+        if len(body) > MAX_DOCUMENT_BYTES:
             raise ValueError("the document is too large")
         return json.loads(body)

@@ -26,7 +26,7 @@ class TokenTooLong(jwt.InvalidTokenError):
     """The token is longer than we look at."""
 
 
-class Tokens:
+class TokenVerifier:
     """Tokens of one issuer for one audience. `find_key` returns the JWK with an id, or raises a jwt.PyJWTError."""
 
     def __init__(

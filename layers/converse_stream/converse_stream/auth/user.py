@@ -13,7 +13,7 @@ class User:
     """`key` is safe inside a table key: no raw input enters it, and no other identity can make it."""
 
     key: str
-    address: str = field(default="", compare=False)  # where the request came from, hashed
+    address: str = field(default="", compare=False)  # hash of the IP address of the request
     bedrock_key: SecretStr | None = field(default=None, compare=False)  # their own, for this request alone
 
     @classmethod
@@ -29,7 +29,7 @@ class User:
 ANONYMOUS = User("nobody")  # who asks where nobody has to be known
 
 
-def hashed(address: str) -> str:
+def hash_address(address: str) -> str:
     """An IP address as a key; of IPv6 the network alone, because one host has a whole one."""
     try:
         ip = ipaddress.ip_address(address)

@@ -69,10 +69,10 @@ class DeadlineExecutor:
     def wait(self) -> set[Future[Any]]:
         """Those that have ended, well or not, at the deadline at the latest; the others are stopped."""
         ended, _ = wait(self._sent, timeout=max(0.0, self._deadline - time.monotonic()))
-        self.stop()
+        self.cancel()
         return ended
 
-    def stop(self) -> None:
+    def cancel(self) -> None:
         """Nobody waits any more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         for errand, call in self._sent.items():

@@ -32,7 +32,7 @@ class Source(Protocol):
         """Ends it."""
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         """Whether nothing more will come."""
 
     def wait(self, cursor: int, timeout: float) -> Sequence[PositionedEvent]:
@@ -86,7 +86,7 @@ def _until_the_end(source: Source, dialect: Dialect) -> Generator[bytes, None, b
             written, patience = time.monotonic(), NUDGE_AFTER
         if batch and isinstance(batch[-1].event, TERMINAL):
             return True
-        if not batch and source.over:
+        if not batch and source.ended:
             return False
         if not said and time.monotonic() >= due:  # also where the dialect has no words for what comes
             yield ((NUDGE if patience == NUDGE_AFTER else HEARTBEAT) + dialect.comment_end).encode()

@@ -19,7 +19,7 @@ from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.telemetry import logger
 
 # Who gets an answer in one piece waits for it, and what is lost is little.
-SECONDS = 1.0  # of the one attempt
+DISPATCH_SECONDS = 1.0  # of the one attempt
 
 
 class Invoker(Protocol):
@@ -37,7 +37,7 @@ class Learning:
         self._function = function
         self._flags = flags
 
-    def wanted(self, user: str) -> bool:
+    def is_enabled_for(self, user: str) -> bool:
         """Whether the deployment learns from this user; the user may not want it all the same.
 
         Raises FlagsUnknown: who may be switched off is not learned from until that is known.

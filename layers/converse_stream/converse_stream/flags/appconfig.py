@@ -20,9 +20,9 @@ from converse_stream.aws import deadlines
 from converse_stream.settings import Settings
 from converse_stream.telemetry import logger
 
-FRESH = 60.0  # seconds until the document is asked for again
-PAUSE = 10.0  # the same after a failure
-SECONDS = 0.3  # that a refresh is waited for, as long as for a memory lookup beside it
+FRESH_SECONDS = 60.0  # seconds until the document is asked for again
+RETRY_SECONDS = 10.0  # the same after a failure
+REFRESH_SECONDS = 0.3  # that a refresh is waited for, as long as for a memory lookup beside it
 
 
 def source(settings: Settings) -> FeatureFlags:
@@ -38,7 +38,7 @@ class AppConfig:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client = deadlines.client("appconfigdata", SECONDS)
+        self._client = deadlines.client("appconfigdata", REFRESH_SECONDS)
         self._store = self._session()
 
     def fetch(self) -> dict[str, Any]:
@@ -60,10 +60,10 @@ class AppConfig:
 
 
 class CachedDocument(StoreProvider):
-    """What `fetch` got last. Powertools' own cache forgets it when its time is over, whatever comes then.
+    """The last valid document that `fetch` returned. Powertools' own cache drops it when it expires.
 
-    Nobody waits for it for longer than `SECONDS`: what comes later counts for the next one who asks. `clock` is the
-    wall's: the monotonic one stands still while the sandbox is frozen.
+    A caller waits for a refresh for `REFRESH_SECONDS` at most. A document that comes later is used for later requests.
+    `clock` is the wall clock, because the monotonic clock stops while the sandbox is frozen.
     """
 
     def __init__(self, fetch: Callable[[], dict[str, Any]], clock: Callable[[], float] = time.time) -> None:
@@ -90,15 +90,15 @@ class CachedDocument(StoreProvider):
 
     def _refresh(self) -> None:
         coming = self._coming or self._begun()
-        wait([coming], SECONDS)
+        wait([coming], REFRESH_SECONDS)
         self._coming = None if coming.done() else coming
         try:
             document = coming.result(0)
             SchemaValidator(document).validate()
-            self._document, pause = document, FRESH
+            self._document, pause = document, FRESH_SECONDS
         except Exception as error:  # whatever is wrong with it, what is known must go on to count
             logger.warning("the flags did not come", extra={"reason": type(error).__name__})
-            pause = PAUSE
+            pause = RETRY_SECONDS
         self._again = self._clock() + pause
 
     def _begun(self) -> Future[dict[str, Any]]:

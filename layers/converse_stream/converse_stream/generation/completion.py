@@ -38,5 +38,5 @@ class Completion:
 class Preview:
     """What would be asked, and what of the memory did not come in time."""
 
-    asked: Completion
+    completion: Completion
     missing: tuple[str, ...]

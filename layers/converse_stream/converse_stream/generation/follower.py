@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Self
 
-from converse_stream.generation.generation import UNSAVED
+from converse_stream.generation.generation import MAX_UNSAVED_SECONDS
 from converse_stream.protocol import errors, log
 from converse_stream.protocol.errors import (
     ChatError,
@@ -33,8 +33,8 @@ from converse_stream.store.conversations import Conversations
 from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.store.generations import Generations
 
-INTERVAL = 0.4  # seconds between two looks at the head
-NOTICE_SECONDS = 5  # seconds between two notes to the owner that somebody follows; each is good for 10
+POLL_SECONDS = 0.4  # seconds between two looks at the head
+NOTIFY_SECONDS = 5  # seconds between two notes to the owner that somebody follows; each is good for 10
 ATTACH_SECONDS = 60  # seconds that an attach with a cursor lasts; then the client attaches again
 MAX_FOLLOWERS = 5  # independent followers of one generation
 CURSOR = re.compile(r"([A-Za-z0-9_-]{8,64}):([0-9]{1,9})")
@@ -72,7 +72,7 @@ class Follower:
         self._until = min(deadline, time.monotonic() + ATTACH_SECONDS) if after is not None else deadline
         self._noted = self._looked = float("-inf")
         self._answered = time.monotonic()  # when the table last did
-        self._over = False
+        self._ended = False
         self._events: list[PositionedEvent] = [
             PositionedEvent(Start(record.conversation, record.message_id, record.gid, record.model), 0)
         ]
@@ -98,15 +98,15 @@ class Follower:
             self._generations.remove_follower(self._user, self._head.gid, self._client, self._attached)
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         """Whether nothing more will come; without a terminal event the client attaches again."""
-        return self._over
+        return self._ended
 
     def wait(self, cursor: int, timeout: float) -> Sequence[PositionedEvent]:
         """The events after the first `cursor` ones; empty when none came within `timeout` seconds, or it is over."""
         end = time.monotonic() + timeout
-        while len(self._events) == cursor and not self._over:
-            due = self._looked + INTERVAL
+        while len(self._events) == cursor and not self._ended:
+            due = self._looked + POLL_SECONDS
             if due > end:
                 time.sleep(max(0.0, end - time.monotonic()))
                 break
@@ -121,24 +121,24 @@ class Follower:
             self._read()
             self._answered = self._looked
         except StorageError:
-            self._over = self._looked > min(self._until, self._answered + UNSAVED)
+            self._ended = self._looked > min(self._until, self._answered + MAX_UNSAVED_SECONDS)
 
     def _read(self) -> None:
         record, marks = self._generations.observe(self._user, self._head.gid)
         if record is None or marks.get(self._client) != self._attached:
-            self._over = True  # its time is over, or a newer attach of the same client took its place
+            self._ended = True  # its time is over, or a newer attach of the same client took its place
             return
         if record.status == "run":
             self._notify_owner(record)
         try:
             self._take(record)
         except NotFound:
-            self._over = True
+            self._ended = True
             return
         if record.status != "run":
             self._end(record)
         elif time.monotonic() > self._until:
-            self._over = True
+            self._ended = True
 
     def _take(self, record: GenerationRecord) -> None:
         """Appends what the durable log has behind our position."""
@@ -156,7 +156,7 @@ class Follower:
         if record.n < self._position:  # it died before what the client saw was stored
             self._events.append(PositionedEvent(Rollback(record.n), record.n))
         self._events.append(PositionedEvent(terminal, record.n))
-        self._over = True
+        self._ended = True
 
     def _terminal(self, record: GenerationRecord) -> Event:
         failed = errors.by_code(record.reason or "internal") if record.status == "error" else None
@@ -177,10 +177,10 @@ class Follower:
         return Error(error.code, error.message, error.retryable, error.status, self._request_id, message_id)
 
     def _notify_owner(self, record: GenerationRecord) -> None:
-        if time.monotonic() - self._noted > NOTICE_SECONDS:
+        if time.monotonic() - self._noted > NOTIFY_SECONDS:
             self._noted = time.monotonic()
             with suppress(StorageError):  # a log that is written less often is all that it costs
-                self._generations.follow(self._user, record, self._generations.now() + 2 * NOTICE_SECONDS * 1000)
+                self._generations.follow(self._user, record, self._generations.now() + 2 * NOTIFY_SECONDS * 1000)
 
 
 def cursor(value: str) -> tuple[str, int] | None:

@@ -55,17 +55,17 @@ from converse_stream.protocol.log import (
 from converse_stream.protocol.tokens import quarters
 from converse_stream.store.generation_record import End, Status
 from converse_stream.store.generation_writer import Fenced, GenerationWriter
-from converse_stream.telemetry import count_turn, logger
+from converse_stream.telemetry import count_generation, logger
 
-READER_GRACE = 1  # seconds in which the reader notices that its socket was shut
+READER_GRACE_SECONDS = 1  # seconds in which the reader notices that its socket was shut
 
 # Seconds between two flushes. Together with their size they make the bill: docs/durability.md.
-FIRST_FLUSH = 0.25  # after the first token
-FLUSH = 1.0
-FOLLOWED_FLUSH = 0.5  # while somebody reads along from the table
-SILENT_FLUSH = 2.0  # with nothing new, for the lease and to hear of a cancel
-UNSAVED = 10.0  # seconds that text may wait for a table that fails
-FINISH_SECONDS, FINISH_PAUSE = 3.0, 0.5  # how long storing the end is tried again, and how often
+FIRST_FLUSH_SECONDS = 0.25  # after the first token
+FLUSH_SECONDS = 1.0
+FOLLOWED_FLUSH_SECONDS = 0.5  # while somebody reads along from the table
+IDLE_FLUSH_SECONDS = 2.0  # with nothing new, for the lease and to hear of a cancel
+MAX_UNSAVED_SECONDS = 10.0  # seconds that text may wait for a table that fails
+FINISH_SECONDS, FINISH_RETRY_SECONDS = 3.0, 0.5  # how long storing the end is tried again, and how often
 
 PARTIAL = frozenset({"deadline", "cancelled", "budget", "lost"})
 NOTHING_COUNTED = Usage()
@@ -171,7 +171,7 @@ class Generation:
         return self._start.generation_id
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         """Whether the terminal event is there."""
         return isinstance(self._log[-1].event, TERMINAL)
 
@@ -252,21 +252,21 @@ class Generation:
         with self._changed:
             self._log.append(PositionedEvent(end, self._log[-1].position))
             self._changed.notify_all()
-        count_turn(end, outcome.usage, timing, outcome.model or self._model)
+        count_generation(end, outcome.usage, timing, outcome.model or self._model)
 
     def _until_due(self) -> float:
         if self._early_end is not None:
-            return READER_GRACE
+            return READER_GRACE_SECONDS
         due = min(self._bounds.deadline, self._call.heard + self._bounds.idle, self._next_flush())
         if self._first_token is None:  # the first flush after it comes early
-            due = min(due, time.monotonic() + FIRST_FLUSH)
+            due = min(due, time.monotonic() + FIRST_FLUSH_SECONDS)
         return max(0.0, due - time.monotonic())
 
     def _next_flush(self) -> float:
         if self._first_token is not None and self._saved < self._first_token:
-            return max(self._first_token, self._flushed_at or 0.0) + FIRST_FLUSH
+            return max(self._first_token, self._flushed_at or 0.0) + FIRST_FLUSH_SECONDS
         waits = len(self._entries) > self._flushed
-        pause = (FOLLOWED_FLUSH if self._followed else FLUSH) if waits else SILENT_FLUSH
+        pause = (FOLLOWED_FLUSH_SECONDS if self._followed else FLUSH_SECONDS) if waits else IDLE_FLUSH_SECONDS
         return (self._flushed_at or self._started) + pause
 
     def _flush(self) -> None:
@@ -277,7 +277,7 @@ class Generation:
         try:
             signals = self._writer.flush(entries)
         except StorageError:
-            if entries and asked - self._saved > UNSAVED:
+            if entries and asked - self._saved > MAX_UNSAVED_SECONDS:
                 self._end_by(Outcome(error=StorageError()))
             return
         except Fenced:
@@ -339,7 +339,7 @@ class Generation:
                 if time.monotonic() > give_up:
                     logger.exception("an answer could not be stored")
                     return None
-                time.sleep(FINISH_PAUSE)
+                time.sleep(FINISH_RETRY_SECONDS)
             except Exception:
                 logger.exception("an answer could not be stored")
                 return None

@@ -22,7 +22,7 @@ class Plan:
     prefix: tuple[Entry, ...] = ()
 
 
-def plan_of(request: ChatRequest, memory: Memory, gid: str, longest: int) -> Plan:
+def make_plan(request: ChatRequest, memory: Memory, gid: str, longest: int) -> Plan:
     """`longest` is the bytes of an answer that may be gone on with. Raises BadRequest and StorageError."""
     if request.message is not None:
         parts = (Chunk(request.message.text),)

@@ -1,4 +1,4 @@
-"""The bodies that callers send to the native routes. Unknown fields are refused, and every size is bounded."""
+"""The bodies that callers send to the native routes. Unknown fields are refused, and every size has a limit."""
 
 import hashlib
 import re
@@ -9,9 +9,17 @@ from typing import Annotated, Literal
 from pydantic import StringConstraints
 
 from converse_stream.http.request import HttpRequest
-from converse_stream.http.validation import bounded, parse
+from converse_stream.http.validation import check_text, parse
 from converse_stream.protocol.errors import BadRequest
-from converse_stream.protocol.fields import MAX_LENGTH, Alias, Body, ConversationId, Named, Normal, Text
+from converse_stream.protocol.fields import (
+    MAX_LENGTH,
+    Alias,
+    Body,
+    ConversationId,
+    NonBlankNormalized,
+    NonBlankText,
+    Normalized,
+)
 from converse_stream.protocol.ids import new_id
 from converse_stream.protocol.options import Options
 from converse_stream.settings import Settings
@@ -20,7 +28,7 @@ from converse_stream.settings import Settings
 class NewMessage(Body):
     """The user's message."""
 
-    text: Text
+    text: NonBlankText
 
 
 class ChatRequest(Body):
@@ -39,7 +47,7 @@ class CancelRequest(Body):
     generation_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")] | None = None
 
 
-Title = Annotated[str, StringConstraints(min_length=1, max_length=200), Named]
+Title = Annotated[str, StringConstraints(min_length=1, max_length=200), NonBlankNormalized]
 
 
 class NewConversation(Body):
@@ -58,20 +66,20 @@ class ConversationChange(Body):
 class NewFact(Body):
     """`POST /memory`."""
 
-    text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_LENGTH), Named]
+    text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_LENGTH), NonBlankNormalized]
     kind: Literal["fact", "preference"] = "fact"
 
 
 # A name and no more: it is in every prompt, and may be learned from what the user says.
-AssistantName = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .'\u2019-]{0,39}$"), Normal]
+AssistantName = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .'\u2019-]{0,39}$"), Normalized]
 
 
 class NewProfile(Body):
     """`PUT /profile`: how the user wants to be addressed, and what the assistant is called for them."""
 
-    name: Annotated[str, StringConstraints(max_length=100), Normal] | None = None
+    name: Annotated[str, StringConstraints(max_length=100), Normalized] | None = None
     assistant_name: AssistantName | None = None
-    about: Annotated[str, StringConstraints(max_length=1_000), Normal] | None = None
+    about: Annotated[str, StringConstraints(max_length=1_000), Normalized] | None = None
     learning: bool | None = None  # where nothing is said, the user's choice stays as it is: forms may not know of it
 
 
@@ -91,7 +99,7 @@ class Send:
     fingerprint: str
 
 
-def send_of(headers: Mapping[str, str], body: ChatRequest) -> Send:
+def parse_send(headers: Mapping[str, str], body: ChatRequest) -> Send:
     """The caller's idempotency key, or one of our own, which protects from nothing. Raises BadRequest."""
     key = headers.get("idempotency-key")
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
@@ -99,7 +107,7 @@ def send_of(headers: Mapping[str, str], body: ChatRequest) -> Send:
     return Send(key or new_id(), hashlib.sha256(body.model_dump_json().encode()).hexdigest()[:32])
 
 
-def client_of(headers: Mapping[str, str]) -> str | None:
+def parse_client_id(headers: Mapping[str, str]) -> str | None:
     """What a browser tab calls itself. Raises BadRequest."""
     client = headers.get("x-client-id")
     if client is not None and not CLIENT_ID.fullmatch(client):
@@ -109,7 +117,7 @@ def client_of(headers: Mapping[str, str]) -> str | None:
 
 def parse_chat(request: HttpRequest, settings: Settings) -> ChatRequest:
     """The body of `POST /chat`. Raises UnsupportedMediaType, TooLarge, BadRequest."""
-    return checked_chat(parse(ChatRequest, request.json_body(settings.max_body_bytes)), settings)
+    return check_chat(parse(ChatRequest, request.json_body(settings.max_body_bytes)), settings)
 
 
 def parse_cancel(request: HttpRequest, settings: Settings) -> CancelRequest:
@@ -117,12 +125,12 @@ def parse_cancel(request: HttpRequest, settings: Settings) -> CancelRequest:
     return parse(CancelRequest, request.json_body(settings.max_body_bytes)) if request.raw_body else CancelRequest()
 
 
-def checked_chat(body: ChatRequest, settings: Settings) -> ChatRequest:
+def check_chat(body: ChatRequest, settings: Settings) -> ChatRequest:
     """The same, if it makes sense and is within the deployment's limits."""
     if body.action == "send":
         if body.message is None:
             raise BadRequest("message is required.", field="message")
-        bounded(body.message.text, settings.max_message_chars, "message.text")
+        check_text(body.message.text, settings.max_message_chars, "message.text")
     elif body.message is not None:
         raise BadRequest(f"message cannot go with action {body.action}.", field="message")
     elif body.conversation_id is None:

@@ -69,7 +69,7 @@ def refusal(errors: Sequence[Mapping[str, Any]]) -> BadRequest:
     return BadRequest(f"{field or 'The body'} {words}.", field=field or "body")
 
 
-def bounded(text: str, limit: int, field: str) -> str:
+def check_text(text: str, limit: int, field: str) -> str:
     """The text, if the deployment's limit allows it and it says anything at all."""
     if len(text) > limit:
         raise TooLarge(f"{field} is longer than {limit} characters.", field=field)

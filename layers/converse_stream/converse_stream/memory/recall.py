@@ -52,7 +52,7 @@ class PendingRecall:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._errands.stop()
+        self._errands.cancel()
 
     @property
     def empty(self) -> bool:
@@ -66,7 +66,7 @@ class PendingRecall:
 
     def stop(self) -> None:
         """Nobody waits any more."""
-        self._errands.stop()
+        self._errands.cancel()
 
     def merged_into(self, memory: Memory) -> Memory:
         """The memory with what was found until the deadline, and the names of what was not. Never raises."""

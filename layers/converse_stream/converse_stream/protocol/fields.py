@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 ConversationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 Alias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
-MAX_LENGTH = 1_000_000  # the hard ceiling of a text; the deployment's own limits are settings, checked in `bounded`
+MAX_LENGTH = 1_000_000  # the hard ceiling of a text; the deployment's own limits are settings, checked in `check_text`
 
 _CONTROL = re.compile(r"[\x00-\x08\v\f\x0e-\x1f\x7f-\x9f]")
 
@@ -21,7 +21,7 @@ def _readable(text: str) -> str:
     return _CONTROL.sub(lambda found: "\n" if found[0] in "\v\f\x85" else "", text)
 
 
-def normal(text: str) -> str:
+def normalize(text: str) -> str:
     """As it is listed and compared: NFC, without control characters and space around it."""
     return unicodedata.normalize("NFC", _readable(text)).strip()
 
@@ -33,21 +33,21 @@ def _said(text: str) -> str:
 
 
 # What is said is kept as it was sent, but for control characters; what is shown in lists and looked for is normal.
-Said = Annotated[str, StringConstraints(max_length=MAX_LENGTH), AfterValidator(_readable)]
-Text = Annotated[
+ReadableText = Annotated[str, StringConstraints(max_length=MAX_LENGTH), AfterValidator(_readable)]
+NonBlankText = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_LENGTH), AfterValidator(_readable), AfterValidator(_said)
 ]
-Normal = AfterValidator(normal)
-Named = AfterValidator(lambda text: _said(normal(text)))
+Normalized = AfterValidator(normalize)
+NonBlankNormalized = AfterValidator(lambda text: _said(normalize(text)))
 
 
-def fits(value: Any, levels: int = 32) -> bool:
+def is_document(value: Any, levels: int = 32) -> bool:
     """Whether Bedrock takes it as part of a document: nested no deeper than so, and numbers that others can read."""
     match value:
         case dict():
-            return levels > 0 and all(fits(each, levels - 1) for each in value.values())
+            return levels > 0 and all(is_document(each, levels - 1) for each in value.values())
         case list():
-            return levels > 0 and all(fits(each, levels - 1) for each in value)
+            return levels > 0 and all(is_document(each, levels - 1) for each in value)
         case float():
             return math.isfinite(value)
         case int():
@@ -56,7 +56,7 @@ def fits(value: Any, levels: int = 32) -> bool:
 
 
 def _document(value: dict[str, Any]) -> dict[str, Any]:
-    if not fits(value):
+    if not is_document(value):
         raise PydanticCustomError("document", "nests too deep, or has a number that is out of range")
     return value
 

@@ -33,7 +33,7 @@ def complete(app: Container, user: User, asked: Completion, context: LambdaConte
     with ThreadPoolExecutor(1, "flags") as pool:
         user_flags = pool.submit(app.flags.for_user, user.key)
         used = usages.read(user.key, user.address)
-    flags, left = user_flags.result(), usages.rules.left(used)
+    flags, left = user_flags.result(), usages.rules.remaining(used)
     if asked.prompt.tools and not flags.tools:
         raise BadRequest("Tools are switched off.", field="tools")
     if app.models[asked.model].affordable(left, asked.tokens, asked.options) <= 0:

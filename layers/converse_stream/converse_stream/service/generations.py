@@ -74,7 +74,7 @@ def cancel(app: Container, user: User, conversation_id: str, gid: str | None) ->
         app.generations.cancel(user.key, record)
 
 
-def stop(app: Container, user: User, gid: str, seconds: float) -> bool:
+def cancel_and_wait(app: Container, user: User, gid: str, seconds: float) -> bool:
     """Cancels a generation and waits for its end; returns whether it ended in time."""
     if record := app.generations.record(user.key, gid):
         app.generations.cancel(user.key, record)

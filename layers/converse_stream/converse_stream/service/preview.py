@@ -5,7 +5,7 @@ from dataclasses import replace
 from converse_stream.auth import User
 from converse_stream.container import Container
 from converse_stream.generation.completion import Preview
-from converse_stream.generation.plan import plan_of
+from converse_stream.generation.plan import make_plan
 from converse_stream.http.bodies import ChatRequest
 from converse_stream.protocol.errors import NotFound
 from converse_stream.protocol.ids import new_id
@@ -26,7 +26,7 @@ def preview(app: Container, user: User, request: ChatRequest) -> Preview:
     memory = app.lookup(user.key, request.conversation_id or derived_conversation(gid), gid, deadline)
     if memory.conversation and memory.conversation.deleted:
         raise NotFound
-    plan = plan_of(request, memory, gid, app.settings.max_continued_bytes)
+    plan = make_plan(request, memory, gid, app.settings.max_continued_bytes)
     usages.admit(user.key, user.address, None, usages.read(user.key, user.address))
     facts, documents = begin_recall(app, user, plan.asked.text, deadline, flags)
     with facts, documents:

@@ -13,7 +13,7 @@ from converse_stream.container import Container
 from converse_stream.flags.feature_flags import UserFlags
 from converse_stream.generation.completion import Completion
 from converse_stream.generation.generation import Generation
-from converse_stream.generation.plan import Plan, plan_of
+from converse_stream.generation.plan import Plan, make_plan
 from converse_stream.generation.search import Search
 from converse_stream.http.bodies import ChatRequest, Send
 from converse_stream.limits import CurrentUsage, slot
@@ -86,7 +86,7 @@ class _Start:
             memory = memory.renewed(self._look_up())
             if earlier := self._earlier_send(memory):
                 return earlier
-        plan = plan_of(self._request, memory, self._gid, self._app.settings.max_continued_bytes)
+        plan = make_plan(self._request, memory, self._gid, self._app.settings.max_continued_bytes)
         record = self._new_record(model, plan)
         taken = slot(record.deadline, self._gid)
         self._usages.admit(self._user.key, self._user.address, taken, used)
@@ -114,7 +114,7 @@ class _Start:
             asked,
             self._user,
             writer,
-            self._usages.rules.left(used),
+            self._usages.rules.remaining(used),
             self._deadline,
             self._context,
             before=memory.progress(),

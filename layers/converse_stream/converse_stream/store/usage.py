@@ -106,7 +106,7 @@ class UsageStore:
         step = slot or new_id()
         for _ in range(ATTEMPTS):
             self.rules.check(used, now, runs=slot is not None)
-            if dead := used.slots - limits.live(used.slots, now):
+            if dead := used.slots - limits.running_slots(used.slots, now):
                 with suppress(ConditionFailed):
                     self._drop(user, dead)
             key = keys.limits(user), keys.RATE

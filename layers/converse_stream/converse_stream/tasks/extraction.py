@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from converse_stream.http.bodies import AssistantName
 from converse_stream.memory.ranking import fitting, ranked
 from converse_stream.prompts.templates import fenced
-from converse_stream.protocol.fields import Named, normal
+from converse_stream.protocol.fields import NonBlankNormalized, normalize
 from converse_stream.store.facts import Remembered
 from converse_stream.tasks.task_model import TaskModel
 from converse_stream.telemetry import logger
@@ -46,7 +46,7 @@ _Name = TypeAdapter[str](AssistantName)
 class FoundFact(BaseModel):
     """One thing that the user said of themselves; `confidence` is the model's own, 0 to 1."""
 
-    text: Annotated[str, StringConstraints(min_length=1), Named]
+    text: Annotated[str, StringConstraints(min_length=1), NonBlankNormalized]
     kind: Literal["fact", "preference"] = "fact"
     confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -71,7 +71,7 @@ def extract(ask: TaskModel, message: str, known: Sequence[str], *, tokens: int, 
     The model is shown as much of what is `known`, oldest first, as fits into `tokens`. What of its answer is no fact
     counts for nothing. Raises what `ask` raises.
     """
-    message = normal(message)[:ENOUGH]
+    message = normalize(message)[:ENOUGH]
     shown = fenced("facts", [("-", fact) for fact in _nearest(known, message, tokens)])
     answer = _read(ask(_EXTRACT, message, 600, facts=shown))
     seen, facts = {_words(each) for each in known} | {()}, []

@@ -30,7 +30,7 @@ from converse_stream.prompts.prompt import (
 )
 from converse_stream.prompts.templates import fenced
 from converse_stream.protocol.errors import BadRequest
-from converse_stream.protocol.fields import fits
+from converse_stream.protocol.fields import is_document
 from converse_stream.protocol.options import Options
 
 MAX_ID = 64  # characters of a call's
@@ -163,7 +163,7 @@ def _use(call: Call, identity: str, where: str) -> ToolUse:
         given = from_json(call.function.arguments or "{}", allow_inf_nan=False)
     except ValueError:
         given = None
-    if not isinstance(given, dict) or not fits(given):
+    if not isinstance(given, dict) or not is_document(given):
         raise BadRequest(f"{field} is not a JSON object, nests too deep, or has a number out of range.", field=field)
     return ToolUse(identity, call.function.name, given)
 
