@@ -72,7 +72,7 @@ def send(exchange: Exchange) -> StreamingResponse:
         status, answer = buffered.answer(source)
         return exchange.json(answer, status, after)
     return exchange.stream(
-        source, dialect(started.gid if isinstance(started, GenerationRecord) else started.generation), after=after
+        source, dialect(started.gid if isinstance(started, GenerationRecord) else started.generation_id), after=after
     )
 
 

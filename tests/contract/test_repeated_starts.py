@@ -64,7 +64,7 @@ def test_a_second_try_attaches_whatever_the_lookup_saw_of_the_first(
     assert isinstance(first, Generation)
     if ended:
         first._writer.flush([Chunk("something new")])
-        record = app.generations.record(user.key, first.generation)
+        record = app.generations.record(user.key, first.generation_id)
         assert record is not None
         app.generations.reap(user.key, record)
         app.settings = app.settings.model_copy(update={"max_continued_bytes": 1})
@@ -77,7 +77,7 @@ def test_a_second_try_attaches_whatever_the_lookup_saw_of_the_first(
     monkeypatch.setattr(GenerationRecords, "record", record_once)
     second = service.start(app, user, wish(action, chat_user), send, Context())
     assert isinstance(second, GenerationRecord)
-    assert second.gid == first.generation
+    assert second.gid == first.generation_id
 
 
 @pytest.mark.parametrize("key", [None, SecretStr("their own key")])
@@ -90,7 +90,7 @@ def test_the_head_says_what_the_prompt_costs_before_the_model_is_asked(
     body = ChatRequest.model_validate({"message": {"text": text}, "conversationId": chat_user.conversation})
     turn = service.start(app, user, body, Send(new_id(), "payload"), Context())
     assert isinstance(turn, Generation)
-    record = app.generations.record(user.key, turn.generation)
+    record = app.generations.record(user.key, turn.generation_id)
     assert record is not None
     assert len(text) / 4 < record.estimate.input_tokens < len(text)
     said = (Chunk("word " * 400),)

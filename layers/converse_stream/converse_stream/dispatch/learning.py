@@ -53,11 +53,11 @@ class Learning:
             return
         if self._invoker is not None and user.bedrock_key is None and self._flags.for_user(user.key).learning:
             try:
-                self.start(self._function, {"task": "learn", "user": user.key, "generation": started.generation})
+                self.start(self._function, {"task": "learn", "user": user.key, "generation": started.generation_id})
             except DispatchFailed as error:
                 reason = type(error.__cause__).__name__
                 logger.warning(
-                    "an answer is not learned from", extra={"generation": started.generation, "cause": reason}
+                    "an answer is not learned from", extra={"generation": started.generation_id, "cause": reason}
                 )
 
     def start(self, function: str, event: Mapping[str, Any]) -> None:

@@ -56,7 +56,7 @@ def answer(
         search.stop()
     limits = GenerationLimits(deadline, app.settings.model_idle_seconds, app.settings.max_answer_bytes, affordable)
     return Generation(
-        start, message, call_model, writer, estimate, limits, context.aws_request_id, before=before, prefix=prefix
+        start, message, call_model, writer, estimate, limits, context.aws_request_id, preamble=before, prefix=prefix
     )
 
 
