@@ -72,8 +72,8 @@ def main() -> None:
             for text in texts:
                 facts.add(name, text, "fact", limit=FACTS)
         vector = own.embed(QUESTION) if own else None
-        read = cpu(partial(facts.remembered, name))
-        rank = cpu(partial(ranked, facts.remembered(name), QUESTION, vector))
+        read = cpu(partial(facts.searchable, name))
+        rank = cpu(partial(ranked, facts.searchable(name), QUESTION, vector))
         search = cpu(partial(memory.search, name, QUESTION, float("inf")))
         print(f"{name:>16} {read:7.1f} {rank:7.1f} {search:7.1f}")
     server.stop()

@@ -236,7 +236,7 @@ def remember(body: NewFact) -> Response[str]:
 @resolver.delete("/memory/<fact>")
 def forget(fact: Id) -> Response[str]:
     """Forgets a fact."""
-    app.facts.forget(user(), fact)
+    app.facts.delete(user(), fact)
     return Response(204, body="")
 
 

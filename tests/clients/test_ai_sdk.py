@@ -247,7 +247,7 @@ class Growing:
     def now(self) -> int:
         return 0
 
-    def follow(self, user: str, record: GenerationRecord, until: int) -> None:
+    def mark_followed(self, user: str, record: GenerationRecord, until: int) -> None:
         """Somebody follows."""
 
 

@@ -89,7 +89,7 @@ class ChatUser:
 
     def _answered(self, known: Conversation | None, message: Message, reply: str, reason: str, *, instead: bool) -> str:
         record = new_head(self.conversation)
-        writer = self.app.generations.start(self.key, record, known, message, instead=instead)
+        writer = self.app.generations.start(self.key, record, known, message, replace_last=instead)
         assert isinstance(writer, TableWriter)
         said = answer(Chunk(reply), generation_id=writer.record.gid, finish_reason=reason)
         said = replace(said, id=writer.record.message_id)

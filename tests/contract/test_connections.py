@@ -1,7 +1,7 @@
 """Connections to AWS: how many there are, and what they cost."""
 
 from converse_stream.memory.lookup import LOOKUPS
-from converse_stream.store.usage import SIDE_BY_SIDE
+from converse_stream.store.usage import PARALLEL_CALLS
 from local_stack.dynamodb.server import DynamoDB
 from local_stack.identity.certificates import Authority
 from tests.contract.lookup_costs import measured
@@ -20,7 +20,7 @@ def test_a_first_lookup_and_one_after_a_pause_open_no_connection_and_read_no_cer
         plain = measured(authority.bundle, table=moto.url, model=bedrock.url)
         with slow_tls(moto.url, 0, context) as table, slow_tls(bedrock.url, 0, context) as model:
             tls = measured(authority.bundle, table=table.url, model=model.url)
-    assert (table.accepted, model.accepted) == (SIDE_BY_SIDE + LOOKUPS, 1)
+    assert (table.accepted, model.accepted) == (PARALLEL_CALLS + LOOKUPS, 1)
     assert tls.start - plain.start < (1 + HANDSHAKES) * tls.certificates
     assert tls.first - plain.first < tls.certificates / 2
     assert tls.later - plain.later < tls.certificates / 2

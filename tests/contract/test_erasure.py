@@ -29,8 +29,8 @@ from converse_stream.store.generation_writer import TableWriter
 from converse_stream.store.generations import Generations
 from converse_stream.store.retention import (
     DAY,
-    FOR_EVER,
-    LATE,
+    FOREVER_DAYS,
+    TTL_DELAY,
     Retention,
 )
 from converse_stream.store.table import Table
@@ -76,7 +76,7 @@ def asked(conversations: Conversations, user: str, conversation: str) -> TableWr
     _, last = conversations.recent(user, conversation, 1)
     message = last[0] if last else replace(user_message("a question"), generation_id=record.gid)
     generations = Generations(conversations._table, conversations)
-    writer = generations.start(user, record, None, message, instead=bool(last))
+    writer = generations.start(user, record, None, message, replace_last=bool(last))
     assert isinstance(writer, TableWriter)
     return writer
 
@@ -95,7 +95,7 @@ def live(table: Table, user: str) -> None:
     for conversation in (new_id(), again, gone):
         answered(conversations, user, conversation, "an answer")
     answered(conversations, user, again, "".join(new_id() for _ in range(20_000)))
-    assert erasure(table).conversation(user, gone, time.monotonic() + SOON)
+    assert erasure(table).delete_conversation(user, gone, time.monotonic() + SOON)
     facts.add(user, "a fact", "fact", limit=10)
     facts.set_profile(user, "a name", None, None)
 
@@ -121,16 +121,16 @@ def test_nothing_of_a_user_is_left_but_what_they_used(table: Table, alice: str) 
     live(table, alice)
     live(table, bob)
     before = of(table, bob)
-    assert erasure(table).everything(alice, time.monotonic() + SOON)
+    assert erasure(table).erase_user(alice, time.monotonic() + SOON)
     assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}
     assert of(table, bob) == before
-    assert erasure(table).everything(alice, time.monotonic() + SOON), "again, with nothing left"
+    assert erasure(table).erase_user(alice, time.monotonic() + SOON), "again, with nothing left"
 
 
 def test_a_running_answer_is_stopped_and_leaves_nothing(table: Table, alice: str) -> None:
     conversations = Conversations(table)
     owner = ends(asked(conversations, alice, new_id()), lambda cancelled: cancelled)
-    assert erasure(table).everything(alice, time.monotonic() + SOON)
+    assert erasure(table).erase_user(alice, time.monotonic() + SOON)
     owner.join()
     assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}
 
@@ -139,12 +139,12 @@ def test_an_owner_that_does_not_end_is_waited_for_by_the_next_call(table: Table,
     conversations, conversation = Conversations(table), new_id()
     ended = threading.Event()
     owner = ends(asked(conversations, alice, conversation), lambda _: ended.is_set())
-    assert not erasure(table).everything(alice, time.monotonic() + 0.5)
+    assert not erasure(table).erase_user(alice, time.monotonic() + 0.5)
     assert conversations.get(alice, conversation).deleted
     assert list(conversations.page(alice, limit=9)[0]) == []
     ended.set()
     owner.join()
-    assert erasure(table).everything(alice, time.monotonic() + SOON)
+    assert erasure(table).erase_user(alice, time.monotonic() + SOON)
     assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}
 
 
@@ -160,9 +160,9 @@ class Failing(Table):
         self._count()
         super().delete(pk, sk, **guard)
 
-    def delete_seen(self, item: dict[str, Any], name: str) -> None:
+    def delete_unchanged(self, item: dict[str, Any], name: str) -> None:
         self._count()
-        super().delete_seen(item, name)
+        super().delete_unchanged(item, name)
 
     def _count(self) -> None:
         self.deletes -= 1
@@ -180,8 +180,8 @@ def test_what_broke_it_off_does_not_matter(table: Table, failing: Failing, alice
     live(table, alice)
     failing.deletes = place
     with pytest.raises(StorageError):
-        erasure(failing).everything(alice, time.monotonic() + SOON)
-    assert erasure(table).everything(alice, time.monotonic() + SOON)
+        erasure(failing).erase_user(alice, time.monotonic() + SOON)
+    assert erasure(table).erase_user(alice, time.monotonic() + SOON)
     assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}
 
 
@@ -201,7 +201,7 @@ def test_what_began_before_the_index_shows_it_is_erased(table: Table, alice: str
     lagging = Lagging(table._client, table._name)
     lagging.shows = time.monotonic() + LATE_BY
     answered(Conversations(table), alice, new_id(), "of the last moment")
-    assert erasure(lagging).everything(alice, time.monotonic() + SOON)
+    assert erasure(lagging).erase_user(alice, time.monotonic() + SOON)
     assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}
 
 
@@ -212,14 +212,14 @@ def test_nothing_begins_while_all_is_erased_and_everything_may_afterwards(
     answered(conversations, alice, conversation, "an answer")
     failing.deletes = 1
     with pytest.raises(StorageError):
-        erasure(failing).everything(alice, time.monotonic() + SOON)
+        erasure(failing).erase_user(alice, time.monotonic() + SOON)
     for begin in (
         lambda: asked(conversations, alice, new_id()),
         lambda: conversations.create(alice, new_id(), None),
     ):
         with pytest.raises(ErasureInProgress):
             begin()
-    assert erasure(table).everything(alice, time.monotonic() + SOON)
+    assert erasure(table).erase_user(alice, time.monotonic() + SOON)
     answered(conversations, alice, conversation, "under the same id")
     conversations.create(alice, new_id(), None)
     assert len(conversations.page(alice, limit=9)[0]) == 2
@@ -249,12 +249,12 @@ def test_an_erasure_that_comes_too_late_leaves_what_began_since(table: Table, al
         def query_index(self, index: str, pk: str, **page: Any) -> Any:
             found = super().query_index(index, pk, **page)
             if found[0] and erasure_mark.since(table, alice):
-                assert erasure(table).everything(alice, time.monotonic() + SOON)
+                assert erasure(table).erase_user(alice, time.monotonic() + SOON)
                 answered(conversations, alice, conversation, "new")
                 facts.add(alice, "a new fact", "fact", limit=5)
             return found
 
-    assert erasure(Overtaken(table._client, table._name)).everything(alice, time.monotonic() + SOON)
+    assert erasure(Overtaken(table._client, table._name)).erase_user(alice, time.monotonic() + SOON)
     assert [message.text for message in conversations.recent(alice, conversation, 9)[1]][-1] == "new"
     assert [fact.text for fact in facts.all(alice)] == ["a new fact"]
     assert erasure(table).resume(alice, time.monotonic() + SOON), "there is nothing to go on with"
@@ -269,7 +269,7 @@ def test_a_lost_answer_whose_log_another_call_erases_breaks_nothing_off(table: T
     for _ in range(40):
         running.flush([Chunk(new_id())])
     past = {":past": 1}
-    table.change(keys.generation(alice, running.record.gid), keys.RECORD, "SET lease = :past, dl = :past", values=past)
+    table.update(keys.generation(alice, running.record.gid), keys.RECORD, "SET lease = :past, dl = :past", values=past)
 
     class Overtaken(Table):
         """Before it reads the log, another call removes that."""
@@ -280,12 +280,12 @@ def test_a_lost_answer_whose_log_another_call_erases_breaks_nothing_off(table: T
         def query(self, pk: str, low: str, high: str, **more: Any) -> Any:
             if low.startswith("S#"):
                 if last:
-                    assert erasure(table).everything(alice, time.monotonic() + SOON)
+                    assert erasure(table).erase_user(alice, time.monotonic() + SOON)
                 else:
                     conversations.remove_log(alice, running.record.gid)
             return super().query(pk, low, high, **more)
 
-    assert erasure(Overtaken(table._client, table._name)).everything(alice, time.monotonic() + SOON)
+    assert erasure(Overtaken(table._client, table._name)).erase_user(alice, time.monotonic() + SOON)
     assert {pk for pk, _ in of(table, alice)} <= {keys.limits(alice)}
 
 
@@ -300,7 +300,7 @@ def test_a_deletion_that_takes_too_long_is_gone_on_with_from_its_mark(table: Tab
     conversation, left = long_conversation(table, alice, 3), 99
     calls = 0
     while True:
-        done = erasure(table).conversation(alice, conversation, time.monotonic() + 0.02 * calls)
+        done = erasure(table).delete_conversation(alice, conversation, time.monotonic() + 0.02 * calls)
         before, left = left, len([sk for pk, sk in of(table, alice) if sk.startswith("M#")])
         assert left <= before
         calls += 1
@@ -311,7 +311,7 @@ def test_a_deletion_that_takes_too_long_is_gone_on_with_from_its_mark(table: Tab
     assert calls > 1
     assert {sk for pk, sk in of(table, alice) if pk == keys.conversation(alice, conversation)} == {keys.META}
     assert not Conversations(table).get(alice, conversation).unfinished
-    assert erasure(table).conversation(alice, conversation, time.monotonic() + SOON), "again, and done"
+    assert erasure(table).delete_conversation(alice, conversation, time.monotonic() + SOON), "again, and done"
 
 
 def test_every_change_of_a_conversation_begins_its_time_anew(table: Table, alice: str) -> None:
@@ -322,7 +322,7 @@ def test_every_change_of_a_conversation_begins_its_time_anew(table: Table, alice
 
     def days() -> int:
         meta = of(table, alice)[keys.conversation(alice, conversation), keys.META]
-        return round((int(meta["ttl"]["N"]) - LATE - time.time()) / DAY)
+        return round((int(meta["ttl"]["N"]) - TTL_DELAY - time.time()) / DAY)
 
     renewed().create(alice, conversation, None)
     assert days() == 1
@@ -333,13 +333,13 @@ def test_every_change_of_a_conversation_begins_its_time_anew(table: Table, alice
     renewed().rename(alice, conversation, "a title")
     assert days() == 4
     Conversations(table).rename(alice, conversation, "kept for ever")
-    assert days() == FOR_EVER
+    assert days() == FOREVER_DAYS
 
 
 def test_a_fact_that_is_forgotten_is_in_no_item(table: Table, alice: str) -> None:
     facts = Facts(table)
     fact, other = (facts.add(alice, text, "fact", limit=5) for text in ("sails", "has a dog"))
-    facts.forget(alice, fact.id)
+    facts.delete(alice, fact.id)
     left = of(table, alice)
     assert not [item for item in left.values() if fact.id in str(item) or fact.text in str(item)]
     assert [item for item in left.values() if other.id in str(item)]
@@ -370,7 +370,7 @@ def test_what_is_over_is_read_by_nobody_though_it_is_there(table: Table, alice: 
     assert kept.recent(alice, conversation, 9)[1] == []
     with pytest.raises(NotFound):
         kept.exchange(alice, conversation, 2, gid)
-    assert erasure(table).everything(alice, time.monotonic() + SOON)
+    assert erasure(table).erase_user(alice, time.monotonic() + SOON)
     assert {pk for pk, _ in of(table, alice)} == {keys.limits(alice)}
 
 

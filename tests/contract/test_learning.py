@@ -54,7 +54,7 @@ def test_a_table_that_fails_leaves_nothing_half_done(chat_user: ChatUser, monkey
         raise StorageError
 
     with monkeypatch.context() as failing:
-        failing.setattr(chat_user.app.learned._table, "transact", fail)
+        failing.setattr(chat_user.app.learned_marks._table, "transact", fail)
         with pytest.raises(StorageError):
             chat_user.learn(gid)
     assert (chat_user.known.title, chat_user.facts) == (None, [])
@@ -86,7 +86,7 @@ def test_a_title_does_not_come_into_what_is_deleted_meanwhile(chat_user: ChatUse
 
 def test_erasure_wins(chat_user: ChatUser) -> None:
     gid = chat_user.says("I sail.")
-    chat_user.while_asked(lambda: chat_user.app.erasure.everything(chat_user.key, float("inf")))
+    chat_user.while_asked(lambda: chat_user.app.erasure.erase_user(chat_user.key, float("inf")))
     assert chat_user.learn(gid) == []
     assert (chat_user.facts, chat_user.known.updated_at) == ([], None)
 
@@ -129,7 +129,7 @@ def test_a_message_that_is_answered_again_is_learned_from_once(app: Container) -
     [fact] = app.facts.all(chat_user.key)
     table = app.conversations._table
     assert fact.text in str(of(table, chat_user.key))
-    app.facts.forget(chat_user.key, fact.id)
+    app.facts.delete(chat_user.key, fact.id)
     assert chat_user.learn(chat_user.asks_again()) == []
     assert chat_user.facts == []
     assert fact.text not in str(of(table, chat_user.key)), "it is in no item, and no mark quotes it"
@@ -147,7 +147,7 @@ def test_what_went_on_meanwhile_does_not_keep_an_earlier_answer_from_being_learn
         "I sail.",
         "User: I sail.\n\nAssistant: I see.",
     }
-    assert chat_user.known.summarized == 2
+    assert chat_user.known.summary_seq == 2
     chat_user.model.asked.clear()
     assert chat_user.learn(again) == ["facts", "summary"]
     assert "I see, again." in str(chat_user.model.asked[-1].turn.content)
@@ -165,7 +165,7 @@ def test_nothing_is_learned_from_a_deleted_conversation(chat_user: ChatUser, *, 
     if begun_only:
         chat_user.app.conversations.mark_deleted(chat_user.key, chat_user.conversation)
     else:
-        chat_user.app.erasure.conversation(chat_user.key, chat_user.conversation, float("inf"))
+        chat_user.app.erasure.delete_conversation(chat_user.key, chat_user.conversation, float("inf"))
     assert chat_user.learn(gid) == []
     assert chat_user.model.asked == []
 

@@ -33,7 +33,7 @@ from converse_stream.protocol.events import Complete, Progress, Start
 from converse_stream.protocol.ids import new_id
 from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.settings import Settings
-from converse_stream.store.facts import Facts, Remembered
+from converse_stream.store.facts import Facts, SearchableFact
 from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.store.table import Table
 from local_stack.dynamodb.server import DynamoDB
@@ -43,7 +43,7 @@ from tests.wire.bedrock_standin import standin
 from tests.wire.slow_server import DRIPS, gone, slow_server
 
 NOTHING = Memory(None)
-FOR_EVER = float("inf")
+FOREVER_DAYS = float("inf")
 SECONDS = 0.3
 FOR_EVER_AND_A_DAY = 60.0  # a client's, so that it does not give up by itself
 
@@ -77,14 +77,14 @@ def test_facts_that_fit_are_all_there_oldest_first(dynamodb: Endpoint) -> None:
     for text in known:
         facts.add(user, text, "fact", limit=9)
         time.sleep(0.002)  # their times have milliseconds
-    assert texts(FactMemory(table(dynamodb.url), None, tokens=100).search(user, "?", FOR_EVER)) == known
+    assert texts(FactMemory(table(dynamodb.url), None, tokens=100).search(user, "?", FOREVER_DAYS)) == known
 
 
 def test_facts_have_their_budget_with_their_labels(moto: DynamoDB) -> None:
     user, facts = new_id(), Facts(table(moto.url))
     for _ in range(30):
         facts.add(user, "tea", "fact", limit=99)
-    found = FactMemory(table(moto.url), None, tokens=50).search(user, "?", FOR_EVER)
+    found = FactMemory(table(moto.url), None, tokens=50).search(user, "?", FOREVER_DAYS)
     built = builder.build(Memory(None, sources=tuple(found)), (), "?", assistant="Ada", room=PromptBudget(10_000, 100))
     assert 30 < estimate_tokens(built.facts) - estimate_tokens("<facts>\n</facts>") <= 50
 
@@ -100,8 +100,8 @@ def test_of_too_many_those_that_help_are_there_in_a_stable_order(dynamodb: Endpo
         facts.add(user, f"the dog is called Rex {number}" if number in {1, 4} else f"plays {number}", "fact", limit=9)
         time.sleep(0.002)
     chosen = ["the dog is called Rex 1", "the dog is called Rex 4", "plays 7"]
-    budget = sum(tokens_of(Remembered("", text)) for text in chosen)
-    found = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "What is my dog called?", FOR_EVER)
+    budget = sum(tokens_of(SearchableFact("", text)) for text in chosen)
+    found = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "What is my dog called?", FOREVER_DAYS)
     assert texts(found) == chosen
 
 
@@ -110,16 +110,16 @@ def test_an_embedding_is_made_with_the_fact_and_kept_as_bytes(dynamodb: Endpoint
         user, embedder = new_id(), titan(bedrock.url)
         facts = Facts(table(dynamodb.url), embedder)
         added = facts.add(user, "loves rivers", "fact", limit=9)
-        [kept] = facts.remembered(user)
+        [kept] = facts.searchable(user)
         assert facts.all(user) == [added]
         assert (kept.id, kept.embedding) == (added.id, embedder.embed("loves rivers"))
         length = sum(value * value for value in array("f", kept.embedding or b""))
         assert (len(kept.embedding or b""), round(length, 3)) == (4 * DIMENSIONS, 1)
         for number in range(20):
             facts.add(user, f"plays piece {number}", "fact", limit=99)
-        budget = 4 * tokens_of(Remembered("", "plays piece 19"))
-        by_words = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "a river?", FOR_EVER)
-        by_meaning = FactMemory(table(dynamodb.url), embedder, tokens=budget).search(user, "a river?", FOR_EVER)
+        budget = 4 * tokens_of(SearchableFact("", "plays piece 19"))
+        by_words = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "a river?", FOREVER_DAYS)
+        by_meaning = FactMemory(table(dynamodb.url), embedder, tokens=budget).search(user, "a river?", FOREVER_DAYS)
     assert "loves rivers" not in texts(by_words)
     assert "loves rivers" in texts(by_meaning)
 
@@ -151,7 +151,7 @@ def test_nothing_is_read_that_is_not_needed(dynamodb: Endpoint) -> None:
     known._client.meta.events.register("after-call.dynamodb.Query", note)
     facts.add(user, "likes tea", "fact", limit=9)
     facts.add(user, "has a dog", "fact", limit=9)
-    assert (len(facts.remembered(user)), len(facts.all(user))) == (2, 2)
+    assert (len(facts.searchable(user)), len(facts.all(user))) == (2, 2)
     counted = {"sk"}
     assert read == [set(), counted, {"sk", "text", "ts", "embedding"}, {"sk", "text", "ts", "kind", "source"}]
 
@@ -174,7 +174,7 @@ def test_a_fact_is_kept_without_an_embedding_when_there_is_none_to_be_had(dynamo
     user = new_id()
     with slow_server() as server:
         added = Facts(table(dynamodb.url), titan(server.url, 0.1)).add(user, "likes tea", "fact", limit=9)
-    assert Facts(table(dynamodb.url)).remembered(user) == [Remembered(added.id, "likes tea")]
+    assert Facts(table(dynamodb.url)).searchable(user) == [SearchableFact(added.id, "likes tea")]
 
 
 def searched(stores: dict[str, MemoryStore], user: str) -> tuple[Memory, float]:
@@ -249,7 +249,7 @@ def test_an_embedder_that_hangs_leaves_the_facts_their_time(moto: DynamoDB) -> N
     for number in range(3):
         facts.add(user, f"fact {number}", "fact", limit=9)
     with slow_server() as server:
-        budget = 2 * tokens_of(Remembered("", "fact 1"))
+        budget = 2 * tokens_of(SearchableFact("", "fact 1"))
         slow, late = titan(server.url, SECONDS / 2), titan(server.url, SECONDS * 2)
         memory, _ = searched({"facts": FactMemory(table(moto.url), slow, tokens=budget)}, user)
         assert (len(memory.sources), memory.missing) == (2, ())  # without the embedder's opinion

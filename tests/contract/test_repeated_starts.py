@@ -17,7 +17,7 @@ from converse_stream.protocol.events import Chunk, Usage
 from converse_stream.protocol.ids import new_id
 from converse_stream.settings import Settings
 from converse_stream.store import keys
-from converse_stream.store.generation_record import LIFETIME, GenerationRecord
+from converse_stream.store.generation_record import LOG_LIFETIME, GenerationRecord
 from converse_stream.store.generation_records import GenerationRecords
 from converse_stream.store.generation_writer import TableWriter
 from tests.contract.chat_user import ChatUser
@@ -64,17 +64,17 @@ def test_a_second_try_attaches_whatever_the_lookup_saw_of_the_first(
     assert isinstance(first, Generation)
     if ended:
         first._writer.flush([Chunk("something new")])
-        record = app.generations.record(user.key, first.generation_id)
+        record = app.generations.get(user.key, first.generation_id)
         assert record is not None
         app.generations.reap(user.key, record)
         app.settings = app.settings.model_copy(update={"max_continued_bytes": 1})
-    looks, real = iter([look]), GenerationRecords.record
+    looks, real = iter([look]), GenerationRecords.get
 
     def record_once(self: GenerationRecords, *named: Any) -> GenerationRecord | None:
         seen = next(looks, None)
         return real(self, *named) if seen is None else seen()
 
-    monkeypatch.setattr(GenerationRecords, "record", record_once)
+    monkeypatch.setattr(GenerationRecords, "get", record_once)
     second = service.start(app, user, wish(action, chat_user), send, Context())
     assert isinstance(second, GenerationRecord)
     assert second.gid == first.generation_id
@@ -90,7 +90,7 @@ def test_the_head_says_what_the_prompt_costs_before_the_model_is_asked(
     body = ChatRequest.model_validate({"message": {"text": text}, "conversationId": chat_user.conversation})
     turn = service.start(app, user, body, Send(new_id(), "payload"), Context())
     assert isinstance(turn, Generation)
-    record = app.generations.record(user.key, turn.generation_id)
+    record = app.generations.get(user.key, turn.generation_id)
     assert record is not None
     assert len(text) / 4 < record.estimate.input_tokens < len(text)
     said = (Chunk("word " * 400),)
@@ -109,9 +109,9 @@ def before(user: str, record: GenerationRecord) -> dict[str, Any]:
     """A head as the version before stored it."""
     return {
         "pk": keys.generation(user, record.gid), "sk": keys.RECORD, "st": "run", "own": record.owner, "fp": "payload",
-        "conv": record.conversation, "seq": record.place, "mid": record.message_id, "model": "nova-lite", "n": 5,
+        "conv": record.conversation, "seq": record.seq, "mid": record.message_id, "model": "nova-lite", "n": 5,
         "t0": 3,
-        "tail": b'[["t","de"]]', "lease": record.lease, "dl": record.deadline, "ttl": int(time.time()) + LIFETIME,
+        "tail": b'[["t","de"]]', "lease": record.lease, "dl": record.deadline, "ttl": int(time.time()) + LOG_LIFETIME,
     }  # fmt: skip
 
 
@@ -119,14 +119,14 @@ def test_what_the_version_before_began_is_read_ended_and_gone_on_with(app: Conta
     """Its heads name no answer that they replace and no costs, its segments no owner."""
     chat_user.says("q", "good")
     known, [last] = app.conversations.recent(chat_user.key, chat_user.conversation, 1)
-    writer = app.generations.start(chat_user.key, new_head(chat_user.conversation), known, last, instead=True)
+    writer = app.generations.start(chat_user.key, new_head(chat_user.conversation), known, last, replace_last=True)
     assert isinstance(writer, TableWriter)
     item = before(chat_user.key, writer.record)
     app.table.put(item)
     app.table.put(
         {"pk": item["pk"], "sk": keys.segment(0), "n0": 0, "n1": 3, "ev": b'[["t","abc"]]', "ttl": item["ttl"]}
     )
-    record = app.generations.alive(chat_user.key, writer.record.gid)
+    record = app.generations.get_or_reap(chat_user.key, writer.record.gid)
     assert record is not None
     assert app.generations.read(chat_user.key, record, 0) == [Chunk("abc"), Chunk("de")]
     assert app.generations.reap(chat_user.key, record).usage == Usage(0, 2, basis="estimated")
@@ -159,5 +159,5 @@ def test_a_closed_key_is_a_failed_answer_to_the_version_before(app: Container, c
     assert item is not None
     assert before(chat_user.key, record).keys() <= item.keys()
     assert (item["st"], item["reason"]) == ("error", "storage")
-    assert app.generations.record(chat_user.key, record.gid) is None
+    assert app.generations.get(chat_user.key, record.gid) is None
     assert app.generations.observe(chat_user.key, record.gid)[0] is None

@@ -78,6 +78,6 @@ def test_three_waits_before_the_model_is_asked(waits: Waits) -> None:
         assert len(waits.spans) == 5 + 2 + 2
         assert waits.in_a_row() == 3
         active = app.conversations.get("somebody", CONVERSATION).active
-        record = app.generations.record("somebody", active or "")
+        record = app.generations.get("somebody", active or "")
         assert record is not None
         app.generations.reap("somebody", record)  # so that the next one may begin

@@ -38,7 +38,7 @@ from converse_stream.store import keys
 from converse_stream.store.conversations import Conversation, Conversations
 from converse_stream.store.facts import Facts, Profile
 from converse_stream.store.generation_record import (
-    LEASE,
+    LEASE_MS,
     End,
     GenerationRecord,
     Status,
@@ -86,13 +86,13 @@ def new_head(conversation: str, **fields: Any) -> GenerationRecord:
         owner=new_id(),
         fingerprint="payload",
         conversation=conversation,
-        place=0,
+        seq=0,
         message_id=new_id(),
         model="nova-lite",
-        n=0,
-        t0=0,
+        length=0,
+        tail_start=0,
         tail=(),
-        lease=at + LEASE,
+        lease=at + LEASE_MS,
         deadline=at + 60_000,
     )
     return replace(record, **fields)
@@ -273,28 +273,28 @@ def test_the_log_is_durable_flush_by_flush(conversations: Conversations) -> None
         word = f"{new_id()} 🌊 "  # does not shrink
         writer.flush([Chunk(word)])
         said += word
-        found = generations.record(ALICE, writer.record.gid)
+        found = generations.get(ALICE, writer.record.gid)
         assert found is not None
         record = found
-        assert (record.n, writer.durable) == (len(said), len(said))
-    assert record.t0 > 0, "the tail was sealed"
-    for position in (0, 1, record.t0 - 1, record.t0, record.t0 + 1, record.n):
+        assert (record.length, writer.durable) == (len(said), len(said))
+    assert record.tail_start > 0, "the tail was sealed"
+    for position in (0, 1, record.tail_start - 1, record.tail_start, record.tail_start + 1, record.length):
         entries = log.after(generations.read(ALICE, record, 0), position)
         assert "".join(entry.content for entry in entries if isinstance(entry, Chunk)) == said[position:]
-    assert generations.read(ALICE, record, record.t0) == list(record.tail)
+    assert generations.read(ALICE, record, record.tail_start) == list(record.tail)
 
 
 def test_a_flush_brings_back_what_others_want(conversations: Conversations) -> None:
     generations = Generations(conversations._table, conversations)
     writer = begin(conversations, ALICE, new_id(), user_message("q"))
     assert writer.flush([Chunk("a")]) == Signals(cancelled=False, followed=False)
-    generations.follow(ALICE, writer.record, generations.now() + 10_000)
+    generations.mark_followed(ALICE, writer.record, generations.now() + 10_000)
     assert writer.flush([]) == Signals(cancelled=False, followed=True)
     generations.cancel(ALICE, writer.record)
     assert writer.flush([]).cancelled
     finish(writer, answer(Chunk("a")), "cancel", "cancelled")
     generations.cancel(ALICE, writer.record)  # too late, and no harm
-    record = generations.record(ALICE, writer.record.gid)
+    record = generations.get(ALICE, writer.record.gid)
     assert record is not None
     assert (record.status, record.reason) == ("cancel", "cancelled")
 
@@ -305,8 +305,8 @@ def test_a_dead_generation_is_ended_by_whoever_looks_and_its_owner_is_fenced(con
     writer.flush([Chunk("half an ans")])
     alive = Generations(conversations._table, conversations)
     later = Generations(conversations._table, conversations, clock=lambda: time.time() + 30)
-    assert alive.alive(ALICE, writer.record.gid).status == "run"  # type: ignore[union-attr]  # it is there
-    record = later.alive(ALICE, writer.record.gid)
+    assert alive.get_or_reap(ALICE, writer.record.gid).status == "run"  # type: ignore[union-attr]  # it is there
+    record = later.get_or_reap(ALICE, writer.record.gid)
     assert record is not None
     assert (record.status, record.reason) == ("lost", "lost")
     assert conversations.get(ALICE, conversation).active is None
@@ -392,11 +392,11 @@ def test_facts(facts: Facts) -> None:
     assert (facts.all(user), facts.profile(user)) == ([first, second], Profile("Grace", None, "sails"))
     with pytest.raises(BadRequest, match="2 facts already"):
         facts.add(user, "too much", "fact", limit=2)
-    facts.forget(user, first.id)
+    facts.delete(user, first.id)
     assert facts.all(user) == [second]
     for stranger, fact in ((user, first.id), (BOB, second.id), (user, "P")):
         with pytest.raises(NotFound):
-            facts.forget(stranger, fact)
+            facts.delete(stranger, fact)
 
 
 def test_half_a_character_that_somebody_stored_harms_nobody() -> None:
@@ -408,7 +408,7 @@ def test_half_a_character_that_somebody_stored_harms_nobody() -> None:
     for item in ({"pk": pk, "sk": keys.fact("tea"), **fact}, {"pk": pk, "sk": keys.PROFILE, **profile}):
         dynamo.items[item["pk"], item["sk"]] = item
     assert [fact.text for fact in facts.all(ALICE)] == ["likes \ufffd tea"]
-    assert [fact.text for fact in facts.remembered(ALICE)] == ["likes \ufffd tea"]
+    assert [fact.text for fact in facts.searchable(ALICE)] == ["likes \ufffd tea"]
     assert facts.profile(ALICE) == Profile("Ada\ufffd", None, "sails")
 
 
@@ -437,7 +437,7 @@ def test_a_table_that_fails_costs_the_history_and_the_profile(moto: DynamoDB) ->
     moto.set_faults(fail_for_ms=60_000)
     try:
         assert look_up(ALICE, new_id(), "none", time.monotonic() + 5) == Memory(
-            None, missing=("history", "profile"), earlier_came=False
+            None, missing=("history", "profile"), earlier_was_read=False
         )
     finally:
         moto.set_faults()

@@ -13,14 +13,14 @@ def test_a_long_conversation_is_summed_up_as_it_grows(app: Container) -> None:
     chat_user = ChatUser(app, history_messages=8, history_tokens=1000)
     taken = [chat_user.learn(chat_user.says(f"question {number}", f"answer {number}")) for number in range(4)]
     assert [("summary" in steps) for steps in taken] == [False, True, False, True]
-    assert (chat_user.known.summary, chat_user.known.summarized) == ("A summary", 8)
+    assert (chat_user.known.summary, chat_user.known.summary_seq) == ("A summary", 8)
     first, second = (prompt.turn.content[0] for prompt in chat_user.model.asked if prompt.system.startswith("Summ"))
     assert first == "User: question 0\n\nAssistant: answer 0\n\nUser: question 1\n\nAssistant: answer 1"
     assert second == (
         "Summary so far: A summary\n\n"
         "User: question 2\n\nAssistant: answer 2\n\nUser: question 3\n\nAssistant: answer 3"
     )
-    chat_user.app.erasure.conversation(chat_user.key, chat_user.conversation, float("inf"))
+    chat_user.app.erasure.delete_conversation(chat_user.key, chat_user.conversation, float("inf"))
     assert chat_user.known.summary is None
 
 
@@ -38,7 +38,7 @@ def test_a_long_message_is_summed_up_at_once(app: Container) -> None:
     chat_user = ChatUser(app, history_messages=40, history_tokens=1000)
     assert "summary" not in chat_user.learn(chat_user.says("I sail."))
     assert "summary" in chat_user.learn(chat_user.says("I sail. " * 300))
-    assert chat_user.known.summarized == 4
+    assert chat_user.known.summary_seq == 4
 
 
 def test_a_summary_does_not_replace_one_that_it_has_not_seen(app: Container) -> None:
@@ -57,7 +57,7 @@ def test_a_summary_does_not_replace_one_that_it_has_not_seen(app: Container) -> 
 
     chat_user.model.before = at_the_summary
     assert "summary" not in chat_user.learn(second)
-    assert (chat_user.known.summary, chat_user.known.summarized) == ("of all three", 6)
+    assert (chat_user.known.summary, chat_user.known.summary_seq) == ("of all three", 6)
 
 
 def test_a_summary_is_read_as_long_as_the_oldest_message_in_it(app: Container, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,4 +83,4 @@ def test_a_summary_is_read_as_long_as_the_oldest_message_in_it(app: Container, m
     [asked] = [str(prompt.turn.content[0]) for prompt in chat_user.model.asked if prompt.system.startswith("Summ")]
     said = ("Summary so far" in asked, "one" in asked, "two" in asked, "three" in asked)
     assert said == (False, False, True, True), "it begins anew, with what may still be read"
-    assert (chat_user.known.summary, chat_user.known.summarized) == ("Another summary", 6)
+    assert (chat_user.known.summary, chat_user.known.summary_seq) == ("Another summary", 6)

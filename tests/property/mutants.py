@@ -52,12 +52,12 @@ def changed(where: Any, name: str, value: Any) -> Broken:
 
 def rewritten(old: str, new: str) -> Broken:
     """Update expressions in which `old` reads `new`."""
-    real = Table.update
+    real = Table.update_part
 
-    def update(self: Table, pk: str, sk: str, text: str, **more: Any) -> Any:
+    def update_part(self: Table, pk: str, sk: str, text: str, **more: Any) -> Any:
         return real(self, pk, sk, text.replace(old, new), **more)
 
-    return lambda: mock.patch.object(Table, "update", update)
+    return lambda: mock.patch.object(Table, "update_part", update_part)
 
 
 def method(owner: Any, name: str, make: Callable[[Any], Any]) -> Broken:
@@ -66,10 +66,10 @@ def method(owner: Any, name: str, make: Callable[[Any], Any]) -> Broken:
 
 
 def _overwriting(real: Any) -> Any:
-    def placed_if(self: Table, item: Item, condition: str, **_: Any) -> Any:
-        return self.placed(item)
+    def put_if_part(self: Table, item: Item, condition: str, **_: Any) -> Any:
+        return self.put_part(item)
 
-    return placed_if
+    return put_if_part
 
 
 def _counted_apart(real: Any) -> Any:
@@ -91,7 +91,7 @@ def _forgetful(real: Any) -> Any:
     def flush(self: TableWriter, entries: Sequence[Entry]) -> Signals:
         signals: Any = Signals(cancelled=False, followed=False)
         for run in list(log.cut(entries, generation_writer.RUN)) or [[]]:
-            signals = self._flush(run, self.record.n)
+            signals = self._flush(run, self.record.length)
         told: Signals = signals
         return told
 
@@ -143,16 +143,20 @@ def _never_cancelled(real: Any) -> Any:
 
 def _tail_only(real: Any) -> Any:
     def read(self: Generations, user: str, record: GenerationRecord, since: int) -> list[Entry]:
-        return list(record.tail) if record.t0 > 0 else real(self, user, record, since)
+        return list(record.tail) if record.tail_start > 0 else real(self, user, record, since)
 
     return read
 
 
 def _read_whosever(real: Any) -> Any:
     def read(self: Generations, user: str, record: GenerationRecord, since: int) -> list[Entry]:
-        segments = self._table.query(keys.generation(user, record.gid), keys.segment(since), keys.segment(record.t0))
-        sealed = [entry for each in segments if each["n0"] < record.t0 for entry in log.decode(bytes(each["ev"]))]
-        return [*sealed, *record.tail] if since < record.t0 else list(record.tail)
+        segments = self._table.query(
+            keys.generation(user, record.gid), keys.segment(since), keys.segment(record.tail_start)
+        )
+        sealed = [
+            entry for each in segments if each["n0"] < record.tail_start for entry in log.decode(bytes(each["ev"]))
+        ]
+        return [*sealed, *record.tail] if since < record.tail_start else list(record.tail)
 
     return read
 
@@ -161,7 +165,7 @@ def _released(real: Any) -> Any:
     def release(self: Generations, user: str, known: Conversation, gid: str) -> None:
         pk = keys.conversation(user, known.id)
         with suppress(ConditionFailed):
-            self._table.change(pk, keys.META, "REMOVE active", condition="active = :gid", values={":gid": gid})
+            self._table.update(pk, keys.META, "REMOVE active", condition="active = :gid", values={":gid": gid})
 
     return release
 
@@ -204,7 +208,7 @@ def _always(_: Any) -> Any:
 
     def check(there: Table, user: str, *_: Any) -> Any:
         condition = "attribute_exists(pk) OR attribute_not_exists(pk)"
-        return there.check(keys.facts(user), keys.PROFILE, condition=condition)
+        return there.check_part(keys.facts(user), keys.PROFILE, condition=condition)
 
     return check
 
@@ -247,52 +251,56 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a flush whatever n is",
         "I2",
-        changed(generation_writer, "MINE", "st = :run AND own = :me AND (n = :n OR n <> :n)"),
+        changed(generation_writer, "IS_OWNER", "st = :run AND own = :me AND (n = :n OR n <> :n)"),
     ),
     Mutant("text that was given again is appended again", "I1", method(TableWriter, "flush", _forgetful)),
     Mutant("sealed after the flush", "I1", _sealed_late),
     Mutant("segments in the order of text", "I1", method(keys, "segment", _const(lambda start: f"S#{start}"))),
-    Mutant("an ended generation is marked", "I2", changed(generations, "RUNS", "(st = :run OR st <> :run)")),
+    Mutant("an ended generation is marked", "I2", changed(generations, "IS_RUNNING", "(st = :run OR st <> :run)")),
     Mutant("a position too far", "I3", method(log, "after", _ahead)),
     Mutant("only the tail is read", "I3", method(Generations, "read", _tail_only)),
     Mutant("a cursor too far", "I3", method(Follower, "_take", _placed_early)),
     Mutant("no rollback", "I4", method(Follower, "_end", _without_rollback)),
-    Mutant("a zombie may write", "I5", changed(generation_writer, "MINE", "(st = :run OR own = :me) AND n = :n")),
-    Mutant("no patience", "I5", changed(generation_record, "PATIENCE", -5_000)),
-    Mutant("a short lease", "I5", changed(generation_writer, "LEASE", 1_000)),
+    Mutant("a zombie may write", "I5", changed(generation_writer, "IS_OWNER", "(st = :run OR own = :me) AND n = :n")),
+    Mutant("no patience", "I5", changed(generation_record, "LEASE_GRACE_MS", -5_000)),
+    Mutant("a short lease", "I5", changed(generation_writer, "LEASE_MS", 1_000)),
     Mutant(
         "a lease renewed since is not seen",
         "I5",
-        changed(generations, "AS_SEEN", "st = :run AND n = :n AND (lease = :lease OR lease <> :lease)"),
+        changed(generations, "IS_UNCHANGED", "st = :run AND n = :n AND (lease = :lease OR lease <> :lease)"),
     ),
-    Mutant("a second head for one key", "I6", method(Table, "placed_if", _overwriting)),
+    Mutant("a second head for one key", "I6", method(Table, "put_if_part", _overwriting)),
     Mutant("a start that was given up begins", "I6", method(Generations, "_close", _const(lambda *_: None))),
     Mutant(
         "a key forgets whose start was given up",
         "I6",
-        changed(generations, "REPLACEABLE", f"{_FREED} OR ({_CLOSED} AND own = :me)"),
+        changed(generations, "IS_REPLACEABLE", f"{_FREED} OR ({_CLOSED} AND own = :me)"),
     ),
     Mutant(
-        "a head without an end may be replaced", "I5", changed(generations, "REPLACEABLE", f"{_FREED} OR {_OTHERS}")
+        "a head without an end may be replaced", "I5", changed(generations, "IS_REPLACEABLE", f"{_FREED} OR {_OTHERS}")
     ),
-    Mutant("a key with a head is closed", "I5", changed(generations, "CLOSABLE", f"{_FREED} OR attribute_exists(pk)")),
     Mutant(
-        "a closed key stays closed", "I8", changed(generations, "REPLACEABLE", f"{_FREED} OR ({_OTHERS} AND fp = :me)")
+        "a key with a head is closed", "I5", changed(generations, "IS_CLOSABLE", f"{_FREED} OR attribute_exists(pk)")
+    ),
+    Mutant(
+        "a closed key stays closed",
+        "I8",
+        changed(generations, "IS_REPLACEABLE", f"{_FREED} OR ({_OTHERS} AND fp = :me)"),
     ),
     Mutant(
         "a key is taken until its head is swept",
         "I8",
         changed(
             generations,
-            "REPLACEABLE",
+            "IS_REPLACEABLE",
             f"attribute_not_exists(pk) OR ({_CLOSED} AND {_OTHERS}) OR (#ttl <= :now AND #ttl > :now)",
         ),
     ),
-    Mutant("a retry is refused while the first is answered", "I6", method(Memory, "may_have_begun", _const(_never))),
+    Mutant("a retry is refused while the first is answered", "I6", method(Memory, "may_have_started", _const(_never))),
     Mutant(
         "a segment that is longer stays, whosever it is",
         "I1",
-        changed(generation_writer, "_GROWS", "attribute_not_exists(pk) OR n1 < :n1 OR (own = :me AND dl < :dl)"),
+        changed(generation_writer, "_IS_LONGER", "attribute_not_exists(pk) OR n1 < :n1 OR (own = :me AND dl < :dl)"),
     ),
     Mutant("segments are read whosever they are", "I3", method(Generations, "read", _read_whosever)),
     Mutant("nothing is put back", "I9", method(GenerationRecords, "restored", _const(lambda *_: None))),
@@ -307,14 +315,16 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("a cancel is not told", "I7", method(generation_writer, "from_item", _never_cancelled)),
     Mutant("active stays", "I8", rewritten(" REMOVE active", "")),
     Mutant("active is not set", "I8", rewritten("active = :gid,", "once = :gid,")),
-    Mutant("two answers at once", "I8", changed(generations, "_FREE", "seq = :seen AND attribute_not_exists(deleted)")),
+    Mutant(
+        "two answers at once", "I8", changed(generations, "_IS_FREE", "seq = :seen AND attribute_not_exists(deleted)")
+    ),
     Mutant("nobody reaps", "I8", method(GenerationRecord, "is_dead", _const(lambda *_: False))),
     Mutant(
         "seq whatever it is",
         "I9",
         changed(
             generations,
-            "_FREE",
+            "_IS_FREE",
             "(seq = :seen OR seq <> :seen) AND attribute_not_exists(deleted) AND attribute_not_exists(active)",
         ),
     ),
@@ -329,11 +339,13 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("a throttled transaction fails", "I8", changed(table, "_THROTTLES", frozenset())),
     Mutant("a throttled transaction fails for good", "I8", changed(table, "ATTEMPTS", 2)),
     Mutant("a deletion that broke off is done", "I14", method(Conversations, "remove_messages", _one_page)),
-    Mutant("a late write deletes a later mark", "I14", method(erasure_mark, "goes_on", _always)),
+    Mutant("a late write deletes a later mark", "I14", method(erasure_mark, "same_erasure_part", _always)),
     Mutant("the index is believed at once", "I14", changed(erasure, "INDEX_LAG", -1.0)),
-    Mutant("a start while all is erased", "I14", method(erasure_mark, "is_not", _always)),
-    Mutant("the end brings it back", "I14", changed(generation_records, "ACTIVE", "active = :gid")),
+    Mutant("a start while all is erased", "I14", method(erasure_mark, "not_erasing_part", _always)),
+    Mutant("the end brings it back", "I14", changed(generation_records, "IS_ACTIVE", "active = :gid")),
     Mutant(
-        "a start brings it back", "I14", changed(generations, "_FREE", "seq = :seen AND attribute_not_exists(active)")
+        "a start brings it back",
+        "I14",
+        changed(generations, "_IS_FREE", "seq = :seen AND attribute_not_exists(active)"),
     ),
 )

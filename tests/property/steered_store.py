@@ -19,7 +19,7 @@ from converse_stream.protocol.events import (
 )
 from converse_stream.store import keys
 from converse_stream.store.conversations import Conversations
-from converse_stream.store.generation_record import LEASE, End, GenerationRecord
+from converse_stream.store.generation_record import LEASE_MS, End, GenerationRecord
 from converse_stream.store.generation_writer import TableWriter
 from converse_stream.store.generations import Generations
 from tests.property.fake_table import Calm, FakeDynamo, Fault
@@ -61,7 +61,7 @@ class Store:
     def record(self, gid: str, **fields: Any) -> GenerationRecord:
         """A new generation's head."""
         at = int(self.at * 1000)
-        lease, deadline = at + LEASE, at + 60_000
+        lease, deadline = at + LEASE_MS, at + 60_000
         owner, message_id = f"owner of {gid} at {at}", f"{gid}-answer-{at}"
         record = GenerationRecord(
             gid, "run", owner, "payload", CONVERSATION, 0, message_id, "nova-lite", 0, 0, (), lease, deadline
@@ -77,14 +77,14 @@ class Store:
 
     def made_again(self, gid: str, message: Message, *, begun: Sequence[Any] = (), **fields: Any) -> TableWriter:
         """The writer of an answer that takes the place of `message`, or goes on with what has `begun`."""
-        record = self.record(gid, n=log.end_of(begun), tail=tuple(begun), **fields)
-        writer = self.generations.start(ALICE, record, None, message, instead=True)
+        record = self.record(gid, length=log.end_of(begun), tail=tuple(begun), **fields)
+        writer = self.generations.start(ALICE, record, None, message, replace_last=True)
         assert isinstance(writer, TableWriter)
         return writer
 
     def followed(self, gid: str) -> Complete | Error:
         """How a generation that has ended ends for whoever follows it now."""
-        record = self.generations.record(ALICE, gid)
+        record = self.generations.get(ALICE, gid)
         assert record is not None
         view = Follower(
             self.generations, self.conversations, ALICE, record, after=None, client="tab", request_id="r", deadline=1e12
@@ -107,7 +107,7 @@ class Store:
 
     def regenerate(self, gid: str, message: Message) -> TableWriter | GenerationRecord:
         """The answer once more."""
-        return self.generations.start(ALICE, self.record(gid), None, message, instead=True)
+        return self.generations.start(ALICE, self.record(gid), None, message, replace_last=True)
 
     def finish(self, writer: TableWriter, text: str) -> Message:
         """Ends an answer that says this and nothing else."""
@@ -120,7 +120,7 @@ class Store:
 
     def durable(self, gid: str) -> str:
         """The text in the table."""
-        record = self.generations.record(ALICE, gid)
+        record = self.generations.get(ALICE, gid)
         assert record is not None
         return "".join(entry.content for entry in self.generations.read(ALICE, record, 0) if isinstance(entry, Chunk))
 

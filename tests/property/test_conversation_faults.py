@@ -30,8 +30,8 @@ def test_a_mark_that_is_deleted_late_is_not_that_of_a_later_deletion(store: Stor
     store.conversations.remove_messages(ALICE, CONVERSATION)
     store.once.arm("transact", fails("late"))
     with pytest.raises(StorageError):
-        store.conversations.remove_mark(ALICE, CONVERSATION, erasure_mark.goes_on(table, ALICE, begun))
-    store.conversations.remove_mark(ALICE, CONVERSATION, erasure_mark.goes_on(table, ALICE, begun))
+        store.conversations.remove_mark(ALICE, CONVERSATION, erasure_mark.same_erasure_part(table, ALICE, begun))
+    store.conversations.remove_mark(ALICE, CONVERSATION, erasure_mark.same_erasure_part(table, ALICE, begun))
     erasure_mark.end(table, ALICE, begun)
     store.finish(store.send("two"), "second")
     store.conversations.mark_deleted(ALICE, CONVERSATION)
@@ -50,7 +50,7 @@ def test_an_erasure_that_is_overtaken_does_not_end_a_later_deletion(store: Store
 
     def overtake() -> Fault:
         store.conversations.remove_messages(ALICE, CONVERSATION)
-        store.conversations.remove_mark(ALICE, CONVERSATION, erasure_mark.goes_on(table, ALICE, begun))
+        store.conversations.remove_mark(ALICE, CONVERSATION, erasure_mark.same_erasure_part(table, ALICE, begun))
         erasure_mark.end(table, ALICE, begun)
         store.finish(store.send("two"), "second")
         store.conversations.mark_deleted(ALICE, CONVERSATION)

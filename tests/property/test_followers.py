@@ -23,7 +23,7 @@ from tests.property.steered_store import ALICE, CONVERSATION, Store, fails
 
 def test_an_answer_that_another_took_the_place_of_ends_for_its_follower_as_it_was(store: Store) -> None:
     answer = store.finish(store.send("one"), "first")
-    first = store.generations.record(ALICE, "one")
+    first = store.generations.get(ALICE, "one")
     again = store.regenerate("two", answer)
     assert first is not None
     assert isinstance(again, TableWriter)
@@ -53,7 +53,7 @@ class FollowingClient:
     """A client that follows a generation and looks at it every half second of the store's clock."""
 
     def __init__(self, store: Store, gid: str, *, after: int | None = None) -> None:
-        record = store.generations.record(ALICE, gid)
+        record = store.generations.get(ALICE, gid)
         assert record is not None
         self._store = store
         self.view = Follower(

@@ -69,7 +69,7 @@ def large() -> None:
     assert isinstance(writer, TableWriter)
     text = noise(750_000)
     writer.flush([Chunk(text)])
-    there = shelf.record("alice", "gid")
+    there = shelf.get("alice", "gid")
     assert there is not None
     assert shelf.read("alice", there, 0)[0] == Chunk(text[:RUN])
     answer = Message("answer", "assistant", (Chunk(text),), "t", generation_id="gid")

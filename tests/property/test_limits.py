@@ -33,7 +33,7 @@ from converse_stream.protocol.errors import (
 )
 from converse_stream.protocol.events import Usage
 from converse_stream.store import keys, usage
-from converse_stream.store.usage import UsageStore, settled
+from converse_stream.store.usage import UsageStore, settle_parts
 from tests.property.fake_table import Calm, FakeDynamo, Fault
 from tests.property.in_turn import InTurn
 
@@ -109,7 +109,7 @@ class World(Calm):
         if self.running:
             taken = next(iter(self.running))
             del self.running[taken]
-            self.dynamo.table().transact(settled(self.dynamo.table(), "alice", taken, Usage(), self.at))
+            self.dynamo.table().transact(settle_parts(self.dynamo.table(), "alice", taken, Usage(), self.at))
 
 
 def walk(seed: int, rules: Rules) -> World:
@@ -230,7 +230,7 @@ def test_a_write_that_meets_a_transaction_is_repeated() -> None:
         return real(**part)
 
     with mock.patch.object(dynamo, "update_item", update_item):
-        changed = dynamo.table().change("p", "s", "SET a = :a", condition="attribute_not_exists(pk)", values={":a": 1})
+        changed = dynamo.table().update("p", "s", "SET a = :a", condition="attribute_not_exists(pk)", values={":a": 1})
     assert changed["a"] == 1
     assert not answers
 

@@ -12,7 +12,7 @@ from converse_stream.protocol.events import (
     Usage,
 )
 from converse_stream.store import keys
-from converse_stream.store.generation_record import LEASE, PATIENCE, End
+from converse_stream.store.generation_record import LEASE_GRACE_MS, LEASE_MS, End
 from tests.property.fake_table import Fault
 from tests.property.steered_store import ALICE, Store, fails
 
@@ -59,14 +59,14 @@ def test_a_segment_that_arrives_late_does_not_replace_a_longer_one(store: Store)
 
 def test_a_reader_that_loses_against_a_renewed_lease_sees_a_running_generation(store: Store) -> None:
     writer = store.send("one")
-    store.at += (LEASE + PATIENCE) / 1000 + 1
+    store.at += (LEASE_MS + LEASE_GRACE_MS) / 1000 + 1
 
     def wake() -> Fault:
         writer.flush([])
         return "none"
 
     store.once.arm("transact", wake)
-    record = store.generations.alive(ALICE, "one")
+    record = store.generations.get_or_reap(ALICE, "one")
     assert record is not None
     assert record.status == "run"
 

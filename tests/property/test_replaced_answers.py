@@ -51,7 +51,7 @@ def test_a_regeneration_whose_owner_dies_before_its_first_part_puts_the_old_answ
     first = store.finish(store.send("one"), "good")
     store.made_again("two", first)
     store.at += hours * 3600
-    store.generations.alive(ALICE, "two")
+    store.generations.get_or_reap(ALICE, "two")
     store.send("three")
     assert store.history == ["q", "good", "q"]
 

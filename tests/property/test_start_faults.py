@@ -21,7 +21,7 @@ def test_a_regeneration_sent_twice_at_once_is_one(store: Store) -> None:
     message = answer
     known = store.conversations.get(ALICE, CONVERSATION)
     store.once.arm("get", twin)
-    again = store.generations.start(ALICE, store.record("two"), known, message, instead=True)
+    again = store.generations.start(ALICE, store.record("two"), known, message, replace_last=True)
     assert isinstance(begun[0], TableWriter)
     assert isinstance(again, (TableWriter, GenerationRecord))
 
@@ -65,7 +65,7 @@ def test_a_start_that_lands_late_begins_nothing(store: Store) -> None:
     store.dynamo.deliver()
     assert store.conversations.get(ALICE, CONVERSATION).active is None
     writer = store.send("one", owner="the second try")
-    assert store.generations.alive(ALICE, "one") == writer.record
+    assert store.generations.get_or_reap(ALICE, "one") == writer.record
     store.finish(writer, "answer")
     assert store.history == ["q", "answer"]
 
@@ -76,7 +76,7 @@ def test_of_two_starts_that_land_late_neither_begins_anything(store: Store) -> N
         with pytest.raises(StorageError):
             store.send("one", owner=owner)
     store.dynamo.deliver()
-    assert store.generations.record(ALICE, "one") is None
+    assert store.generations.get(ALICE, "one") is None
     store.finish(store.send("one", owner="the third try"), "answer")
     assert store.history == ["q", "answer"]
 
@@ -97,4 +97,4 @@ def test_a_close_that_lands_late_closes_no_generation(store: Store) -> None:
         store.send("one")
     writer = store.send("one", owner="the second try")
     store.dynamo.deliver()
-    assert store.generations.record(ALICE, "one") == writer.record
+    assert store.generations.get(ALICE, "one") == writer.record

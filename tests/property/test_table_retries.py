@@ -68,7 +68,7 @@ def test_a_transaction_that_is_throttled_all_the_time_is_a_storage_error(slept: 
     steering = Always("transact", "throttled")
     there = FakeDynamo(steering).table()
     with mock.patch.object(random, "uniform", lambda _, most: most), pytest.raises(StorageError):
-        there.transact([there.placed({"pk": "p", "sk": "s"})])
+        there.transact([there.put_part({"pk": "p", "sk": "s"})])
     assert steering.calls == table.ATTEMPTS
     assert sum(slept) < 2, "an answer must be stored in the margin before the function's deadline"
 
@@ -121,10 +121,10 @@ def test_a_fact_that_is_forgotten_twice_by_boto3_is_forgotten(store: Store) -> N
     facts = Facts(store.dynamo.table())
     fact = facts.add(ALICE, "sails", "fact", limit=5)
     store.once.arm("delete", fails("again"))
-    facts.forget(ALICE, fact.id)
+    facts.delete(ALICE, fact.id)
     assert facts.all(ALICE) == []
     with pytest.raises(NotFound):
-        facts.forget(ALICE, fact.id)
+        facts.delete(ALICE, fact.id)
 
 
 @pytest.mark.parametrize("ahead", [0, 3_000], ids=["idle", "busy"])

@@ -51,8 +51,8 @@ def test_a_lost_answer_is_charged_for_what_it_read_and_said(store: Store, begun:
     writer.flush([Reasoning("h" * 40), Chunk("a" * 40)])
     before = store.day
     store.at += 3600
-    assert store.generations.alive(ALICE, "two") == store.generations.alive(ALICE, "two")
-    record = store.generations.record(ALICE, "two")
+    assert store.generations.get_or_reap(ALICE, "two") == store.generations.get_or_reap(ALICE, "two")
+    record = store.generations.get(ALICE, "two")
     assert record is not None
     assert record.usage == Usage(1000, 20, basis="estimated", cost=2_000_000 + 20 * 4_000)
     counted = [now - then for now, then in zip(store.day, before, strict=True)]
@@ -62,6 +62,6 @@ def test_a_lost_answer_is_charged_for_what_it_read_and_said(store: Store, begun:
 def test_a_lost_answer_that_its_users_own_key_pays_for_costs_nothing(store: Store) -> None:
     store.send("one", estimate=Estimate(1000)).flush([Chunk("a" * 40)])
     store.at += 3600
-    record = store.generations.alive(ALICE, "one")
+    record = store.generations.get_or_reap(ALICE, "one")
     assert record is not None
     assert record.usage == Usage(1000, 10, basis="estimated")

@@ -35,7 +35,7 @@ from tests.property.walk_actors import (
     BATCHES,
     CONFLICTS,
     DEPTH,
-    PATIENCE_SECONDS,
+    GRACE_SECONDS,
     REFUSALS,
     RUN,
     SHARED,
@@ -157,10 +157,10 @@ class World(Readers):
             if sk == keys.RECORD and record["st"] == "run" and "closed" not in record
         ]  # fmt: skip
         ends = [min(int(record["lease"]), int(record["dl"])) / 1000 for record in running]
-        self.at = max([self.at, *ends]) + PATIENCE_SECONDS + 0.01
+        self.at = max([self.at, *ends]) + GRACE_SECONDS + 0.01
         reader = self.environments[0]
         for spoken in self.spoken.values():
-            record = reader.generations.alive(spoken.user, spoken.gid)
+            record = reader.generations.get_or_reap(spoken.user, spoken.gid)
             if record is not None and record.status == "run":
                 raise Violation("I8: it has not ended")
         self._drain_clients(reader)

@@ -11,7 +11,7 @@ from converse_stream.protocol.log import Entry
 from converse_stream.store import keys, table
 from converse_stream.store.conversations import Conversations
 from converse_stream.store.erasure import INDEX_LAG, Erasure
-from converse_stream.store.generation_record import LEASE, PATIENCE, End
+from converse_stream.store.generation_record import LEASE_GRACE_MS, LEASE_MS, End
 from converse_stream.store.generation_writer import TableWriter
 from converse_stream.store.generations import Generations
 from converse_stream.store.usage import UsageStore
@@ -25,7 +25,7 @@ SKEW = 4.5  # seconds that a clock may be wrong: two of them differ by less than
 RUN = 400  # code points in one write, so that a flush takes several
 SHORTEST_LIFE, LONGEST_LIFE = 40, 300  # seconds until a function's deadline
 DEPTH = 2  # how deep others may work inside a call
-LEASE_SECONDS, PATIENCE_SECONDS = LEASE / 1000, PATIENCE / 1000
+LEASE_SECONDS, GRACE_SECONDS = LEASE_MS / 1000, LEASE_GRACE_MS / 1000
 INDEX_LATE = INDEX_LAG - 0.1  # seconds that the index is late at most
 BATCHES = 30  # calls that one batch may take
 CONFLICTS = 0.01  # of writes

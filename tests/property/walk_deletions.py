@@ -27,7 +27,7 @@ class Deletions(Answers):
         with self._act(environment, user, f"cancel {conversation}"):
             try:
                 active = environment.conversations.get(user, conversation).active
-                record = environment.generations.alive(user, active) if active else None
+                record = environment.generations.get_or_reap(user, active) if active else None
                 if record is None:
                     return False
                 environment.generations.cancel(user, record)
@@ -59,7 +59,7 @@ class Deletions(Answers):
         if active := self.dynamo.items.get((pk, keys.META), {}).get("active"):
             runs = (self.raw_record(user, active) or {}).get("st") == "run"
         try:
-            done = environment.erasure.conversation(user, conversation, deadline)
+            done = environment.erasure.delete_conversation(user, conversation, deadline)
         except StorageError:
             return
         except NotFound:
@@ -87,7 +87,7 @@ class Deletions(Answers):
 
     def _erase(self, environment: Environment, user: str) -> None:
         deadline = self.at + (self.random.uniform(1, 40) if not self.calm else 1e9)
-        calls = [environment.erasure.everything, environment.erasure.resume]
+        calls = [environment.erasure.erase_user, environment.erasure.resume]
         call = self.random.choice(calls) if self._is_erased(user) else calls[0]
         erasures = self.erasures[user]
         try:

@@ -204,14 +204,14 @@ class Invariants(State):
         seq = int(meta["seq"])
         if seq % 2:
             raise Violation("I9: seq is odd")
-        found = {messages.place(item): item for item in self.dynamo.partition(pk, "M#")}
+        found = {messages.seq_of(item): item for item in self.dynamo.partition(pk, "M#")}
         for place in range(1, seq + 1):
             item = found.pop(place, None)
             if item is None:
                 forgotten = any(map(self.lapsed, self.places.get((user, conversation, place), ())))
                 if not (place == seq and active) and not forgotten:
                     raise Violation(f"I9: no message at {place} of {seq}")
-                if place == seq and not active and self.dynamo.partition(pk, keys.earlier(seq, "")):
+                if place == seq and not active and self.dynamo.partition(pk, keys.replaced(seq, "")):
                     raise Violation("I9: an answer that nothing took the place of stays aside")
                 continue
             if item["role"] != ("user" if place % 2 else "assistant"):
@@ -235,7 +235,7 @@ class Invariants(State):
             raise Violation("I9: the answer is stored, and its generation runs")
         data = bytes(item["parts"])
         for number in range(1, int(item["pieces"]) + 1):
-            rest = keys.rest(messages.place(item), item["id"], number)
+            rest = keys.continuation(messages.seq_of(item), item["id"], number)
             data += bytes(self.dynamo.items[item["pk"], rest]["parts"])
         if atoms(log.decode(data)) != self.durable(user, gid):
             raise Violation("I9: the message is not what the log says")

@@ -28,12 +28,12 @@ class Readers(Deletions):
         spoken = self.random.choice(list(self.spoken.values())[-8:])
         with self._act(environment, spoken.user, f"look at {spoken.gid[:6]}"):
             try:
-                record = environment.generations.alive(spoken.user, spoken.gid)
+                record = environment.generations.get_or_reap(spoken.user, spoken.gid)
                 since = 0
                 if record is not None:
                     read = atoms(environment.generations.read(spoken.user, record, since))
                     same = self.spoken[spoken.where] is spoken
-                    if same and (read != atoms(spoken.entries)[: record.n] or len(read) != record.n):
+                    if same and (read != atoms(spoken.entries)[: record.length] or len(read) != record.length):
                         raise Violation("I3: what is read is not the log")
             except StorageError:
                 self._storage_error()
@@ -52,7 +52,7 @@ class Readers(Deletions):
         gid = self.random.choice((spoken.gid, *HOSTILE))
         with self._act(environment, stranger, f"pry {gid[:6]}"):
             try:
-                found = environment.generations.record(stranger, gid)
+                found = environment.generations.get(stranger, gid)
                 if found is not None:
                     raise Violation("I12: a stranger's generation")
                 if environment.conversations.recent(stranger, spoken.conversation, 5)[1]:
@@ -128,7 +128,7 @@ class Readers(Deletions):
             client.following, client.fresh = None, False
 
     def _attach(self, environment: Environment, client: Client) -> bool:
-        record = environment.generations.alive(client.spoken.user, client.spoken.gid)
+        record = environment.generations.get_or_reap(client.spoken.user, client.spoken.gid)
         if record is None:
             if not self.lapsed(client.spoken):
                 raise Violation("I8: a generation is gone before its time")

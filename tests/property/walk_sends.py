@@ -16,7 +16,7 @@ from converse_stream.protocol.log import Entry
 from converse_stream.store import keys
 from converse_stream.store.conversations import Conversation
 from converse_stream.store.generation_record import (
-    LEASE,
+    LEASE_MS,
     Estimate,
     GenerationRecord,
     conversation_id,
@@ -135,13 +135,13 @@ class Sends(Invariants):
         for look in looks:
             try:
                 if look == "earlier":
-                    earlier, came = environment.generations.record(user, gid), True
+                    earlier, came = environment.generations.get(user, gid), True
                 else:
                     known, history = environment.conversations.recent(user, conversation, 6)
             except StorageError:
                 continue
-        if earlier is None and Memory(known, tuple(history), earlier_came=came).may_have_begun(gid):
-            earlier = environment.generations.record(user, gid)
+        if earlier is None and Memory(known, tuple(history), earlier_was_read=came).may_have_started(gid):
+            earlier = environment.generations.get(user, gid)
         if earlier:
             return environment.generations.attach(earlier, send.payload)
         asked: Message | None = None
@@ -166,20 +166,20 @@ class Sends(Invariants):
             owner=self._new("owner"),
             fingerprint=send.payload,
             conversation=conversation,
-            place=0,
+            seq=0,
             message_id=self._new("m"),
             model="nova-lite",
-            n=log.end_of(begun),
-            t0=0,
+            length=log.end_of(begun),
+            tail_start=0,
             tail=begun,
-            lease=at + LEASE,
+            lease=at + LEASE_MS,
             deadline=at + int(life * 1000),
             estimate=Estimate(self.random.randrange(5000)),
         )
         self.estimates[record.owner] = record.estimate.input_tokens
         faults = self._own_faults[-1]
         try:
-            result = environment.generations.start(user, record, known, asked, instead=send.action != "send")
+            result = environment.generations.start(user, record, known, asked, replace_last=send.action != "send")
         except StorageError:
             if self._own_faults[-1] == faults + 1:  # and the table was well when the key was closed
                 self.refused.add(record.owner)

@@ -17,16 +17,16 @@ from converse_stream.protocol.events import (
     Progress,
     merge,
 )
-from converse_stream.store.facts import Remembered
+from converse_stream.store.facts import SearchableFact
 
-TEA = Remembered("tea-id", "likes tea")
-DOG = Remembered("dog-id", "has a dog")
+TEA = SearchableFact("tea-id", "likes tea")
+DOG = SearchableFact("dog-id", "has a dog")
 RIVERS = Document("Rivers flow.", "guides/rivers.md")
 SITE = Document("Tides turn.", "tides", "https://example.com/tides")
 SOURCES = (TEA, DOG, RIVERS, SITE)
 
 
-def read(*events: Event, sources: tuple[Remembered | Document, ...] = SOURCES) -> list[Event]:
+def read(*events: Event, sources: tuple[SearchableFact | Document, ...] = SOURCES) -> list[Event]:
     def said() -> Generator[Event, None, None]:
         yield from events
 
@@ -74,7 +74,7 @@ MARKS = [
 
 
 @pytest.mark.parametrize(("mark", "sources"), MARKS)
-def test_marks(mark: str, sources: list[Remembered | Document]) -> None:
+def test_marks(mark: str, sources: list[SearchableFact | Document]) -> None:
     said = f"so {mark}"
     assert read(Chunk(said)) == [Chunk("so"), *map(citation, sources)]
     assert read(*map(Chunk, said)) == [Chunk("so"), *map(citation, sources)]

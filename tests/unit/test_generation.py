@@ -113,7 +113,7 @@ def test_a_speaking_model_is_not_silent() -> None:
     def speak(call: Call) -> ModelEvents:
         for _ in range(10):
             call.pause(0.05)
-            call.heard = time.monotonic()  # as the transport does, also for what becomes no event
+            call.last_received = time.monotonic()  # as the transport does, also for what becomes no event
         yield ModelEnd("stop", USAGE)
 
     end = followed(turn(speak, Stored(), idle=0.25))[-1]
@@ -241,7 +241,7 @@ def speaks_on(*, seconds: float, pause: float = 0.02) -> Callable[[Call], ModelE
     def speak(call: Call) -> ModelEvents:
         for _ in range(int(seconds / pause)):
             call.pause(pause)
-            call.heard = time.monotonic()
+            call.last_received = time.monotonic()
             yield Chunk("word ")
         yield ModelEnd("stop", USAGE)
 

@@ -151,4 +151,4 @@ def test_global_is_not_named_where_it_would_not_help() -> None:
     model = catalog["nova-lite"].model_copy(update={"profiles": {"us": 1}})
     del catalog._models["nova-lite"]
     catalog._every["nova-lite"] = model
-    assert "global" not in str(catalog.out_of_reach("nova-lite"))
+    assert "global" not in str(catalog.unavailable_reason("nova-lite"))

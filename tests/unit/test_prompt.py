@@ -17,7 +17,7 @@ from converse_stream.prompts.prompt import Prompt, PromptMessage
 from converse_stream.protocol.events import Chunk, Message
 from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store.conversations import Conversation
-from converse_stream.store.facts import EMPTY_PROFILE, Profile, Remembered
+from converse_stream.store.facts import EMPTY_PROFILE, Profile, SearchableFact
 
 
 def message(role: str, text: str, finish_reason: str | None = None) -> Message:
@@ -38,7 +38,7 @@ def build(
     memory = Memory(
         Conversation("c", seq, summary=summary),
         tuple(message(*said) for said in history),
-        (*(Remembered("f", text) for text in facts), *documents),
+        (*(SearchableFact("f", text) for text in facts), *documents),
         profile,
     )
     room = PromptBudget(window, budget)

@@ -6,7 +6,7 @@ import time
 from array import array
 
 from converse_stream.memory.ranking import ranked
-from converse_stream.store.facts import Remembered
+from converse_stream.store.facts import SearchableFact
 from local_stack.bedrock.embeddings import embed
 
 
@@ -14,9 +14,9 @@ def vector(text: str) -> bytes:
     return array("f", embed(text, 256)).tobytes()
 
 
-def facts(*texts: str, embedded: bool = False) -> list[Remembered]:
+def facts(*texts: str, embedded: bool = False) -> list[SearchableFact]:
     """Oldest first."""
-    return [Remembered(text, text, vector(text) if embedded else None) for text in texts]
+    return [SearchableFact(text, text, vector(text) if embedded else None) for text in texts]
 
 
 OTHERS = [f"plays piece {number}" for number in range(20)]
@@ -67,5 +67,5 @@ def test_meaning_finds_what_shares_no_word() -> None:
 
 def test_facts_without_an_embedding_or_with_another_s_are_ranked_by_the_rest() -> None:
     known = facts("the dog is called Rex", *OTHERS)
-    strange = Remembered("x", "x", b"1234")
+    strange = SearchableFact("x", "x", b"1234")
     assert ranked([*known, strange], "dog", vector("dog"))[0].text == "the dog is called Rex"

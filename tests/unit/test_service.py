@@ -35,7 +35,7 @@ from converse_stream.protocol.events import (
 )
 from converse_stream.protocol.options import Options
 from converse_stream.settings import Settings, SettingsError
-from converse_stream.store.facts import Remembered
+from converse_stream.store.facts import SearchableFact
 from tests.property.fake_table import Calm, FakeDynamo, Fault
 
 ALICE = User("alice")
@@ -198,7 +198,7 @@ class Spy:
 
     def search(self, user: str, question: str, deadline: float) -> Sequence[Source]:
         self.asked.append(question)
-        return [Remembered("id", "likes tea")]
+        return [SearchableFact("id", "likes tea")]
 
 
 @pytest.fixture

@@ -144,10 +144,10 @@ def test_a_refusal_inside_the_stream_is_read_in_the_same_way() -> None:
 
 def test_every_event_counts_as_life(bedrock: Bedrock) -> None:
     call = Call()
-    before = call.heard
+    before = call.last_received
     stream = bedrock.converse_stream(ask("[[tokens=3 pace=1 first=1]]"), call)
     assert "messageStart" in next(stream)
-    assert call.heard > before
+    assert call.last_received > before
     stream.close()
 
 

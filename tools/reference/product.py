@@ -21,7 +21,7 @@ from converse_stream.protocol.finish_reasons import FINISH, UNKNOWN, Finish
 from converse_stream.protocol.log import PositionedEvent
 from converse_stream.settings import Settings
 from converse_stream.store import conversations, erasure
-from converse_stream.store.generation_record import LEASE, LIFETIME, PATIENCE
+from converse_stream.store.generation_record import LEASE_GRACE_MS, LEASE_MS, LOG_LIFETIME
 
 __all__ = [
     "AI_SDK_BODY_BYTES",
@@ -67,8 +67,8 @@ DELETED_ID_SECONDS = conversations.MARK
 ERASE_SECONDS = erasure.INDEX_LAG
 FOLLOWERS = follower.MAX_FOLLOWERS
 HEARTBEAT, HEARTBEAT_SECONDS = sse.HEARTBEAT, sse.HEARTBEAT_AFTER
-LEASE_SECONDS = (LEASE + PATIENCE) / 1000  # both in milliseconds
-LOG_SECONDS = LIFETIME
+LEASE_SECONDS = (LEASE_MS + LEASE_GRACE_MS) / 1000  # both in milliseconds
+LOG_SECONDS = LOG_LIFETIME
 MODEL_ATTEMPTS = ATTEMPTS
 NUDGE, NUDGE_SECONDS = sse.NUDGE, sse.NUDGE_AFTER
 OPENAI_OPENING_SECONDS = completion_routes.OPENING

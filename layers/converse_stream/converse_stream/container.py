@@ -30,10 +30,10 @@ from converse_stream.store.conversations import Conversations
 from converse_stream.store.erasure import Erasure
 from converse_stream.store.facts import Facts
 from converse_stream.store.generations import Generations
-from converse_stream.store.learned_marks import Learned
+from converse_stream.store.learned_marks import LearnedMarks
 from converse_stream.store.retention import Retention
 from converse_stream.store.table import Table
-from converse_stream.store.usage import SIDE_BY_SIDE, UsageStore
+from converse_stream.store.usage import PARALLEL_CALLS, UsageStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -58,7 +58,7 @@ class Container:
         self.generations = Generations(self.table, self.conversations)
         self.erasure = Erasure(self.table, self.conversations, self.generations)
         self.facts = Facts(self.table, _embedder(settings, FACT_EMBEDDING_SECONDS))
-        self.learned = Learned(self.table)
+        self.learned_marks = LearnedMarks(self.table)
         self.flags = flags_of(settings)
         tasks = settings.task_function or settings.aws_lambda_function_name
         self.learning = Learning(self.invoker if settings.learning == "enabled" else None, tasks, self.flags)
@@ -76,7 +76,7 @@ class Container:
         self.documents = Recall(stores)
         self.models = ModelClient(Bedrock(bedrock), _catalog(settings), settings.models, _guardrail(settings))
         self._looked_up = 0.0  # time of the last lookup, by the wall clock: a frozen sandbox stops the monotonic one
-        open_connections([*[store] * SIDE_BY_SIDE, *[lookups] * LOOKUPS, bedrock, *documents], CONNECT_SECONDS)
+        open_connections([*[store] * PARALLEL_CALLS, *[lookups] * LOOKUPS, bedrock, *documents], CONNECT_SECONDS)
 
     @classmethod
     def from_environment(cls) -> "Container":
@@ -120,9 +120,9 @@ def _catalog(settings: Settings) -> Catalog:
     made, allowed = Catalog(settings.inference_profile, settings.aws_region), settings.models
     needed = {"DEFAULT_MODEL": settings.default_model, "TASK_MODEL": settings.task_model}
     for name, alias in (*needed.items(), *(("ALLOWED_MODELS", alias) for alias in allowed)):
-        if alias not in made.listed:
+        if alias not in made.all_aliases:
             raise SettingsError(f"{name}: the catalog has no such model")
-        if name in needed and (reason := made.out_of_reach(alias)):
+        if name in needed and (reason := made.unavailable_reason(alias)):
             raise SettingsError(f"{name}: {reason}")
     if allowed and settings.default_model not in allowed:
         raise SettingsError("DEFAULT_MODEL: it is not one of ALLOWED_MODELS")

@@ -25,9 +25,9 @@ class Deletion:
         deadline = time.monotonic() + seconds
         try:
             if conversation_id is None:
-                done = self._erasure.everything(user, deadline)
+                done = self._erasure.erase_user(user, deadline)
             else:
-                done = self._erasure.conversation(user, conversation_id, deadline)
+                done = self._erasure.delete_conversation(user, conversation_id, deadline)
         except StorageError:
             self.dispatch(user, conversation_id)
             raise

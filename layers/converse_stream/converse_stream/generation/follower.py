@@ -142,31 +142,35 @@ class Follower:
 
     def _take(self, record: GenerationRecord) -> None:
         """Appends what the durable log has behind our position."""
-        if record.n <= self._position:
+        if record.length <= self._position:
             return
         since = self._read_from if self._read_from <= self._position else 0
         entries = log.after(self._generations.read(self._user, record, since), self._position, since)
-        self._read_from = record.t0
+        self._read_from = record.tail_start
         for entry in log.joined(entries):
             self._position += log.length(entry)
             self._events.append(PositionedEvent(entry, self._position))
 
     def _end(self, record: GenerationRecord) -> None:
         terminal = self._terminal(record)  # first: it may fail, and is then asked for again
-        if record.n < self._position:  # it died before what the client saw was stored
-            self._events.append(PositionedEvent(Rollback(record.n), record.n))
-        self._events.append(PositionedEvent(terminal, record.n))
+        if record.length < self._position:  # it died before what the client saw was stored
+            self._events.append(PositionedEvent(Rollback(record.length), record.length))
+        self._events.append(PositionedEvent(terminal, record.length))
         self._ended = True
 
     def _terminal(self, record: GenerationRecord) -> Event:
         failed = errors.by_code(record.reason or "internal") if record.status == "error" else None
-        if failed and not record.restores:
+        if failed and not record.restores_replaced:
             return self._error(failed, record.message_id)
         try:
-            asked, answer = self._conversations.exchange(self._user, record.conversation, record.place, *record.answers)
+            asked, answer = self._conversations.exchange(
+                self._user, record.conversation, record.seq, *record.answer_generations
+            )
         except NotFound as gone:  # the conversation was deleted meanwhile
             return self._error(failed or gone, None)
-        if answer.id != record.message_id and not record.restores:  # the same, and this is of an earlier use of the key
+        if (
+            answer.id != record.message_id and not record.restores_replaced
+        ):  # the same, and this is of an earlier use of the key
             return self._error(failed or errors.NotFound(), None)
         if failed:
             return self._error(failed, answer.id)
@@ -180,7 +184,7 @@ class Follower:
         if time.monotonic() - self._noted > NOTIFY_SECONDS:
             self._noted = time.monotonic()
             with suppress(StorageError):  # a log that is written less often is all that it costs
-                self._generations.follow(self._user, record, self._generations.now() + 2 * NOTIFY_SECONDS * 1000)
+                self._generations.mark_followed(self._user, record, self._generations.now() + 2 * NOTIFY_SECONDS * 1000)
 
 
 def cursor(value: str) -> tuple[str, int] | None:

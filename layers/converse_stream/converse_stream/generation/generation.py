@@ -268,7 +268,7 @@ class Generation:
         """How long the supervisor may wait for the reader before it has something to do."""
         if self._early_outcome is not None:
             return READER_GRACE_SECONDS
-        due = min(self._limits.deadline, self._call.heard + self._limits.idle_seconds, self._next_flush_at())
+        due = min(self._limits.deadline, self._call.last_received + self._limits.idle_seconds, self._next_flush_at())
         if self._first_token_at is None:  # wake up often: the flush after the first token comes early
             due = min(due, time.monotonic() + FIRST_FLUSH_SECONDS)
         return max(0.0, due - time.monotonic())
@@ -305,7 +305,7 @@ class Generation:
     def _check_limits(self, monotonic_now: float) -> None:
         if monotonic_now >= self._limits.deadline:
             self._end_early(Outcome("deadline"))
-        elif monotonic_now >= self._call.heard + self._limits.idle_seconds:
+        elif monotonic_now >= self._call.last_received + self._limits.idle_seconds:
             self._end_early(Outcome(error=ModelTimeout()))
 
     def _end_early(self, outcome: Outcome) -> None:

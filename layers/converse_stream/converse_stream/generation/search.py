@@ -31,7 +31,7 @@ class Search:
             found = self.searching.merged_into(replace(self.memory, missing=()))
         call.pause(0)
         yield from found.progress()
-        call.heard = time.monotonic()  # the model's silence begins here
+        call.last_received = time.monotonic()  # the model's silence begins here
         return self.asked if found.sources == self.memory.sources else self.completed(found)
 
     def stop(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from converse_stream.aws.embedder import Embedder
 from converse_stream.memory.ranking import fitting, ranked
-from converse_stream.store.facts import Facts, Remembered
+from converse_stream.store.facts import Facts, SearchableFact
 from converse_stream.store.table import Table
 
 
@@ -20,9 +20,9 @@ class FactMemory:
         self._embedder = embedder
         self._tokens = tokens
 
-    def search(self, user: str, question: str, deadline: float) -> Sequence[Remembered]:
+    def search(self, user: str, question: str, deadline: float) -> Sequence[SearchableFact]:
         """Oldest first, so that what is new hardly moves the rest. Raises StorageError."""
-        facts = Facts(self._table.until(deadline)).remembered(user)
+        facts = Facts(self._table.until(deadline)).searchable(user)
         return fitting(facts, self._tokens, lambda: ranked(facts, question, self._embedded(question, deadline)))
 
     def _embedded(self, question: str, deadline: float) -> bytes | None:

@@ -31,15 +31,15 @@ class Memory:
     profile: Profile = EMPTY_PROFILE
     earlier: GenerationRecord | None = None  # the generation that an earlier send with the same key started
     missing: tuple[str, ...] = ()
-    earlier_came: bool = True  # False when `earlier` could not be read
+    earlier_was_read: bool = True  # False when `earlier` could not be read
 
-    def may_have_begun(self, gid: str) -> bool:
+    def may_have_started(self, gid: str) -> bool:
         """Whether an earlier send may have started this generation, although `earlier` is None.
 
         The head did not come, or the history, which may be newer than the head, has traces of it.
         """
         active = self.conversation.active if self.conversation else None
-        return not self.earlier_came or gid in (active, *(message.generation_id for message in self.history))
+        return not self.earlier_was_read or gid in (active, *(message.generation_id for message in self.history))
 
     def progress(self) -> list[Progress]:
         """What the waiting user is told: which documents were found, and what is left out."""
@@ -47,7 +47,7 @@ class Memory:
         found = [Progress("search", ", ".join(names))] if names else []
         return found + [Progress("memory", f"{part} left out", missing=part) for part in self.missing]
 
-    def renewed(self, newer: "Memory") -> "Memory":
+    def updated_with(self, newer: "Memory") -> "Memory":
         """With the history of a second look; where that came too late, with the first one's, which lacks the newest."""
         if "history" in newer.missing:
             return replace(self, missing=tuple(dict.fromkeys((*self.missing, "history"))))
@@ -66,7 +66,7 @@ class Lookup:
         table, errands = self._table.until(deadline), DeadlineExecutor("lookup", LOOKUPS, deadline)
         history = errands.submit(Conversations(table).recent, user, conversation_id, self._messages)
         profile = errands.submit(Facts(table).profile, user)
-        earlier = errands.submit(Generations(table, Conversations(table)).record, user, gid)
+        earlier = errands.submit(Generations(table, Conversations(table)).get, user, gid)
         came = {errand for errand in errands.wait() if errand.exception() is None}
         late = [name for name, errand in (("history", history), ("profile", profile)) if errand not in came]
         for name in late:
@@ -80,5 +80,5 @@ class Lookup:
             profile=known,
             earlier=retried,
             missing=tuple(late),
-            earlier_came=earlier in came,
+            earlier_was_read=earlier in came,
         )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import mul
 
 from converse_stream.memory.sources import tokens_of
-from converse_stream.store.facts import Remembered
+from converse_stream.store.facts import SearchableFact
 
 K1, B = 1.2, 0.75  # BM25's usual saturation and length normalisation
 FUSION = 60  # how little the first places of one order count against agreement of several
@@ -30,8 +30,8 @@ _product = getattr(math, "sumprod", lambda one, other: sum(map(mul, one, other))
 
 
 def fitting(
-    facts: Sequence[Remembered], tokens: int, order: Callable[[], Iterable[Remembered]]
-) -> Sequence[Remembered]:
+    facts: Sequence[SearchableFact], tokens: int, order: Callable[[], Iterable[SearchableFact]]
+) -> Sequence[SearchableFact]:
     """The facts that fit into `tokens`, labels included, in the order that they came in.
 
     Where not all do, those go first that `order` has first; it is not asked for before.
@@ -47,7 +47,7 @@ def fitting(
     return [fact for fact in facts if fact.id in chosen]
 
 
-def ranked(facts: Sequence[Remembered], question: str, vector: bytes | None) -> list[Remembered]:
+def ranked(facts: Sequence[SearchableFact], question: str, vector: bytes | None) -> list[SearchableFact]:
     """The facts, which come oldest first, by how much they help; `vector` is the question's embedding."""
     scores = [1 / (AGE_FUSION + age) for age in range(len(facts), 0, -1)]
     for order in (_by_words(facts, question), _by_meaning(facts, vector) if vector else []):
@@ -56,7 +56,7 @@ def ranked(facts: Sequence[Remembered], question: str, vector: bytes | None) -> 
     return [facts[index] for index in sorted(range(len(facts)), key=lambda index: -scores[index])]
 
 
-def _by_words(facts: Sequence[Remembered], question: str) -> list[int]:
+def _by_words(facts: Sequence[SearchableFact], question: str) -> list[int]:
     """Indexes of the facts that share a word with the question, best first."""
     asked = set(_words(question))
     said = [_words(fact.text) for fact in facts]
@@ -74,7 +74,7 @@ def _by_words(facts: Sequence[Remembered], question: str) -> list[int]:
     return sorted(scores, key=lambda index: -scores[index])
 
 
-def _by_meaning(facts: Sequence[Remembered], vector: bytes) -> list[int]:
+def _by_meaning(facts: Sequence[SearchableFact], vector: bytes) -> list[int]:
     """Indexes of the facts with an embedding, nearest first. Vectors are of length 1: their product is the cosine."""
     asked = array("f", vector).tolist()
     cosines = {

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from converse_stream.protocol.events import Citation
 from converse_stream.protocol.tokens import estimate_tokens
-from converse_stream.store.facts import Remembered
+from converse_stream.store.facts import SearchableFact
 
 MAX_QUOTE = 200  # code points; a citation is stored with each answer
 
@@ -20,12 +20,12 @@ class Document:
     url: str | None = None
 
 
-Source: TypeAlias = Remembered | Document
+Source: TypeAlias = SearchableFact | Document
 
 
 def labelled(sources: Sequence[Source]) -> Iterator[tuple[str, Source]]:
     """Each with the label by which prompt and answer name it: `fact 1`, `document 2`."""
-    for name, kind in (("fact", Remembered), ("document", Document)):
+    for name, kind in (("fact", SearchableFact), ("document", Document)):
         for number, source in enumerate((each for each in sources if isinstance(each, kind)), 1):
             yield f"{name} {number}", source
 
@@ -40,6 +40,6 @@ def citation(source: Source) -> Citation:
     """What tells a reader that the answer used it."""
     text = " ".join(source.text.split())
     quote = text if len(text) <= MAX_QUOTE else text[: MAX_QUOTE - 1].rsplit(" ", 1)[0] + "…"
-    if isinstance(source, Remembered):
+    if isinstance(source, SearchableFact):
         return Citation(fact=source.id, quote=quote)
     return Citation(url=source.url, document=source.name, quote=quote)

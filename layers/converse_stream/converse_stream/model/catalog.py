@@ -127,15 +127,15 @@ class Catalog:
         model = self._models.get(alias)
         if model is None:
             names = f"model must be one of {', '.join(sorted(self._models))}."
-            raise BadRequest(self.out_of_reach(alias) or names, field="model")
+            raise BadRequest(self.unavailable_reason(alias) or names, field="model")
         return model
 
     @property
-    def listed(self) -> Collection[str]:
+    def all_aliases(self) -> Collection[str]:
         """Every alias of catalog.json, whether or not it can be called from here."""
         return self._every.keys()
 
-    def out_of_reach(self, alias: str) -> str | None:
+    def unavailable_reason(self, alias: str) -> str | None:
         """Why a listed model cannot be called from here, and what to do; None for one that can, or is not listed."""
         if alias in self._models or alias not in self._every:
             return None

@@ -47,7 +47,7 @@ class ModelClient:
     ) -> None:
         self._bedrock = bedrock
         self._catalog = catalog
-        self._allowed = frozenset(allowed or catalog.listed)
+        self._allowed = frozenset(allowed or catalog.all_aliases)
         self._guardrail = guardrail
         self._refused: dict[str, frozenset[str]] = {}  # alias -> the capabilities that it turned out to lack
 
@@ -58,7 +58,7 @@ class ModelClient:
 
     def refusal(self, alias: str) -> str:
         """Why a model that is not one of `aliases` cannot be used."""
-        reason = self._catalog.out_of_reach(alias) if alias in self._allowed else None
+        reason = self._catalog.unavailable_reason(alias) if alias in self._allowed else None
         return reason or f"model must be one of {', '.join(self.aliases)}."
 
     def __getitem__(self, alias: str) -> Model:

@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 class Call(CancellationToken):
     """One answer's right to talk to Bedrock, until it is stopped; by `bedrock_key` where the caller brought one.
 
-    `heard` is when Bedrock last sent something, a time of the monotonic clock.
+    `last_received` is when Bedrock last sent something, a time of the monotonic clock.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.heard = time.monotonic()
+        self.last_received = time.monotonic()
         self.bedrock_key: SecretStr | None = None
 
 
@@ -73,7 +73,7 @@ class Bedrock:
             stream = self._client.converse_stream(**request)["stream"]
             with closing(stream):
                 for event in stream:
-                    call.heard = time.monotonic()
+                    call.last_received = time.monotonic()
                     yield dict(event)
 
     def converse(self, request: Mapping[str, Any], call: Call) -> dict[str, Any]:

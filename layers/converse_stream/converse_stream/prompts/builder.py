@@ -12,7 +12,7 @@ from converse_stream.prompts.history import history
 from converse_stream.prompts.prompt import Prompt, PromptMessage, tokens
 from converse_stream.prompts.templates import fenced, render
 from converse_stream.protocol.events import Message
-from converse_stream.store.facts import Profile, Remembered
+from converse_stream.store.facts import Profile, SearchableFact
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def build(memory: Memory, before: Sequence[Message], message: str, *, assistant:
     changes, and would spoil the cache of all that follows it.
     """
     system = _system(memory.profile, assistant)
-    facts, documents = _fenced("facts", Remembered, memory), _fenced("documents", Document, memory)
+    facts, documents = _fenced("facts", SearchableFact, memory), _fenced("documents", Document, memory)
     known = memory.conversation
     summary = fenced("summary", [("-", known.summary)]) if known and known.summary else ""
     bare = Prompt(

@@ -48,7 +48,7 @@ def _first(sizes: Sequence[int], before: int, budget: int) -> int:
 def _alternating(messages: Sequence[Message]) -> list[PromptMessage]:
     """Turns by alternating sides: answers without text are dropped, neighbours of one side joined."""
     turns: list[PromptMessage] = []
-    for message in let_through(messages):
+    for message in without_filtered(messages):
         text = message.text
         if not text.strip():
             continue
@@ -59,7 +59,7 @@ def _alternating(messages: Sequence[Message]) -> list[PromptMessage]:
     return turns
 
 
-def let_through(messages: Sequence[Message]) -> list[Message]:
+def without_filtered(messages: Sequence[Message]) -> list[Message]:
     """Without the answers that a filter stopped, and what they answered: no guardrail looks at the history again.
 
     That is all that was asked since the last answer with words in it: the filter judged it together.

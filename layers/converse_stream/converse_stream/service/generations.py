@@ -46,7 +46,7 @@ def running(app: Container, user: User, conversation_id: str, gid: str | None = 
     if conversation.deleted or not (conversation.seq or conversation.updated_at):
         raise conversation.missing()
     wanted = gid or conversation.active
-    record = app.generations.alive(user.key, wanted) if wanted else None
+    record = app.generations.get_or_reap(user.key, wanted) if wanted else None
     if record and record.conversation != conversation_id:
         raise NotFound
     return record
@@ -61,7 +61,7 @@ def latest(app: Container, user: User, conversation_id: str, *, within: float) -
     match newest:
         case [Message(role="assistant") as message] if gid is None and age(message.created_at) < within:
             gid = message.generation_id
-    return app.generations.alive(user.key, gid) if gid else None
+    return app.generations.get_or_reap(user.key, gid) if gid else None
 
 
 def cancel(app: Container, user: User, conversation_id: str, gid: str | None) -> None:
@@ -76,6 +76,6 @@ def cancel(app: Container, user: User, conversation_id: str, gid: str | None) ->
 
 def cancel_and_wait(app: Container, user: User, gid: str, seconds: float) -> bool:
     """Cancels a generation and waits for its end; returns whether it ended in time."""
-    if record := app.generations.record(user.key, gid):
+    if record := app.generations.get(user.key, gid):
         app.generations.cancel(user.key, record)
-    return app.generations.ended(user.key, gid, time.monotonic() + seconds)
+    return app.generations.wait_for_end(user.key, gid, time.monotonic() + seconds)

@@ -24,7 +24,7 @@ from converse_stream.protocol.ids import new_id
 from converse_stream.protocol.log import end_of
 from converse_stream.service.answer import answer, estimate_of
 from converse_stream.service.prompts import begin_recall, completion_of, model_of
-from converse_stream.store.generation_record import LEASE, GenerationRecord, generation_id
+from converse_stream.store.generation_record import LEASE_MS, GenerationRecord, generation_id
 from converse_stream.store.generation_record import conversation_id as derived_conversation
 from converse_stream.store.generation_writer import TableWriter
 from converse_stream.telemetry import logger
@@ -83,7 +83,7 @@ class _Start:
         if self._is_active_lost(memory):
             # The lost generation is a message now. Reading it may have used all the time of the first lookup.
             self._lookup_deadline = self._app.lookup_deadline()
-            memory = memory.renewed(self._look_up())
+            memory = memory.updated_with(self._look_up())
             if earlier := self._earlier_send(memory):
                 return earlier
         plan = make_plan(self._request, memory, self._gid, self._app.settings.max_continued_bytes)
@@ -100,7 +100,7 @@ class _Start:
             if isinstance(writer, GenerationRecord):
                 return writer
             if self._has_newer_answer(memory, writer):
-                memory = memory.renewed(self._look_up())
+                memory = memory.updated_with(self._look_up())
                 complete = self._completion(model, self._plan_again(plan, memory), flags)
                 asked = complete(memory)
             memory = facts.merged_into(memory)
@@ -135,8 +135,8 @@ class _Start:
     def _earlier_send(self, memory: Memory) -> GenerationRecord | None:
         """The record of an earlier try of the same send; read again where the lookup does not say whether it exists."""
         record = memory.earlier
-        if record is None and memory.may_have_begun(self._gid):
-            record = self._app.generations.record(self._user.key, self._gid)
+        if record is None and memory.may_have_started(self._gid):
+            record = self._app.generations.get(self._user.key, self._gid)
         return self._app.generations.attach(record, self._send.fingerprint) if record else None
 
     def _is_active_lost(self, memory: Memory) -> bool:
@@ -144,7 +144,7 @@ class _Start:
         active = memory.conversation.active if memory.conversation else None
         if active is None or active == self._gid:
             return False
-        running = self._app.generations.alive(self._user.key, active)
+        running = self._app.generations.get_or_reap(self._user.key, active)
         if running and running.status == "run":
             raise ConversationBusy(generation=active)
         return True
@@ -157,13 +157,13 @@ class _Start:
             owner=new_id(),
             fingerprint=self._send.fingerprint,
             conversation=self._conversation_id,
-            place=0,
+            seq=0,
             message_id=new_id(),
             model=model,
-            n=end_of(plan.prefix),
-            t0=0,
+            length=end_of(plan.prefix),
+            tail_start=0,
             tail=plan.prefix,
-            lease=at + LEASE,
+            lease=at + LEASE_MS,
             deadline=at + int(self._seconds * 1000),
         )
 
@@ -177,12 +177,12 @@ class _Start:
 
     def _store(self, record: GenerationRecord, plan: Plan, memory: Memory) -> TableWriter | GenerationRecord:
         message, instead = plan.replaces or plan.asked, plan.replaces is not None
-        return self._app.generations.start(self._user.key, record, memory.conversation, message, instead=instead)
+        return self._app.generations.start(self._user.key, record, memory.conversation, message, replace_last=instead)
 
     def _has_newer_answer(self, memory: Memory, writer: TableWriter) -> bool:
         """Whether another answer was stored between the lookup and the start."""
         known = memory.conversation
-        return self._request.message is not None and known is not None and writer.record.place != known.seq + 2
+        return self._request.message is not None and known is not None and writer.record.seq != known.seq + 2
 
     def _plan_again(self, plan: Plan, memory: Memory) -> Plan:
         return replace(plan, history=tuple(each for each in memory.history if each.generation_id != self._gid))

@@ -19,7 +19,7 @@ from converse_stream.protocol.errors import (
 from converse_stream.protocol.events import Message
 from converse_stream.protocol.ids import age, now
 from converse_stream.store import erasure_mark, keys, messages
-from converse_stream.store.retention import Retention, conversation_is_over, message_is_over
+from converse_stream.store.retention import Retention, conversation_expired, message_expired
 from converse_stream.store.table import (
     PAGE,
     ConditionFailed,
@@ -31,7 +31,7 @@ PAGE_BYTES = 4 * 1024 * 1024  # Lambda answers with 6 MB at the most
 OPENING = 60  # code points
 MARK = 48 * 3600  # seconds that a deleted conversation is remembered, longer than any generation can run
 
-KEPT = Retention()
+KEEP_FOREVER = Retention()
 
 _AS_MARKED = "attribute_exists(deleted) AND gsi1sk = :seen"  # no write changes gsi1sk after the mark
 _REMOVED = "removed = :true"
@@ -51,7 +51,7 @@ class Conversation:
     deleted: bool = False  # or its time is over
     unfinished: bool = False  # it was deleted, and not everything in it has been removed
     summary: str | None = None  # of the messages up to place `summarised`; none when its time is over
-    summarized: int = 0
+    summary_seq: int = 0
     summary_ttl: int | None = None  # the time of the oldest message in it, in seconds since the epoch
     opening: str | None = None  # the first words said in it, as long as that message is kept
 
@@ -68,7 +68,7 @@ class Conversation:
 class Conversations:
     """One user's conversations in the table. `user` is a `User.key` everywhere."""
 
-    def __init__(self, table: Table, retention: Retention = KEPT) -> None:
+    def __init__(self, table: Table, retention: Retention = KEEP_FOREVER) -> None:
         self.retention = retention
         self._table = table
 
@@ -95,7 +95,7 @@ class Conversations:
         newest, answer = self._table.get(pk, keys.message(place)), None
         for gid in gids:
             is_newest = newest is not None and newest.get("gid") == gid
-            if answer := newest if is_newest else self._table.get(pk, keys.earlier(place, gid)):
+            if answer := newest if is_newest else self._table.get(pk, keys.replaced(place, gid)):
                 break
         if asked is None or answer is None or len(_current([asked, answer])) < 2:
             raise NotFound
@@ -117,7 +117,7 @@ class Conversations:
             "ttl": self.retention.of_conversation(time.time()),
         } | ({"title": title} if title else {})
         try:
-            self._table.transact([erasure_mark.is_not(self._table, user), self._table.absent(item)])
+            self._table.transact([erasure_mark.not_erasing_part(self._table, user), self._table.put_new_part(item)])
         except ConditionFailed as failed:
             if 0 in failed.parts:
                 raise ErasureInProgress from None
@@ -134,7 +134,7 @@ class Conversations:
         pk, update = keys.conversation(user, conversation_id), "SET title = :title, #ttl = :ttl"
         values: Item = {":title": title, ":ttl": self.retention.of_conversation(time.time())}
         try:
-            item = self._table.change(pk, keys.META, update, condition=_EXISTS, values=values, names={"#ttl": "ttl"})
+            item = self._table.update(pk, keys.META, update, condition=_EXISTS, values=values, names={"#ttl": "ttl"})
         except ConditionFailed:
             raise NotFound from None
         return _conversation(item)
@@ -142,7 +142,7 @@ class Conversations:
     def set_title_if_missing(self, user: str, conversation_id: str, title: str) -> Any:
         """For `transact`: gives it a title if it has none."""
         pk, values = keys.conversation(user, conversation_id), {":title": title}
-        return self._table.update(pk, keys.META, "SET title = :title", condition=_UNTITLED, values=values)
+        return self._table.update_part(pk, keys.META, "SET title = :title", condition=_UNTITLED, values=values)
 
     def summarized(self, user: str, known: Conversation, summary: str, place: int, since: str) -> Any:
         """For `transact`: its summary up to `place`, if nobody has written another one since.
@@ -152,11 +152,11 @@ class Conversations:
         ttl = (known.summary and known.summary_ttl) or self.retention.of_message(time.time() - age(since))
         values: Item = {":summary": summary, ":place": place, ":ttl": ttl}
         unchanged = "attribute_not_exists(summarised)"
-        if known.summarized:
-            unchanged, values[":seen"] = "summarised = :seen", known.summarized
+        if known.summary_seq:
+            unchanged, values[":seen"] = "summarised = :seen", known.summary_seq
         update = "SET summary = :summary, summarised = :place, summary_ttl = :ttl"
         condition = f"{_EXISTS} AND {unchanged}"
-        return self._table.update(
+        return self._table.update_part(
             keys.conversation(user, known.id), keys.META, update, condition=condition, values=values
         )
 
@@ -170,7 +170,9 @@ class Conversations:
         pk, there = keys.conversation(user, conversation_id), "attribute_exists(pk)"
         values: Item = {":true": True, ":deleted": keys.deleted(user)}
         try:
-            self._table.transact([self._table.update(pk, keys.META, update, condition=there, values=values), *checks])
+            self._table.transact(
+                [self._table.update_part(pk, keys.META, update, condition=there, values=values), *checks]
+            )
         except ConditionFailed as failed:
             if 0 in failed.parts:
                 raise NotFound from None
@@ -193,13 +195,13 @@ class Conversations:
             for gid in sorted({item["gid"] for item in items if "gid" in item} - {mark.get("active")}):
                 self.remove_log(user, gid)
             for item in items:
-                self._table.delete_seen(item, "id")
+                self._table.delete_unchanged(item, "id")
         if mark is None:
             return
         values: Item = {":true": True, ":ttl": int(time.time()) + MARK, ":seen": mark["gsi1sk"]}
         update, names = "SET removed = :true, #ttl = :ttl", {"#ttl": "ttl"}
         with suppress(ConditionFailed):
-            self._table.change(pk, keys.META, update, condition=_AS_MARKED, values=values, names=names)
+            self._table.update(pk, keys.META, update, condition=_AS_MARKED, values=values, names=names)
 
     def _mark(self, pk: str) -> Item | None:
         """The item META of a deleted conversation; None where there is none."""
@@ -217,7 +219,7 @@ class Conversations:
         and deleted another conversation with the same id: that one keeps its mark.
         """
         pk = keys.conversation(user, conversation_id)
-        mark = self._table.remove(pk, keys.META, condition=_REMOVED, values={":true": True})
+        mark = self._table.delete_part(pk, keys.META, condition=_REMOVED, values={":true": True})
         with suppress(ConditionFailed):
             self._table.transact([mark, *checks])
 
@@ -243,7 +245,7 @@ class Conversations:
         items = _current(self._table.query(pk, keys.message(0), high, descending=True, limit=limit + 1))
         sizes = accumulate(messages.size(item) for item in items)
         page = items[: max(1, min(limit, sum(size <= PAGE_BYTES for size in sizes)))]
-        older = messages.place(page[-1]) if len(items) > len(page) else None
+        older = messages.seq_of(page[-1]) if len(items) > len(page) else None
         return [messages.read(self._table, item) for item in reversed(page)], older
 
     def page(self, user: str, *, limit: int, before: tuple[str, str] | None = None) -> tuple[list[Conversation], Any]:
@@ -286,14 +288,14 @@ def _conversation(item: Item) -> Conversation:
         title=item.get("title"),
         updated_at=item.get("gsi1sk"),
         active=item.get("active"),
-        deleted="deleted" in item or conversation_is_over(item, time.time()),
+        deleted="deleted" in item or conversation_expired(item, time.time()),
         unfinished="deleted" in item and "removed" not in item,
         summary=item.get("summary") if summary_ttl is None or summary_ttl > time.time() else None,
-        summarized=int(item.get("summarised", 0)),
+        summary_seq=int(item.get("summarised", 0)),
         summary_ttl=summary_ttl,
         opening=item.get("opening") if int(item.get("opening_ttl", 0)) > time.time() else None,
     )
 
 
 def _current(items: Sequence[Item]) -> Sequence[Item]:
-    return [item for item in items if not message_is_over(item, time.time())]
+    return [item for item in items if not message_expired(item, time.time())]

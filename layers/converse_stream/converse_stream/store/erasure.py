@@ -33,7 +33,7 @@ class Erasure:
         self._conversations = conversations
         self._generations = generations
 
-    def conversation(self, user: str, conversation_id: str, deadline: float) -> bool:
+    def delete_conversation(self, user: str, conversation_id: str, deadline: float) -> bool:
         """Whether the conversation is gone with everything in it by `deadline`; if not, another call goes on.
 
         The log of a running answer expires. Raises NotFound and StorageError.
@@ -42,7 +42,7 @@ class Erasure:
         conversations = Conversations(self._table.until(deadline))
         return _in_time(lambda: conversations.remove_messages(user, conversation_id), deadline)
 
-    def everything(self, user: str, deadline: float) -> bool:
+    def erase_user(self, user: str, deadline: float) -> bool:
         """Whether all is gone by `deadline`; if not, another call goes on. Raises StorageError."""
         begun = erasure_mark.begin(self._table, user)
         return _in_time(lambda: self._erase(user, begun, deadline), deadline)
@@ -83,22 +83,22 @@ class Erasure:
         deadline: float,
     ) -> None:
         if gid:
-            if not self._generations.ended(user, gid, deadline):
+            if not self._generations.wait_for_end(user, gid, deadline):
                 raise StorageError
             conversations.remove_log(user, gid)
         conversations.remove_messages(user, conversation_id)
-        conversations.remove_mark(user, conversation_id, erasure_mark.goes_on(self._table, user, begun))
+        conversations.remove_mark(user, conversation_id, erasure_mark.same_erasure_part(self._table, user, begun))
 
     def _stop_if(self, user: str, conversation_id: str, begun: str) -> str | None:
         """Raises ConditionFailed where the erasure of that time has ended."""
         try:
-            return self._stop(user, conversation_id, erasure_mark.goes_on(self._table, user, begun))
+            return self._stop(user, conversation_id, erasure_mark.same_erasure_part(self._table, user, begun))
         except NotFound:  # the index shows what is gone
             return None
 
     def _stop(self, user: str, conversation_id: str, *checks: Any) -> str | None:
         running = self._conversations.mark_deleted(user, conversation_id, *checks)
-        if running and (record := self._generations.record(user, running)):
+        if running and (record := self._generations.get(user, running)):
             self._generations.cancel(user, record)
         return running
 

@@ -19,7 +19,7 @@ def begin(table: Table, user: str) -> str:
     """Sets the mark; returns since when it has been there, which tells two erasures of one user apart."""
     update, values = "SET erasing = :since", {":since": now()}
     try:
-        item = table.change(*_profile(user), update, condition=NOT_ERASING, values=values)
+        item = table.update(*_profile(user), update, condition=NOT_ERASING, values=values)
     except ConditionFailed as failed:
         item = failed.item or {}
     begun: str = item["erasing"]
@@ -40,14 +40,14 @@ def end(table: Table, user: str, begun: str) -> None:
         return  # another call has ended the erasure
 
 
-def is_not(table: Table, user: str) -> Any:
+def not_erasing_part(table: Table, user: str) -> Any:
     """For `transact`: holds while nothing is being erased."""
-    return table.check(*_profile(user), condition=NOT_ERASING)
+    return table.check_part(*_profile(user), condition=NOT_ERASING)
 
 
-def goes_on(table: Table, user: str, begun: str) -> Any:
+def same_erasure_part(table: Table, user: str, begun: str) -> Any:
     """For `transact`: holds while the erasure of that time goes on."""
-    return table.check(*_profile(user), condition=_SINCE, values={":since": begun})
+    return table.check_part(*_profile(user), condition=_SINCE, values={":since": begun})
 
 
 def _profile(user: str) -> tuple[str, str]:

@@ -30,7 +30,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class SearchableFact:
     """A fact as a search sees it; for `embedding` see `converse_stream.aws.embedder`."""
 
     id: str
@@ -71,7 +71,7 @@ class Facts:
         items = self._table.query(keys.facts(user), "F#", "F#~", only=SHOWN)
         return [_fact(item) for item in sorted(items, key=_age)]
 
-    def remembered(self, user: str) -> list[Remembered]:
+    def searchable(self, user: str) -> list[SearchableFact]:
         """The same for a search, which has no time to read what it does not need."""
         items = self._table.query(keys.facts(user), "F#", "F#~", only=("sk", "text", "ts", "embedding"))
         return [_remembered(item) for item in sorted(items, key=_age)]
@@ -90,18 +90,18 @@ class Facts:
 
     def learned(self, user: str, facts: Iterable[Fact]) -> list[Any]:
         """For `transact`: stores what a task has learned; a fact of the same id is the same fact."""
-        return [self._table.placed(self._item(user, fact)) for fact in facts]
+        return [self._table.put_part(self._item(user, fact)) for fact in facts]
 
     def named(self, user: str, assistant: str) -> Any:
         """For `transact`: what the assistant is called from now on, if the user lets it learn."""
         key, update = (keys.facts(user), keys.PROFILE), "SET assistant = :name"
-        return self._table.update(*key, update, condition=_LEARNING_ALLOWED, values={":name": assistant})
+        return self._table.update_part(*key, update, condition=_LEARNING_ALLOWED, values={":name": assistant})
 
     def learning_allowed(self, user: str) -> Any:
         """For `transact`: holds while the user lets the assistant learn and is not erased; so does that of `named`."""
-        return self._table.check(keys.facts(user), keys.PROFILE, condition=_LEARNING_ALLOWED)
+        return self._table.check_part(keys.facts(user), keys.PROFILE, condition=_LEARNING_ALLOWED)
 
-    def forget(self, user: str, fact_id: str) -> None:
+    def delete(self, user: str, fact_id: str) -> None:
         """Raises NotFound when the user has no such fact.
 
         That is read before, because boto3 may delete twice, and the second time there is nothing to delete.
@@ -134,7 +134,7 @@ class Facts:
             "SET": [f"#{each} = :{each}" for each in given],
             "REMOVE": [f"#{each}" for each in fields.keys() - given.keys()],
         }
-        item = self._table.change(
+        item = self._table.update(
             keys.facts(user),
             keys.PROFILE,
             " ".join(f"{verb} {', '.join(parts)}" for verb, parts in updates.items() if parts),
@@ -174,9 +174,9 @@ def _fact(item: Item) -> Fact:
     return Fact(_id(item), item["text"], item["kind"], item["source"], item["ts"], confidence)
 
 
-def _remembered(item: Item) -> Remembered:
+def _remembered(item: Item) -> SearchableFact:
     embedding = item.get("embedding")
-    return Remembered(_id(item), item["text"], bytes(embedding) if embedding else None)
+    return SearchableFact(_id(item), item["text"], bytes(embedding) if embedding else None)
 
 
 def _id(item: Item) -> str:

@@ -15,17 +15,17 @@ from converse_stream.store.table import Item
 
 Status: TypeAlias = Literal["run", "done", "cancel", "error", "lost"]
 
-LEASE = 15_000  # ms; renewed by every flush
-PATIENCE = 10_000  # ms past the lease before anybody else ends it: clocks differ
-LIFETIME = 24 * 3600  # seconds that a log is kept after its start
+LEASE_MS = 15_000  # ms; renewed by every flush
+LEASE_GRACE_MS = 10_000  # ms past the lease before anybody else ends it: clocks differ
+LOG_LIFETIME = 24 * 3600  # seconds that a log is kept after its start
 
 # Named conditions on H.
-MINE = "st = :run AND own = :me AND n = :n"
-AS_SEEN = "st = :run AND lease = :lease AND n = :n"
-RUNS = "st = :run"
+IS_OWNER = "st = :run AND own = :me AND n = :n"
+IS_UNCHANGED = "st = :run AND lease = :lease AND n = :n"
+IS_RUNNING = "st = :run"
 # A head may be replaced when its time is over, or when its start was given up (`closed`), but not by that start.
-REPLACEABLE = "attribute_not_exists(pk) OR #ttl <= :now OR (attribute_exists(closed) AND NOT contains(closed, :me))"
-CLOSABLE = "attribute_not_exists(pk) OR #ttl <= :now OR attribute_exists(closed)"
+IS_REPLACEABLE = "attribute_not_exists(pk) OR #ttl <= :now OR (attribute_exists(closed) AND NOT contains(closed, :me))"
+IS_CLOSABLE = "attribute_not_exists(pk) OR #ttl <= :now OR attribute_exists(closed)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Estimate:
         return Usage(self.input_tokens, tokens, basis="estimated", cost=cost)
 
 
-UNKNOWN = Estimate()  # of a head that an earlier version has stored
+NO_ESTIMATE = Estimate()  # of a head that an earlier version has stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,35 +59,35 @@ class GenerationRecord:
     owner: str
     fingerprint: str
     conversation: str
-    place: int
+    seq: int
     message_id: str
     model: str
-    n: int
-    t0: int
+    length: int
+    tail_start: int
     tail: tuple[Entry, ...]
     lease: int
     deadline: int
     cancelled: bool = False
-    followed: int = 0  # until when somebody follows
+    followed_until: int = 0  # until when somebody follows
     reason: str | None = None  # how it ended: the finish reason, or the error's code
     usage: Usage | None = None
     prefix_length: int = 0
     replaces: str | None = None
-    estimate: Estimate = UNKNOWN
+    estimate: Estimate = NO_ESTIMATE
 
     @property
-    def restores(self) -> bool:
+    def restores_replaced(self) -> bool:
         """Whether its end puts the replaced answer back, because nothing new has come."""
-        return self.replaces is not None and self.n <= self.prefix_length
+        return self.replaces is not None and self.length <= self.prefix_length
 
     @property
-    def answers(self) -> Sequence[str]:
+    def answer_generations(self) -> Sequence[str]:
         """The generations of the answer that its end leaves in the conversation, the likelier one first."""
-        return (self.gid, self.replaces) if self.replaces is not None and self.restores else (self.gid,)
+        return (self.gid, self.replaces) if self.replaces is not None and self.restores_replaced else (self.gid,)
 
     def is_dead(self, at: int) -> bool:
         """Its owner can no longer write: past its lease, or past the hard deadline of its function."""
-        return self.status == "run" and at > min(self.lease, self.deadline) + PATIENCE
+        return self.status == "run" and at > min(self.lease, self.deadline) + LEASE_GRACE_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +134,11 @@ def to_item(user: str, record: GenerationRecord, ttl: int) -> Item:
         "own": record.owner,
         "fp": record.fingerprint,
         "conv": record.conversation,
-        "seq": record.place,
+        "seq": record.seq,
         "mid": record.message_id,
         "model": record.model,
-        "n": record.n,
-        "t0": record.t0,
+        "n": record.length,
+        "t0": record.tail_start,
         "tail": log.encode(record.tail),
         "lease": record.lease,
         "dl": record.deadline,
@@ -158,16 +158,16 @@ def from_item(item: Item) -> GenerationRecord:
         owner=item["own"],
         fingerprint=item["fp"],
         conversation=item["conv"],
-        place=int(item["seq"]),
+        seq=int(item["seq"]),
         message_id=item["mid"],
         model=item["model"],
-        n=int(item["n"]),
-        t0=int(item["t0"]),
+        length=int(item["n"]),
+        tail_start=int(item["t0"]),
         tail=tuple(log.decode(bytes(item["tail"]))),
         lease=int(item["lease"]),
         deadline=int(item["dl"]),
         cancelled=bool(item.get("cx", False)),
-        followed=int(item.get("fw", 0)),
+        followed_until=int(item.get("fw", 0)),
         reason=item.get("reason"),
         usage=messages.read_usage(item.get("usage")),
         prefix_length=int(item.get("b0", 0)),

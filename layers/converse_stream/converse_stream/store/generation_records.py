@@ -16,12 +16,12 @@ from converse_stream.store.generation_record import (
     from_item,
     key,
 )
-from converse_stream.store.retention import Retention, message_is_over
+from converse_stream.store.retention import Retention, message_expired
 from converse_stream.store.table import ConditionFailed, Item, Table
-from converse_stream.store.usage import settled
+from converse_stream.store.usage import settle_parts
 
 # Named condition on META; those on H are in head.py.
-ACTIVE = "active = :gid AND attribute_not_exists(deleted)"
+IS_ACTIVE = "active = :gid AND attribute_not_exists(deleted)"
 
 
 class GenerationRecords:
@@ -36,7 +36,7 @@ class GenerationRecords:
         """The wall clock, in ms."""
         return int(self._clock() * 1000)
 
-    def record(self, user: str, gid: str) -> GenerationRecord | None:
+    def get(self, user: str, gid: str) -> GenerationRecord | None:
         """The generation's head, or None; one whose time is over is gone, though the table deletes it late."""
         return self.current(self._table.get(keys.generation(user, gid), keys.RECORD))
 
@@ -46,13 +46,13 @@ class GenerationRecords:
 
     def restored(self, user: str, record: GenerationRecord) -> Item | None:
         """The answer that the end of `head` puts back, or has put back, as an item; None where it stores its own."""
-        if record.replaces is None or not record.restores:
+        if record.replaces is None or not record.restores_replaced:
             return None
         pk = keys.conversation(user, record.conversation)
-        item = self._table.get(pk, keys.earlier(record.place, record.replaces))
+        item = self._table.get(pk, keys.replaced(record.seq, record.replaces))
         if item is None:
-            item = self._table.get(pk, keys.message(record.place))
-        found = item is not None and item["gid"] == record.replaces and not message_is_over(item, self._clock())
+            item = self._table.get(pk, keys.message(record.seq))
+        found = item is not None and item["gid"] == record.replaces and not message_expired(item, self._clock())
         return item if found else None
 
     def end(
@@ -70,13 +70,13 @@ class GenerationRecords:
         Where there is an answer to be `restored`, that one is put back and `answer` is not stored.
         """
         pk = keys.conversation(user, record.conversation)
-        finished = self._table.update(
+        finished = self._table.update_part(
             *key(user, record.gid),
             "SET st = :st, reason = :reason, #usage = :usage",
             condition=condition,
             values={
                 ":run": "run",
-                ":n": record.n,
+                ":n": record.length,
                 ":st": end.status,
                 ":reason": end.reason,
                 ":usage": asdict(end.usage),
@@ -85,28 +85,28 @@ class GenerationRecords:
             names={"#usage": "usage"},
         )
         # Without its condition the update would bring a deleted conversation back.
-        freed = self._table.update(
+        freed = self._table.update_part(
             pk,
             keys.META,
             "SET gsi1sk = :now, #ttl = :ttl REMOVE active",
-            condition=ACTIVE,
+            condition=IS_ACTIVE,
             values={":now": now(), ":ttl": self._retention.of_conversation(self._clock()), ":gid": record.gid},
             names={"#ttl": "ttl"},
         )
         if restored:
             put = self.puts_back(restored)
         else:
-            put = [self._table.absent(item) for item in self._items(pk, record.place, answer)]
-        cost = settled(self._table, user, slot(record.deadline, record.gid), end.usage, self._clock())
+            put = [self._table.put_new_part(item) for item in self._items(pk, record.seq, answer)]
+        cost = settle_parts(self._table, user, slot(record.deadline, record.gid), end.usage, self._clock())
         for parts in ([finished, *cost, freed, *put], [finished, *cost]):  # the second: the conversation is deleted
             try:
                 self._table.transact(parts)
                 return True
             except ConditionFailed:
-                there = self.record(user, record.gid)
+                there = self.get(user, record.gid)
                 if there is None or there.status != "run":
                     return False
-                if (there.n, there.owner) != (record.n, record.owner) or there.lease != values.get(
+                if (there.length, there.owner) != (record.length, record.owner) or there.lease != values.get(
                     ":lease", there.lease
                 ):
                     return False
@@ -114,9 +114,9 @@ class GenerationRecords:
 
     def puts_back(self, item: Item) -> list[Any]:
         """For `transact`: an answer that was moved aside takes its place again."""
-        moved, back = messages.earlier(item), messages.restored(item)
-        gone = self._table.remove(item["pk"], moved["sk"], condition="id = :id", values={":id": item["id"]})
-        return [self._table.absent(back), gone]
+        moved, back = messages.as_replaced(item), messages.as_current(item)
+        gone = self._table.delete_part(item["pk"], moved["sk"], condition="id = :id", values={":id": item["id"]})
+        return [self._table.put_new_part(back), gone]
 
     def _items(self, pk: str, place: int, message: Message) -> Iterable[Item]:
         return messages.items(pk, place, message, self._retention.of_message(self._clock()))

@@ -10,9 +10,9 @@ from converse_stream.protocol.events import Message
 from converse_stream.protocol.log import Entry
 from converse_stream.store import keys, messages
 from converse_stream.store.generation_record import (
-    LEASE,
-    LIFETIME,
-    MINE,
+    IS_OWNER,
+    LEASE_MS,
+    LOG_LIFETIME,
     End,
     GenerationRecord,
     from_item,
@@ -26,7 +26,7 @@ RUN = 64 * 1024  # code points in one write, so that an item stays below its lim
 
 # A late write of a shorter segment must not replace a longer one. The log of an earlier generation with the same key,
 # which the table has not swept yet, is replaced: its deadline was earlier, or it names no owner (an earlier version's).
-_GROWS = "attribute_not_exists(own) OR dl < :dl OR (own = :me AND n1 < :n1)"
+_IS_LONGER = "attribute_not_exists(own) OR dl < :dl OR (own = :me AND n1 < :n1)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +60,15 @@ class TableWriter:
 
     def __init__(self, records: GenerationRecords, table: Table, user: str, record: GenerationRecord) -> None:
         self.record = record
-        self._heads = records
+        self._records = records
         self._table = table
         self._user = user
-        self._flushed = record.n  # where the entries of the next flush begin
+        self._flushed = record.length  # where the entries of the next flush begin
 
     @property
     def durable(self) -> int:
         """How long the log in the table is."""
-        return self.record.n
+        return self.record.length
 
     def flush(self, entries: Sequence[Entry]) -> Signals:
         """Makes the next entries durable, and renews the lease with none. Raises Fenced and StorageError.
@@ -80,7 +80,7 @@ class TableWriter:
         for run in list(log.cut(entries, RUN)) or [[]]:
             signals = self._flush(run, start)
             start = log.end_of(run, start)
-        self._flushed = self.record.n
+        self._flushed = self.record.length
         return signals
 
     def finish(self, answer: Message, end: End) -> Message | None:
@@ -89,9 +89,9 @@ class TableWriter:
         Returns the message that was put back where nothing new came for it, None where `answer` is stored.
         """
         values = {":me": self.record.owner}
-        restored = self._heads.restored(self._user, self.record)
-        if not self._heads.end(self._user, self.record, answer, end, MINE, values, restored):
-            there = self._heads.record(self._user, self.record.gid)
+        restored = self._records.restored(self._user, self.record)
+        if not self._records.end(self._user, self.record, answer, end, IS_OWNER, values, restored):
+            there = self._records.get(self._user, self.record.gid)
             if there is None or (there.owner, there.status, there.reason) != (
                 self.record.owner,
                 end.status,
@@ -102,13 +102,13 @@ class TableWriter:
 
     def _flush(self, run: list[Entry], start: int) -> Signals:
         record = self.record
-        run = log.after(run, record.n, start)  # less what an earlier attempt has made durable
-        tail, t0 = [*record.tail, *run], record.t0
+        run = log.after(run, record.length, start)  # less what an earlier attempt has made durable
+        tail, t0 = [*record.tail, *run], record.tail_start
         if record.tail and run and len(log.encode(tail)) > TAIL_BYTES:
             self._seal(record)
-            tail, t0 = run, record.n
+            tail, t0 = run, record.length
         n = log.end_of(tail, t0)
-        lease = self._heads.now() + LEASE
+        lease = self._records.now() + LEASE_MS
         encoded = log.encode(tail)
         values = {
             ":tail": encoded,
@@ -117,36 +117,36 @@ class TableWriter:
             ":lease": lease,
             ":run": "run",
             ":me": record.owner,
-            ":n": record.n,
+            ":n": record.length,
         }
         try:
-            item = self._table.change(
+            item = self._table.update(
                 *key(self._user, record.gid),
                 "SET tail = :tail, t0 = :t0, n = :n1, lease = :lease",
-                condition=MINE,
+                condition=IS_OWNER,
                 values=values,
             )
         except ConditionFailed as failed:
             item = failed.item or {}
-            if item.get("st") != "run" or item.get("own") != record.owner or int(item["n"]) <= record.n:
+            if item.get("st") != "run" or item.get("own") != record.owner or int(item["n"]) <= record.length:
                 raise Fenced from None
             # Nobody else writes as us: an attempt that seemed to fail had succeeded. Go on from there.
             self.record = from_item(item)
-            return self._flush(run, record.n)
+            return self._flush(run, record.length)
         self.record = from_item(item)
-        return Signals(self.record.cancelled, self.record.followed > self._heads.now())
+        return Signals(self.record.cancelled, self.record.followed_until > self._records.now())
 
     def _seal(self, record: GenerationRecord) -> None:
         segment = {
             "pk": keys.generation(self._user, record.gid),
-            "sk": keys.segment(record.t0),
-            "n0": record.t0,
-            "n1": record.n,
+            "sk": keys.segment(record.tail_start),
+            "n0": record.tail_start,
+            "n1": record.length,
             "own": record.owner,
             "dl": record.deadline,
             "ev": log.encode(record.tail),
-            "ttl": int(self._heads.now() / 1000) + LIFETIME,
+            "ttl": int(self._records.now() / 1000) + LOG_LIFETIME,
         }
         with suppress(ConditionFailed):  # it is there already
-            values = {":n1": record.n, ":me": record.owner, ":dl": record.deadline}
-            self._table.put(segment, condition=_GROWS, values=values)
+            values = {":n1": record.length, ":me": record.owner, ":dl": record.deadline}
+            self._table.put(segment, condition=_IS_LONGER, values=values)

@@ -39,20 +39,20 @@ from converse_stream.protocol.log import Entry
 from converse_stream.store import erasure_mark, keys, messages
 from converse_stream.store.conversations import Conversation, Conversations, opening
 from converse_stream.store.generation_record import (
-    AS_SEEN,
-    CLOSABLE,
-    LIFETIME,
-    REPLACEABLE,
-    RUNS,
+    IS_CLOSABLE,
+    IS_REPLACEABLE,
+    IS_RUNNING,
+    IS_UNCHANGED,
+    LOG_LIFETIME,
     End,
     GenerationRecord,
     from_item,
     key,
     to_item,
 )
-from converse_stream.store.generation_records import ACTIVE, GenerationRecords
+from converse_stream.store.generation_records import IS_ACTIVE, GenerationRecords
 from converse_stream.store.generation_writer import TableWriter
-from converse_stream.store.retention import message_is_over
+from converse_stream.store.retention import message_expired
 from converse_stream.store.table import ConditionFailed, Item, Table
 from converse_stream.telemetry import count_lost, logger
 
@@ -62,7 +62,7 @@ ATTEMPTS = 3  # at a start that keeps losing races
 
 # Named conditions on META; those on H are in head.py, the end's in heads.py.
 _IS_NEW = "attribute_not_exists(pk)"
-_FREE = "seq = :seen AND attribute_not_exists(deleted) AND attribute_not_exists(active)"
+_IS_FREE = "seq = :seen AND attribute_not_exists(deleted) AND attribute_not_exists(active)"
 
 
 class Generations(GenerationRecords):
@@ -79,11 +79,11 @@ class Generations(GenerationRecords):
         conversation: Conversation | None,
         message: Message,
         *,
-        instead: bool = False,
+        replace_last: bool = False,
     ) -> TableWriter | GenerationRecord:
         """Stores the user's message and makes the generation the conversation's active one.
 
-        With `instead` there is no new message: the answer takes the place of `message`, which is the last one, and
+        With `replace_last` there is no new message: the answer takes the place of `message`, which is the last one, and
         moves aside.
 
         The head of an earlier send with the same key comes back instead, when there is one. Raises KeyReused when
@@ -91,16 +91,16 @@ class Generations(GenerationRecords):
         conversation was deleted, BeingErased while all that the user has is. After a StorageError nothing begins any
         more, unless the table refused to close the key as well; the same key may be used again.
         """
-        replaces = message.generation_id if instead else None
-        record = replace(record, prefix_length=record.n, replaces=replaces)
+        replaces = message.generation_id if replace_last else None
+        record = replace(record, prefix_length=record.length, replaces=replaces)
         for _ in range(ATTEMPTS):
             known = conversation or self._conversations.get(user, record.conversation)
-            placed = replace(record, place=known.seq if instead else known.seq + 2)
-            store = self._moves if instead else self._puts
+            placed = replace(record, seq=known.seq if replace_last else known.seq + 2)
+            store = self._moves if replace_last else self._puts
             try:
                 self._table.transact(
                     [
-                        erasure_mark.is_not(self._table, user),
+                        erasure_mark.not_erasing_part(self._table, user),
                         self._begins(user, placed),
                         self._claim(user, placed, known, message),
                         *store(user, placed, message),
@@ -108,7 +108,7 @@ class Generations(GenerationRecords):
                 )
                 return TableWriter(self, self._table, user, placed)
             except ConditionFailed as failed:
-                earlier, is_being_erased = self.record(user, record.gid), 0 in failed.parts
+                earlier, is_being_erased = self.get(user, record.gid), 0 in failed.parts
             except StorageError:
                 earlier, is_being_erased = self._close(user, placed), False
                 if earlier is None:
@@ -122,7 +122,7 @@ class Generations(GenerationRecords):
             try:
                 conversation = self._free(user, record.conversation)
             except ConversationBusy:
-                if twin := self.record(user, record.gid):  # the same send, begun between our two looks
+                if twin := self.get(user, record.gid):  # the same send, begun between our two looks
                     return self.attach(twin, record.fingerprint)
                 raise
         raise ConversationBusy
@@ -137,19 +137,19 @@ class Generations(GenerationRecords):
         """Asks the owner to stop. One that has ended already stays as it is."""
         self._mark(user, record, "cx", True)
 
-    def follow(self, user: str, record: GenerationRecord, until: int) -> None:
+    def mark_followed(self, user: str, record: GenerationRecord, until: int) -> None:
         """Tells the owner that somebody follows, so that it flushes more often."""
         self._mark(user, record, "fw", until)
 
     def _mark(self, user: str, record: GenerationRecord, name: str, value: Any) -> None:
         values = {":value": value, ":run": "run"}
         with suppress(ConditionFailed):  # it has ended
-            self._table.change(*key(user, record.gid), f"SET {name} = :value", condition=RUNS, values=values)
+            self._table.update(*key(user, record.gid), f"SET {name} = :value", condition=IS_RUNNING, values=values)
 
     def add_follower(self, user: str, gid: str, client: str, mark: str) -> None:
         """Notes that this client follows; `mark` tells its attaches apart."""
         item = {"pk": keys.generation(user, gid), "sk": keys.attach(client), "since": mark, "at": self.now()}
-        self._table.put({**item, "ttl": int(self._clock()) + LIFETIME})
+        self._table.put({**item, "ttl": int(self._clock()) + LOG_LIFETIME})
 
     def remove_follower(self, user: str, gid: str, client: str, mark: str) -> None:
         """Takes the note back, unless a newer attach of the client has replaced it."""
@@ -185,18 +185,18 @@ class Generations(GenerationRecords):
             usage=usage,
         )
         restored = self.restored(user, record)
-        if self.end(user, record, lost, End("lost", "lost", usage), AS_SEEN, {":lease": record.lease}, restored):
+        if self.end(user, record, lost, End("lost", "lost", usage), IS_UNCHANGED, {":lease": record.lease}, restored):
             logger.warning("a generation was lost", extra={"generation": record.gid})
             count_lost(record.model)
-        return self.record(user, record.gid) or record
+        return self.get(user, record.gid) or record
 
-    def alive(self, user: str, gid: str) -> GenerationRecord | None:
+    def get_or_reap(self, user: str, gid: str) -> GenerationRecord | None:
         """The head, reaped first if its owner is dead."""
-        return self._reaped(user, self.record(user, gid))
+        return self._reaped(user, self.get(user, gid))
 
-    def ended(self, user: str, gid: str, deadline: float) -> bool:
+    def wait_for_end(self, user: str, gid: str, deadline: float) -> bool:
         """Waits for its end until `deadline`, a time of the monotonic clock; whether it has come."""
-        while (record := self.alive(user, gid)) and record.status == "run":
+        while (record := self.get_or_reap(user, gid)) and record.status == "run":
             if time.monotonic() > deadline:
                 return False
             time.sleep(POLL_SECONDS)
@@ -207,11 +207,11 @@ class Generations(GenerationRecords):
 
         Raises NotFound when it is deleted meanwhile.
         """
-        if since >= record.t0:
+        if since >= record.tail_start:
             return list(record.tail)
         pk = keys.generation(user, record.gid)
         for _ in range(ATTEMPTS):  # a Query is no snapshot: on a gap, again
-            segments = self._table.query(pk, keys.segment(since), keys.segment(record.t0 - 1))
+            segments = self._table.query(pk, keys.segment(since), keys.segment(record.tail_start - 1))
             entries: list[Entry] = []
             position = since
             for segment in segments:
@@ -220,9 +220,9 @@ class Generations(GenerationRecords):
                     continue
                 entries += log.decode(bytes(segment["ev"]))
                 position = int(segment["n1"])
-            if position == record.t0:
+            if position == record.tail_start:
                 return entries + list(record.tail)
-        if self.record(user, record.gid) is None:  # its conversation was deleted meanwhile
+        if self.get(user, record.gid) is None:  # its conversation was deleted meanwhile
             raise NotFound
         raise StorageError
 
@@ -237,8 +237,8 @@ class Generations(GenerationRecords):
     def _begins(self, user: str, record: GenerationRecord) -> Any:
         at = self._clock()
         values = {":now": int(at), ":me": record.owner}
-        item = to_item(user, record, int(at) + LIFETIME)
-        return self._table.placed_if(item, REPLACEABLE, values=values, names={"#ttl": "ttl"})
+        item = to_item(user, record, int(at) + LOG_LIFETIME)
+        return self._table.put_if_part(item, IS_REPLACEABLE, values=values, names={"#ttl": "ttl"})
 
     def _close(self, user: str, record: GenerationRecord) -> GenerationRecord | None:
         """Makes a start fail that may still arrive; the head that is there, if there is one. Raises StorageError.
@@ -246,15 +246,15 @@ class Generations(GenerationRecords):
         Functions of an earlier version, which do not know `closed`, see an answer that failed and may be asked again.
         """
         at = self._clock()
-        item = to_item(user, replace(record, status="error"), int(at) + LIFETIME) | {"reason": StorageError.code}
+        item = to_item(user, replace(record, status="error"), int(at) + LOG_LIFETIME) | {"reason": StorageError.code}
         fields = {name: value for name, value in item.items() if name not in ("pk", "sk")}
         update = f"SET {', '.join(f'#{name} = :{name}' for name in fields)} ADD closed :owners"
         values = {f":{name}": value for name, value in fields.items()}
         try:
-            self._table.change(
+            self._table.update(
                 *key(user, record.gid),
                 update,
-                condition=CLOSABLE,
+                condition=IS_CLOSABLE,
                 values={**values, ":owners": {record.owner}, ":now": int(at)},
                 names={f"#{name}": name for name in fields},
             )
@@ -264,7 +264,7 @@ class Generations(GenerationRecords):
 
     def _claim(self, user: str, record: GenerationRecord, known: Conversation, message: Message) -> Any:
         values: Item = {
-            ":next": record.place,
+            ":next": record.seq,
             ":gid": record.gid,
             ":now": now(),
             ":user": keys.user(user),
@@ -279,37 +279,37 @@ class Generations(GenerationRecords):
         if not known.seq:
             update = f"{update}, opening = :opening, opening_ttl = :over"
             values |= {":opening": opening(message.text), ":over": self._retention.of_message(self._clock())}
-        return self._table.update(
+        return self._table.update_part(
             keys.conversation(user, record.conversation),
             keys.META,
             update,
-            condition=_FREE if ":seen" in values else _IS_NEW,
+            condition=_IS_FREE if ":seen" in values else _IS_NEW,
             values=values,
             names={"#ttl": "ttl"},
         )
 
     def _puts(self, user: str, record: GenerationRecord, message: Message) -> Iterable[Any]:
         pk = keys.conversation(user, record.conversation)
-        return (self._table.absent(item) for item in self._items(pk, record.place - 1, message))
+        return (self._table.put_new_part(item) for item in self._items(pk, record.seq - 1, message))
 
     def _moves(self, user: str, record: GenerationRecord, message: Message) -> Iterable[Any]:
         pk = keys.conversation(user, record.conversation)
-        item = self._table.get(pk, keys.message(record.place))
+        item = self._table.get(pk, keys.message(record.seq))
         if item is None or item["id"] != message.id:
             raise ConditionFailed  # another one has moved it
-        yield self._table.placed(messages.earlier(item))  # a key used again may have left one there
-        yield self._table.remove(pk, item["sk"], condition="id = :id", values={":id": message.id})
+        yield self._table.put_part(messages.as_replaced(item))  # a key used again may have left one there
+        yield self._table.delete_part(pk, item["sk"], condition="id = :id", values={":id": message.id})
 
     def _release(self, user: str, known: Conversation, gid: str) -> None:
         """Frees the conversation of a generation whose head is gone; an answer that it had moved aside comes back."""
         pk = keys.conversation(user, known.id)
-        freed = self._table.update(pk, keys.META, "REMOVE active", condition=ACTIVE, values={":gid": gid})
+        freed = self._table.update_part(pk, keys.META, "REMOVE active", condition=IS_ACTIVE, values={":gid": gid})
         # The same key may have begun another generation since.
-        gone = self._table.check(
-            *key(user, gid), condition=CLOSABLE, values={":now": int(self._clock())}, names={"#ttl": "ttl"}
+        gone = self._table.check_part(
+            *key(user, gid), condition=IS_CLOSABLE, values={":now": int(self._clock())}, names={"#ttl": "ttl"}
         )
-        aside = self._table.query(pk, keys.earlier(known.seq, ""), keys.earlier(known.seq, "~"))
-        kept = [item for item in aside if not message_is_over(item, self._clock())]
+        aside = self._table.query(pk, keys.replaced(known.seq, ""), keys.replaced(known.seq, "~"))
+        kept = [item for item in aside if not message_expired(item, self._clock())]
         ways = [[freed, gone]]
         if kept:
             newest = max(kept, key=lambda item: str(item["at"]))
@@ -325,7 +325,7 @@ class Generations(GenerationRecords):
         if known.deleted:
             raise NotFound
         if known.active:
-            running = self.alive(user, known.active)
+            running = self.get_or_reap(user, known.active)
             if running and running.status == "run":
                 raise ConversationBusy(generation=known.active)
             if running is None:  # nobody looked while its log was kept

@@ -90,12 +90,12 @@ def message(seq: int) -> str:
     return f"M#{seq:08d}"
 
 
-def earlier(seq: int, gid: str) -> str:
+def replaced(seq: int, gid: str) -> str:
     """The sort key of an answer that another took the place of."""
     return f"E#{seq:08d}#{gid}"
 
 
-def rest(seq: int, message_id: str, piece: int) -> str:
+def continuation(seq: int, message_id: str, piece: int) -> str:
     """The sort key of a later piece of a message that is too large for one item; `piece` counts from 1."""
     return f"L#{seq:08d}#{message_id}#{piece:02d}"
 

@@ -15,7 +15,7 @@ _THERE = "attribute_exists(pk)"
 _NOT_YET = f"{_THERE} AND NOT contains(learned, :step)"
 
 
-class Learned:
+class LearnedMarks:
     """`user` is a `User.key` everywhere, `place` that of the user's message in its conversation."""
 
     def __init__(self, table: Table) -> None:
@@ -29,12 +29,14 @@ class Learned:
     def mark(self, user: str, conversation_id: str, place: int, step: str) -> Any:
         """For `store`: the step is taken now."""
         key, values = (keys.conversation(user, conversation_id), keys.message(place)), {":step": step, ":steps": {step}}
-        return self._table.update(*key, "ADD learned :steps", condition=_NOT_YET, values=values)
+        return self._table.update_part(*key, "ADD learned :steps", condition=_NOT_YET, values=values)
 
     def take_back(self, user: str, conversation_id: str, place: int, step: str) -> None:
         """Stores that the step was not taken after all. Raises StorageError."""
         key = keys.conversation(user, conversation_id), keys.message(place)
-        self.store([self._table.update(*key, "DELETE learned :steps", condition=_THERE, values={":steps": {step}})])
+        self.store(
+            [self._table.update_part(*key, "DELETE learned :steps", condition=_THERE, values={":steps": {step}})]
+        )
 
     def store(self, writes: Sequence[Any]) -> bool:
         """Whether they were stored: all, or none where one found its item changed. Raises StorageError."""

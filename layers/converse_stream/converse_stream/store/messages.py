@@ -24,25 +24,27 @@ def items(pk: str, seq: int, message: Message, ttl: int) -> Iterator[Item]:
     place = {"pk": pk, "sk": keys.message(seq)}
     yield {**place, **_fields(message), "parts": first, "pieces": len(others), "size": size, "ttl": ttl}
     for number, piece in enumerate(others, 1):
-        yield {"pk": pk, "sk": keys.rest(seq, message.id, number), "parts": piece, "ttl": ttl}
+        yield {"pk": pk, "sk": keys.continuation(seq, message.id, number), "parts": piece, "ttl": ttl}
 
 
-def earlier(item: Item) -> Item:
+def as_replaced(item: Item) -> Item:
     """The same item as an earlier version, which another answer takes the place of."""
-    return {**item, "sk": keys.earlier(place(item), item["gid"])}
+    return {**item, "sk": keys.replaced(seq_of(item), item["gid"])}
 
 
-def restored(item: Item) -> Item:
+def as_current(item: Item) -> Item:
     """An earlier version as the message at its place again."""
-    return {**item, "sk": keys.message(place(item))}
+    return {**item, "sk": keys.message(seq_of(item))}
 
 
 def read(table: Table, item: Item) -> Message:
     """The message that begins with this item. Raises NotFound when its other pieces were deleted meanwhile."""
     data = bytes(item["parts"])
     if pieces := int(item["pieces"]):
-        seq = place(item)
-        rest = table.query(item["pk"], keys.rest(seq, item["id"], 1), keys.rest(seq, item["id"], pieces))
+        seq = seq_of(item)
+        rest = table.query(
+            item["pk"], keys.continuation(seq, item["id"], 1), keys.continuation(seq, item["id"], pieces)
+        )
         if len(rest) < pieces:
             raise NotFound
         data += b"".join(bytes(piece["parts"]) for piece in rest)
@@ -59,7 +61,7 @@ def read(table: Table, item: Item) -> Message:
     )
 
 
-def place(item: Item) -> int:
+def seq_of(item: Item) -> int:
     """The place of the message that begins with this item."""
     return int(item["sk"].split("#")[1])
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from converse_stream.store.table import Item
 
 DAY = 24 * 3600
-FOR_EVER = 100 * 365  # days; a time all the same, because the item may have an earlier one, which must go
-LATE = 14 * DAY  # seconds that the table may take; usually it is two days
+FOREVER_DAYS = 100 * 365  # days; a time all the same, because the item may have an earlier one, which must go
+TTL_DELAY = 14 * DAY  # seconds that the table may take; usually it is two days
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +24,18 @@ class Retention:
 
     def of_message(self, at: float) -> int:
         """The `ttl` of a message that is written now."""
-        return int(at) + (self.days or FOR_EVER) * DAY
+        return int(at) + (self.days or FOREVER_DAYS) * DAY
 
     def of_conversation(self, at: float) -> int:
         """The `ttl` of a conversation that changes now."""
-        return self.of_message(at) + LATE
+        return self.of_message(at) + TTL_DELAY
 
 
-def message_is_over(item: Item, at: float) -> bool:
+def message_expired(item: Item, at: float) -> bool:
     """Whether nobody may read it any more."""
     return "ttl" in item and int(item["ttl"]) <= at
 
 
-def conversation_is_over(item: Item, at: float) -> bool:
+def conversation_expired(item: Item, at: float) -> bool:
     """The same for a conversation's own item."""
-    return "ttl" in item and int(item["ttl"]) - LATE <= at
+    return "ttl" in item and int(item["ttl"]) - TTL_DELAY <= at

@@ -157,7 +157,7 @@ class Table:
         guard = _guard(condition, values)
         _repeated(lambda: self._client.put_item(TableName=self._name, Item=_wire(item), **guard))
 
-    def change(
+    def update(
         self,
         pk: str,
         sk: str,
@@ -168,7 +168,7 @@ class Table:
         names: Mapping[str, str] | None = None,
     ) -> Item:
         """Updates one item and returns it as it is then. Raises ConditionFailed with the item as it was."""
-        request = self.update(pk, sk, update, condition=condition, values=values, names=names)["Update"]
+        request = self.update_part(pk, sk, update, condition=condition, values=values, names=names)["Update"]
         more: Any = {"ReturnValues": "ALL_NEW", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         return _plain(_repeated(lambda: self._client.update_item(**request, **more))["Attributes"])
 
@@ -178,7 +178,7 @@ class Table:
         guard = _guard(condition, values)
         _repeated(lambda: self._client.delete_item(TableName=self._name, Key=_key(pk, sk), **guard))
 
-    def delete_seen(self, item: Item, name: str) -> None:
+    def delete_unchanged(self, item: Item, name: str) -> None:
         """Deletes the item whose attribute `name` is as it was seen, if it has one: another one in its place stays."""
         self._check_deadline()
         guard: Any = {}
@@ -189,20 +189,20 @@ class Table:
             _repeated(lambda: self._client.delete_item(TableName=self._name, Key=key, **guard))
 
     def clear(self, pk: str, low: str, high: str, name: str) -> None:
-        """Deletes the partition's items from `low` to `high`, in pages, as `delete_seen` does.
+        """Deletes the partition's items from `low` to `high`, in pages, as `delete_unchanged` does.
 
         Broken off, it can be done again.
         """
         while items := self.query(pk, low, high, limit=PAGE, only=("pk", "sk", name)):
             for item in items:
-                self.delete_seen(item, name)
+                self.delete_unchanged(item, name)
 
     def transact(self, parts: Iterable[Any]) -> None:
         """All of the parts or none. Raises ConditionFailed."""
         items = list(parts)
         _repeated(lambda: self._client.transact_write_items(TransactItems=items))
 
-    def check(
+    def check_part(
         self,
         pk: str,
         sk: str,
@@ -215,22 +215,22 @@ class Table:
         guard = _guard(condition, values) | ({"ExpressionAttributeNames": dict(names)} if names else {})
         return {"ConditionCheck": {"TableName": self._name, "Key": _key(pk, sk), **guard}}
 
-    def placed(self, item: Item) -> Any:
+    def put_part(self, item: Item) -> Any:
         """For `transact`: puts the item, whatever was there."""
         return {"Put": {"TableName": self._name, "Item": _wire(item)}}
 
-    def placed_if(self, item: Item, condition: str, *, values: Item, names: Mapping[str, str]) -> Any:
+    def put_if_part(self, item: Item, condition: str, *, values: Item, names: Mapping[str, str]) -> Any:
         """For `transact`: puts the item if what is there meets `condition`."""
         guard = {**_guard(condition, values), "ExpressionAttributeNames": dict(names)}
         return {"Put": {"TableName": self._name, "Item": _wire(item), **guard}}
 
-    def absent(self, item: Item) -> Any:
+    def put_new_part(self, item: Item) -> Any:
         """For `transact`: puts the item if nothing has its key."""
         return {
             "Put": {"TableName": self._name, "Item": _wire(item), "ConditionExpression": "attribute_not_exists(pk)"}
         }
 
-    def remove(self, pk: str, sk: str, *, condition: str, values: Item) -> Any:
+    def delete_part(self, pk: str, sk: str, *, condition: str, values: Item) -> Any:
         """For `transact`: deletes the item if `condition` holds."""
         return {
             "Delete": {
@@ -241,7 +241,7 @@ class Table:
             }
         }
 
-    def update(
+    def update_part(
         self,
         pk: str,
         sk: str,

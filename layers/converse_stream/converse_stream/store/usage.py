@@ -32,8 +32,8 @@ from converse_stream.protocol.ids import new_id
 from converse_stream.store import keys
 from converse_stream.store.table import ConditionFailed, Item, Table
 
-KEPT = 2 * 24 * 3600  # seconds that a day's count is kept
-SIDE_BY_SIDE = 2  # calls to the table at once
+RETENTION_SECONDS = 2 * 24 * 3600  # seconds that a day's count is kept
+PARALLEL_CALLS = 2  # calls to the table at once
 SHARDS = 10  # of the only counter that everybody writes
 ATTEMPTS = 8  # at an item that others write too
 TTL = {"#ttl": "ttl"}  # a reserved word
@@ -58,7 +58,7 @@ class UsageStore:
         """What has been used so far, by one query and one batch, side by side."""
         today = _day(self._clock())
         shards = [keys.deployment_day(today, shard) for shard in range(SHARDS)]
-        with ThreadPoolExecutor(SIDE_BY_SIDE - 1, "limits") as pool:
+        with ThreadPoolExecutor(PARALLEL_CALLS - 1, "limits") as pool:
             shared = pool.submit(self._table.get_many, [keys.address(address), keys.SWITCH, *shards])
             own = {item["sk"]: item for item in self._table.query(keys.limits(user), keys.day(today), keys.RATE)}
             found = {(item["pk"], item["sk"]): item for item in shared.result()}
@@ -100,7 +100,7 @@ class UsageStore:
         """Counts what was spent beside answers, if it was anything; that this failed is logged and no more."""
         if spent != Usage():
             with suppress(StorageError):
-                self._table.transact(counted(self._table, user, spent, self._clock()))
+                self._table.transact(count_parts(self._table, user, spent, self._clock()))
 
     def _enter(self, user: str, slot: str | None, used: CurrentUsage, now: int) -> None:
         step = slot or new_id()
@@ -137,7 +137,7 @@ class UsageStore:
 
     def _move(self, key: tuple[str, str], rate: Rate, tat: int, now: int, step: str, slot: str | None = None) -> None:
         """One step of the rate, in the form that fits what was seen. Raises ConditionFailed with the item."""
-        values: Item = {":now": now, ":step": step, ":ttl": now // 1000 + KEPT}
+        values: Item = {":now": now, ":step": step, ":ttl": now // 1000 + RETENTION_SECONDS}
         if tat <= now:
             update, condition = "SET tat = :next, step = :step, #ttl = :ttl", f"{_IDLE} AND {_NOT_TAKEN}"
             values[":next"] = now + rate.interval
@@ -147,31 +147,31 @@ class UsageStore:
         if slot is not None:
             update, condition = f"{update} ADD act :slots", f"{condition} AND {_ROOM}"
             values |= {":slot": slot, ":slots": {slot}, ":most": self.rules.generations}
-        self._table.change(*key, update, condition=condition, values=values, names=TTL)
+        self._table.update(*key, update, condition=condition, values=values, names=TTL)
 
     def _drop(self, user: str, slots: Set[str]) -> None:
         key = keys.limits(user), keys.RATE
-        self._table.change(*key, "DELETE act :slots", condition="attribute_exists(pk)", values={":slots": set(slots)})
+        self._table.update(*key, "DELETE act :slots", condition="attribute_exists(pk)", values={":slots": set(slots)})
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
 
 
-def settled(table: Table, user: str, slot: str, usage: Usage, at: float, *, once: bool = False) -> Sequence[Any]:
+def settle_parts(table: Table, user: str, slot: str, usage: Usage, at: float, *, once: bool = False) -> Sequence[Any]:
     """For `transact`: counts one answer for its user and for all, and frees its slot; `at` in seconds.
 
     With `once` it holds only while the slot is taken, so that it may be tried again. An answer whose head says that it
     has ended needs no such condition, and its slot may have been dropped with its deadline.
     """
-    values: Item = {":slots": {slot}, ":ttl": int(at) + KEPT} | ({":slot": slot} if once else {})
+    values: Item = {":slots": {slot}, ":ttl": int(at) + RETENTION_SECONDS} | ({":slot": slot} if once else {})
     update, condition = "DELETE act :slots SET #ttl = :ttl", _HELD if once else None
     return [
-        *counted(table, user, usage, at, requests=1),
-        table.update(keys.limits(user), keys.RATE, update, condition=condition, values=values, names=TTL),
+        *count_parts(table, user, usage, at, requests=1),
+        table.update_part(keys.limits(user), keys.RATE, update, condition=condition, values=values, names=TTL),
     ]
 
 
-def counted(table: Table, user: str, usage: Usage, at: float, *, requests: int = 0) -> Sequence[Any]:
+def count_parts(table: Table, user: str, usage: Usage, at: float, *, requests: int = 0) -> Sequence[Any]:
     """For `transact`: counts what was used on the day of its user and of all; `at` in seconds."""
     today, shard = _day(at), random.randrange(SHARDS)  # noqa: S311  # any will do
     count = "ADD requests :requests, tokens_in :in, tokens_out :out, cost :cost SET #ttl = :ttl"
@@ -180,10 +180,10 @@ def counted(table: Table, user: str, usage: Usage, at: float, *, requests: int =
         ":in": usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens,
         ":out": usage.output_tokens,
         ":cost": usage.cost or 0,
-        ":ttl": int(at) + KEPT,
+        ":ttl": int(at) + RETENTION_SECONDS,
     }
     days = (keys.limits(user), keys.day(today)), keys.deployment_day(today, shard)
-    return [table.update(*day, count, values=values, names=TTL) for day in days]
+    return [table.update_part(*day, count, values=values, names=TTL) for day in days]
 
 
 def _tat(item: Item | None) -> int:

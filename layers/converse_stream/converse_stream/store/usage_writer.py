@@ -9,7 +9,7 @@ from converse_stream.protocol.log import Entry
 from converse_stream.store.generation_record import End
 from converse_stream.store.generation_writer import Signals
 from converse_stream.store.table import ConditionFailed, Table
-from converse_stream.store.usage import settled
+from converse_stream.store.usage import settle_parts
 
 
 class UsageWriter:
@@ -30,4 +30,4 @@ class UsageWriter:
     def finish(self, _: Message, end: End) -> None:
         """Counts it, once however often it is called. Raises StorageError."""
         with suppress(ConditionFailed):  # an attempt that seemed to fail had succeeded
-            self._table.transact(settled(self._table, self._user, self._slot, end.usage, self._clock(), once=True))
+            self._table.transact(settle_parts(self._table, self._user, self._slot, end.usage, self._clock(), once=True))

@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from converse_stream.http.validation import refusal
 from converse_stream.protocol.errors import NotFound, StorageError
 from converse_stream.store.erasure import Erasure
-from converse_stream.tasks import texts
+from converse_stream.tasks import text_tasks
 from converse_stream.tasks.events import ClassifyTask, EraseTask, LearnTask, TitleTask
 from converse_stream.tasks.learn import learn
 from converse_stream.tasks.task_model import TaskModel
@@ -44,9 +44,9 @@ def run(event: Mapping[str, Any], app: "Container", seconds: float) -> dict[str,
     ask = TaskModel(app.models, app.settings.task_model, deadline)
     match task:
         case TitleTask():
-            return {"title": texts.title(ask, task.text)}
+            return {"title": text_tasks.title(ask, task.text)}
         case ClassifyTask():
-            return {"label": texts.label(ask, task.text, task.labels)}
+            return {"label": text_tasks.label(ask, task.text, task.labels)}
         case LearnTask():
             return {"learned": learn(task, app, ask)}
         case EraseTask():
@@ -58,7 +58,7 @@ def _erased(task: EraseTask, erasure: Erasure, deadline: float) -> bool:
         done = erasure.resume(task.user, deadline)
     else:
         try:
-            done = erasure.conversation(task.user, task.conversation, deadline)
+            done = erasure.delete_conversation(task.user, task.conversation, deadline)
         except NotFound:  # nothing is left of it
             return True
     if not done:

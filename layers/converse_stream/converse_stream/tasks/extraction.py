@@ -18,7 +18,7 @@ from converse_stream.http.bodies import AssistantName
 from converse_stream.memory.ranking import fitting, ranked
 from converse_stream.prompts.templates import fenced
 from converse_stream.protocol.fields import NonBlankNormalized, normalize
-from converse_stream.store.facts import Remembered
+from converse_stream.store.facts import SearchableFact
 from converse_stream.tasks.task_model import TaskModel
 from converse_stream.telemetry import logger
 
@@ -84,7 +84,7 @@ def extract(ask: TaskModel, message: str, known: Sequence[str], *, tokens: int, 
 
 def _nearest(known: Sequence[str], message: str, tokens: int) -> list[str]:
     """Those that have most to do with the message, as many as fit."""
-    facts = [Remembered(str(place), text) for place, text in enumerate(known)]
+    facts = [SearchableFact(str(place), text) for place, text in enumerate(known)]
     return [fact.text for fact in fitting(facts, tokens, lambda: ranked(facts, message, None))]
 
 

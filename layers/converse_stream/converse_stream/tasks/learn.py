@@ -12,7 +12,7 @@ after them, and is tried again, where that may help.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from converse_stream.prompts.history import let_through
+from converse_stream.prompts.history import without_filtered
 from converse_stream.protocol.errors import (
     BudgetExhausted,
     ChatError,
@@ -25,7 +25,7 @@ from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store.conversations import Conversation
 from converse_stream.store.facts import Fact
 from converse_stream.store.generation_record import GenerationRecord
-from converse_stream.tasks import texts
+from converse_stream.tasks import text_tasks
 from converse_stream.tasks.events import LearnTask
 from converse_stream.tasks.extraction import extract
 from converse_stream.tasks.task_model import TaskModel
@@ -41,14 +41,14 @@ def learn(task: LearnTask, app: "Container", ask: TaskModel) -> list[str]:
     Raises the first step's failure that may pass after all had their turn, FlagsUnknown and StorageError.
     """
     logger.append_keys(user=task.user[:12], generation=task.generation)
-    record = app.generations.record(task.user, task.generation)
+    record = app.generations.get(task.user, task.generation)
     if record is None or not app.learning.is_enabled_for(task.user):
         return []
     conversation = app.conversations.get(task.user, record.conversation)
     if conversation.deleted or not app.facts.profile(task.user).learning:
         return []
     try:
-        asked, _ = app.conversations.exchange(task.user, conversation.id, record.place, record.gid)
+        asked, _ = app.conversations.exchange(task.user, conversation.id, record.seq, record.gid)
         app.usages.check_spending(task.user)
     except (NotFound, Paused, BudgetExhausted) as reason:
         logger.info("nothing is learned", extra={"code": reason.code})
@@ -73,7 +73,7 @@ class Learner:
     def take(self) -> list[str]:
         """See `learn`."""
         taken, failures = [], []
-        before = self.app.learned.steps(self.user, self.conversation.id, self.record.place - 1)
+        before = self.app.learned_marks.steps(self.user, self.conversation.id, self.record.seq - 1)
         steps = {"title": self.title, "facts": self.facts, "summary": self.summary, "label": self.label}
         for name, step in steps.items():
             if name in before:
@@ -91,7 +91,7 @@ class Learner:
 
     def title(self) -> bool:
         """Never over one that there is. Whether it was stored; so do the other steps."""
-        title = "" if self.conversation.title else texts.title(self.ask, self.asked)
+        title = "" if self.conversation.title else text_tasks.title(self.ask, self.asked)
         if not title:
             return False
         return self._store(
@@ -118,17 +118,17 @@ class Learner:
 
     def summary(self) -> bool:
         """Rolling: when what it does not hold yet is half of what a prompt holds, that is added to it."""
-        settings, conversation, place = self.app.settings, self.conversation, self.record.place
-        held = conversation.summarized if conversation.summary else 0
+        settings, conversation, place = self.app.settings, self.conversation, self.record.seq
+        held = conversation.summary_seq if conversation.summary else 0
         lacking = min(place - held, max(2, settings.history_messages))
         if lacking <= 0:
             return False
         stored, _ = self.app.conversations.messages(self.user, conversation.id, limit=lacking, before=place + 1)
-        new = let_through(stored)
+        new = without_filtered(stored)
         size = sum(estimate_tokens(message.text) for message in new)
         if not new or (2 * len(new) < settings.history_messages and 2 * size < settings.history_tokens):
             return False
-        said = texts.summary(self.ask, conversation.summary, new)
+        said = text_tasks.summary(self.ask, conversation.summary, new)
         if not said:
             return False
         written = self.app.conversations.summarized(self.user, conversation, said, place, new[0].created_at)
@@ -139,10 +139,10 @@ class Learner:
 
         Where it cannot be started the mark is taken back.
         """
-        settings, learned = self.app.settings, self.app.learned
+        settings, learned = self.app.settings, self.app.learned_marks
         if not settings.classify_function:
             return False
-        label = texts.label(self.ask, self.asked, settings.labels)
+        label = text_tasks.label(self.ask, self.asked, settings.labels)
         if not self._store(self._mark("label"), self._learning_allowed):
             return False
         if label:
@@ -150,16 +150,16 @@ class Learner:
             try:
                 self.app.learning.start(settings.classify_function, {**event, "generation": self.record.gid})
             except DispatchFailed:
-                learned.take_back(self.user, self.conversation.id, self.record.place - 1, "label")
+                learned.take_back(self.user, self.conversation.id, self.record.seq - 1, "label")
                 raise
         return True
 
     def _store(self, *writes: Any) -> bool:
-        return self.app.learned.store(writes)
+        return self.app.learned_marks.store(writes)
 
     @property
     def _learning_allowed(self) -> Any:
         return self.app.facts.learning_allowed(self.user)
 
     def _mark(self, step: str) -> Any:
-        return self.app.learned.mark(self.user, self.conversation.id, self.record.place - 1, step)
+        return self.app.learned_marks.mark(self.user, self.conversation.id, self.record.seq - 1, step)
