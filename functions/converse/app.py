@@ -131,9 +131,9 @@ def chat(body: ChatRequest) -> Response[str]:
     check_chat(body, app.settings)
     who, context, headers = resolver.context["user"], resolver.context["context"], resolver.context["headers"]
     patience = app.settings.buffered_turn_seconds
-    started = service.start(app, who, body, parse_send(headers, body), context, at_most=patience)
+    started = service.start(app, who, body, parse_send(headers, body), context, max_seconds=patience)
     source = (
-        service.follow(app, who, started, context, at_most=patience)
+        service.follow(app, who, started, context, max_seconds=patience)
         if isinstance(started, GenerationRecord)
         else started
     )

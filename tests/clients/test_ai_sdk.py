@@ -219,7 +219,7 @@ def test_an_answer_is_replayed_for_ten_minutes(
     newest = Message("message", role, (), at, generation_id="that answer's")
     known = Conversation("chat", 2, active=active, deleted=deleted)
     recent = SimpleNamespace(recent=lambda *_: (known, [newest]))
-    app = SimpleNamespace(conversations=recent, generations=SimpleNamespace(alive=lambda _, gid: gid))
+    app = SimpleNamespace(conversations=recent, generations=SimpleNamespace(get_or_reap=lambda _, gid: gid))
     record: Any = service.latest(cast("Container", app), User("alice"), "chat", within=600)
     assert record == replayed
 

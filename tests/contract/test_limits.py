@@ -12,7 +12,7 @@ from converse_stream.limits import (
     Budget,
     Rate,
     Rules,
-    slot,
+    make_slot,
 )
 from converse_stream.protocol.errors import TooManyRequests
 from converse_stream.protocol.ids import new_id
@@ -39,7 +39,7 @@ def test_of_fifty_at_once_as_many_are_admitted_as_the_rate_allows(usages: UsageS
 
     def ask(number: int) -> tuple[str, bool]:
         user = modest if number % 10 == 0 else greedy
-        taken = slot(int(time.time() * 1000) + 60_000, str(number))
+        taken = make_slot(int(time.time() * 1000) + 60_000, str(number))
         try:
             usages.admit(user, address, taken, usages.read(user, address))
         except TooManyRequests:

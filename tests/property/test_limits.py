@@ -20,8 +20,8 @@ from converse_stream.limits import (
     Rate,
     Rules,
     Spent,
+    make_slot,
     running_slots,
-    slot,
 )
 from converse_stream.protocol.errors import (
     BudgetExhausted,
@@ -77,7 +77,7 @@ class World(Calm):
         self._number += 1
         usages, address = self.random.choice(self.usages), self.random.choice(("here", "there"))
         length = self.random.choice((500, 3_000))
-        taken = slot(int(self.at * 1000) + length, str(self._number))
+        taken = make_slot(int(self.at * 1000) + length, str(self._number))
         try:
             usages.admit("alice", address, taken, usages.read("alice", address))
         except (TooManyRequests, TooManyGenerations):
@@ -182,7 +182,7 @@ NOW = int(BEGIN * 1000)
     [
         (CurrentUsage(paused=True), Paused, "paused"),
         (CurrentUsage(user=Spent(1_000)), BudgetExhausted, "user's budget"),
-        (CurrentUsage(slots={slot(NOW + 1, str(number)) for number in range(3)}), TooManyGenerations, "3 answers"),
+        (CurrentUsage(slots={make_slot(NOW + 1, str(number)) for number in range(3)}), TooManyGenerations, "3 answers"),
         (CurrentUsage(tat=NOW + 4_001), TooManyRequests, "user"),
         (CurrentUsage(address_tat=NOW + 1_901), TooManyRequests, "address"),
     ],
@@ -196,7 +196,7 @@ def test_a_refusal_names_its_limit_and_when_to_come_back(
 
 
 def test_a_dead_answer_holds_no_slot() -> None:
-    RULES.check(CurrentUsage(slots={slot(NOW - 1, str(number)) for number in range(9)}), NOW)
+    RULES.check(CurrentUsage(slots={make_slot(NOW - 1, str(number)) for number in range(9)}), NOW)
 
 
 def test_a_budget_is_renewed_at_midnight() -> None:
@@ -214,7 +214,7 @@ def test_an_address_that_cannot_be_counted_costs_no_slot() -> None:
     usages = UsageStore(dynamo.table(), RULES, lambda: BEGIN)
     for number in range(RULES.generations + 1):
         with pytest.raises(StorageError):
-            usages.admit("alice", "here", slot(NOW + 60_000, str(number)), CurrentUsage())
+            usages.admit("alice", "here", make_slot(NOW + 60_000, str(number)), CurrentUsage())
     assert "act" not in dynamo.items[keys.limits("alice"), keys.RATE]
 
 

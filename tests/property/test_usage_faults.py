@@ -2,7 +2,7 @@
 
 import pytest
 
-from converse_stream.limits import NO_SLOTS, CurrentUsage, slot
+from converse_stream.limits import NO_SLOTS, CurrentUsage, make_slot
 from converse_stream.protocol.errors import StorageError
 from converse_stream.protocol.events import (
     Chunk,
@@ -26,7 +26,7 @@ def test_what_a_task_has_spent_is_counted_when_the_table_is_throttled(store: Sto
 
 def test_an_answer_that_is_not_stored_is_counted_once_however_often_it_is_tried(store: Store) -> None:
     usages = UsageStore(store.dynamo.table(), GENEROUS_LIMITS, lambda: store.at)
-    taken = slot(int(store.at * 1000) + 60_000, "gid")
+    taken = make_slot(int(store.at * 1000) + 60_000, "gid")
     usages.admit(ALICE, "here", taken, CurrentUsage())
     writer = UsageWriter(store.dynamo.table(), ALICE, taken, lambda: store.at)
     message = Message("m", "assistant", (), "t")

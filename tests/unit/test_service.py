@@ -264,7 +264,7 @@ def test_settings_that_name_no_model_are_refused(settings: dict[str, str], named
 
 def test_a_start_that_fails_in_any_way_frees_its_slot(chat: Chat) -> None:
     with (
-        mock.patch("converse_stream.service.start.completion_of", side_effect=ValueError("a fault")),
+        mock.patch("converse_stream.service.start.build_completion", side_effect=ValueError("a fault")),
         pytest.raises(ValueError, match="fault"),
     ):
         service.start(chat.app, ALICE, request({"message": {"text": "first"}}), Send("key", "payload"), CONTEXT)

@@ -1,4 +1,4 @@
-"""The use cases behind the routes. Each takes the container first and reads as its steps."""
+"""The use cases of the routes. The first argument of each is the container."""
 
 from converse_stream.service.complete import complete
 from converse_stream.service.generations import cancel, cancel_and_wait, follow, latest, running

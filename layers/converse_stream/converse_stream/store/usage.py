@@ -76,7 +76,7 @@ class UsageStore:
     def admit(self, user: str, address: str, slot: str | None, used: CurrentUsage) -> None:
         """Lets one more request in, whose answer takes `slot`. Raises what `Rules.check` raises, and StorageError."""
         now = self._now()  # once: by a later one, each attempt at a slow table would find it idle, and one of many win
-        self.rules.check(used, now, runs=slot is not None)
+        self.rules.check(used, now, starts_generation=slot is not None)
         with ThreadPoolExecutor(1, "limits") as pool:
             asked = pool.submit(self._step, address, used.address_tat, now)
             self._enter(user, slot, used, now)
@@ -105,7 +105,7 @@ class UsageStore:
     def _enter(self, user: str, slot: str | None, used: CurrentUsage, now: int) -> None:
         step = slot or new_id()
         for _ in range(ATTEMPTS):
-            self.rules.check(used, now, runs=slot is not None)
+            self.rules.check(used, now, starts_generation=slot is not None)
             if dead := used.slots - limits.running_slots(used.slots, now):
                 with suppress(ConditionFailed):
                     self._drop(user, dead)
