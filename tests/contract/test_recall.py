@@ -296,7 +296,7 @@ def test_services_that_hang_cost_the_budget_in_all_and_leave_no_thread(
 ) -> None:
     """Where a call cannot be stopped its time-outs end it soon after."""
     if not stoppable:
-        monkeypatch.setattr(deadlines, "announce_sockets", lambda _: None)
+        monkeypatch.setattr(deadlines, "attach_sockets", lambda _: None)
     user, parts = User(new_id(), "address"), ("history", "profile", "facts", "documents")
     with slow_server(first) as server:
         hanging = dict.fromkeys(("DYNAMODB", "BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), server.url)

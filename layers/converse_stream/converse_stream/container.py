@@ -9,7 +9,7 @@ from botocore.config import Config
 
 from converse_stream.auth import User, authenticator
 from converse_stream.aws import deadlines
-from converse_stream.aws.connection_pools import IDLE_CONNECTION, announce_sockets
+from converse_stream.aws.connection_pools import IDLE_CONNECTION_SECONDS, attach_sockets
 from converse_stream.aws.connections import open_connections
 from converse_stream.aws.embedder import Embedder, Titan
 from converse_stream.dispatch.deletion import Deletion
@@ -96,7 +96,7 @@ class Container:
     def lookup_deadline(self) -> float:
         """When a lookup that begins now must end, by the monotonic clock; later where connections may be closed."""
         before, self._looked_up = self._looked_up, time.time()
-        cold = self._looked_up - before > IDLE_CONNECTION
+        cold = self._looked_up - before > IDLE_CONNECTION_SECONDS
         return time.monotonic() + (self.settings.cold_memory_seconds if cold else self.settings.memory_seconds)
 
 
@@ -111,7 +111,7 @@ def _store_client() -> "DynamoDBClient":
         read_timeout=ATTEMPT_READ_SECONDS,
     )
     client = boto3.client("dynamodb", config=config)
-    announce_sockets(client)
+    attach_sockets(client)
     return client
 
 
