@@ -212,7 +212,7 @@ def conversations(limit: Limit = 50, cursor: Cursor = None) -> Response[str]:
 @resolver.get("/conversations/<conversation>/messages")
 def messages(conversation: Id, limit: Limit = 50, cursor: Cursor = None) -> Response[str]:
     """The newest messages of a conversation, oldest first; `cursor` leads to older ones."""
-    before = cursors.read_place(cursor) if cursor else None
+    before = cursors.read_seq(cursor) if cursor else None
     page, older = app.conversations.messages(user(), conversation, limit=limit, before=before)
     listed = [native.message(each) for each in page]
     return reply({"messages": listed} | ({"cursor": cursors.write(older)} if older else {}))

@@ -184,7 +184,7 @@ def with_an_odd_id(world: World, name: Name, route: str) -> Answer:
 def while_another_runs(world: World, name: Name, route: str) -> Answer:
     world.start(said())
     if route == "POST /ai/chat":  # which stops it first, and waits for its end
-        world.patch.setattr(service, "stop", lambda *_: False)
+        world.patch.setattr(service, "cancel_and_wait", lambda *_: False)
         return GOOD[route](world, name)
     return GOOD[route](world, name, body=said(conversationId=CONVERSATION))
 

@@ -17,10 +17,10 @@ Authenticate = Callable[[HttpRequest, LambdaContext], User]
 
 def authenticator(settings: Settings) -> Authenticate:
     """How callers are known in the mode of the settings. It raises Unauthenticated, the same for every reason."""
-    identify, behind_host = _identify(settings), bool(settings.origin_secret)
+    identify, behind_web_host = _identify(settings), bool(settings.origin_secret)
 
     def authenticate(request: HttpRequest, context: LambdaContext) -> User:
-        known, address = identify(request, context), hash_address(request.address(behind_host=behind_host))
+        known, address = identify(request, context), hash_address(request.address(behind_web_host=behind_web_host))
         return replace(known, address=address, bedrock_key=request.bedrock_key())
 
     return authenticate

@@ -1,4 +1,4 @@
-"""The bodies that callers send to the native routes. Unknown fields are refused, and every size has a limit."""
+"""The request bodies of the native routes. Unknown fields are refused, and every size has a limit."""
 
 import hashlib
 import re
@@ -32,7 +32,7 @@ class NewMessage(Body):
 
 
 class ChatRequest(Body):
-    """`POST /chat`. `regenerate` answers the last message again, `continue` goes on with the last answer."""
+    """`POST /chat`. `regenerate` replaces the last answer, `continue` continues it."""
 
     message: NewMessage | None = None
     action: Literal["send", "regenerate", "continue"] = "send"
@@ -42,7 +42,7 @@ class ChatRequest(Body):
 
 
 class CancelRequest(Body):
-    """`POST /chat/{conversation}/cancel`; nothing named means whatever is being made."""
+    """`POST /chat/{conversation}/cancel`. Without an id, the running generation is cancelled."""
 
     generation_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")] | None = None
 
@@ -51,7 +51,7 @@ Title = Annotated[str, StringConstraints(min_length=1, max_length=200), NonBlank
 
 
 class NewConversation(Body):
-    """`POST /conversations`; the id may be the caller's."""
+    """`POST /conversations`. The client may choose the id."""
 
     id: ConversationId | None = None
     title: Title | None = None
@@ -70,21 +70,21 @@ class NewFact(Body):
     kind: Literal["fact", "preference"] = "fact"
 
 
-# A name and no more: it is in every prompt, and may be learned from what the user says.
+# Restricted to the characters of a name: it is in every prompt, and background tasks learn it from messages.
 AssistantName = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .'\u2019-]{0,39}$"), Normalized]
 
 
 class NewProfile(Body):
-    """`PUT /profile`: how the user wants to be addressed, and what the assistant is called for them."""
+    """`PUT /profile`: the name of the user, the name of the assistant for this user, and more about the user."""
 
     name: Annotated[str, StringConstraints(max_length=100), Normalized] | None = None
     assistant_name: AssistantName | None = None
     about: Annotated[str, StringConstraints(max_length=1_000), Normalized] | None = None
-    learning: bool | None = None  # where nothing is said, the user's choice stays as it is: forms may not know of it
+    learning: bool | None = None  # stays as it is if it is absent: a form may not have this field
 
 
 class ProfileChange(NewProfile):
-    """`PATCH /profile`: what is to change of it. Null takes a text away, and changes nothing of `learning`."""
+    """`PATCH /profile`: the fields to change. Null removes a text; for `learning` it changes nothing."""
 
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
@@ -93,14 +93,14 @@ CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """What makes two sends the same: the caller's key, and what was said with it."""
+    """The identity of a send: the idempotency key, and a fingerprint of the body."""
 
     key: str
     fingerprint: str
 
 
 def parse_send(headers: Mapping[str, str], body: ChatRequest) -> Send:
-    """The caller's idempotency key, or one of our own, which protects from nothing. Raises BadRequest."""
+    """Returns the send of a request. Without the header, its key is a new one. Raises BadRequest."""
     key = headers.get("idempotency-key")
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
         raise BadRequest("Idempotency-Key must be 1 to 128 visible characters.", field="idempotency-key")
@@ -108,7 +108,7 @@ def parse_send(headers: Mapping[str, str], body: ChatRequest) -> Send:
 
 
 def parse_client_id(headers: Mapping[str, str]) -> str | None:
-    """What a browser tab calls itself. Raises BadRequest."""
+    """The id of the browser tab, None without the header. Raises BadRequest."""
     client = headers.get("x-client-id")
     if client is not None and not CLIENT_ID.fullmatch(client):
         raise BadRequest("X-Client-Id must be 1 to 64 letters, digits, - or _.", field="x-client-id")
@@ -116,17 +116,17 @@ def parse_client_id(headers: Mapping[str, str]) -> str | None:
 
 
 def parse_chat(request: HttpRequest, settings: Settings) -> ChatRequest:
-    """The body of `POST /chat`. Raises UnsupportedMediaType, TooLarge, BadRequest."""
+    """Parses the body of `POST /chat`. Raises UnsupportedMediaType, TooLarge, BadRequest."""
     return check_chat(parse(ChatRequest, request.json_body(settings.max_body_bytes)), settings)
 
 
 def parse_cancel(request: HttpRequest, settings: Settings) -> CancelRequest:
-    """The body of a cancel, which may be empty."""
+    """Parses the body of a cancel request, which may be empty. Raises what `parse_chat` raises."""
     return parse(CancelRequest, request.json_body(settings.max_body_bytes)) if request.raw_body else CancelRequest()
 
 
 def check_chat(body: ChatRequest, settings: Settings) -> ChatRequest:
-    """The same, if it makes sense and is within the deployment's limits."""
+    """Returns the body, if it fits its action and is within the limits. Raises BadRequest, TooLarge."""
     if body.action == "send":
         if body.message is None:
             raise BadRequest("message is required.", field="message")
