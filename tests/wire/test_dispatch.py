@@ -79,7 +79,7 @@ def learning(aws: Lambda) -> Iterator[Learning]:
 
 def turn(last: Event = STORED) -> Generation:
     """As much of one as is looked at when it has ended."""
-    ended: Any = SimpleNamespace(generation="a-generation", wait=lambda *_: [SimpleNamespace(event=last)])
+    ended: Any = SimpleNamespace(generation_id="a-generation", wait=lambda *_: [SimpleNamespace(event=last)])
     return ended  # type: ignore[no-any-return]  # see above
 
 

@@ -1,4 +1,4 @@
-"""Who is asking: one code path for both functions, with one of three modes behind it."""
+"""Authentication: the user of a request, in one of three modes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,12 +16,16 @@ Authenticate = Callable[[HttpRequest, LambdaContext], User]
 
 
 def authenticator(settings: Settings) -> Authenticate:
-    """How callers are known in the mode of the settings. It raises Unauthenticated, the same for every reason."""
+    """Returns the function that authenticates requests in the mode of the settings.
+
+    It raises Unauthenticated, with the same response for every reason, and BadRequest.
+    """
     identify, behind_web_host = _identify(settings), bool(settings.origin_secret)
 
     def authenticate(request: HttpRequest, context: LambdaContext) -> User:
-        known, address = identify(request, context), hash_address(request.address(behind_web_host=behind_web_host))
-        return replace(known, address=address, bedrock_key=request.bedrock_key())
+        user = identify(request, context)
+        address = hash_address(request.address(behind_web_host=behind_web_host))
+        return replace(user, address=address, bedrock_key=request.bedrock_key())
 
     return authenticate
 
@@ -33,7 +37,7 @@ def _identify(settings: Settings) -> Authenticate:
         case "iam":
             return iam.identify
         case "jwt":
-            # Here, because other modes need not pay for the import; now, because a request should not.
+            # Imported here because other modes do not need it, and at init so that no request waits for the import.
             from converse_stream.auth.jwks import IssuerKeys
             from converse_stream.auth.jwt import TokenVerifier
 
