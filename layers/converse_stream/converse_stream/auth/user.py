@@ -26,7 +26,7 @@ class User:
         return cls(base64.urlsafe_b64encode(digest.digest()).decode().rstrip("="))
 
 
-ANONYMOUS = User("nobody")  # of requests without authentication
+ANONYMOUS = User("anonymous")  # of requests without authentication
 
 
 def hash_address(address: str) -> str:

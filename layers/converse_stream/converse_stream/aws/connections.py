@@ -22,8 +22,8 @@ def open_connections(clients: Sequence[Any], seconds: float) -> None:
     """
     executor = DeadlineExecutor("connect", len(clients), time.monotonic() + seconds)
     # All are taken out of the pools before one is put back: otherwise a client would get the same one twice.
-    taken = list(filter(None, map(_take, clients)))
-    futures = [executor.submit(_connect, pool, connection, seconds) for pool, connection in taken]
+    checked_out = list(filter(None, map(_take, clients)))
+    futures = [executor.submit(_connect, pool, connection, seconds) for pool, connection in checked_out]
     ended = executor.wait()
     for future in futures:
         failure = future.exception() if future in ended else TimeoutError()
