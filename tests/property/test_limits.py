@@ -182,7 +182,11 @@ NOW = int(BEGIN * 1000)
     [
         (CurrentUsage(paused=True), Paused, "paused"),
         (CurrentUsage(user=Spent(1_000)), BudgetExhausted, "user's budget"),
-        (CurrentUsage(slots={make_slot(NOW + 1, str(number)) for number in range(3)}), TooManyGenerations, "3 answers"),
+        (
+            CurrentUsage(slots={make_slot(NOW + 1, str(number)) for number in range(3)}),
+            TooManyGenerations,
+            "generations is 3",
+        ),
         (CurrentUsage(tat=NOW + 4_001), TooManyRequests, "user"),
         (CurrentUsage(address_tat=NOW + 1_901), TooManyRequests, "address"),
     ],

@@ -24,7 +24,7 @@ def act(action: str) -> ChatRequest:
 @pytest.mark.parametrize("parts", [(), (Chunk(" \n"),)])
 def test_an_answer_without_words_is_not_gone_on_with(parts: tuple[Part, ...]) -> None:
     """It was stopped before its first word: the model would go on from the answer before."""
-    with pytest.raises(BadRequest, match="There is no answer to go on from"):
+    with pytest.raises(BadRequest, match="There is no answer to regenerate or to continue"):
         make_plan(act("continue"), memory(*parts), "gid", 1000)
     assert make_plan(act("regenerate"), memory(*parts), "gid", 1000).text == "Why?"
 

@@ -47,4 +47,4 @@ def make_plan(request: ChatRequest, memory: Memory, gid: str, max_continued_byte
                 raise BadRequest("This answer is too long to be continued.", field="action")
             if answer.text.strip() and answer.finish_reason != "content-filter":
                 return Plan(user_message, render("continue"), memory.history, answer, answer.parts)
-    raise BadRequest("There is no answer to go on from.", field="action")
+    raise BadRequest("There is no answer to regenerate or to continue.", field="action")

@@ -132,7 +132,7 @@ def check_chat(body: ChatRequest, settings: Settings) -> ChatRequest:
             raise BadRequest("message is required.", field="message")
         check_text(body.message.text, settings.max_message_chars, "message.text")
     elif body.message is not None:
-        raise BadRequest(f"message cannot go with action {body.action}.", field="message")
+        raise BadRequest(f"message is not allowed with action {body.action}.", field="message")
     elif body.conversation_id is None:
         raise BadRequest("conversationId is required.", field="conversationId")
     return body

@@ -43,4 +43,4 @@ def _fields(cursor: str) -> object:
 
 
 def _invalid() -> BadRequest:
-    return BadRequest("cursor is not one of ours.", field="cursor")
+    return BadRequest("cursor is not valid.", field="cursor")

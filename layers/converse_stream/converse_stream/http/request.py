@@ -118,7 +118,7 @@ class HttpRequest:
         except UnicodeEncodeError:
             raise BadRequest("The body is not valid Unicode.", field="body") from None
         except ValueError:
-            raise BadRequest("The body is not the base64 that it says it is.", field="body") from None
+            raise BadRequest("The body is not valid base64.", field="body") from None
 
     def cors(self, allowed: Iterable[str]) -> dict[str, str]:
         """The CORS headers of the response, empty if the origin is not allowed, or if the entry point adds them."""
@@ -154,7 +154,7 @@ def _check_matched(event: Mapping[str, Any], path: str) -> None:
         return text if parameter[2] or "/" not in text else ""
 
     if _PARAMETER.sub(value, _text(event.get("routeKey")).partition(" ")[2]) != path:
-        raise BadRequest("The path has encoded characters that cannot be in it.", field="path")
+        raise BadRequest("The path has encoded characters that are not allowed.", field="path")
 
 
 def _fields(value: Any) -> dict[str, Any]:

@@ -34,7 +34,7 @@ _MESSAGES = {
     "model_attributes_type": "must be an object",
     "string_unicode": "is not valid Unicode",
     "blank": "is blank",
-    "document": "nests too deep, or has a number that is out of range",
+    "document": "is nested too deeply, or has a number that is out of range",
     "schema": "must be of type object",
     "int_parsing": "must be a whole number",
     "int_parsing_size": "is out of range",

@@ -15,7 +15,7 @@ class ChatError(Exception):
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = True
-    default: ClassVar[str] = "Something went wrong on our side."
+    default: ClassVar[str] = "An internal error occurred."
 
     def __init__(self, message: str | None = None, *, field: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(message or self.default)
@@ -50,19 +50,19 @@ class BadRequest(ChatError):
 class Unauthenticated(ChatError):
     """No valid identity. The response is the same for every reason."""
 
-    code, status, retryable, default = "unauthenticated", 401, False, "Authentication is needed."
+    code, status, retryable, default = "unauthenticated", 401, False, "Authentication is required."
 
 
 class Forbidden(ChatError):
     """The request did not come through the web host."""
 
-    code, status, retryable, default = "forbidden", 403, False, "This address is not open to you."
+    code, status, retryable, default = "forbidden", 403, False, "Requests must be sent to the web host."
 
 
 class NotFound(ChatError):
     """It does not exist, or belongs to another user. The response is the same for both."""
 
-    code, status, retryable, default = "not_found", 404, False, "There is nothing here."
+    code, status, retryable, default = "not_found", 404, False, "Not found."
 
 
 class DeletionUnfinished(NotFound):
@@ -76,13 +76,13 @@ class DeletionUnfinished(NotFound):
 class MethodNotAllowed(ChatError):
     """The path exists, but not with this method."""
 
-    code, status, retryable, default = "method_not_allowed", 405, False, "This method is not allowed here."
+    code, status, retryable, default = "method_not_allowed", 405, False, "Method not allowed."
 
 
 class ConversationBusy(ChatError):
     """The conversation has a running generation: `generation`, if its id is known."""
 
-    code, status, default = "conversation_busy", 409, "An answer is being made in this conversation."
+    code, status, default = "conversation_busy", 409, "The conversation has a running generation."
 
     def __init__(self, message: str | None = None, *, generation: str | None = None) -> None:
         super().__init__(message)
@@ -99,19 +99,19 @@ class ConversationBusy(ChatError):
 class NotActive(ChatError):
     """The generation in the request is not the active one."""
 
-    code, status, retryable, default = "not_active", 409, False, "This answer is not being made any more."
+    code, status, retryable, default = "not_active", 409, False, "This generation is not active."
 
 
 class AlreadyExists(ChatError):
     """The id is already in use."""
 
-    code, status, retryable, default = "exists", 409, False, "There is something with this id already."
+    code, status, retryable, default = "exists", 409, False, "This id is already in use."
 
 
 class ErasureInProgress(ChatError):
     """All data of the user is being erased. New messages are possible afterwards."""
 
-    code, status, default = "being_erased", 409, "Your data is being erased; try again when that is done."
+    code, status, default = "being_erased", 409, "Your data is being erased. Try again when that has ended."
     conversation: ClassVar[None] = None  # all conversations
 
     def __init__(self) -> None:
@@ -122,13 +122,13 @@ class IdempotencyKeyReused(ChatError):
     """The idempotency key was already used with another payload."""
 
     code, status, retryable = "idempotency_key_reused", 422, False
-    default = "This idempotency key was used for another message."
+    default = "This Idempotency-Key was already used for another request."
 
 
 class TooManyFollowers(ChatError):
     """Too many clients follow the generation."""
 
-    code, status, default = "too_many_followers", 429, "Too many clients follow this answer."
+    code, status, default = "too_many_followers", 429, "Too many clients follow this generation."
 
     def __init__(self) -> None:
         super().__init__(retry_after=5)
@@ -140,7 +140,7 @@ class TooManyRequests(ChatError):
     code, status = "too_many_requests", 429
 
     def __init__(self, limit: str, seconds: int) -> None:
-        super().__init__(f"Too many requests by this {limit}.", retry_after=seconds)
+        super().__init__(f"Too many requests from this {limit}.", retry_after=seconds)
 
 
 class TooManyGenerations(ChatError):
@@ -149,7 +149,7 @@ class TooManyGenerations(ChatError):
     code, status = "too_many_generations", 429
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"No more than {limit} answers can be made at once.", retry_after=5)
+        super().__init__(f"The limit of running generations is {limit}.", retry_after=5)
 
 
 class BudgetExhausted(ChatError):
@@ -158,13 +158,13 @@ class BudgetExhausted(ChatError):
     code, status = "budget_exhausted", 429
 
     def __init__(self, limit: str, reset: str, seconds: int) -> None:
-        super().__init__(f"The {limit}'s budget for today is used up. It is renewed at {reset}.", retry_after=seconds)
+        super().__init__(f"The {limit}'s budget for today is exhausted. It is renewed at {reset}.", retry_after=seconds)
 
 
 class Paused(ChatError):
     """The operator has disabled new answers."""
 
-    code, status, default = "paused", 503, "New answers are paused by the operator."
+    code, status, default = "paused", 503, "The operator has paused new answers."
 
     def __init__(self) -> None:
         super().__init__(retry_after=60)
@@ -179,25 +179,25 @@ class TooLarge(ChatError):
 class UnsupportedMediaType(ChatError):
     """The content type of the request is not JSON."""
 
-    code, status, retryable, default = "unsupported_media_type", 415, False, "Send application/json."
+    code, status, retryable, default = "unsupported_media_type", 415, False, "Content-Type must be application/json."
 
 
 class StorageError(ChatError):
     """The table did not respond, or refused a write."""
 
-    code, status, default = "storage", 503, "The conversation could not be stored."
+    code, status, default = "storage", 503, "The conversation could not be read or stored."
 
 
 class DispatchFailed(ChatError):
     """Lambda did not accept the asynchronous invocation of a task."""
 
-    code, status, default = "hand_over", 503, "Work could not be handed over."
+    code, status, default = "hand_over", 503, "A background task could not be started."
 
 
 class FlagsUnavailable(ChatError):
     """The feature flags of the user could not be read."""
 
-    code, status, default = "flags", 503, "It is not known what is switched on."
+    code, status, default = "flags", 503, "The feature flags could not be read."
 
 
 class ModelError(ChatError):
@@ -209,7 +209,7 @@ class ModelError(ChatError):
 class ModelThrottled(ModelError):
     """The account or the model is over its quota of requests or tokens."""
 
-    code, status, default = "model_throttled", 503, "The model is busy; try again in a moment."
+    code, status, default = "model_throttled", 503, "The model is busy. Try again in a moment."
 
 
 class ModelUnavailable(ModelError):
@@ -221,7 +221,7 @@ class ModelUnavailable(ModelError):
 class ModelNotReady(ModelError):
     """The model is still loading."""
 
-    code, status, default = "model_not_ready", 503, "The model is being started; try again in a moment."
+    code, status, default = "model_not_ready", 503, "The model is starting. Try again in a moment."
 
 
 class ModelAccessDenied(ModelError):
@@ -247,7 +247,7 @@ class InferenceProfileNeeded(ModelNotFound):
 
     code, default = (
         "inference_profile_needed",
-        "This deployment calls the model without the inference profile it needs.",
+        "The model needs an inference profile, which this deployment does not use.",
     )
 
 
@@ -260,7 +260,7 @@ class ModelInvalidRequest(ModelError):
 class ContextLengthExceeded(ModelInvalidRequest):
     """The prompt is longer than the model's context window."""
 
-    code, status, default = "context_length_exceeded", 400, "This is longer than the model's context window."
+    code, status, default = "context_length_exceeded", 400, "The prompt is longer than the model's context window."
 
 
 class StreamingRefused(ModelInvalidRequest):
@@ -278,13 +278,13 @@ class SystemPromptRefused(ModelInvalidRequest):
 class ModelTimeout(ModelError):
     """The model sent nothing for too long."""
 
-    code, status, default = "model_timeout", 504, "The model was silent for too long."
+    code, status, default = "model_timeout", 504, "The model sent nothing for too long."
 
 
 class ModelTruncated(ModelError):
     """The stream ended without a stop reason."""
 
-    code, default = "model_truncated", "The answer broke off."
+    code, default = "model_truncated", "The answer was interrupted."
 
 
 class ModelConnectionLost(ModelError):
@@ -296,7 +296,7 @@ class ModelConnectionLost(ModelError):
 class ModelCorrupt(ModelError):
     """A frame of the stream had a wrong checksum or format."""
 
-    code, default = "model_corrupt", "The model's answer arrived damaged."
+    code, default = "model_corrupt", "The model's answer was damaged in transit."
 
 
 class ModelInternal(ModelError):
@@ -308,7 +308,7 @@ class ModelInternal(ModelError):
 class ModelMalformed(ModelError):
     """Bedrock could not parse the output of the model."""
 
-    code, default = "model_malformed", "The model wrote an answer that could not be read."
+    code, default = "model_malformed", "The model's output could not be parsed."
 
 
 # Errors before the model has read any input: these calls cost nothing.

@@ -60,7 +60,7 @@ def is_document(value: Any, levels: int = 32) -> bool:
 
 def _document(value: dict[str, Any]) -> dict[str, Any]:
     if not is_document(value):
-        raise PydanticCustomError("document", "nests too deep, or has a number that is out of range")
+        raise PydanticCustomError("document", "is nested too deeply, or has a number that is out of range")
     return value
 
 

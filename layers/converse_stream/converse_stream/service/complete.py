@@ -35,7 +35,7 @@ def complete(app: Container, user: User, completion: Completion, context: Lambda
         used = usages.read(user.key, user.address)
     flags, budget = pending_flags.result(), usages.rules.remaining(used)
     if completion.prompt.tools and not flags.tools:
-        raise BadRequest("Tools are switched off.", field="tools")
+        raise BadRequest("Tools are disabled.", field="tools")
     if app.models[completion.model].affordable(budget, completion.tokens, completion.options) <= 0:
         raise budget_exhausted("user", app.generations.now())
     usages.admit(user.key, user.address, slot, used)
