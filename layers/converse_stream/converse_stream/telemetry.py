@@ -54,7 +54,7 @@ def hide_unexpected_errors() -> Iterator[None]:
 
 
 def log_caller(user: str, path: str) -> None:
-    """Adds the user (the begin of a hash), and the conversation in the path, to all later log lines of this request."""
+    """Adds the user (first characters of a hash) and the conversation in `path` to all log lines of the request."""
     match = _CONVERSATION.match(path)
     logger.append_keys(user=user[:12], **({"conversation": match[1]} if match else {}))
 

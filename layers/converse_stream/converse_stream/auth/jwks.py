@@ -18,7 +18,7 @@ from converse_stream.settings import SECURE_URL
 from converse_stream.telemetry import logger
 
 FRESH_SECONDS = 3600.0  # until the keys are requested again
-RETRY_SECONDS = 60.0  # between two requests, also after a success: a caller can invent key ids
+RETRY_SECONDS = 60.0  # between two requests, also after a success: tokens may have invented key ids
 EMPTY_RETRY_SECONDS = 5.0  # the same while there are no keys
 REQUEST_TIMEOUT = urllib3.Timeout(total=2.0)  # for each of the two documents
 MAX_DOCUMENT_BYTES = 256 * 1024

@@ -36,7 +36,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The completion that a request would lead to, and the parts of the memory that were not read in time."""
+    """The completion that the model would get, and the parts of the memory that were not read in time."""
 
     completion: Completion
     missing: tuple[str, ...]

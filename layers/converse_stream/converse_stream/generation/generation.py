@@ -101,7 +101,7 @@ class Outcome:
 
 
 class Generation:
-    """Generates one answer in two threads, and is the source of its events.
+    """Generates one answer in two threads, and provides its events.
 
     `call_model` yields the model's events and ends when its `Call` is cancelled. `writer` stores the log and the
     answer. `estimate_usage` returns the estimated usage for a text and a model alias; it is used if Bedrock did not

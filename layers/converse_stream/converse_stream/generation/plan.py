@@ -17,7 +17,7 @@ class Plan:
 
     `user_message` is the message to answer. `text` is the last turn of the prompt: the text of that message, or the
     instruction to continue. `history` has the messages before that turn. `replaces` is the answer that the new one
-    takes the place of, and `prefix` the part of it that the new answer begins with.
+    replaces, and `prefix` its log, if the new answer continues it.
     """
 
     user_message: Message
