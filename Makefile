@@ -81,8 +81,8 @@ OUTPUT = aws cloudformation describe-stacks --stack-name converse-stream-$(ENV) 
   --query 'Stacks[0].Outputs[?OutputKey==`$(1)`].OutputValue'
 deploy-web:
 	@[ -n "$$($(call OUTPUT,Distribution))" ] || { echo "The stack converse-stream-$(ENV) has no web host: deploy it with WebHost=enabled"; exit 1; }
-	rm -rf .aws-sam/web && mkdir -p .aws-sam && cp -r web/demo .aws-sam/web
-	echo '{"functionUrl": "/", "apiUrl": "/"}' >.aws-sam/web/config.json
+	rm -rf .aws-sam/web && mkdir -p .aws-sam/web && cp -r web/demo .aws-sam/web/page
+	echo '{"functionUrl": "/", "apiUrl": "/"}' >.aws-sam/web/page/config.json
 	@# Browsers ask each time, CloudFront keeps everything until it is told that there is something new.
 	aws s3 sync .aws-sam/web "s3://$$($(call OUTPUT,WebBucket))" --delete --cache-control "max-age=0, s-maxage=31536000"
 	aws cloudfront create-invalidation --distribution-id "$$($(call OUTPUT,Distribution))" --paths "/*"

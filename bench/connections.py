@@ -13,7 +13,7 @@ from pathlib import Path
 from local_stack import template
 from local_stack.dynamodb.server import DynamoDB
 from local_stack.identity.certificates import Authority
-from tests.contract.lookup_costs import Costs, measured
+from tests.contract.lookup_costs import Costs, measure_costs
 from tests.wire.bedrock_standin import standin
 
 ROUNDS = 5
@@ -32,7 +32,7 @@ def main() -> None:
         costs: dict[str, list[Costs]] = {"plain": [], "tls": []}
         for _ in range(ROUNDS):
             for kind, table in (("plain", plain), ("tls", tls)):
-                costs[kind].append(measured(authority.bundle, table=table.url, model=bedrock.url))
+                costs[kind].append(measure_costs(authority.bundle, table=table.url, model=bedrock.url))
         plain.stop()
         tls.stop()
     print("milliseconds of CPU, median of", ROUNDS)

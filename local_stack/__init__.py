@@ -1,1 +1,1 @@
-"""The whole system on one machine: it reads template.yaml and starts what it describes, as Lambda would."""
+"""The local stack: runs the system that template.yaml describes on this machine."""

@@ -1,4 +1,4 @@
-"""`python -m local_stack`: the whole system on this machine, until Ctrl-C."""
+"""`python -m local_stack`: runs the system of template.yaml on this machine until Ctrl-C."""
 
 import argparse
 import asyncio
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from local_stack.bedrock.documents import UnreadableDocument
-from local_stack.dynamodb.server import NoDynamoDB
+from local_stack.dynamodb.server import DynamoDBUnreachable
 from local_stack.intrinsics import TemplateError
 from local_stack.lambda_service.concurrency import ACCOUNT_LIMIT
 from local_stack.lambda_service.sandbox import NoCredentials
@@ -22,47 +22,56 @@ ROOT = Path(__file__).resolve().parent.parent
 def options(arguments: list[str]) -> Options:
     parser = argparse.ArgumentParser(prog="python -m local_stack", description=__doc__)
     parser.add_argument(
-        "--port", type=port, default=8787, help="the one host; the five above it are taken too (0: free)"
+        "--port", type=port, default=8787, help="port of the web host; the next five are used too (0: free ports)"
     )
-    parser.add_argument("--artifacts", type=Path, metavar="DIR", help="run what `sam build` made, e.g. .aws-sam/build")
-    parser.add_argument("--bedrock", action="store_true", help="real Bedrock, with your own AWS credentials")
-    parser.add_argument("--rest-streaming", action="store_true", help="the REST API in streamed mode too")
-    parser.add_argument("--auth", choices=["dev", "jwt", "iam"], default="dev", help="how callers are known (dev)")
+    parser.add_argument(
+        "--artifacts", type=Path, metavar="DIR", help="run the output of `sam build`, for example .aws-sam/build"
+    )
+    parser.add_argument("--bedrock", action="store_true", help="use real Bedrock with your AWS credentials")
+    parser.add_argument("--rest-streaming", action="store_true", help="also start the REST API in streamed mode")
+    parser.add_argument("--auth", choices=["dev", "jwt", "iam"], default="dev", help="authentication mode (dev)")
     parser.add_argument("--flags", type=Path, metavar="FILE", help="feature flags in JSON, read again each minute")
-    parser.add_argument("--documents", type=Path, metavar="DIR", help="answer from its Markdown files")
+    parser.add_argument("--documents", type=Path, metavar="DIR", help="answer from the Markdown files of this folder")
     parser.add_argument("--usual-delays", action="store_true", help="Retrieve and embeddings take their usual time")
-    parser.add_argument("--prewarm", type=int, default=1, metavar="N", help="environments to start with (1)")
+    parser.add_argument(
+        "--prewarm", type=int, default=1, metavar="N", help="execution environments to start in advance (1)"
+    )
     parser.add_argument(
         "--concurrency",
         type=int,
         default=ACCOUNT_LIMIT,
         metavar="N",
-        help=f"invocations that the account may run at a time ({ACCOUNT_LIMIT})",
+        help=f"concurrent invocations of the account ({ACCOUNT_LIMIT})",
     )
-    parser.add_argument("--fault-rate", type=float, default=0.0, help="share of model calls that fail (0)")
-    parser.add_argument("--seed", type=int, default=0, help="of the faults (0)")
+    parser.add_argument("--fault-rate", type=float, default=0.0, help="share of model calls that fail, 0 to 1 (0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random faults (0)")
     parser.add_argument(
         "--bridge",
         type=bridge,
         metavar="ADDRESS",
-        help="of Docker's bridge on Linux, by which containers reach the stand-ins for Bedrock and DynamoDB",
+        help="address of Docker's bridge on Linux: containers reach the Bedrock and DynamoDB emulators there",
     )
-    parser.add_argument("--tls", action="store_true", help="functions reach Bedrock, DynamoDB and Lambda by TLS")
+    parser.add_argument("--tls", action="store_true", help="functions call Bedrock, DynamoDB and Lambda over TLS")
     parser.add_argument(
         "--ration-cpu", action="store_true", help="CPU time in proportion to memory: 1,769 MB for one processor"
     )
     parser.add_argument(
-        "--parameter", action="append", default=[], type=parameter, metavar="NAME=VALUE", help="of the template"
+        "--parameter",
+        action="append",
+        default=[],
+        type=parameter,
+        metavar="NAME=VALUE",
+        help="parameter of the template; may be repeated",
     )
     given = parser.parse_args(arguments)
     if given.documents and given.bedrock:
-        parser.error("real Bedrock has knowledge bases of its own: --parameter KnowledgeBaseId=...")
+        parser.error("--documents needs the Bedrock emulator; with --bedrock use --parameter KnowledgeBaseId=...")
     if given.bridge and not given.port:
-        parser.error("containers find the stand-ins by their ports: --bridge needs a --port")
+        parser.error("--bridge needs a --port: containers reach the emulators by fixed ports")
     if given.bridge and given.tls:
-        parser.error("containers do not trust the stack's certificates: --bridge or --tls, not both")
+        parser.error("use --bridge or --tls, not both: containers do not trust the stack's certificates")
     if given.documents and not given.documents.is_dir():
-        parser.error(f"{given.documents} is no folder")
+        parser.error(f"--documents: {given.documents} is not a folder")
     return Options(
         template=(given.artifacts or ROOT) / "template.yaml",
         web=ROOT / "web",
@@ -92,14 +101,14 @@ def port(text: str) -> int:
 
 
 def bridge(text: str) -> str:
-    """A private address of this machine: the stand-ins let everybody in."""
+    """Return a private IPv4 address of this machine. It must be private because the emulators need no credentials."""
     address = ipaddress.IPv4Address(text)
     if address.is_unspecified or not address.is_private:
         raise argparse.ArgumentTypeError(f"{text} is not the address of a bridge, like 172.17.0.1")
     try:
-        socket.create_server((text, 0)).close()  # from Python 3.13, asyncio skips an address that is not there
+        socket.create_server((text, 0)).close()  # Python 3.13's asyncio ignores an address that does not exist
     except OSError as error:
-        raise argparse.ArgumentTypeError(f"{text} is no address of this machine: {error.strerror}") from None
+        raise argparse.ArgumentTypeError(f"{text} is not an address of this machine: {error.strerror}") from None
     return text
 
 
@@ -111,7 +120,7 @@ def parameter(text: str) -> tuple[str, str]:
 
 
 async def run(given: Options) -> int:
-    """Run until a signal; the exit status."""
+    """Run the stack until SIGINT or SIGTERM. Returns the exit status."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -125,14 +134,15 @@ async def run(given: Options) -> int:
             await asyncio.wait({starting})
             return 0
         await starting
-        # The table has a thread of its own; it must not wait long for this one, or for a look at all that is loaded.
+        # The DynamoDB emulator runs in its own thread. A short switch interval and a smaller heap for the garbage
+        # collector keep its pauses short.
         sys.setswitchinterval(0.001)
         gc.freeze()
         announce(stack, rest=given.rest_streaming)
         await stopping
     except PortInUse as error:
         return fail(f"{error}; try another one: make run PORT=9797")
-    except (TemplateError, NoCredentials, NoDynamoDB, UnreadableDocument) as error:
+    except (TemplateError, NoCredentials, DynamoDBUnreachable, UnreadableDocument) as error:
         return fail(str(error))
     finally:
         await stack.close()
@@ -141,7 +151,7 @@ async def run(given: Options) -> int:
 
 def announce(stack: Stack, *, rest: bool) -> None:
     if stack.has_web_host:
-        print(f"One host      {stack.web_host.url}")
+        print(f"Web host      {stack.web_host.url}")
     print(f"Function URL  {stack.function_url.url}")
     print(f"API Gateway   {stack.http_api.url}")
     print(f"Demo page     {stack.page.url}")

@@ -1,13 +1,13 @@
-"""Which function asked AWS for what, in the words of IAM: what its role must allow, and all that it needs to."""
+"""Records which function called which AWS action on which resource. These are the actions that its role must allow."""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-CALLER = "x-amz-security-token"  # the header: the stack gives each function its name as session token
+CALLER = "x-amz-security-token"  # the header; the session token of each function is its name
 
-# A transaction needs what its parts would need alone
-# (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html).
+# A transaction needs the permissions of its parts:
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
 _PARTS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
 _MODEL_ACTIONS = {
     "converse": "InvokeModel",
@@ -18,41 +18,47 @@ _MODEL_ACTIONS = {
 
 
 class Call(NamedTuple):
-    """`resource` is a table, `table/index/name`, a function, or a model's, guardrail's or knowledge base's id."""
+    """A call of a function to AWS.
+
+    `resource`: a table, `table/index/name`, a function, or the id of a model, guardrail or knowledge base.
+    """
 
     function: str
     action: str
     resource: str
 
 
-class Calls:
-    """The calls that one service got from the stack's functions, each kind once."""
+class CallLog:
+    """The different calls that one service received from the functions. Equal calls are kept once.
+
+    `caller` is the function's name; a call without a caller is not recorded.
+    """
 
     def __init__(self) -> None:
-        self._seen: dict[Call, None] = {}
+        self._calls: dict[Call, None] = {}
 
     def __iter__(self) -> Iterator[Call]:
-        return iter(tuple(self._seen))
+        return iter(tuple(self._calls))
 
-    def of_table(self, caller: str | None, operation: str, body: bytes) -> None:
-        """A request to DynamoDB."""
+    def add_table_request(self, caller: str | None, operation: str, body: bytes) -> None:
+        """Record a request to DynamoDB."""
         if caller is not None:
             for action, resource in _table_actions(operation, json.loads(body)):
                 self._add(caller, f"dynamodb:{action}", resource)
 
-    def of_model(self, caller: str | None, operation: str, model_id: str, body: Any) -> None:
-        """A request to Bedrock's runtime, as its path names the operation."""
+    def add_model_request(self, caller: str | None, operation: str, model_id: str, body: Any) -> None:
+        """Record a request to Bedrock. `operation` is the last part of its path."""
         self._add(caller, f"bedrock:{_MODEL_ACTIONS[operation]}", model_id)
         if isinstance(body, dict) and (guardrail := body.get("guardrailConfig")):
             self._add(caller, "bedrock:ApplyGuardrail", guardrail.get("guardrailIdentifier", ""))
 
-    def of_function(self, caller: str | None, name: str) -> None:
-        """A request to Lambda's Invoke API."""
+    def add_invocation(self, caller: str | None, name: str) -> None:
+        """Record a request to Lambda's Invoke API."""
         self._add(caller, "lambda:InvokeFunction", name)
 
     def _add(self, caller: str | None, action: str, resource: str) -> None:
         if caller is not None:
-            self._seen[Call(caller, action, resource)] = None
+            self._calls[Call(caller, action, resource)] = None
 
 
 def _table_actions(operation: str, request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

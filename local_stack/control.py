@@ -1,4 +1,4 @@
-"""The stack's own endpoints under /_local/: faults on demand, and a look inside."""
+"""The control endpoints under /_local/: they inject faults and report the state of the stack. See docs/local.md."""
 
 import dataclasses
 import json
@@ -19,10 +19,11 @@ ISSUER = "issuer/"
 
 @dataclass(frozen=True)
 class Control:
-    """`POST faults`, `kill` and `token`; `GET requests`, `calls`, `environments` and `dead-letters`; JSON in and out.
-    Below `issuer/` are the issuer's documents.
+    """Serves the control endpoints. Bodies are JSON.
 
-    `bedrock` and `table` are None where the caller brought a service of their own, `issuer` where nobody has tokens.
+    `POST faults`, `kill` and `token`; `GET requests`, `calls`, `environments`, `dead-letters` and `issuer/...`.
+    `bedrock` and `table` are None if the user's own service is used instead of the emulator. `issuer` is None unless
+    the authentication mode is jwt.
     """
 
     pools: Mapping[str, Pool]
@@ -33,12 +34,13 @@ class Control:
 
     async def __call__(self, request: Request, responder: Responder) -> None:
         try:
-            status, answer = self._answer(request.method, request.path.removeprefix(PREFIX), await request.read())
+            status, response = self._respond(request.method, request.path.removeprefix(PREFIX), await request.read())
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            status, answer = 400, {"message": f"bad request: {error!r}"}
-        await responder.send(status, [("content-type", "application/json")], json.dumps(answer).encode())
+            status, response = 400, {"message": f"bad request: {error!r}"}
+        await responder.send(status, [("content-type", "application/json")], json.dumps(response).encode())
 
-    def _answer(self, method: str, name: str, body: bytes) -> tuple[int, Any]:
+    def _respond(self, method: str, name: str, body: bytes) -> tuple[int, Any]:
+        """Return the status and the JSON of the response."""
         match method, name:
             case "POST", "faults":
                 self._set_faults(json.loads(body))
@@ -47,35 +49,36 @@ class Control:
                 killed = self.pools[json.loads(body)["function"]].kill_busy()
                 return (200, {"pid": killed}) if killed else (409, {"message": "no environment is busy"})
             case "POST", "token" if self.issuer:
-                asked = json.loads(body)
-                return 200, {"token": self.issuer.token(asked["user"], asked.get("claims", {}))}
+                fields = json.loads(body)
+                return 200, {"token": self.issuer.token(fields["user"], fields.get("claims", {}))}
             case "GET", _ if self.issuer and name.startswith(ISSUER):
                 document = None if self.issuer.down else self.issuer.document(name.removeprefix(ISSUER))
                 return (200, document) if document else (503, {})
             case "GET", "requests":
                 return 200, [call.as_json() for call in self.bedrock.requests] if self.bedrock else []
             case "GET", "calls":
-                services = [each for each in (self.table, self.bedrock, self.invoke_api) if each]
+                services = [service for service in (self.table, self.bedrock, self.invoke_api) if service]
                 calls = (call for service in services for call in service.calls)
-                return 200, [call._asdict() for call in calls if call.function in self.pools]  # not a real token
+                # With --bedrock the session token is a real one and must not be shown.
+                return 200, [call._asdict() for call in calls if call.function in self.pools]
             case "GET", "environments":
                 return 200, [
                     {
                         "function": name,
-                        "pid": each.pid,
-                        "state": each.state.value,
-                        "invocations": each.invocations,
+                        "pid": environment.pid,
+                        "state": environment.state.value,
+                        "invocations": environment.invocations,
                     }
                     for name, pool in self.pools.items()
-                    for each in pool.environments
+                    for environment in pool.environments
                 ]
             case "GET", "dead-letters":
                 return 200, [dataclasses.asdict(letter) for letter in self.invoke_api.dead_letters]
-        return 404, {"message": f"no {method} {name} here"}
+        return 404, {"message": f"there is no {method} {PREFIX}{name}"}
 
     def _set_faults(self, faults: dict[str, Any]) -> None:
         if unknown := faults.keys() - {"table", "model", "issuer", "events", "freezeAfterResponse"}:
-            raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+            raise ValueError(f"unknown fields: {', '.join(sorted(unknown))}")
         if self.table and "table" in faults:
             table = faults["table"]
             counts = {name: int(table.get(name, 0)) for name in ("throttle", "conflict", "unprocessed")}

@@ -1,8 +1,8 @@
-"""`python -m local_stack.emulator EVENT...`: events through AWS's own Lambda emulator, on what `sam build` makes.
+"""`python -m local_stack.emulator EVENT...`: sends events to the built functions under AWS's Lambda emulator.
 
-The Runtime Interface Emulator comes with the SAM CLI. It holds our runtime to AWS's contract, without Docker, but hands
-a streamed answer over in one piece: what it proves is that the artifacts start and answer, not when tokens come.
-Several events share one table and go through in the order given.
+AWS's Runtime Interface Emulator is part of the SAM CLI. It checks our runtime against AWS's contract without Docker. It
+returns a streamed answer in one piece, so it shows that the artifacts start and answer, but not when tokens are sent.
+Several events share one table, in the given order.
 """
 
 import argparse
@@ -33,22 +33,22 @@ from local_stack.template import Function, Template
 ROOT = Path(__file__).resolve().parent.parent
 SAM = ROOT / ".venv-sam"
 HOST = "127.0.0.1"
-ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}  # what Linux calls them, and Lambda
+ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}  # the names of Linux, and those of Lambda
 START_SECONDS = 10
 TEXT = frozenset({"chunk", "reasoning"})
 
 
 class EmulatorError(Exception):
-    """What this machine lacks or what went wrong, in words for its owner."""
+    """Something is missing on this machine, or a step failed. The message is for the user."""
 
 
 class Emulator:
-    """One function in AWS's emulator, which starts it with the first event."""
+    """A function under AWS's emulator. The emulator starts it with the first event."""
 
     def __init__(self, function: Function, folder: Path, variables: Mapping[str, str]) -> None:
         box = sandbox.build(function, folder, variables)
-        # The emulator hands on empty AWS keys, so these are set again behind it.
-        inside = [f"{name}={value}" for name, value in sandbox.FAKE_CREDENTIALS.items()]
+        # The emulator passes empty AWS keys to the function, so `env` sets them again.
+        credentials = [f"{name}={value}" for name, value in sandbox.FAKE_CREDENTIALS.items()]
         port, runtime_api = free_port(), free_port()
         self._address = (HOST, port)
         self._process = subprocess.Popen(
@@ -56,7 +56,7 @@ class Emulator:
                 *(emulator_program(), "--log-level", "error"),
                 *("--runtime-interface-emulator-address", f"{HOST}:{port}"),
                 *("--runtime-api-address", f"{HOST}:{runtime_api}"),
-                *("/usr/bin/env", *inside, *box.command),
+                *("/usr/bin/env", *credentials, *box.command),
             ],
             cwd=box.task_root,
             env={**box.variables, "AWS_LAMBDA_FUNCTION_TIMEOUT": str(function.timeout)},
@@ -64,12 +64,12 @@ class Emulator:
         )
 
     async def invoke(self, payload: bytes) -> bytes:
-        """The function's result; a streamed one with its prelude in front. Raises EmulatorError."""
-        await self._listens()
+        """Return the function's result. A streamed one includes its prelude. Raises EmulatorError."""
+        await self._wait_until_listening()
         url = "http://{}:{}/2015-03-31/functions/function/invocations".format(*self._address)
 
         def post() -> bytes:
-            with urllib.request.urlopen(url, payload) as reply:  # noqa: S310 - the address is ours
+            with urllib.request.urlopen(url, payload) as reply:  # noqa: S310 - a local address
                 result: bytes = reply.read()
                 return result
 
@@ -79,10 +79,10 @@ class Emulator:
             raise EmulatorError(f"the function did not answer: {error}; its output is above") from error
 
     def close(self) -> None:
-        self._process.terminate()  # it ends the function, too
+        self._process.terminate()  # also ends the function
         self._process.wait()
 
-    async def _listens(self) -> None:
+    async def _wait_until_listening(self) -> None:
         deadline = asyncio.get_running_loop().time() + START_SECONDS
         while asyncio.get_running_loop().time() < deadline and self._process.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(self._address):
@@ -92,28 +92,28 @@ class Emulator:
 
 
 def architecture() -> str:
-    """This machine's, as Lambda names it. Raises EmulatorError where AWS's emulator does not run."""
+    """Return the architecture of this machine, as Lambda names it. Raises EmulatorError if it is not supported."""
     if sys.platform != "linux" or platform.machine() not in ARCHITECTURES:
         raise EmulatorError("AWS's emulator runs on Linux; elsewhere use Docker: see events/README.md")
     return ARCHITECTURES[platform.machine()]
 
 
 def emulator_program() -> Path:
-    """AWS's emulator for this machine. Raises EmulatorError."""
-    found = [*SAM.glob(f"lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-{architecture()}")]
-    if not found:
-        raise EmulatorError("the SAM CLI is not installed here: run `make .venv-sam/installed`")
-    return found[0]
+    """Return the path of AWS's emulator for this machine. Raises EmulatorError."""
+    paths = [*SAM.glob(f"lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-{architecture()}")]
+    if not paths:
+        raise EmulatorError("the SAM CLI is not installed: run `make .venv-sam/installed`")
+    return paths[0]
 
 
 def build(folder: Path) -> Path:
-    """The template of what `sam build` makes in `folder` for this machine. Raises EmulatorError."""
+    """Run `sam build` for this machine into `folder`. Returns the path of the built template. Raises EmulatorError."""
     runtime = next(iter(templates.read(ROOT / "template.yaml").functions.values())).runtime
     version = "{}.{}".format(*sys.version_info)
     if sandbox.interpreter(runtime):
         version = runtime.removeprefix("python")
     else:
-        print(f"There is no {runtime} here: built for and run by python{version} instead.", file=sys.stderr)
+        print(f"{runtime} is not installed: using python{version} instead.", file=sys.stderr)
     command = [str(SAM / "bin/sam"), "build", "--build-dir", str(folder)]
     command += ["--parameter-overrides", f"Architecture={architecture()}"]
     variables = {**os.environ, "TARGET": version, "SAM_CLI_TELEMETRY": "0"}
@@ -131,7 +131,10 @@ def free_port() -> int:
 
 
 def function_for(event: Any, template: Template) -> Function:
-    """Function URL and REST events go to the function that streams; HTTP API events and tasks to the other."""
+    """Return the function for an event.
+
+    Function URL and REST API events go to the function that streams, HTTP API events and tasks to the other one.
+    """
     [streaming] = (function for function in template.functions.values() if function.has_url)
     [other] = (function for function in template.functions.values() if not function.has_url)
     if "requestContext" not in event:
@@ -141,18 +144,18 @@ def function_for(event: Any, template: Template) -> Function:
 
 
 def readable(event: Any, result: bytes) -> str:
-    """A result as people read it: status, headers and body of an HTTP answer, the text of a stream in one piece."""
+    """Format a result for the terminal. An HTTP response has status, headers and body; streamed text is joined."""
     if PRELUDE_END in result:
-        answer = Prelude().feed(result)
-        assert answer is not None  # noqa: S101 - it is complete
-        return "\n".join(http_answer(*answer))
+        response = Prelude().feed(result)
+        assert response is not None  # noqa: S101 - it is complete
+        return "\n".join(response_lines(*response))
     value = json.loads(result)
     if "requestContext" in event and "statusCode" in value:
-        return "\n".join(http_answer(*answer_of(result)))
+        return "\n".join(response_lines(*answer_of(result)))
     return pretty(value)
 
 
-def http_answer(head: Head, body: bytes) -> Iterator[str]:
+def response_lines(head: Head, body: bytes) -> Iterator[str]:
     yield str(head.status)
     yield from (f"{name.lower()}: {value}" for name, value in head.headers)
     yield ""
@@ -170,26 +173,27 @@ def pretty(value: Any) -> str:
 
 
 def frames(text: str) -> Iterator[str]:
-    """One line an event; in our own dialect, text that came in many pieces is joined."""
+    """Yield one line for each event. In the native dialect, successive text events are joined."""
     lines = [line.removeprefix("data: ") for line in text.split("\n") if line.startswith("data: ")]
     if "[DONE]" in lines:
         yield from lines
         return
     events = [json.loads(line) for line in lines]
     for kind, group in itertools.groupby(events, key=lambda event: event["type"]):
-        alike = list(group)
+        successive = list(group)
         if kind in TEXT:
-            yield f"{kind} ({len(alike)}): {''.join(event['content'] for event in alike)}"
+            yield f"{kind} ({len(successive)}): {''.join(event['content'] for event in successive)}"
         else:
-            yield from (json.dumps(event, ensure_ascii=False) for event in alike)
+            yield from (json.dumps(event, ensure_ascii=False) for event in successive)
 
 
 async def run(events: list[Path], artifacts: Path | None) -> None:
-    """Print what each event is answered. Raises EmulatorError and TemplateError."""
+    """Print the result of each event. Raises EmulatorError and TemplateError."""
     async with contextlib.AsyncExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="emulator-")))
         built = artifacts / "template.yaml" if artifacts else build(folder / "build")
-        template = templates.read(built, {"RestStreaming": "enabled", "Learning": "disabled"})  # nobody to hand over to
+        # Learning is disabled because there is no Invoke API for its asynchronous task.
+        template = templates.read(built, {"RestStreaming": "enabled", "Learning": "disabled"})
         model = await bedrock.serve(HOST, 0)
         cleanup.push_async_callback(model.close)
         tables = DynamoDB()
@@ -212,9 +216,11 @@ async def run(events: list[Path], artifacts: Path | None) -> None:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m local_stack.emulator", description=__doc__)
     parser.add_argument("events", type=Path, nargs="+", metavar="EVENT")
-    parser.add_argument("--artifacts", type=Path, metavar="DIR", help="what `sam build` made before; else it is built")
+    parser.add_argument(
+        "--artifacts", type=Path, metavar="DIR", help="existing output of `sam build`; without it, the command builds"
+    )
     given = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is ended
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the started processes are ended
     try:
         asyncio.run(run(given.events, given.artifacts))
     except KeyboardInterrupt:

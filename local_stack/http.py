@@ -1,7 +1,7 @@
-"""An HTTP/1.1 server on asyncio streams: h11 speaks the protocol, this module moves the bytes.
+"""An HTTP/1.1 server on asyncio streams. h11 implements the protocol; this module reads and writes the bytes.
 
-One handler serves a port. Bodies are read only as fast as the handler asks for them and written only as fast as
-the peer takes them, so back-pressure passes through; chunks and trailers arrive as the peer sent them.
+Each port has one handler. A body is read only when the handler reads it, and written only as fast as the peer reads
+it: this is the back-pressure. Chunks and trailers are passed to the handler as the peer sent them.
 """
 
 import asyncio
@@ -22,16 +22,18 @@ Headers = Iterable[tuple[str, str]]
 
 HEADER_LIMIT = 64 * 1024
 READ_SIZE = 64 * 1024
-LEFTOVER_SECONDS = 5.0  # how long we swallow what nobody read: closing on it would reset the answer we just sent
+# How long we read the rest of a request after its response. If we closed the connection with unread data, TCP would
+# reset it, and the client might lose the response.
+LEFTOVER_SECONDS = 5.0
 NO_BODY = frozenset({204, 304})
 
 
 class Disconnected(ConnectionError):
-    """The peer closed or reset the connection before its request was complete."""
+    """The peer closed or reset the connection before the end of its request."""
 
 
 class _Connection:
-    """One TCP connection and its h11 state."""
+    """A TCP connection with its h11 state."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -40,7 +42,7 @@ class _Connection:
         self.eof = False
 
     async def receive(self) -> None:
-        """Feed h11 with the next bytes, or with the end of the connection."""
+        """Pass the next bytes, or the end of the connection, to h11."""
         data = await self.reader.read(READ_SIZE)
         self.eof = not data
         self.h11.receive_data(data)
@@ -63,10 +65,10 @@ class _Connection:
 
 @dataclass
 class Request:
-    """A request whose head has arrived; the body is still on the wire.
+    """A request. Its head has been received; its body is read with `chunks` or `read`.
 
-    `path` and `query` are raw, still percent-encoded; header names are lower-case; `client` is the peer's IP.
-    `trailers` is filled once the body has ended.
+    `path` and `query` are percent-encoded. Header names are in lower case. `client` is the IP address of the peer.
+    `trailers` is filled at the end of the body.
     """
 
     method: str
@@ -79,12 +81,12 @@ class Request:
     trailers: list[tuple[str, str]] = field(default_factory=list)
 
     def header(self, name: str) -> str | None:
-        """The first header of that name, or None."""
+        """Return the first header with this name, or None."""
         return next((value for key, value in self.headers if key == name.lower()), None)
 
     @property
     def head_size(self) -> int:
-        """Bytes of the request line and the headers, as HTTP/1.1 writes them."""
+        """Bytes of the request line and the headers in HTTP/1.1."""
         line = len(f"{self.method} {self.target} HTTP/1.1\r\n")
         return line + sum(len(f"{name}: {value}\r\n") for name, value in self.headers)
 
@@ -99,7 +101,7 @@ class Request:
         return self._connection.h11.their_state is not h11.SEND_BODY
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises Disconnected when the peer leaves before its end."""
+        """Yield the body in the chunks of the peer. Raises Disconnected if the connection ends before the body."""
         while True:
             if self._connection.h11.their_state is not h11.SEND_BODY:
                 return
@@ -113,14 +115,14 @@ class Request:
                 self.trailers.extend(_text(event.headers))
 
     async def read(self) -> bytes:
-        """The whole body."""
+        """Return the whole body. Raises Disconnected."""
         return b"".join([chunk async for chunk in self.chunks()])
 
 
 class Responder:
-    """Answers one request: `send` in one piece, or `start`, `write`..., `end` in chunks.
+    """Writes the response of one request: `send` writes it in one piece; `start`, `write` and `end` in chunks.
 
-    Every method raises ConnectionError when the peer is gone.
+    Each method raises ConnectionError if the connection is closed.
     """
 
     def __init__(self, connection: _Connection, method: str) -> None:
@@ -130,7 +132,7 @@ class Responder:
         self._overrides: dict[str, str] = {}
 
     def override(self, headers: Headers) -> None:
-        """Put `headers`, named in lower case, on the answer in place of whatever it has of the same names."""
+        """Set headers of the response. They replace its own headers with the same names. Names are in lower case."""
         self._overrides.update(headers)
 
     async def send(self, status: int, headers: Headers = (), body: bytes = b"") -> None:
@@ -139,7 +141,7 @@ class Responder:
         await self.end()
 
     async def start(self, status: int, headers: Headers = ()) -> None:
-        """Send the head; the body is chunked unless the headers name a content-length."""
+        """Send the status and the headers. The body is chunked unless there is a content-length header."""
         self._bodiless = self._bodiless or status in NO_BODY
         if status == 204:
             headers = [header for header in headers if header[0].lower() != "content-length"]
@@ -149,7 +151,7 @@ class Responder:
         await self._connection.send(h11.Response(status_code=status, headers=encoded))
 
     async def write(self, data: bytes) -> None:
-        """Send one chunk; returns when the peer has room for more."""
+        """Send one chunk. Returns when the write buffer has room for more."""
         if data and not self._bodiless:
             await self._connection.send(h11.Data(data=data))
 
@@ -157,19 +159,19 @@ class Responder:
         await self._connection.send(h11.EndOfMessage())
 
     def abort(self) -> None:
-        """Drop the connection with a TCP reset."""
+        """Close the connection with a TCP reset."""
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     async def closed(self) -> None:
-        """Return when the peer has closed its side. Only for use once the request's body has been read."""
+        """Wait until the peer has closed its side of the connection. Read the request's body first."""
         with contextlib.suppress(ConnectionError):
             while not self._connection.eof:
                 await self._connection.receive()
 
 
 def json_of(body: bytes) -> Any:
-    """A body as JSON, which has no NaN and no Infinity. Raises ValueError."""
+    """Parse a body as JSON. NaN and Infinity are not allowed. Raises ValueError."""
 
     def refuse(constant: str) -> None:
         raise ValueError(constant)
@@ -177,7 +179,7 @@ def json_of(body: bytes) -> Any:
     try:
         return json.loads(body, parse_constant=refuse)
     except RecursionError as error:
-        raise ValueError("it nests too deep") from error
+        raise ValueError("the JSON is nested too deeply") from error
 
 
 Handler = Callable[[Request, Responder], Awaitable[None]]
@@ -186,45 +188,44 @@ Handler = Callable[[Request, Responder], Awaitable[None]]
 async def serve(
     handler: Handler, hosts: str | Sequence[str], port: int, tls: ssl.SSLContext | None = None
 ) -> asyncio.Server:
-    """Serve `handler` on a port of one or several addresses until the server is closed; port 0 is any free one.
+    """Start a server for `handler` on a port of one or more addresses. Port 0 is any free port.
 
-    With `tls` it speaks nothing else there.
+    With `tls` the server accepts only TLS connections.
     """
-    connections: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references to tasks
+    connections: set[asyncio.Task[None]] = set()  # the event loop itself keeps only weak references to tasks
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(_converse(handler, _Connection(reader, writer)))
+        task = asyncio.create_task(_serve_connection(handler, _Connection(reader, writer)))
         connections.add(task)
         task.add_done_callback(connections.discard)
+        task.add_done_callback(lambda _: writer.close())  # also of a task that is cancelled before its first step
 
     return await asyncio.start_server(connected, hosts, port, backlog=512, ssl=tls)
 
 
 def port_of(server: asyncio.Server) -> int:
-    """The port a server listens on."""
+    """Return the port on which a server listens."""
     port: int = server.sockets[0].getsockname()[1]
     return port
 
 
-async def _converse(handler: Handler, connection: _Connection) -> None:
-    """Requests and answers on one connection, until either side closes it."""
+async def _serve_connection(handler: Handler, connection: _Connection) -> None:
+    """Serve the requests of one connection until either side closes it."""
     try:
-        while await _exchange(handler, connection):
+        while await _serve_request(handler, connection):
             connection.h11.start_next_cycle()
     except (ConnectionError, TimeoutError):
-        pass  # the peer is gone, or does not finish its request: nobody is left to tell
-    finally:
-        connection.writer.close()
+        return  # the peer has closed the connection, or does not finish its request: no response is possible
 
 
-async def _exchange(handler: Handler, connection: _Connection) -> bool:
-    """One request and its answer; whether the connection can serve another."""
+async def _serve_request(handler: Handler, connection: _Connection) -> bool:
+    """Serve one request. Returns whether the connection can be used for another one."""
     try:
         event = await connection.next_event()
     except h11.RemoteProtocolError as error:
         if connection.h11.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             await Responder(connection, "").send(error.error_status_hint, [("connection", "close")])
-            if connection.writer.can_write_eof():  # TLS cannot
+            if connection.writer.can_write_eof():  # not possible with TLS
                 connection.writer.write_eof()
             async with asyncio.timeout(LEFTOVER_SECONDS):
                 while await connection.reader.read(READ_SIZE):

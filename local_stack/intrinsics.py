@@ -1,6 +1,6 @@
-"""CloudFormation templates as values: YAML with its tags, and the intrinsic functions that our template uses.
+"""Loads CloudFormation templates and evaluates the intrinsic functions that our template uses.
 
-Semantics: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference.html
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference.html
 """
 
 import re
@@ -18,16 +18,16 @@ PSEUDO_PARAMETERS = {
     "AWS::StackName": "local",
     "AWS::URLSuffix": "amazonaws.com",
 }
-NO_VALUE = object()  # what `!Ref AWS::NoValue` stands for: the key or item that holds it goes away
+NO_VALUE = object()  # the value of `!Ref AWS::NoValue`; a key or item with this value is removed
 PLACEHOLDER = re.compile(r"\$\{(!?)([^}]*)\}")
 
 
 class TemplateError(Exception):
-    """The template says something that the laptop stack cannot do; the message names the resource."""
+    """The template uses a feature that the local stack does not support. The message names the resource."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's tags: `!Sub x` reads as `{"Fn::Sub": "x"}`, as the JSON form is written."""
+    """YAML with CloudFormation's tags. `!Sub x` becomes `{"Fn::Sub": "x"}`, as in a template in JSON."""
 
 
 def _tagged(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
@@ -47,7 +47,7 @@ _Loader.add_multi_constructor("!", _tagged)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The document with its tags in JSON form. Raises TemplateError when there is none."""
+    """Return the template with its tags in JSON form. Raises TemplateError if the file is not a template."""
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader, see above
     except (OSError, yaml.YAMLError) as error:
@@ -60,8 +60,8 @@ def load(path: Path) -> dict[str, Any]:
 class Resolver:
     """Evaluates intrinsic functions.
 
-    `reference(logical id)` and `attribute(logical id, name)` say what Ref and GetAtt of a resource give;
-    they return None for what they do not know.
+    `overrides`: values of the template's parameters. `reference(logical id)` and `attribute(logical id, name)`: return
+    the value of Ref and GetAtt for a resource, or None if it is unknown.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class Resolver:
         self._attribute = attribute
 
     def condition(self, name: str) -> bool:
-        """Whether the named condition holds."""
+        """Return whether the named condition is true."""
         if name not in self._conditions:
             raise TemplateError(f"unknown condition {name}")
         return bool(self.resolve(self._conditions[name], f"condition {name}"))
 
     def resolve(self, value: Any, where: str) -> Any:
-        """`value` with every intrinsic in it evaluated; `where` names its owner in errors."""
+        """Return `value` with all intrinsic functions evaluated. `where` names the resource in error messages."""
         if isinstance(value, list):
             items = (self.resolve(item, where) for item in value)
             return [item for item in items if item is not NO_VALUE]
@@ -137,7 +137,7 @@ class Resolver:
                 return choices[int(index)]
             case "Fn::FindInMap", [table, first, second]:
                 return self._mappings[table][first][second]
-        raise TemplateError(f"{where}: {name} in this form is not supported on the laptop: {argument!r}")
+        raise TemplateError(f"{where}: {name} in this form is not supported by the local stack: {argument!r}")
 
     def _ref(self, name: str, where: str) -> Any:
         if name == "AWS::NoValue":
@@ -148,16 +148,16 @@ class Resolver:
             return [part.strip() for part in str(value).split(",")] if is_list else value
         if name in self._types:
             raise TemplateError(f"{where}: parameter {name} has no default and was given no value")
-        found = self._reference(name)
-        if found is None:
-            raise TemplateError(f"{where}: !Ref {name} is not known on the laptop")
-        return found
+        value = self._reference(name)
+        if value is None:
+            raise TemplateError(f"{where}: !Ref {name} is not known to the local stack")
+        return value
 
     def _get_att(self, logical_id: str, attribute: str, where: str) -> str:
-        found = self._attribute(logical_id, attribute)
-        if found is None:
-            raise TemplateError(f"{where}: !GetAtt {logical_id}.{attribute} is not known on the laptop")
-        return found
+        value = self._attribute(logical_id, attribute)
+        if value is None:
+            raise TemplateError(f"{where}: !GetAtt {logical_id}.{attribute} is not known to the local stack")
+        return value
 
     def _substitute(self, text: str, variables: Mapping[str, Any], where: str) -> str:
         def value_of(match: re.Match[str]) -> str:
@@ -175,7 +175,7 @@ class Resolver:
 
 
 def _string(value: Any) -> str:
-    """A scalar as CloudFormation writes it into strings."""
+    """Return a scalar as text, as CloudFormation writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)

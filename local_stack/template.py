@@ -85,6 +85,7 @@ class Throttle:
 class Route:
     """`method` may be ANY; `path` as in a route key, with `{name}` and `{name+}`.
 
+    `$default` is a method without a path.
     `signed`: it asks for IAM signatures.
     """
 
@@ -95,7 +96,7 @@ class Route:
 
     @property
     def key(self) -> str:
-        return f"{self.method} {self.path}"
+        return f"{self.method} {self.path}".rstrip()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`python -m local_stack.token USER`: a token for that user, signed by the stack that runs with `--auth jwt`."""
+"""`python -m local_stack.token USER`: prints a token for this user, from a stack that runs with `--auth jwt`."""
 
 import argparse
 import json
@@ -7,31 +7,31 @@ import urllib.error
 import urllib.request
 
 
-class NoToken(Exception):
-    """Why there is none, and what to do."""
+class TokenError(Exception):
+    """The stack gives no token. The message says why, and what to do."""
 
 
-def ask(port: int, user: str) -> str:
-    """A token of the stack whose one host is on `port`. Raises NoToken."""
+def request_token(port: int, user: str) -> str:
+    """Return a token from the stack whose web host is on `port`. Raises TokenError."""
     body = json.dumps({"user": user}).encode()
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_local/token", body, timeout=10) as answer:
-            token: str = json.load(answer)["token"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_local/token", body, timeout=10) as response:
+            token: str = json.load(response)["token"]
             return token
     except urllib.error.HTTPError as error:
-        raise NoToken("the stack asks for no tokens; start it with: make run AUTH=jwt") from error
+        raise TokenError("the stack does not use tokens; start it with: make run AUTH=jwt") from error
     except OSError as error:
-        raise NoToken(f"no stack runs on port {port}; start one with: make run AUTH=jwt") from error
+        raise TokenError(f"no stack runs on port {port}; start one with: make run AUTH=jwt") from error
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m local_stack.token", description=__doc__)
-    parser.add_argument("--port", type=int, default=8787, help="the stack's one host")
+    parser.add_argument("--port", type=int, default=8787, help="port of the stack's web host")
     parser.add_argument("user")
     given = parser.parse_args(arguments)
     try:
-        print(ask(given.port, given.user))
-    except NoToken as error:
+        print(request_token(given.port, given.user))
+    except TokenError as error:
         print(f"token: {error}", file=sys.stderr)
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""What every test runs under: the variables that the template gives both functions."""
+"""Environment variables and fixtures of every test. The template sets the same variables for both functions."""
 
 import os
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ os.environ.update(
     AWS_SECRET_ACCESS_KEY="test",
     AWS_DEFAULT_REGION="us-east-1",
 )
-os.environ.pop("AWS_BEARER_TOKEN_BEDROCK", None)  # it would win over the keys, and refuses http endpoints
+os.environ.pop("AWS_BEARER_TOKEN_BEDROCK", None)  # boto3 would prefer it to the keys, and refuse http endpoints
 
-# The same examples every time, and no time limit for one: these machines are shared.
+# The same examples in every run, and no time limit per example, because the machines are shared.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[RunningStack]:
-    """One stack for all tests of a worker. A test that sets faults takes them back."""
+    """One local stack per worker. A test that sets faults resets them."""
     running = start_stack()
     yield running
     stop_stack(running)
@@ -34,5 +34,8 @@ def stack() -> Iterator[RunningStack]:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template that `sam build` makes for this machine, its artifacts beside it. One build for xdist's group."""
+    """The path of the template that `sam build` writes for this machine; the artifacts are in the same folder.
+
+    Tests that use it belong to one xdist group, so that it is built once.
+    """
     return emulator.build(tmp_path_factory.mktemp("built") / "build")

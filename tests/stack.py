@@ -1,4 +1,4 @@
-"""The laptop stack as a real process, one for each test worker."""
+"""The local stack as a real process, one per test worker."""
 
 import json
 import os
@@ -15,80 +15,85 @@ from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 120
-NAMES = ("One host", "Function URL", "API Gateway", "Demo page", "REST API")  # as the stack prints them
-# Tests ask faster than people do, on a machine that has more to do; those of the limits have a stack of their own.
-UNHURRIED = ("UserRequestsPerMinute=6000", "UserBurst=1000", "AddressRequestsPerMinute=60000", "AddressBurst=10000",
-             "UserGenerations=100", "UserDayTokens=0", "UserDayUsd=0", "DayUsd=0",
-             "GatewayRequestsPerSecond=10000", "GatewayBurst=5000")  # fmt: skip
-# `make test-long` runs the end-to-end tests a second time: with the CPU time that Lambda would give the functions, and
-# the lookup's usual budget. Otherwise a lookup may take longer, because other tests run at the same time.
+NAMES = ("Web host", "Function URL", "API Gateway", "Demo page", "REST API")  # as the stack prints them
+# Tests send more requests than users do, so the limits are raised. The tests of the limits start another stack.
+RAISED_LIMITS = ("UserRequestsPerMinute=6000", "UserBurst=1000", "AddressRequestsPerMinute=60000",
+                 "AddressBurst=10000",
+                 "UserGenerations=100", "UserDayTokens=0", "UserDayUsd=0", "DayUsd=0",
+                 "GatewayRequestsPerSecond=10000", "GatewayBurst=5000")  # fmt: skip
+# `make test-long` runs the end-to-end tests a second time: with the CPU time of Lambda and the default deadline of the
+# memory lookup. Otherwise the deadline is longer, because other tests run at the same time.
 RATIONED = "RATION_CPU" in os.environ
-PACE = ("--ration-cpu",) if RATIONED else ("--parameter", "MemoryMilliseconds=3000")
+SPEED_OPTIONS = ("--ration-cpu",) if RATIONED else ("--parameter", "MemoryMilliseconds=3000")
 
 
 @dataclass(frozen=True)
 class RunningStack:
-    """Base URLs without a slash at the end, and the stack's own endpoints."""
+    """A local stack: its base URLs, without a slash at the end, and methods for its control endpoints."""
 
-    host: str  # the page, the stream and the API under one host; empty where there is none
+    host: str  # web host: page, stream and API; empty if there is none
     url: str  # Function URL
     gateway: str  # HTTP API
-    demo: str  # demo page and control
+    demo: str  # demo page and control endpoints
     rest: str  # REST API in streamed mode, with its stage
     process: subprocess.Popen[str]
-    log: list[str]  # the stack's stderr so far, lines
+    log: list[str]  # lines of the stack's stderr so far
 
     def faults(self, **faults: Any) -> None:
-        """table={"delayMs", ...}, model={"rate", "seed"}, issuer={"down", "rotate"}, events={"twice"} and
+        """Set faults: table={"delayMs", ...}, model={"rate", "seed"}, issuer={"down", "rotate"}, events={"twice"} and
         freezeAfterResponse=bool.
 
-        What is not named stays as it is.
+        Omitted arguments keep their values.
         """
         self._call("faults", faults)
 
     def kill(self, function: str) -> int:
-        """Kill an environment that is at work; its process id. Raises HTTPError 409 when none is."""
+        """Kill a busy environment and return its process id. Raises HTTPError 409 if none is busy."""
         pid: int = self._call("kill", {"function": function})["pid"]
         return pid
 
     def requests(self) -> list[dict[str, Any]]:
-        """Requests that the model's stand-in got, newest last."""
+        """Returns the requests that the Bedrock emulator has received, newest last."""
         answer: list[dict[str, Any]] = self._call("requests")
         return answer
 
     def calls(self) -> set[tuple[str, str, str]]:
-        """What the functions asked AWS for: function, IAM action, and the table, index or model."""
+        """Returns the functions' AWS calls: function, IAM action, and the table, index or model."""
         return {(call["function"], call["action"], call["resource"]) for call in self._call("calls")}
 
+    def number_of_calls(self) -> int:
+        """Returns the number of AWS calls of the functions so far."""
+        return len(self._call("calls"))
+
     def environments(self, function: str) -> list[dict[str, Any]]:
-        """That function's environments: pid, state and number of invocations."""
-        return [each for each in self._call("environments") if each["function"] == function]
+        """Returns the function's environments: pid, state and number of invocations."""
+        return [item for item in self._call("environments") if item["function"] == function]
 
     def dead_letters(self) -> list[dict[str, Any]]:
+        """Returns the records in the dead-letter queue."""
         answer: list[dict[str, Any]] = self._call("dead-letters")
         return answer
 
     def token(self, user: str, **claims: Any) -> str:
-        """A token of the stack's own issuer, if it runs with `--auth jwt`; `claims` replace the usual ones."""
+        """Returns a token of the stack's issuer; needs `--auth jwt`. `claims` replace the default claims."""
         token: str = self._call("token", {"user": user, "claims": claims})["token"]
         return token
 
     def _call(self, name: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(f"{self.demo}/_local/{name}", data, timeout=10) as answer:  # noqa: S310 - our own
-            return json.load(answer)
+        with urllib.request.urlopen(f"{self.demo}/_local/{name}", data, timeout=10) as response:  # noqa: S310 - local URL
+            return json.load(response)
 
 
 def start_stack(*options: str, env: dict[str, str] | None = None, nice: int = 0, tls: bool = True) -> RunningStack:
     """Start `python -m local_stack` on free ports and wait until it is ready.
 
-    Stop it with `stop_stack`. With `tls` the functions reach its services as they reach AWS's.
-
-    With `nice` as of nice(1) it leaves the processor to the tests of other workers.
+    Stop it with `stop_stack`. With `tls` the functions use TLS for the AWS services, as in AWS. `nice` is the
+    adjustment of nice(1): a higher value gives the tests of other workers more CPU time.
     """
     command = ["nice", "-n", str(nice), sys.executable, "-m", "local_stack", "--port", "0"]
-    command += ["--rest-streaming", *PACE, *(["--tls"] if tls else [])]
-    for parameter in ("ModelIdleSeconds=4", "Learning=disabled", *UNHURRIED):
+    command += ["--rest-streaming", *SPEED_OPTIONS, *(["--tls"] if tls else [])]
+    for parameter in ("ModelIdleSeconds=4", "Learning=disabled", *RAISED_LIMITS):
         command += ["--parameter", parameter]
     command += options
     process = subprocess.Popen(
@@ -98,7 +103,7 @@ def start_stack(*options: str, env: dict[str, str] | None = None, nice: int = 0,
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_drain, args=(process.stderr, log.append), daemon=True).start()
     threading.Thread(target=_drain, args=(process.stdout, lines.put), daemon=True).start()
-    urls = {"One host": ""}
+    urls = {"Web host": ""}
     while "REST API" not in urls:
         try:
             line = lines.get(timeout=READY_SECONDS)
@@ -112,15 +117,15 @@ def start_stack(*options: str, env: dict[str, str] | None = None, nice: int = 0,
     return RunningStack(host, url, gateway, demo, rest, process, log)
 
 
-def _drain(pipe: TextIO, take: Callable[[str], object]) -> None:
-    """Hand over each line, and an empty one at the end."""
+def _drain(pipe: TextIO, receive: Callable[[str], object]) -> None:
+    """Pass each line to `receive`, and an empty string at the end."""
     with pipe:
         for line in pipe:
-            take(line)
-    take("")
+            receive(line)
+    receive("")
 
 
 def stop_stack(stack: RunningStack) -> None:
-    """Stop it as Ctrl-C does, and see that it ends well."""
+    """Stop the stack as Ctrl-C does, and assert that its exit code is 0."""
     stack.process.send_signal(signal.SIGINT)
     assert stack.process.wait(timeout=60) == 0, "".join(stack.log)

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
-from tests.browser.chat import WHOLE
+from tests.browser.chat import TOKEN_COUNT
 from tests.browser.conftest import ARGUMENTS
 from tests.stack import start_stack, stop_stack
 
@@ -44,7 +44,7 @@ def record(page: Page) -> list[Frame]:
         page.keyboard.type(letter)
         take()
     page.keyboard.press("Enter")
-    facts = page.locator(".answer .actions:not([hidden]) .facts", has_text=WHOLE)
+    facts = page.locator(".answer .actions:not([hidden]) .facts", has_text=TOKEN_COUNT)
     deadline = time.monotonic() + 30
     while facts.count() == 0:
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The routes of the AI SDK's `useChat`: send, regenerate and resume. Its stop is our cancel."""
+"""The routes of the AI SDK's `useChat`: send, regenerate and resume. Its stop is the native cancel."""
 
 from converse_stream import service
 from converse_stream.auth import User
@@ -12,55 +12,58 @@ from converse_stream.store.generation_record import GenerationRecord, generation
 from exchange import Exchange
 from streaming_runtime import StreamingResponse
 
-STOPPING = 5.0  # seconds that a new question waits for the end of the answer before it
-RECENT = 600  # seconds in which an answer that has ended is replayed: its client may not have seen the end
+CANCEL_SECONDS = 5.0  # that a new message waits for the end of the running generation
+REPLAY_SECONDS = 600  # after its end in which an answer is sent again: the client may not have received the end
 
 
 def send(exchange: Exchange) -> StreamingResponse:
-    """`POST /ai/chat`: a new turn, the last one again, or what an earlier try of the same request started."""
+    """`POST /ai/chat`: answers a new message, or the last one again; a repeated request follows the first one."""
     question = parse_question(exchange.request, exchange.app.settings)
     if question.regenerates and _is_last(exchange.app, exchange.user, question):
-        started = _again(exchange, question)
+        started = _regenerate(exchange, question)
     else:
         chat = question.request("send")
-        started = _asked(exchange, chat, parse_send({"idempotency-key": question.key()}, chat))
+        started = _start(exchange, chat, parse_send({"idempotency-key": question.key()}, chat))
     return exchange.stream(exchange.source(started), AiSdk(), HEADERS, exchange.after(started))
 
 
 def resume(exchange: Exchange) -> StreamingResponse:
-    """`GET /ai/chat/{conversation}/stream`: the whole answer from its begin; 204 where nothing is to be seen."""
-    record = service.latest(exchange.app, exchange.user, exchange.named, within=RECENT)
-    return exchange.stream(exchange.source(record), AiSdk(), HEADERS) if record else exchange.nothing()
+    """`GET /ai/chat/{conversation}/stream`: the whole answer from its first event; 204 when there is none."""
+    record = service.latest(exchange.app, exchange.user, exchange.path_id, within=REPLAY_SECONDS)
+    return exchange.stream(exchange.source(record), AiSdk(), HEADERS) if record else exchange.no_content()
 
 
-def _asked(exchange: Exchange, chat: ChatRequest, key: Send) -> Generation | GenerationRecord:
-    """The answer to a new question. Its client listens to nothing else, so an answer still being made is stopped."""
+def _start(exchange: Exchange, chat: ChatRequest, key: Send) -> Generation | GenerationRecord:
+    """Answers a new message. The client shows one answer only, so a running generation is cancelled first."""
     app, user = exchange.app, exchange.user
     try:
         return service.start(app, user, chat, key, exchange.context)
     except ConversationBusy as busy:
-        if busy.generation is None or not service.cancel_and_wait(app, user, busy.generation, STOPPING):
+        if busy.generation is None or not service.cancel_and_wait(app, user, busy.generation, CANCEL_SECONDS):
             raise
         return service.start(app, user, chat, key, exchange.context)
 
 
 def _is_last(app: Container, user: User, question: Question) -> bool:
-    """Whether it is the conversation's last; not, when its first send never arrived. Raises BadRequest."""
+    """Whether the message is the last one of the conversation. False when it was never stored. Raises BadRequest."""
     _, recent = app.conversations.recent(user.key, question.conversation, app.settings.history_messages)
-    sent = generation_id(user.key, question.key())
-    users = [each for each in recent if each.role == "user"]
-    asked = [sent == each.generation_id or question.id == each.id for each in users]
-    if asked and asked[-1]:
-        if users[-1].text != question.text:
+    gid = generation_id(user.key, question.key())
+    messages = [message for message in recent if message.role == "user"]
+    matches = [gid == message.generation_id or question.id == message.id for message in messages]
+    if matches and matches[-1]:
+        if messages[-1].text != question.text:
             raise BadRequest("An edited message cannot be answered again; send it as a new one.", field="messages")
         return True
-    if any(asked) or question.answer:
+    if any(matches) or question.answer:
         raise BadRequest("Only the last answer can be made again.", field="messageId")
     return False
 
 
-def _again(exchange: Exchange, question: Question) -> Generation | GenerationRecord:
-    """Where no answer is named, a wish while one is being made is taken for the same wish, unless that was stopped."""
+def _regenerate(exchange: Exchange, question: Question) -> Generation | GenerationRecord:
+    """Answers the last message again.
+
+    When the request names no answer and a generation runs that is not cancelled, it is taken for a repeated request.
+    """
     app, user, chat = exchange.app, exchange.user, question.request("regenerate")
     headers = {"idempotency-key": question.key(question.answer)} if question.answer else {}
     try:

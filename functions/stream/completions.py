@@ -1,4 +1,4 @@
-"""The routes of OpenAI's SDKs: completions, which nobody can come back to, and the models."""
+"""The routes of OpenAI's SDKs: chat completions, which cannot be resumed, and the models."""
 
 import time
 
@@ -22,7 +22,7 @@ from converse_stream.protocol.events import (
 from exchange import JSON, Exchange
 from streaming_runtime import StreamingResponse
 
-OPENING = 8.0  # seconds that a stream waits for the model, so that its refusal can be an HTTP status
+FIRST_EVENT_SECONDS = 8.0  # that a stream waits for the model, so that its refusal can be an HTTP status
 
 
 def complete(exchange: Exchange) -> StreamingResponse:
@@ -31,17 +31,17 @@ def complete(exchange: Exchange) -> StreamingResponse:
     check_model(app, asked.model)
     prompt = openai_prompt.prompt(asked)
     completion = Completion(prompt, asked.model, openai_prompt.options(asked, prompt))
-    turn = service.complete(app, exchange.user, completion, exchange.context)
+    generation = service.complete(app, exchange.user, completion, exchange.context)
     created, parallel = int(time.time()), asked.parallel_tool_calls is not False
     if not asked.stream:
-        return exchange.json(openai_frames.completion(fold(buffered.events(turn)), created, parallel=parallel))
-    turn.begin()
-    started = first_event(turn)
+        return exchange.json(openai_frames.completion(fold(buffered.events(generation)), created, parallel=parallel))
+    generation.begin()
+    started = first_event(generation)
     if isinstance(started, Error):
-        turn.join()
+        generation.join()
         raise errors.by_code(started.code)
     usage = bool(asked.stream_options and asked.stream_options.include_usage)
-    return exchange.stream(turn, openai_frames.OpenAI(created, usage=usage, parallel=parallel))
+    return exchange.stream(generation, openai_frames.OpenAI(created, usage=usage, parallel=parallel))
 
 
 def models(exchange: Exchange) -> StreamingResponse:
@@ -51,26 +51,26 @@ def models(exchange: Exchange) -> StreamingResponse:
 
 def model(exchange: Exchange) -> StreamingResponse:
     """`GET /v1/models/{alias}`."""
-    check_model(exchange.app, exchange.named)
-    return exchange.json(openai_frames.model(exchange.named))
+    check_model(exchange.app, exchange.path_id)
+    return exchange.json(openai_frames.model(exchange.path_id))
 
 
 def refusal(error: ChatError, headers: dict[str, str]) -> StreamingResponse:
-    """An error as the SDKs expect it. What cost something, or was repeated here already, they are not to repeat."""
+    """An error as the SDKs expect it. They must not retry server errors: those were retried here, or had a cost."""
     repeats = {"x-should-retry": "false"} if error.status >= 500 else {}
     headers = JSON | headers | error.headers | repeats
     return StreamingResponse([json_bytes(openai_frames.error(error))], status=error.status, headers=headers)
 
 
 def check_model(app: Container, alias: str) -> None:
-    """Raises NotFound, which says why, or names the models that there are."""
+    """Raises NotFound, whose message says why or lists the models."""
     if alias not in app.models.aliases:
         raise NotFound(app.models.refusal(alias), field="model")
 
 
 def first_event(source: sse.Source) -> Event | None:
-    """The first thing that the model says, or the end before it; None when it was waited for long enough."""
-    cursor, until = 0, time.monotonic() + OPENING
+    """The first event of the model, or the end; None after FIRST_EVENT_SECONDS."""
+    cursor, until = 0, time.monotonic() + FIRST_EVENT_SECONDS
     while batch := source.wait(cursor, max(0.0, until - time.monotonic())):
         cursor += len(batch)
         if not isinstance(last := batch[-1].event, (Start, Progress)):

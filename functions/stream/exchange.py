@@ -1,4 +1,4 @@
-"""One HTTP request with all that its route needs, and the shapes of its answers."""
+"""One HTTP request with everything that its route needs, and its kinds of response."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,26 +24,26 @@ Work: TypeAlias = Sequence[Callable[[], object]]
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """`named` is what stands in the path for the route's `{}`; `headers` go with every answer."""
+    """`path_id` is the id in the path, empty without one; `headers` are sent with every response."""
 
     app: Container
     request: HttpRequest
     user: User
     context: LambdaContext
-    named: str
+    path_id: str
     headers: Mapping[str, str]
 
     def source(self, started: Generation | GenerationRecord, after: int | None = None) -> sse.Source:
-        """A turn that begins here, or a view of one that began elsewhere, from behind a position."""
+        """The generation, or a follower of one that another invocation runs, from a position on."""
         if isinstance(started, Generation):
             return started
         client = parse_client_id(self.request.headers)
-        following = service.follow(self.app, self.user, started, self.context, after=after, client=client)
-        following.attach()
-        return following
+        follower = service.follow(self.app, self.user, started, self.context, after=after, client=client)
+        follower.attach()
+        return follower
 
     def after(self, started: Generation | GenerationRecord) -> Work:
-        """What is left to be done when the answer has been sent."""
+        """The work to do when the response has been sent."""
         return [partial(self.app.learning.dispatch, self.user, started)]
 
     def stream(
@@ -53,13 +53,13 @@ class Exchange:
         headers: Mapping[str, str] = sse.HEADERS,
         after: Work = (),
     ) -> StreamingResponse:
-        """The source as it speaks, in a dialect."""
+        """The events of the source as a stream, in a dialect."""
         return StreamingResponse(sse.frames(source, dialect), headers={**headers, **self.headers}, after=after)
 
     def json(self, body: object, status: int = 200, after: Work = ()) -> StreamingResponse:
-        """An answer in one piece that no cache keeps."""
+        """A JSON response that is not cached."""
         return StreamingResponse([json_bytes(body)], status=status, headers={**JSON, **self.headers}, after=after)
 
-    def nothing(self) -> StreamingResponse:
-        """There is nothing to follow."""
+    def no_content(self) -> StreamingResponse:
+        """204: there is nothing to follow."""
         return StreamingResponse([], status=204, headers=self.headers)

@@ -1,4 +1,4 @@
-"""Bedrock on this machine: Converse, ConverseStream and Titan embeddings, as they are on the wire."""
+"""The Bedrock emulator: Converse, ConverseStream, Titan embeddings, and Retrieve of knowledge bases."""
 
 from local_stack.bedrock.server import BedrockServer, ModelRequest, serve
 

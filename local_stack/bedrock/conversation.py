@@ -1,4 +1,4 @@
-"""What a Converse request says, read as a model would read it."""
+"""Parses a Converse request: the question, earlier questions, and the sections of the prompt."""
 
 import json
 import re
@@ -10,13 +10,13 @@ from typing import NamedTuple
 from local_stack.bedrock.directives import strip
 from local_stack.bedrock.events import Json
 
-# The fences of the prompt: a tag alone on its line. Elsewhere the tag is only spoken of.
-_FENCE = re.compile(r"^<(profile|summary|facts|documents)>\n(.*?)\n</\1>$", re.DOTALL | re.MULTILINE)
+# A section of the prompt. Its tags are alone on their lines; elsewhere they are ordinary text.
+_SECTION = re.compile(r"^<(profile|summary|facts|documents)>\n(.*?)\n</\1>$", re.DOTALL | re.MULTILINE)
 _LABELLED = re.compile(r"^(?:\[([^\]]+)\]|-) (.*)$", re.MULTILINE)
 
 
 class Source(NamedTuple):
-    """A line of a fence."""
+    """A line of a section."""
 
     label: str
     text: str
@@ -24,55 +24,61 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """`question` is the last text of the user, `earlier` the texts before it, oldest first, both without directives."""
+    """The parsed request.
+
+    `question`: the user's last text. `earlier_questions`: the texts before it, oldest first. Both are without
+    directives. `facts` and `documents`: the lines of these sections. `tool_results`: those of the last message.
+    """
 
     system: str
     question: str
-    earlier: tuple[str, ...]
+    earlier_questions: tuple[str, ...]
     facts: tuple[Source, ...]
     documents: tuple[Source, ...]
     tool_results: tuple[str, ...]
 
 
-def read(body: Json) -> Conversation:
+def parse_conversation(body: Json) -> Conversation:
+    """Parse a valid Converse request."""
     system = "\n".join(_texts(body.get("system", [])))
     last = body["messages"][-1]["content"]
-    asked = [strip(text) for message in body["messages"] if message["role"] == "user" for text in _own(message)]
+    users = [message for message in body["messages"] if message["role"] == "user"]
+    questions = [strip(text) for message in users for text in _user_texts(message)]
     question = strip(directive_text(body))
     texts = [system, *(text for message in body["messages"] for text in _texts(message["content"]))]
-    fences = [fence for text in texts for fence in _FENCE.findall(text)]
-    fenced = {tag: tuple(starmap(Source, _LABELLED.findall(lines))) for tag, lines in fences}
+    matches = [match for text in texts for match in _SECTION.findall(text)]
+    sections = {tag: tuple(starmap(Source, _LABELLED.findall(lines))) for tag, lines in matches}
     return Conversation(
         system=system,
         question=question,
-        earlier=tuple(asked[:-1] if question else asked),
-        facts=fenced.get("facts", ()),
-        documents=fenced.get("documents", ()),
+        earlier_questions=tuple(questions[:-1] if question else questions),
+        facts=sections.get("facts", ()),
+        documents=sections.get("documents", ()),
         tool_results=tuple(_result(block["toolResult"]) for block in last if "toolResult" in block),
     )
 
 
 def directive_text(body: Json) -> str:
-    """The text whose directives count: the last of the last message; nothing if that is not the user's."""
+    """Return the text whose directives are used: the last text of the last message, if that is a user message."""
     last = body["messages"][-1]
-    own = _own(last) if last["role"] == "user" else []
-    return own[-1] if own else ""
+    texts = _user_texts(last) if last["role"] == "user" else []
+    return texts[-1] if texts else ""
 
 
-def _own(message: Json) -> list[str]:
-    """A user's texts as they wrote them, without what is fenced."""
-    texts = [_FENCE.sub("", text).strip() for text in _texts(message["content"])]
+def _user_texts(message: Json) -> list[str]:
+    """Return the texts of a user message without the sections of the prompt."""
+    texts = [_SECTION.sub("", text).strip() for text in _texts(message["content"])]
     return [text for text in texts if text]
 
 
-def judged(body: Json) -> list[str]:
-    """What a guardrail looks at: the texts that are wrapped for it; where none is, those of all messages."""
+def guarded_texts(body: Json) -> list[str]:
+    """Return the texts that a guardrail checks: those in `guardContent` blocks, or all texts if there are none."""
     blocks = [block for message in body["messages"] for block in message["content"]]
     return _texts([block for block in blocks if "guardContent" in block] or blocks)
 
 
 def text_of(block: Json) -> str | None:
-    """The text of a content block that has one."""
+    """Return the text of a content block, or None if it has none."""
     text: str | None = block.get("guardContent", block).get("text")
     return text["text"] if isinstance(text, dict) else text
 

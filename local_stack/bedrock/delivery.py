@@ -1,4 +1,4 @@
-"""An answer on its way to the client, with what may go wrong on it."""
+"""Sends an answer to the client, and injects the faults that happen during a response."""
 
 import asyncio
 import json
@@ -15,17 +15,21 @@ Headers = list[tuple[str, str]]
 _STALLS = frozenset({"stall-headers", "stall", "slow-first"})
 
 
-async def stream(
-    events: AsyncIterator[Event], fault: Fault | None, responder: Responder, headers: Headers, sent: Callable[[], None]
+async def send_stream(
+    events: AsyncIterator[Event],
+    fault: Fault | None,
+    responder: Responder,
+    headers: Headers,
+    on_delta: Callable[[], None],
 ) -> None:
-    """Send a ConverseStream answer, one frame in a chunk. Calls `sent` for each delta that is on its way."""
+    """Send a ConverseStream response, with one frame per chunk. Calls `on_delta` after each delta."""
     if fault and fault.name == "stall-headers":
-        await _hold(fault)
-    first = await anext(events)  # a refusal up to here is an HTTP error; later it is part of the stream
+        await _stall(fault)
+    first = await anext(events)  # an error before the first event is an HTTP error; later it is part of the stream
     await responder.start(200, [*headers, ("content-type", eventstream.CONTENT_TYPE)])
     await responder.write(_frame(first))
     try:
-        complete = await _frames(events, fault, responder, sent)
+        complete = await _send_frames(events, fault, responder, on_delta)
     except BedrockError as error:
         name = error.code[0].lower() + error.code[1:]
         name = name if name in EXCEPTIONS else "modelStreamErrorException"
@@ -35,19 +39,19 @@ async def stream(
         await responder.end()
 
 
-async def _frames(
-    events: AsyncIterator[Event], fault: Fault | None, responder: Responder, sent: Callable[[], None]
+async def _send_frames(
+    events: AsyncIterator[Event], fault: Fault | None, responder: Responder, on_delta: Callable[[], None]
 ) -> bool:
-    """Send the frames; whether the HTTP body is to end as it should."""
+    """Send the frames. Returns whether the HTTP body must be ended properly."""
     name = fault.name if fault else ""
-    deltas, struck = 0, fault is None
+    deltas, injected = 0, fault is None
     async for event in events:
         frame = _frame(event)
-        if fault and not struck and (deltas >= fault.at if event.is_delta else event.name == "messageStop"):
-            struck = True
+        if fault and not injected and (deltas >= fault.at if event.is_delta else event.name == "messageStop"):
+            injected = True
             match name:
                 case "stall" | "slow-first":
-                    await _hold(fault)
+                    await _stall(fault)
                 case "bad-crc":
                     frame = eventstream.corrupted(frame)
                 case "exception":
@@ -67,15 +71,17 @@ async def _frames(
             await responder.write(frame[start : start + step])
         if event.is_delta:
             deltas += 1
-            sent()
+            on_delta()
     return True
 
 
-async def whole(events: AsyncIterator[Event], fault: Fault | None, responder: Responder, headers: Headers) -> None:
-    """Send a Converse answer in one piece. Faults that only a stream can have do not touch it."""
+async def send_buffered(
+    events: AsyncIterator[Event], fault: Fault | None, responder: Responder, headers: Headers
+) -> None:
+    """Send a Converse response in one piece. Faults of streams have no effect."""
     name = fault.name if fault else ""
     if fault and name in _STALLS:
-        await _hold(fault)
+        await _stall(fault)
     if fault and name == "exception":
         raise refusal(_http_code(fault))
     if name == "reset":
@@ -94,8 +100,8 @@ def _frame(event: Event) -> bytes:
     return eventstream.encode_event(event.name, event.payload)
 
 
-async def _hold(fault: Fault) -> None:
-    """Send nothing for the fault's time, or until the client closes and this task is cancelled."""
+async def _stall(fault: Fault) -> None:
+    """Send nothing for `fault.ms`; without it, until the client disconnects and this task is cancelled."""
     if fault.ms is None:
         await asyncio.Event().wait()
     else:
@@ -103,5 +109,5 @@ async def _hold(fault: Fault) -> None:
 
 
 def _http_code(fault: Fault) -> str:
-    """The HTTP form of an in-stream exception's code."""
+    """Return the code of an exception in a stream in the form of HTTP errors."""
     return fault.code[0].upper() + fault.code[1:]

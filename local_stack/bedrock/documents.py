@@ -1,4 +1,4 @@
-"""A knowledge base for Retrieve: the Markdown files of a folder, in passages, ranked by the words that they share.
+"""Retrieve: a knowledge base with the Markdown files of a folder. Passages are ranked by their words.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_agent-runtime_Retrieve.html
 """
@@ -16,25 +16,25 @@ from local_stack.bedrock.directives import strip
 from local_stack.bedrock.errors import BedrockError
 from local_stack.bedrock.events import Json
 
-# Two knowledge bases of the same files: one of vectors and a managed one. The ids have the form that Bedrock's have.
+# Two knowledge bases with the same files: a vector one and a managed one. The ids have the format of Bedrock's ids.
 KNOWLEDGE_BASE = "LOCALFILES"
-MANAGED = "LOCALMANAG"
-PASSAGE = 1_000  # UTF-16 code units, about the 300 tokens of Bedrock's own passages
-USUAL_RESULTS = 5
+MANAGED_KNOWLEDGE_BASE = "LOCALMANAG"
+PASSAGE_LENGTH = 1_000  # UTF-16 code units; about 300 tokens, as in Bedrock
+DEFAULT_RESULTS = 5
 _SEARCH = {
     KNOWLEDGE_BASE: ("vector", "vectorSearchConfiguration"),
-    MANAGED: ("managed", "managedSearchConfiguration"),
+    MANAGED_KNOWLEDGE_BASE: ("managed", "managedSearchConfiguration"),
 }
 _HEADINGS = re.compile(r"(?:#{1,6} .*(?:\n\s*|$))+")
 
 
 class UnreadableDocument(Exception):
-    """A file that is no text; the message names it."""
+    """A file is not UTF-8 text. The message names the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """`file` is the path below the folder; `words` are those of the file's name and of the text."""
+    """A part of a file. `file` is the path in the folder. `words` are those of the file's name and of the text."""
 
     file: str
     text: str
@@ -42,7 +42,7 @@ class Passage:
 
 
 class Documents:
-    """The passages of every `*.md` below `folder`, as they were at the start; without a folder there are none.
+    """The passages of all `*.md` files below `folder`, read once. Without a folder there are none.
 
     Raises UnreadableDocument.
     """
@@ -51,21 +51,24 @@ class Documents:
         self._passages = list(_read(folder)) if folder else []
 
     def retrieve(self, knowledge_base: str, body: Any) -> Json:
-        """The body of an answer. Raises BedrockError."""
+        """Return the body of the response to Retrieve. Raises BedrockError."""
         validation.check_retrieve(knowledge_base, body)
         if knowledge_base not in _SEARCH:
             raise BedrockError("ResourceNotFoundException", f"Knowledge base with id {knowledge_base} does not exist.")
         config = _search(knowledge_base, body.get("retrievalConfiguration", {}))
-        asked = set(_words(strip(body["retrievalQuery"].get("text", ""))))
-        best = self._ranked(asked)[: config.get("numberOfResults", USUAL_RESULTS)]
+        query = set(_words(strip(body["retrievalQuery"].get("text", ""))))
+        best = self._ranked(query)[: config.get("numberOfResults", DEFAULT_RESULTS)]
         return {"retrievalResults": [_result(passage, score) for score, passage in best]}
 
-    def _ranked(self, asked: set[str]) -> list[tuple[float, Passage]]:
-        """Those that share words with the question; a rare word counts for more than a usual one."""
+    def _ranked(self, query: set[str]) -> list[tuple[float, Passage]]:
+        """Return scores and passages, best first. Passages without a word of the query are left out.
+
+        A rare word counts more than a frequent one.
+        """
         total = len(self._passages)
-        weights = {word: math.log(1 + total / (1 + self._count(word))) for word in asked}
+        weights = {word: math.log(1 + total / (1 + self._count(word))) for word in query}
         scored = [
-            (sum(weights[word] for word in sorted(asked & passage.words)) / math.sqrt(1 + len(passage.words)), passage)
+            (sum(weights[word] for word in sorted(query & passage.words)) / math.sqrt(1 + len(passage.words)), passage)
             for passage in self._passages
         ]
         return sorted((each for each in scored if each[0] > 0), key=lambda each: -each[0])
@@ -75,20 +78,20 @@ class Documents:
 
 
 def _search(knowledge_base: str, configuration: Json) -> Json:
-    """How to search. Raises BedrockError for the way of the other kind of knowledge base.
+    """Return the search configuration. Raises BedrockError if it is for the other kind of knowledge base.
 
-    The words are those of mezmo/aura issue 499 and awslabs/mcp pull request 4574. How a knowledge base of vectors
-    refuses the managed way is not reported; we take the same words.
+    The message is that of mezmo/aura issue 499 and awslabs/mcp pull request 4574. For a vector knowledge base no
+    message is reported; we use the same one.
     """
-    kind, own = _SEARCH[knowledge_base]
-    other = next((name for name in configuration if name != own), None)
+    kind, expected = _SEARCH[knowledge_base]
+    other = next((name for name in configuration if name != expected), None)
     if other is not None:
         raise BedrockError(
             "ValidationException",
-            f"Incompatible configuration: {other} is not supported for {kind} knowledge bases. Use {own} instead.",
+            f"Incompatible configuration: {other} is not supported for {kind} knowledge bases. Use {expected} instead.",
         )
-    found: Json = configuration.get(own, {})
-    return found
+    search: Json = configuration.get(expected, {})
+    return search
 
 
 def _read(folder: Path) -> Iterator[Passage]:
@@ -102,22 +105,24 @@ def _read(folder: Path) -> Iterator[Passage]:
             yield Passage(file, passage, frozenset(_words(f"{file} {passage}")))
 
 
-# A passage is cut where a splitter that counts UTF-16 code units would cut it, so it may begin or end with half a
-# surrogate pair.
+# Passages are split by UTF-16 code units, so a passage may start or end with half a surrogate pair, as from Bedrock.
 
 
 def _units(text: str) -> str:
-    """The text with each UTF-16 code unit as a character."""
+    """Return the text with one character for each UTF-16 code unit."""
     return "".join(chr(unit) for (unit,) in struct.iter_unpack("<H", text.encode("utf-16-le")))
 
 
 def _from_units(units: str) -> str:
-    """The text again; a surrogate without its other half stays as it is."""
+    """Reverse `_units`. A surrogate without its other half is kept."""
     return units.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def _passages(text: str) -> Iterator[str]:
-    """A file's sections, each cut where it is long; one that is a heading alone goes with the next."""
+    """Split a file into passages: its sections, and pieces of long sections.
+
+    A section that is only a heading is joined with the next one.
+    """
     above = ""
     for section in re.split(r"^(?=#{1,6} )", text, flags=re.MULTILINE):
         passage = f"{above}{section}".strip()
@@ -127,12 +132,15 @@ def _passages(text: str) -> Iterator[str]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """At most PASSAGE characters each, cut between paragraphs, else lines, else words, and not right below headings."""
-    while len(text) > PASSAGE:
+    """Split a text into pieces of at most PASSAGE_LENGTH characters.
+
+    Splits between paragraphs if possible, otherwise between lines or words. Does not split directly after a heading.
+    """
+    while len(text) > PASSAGE_LENGTH:
         headings = _HEADINGS.match(text)
         low = headings.end() + 1 if headings else 0
-        ends = (text.rfind(gap, low, PASSAGE) for gap in ("\n\n", "\n", " "))
-        end = next((end for end in ends if end > low), PASSAGE)
+        ends = (text.rfind(gap, low, PASSAGE_LENGTH) for gap in ("\n\n", "\n", " "))
+        end = next((end for end in ends if end > low), PASSAGE_LENGTH)
         yield text[:end].rstrip()
         text = text[end:].lstrip()
     if text:

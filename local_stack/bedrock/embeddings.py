@@ -1,4 +1,4 @@
-"""InvokeModel for Titan text embeddings v2, by hashed features: texts that share words, or parts of them, are near.
+"""InvokeModel of Titan text embeddings v2. Texts with common words, or parts of words, have similar vectors.
 
 https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html
 """
@@ -20,9 +20,9 @@ _FIELDS = frozenset({"inputText", "dimensions", "normalize", "embeddingTypes"})
 
 
 def invoke(model_id: str, body: Any) -> Json:
-    """The body of an answer. Raises BedrockError."""
+    """Return the body of the response. Raises BedrockError."""
     if not model_id.endswith(MODEL):
-        raise BedrockError("ValidationException", f"The stand-in invokes {MODEL} only; for others use Converse.")
+        raise BedrockError("ValidationException", f"InvokeModel supports only {MODEL} here; use Converse.")
     if not isinstance(body, dict) or body.keys() - _FIELDS:
         raise _malformed("only inputText, dimensions, normalize and embeddingTypes are permitted")
     text, dimensions = body.get("inputText"), body.get("dimensions", DIMENSIONS[0])
@@ -35,7 +35,7 @@ def invoke(model_id: str, body: Any) -> Json:
 
 
 def embed(text: str, dimensions: int) -> list[float]:
-    """A vector of length 1."""
+    """Return the embedding of a text: a vector of length 1, made of hashed features."""
     vector = [0.0] * dimensions
     for feature, weight in _features(text):
         code = crc32(feature.encode())
@@ -45,7 +45,7 @@ def embed(text: str, dimensions: int) -> list[float]:
 
 
 def _features(text: str) -> Iterator[tuple[str, float]]:
-    """Words, and their trigrams at less weight, so that river and rivers are near."""
+    """Yield features with weights: words, and their trigrams with less weight, so that river and rivers are similar."""
     for word in re.findall(r"\w+", text.lower()):
         yield word, 1.0
         padded = f"^{word}$"

@@ -1,4 +1,4 @@
-"""Bedrock's errors, by its own service model: one for each code, with the status that botocore expects."""
+"""Bedrock's errors. Their HTTP status is that of botocore's service model."""
 
 from functools import cache
 
@@ -7,7 +7,7 @@ from botocore.model import ServiceModel
 
 
 class BedrockError(Exception):
-    """Refuses a request. `code` is the HTTP form, such as `ThrottlingException`."""
+    """An error response. `code` has the form of HTTP errors, such as `ThrottlingException`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -23,7 +23,7 @@ class BedrockError(Exception):
 
 @cache
 def service(name: str = "bedrock-runtime") -> ServiceModel:
-    """An API of Bedrock's as botocore knows it."""
+    """Return botocore's model of a Bedrock API."""
     return botocore.session.get_session().get_service_model(name)
 
 
@@ -46,5 +46,5 @@ SYSTEM_REFUSED = (
 
 
 def refusal(code: str) -> BedrockError:
-    """The error of that code with Bedrock's usual message."""
+    """Return the error with this code and Bedrock's usual message."""
     return BedrockError(code, MESSAGES[code])

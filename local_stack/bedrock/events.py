@@ -1,4 +1,4 @@
-"""The events of ConverseStream, and the Converse answer that they add up to.
+"""The events of ConverseStream, and their conversion to a Converse response.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html
 """
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A member of ConverseStreamOutput: its name, such as `messageStart`, and its JSON."""
+    """An event of ConverseStreamOutput: its name, such as `messageStart`, and its JSON."""
 
     name: str
     payload: Json
@@ -24,10 +24,10 @@ class Event:
 
 
 class Model(Protocol):
-    """Whoever answers: the stand-in, or a model server on this machine."""
+    """Generates answers: the emulated model, or a model server on this machine."""
 
     def converse(self, model_id: str, body: Json) -> AsyncGenerator[Event, None]:
-        """The answer to a valid Converse request, at the model's pace. Raises BedrockError."""
+        """Yield the answer to a valid Converse request at the model's speed. Raises BedrockError."""
         ...
 
 
@@ -43,16 +43,16 @@ def message_stop(reason: str) -> Event:
     return Event("messageStop", {"stopReason": reason})
 
 
-def metadata(usage: Json, latency_ms: int, told: Json | None = None) -> Event:
-    """`told` is what else there is to say: of a guardrail, and how the request was served."""
-    return Event("metadata", {"usage": usage, "metrics": {"latencyMs": latency_ms}, **(told or {})})
+def metadata(usage: Json, latency_ms: int, extra: Json | None = None) -> Event:
+    """Return the metadata event. `extra`: the guardrail's trace, and how the request was served."""
+    return Event("metadata", {"usage": usage, "metrics": {"latencyMs": latency_ms}, **(extra or {})})
 
 
 MESSAGE_START = Event("messageStart", {"role": "assistant"})
 
 
 async def fold(events: AsyncIterator[Event]) -> Json:
-    """The body of a Converse answer."""
+    """Return the body of the Converse response with the same content."""
     blocks: dict[int, list[Json]] = {}
     answer: Json = {}
     async for event in events:
@@ -70,7 +70,7 @@ async def fold(events: AsyncIterator[Event]) -> Json:
 
 
 def _block(parts: list[Json]) -> Json:
-    """A content block from its start, if it has one, and its deltas."""
+    """Build a content block from its start (if it has one) and its deltas."""
     if "toolUse" in parts[0]:
         source = "".join(part["toolUse"].get("input", "") for part in parts)
         return {"toolUse": {**parts[0]["toolUse"], "input": _input(source)}}
@@ -85,7 +85,7 @@ def _block(parts: list[Json]) -> Json:
 
 
 def _input(source: str) -> Any:
-    """A call's input; empty for one that was cut, which is a guess: no report says what Bedrock gives."""
+    """Parse the input of a tool call. Empty if it was cut; this is a guess, no report describes it."""
     try:
         return json.loads(source)
     except ValueError:

@@ -1,15 +1,15 @@
-"""What a guardrail lets through of an answer, and the trace that tells of it.
+"""Emulates a guardrail: blocks or masks an answer, and adds the trace.
 
-https://docs.aws.amazon.com/bedrock/latest/userguide/guardrails-streaming.html: `sync` looks at pieces of the answer
-before they are sent, so a stop comes behind pieces that passed; `async` sends everything at once and does not mask. An
-answer in one piece is stopped as a whole. Masking ends with `guardrail_intervened` too: the stop reason, the trace's
-form and its words are those that traceloop/openllmetry recorded (test_guardrail_converse_stream.yaml). That the
-guardrail's own words are a content block of their own is a guess: no source says it.
+https://docs.aws.amazon.com/bedrock/latest/userguide/guardrails-streaming.html: in mode `sync` the guardrail checks
+pieces of the answer before they are sent, so an answer is blocked after text that has passed. `async` sends the text
+without delay and does not mask. An answer in one piece is blocked as a whole. A masked answer also ends with
+`guardrail_intervened`. Stop reason and trace are as recorded by traceloop/openllmetry
+(test_guardrail_converse_stream.yaml). That the guardrail's message is a separate content block is a guess.
 """
 
 from dataclasses import replace
 
-from local_stack.bedrock import conversation, directives, texts
+from local_stack.bedrock import answer_text, conversation, directives
 from local_stack.bedrock.directives import Directives
 from local_stack.bedrock.events import Json
 from local_stack.bedrock.reply import Block, Reply, limited
@@ -19,28 +19,30 @@ MASK = "{NAME}"
 _INTERVENED = "guardrail_intervened"
 
 
-def judged(reply: Reply, body: Json, wish: Directives) -> Reply:
-    """The reply as the request's guardrail lets it through; the same where there is none."""
+def apply_guardrail(reply: Reply, body: Json, requested: Directives) -> Reply:
+    """Return the reply after the guardrail of the request. Without a guardrail it is not changed."""
     config = body.get("guardrailConfig")
     if config is None:
         return reply
-    if any(map(directives.blocked, conversation.judged(body))):
-        return Reply((_words(),), _INTERVENED, _trace(config, "Guardrail blocked.", asked=_policy("BLOCKED")))
-    if wish.block_after is not None:
+    if any(map(directives.is_blocked, conversation.guarded_texts(body))):
+        trace = _trace(config, "Guardrail blocked.", input_assessment=_assessment("BLOCKED"))
+        return Reply((_blocked_message(),), _INTERVENED, trace)
+    if requested.block_after is not None:
         streamed = "streamProcessingMode" in config
-        passed = limited(reply, wish.block_after).blocks if streamed and wish.block_after else ()
-        trace = _trace(config, "No action.\nGuardrail blocked.", said=_policy("BLOCKED"))
-        return Reply((*passed, _words()), _INTERVENED, trace)
-    if wish.mask and any(wish.mask in _text(block) for block in reply.blocks):
-        shown = config.get("streamProcessingMode") == "async"
-        blocks = reply.blocks if shown else tuple(_masked(block, wish.mask) for block in reply.blocks)
-        trace = _trace(config, "No action.\nGuardrail masked.", said=_policy("ANONYMIZED", wish.mask))
+        passed = limited(reply, requested.block_after).blocks if streamed and requested.block_after else ()
+        trace = _trace(config, "No action.\nGuardrail blocked.", output_assessment=_assessment("BLOCKED"))
+        return Reply((*passed, _blocked_message()), _INTERVENED, trace)
+    if requested.mask and any(requested.mask in _text(block) for block in reply.blocks):
+        unmasked = config.get("streamProcessingMode") == "async"
+        blocks = reply.blocks if unmasked else tuple(_masked(block, requested.mask) for block in reply.blocks)
+        assessment = _assessment("ANONYMIZED", requested.mask)
+        trace = _trace(config, "No action.\nGuardrail masked.", output_assessment=assessment)
         return Reply(blocks, _INTERVENED, trace)
     return reply
 
 
-def _words() -> Block:
-    return Block(tuple({"text": token} for token in texts.tokens(BLOCKED)))
+def _blocked_message() -> Block:
+    return Block(tuple({"text": token} for token in answer_text.tokens(BLOCKED)))
 
 
 def _text(block: Block) -> str:
@@ -48,28 +50,30 @@ def _text(block: Block) -> str:
 
 
 def _masked(block: Block, word: str) -> Block:
-    """A text block with the word masked; what has no text stays as it is."""
+    """Return the block with the word masked. A block without this word is not changed."""
     text = _text(block)
     if word not in text:
         return block
     rest = tuple(delta for delta in block.deltas if "text" not in delta)
-    return replace(block, deltas=(*({"text": token} for token in texts.tokens(text.replace(word, MASK))), *rest))
+    return replace(block, deltas=(*({"text": token} for token in answer_text.tokens(text.replace(word, MASK))), *rest))
 
 
-def _policy(action: str, match: str = "word") -> Json:
-    """An assessment in which one policy did something."""
+def _assessment(action: str, match: str = "word") -> Json:
+    """Return an assessment with one policy that took this action."""
     if action == "BLOCKED":
         return {"wordPolicy": {"customWords": [{"match": match, "action": action, "detected": True}]}}
     entity = {"type": "NAME", "match": match, "action": action, "detected": True}
     return {"sensitiveInformationPolicy": {"piiEntities": [entity]}}
 
 
-def _trace(config: Json, reason: str, asked: Json | None = None, said: Json | None = None) -> Json | None:
-    """The trace, if the request wants one."""
+def _trace(
+    config: Json, reason: str, input_assessment: Json | None = None, output_assessment: Json | None = None
+) -> Json | None:
+    """Return the trace, or None if the request does not enable it."""
     if config.get("trace", "disabled") == "disabled":
         return None
     identity = config["guardrailIdentifier"]
-    trace: Json = {"actionReason": reason, "inputAssessment": {identity: asked or {}}}
-    if said:
-        trace["outputAssessments"] = {identity: [said]}
+    trace: Json = {"actionReason": reason, "inputAssessment": {identity: input_assessment or {}}}
+    if output_assessment:
+        trace["outputAssessments"] = {identity: [output_assessment]}
     return {"guardrail": trace}

@@ -1,7 +1,7 @@
-"""What Bedrock knows of some models: their context windows, and where and by which ids they are called.
+"""Context windows, regions and inference profiles of some models.
 
 From the model cards and https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-support.html as of
-November 2026. A model that is not listed is called by any id, from any region, with an input of any length.
+November 2026. A model that is not listed may be called by any id, from any region, with an input of any length.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from local_stack.bedrock.errors import BedrockError
 
-# The regions that may call a geography's inference profiles, by how their names begin.
+# Prefixes of the regions that may call the inference profiles of each geography.
 _SOURCES = {
     "us": ("us-east-", "us-west-", "ca-"),
     "us-gov": ("us-gov-",),
@@ -23,7 +23,11 @@ _SOURCES = {
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """`window` is in tokens; `profiles` are geographies, or `global`; `in_region` are regions that call the bare id."""
+    """A listed model.
+
+    `window`: context window in tokens. `profiles`: geographies of its inference profiles, or `global`. `in_region`:
+    regions that may call it by its id without a profile.
+    """
 
     window: int
     profiles: frozenset[str]
@@ -32,7 +36,7 @@ class ListedModel:
 
 _NOVA_PROFILES = frozenset({"us", "eu", "apac", "ca", "us-gov"})
 _NOVA_REGIONS = frozenset({"us-east-1", "us-gov-west-1"})  # aws-samples/artifacts-and-tools-for-bedrock issue 14
-_CLAUDE_PROFILES = frozenset({"us", "eu", "jp", "au", "us-gov", "global"})  # no region has them by the bare id
+_CLAUDE_PROFILES = frozenset({"us", "eu", "jp", "au", "us-gov", "global"})  # not available without a profile
 
 MODELS: Mapping[str, ListedModel] = {
     "amazon.nova-micro-v1:0": ListedModel(128_000, _NOVA_PROFILES, _NOVA_REGIONS),
@@ -45,7 +49,7 @@ MODELS: Mapping[str, ListedModel] = {
 
 
 def check_place(model_id: str, region: str | None) -> None:
-    """Raises BedrockError for a listed model that this id does not reach from `region`; None is any region."""
+    """Raises BedrockError if a listed model cannot be called by this id from `region`. None is any region."""
     profile, name = _parts(model_id)
     model = MODELS.get(name)
     if model is None:
@@ -55,42 +59,45 @@ def check_place(model_id: str, region: str | None) -> None:
             return
         raise profile_needed(name)
     if profile not in model.profiles or not _reaches(profile, region):
-        # langgenius/dify-official-plugins issue 2948: so it says for a profile that the region does not have.
+        # The message for a profile that the region does not have: langgenius/dify-official-plugins issue 2948.
         raise BedrockError("ValidationException", "The provided model identifier is invalid.")
 
 
 def window_of(model_id: str) -> int | None:
-    """The context window of a listed model, in tokens."""
+    """Return the context window of a model in tokens, or None if the model is not listed."""
     model = MODELS.get(_parts(model_id)[1])
     return model.window if model else None
 
 
 def profile_needed(name: str) -> BedrockError:
-    """In Bedrock's own words, typographic apostrophe included: cline/cline issue 689."""
+    """Return the error for a model without an inference profile, as in cline/cline issue 689.
+
+    The apostrophe is Bedrock's.
+    """
     return BedrockError(
         "ValidationException",
-        f"Invocation of model ID {name} with on-demand throughput isn’t supported. "  # noqa: RUF001  # its own
+        f"Invocation of model ID {name} with on-demand throughput isn’t supported. "  # noqa: RUF001  # Bedrock's text
         "Retry your request with the ID or ARN of an inference profile that contains this model.",
     )
 
 
 def too_long(model_id: str, tokens: int, window: int) -> BedrockError:
-    """An input above the window.
+    """Return the error for an input above the context window. `tokens` and `window` are in tokens.
 
-    Claude's words are those of its API, which many clients look for; the others': continuedev/continue issue 6005,
-    aws-samples/bedrock-chat issue 95.
+    The message of Claude is that of its API; many clients search for it. The message of the other models:
+    continuedev/continue issue 6005, aws-samples/bedrock-chat issue 95.
     """
-    told = "Input is too long for requested model."
+    reason = "Input is too long for requested model."
     if "anthropic" in model_id:
-        told = f"prompt is too long: {tokens} tokens > {window} maximum"
-    return BedrockError("ValidationException", f"The model returned the following errors: {told}")
+        reason = f"prompt is too long: {tokens} tokens > {window} maximum"
+    return BedrockError("ValidationException", f"The model returned the following errors: {reason}")
 
 
 def _parts(model_id: str) -> tuple[str, str]:
-    """An id's or ARN's inference profile, empty for none, and the model."""
-    called = model_id.rpartition("/")[2]
-    profile, dot, name = called.partition(".")
-    return (profile, name) if dot and profile in {*_SOURCES, "global"} else ("", called)
+    """Split an id or ARN into the geography of the inference profile (or "") and the model's id."""
+    resource = model_id.rpartition("/")[2]
+    profile, dot, name = resource.partition(".")
+    return (profile, name) if dot and profile in {*_SOURCES, "global"} else ("", resource)
 
 
 def _reaches(profile: str, region: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""A whole answer, before it is said."""
+"""A generated answer, before it is sent."""
 
 from dataclasses import dataclass, replace
 
@@ -8,7 +8,7 @@ from local_stack.bedrock.usage import count
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A content block: its start, when it has one (tools), and its deltas."""
+    """A content block: its deltas, and its start if it is a tool call."""
 
     deltas: tuple[Json, ...]
     start: Json | None = None
@@ -16,7 +16,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`trace` is what the metadata tells of a guardrail."""
+    """An answer. `trace` is the guardrail's trace for the metadata."""
 
     blocks: tuple[Block, ...]
     stop_reason: str
@@ -24,10 +24,10 @@ class Reply:
 
 
 def limited(reply: Reply, limit: int | None) -> Reply:
-    """The reply cut after `limit` tokens.
+    """Return the reply, cut after `limit` tokens.
 
-    A tool call is cut like text: a start, the pieces that were said, which are no JSON, and a stop. Users' reports:
-    spring-projects/spring-ai issue 4374, maximhq/bifrost issue 6081.
+    A tool call is cut like text: it has a start, some pieces of its input (which are not valid JSON) and a stop.
+    Reported in spring-projects/spring-ai issue 4374 and maximhq/bifrost issue 6081.
     """
     if limit is None or limit >= sum(cost(content) for block in reply.blocks for content in block.deltas):
         return reply
@@ -46,7 +46,7 @@ def limited(reply: Reply, limit: int | None) -> Reply:
 
 
 def cost(content: Json) -> int:
-    """A delta's tokens: a word of text or reasoning, or a fragment of a tool's input; the rest costs nothing."""
+    """Count the tokens of a delta: each word of text or reasoning, and each fragment of a tool's input, is one."""
     return int("toolUse" in content) or count(
         content.get("text") or content.get("reasoningContent", {}).get("text", "")
     )

@@ -1,6 +1,6 @@
-"""Bedrock's runtime API on a port, and Retrieve of knowledge bases beside it.
+"""The server of the Bedrock emulator: the runtime API, and Retrieve of knowledge bases.
 
-boto3 uses it unmodified by AWS_ENDPOINT_URL_BEDROCK_RUNTIME and AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME.
+boto3 uses it if AWS_ENDPOINT_URL_BEDROCK_RUNTIME and AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME are set.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ from local_stack import http
 from local_stack.bedrock import conversation, delivery, directives, embeddings, errors, models, upstream, validation
 from local_stack.bedrock.directives import HTTP_FAULTS, Fault
 from local_stack.bedrock.documents import Documents
+from local_stack.bedrock.emulated_model import EmulatedModel
 from local_stack.bedrock.errors import BedrockError
 from local_stack.bedrock.events import Model
-from local_stack.bedrock.standin import StandIn
-from local_stack.calls import CALLER, Calls
+from local_stack.calls import CALLER, CallLog
 from local_stack.http import Request, Responder
 
 KEPT_REQUESTS = 1_000
-# Seconds that Bedrock usually takes for an answer without a model's pace: as users measured Retrieve, and Titan's
-# embedding of a short text. Nothing that AWS documents.
+# Usual response times of Retrieve and of Titan's embedding of a short text, in seconds: least and most. Measured by
+# users; AWS documents none.
 USUAL_SECONDS = {"retrieve": (0.34, 0.85), "invoke": (0.08, 0.12)}
 _REGION = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/([a-z0-9-]+)/")
 _ROUTE = re.compile(r"/(?:model|knowledgebases)/([^/]+)/(converse|converse-stream|invoke|retrieve)")
@@ -37,10 +37,10 @@ _ROUTE = re.compile(r"/(?:model|knowledgebases)/([^/]+)/(converse|converse-strea
 
 @dataclass
 class ModelRequest:
-    """A request as it was received, and how it goes. Times are seconds since the epoch; `tokens` counts deltas sent.
+    """A received request and its state.
 
-    `model_id` is the knowledge base's where one was asked. It is `signed`, for a `region`, or came with a bearer
-    token, `key`.
+    `model_id` is the id of the model or the knowledge base. A request is `signed` for a `region`, or has a bearer
+    token, `key`. `started` and `ended` are seconds since the epoch. `tokens` is the number of deltas sent.
     """
 
     path: str
@@ -60,17 +60,17 @@ class ModelRequest:
 
 
 class BedrockServer:
-    """The running server. `requests` holds the latest ones, newest last."""
+    """The server of the emulator. `requests` has the last KEPT_REQUESTS requests, newest last."""
 
     def __init__(self, model: Model, documents: Documents, *, usual_delays: bool = False) -> None:
         self.requests: deque[ModelRequest] = deque(maxlen=KEPT_REQUESTS)
-        self.calls = Calls()
+        self.calls = CallLog()
         self._model = model
         self._documents = documents
         self._usual_delays = usual_delays
-        self._rate, self._seed, self._drawn = 0.0, 0, 0
-        self._struck: Counter[str] = Counter()
-        self._answers: set[asyncio.Task[None]] = set()
+        self._rate, self._seed, self._request_number = 0.0, 0, 0
+        self._injected_faults: Counter[str] = Counter()  # by the text of the request
+        self._responses: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.url = ""
 
@@ -79,17 +79,17 @@ class BedrockServer:
         self.url = f"{'https' if tls else 'http'}://{host}:{http.port_of(self._server)}"
 
     async def close(self) -> None:
-        """Stop listening and drop the answers under way."""
+        """Stop to listen, and cancel the responses that are being sent."""
         if self._server:
             self._server.close()
-        for answer in self._answers:
-            answer.cancel()
-        if self._answers:
-            await asyncio.wait(self._answers)
+        for response in self._responses:
+            response.cancel()
+        if self._responses:
+            await asyncio.wait(self._responses)
 
     def set_faults(self, rate: float, seed: int) -> None:
-        """From now on, faults by chance: the same ones for the same seed and order of requests."""
-        self._rate, self._seed, self._drawn = rate, seed, 0
+        """Inject random faults from now on. The same seed and order of requests give the same faults."""
+        self._rate, self._seed, self._request_number = rate, seed, 0
 
     async def _handle(self, request: Request, responder: Responder) -> None:
         route = _ROUTE.fullmatch(request.path)
@@ -109,30 +109,30 @@ class BedrockServer:
             region[1] if region else None,
         )
         self.requests.append(call)
-        self.calls.of_model(request.header(CALLER), route[2], call.model_id, body)
-        # The connection is watched while we answer, so that a client who leaves is noticed even in a stall.
-        answer = asyncio.create_task(self._answer(call, route[2], responder))
-        left = asyncio.create_task(responder.closed())
-        self._answers.add(answer)
+        self.calls.add_model_request(request.header(CALLER), route[2], call.model_id, body)
+        # A second task waits for the end of the connection, so that a disconnect is noticed also during a stall.
+        response = asyncio.create_task(self._respond(call, route[2], responder))
+        disconnect = asyncio.create_task(responder.closed())
+        self._responses.add(response)
         try:
-            await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((response, disconnect), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (answer, left):
+            for task in (response, disconnect):
                 task.cancel()
-        outcome, _ = await asyncio.gather(answer, left, return_exceptions=True)
-        self._answers.discard(answer)
-        gone = isinstance(outcome, asyncio.CancelledError | ConnectionError)
-        call.state, call.ended = "client-closed" if gone else "done", time.time()
+        outcome, _ = await asyncio.gather(response, disconnect, return_exceptions=True)
+        self._responses.discard(response)
+        disconnected = isinstance(outcome, asyncio.CancelledError | ConnectionError)
+        call.state, call.ended = "client-closed" if disconnected else "done", time.time()
         if isinstance(outcome, Exception):
             raise outcome
 
-    async def _answer(self, call: ModelRequest, operation: str, responder: Responder) -> None:
+    async def _respond(self, call: ModelRequest, operation: str, responder: Responder) -> None:
         headers = [("x-amzn-requestid", str(uuid.uuid4()))]
         try:
             if operation in USUAL_SECONDS:
-                answer = embeddings.invoke if operation == "invoke" else self._documents.retrieve
-                body = json.dumps(answer(call.model_id, call.body)).encode()
-                if self._usual_delays:  # a refusal comes at once
+                run = embeddings.invoke if operation == "invoke" else self._documents.retrieve
+                body = json.dumps(run(call.model_id, call.body)).encode()
+                if self._usual_delays:  # an error is sent without delay
                     await asyncio.sleep(random.uniform(*USUAL_SECONDS[operation]))  # noqa: S311  # not a secret
                 await responder.send(200, [*headers, ("content-type", "application/json")], body)
             else:
@@ -140,7 +140,7 @@ class BedrockServer:
                     call, streamed=operation == "converse-stream", responder=responder, headers=headers
                 )
         except BedrockError as error:
-            origin = "http://internal.amazon.com/coral/com.amazon.bedrock/"  # Bedrock sends it; clients cut it off
+            origin = "http://internal.amazon.com/coral/com.amazon.bedrock/"  # Bedrock sends it, and clients remove it
             headers += [("content-type", "application/json"), ("x-amzn-errortype", f"{error.code}:{origin}")]
             await responder.send(error.status, headers, json.dumps({"message": error.message}).encode())
 
@@ -150,27 +150,27 @@ class BedrockServer:
         validation.check_converse("ConverseStream" if streamed else "Converse", call.model_id, call.body, call.region)
         body = _with_defaults(call.body) if streamed else call.body
         fault = self._fault(conversation.directive_text(call.body))
-        _refuse(fault, call.model_id, call.body, streamed=streamed)
+        _raise_http_fault(fault, call.model_id, call.body, streamed=streamed)
 
-        def sent() -> None:
+        def count_delta() -> None:
             call.tokens += 1
 
         async with contextlib.aclosing(self._model.converse(call.model_id, body)) as events:
             if streamed:
-                await delivery.stream(events, fault, responder, headers, sent)
+                await delivery.send_stream(events, fault, responder, headers, count_delta)
             else:
-                await delivery.whole(events, fault, responder, headers)
+                await delivery.send_buffered(events, fault, responder, headers)
 
     def _fault(self, text: str) -> Fault | None:
-        """The fault that strikes this request: the one that it asks for, or one by chance."""
+        """Return the fault of a request with this text: the one of its directives, or a random one."""
         fault = directives.parse(text).fault
         if fault is None:
-            self._drawn += 1
-            return directives.by_chance(self._rate, self._seed, self._drawn)
+            self._request_number += 1
+            return directives.random_fault(self._rate, self._seed, self._request_number)
         if fault.times is None:
             return fault
-        self._struck[text] += 1
-        return fault if self._struck[text] <= fault.times else None
+        self._injected_faults[text] += 1
+        return fault if self._injected_faults[text] <= fault.times else None
 
 
 async def serve(
@@ -185,14 +185,14 @@ async def serve(
     usual_delays: bool = False,
     tls: ssl.SSLContext | None = None,
 ) -> BedrockServer:
-    """Serve Bedrock's runtime API, and Retrieve from `documents`, on host:port (0: any free one).
+    """Start the Bedrock emulator on host:port; port 0 is any free port. Retrieve uses `documents`.
 
-    With `usual_delays` embeddings and Retrieve take the time that they usually take. `bridge` is the address that
-    containers reach, which gets the same port. With `tls` only that is spoken.
+    With `usual_delays` embeddings and Retrieve take their usual time. `bridge` is a second address, for containers,
+    with the same port. With `tls` the server accepts only TLS connections.
 
-    The model is the built-in stand-in, or the OpenAI-compatible server that LOCAL_MODEL_URL names.
+    The default model is the OpenAI-compatible server of LOCAL_MODEL_URL, or without it the emulated model.
     """
-    model = model or upstream.configured(os.environ) or StandIn()
+    model = model or upstream.configured(os.environ) or EmulatedModel()
     server = BedrockServer(model, documents or Documents(), usual_delays=usual_delays)
     server.set_faults(fault_rate, seed)
     await server.start(host, port, bridge, tls)
@@ -207,14 +207,14 @@ def _parsed(body: bytes) -> Any:
 
 
 def _with_defaults(body: dict[str, Any]) -> dict[str, Any]:
-    """The body of a ConverseStream request with the guardrail's usual mode; one in one piece has none."""
+    """Return the body of a ConverseStream request with the guardrail's default mode. Converse has no mode."""
     if "guardrailConfig" not in body:
         return body
     return body | {"guardrailConfig": {"streamProcessingMode": "sync"} | body["guardrailConfig"]}
 
 
-def _refuse(fault: Fault | None, model_id: str, body: dict[str, Any], *, streamed: bool) -> None:
-    """Raises the HTTP errors among the faults."""
+def _raise_http_fault(fault: Fault | None, model_id: str, body: dict[str, Any], *, streamed: bool) -> None:
+    """Raises BedrockError if the fault is an HTTP error."""
     name = fault.name if fault else ""
     if name in HTTP_FAULTS:
         raise errors.refusal(HTTP_FAULTS[name])

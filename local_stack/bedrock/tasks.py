@@ -1,30 +1,30 @@
-"""What the stand-in answers the small jobs: a title, a label, a summary, and what a user says of themselves."""
+"""Answers of the emulated model to background tasks: a title, a label, a summary, and facts about the user."""
 
 import json
 import re
 
-from local_stack.bedrock import texts
+from local_stack.bedrock import answer_text
 from local_stack.bedrock.conversation import Conversation
 
 _NAMED = re.compile(r"\b(?:call yourself|your name is|you are called) (?P<name>\w+)", re.IGNORECASE)
-_OF_ONESELF = re.compile(
+_ABOUT_USER = re.compile(
     r"(?:my (?!question)|i(?:'m| am| have| own| live| work| like| love| prefer| want) )", re.IGNORECASE
 )
 
 
 def title(conversation: Conversation) -> str:
-    """A title of at most six words for the conversation that the request shows."""
+    """Return a title of at most six words for the conversation in the request."""
     text = re.sub(r"</?\w+>", "\n", conversation.question)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = [line.partition(":")[2].strip() for line in lines if line.lower().startswith(("user:", "human:"))]
-    about = [line for line in lines if "title" not in line.lower()]
-    named = texts.subject([*said, *about, "A conversation"][0]).strip("“”").split()
-    short = " ".join(named[:6]).rstrip(".,;:!?…")[:80]
+    user_lines = [line.partition(":")[2].strip() for line in lines if line.lower().startswith(("user:", "human:"))]
+    other_lines = [line for line in lines if "title" not in line.lower()]
+    topic = answer_text.topic_of([*user_lines, *other_lines, "A conversation"][0]).strip("“”").split()
+    short = " ".join(topic[:6]).rstrip(".,;:!?…")[:80]
     return short[:1].upper() + short[1:]
 
 
 def classify(conversation: Conversation) -> str:
-    """One of the labels that the system prompt lists: the one that shares most words with the text, else the first."""
+    """Return the label of the system prompt's list with the most words of the text. Without a match it is the first."""
     header = re.search(r"\b(labels?|categories|classes|one of)\b[^:\n]*:", conversation.system, re.IGNORECASE)
     listed = conversation.system[header.end() :].strip() if header else ""
     bullets = re.findall(r"^\s*[-*•]\s+(.+)$", listed, re.MULTILINE)
@@ -35,13 +35,13 @@ def classify(conversation: Conversation) -> str:
 
 
 def extract(conversation: Conversation) -> str:
-    """The sentences in which the user speaks of themselves, as JSON; without those that are known already."""
+    """Return the user's new statements about themselves, and a name for the assistant, as JSON."""
     facts, known = [], {fact.text for fact in conversation.facts}
-    for sentence in re.findall(r"[^.!?\n]+", conversation.question):
-        said = sentence.strip()
-        if _OF_ONESELF.match(said) and not _NAMED.search(said):
-            text = re.sub("^my ", "The user's ", said, flags=re.IGNORECASE)
-            text = f"{text}." if text != said else f"The user says: {said}."
+    for match in re.findall(r"[^.!?\n]+", conversation.question):
+        sentence = match.strip()
+        if _ABOUT_USER.match(sentence) and not _NAMED.search(sentence):
+            text = re.sub("^my ", "The user's ", sentence, flags=re.IGNORECASE)
+            text = f"{text}." if text != sentence else f"The user says: {sentence}."
             if text not in known:
                 facts.append({"text": text, "kind": "fact", "confidence": 0.9})
     named = _NAMED.search(conversation.question)
@@ -49,13 +49,13 @@ def extract(conversation: Conversation) -> str:
 
 
 def summary(conversation: Conversation) -> str:
-    """The summary so far, and what the user asked about since."""
-    said = [part.partition(": ") for part in conversation.question.split("\n\n")]
-    before = [text for who, _, text in said if who == "Summary so far"]
-    asked = [f"The user asked about {texts.subject(text)}." for who, _, text in said if who == "User"]
-    return " ".join([*before, *asked])
+    """Return the previous summary with the topics of the newer questions."""
+    parts = [part.partition(": ") for part in conversation.question.split("\n\n")]
+    previous = [text for role, _, text in parts if role == "Summary so far"]
+    topics = [f"The user asked about {answer_text.topic_of(text)}." for role, _, text in parts if role == "User"]
+    return " ".join([*previous, *topics])
 
 
 def words(text: str) -> list[str]:
-    """Its words, in lower case."""
+    """Return the words of a text in lower case."""
     return re.findall(r"\w+", text.lower())

@@ -1,7 +1,7 @@
-"""A model server on this machine instead of the stand-in: any that speaks OpenAI's chat completions, such as Ollama.
+"""Uses an OpenAI-compatible model server, such as Ollama, instead of the emulated model.
 
-LOCAL_MODEL_URL is its base, such as http://127.0.0.1:11434/v1; LOCAL_MODEL_NAME the model to ask for. Text goes both
-ways; images, documents, tools and reasoning do not.
+LOCAL_MODEL_URL is its base URL, such as http://127.0.0.1:11434/v1. LOCAL_MODEL_NAME is the name of the model. Only text
+is supported: no images, documents, tools or reasoning.
 https://platform.openai.com/docs/api-reference/chat
 """
 
@@ -33,13 +33,13 @@ _ERROR_CODES = {
 
 
 def configured(environment: Mapping[str, str]) -> "Upstream | None":
-    """The model server that the environment names, if it names one."""
+    """Return the model server of the environment variables, or None if they are not set."""
     url = environment.get("LOCAL_MODEL_URL")
     return Upstream(url, environment.get("LOCAL_MODEL_NAME", "")) if url else None
 
 
 class Upstream:
-    """A `Model` behind HTTP. Each answer has a connection of its own, which closes with it: that stops the server."""
+    """A `Model` on an HTTP server. Each answer has its own connection. Closing it cancels the generation."""
 
     def __init__(self, url: str, name: str) -> None:
         self._url = urlsplit(url.rstrip("/") + "/chat/completions")
@@ -48,7 +48,7 @@ class Upstream:
     async def converse(self, model_id: str, body: Json) -> AsyncGenerator[Event, None]:
         clock = asyncio.get_running_loop().time
         started = clock()
-        stop_reason, spoken = "", 0
+        stop_reason, deltas = "", 0
         usage: Json = {}
         async with _post(self._url, _request(self._name or model_id, body)) as answer:
             yield events.MESSAGE_START
@@ -56,19 +56,19 @@ class Upstream:
                 usage = chunk.get("usage") or usage
                 for choice in chunk.get("choices", []):
                     if text := choice.get("delta", {}).get("content"):
-                        spoken += 1
+                        deltas += 1
                         yield events.delta(0, {"text": text})
                     if reason := choice.get("finish_reason"):
                         stop_reason = _STOP_REASONS.get(reason, reason)
         if not stop_reason:
-            raise _broken("it ended in the middle of the answer")
+            raise _broken("the answer has no end")
         yield events.block_stop(0)
         yield events.message_stop(stop_reason)
-        yield events.metadata(_usage(usage, body, spoken), round((clock() - started) * 1000))
+        yield events.metadata(_usage(usage, body, deltas), round((clock() - started) * 1000))
 
 
 def _request(name: str, body: Json) -> Json:
-    """A Converse request as OpenAI's."""
+    """Convert a Converse request to an OpenAI request."""
     config = body.get("inferenceConfig", {})
     options = {
         "max_tokens": config.get("maxTokens"),
@@ -91,23 +91,22 @@ def _text(blocks: list[Json]) -> str:
     return "\n\n".join(filter(None, map(text_of, blocks)))
 
 
-def _usage(usage: Json, body: Json, spoken: int) -> Json:
-    """The server's counts, or ours where it gives none."""
-    given = usage.get(
-        "prompt_tokens", count([body.get("system", []), [message["content"] for message in body["messages"]]])
-    )
-    taken = usage.get("completion_tokens", spoken)
-    return {"inputTokens": given, "outputTokens": taken, "totalTokens": given + taken}
+def _usage(usage: Json, body: Json, deltas: int) -> Json:
+    """Return the server's token counts, or our own if it sends none."""
+    prompt = [body.get("system", []), [message["content"] for message in body["messages"]]]
+    input_tokens = usage.get("prompt_tokens", count(prompt))
+    output_tokens = usage.get("completion_tokens", deltas)
+    return {"inputTokens": input_tokens, "outputTokens": output_tokens, "totalTokens": input_tokens + output_tokens}
 
 
 @contextlib.asynccontextmanager
 async def _post(url: SplitResult, body: Json) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Send a request; the body of its answer as it arrives. Raises BedrockError."""
+    """Send a request. Yields the body of the response as it is received. Raises BedrockError."""
     secure = url.scheme == "https"
     try:
         reader, writer = await asyncio.open_connection(url.hostname, url.port or (443 if secure else 80), ssl=secure)
     except OSError as error:
-        message = f"No model server answers at {url.geturl()}."
+        message = f"The model server at {url.geturl()} does not answer."
         raise BedrockError("ServiceUnavailableException", message) from error
     try:
         connection = h11.Connection(h11.CLIENT)
@@ -119,9 +118,9 @@ async def _post(url: SplitResult, body: Json) -> AsyncIterator[AsyncIterator[byt
             h11.EndOfMessage(),
         ):
             writer.write(connection.send(event) or b"")
-        answer = _receive(connection, reader)
-        response = await anext(answer)
-        content = (bytes(event.data) async for event in answer if isinstance(event, h11.Data))
+        received = _receive(connection, reader)
+        response = await anext(received)
+        content = (bytes(event.data) async for event in received if isinstance(event, h11.Data))
         if not isinstance(response, h11.Response) or response.status_code != 200:
             raise await _refusal(response, content)
         yield content
@@ -132,7 +131,7 @@ async def _post(url: SplitResult, body: Json) -> AsyncIterator[AsyncIterator[byt
 
 
 async def _receive(connection: h11.Connection, reader: asyncio.StreamReader) -> AsyncIterator[h11.Event]:
-    """The answer's events, to its end."""
+    """Yield the h11 events of the response until its end."""
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
@@ -144,7 +143,7 @@ async def _receive(connection: h11.Connection, reader: asyncio.StreamReader) -> 
 
 
 async def _chunks(content: AsyncIterator[bytes]) -> AsyncIterator[Json]:
-    """The JSON of each `data:` line. Raises BedrockError for an error in the stream."""
+    """Yield the JSON of each `data:` line. Raises BedrockError for an error in the stream."""
     rest = b""
     async for data in content:
         *lines, rest = (rest + data).split(b"\n")
@@ -155,7 +154,7 @@ async def _chunks(content: AsyncIterator[bytes]) -> AsyncIterator[Json]:
             try:
                 chunk: Json = json.loads(value)
             except ValueError as error:
-                raise _broken("it sent a line that is no JSON") from error
+                raise _broken("a line is not JSON") from error
             if "error" in chunk:
                 raise _broken(_message(chunk))
             yield chunk
@@ -178,5 +177,5 @@ def _message(answer: Any) -> str:
     return str(error.get("message", error) if isinstance(error, dict) else error)
 
 
-def _broken(how: str) -> BedrockError:
-    return BedrockError("ModelStreamErrorException", f"The model server broke off: {how}.")
+def _broken(reason: str) -> BedrockError:
+    return BedrockError("ModelStreamErrorException", f"The stream of the model server failed: {reason}.")

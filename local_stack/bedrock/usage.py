@@ -1,4 +1,4 @@
-"""Token counts, simple and the same every time: a token is a word."""
+"""Counts tokens. A token is a word."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ MAX_PREFIXES = 10_000
 
 
 def count(value: Any) -> int:
-    """Words in every string of a JSON value."""
+    """Count the words in all strings of a JSON value."""
     if isinstance(value, str):
         return len(value.split())
     if isinstance(value, dict):
@@ -22,18 +22,18 @@ def count(value: Any) -> int:
 
 
 def input_tokens(body: Json) -> int:
-    """The tokens of all that the model reads of a Converse request."""
+    """Count the input tokens of a Converse request."""
     return sum(count(block) for block in _blocks(body) if "cachePoint" not in block)
 
 
 class Meter:
-    """Counts a request's tokens; remembers the prefixes before cache points, so that the next one reads them."""
+    """Counts the tokens of requests. Emulates prompt caching: it stores the prefixes before cache points."""
 
     def __init__(self) -> None:
         self._prefixes: set[bytes] = set()
 
     def usage(self, model_id: str, body: Json, output_tokens: int) -> Json:
-        """TokenUsage as Bedrock has it: cached tokens are not part of `inputTokens`."""
+        """Return Bedrock's TokenUsage. `inputTokens` does not include cached tokens."""
         digest = hashlib.sha256(model_id.encode())
         total = read = cached = 0
         for block in _blocks(body):
@@ -56,7 +56,7 @@ class Meter:
 
 
 def _blocks(body: Json) -> Iterator[Json]:
-    """Everything the model reads, in its order: tools, system, messages."""
+    """Yield the blocks that the model reads, in this order: tools, system, messages."""
     yield from body.get("toolConfig", {}).get("tools", [])
     yield from body.get("system", [])
     for message in body["messages"]:

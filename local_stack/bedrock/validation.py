@@ -1,7 +1,7 @@
-"""Refuses what Bedrock would refuse, as far as our own code could get it wrong.
+"""Validates requests like Bedrock, for the mistakes that our code could make.
 
-Shapes, limits and names come from botocore's model of the service, so they are Bedrock's; the rules between fields
-are written here, with Bedrock's words.
+Types, limits and names are checked with botocore's model of the service. The rules between fields are written here,
+with Bedrock's messages.
 """
 
 import json
@@ -20,7 +20,7 @@ from local_stack.bedrock.models import check_place, too_long, window_of
 from local_stack.bedrock.usage import input_tokens
 
 MAX_CACHE_POINTS = 4
-_UNKNOWN = frozenset(
+_UNSUPPORTED = frozenset(
     {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "maxItems"}
     | {"uniqueItems", "minProperties", "maxProperties", "patternProperties", "propertyNames", "contains", "not", "if"}
 )
@@ -34,15 +34,15 @@ _ALTERNATE = (
 
 
 def check_model(model_id: str) -> None:
-    """Raises BedrockError unless it has the form of a model id, an inference profile's id or an ARN."""
+    """Raises BedrockError if the text is not a model id, the id of an inference profile, or an ARN."""
     if not _MODEL_ID.fullmatch(model_id.rpartition("/")[2]):
         raise _invalid("The provided model identifier is invalid.")
 
 
 def check_converse(operation: str, model_id: str, body: Any, region: str | None = None) -> None:
-    """Raises BedrockError for a body of Converse or ConverseStream that Bedrock would not take, called from `region`.
+    """Raises BedrockError for a request of Converse or ConverseStream that Bedrock would refuse in `region`.
 
-    Without a region, from one that the id fits.
+    None is a region in which the model id is valid.
     """
     check_model(model_id)
     if "embed" in model_id:
@@ -57,13 +57,13 @@ def check_converse(operation: str, model_id: str, body: Any, region: str | None 
     if "anthropic" in model_id:
         _check_claude_tools(body)
         _check_thinking(body)
-        if any(not each.strip() for each in body.get("inferenceConfig", {}).get("stopSequences", [])):
+        if any(not stop.strip() for stop in body.get("inferenceConfig", {}).get("stopSequences", [])):
             raise _invalid("stop_sequences: each stop sequence must contain non-whitespace")
     _check_length(model_id, body)
 
 
 def check_retrieve(knowledge_base: str, body: Any) -> None:
-    """Raises BedrockError for a body of Retrieve that Bedrock would not take."""
+    """Raises BedrockError for a request of Retrieve that Bedrock would refuse."""
     _check_shape("bedrock-agent-runtime", "Retrieve", {"knowledgeBaseId": knowledge_base}, body)
 
 
@@ -74,8 +74,8 @@ def _check_shape(name: str, operation: str, path: Json, body: Any) -> None:
     report = ParamValidator().validate({**path, **body}, shape)
     if report.has_errors():
         raise _invalid(report.generate_report())
-    for complaint in _constraints(body, shape, ""):
-        raise _invalid(f"1 validation error detected: {complaint}")
+    for violation in _constraints(body, shape, ""):
+        raise _invalid(f"1 validation error detected: {violation}")
 
 
 def _check_messages(messages: list[Json]) -> None:
@@ -107,14 +107,14 @@ def _check_cache_points(body: Json) -> None:
 
 
 def _check_length(model_id: str, body: Json) -> None:
-    """By our own count, which is words."""
+    """Check the context window. A token is a word here."""
     tokens, window = input_tokens(body), window_of(model_id)
     if window is not None and tokens > window:
         raise too_long(model_id, tokens, window)
 
 
 def _check_schemas(body: Json) -> None:
-    """Bedrock's own rule for every model, in its words: code-yeongyu/senpi issue 1947."""
+    """Check Bedrock's rule for all models. The message is from code-yeongyu/senpi issue 1947."""
     for number, schema in _schemas(body):
         if not isinstance(schema, dict) or schema.get("type") != "object":
             raise _invalid(
@@ -124,10 +124,10 @@ def _check_schemas(body: Json) -> None:
 
 
 def _check_claude_tools(body: Json) -> None:
-    """Claude's rules, in its words.
+    """Check Claude's rules for tools, with its messages.
 
     Schemas: senpi issue 1947 and aws-solutions-library-samples/accelerated-intelligent-document-processing-on-aws issue
-    709, which found that only the properties at the root are looked at. Ids: anthropics/claude-code issue 28515.
+    709; only the properties at the root are checked. Ids: anthropics/claude-code issue 28515.
     """
     for number, schema in _schemas(body):
         if schema.keys() & {"oneOf", "allOf", "anyOf"}:
@@ -153,14 +153,14 @@ def _check_claude_tools(body: Json) -> None:
 
 
 def _schemas(body: Json) -> Iterator[tuple[int, Any]]:
-    """The schemas of the tools' inputs, each with its tool's number."""
+    """Yield the number and the input schema of each tool."""
     for number, tool in enumerate(body.get("toolConfig", {}).get("tools", [])):
         if "toolSpec" in tool:
             yield number, tool["toolSpec"]["inputSchema"].get("json")
 
 
 def _check_tools(body: Json) -> None:
-    """Each call is answered in the turn behind it, and nothing else is; a call's input is an object."""
+    """Check tool calls and results. The message after a call has its result, and no others. Inputs are objects."""
     config = body.get("toolConfig", {})
     names = {tool["toolSpec"]["name"] for tool in config.get("tools", []) if "toolSpec" in tool}
     chosen = config.get("toolChoice", {}).get("tool", {}).get("name")
@@ -170,17 +170,17 @@ def _check_tools(body: Json) -> None:
     for position, message in enumerate(body["messages"]):
         where = f"messages.{position}.content"
         results = [block["toolResult"]["toolUseId"] for block in message["content"] if "toolResult" in block]
-        if missing := [each for each in called if each not in results]:
+        if missing := [call_id for call_id in called if call_id not in results]:
             raise _invalid(f"Expected toolResult blocks at {where} for the following Ids: {', '.join(missing)}")
         if len(results) > len(called):
             raise _invalid(
                 f"The number of toolResult blocks at {where} exceeds the number of toolUse blocks of previous turn."
             )
         uses = [block["toolUse"] for block in message["content"] if "toolUse" in block]
-        # The words: double16/Cyber-AutoAgent-ng issue 27, BerriAI/litellm issue 20048.
+        # The message: double16/Cyber-AutoAgent-ng issue 27, BerriAI/litellm issue 20048.
         for kind, ids in (("toolUse", [use["toolUseId"] for use in uses]), ("toolResult", results)):
-            if twice := [each for each, times in Counter(ids).items() if times > 1]:
-                raise _invalid(f"The {kind} blocks at {where} contain duplicate Ids: {', '.join(twice)}")
+            if duplicates := [call_id for call_id, times in Counter(ids).items() if times > 1]:
+                raise _invalid(f"The {kind} blocks at {where} contain duplicate Ids: {', '.join(duplicates)}")
         if any(not isinstance(use["input"], dict) for use in uses):
             raise _invalid(f"The format of the value at {where}.toolUse.input is invalid. Provide a json object.")
         if (uses or results) and not config:
@@ -189,7 +189,7 @@ def _check_tools(body: Json) -> None:
 
 
 def _check_features(model_id: str, body: Json) -> None:
-    """What only some models have, by the documentation of those in the catalog."""
+    """Check features that only some models have, by the documentation of the models in our catalog."""
     claude, nova_pro = "anthropic" in model_id, "nova-pro" in model_id
     schema = body.get("outputConfig", {}).get("textFormat", {}).get("structure", {}).get("jsonSchema", {}).get("schema")
     if schema is not None:
@@ -201,8 +201,8 @@ def _check_features(model_id: str, body: Json) -> None:
             parsed = None
         if not isinstance(parsed, dict):
             raise _invalid("The schema in outputConfig.textFormat is not a valid JSON schema.")
-        for complaint in _unknown(parsed):
-            raise _invalid(f"output_config.format.schema: {complaint}")
+        for violation in _unsupported(parsed):
+            raise _invalid(f"output_config.format.schema: {violation}")
     if body.get("performanceConfig", {}).get("latency") == "optimized" and not nova_pro:
         raise _invalid("Latency performance configuration is not supported for this model.")
     if body.get("serviceTier", {}).get("type", "default") != "default" and not nova_pro:
@@ -212,8 +212,8 @@ def _check_features(model_id: str, body: Json) -> None:
         raise _invalid("The guardrail identifier and version must both be given.")
 
 
-def _unknown(schema: Json) -> Iterator[str]:
-    """What Claude's structured output does not know in a schema, in its words as they are reported."""
+def _unsupported(schema: Json) -> Iterator[str]:
+    """Yield a message for each feature of a schema that Claude's structured output does not support, as reported."""
     kind = schema.get("type")
     if kind == "object" and schema.get("additionalProperties") is not False:
         yield "For 'object' type, 'additionalProperties' must be explicitly set to false"
@@ -221,24 +221,24 @@ def _unknown(schema: Json) -> Iterator[str]:
         yield "Schema type 'oneOf' is not supported"
     if schema.get("minItems", 0) not in (0, 1):
         yield "For 'array' type, 'minItems' values other than 0 or 1 are not supported"
-    if unknown := sorted(schema.keys() & _UNKNOWN):
-        yield f"For '{kind}' type, properties {', '.join(unknown)} are not supported"
-    below = [*schema.get("anyOf", []), *schema.get("allOf", []), *([schema["items"]] if "items" in schema else [])]
-    for named in ("properties", "$defs", "definitions"):
-        below += schema.get(named, {}).values()
-    for each in below:
-        yield from _unknown(each)
+    if keywords := sorted(schema.keys() & _UNSUPPORTED):
+        yield f"For '{kind}' type, properties {', '.join(keywords)} are not supported"
+    children = [*schema.get("anyOf", []), *schema.get("allOf", []), *([schema["items"]] if "items" in schema else [])]
+    for name in ("properties", "$defs", "definitions"):
+        children += schema.get(name, {}).values()
+    for child in children:
+        yield from _unsupported(child)
 
 
 def _check_thinking(body: Json) -> None:
-    """Claude's own rules for tools beside its reasoning."""
+    """Check Claude's rules for tools with reasoning."""
     if (body.get("additionalModelRequestFields") or {}).get("thinking", {}).get("type") != "enabled":
         return
     if body.get("toolConfig", {}).get("toolChoice", {}).keys() & {"any", "tool"}:
         raise _invalid("Thinking may not be enabled when tool_choice forces tool use.")
     *before, last = body["messages"]
-    answers = any("toolResult" in block for block in last["content"])
-    if answers and "reasoningContent" not in before[-1]["content"][0]:
+    has_results = any("toolResult" in block for block in last["content"])
+    if has_results and "reasoningContent" not in before[-1]["content"][0]:
         raise _invalid(
             f"messages.{len(before) - 1}.content.0.type: Expected `thinking` or `redacted_thinking`. "
             "When `thinking` is enabled, a final `assistant` message must start with a thinking block."
@@ -246,7 +246,7 @@ def _check_thinking(body: Json) -> None:
 
 
 def _constraints(value: Any, shape: Shape, where: str) -> Iterator[str]:
-    """Broken upper limits and patterns and unknown enum values, which botocore leaves to the service."""
+    """Yield a message for each value that violates a maximum, a pattern or an enum. botocore does not check these."""
     if isinstance(shape, StructureShape):
         if not shape.is_document_type:
             for name, member in value.items():
@@ -258,19 +258,19 @@ def _constraints(value: Any, shape: Shape, where: str) -> Iterator[str]:
         for name, member in value.items():
             yield from _constraints(member, shape.value, f"{where}.{name}")
     else:
-        broken = f"Value '{value}' at '{where[1:]}' failed to satisfy constraint: Member must"
+        violation = f"Value '{value}' at '{where[1:]}' failed to satisfy constraint: Member must"
         if isinstance(shape, StringShape) and shape.enum and value not in shape.enum:
-            yield f"{broken} satisfy enum value set: [{', '.join(shape.enum)}]"
+            yield f"{violation} satisfy enum value set: [{', '.join(shape.enum)}]"
         pattern = shape.metadata.get("pattern")
         if pattern is not None and not re.fullmatch(pattern, value):
-            yield f"{broken} satisfy regular expression pattern: {pattern}"
+            yield f"{violation} satisfy regular expression pattern: {pattern}"
         limit = shape.metadata.get("max")
         if limit is not None and (len(value) if isinstance(value, str | bytes) else value) > limit:
-            yield f"{broken} be at most {limit}{' characters long' if isinstance(value, str) else ''}"
+            yield f"{violation} be at most {limit}{' characters long' if isinstance(value, str) else ''}"
 
 
 def _model_error(message: str) -> BedrockError:
-    """What the model itself says, as Bedrock passes it on."""
+    """Return an error of the model, as Bedrock reports it."""
     return _invalid(f"The model returned the following errors: {message}")
 
 

@@ -1,1 +1,1 @@
-"""DynamoDB: moto's tables behind AWS's checks."""
+"""The DynamoDB emulator: moto's tables, with more of DynamoDB's checks and with faults."""

@@ -1,4 +1,4 @@
-"""Expressions of a request to DynamoDB, as far as moto does not judge them: size, placeholders and bounds.
+"""Checks the expressions of a request for rules that moto does not check: size, placeholders and bounds.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters
 """
@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from local_stack.dynamodb.values import Invalid, ordered
+from local_stack.dynamodb.values import Invalid, in_order
 
 EXPRESSION_BYTES = 4096
 OPERATORS = 300
@@ -28,10 +28,10 @@ _NOT_DEFINED = {
 
 
 def check_expressions(request: Mapping[str, Any]) -> None:
-    """Raises Invalid."""
+    """Raises Invalid if an expression or a placeholder of the request is not valid."""
     texts = {name: request[name] for name in _EXPRESSIONS if name in request}
-    values, names = (request.get(f"ExpressionAttribute{each}") for each in ("Values", "Names"))
-    given = {**(values or {}), **(names or {})}
+    values, names = request.get("ExpressionAttributeValues"), request.get("ExpressionAttributeNames")
+    defined = {**(values or {}), **(names or {})}
     used = set()
     for name, text in texts.items():
         if not text:
@@ -43,46 +43,46 @@ def check_expressions(request: Mapping[str, Any]) -> None:
         if (count := len(_OPERATOR.findall(text))) > OPERATORS:
             raise Invalid(f"Invalid {name}: The expression contains too many operators; operator count: {count}")
         for placeholder in _PLACEHOLDER.findall(text):
-            if placeholder not in given:
+            if placeholder not in defined:
                 raise Invalid(f"Invalid {name}: {_NOT_DEFINED[placeholder[0]]}{placeholder}")
             used.add(placeholder)
         for _, low, high in _BETWEEN.findall(text):
-            if not ordered(given[low], given[high]):
+            if not in_order(defined[low], defined[high]):
                 raise Invalid(
                     f"Invalid {name}: The BETWEEN operator requires upper bound to be greater than or equal to lower "
-                    f"bound; lower bound operand: AttributeValue: {_shown(given[low])}, upper bound operand: "
-                    f"AttributeValue: {_shown(given[high])}"
+                    f"bound; lower bound operand: AttributeValue: {_text(defined[low])}, upper bound operand: "
+                    f"AttributeValue: {_text(defined[high])}"
                 )
-    for each, placeholders in (("Values", values), ("Names", names)):
+    for kind, placeholders in (("Values", values), ("Names", names)):
         if placeholders is None:
             continue
         if not texts:
-            raise Invalid(f"ExpressionAttribute{each} can only be specified when using expressions")
+            raise Invalid(f"ExpressionAttribute{kind} can only be specified when using expressions")
         if not placeholders:
-            raise Invalid(f"ExpressionAttribute{each} must not be empty")
+            raise Invalid(f"ExpressionAttribute{kind} must not be empty")
         if unused := sorted(placeholders.keys() - used):
             raise Invalid(
-                f"Value provided in ExpressionAttribute{each} unused in expressions: keys: {{{', '.join(unused)}}}"
+                f"Value provided in ExpressionAttribute{kind} unused in expressions: keys: {{{', '.join(unused)}}}"
             )
 
 
 def operand_of(query: Mapping[str, Any], attribute: str) -> Any:
-    """The value that a query wants this key attribute to have; None where that is not to be seen."""
-    found = re.search(rf"(?<![\w#:]){re.escape(attribute)}\s*=\s*(:\w+)", query.get("KeyConditionExpression", ""))
-    return query["ExpressionAttributeValues"][found[1]] if found else None
+    """Return the value that the query requires for this key attribute, or None if the expression has no `=` for it."""
+    match = re.search(rf"(?<![\w#:]){re.escape(attribute)}\s*=\s*(:\w+)", query.get("KeyConditionExpression", ""))
+    return query["ExpressionAttributeValues"][match[1]] if match else None
 
 
 def is_between(query: Mapping[str, Any], attribute: str, value: Mapping[str, Any]) -> bool:
-    """Whether the value is within the bounds that a query has for this key attribute, if it has any."""
+    """Return whether the value is within the query's BETWEEN bounds for this key attribute, or there are none."""
     values = query.get("ExpressionAttributeValues", {})
     bounds = [
         (values[low], values[high])
         for name, low, high in _BETWEEN.findall(query.get("KeyConditionExpression", ""))
         if name == attribute
     ]
-    return all(ordered(low, value) and ordered(value, high) for low, high in bounds)
+    return all(in_order(low, value) and in_order(value, high) for low, high in bounds)
 
 
-def _shown(value: Mapping[str, Any]) -> str:
-    ((kind, held),) = value.items()
-    return f"{{{kind}:{held}}}"
+def _text(value: Mapping[str, Any]) -> str:
+    ((kind, content),) = value.items()
+    return f"{{{kind}:{content}}}"

@@ -1,4 +1,4 @@
-"""Faults of the table on demand: what DynamoDB may answer at any moment, and moto never does."""
+"""Injects faults that DynamoDB may have at any time and that moto does not have."""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,36 +17,36 @@ _WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem"})
 
 
 class Refusal(NamedTuple):
-    """An error as DynamoDB answers it: the status, and the body as JSON."""
+    """An error response of DynamoDB: the status, and the body as JSON."""
 
     status: int
     body: Mapping[str, Any]
 
     @classmethod
     def of(cls, code: str, message: str, status: int = 400) -> "Refusal":
-        """The error of this code."""
+        """Return the error with this code."""
         return cls(status, {"__type": NAMESPACE + code, "message": message})
 
 
 @dataclass
 class TableFaults:
-    """The faults to come; the numbers are of requests that get them, the next ones that can.
+    """The faults of the next requests. The numbers say how many requests get each fault.
 
-    `throttle`: transactions that are cancelled because the table has no capacity left, with both reasons in turn.
-    `conflict`: writes that meet a transaction. Both by
-    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html.
-    `unprocessed`: batches of which the first half is read, by
-    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html.
+    `throttle`: transactions that are cancelled for lack of capacity, with the two reasons in turn.
+    `conflict`: writes that conflict with a transaction. For both see
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+    `unprocessed`: batches of which only the first half is read:
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
     """
 
-    delay: float = 0.0  # seconds before every answer
-    fails_until: float = 0.0  # a time of the event loop
+    delay: float = 0.0  # seconds before each response
+    fails_until: float = 0.0  # in the time of the event loop
     throttle: int = 0
     conflict: int = 0
     unprocessed: int = 0
 
     async def refusal(self, operation: str, request: Mapping[str, Any]) -> Refusal | None:
-        """The error for this request instead of an answer, after the delay; None if it is to be answered."""
+        """Wait for the delay. Returns the error for this request, or None if it has no fault."""
         await asyncio.sleep(self.delay)
         if asyncio.get_running_loop().time() < self.fails_until:
             return Refusal.of("InternalServerError", _INTERNAL, 500)
@@ -61,23 +61,23 @@ class TableFaults:
             return Refusal.of("TransactionConflictException", _CONFLICT)
         return None
 
-    def unread(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Takes the second half of a batch's keys out of the request; what was taken, as UnprocessedKeys."""
+    def take_unprocessed(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Remove the second half of a batch's keys from the request. Returns the removed part as UnprocessedKeys."""
         if operation != "BatchGetItem" or not self.unprocessed:
             return {}
         self.unprocessed -= 1
-        left = {}
-        for name, of_table in request["RequestItems"].items():
-            half = (len(of_table["Keys"]) + 1) // 2
-            if of_table["Keys"][half:]:
-                left[name] = {**of_table, "Keys": of_table["Keys"][half:]}
-            of_table["Keys"] = of_table["Keys"][:half]
-        return left
+        removed = {}
+        for name, part in request["RequestItems"].items():
+            half = (len(part["Keys"]) + 1) // 2
+            if part["Keys"][half:]:
+                removed[name] = {**part, "Keys": part["Keys"][half:]}
+            part["Keys"] = part["Keys"][:half]
+        return removed
 
 
 def _cancelled(parts: int, code: str, message: str) -> Refusal:
-    """A transaction that was cancelled because of its last part."""
+    """Return the error of a transaction that was cancelled because of its last part."""
     reasons = [*[{"Code": "None"}] * (parts - 1), {"Code": code, "Message": message}]
     text = _CANCELLED.format(", ".join(reason["Code"] for reason in reasons))
-    answer = {"Message": text, "CancellationReasons": reasons}
-    return Refusal(400, {"__type": NAMESPACE + "TransactionCanceledException", **answer})
+    body = {"Message": text, "CancellationReasons": reasons}
+    return Refusal(400, {"__type": NAMESPACE + "TransactionCanceledException", **body})

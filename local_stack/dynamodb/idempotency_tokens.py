@@ -1,4 +1,4 @@
-"""The client request tokens of transactions: one that was carried out is not carried out again for ten minutes.
+"""The client request tokens of transactions. For ten minutes a transaction with a known token is not executed again.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
-KEPT = 600.0  # seconds
+TOKEN_SECONDS = 600.0
 
 
 class Mismatch(Exception):
@@ -17,23 +17,24 @@ class Mismatch(Exception):
 
 
 class Tokens:
-    """`clock` gives seconds. Transactions that failed leave no token."""
+    """The tokens of executed transactions. `clock` returns seconds. A failed transaction leaves no token."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._done: dict[str, tuple[float, bytes]] = {}  # in the order of time
+        self._done: dict[str, tuple[float, bytes]] = {}  # time and digest of each, in the order of time
 
     def is_repeated(self, request: Mapping[str, Any]) -> bool:
-        """Whether this transaction was carried out before. Raises Mismatch."""
-        while self._done and (oldest := next(iter(self._done))) and self._done[oldest][0] < self._clock() - KEPT:
+        """Return whether this transaction has been executed before. Raises Mismatch."""
+        limit = self._clock() - TOKEN_SECONDS
+        while self._done and (oldest := next(iter(self._done))) and self._done[oldest][0] < limit:
             del self._done[oldest]
-        known = self._done.get(request.get("ClientRequestToken", ""))
-        if known and known[1] != _digest(request):
+        previous = self._done.get(request.get("ClientRequestToken", ""))
+        if previous and previous[1] != _digest(request):
             raise Mismatch
-        return known is not None
+        return previous is not None
 
-    def note(self, request: Mapping[str, Any]) -> None:
-        """The transaction was carried out."""
+    def record(self, request: Mapping[str, Any]) -> None:
+        """Record that the transaction has been executed."""
         if token := request.get("ClientRequestToken"):
             self._done[token] = self._clock(), _digest(request)
 

@@ -1,6 +1,6 @@
-"""Requests that DynamoDB refuses and moto takes, judged as they are on the wire.
+"""Refuses requests that DynamoDB refuses and moto accepts.
 
-The rules are those of these pages, and DynamoDB Local, which has most of them, agrees (tests/contract):
+The rules are those of these pages. DynamoDB Local has most of them, and the tests compare with it (tests/contract):
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.ExpressionAttributeNames.html
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
@@ -20,7 +20,7 @@ _OF_ITEMS = frozenset({"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The key attributes of a table and of its indexes, hash key first, and the types of all of them."""
+    """The key attributes of a table and of its indexes (partition key first), and the types of these attributes."""
 
     key: tuple[str, ...]
     indexes: Mapping[str, tuple[str, ...]]
@@ -28,7 +28,7 @@ class Schema:
 
     @classmethod
     def of(cls, properties: Mapping[str, Any]) -> Self:
-        """The schema in the parameters of CreateTable."""
+        """Return the schema of a table from the parameters of CreateTable."""
         indexes = [*properties.get("GlobalSecondaryIndexes", ()), *properties.get("LocalSecondaryIndexes", ())]
         return cls(
             _names(properties["KeySchema"]),
@@ -38,19 +38,19 @@ class Schema:
 
 
 def check(operation: str, request: Mapping[str, Any], schemas: Mapping[str, Schema]) -> None:
-    """Raises Invalid for what DynamoDB refuses, as far as moto does not."""
+    """Raises Invalid if DynamoDB refuses the request and moto does not."""
     if operation in _OF_ITEMS:
         _check_part(request, schemas)
     elif operation == "BatchGetItem":
-        for name, of_table in request["RequestItems"].items():
-            check_expressions(of_table)
-            for key in of_table["Keys"]:
+        for name, part in request["RequestItems"].items():
+            check_expressions(part)
+            for key in part["Keys"]:
                 _check_key(key, schemas.get(name))
     elif operation == "TransactWriteItems":
         parts = [part for item in request["TransactItems"] for part in item.values()]
         for part in parts:
             _check_part(part, schemas)
-        if (size := sum(map(_bytes, parts))) > TRANSACTION_BYTES:
+        if (size := sum(map(_size_of_part, parts))) > TRANSACTION_BYTES:
             raise Invalid(f"Transaction payload size cannot exceed 4MB. Payload Size: {size}")
 
 
@@ -69,11 +69,11 @@ def _check_part(part: Mapping[str, Any], schemas: Mapping[str, Schema]) -> None:
 
 
 def _check_key(key: Mapping[str, Any], schema: Schema | None) -> None:
-    if schema is None:  # moto says that there is no such table
+    if schema is None:  # moto reports that the table does not exist
         return
     if key.keys() != set(schema.key):
         raise Invalid("The provided key element does not match the schema")
-    for name, most in zip(schema.key, (HASH_BYTES, RANGE_BYTES), strict=False):
+    for name, limit in zip(schema.key, (HASH_BYTES, RANGE_BYTES), strict=False):
         if key[name].keys() != {schema.types[name]}:
             raise Invalid(f"One or more parameter values were invalid: Type mismatch for key {name}")
         if not (size := size_of(key[name])):
@@ -81,8 +81,8 @@ def _check_key(key: Mapping[str, Any], schema: Schema | None) -> None:
                 "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an "
                 f"empty string value. Key: {name}"
             )
-        if size > most:
-            raise Invalid(f"One or more parameter values were invalid: Size of {name} has exceeded {most} bytes")
+        if size > limit:
+            raise Invalid(f"One or more parameter values were invalid: Size of {name} has exceeded {limit} bytes")
 
 
 def _check_index_keys(item: Mapping[str, Any], schema: Schema) -> None:
@@ -96,7 +96,7 @@ def _check_index_keys(item: Mapping[str, Any], schema: Schema) -> None:
 
 
 def _check_start(query: Mapping[str, Any], schema: Schema) -> None:
-    """A page begins behind a key that the query can find."""
+    """Check that the start key of a page is one that the query can find."""
     start, names = query["ExclusiveStartKey"], schema.indexes.get(query.get("IndexName", ""), schema.key)
     if start.keys() != {*schema.key, *names}:
         raise Invalid("The provided starting key is invalid")
@@ -104,15 +104,15 @@ def _check_start(query: Mapping[str, Any], schema: Schema) -> None:
         raise Invalid("The provided starting key is outside query boundaries based on provided conditions")
 
 
-def _bytes(part: Mapping[str, Any]) -> int:
-    """What a part counts for in its transaction."""
+def _size_of_part(part: Mapping[str, Any]) -> int:
+    """Return the bytes of a part of a transaction."""
     texts = sum(len(part.get(name, "").encode()) for name in ("UpdateExpression", "ConditionExpression"))
     attributes: Iterable[Mapping[str, Any]] = (
         part.get("Item", {}),
         part.get("Key", {}),
         part.get("ExpressionAttributeValues") or {},
     )
-    return texts + sum(size_of({"M": each}) for each in attributes)
+    return texts + sum(size_of({"M": values}) for values in attributes)
 
 
 def _names(schema: Iterable[Mapping[str, str]]) -> tuple[str, ...]:

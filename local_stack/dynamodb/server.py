@@ -1,14 +1,14 @@
-"""DynamoDB on this machine: moto's, behind a port.
+"""The server of the DynamoDB emulator, with moto's tables.
 
-moto is not safe under concurrent requests: transactions lose acknowledged writes and put-if-absent has two winners.
-So one thread owns the tables: its event loop takes requests from many connections and hands them to moto one at a
-time. (moto's own server answers each in a thread of its own.)
+moto is not safe with concurrent requests: transactions lose acknowledged writes, and two conditional puts of the same
+item can both succeed. So one thread owns the tables. Its event loop receives requests from many connections and passes
+them to moto one at a time. (moto's own server uses one thread per request.)
 
-And it was made for tests that end soon: it keeps every object that it ever made, and copies a table with all its items
-for each part of a transaction. Here it keeps none, and a copy shares the items.
+moto was made for short tests: it keeps a reference to each object, and copies a table with all items for each part of a
+transaction. Here it keeps no references, and a copy shares the items.
 
-Where it is softer than DynamoDB, requests are judged before it sees them: `table_rules`, `table_tokens`. What DynamoDB
-answers now and then is a fault on demand: `table_faults`.
+Requests that DynamoDB refuses and moto accepts are refused before moto gets them: `rules`, `idempotency_tokens`. Errors
+that DynamoDB may have at any time can be injected: `faults`.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from moto.dynamodb.models.table import Table
 from moto.dynamodb.responses import DynamoHandler
 from werkzeug.exceptions import HTTPException
 
-from local_stack.calls import CALLER, Calls
+from local_stack.calls import CALLER, CallLog
 from local_stack.dynamodb.faults import Refusal, TableFaults
 from local_stack.dynamodb.idempotency_tokens import Mismatch, Tokens
 from local_stack.dynamodb.rules import Schema, check
@@ -43,8 +43,8 @@ from local_stack.http import Request, Responder, port_of, serve
 HOST = "127.0.0.1"
 _TARGET = "DynamoDB_20120810."
 _JSON = "application/x-amz-json-1.0"
-_OF_TRANSACTION = "TransactWriteItems"
-# What CreateTable takes of AWS::DynamoDB::Table; encryption and recovery mean nothing here.
+_TRANSACTION = "TransactWriteItems"
+# Properties of AWS::DynamoDB::Table that CreateTable accepts and that have an effect here.
 _CREATE_TABLE = (
     "TableName",
     "AttributeDefinitions",
@@ -54,18 +54,21 @@ _CREATE_TABLE = (
     "LocalSecondaryIndexes",
     "ProvisionedThroughput",
 )
-# moto's state is the process's; an account for each instance keeps their tables apart.
+# moto's state is global in the process. Each instance uses another account, so that their tables are separate.
 _accounts = itertools.count()
 
 
 class _Table(Table):
-    """moto's, with copies for a rollback that share its items: who gets one, perhaps to change it, gets a new one."""
+    """moto's table, with cheap copies for the rollback of a transaction.
+
+    A copy shares its items with the original. `get_item` replaces the item by a copy, so that it may be changed.
+    """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         copied = copy.copy(self)
         copied.items = defaultdict(dict)
-        for key, held in self.items.items():  # the items by their sort key, or where there is none the one item
-            copied.items[key] = dict(held) if isinstance(held, dict) else held
+        for key, content in self.items.items():  # items by sort key, or the item itself if the table has no sort key
+            copied.items[key] = dict(content) if isinstance(content, dict) else content
         return copied
 
     def get_item(
@@ -74,12 +77,12 @@ class _Table(Table):
         range_key: DynamoType | None = None,
         projection_expression: list[list[str]] | None = None,
     ) -> Item | None:
-        held, key = (self.items.get(hash_key, {}), range_key) if range_key else (self.items, hash_key)
-        if key in held:
-            held[key] = copy.deepcopy(held[key])
+        items, key = (self.items.get(hash_key, {}), range_key) if range_key else (self.items, hash_key)
+        if key in items:
+            items[key] = copy.deepcopy(items[key])
         return super().get_item(hash_key, range_key, projection_expression)
 
-    def query(  # type: ignore[override]  # its other parameters are passed on as they are
+    def query(  # type: ignore[override]  # other parameters are passed on unchanged
         self,
         hash_key: DynamoType | None,
         range_comparison: str | None,
@@ -93,7 +96,9 @@ class _Table(Table):
         filter_expression: Any = None,
         **more: Any,
     ) -> tuple[list[Item], int, dict[str, Any] | None]:
-        """A page that ends at its limit tells where, also when nothing follows:
+        """Return items, the number of scanned items and the last key.
+
+        A page that ends at its limit has a last key, also if no item follows:
         https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.Pagination.html
         """
         items, scanned, last = super().query(
@@ -109,24 +114,24 @@ class _Table(Table):
         return items, scanned, last
 
 
-models.Table = _Table  # type: ignore[attr-defined]  # where its backend takes it from
+models.Table = _Table  # type: ignore[attr-defined]  # moto's backend uses this name
 for _model in model_data["dynamodb"].values():
-    _model.instances_tracked = deque(maxlen=0)  # type: ignore[attr-defined]  # each model's list of all that it made
+    _model.instances_tracked = deque(maxlen=0)  # type: ignore[attr-defined]  # moto's list of all objects of a model
 
 
-class NoDynamoDB(Exception):
-    """The place that the caller named for the tables does not answer."""
+class DynamoDBUnreachable(Exception):
+    """The DynamoDB of the user's endpoint does not answer."""
 
 
 def table_parameters(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """What CreateTable takes of an AWS::DynamoDB::Table's properties."""
+    """Return the parameters of CreateTable for the properties of an AWS::DynamoDB::Table."""
     return {name: properties[name] for name in _CREATE_TABLE if name in properties}
 
 
-def create_elsewhere(tables: Iterable[Mapping[str, Any]], url: str, credentials: Mapping[str, str]) -> None:
-    """Create the tables that another DynamoDB does not have yet. Raises NoDynamoDB.
+def create_tables_at(tables: Iterable[Mapping[str, Any]], url: str, credentials: Mapping[str, str]) -> None:
+    """Create tables in another DynamoDB if they do not exist. Raises DynamoDBUnreachable.
 
-    DynamoDB Local keeps tables apart by key and region: `credentials` are those that the functions get.
+    DynamoDB Local separates tables by access key and region, so `credentials` must be those of the functions.
     """
     client = boto3.client(
         "dynamodb",
@@ -141,15 +146,15 @@ def create_elsewhere(tables: Iterable[Mapping[str, Any]], url: str, credentials:
             with contextlib.suppress(client.exceptions.ResourceInUseException):
                 client.create_table(**table_parameters(properties))
     except (BotoCoreError, ClientError, ValueError) as error:
-        raise NoDynamoDB(f"DynamoDB at {url} does not answer") from error
+        raise DynamoDBUnreachable(f"DynamoDB at {url} does not answer") from error
 
 
 class DynamoDB:
-    """Tables that live as long as this object. The region of requests is not looked at."""
+    """The server and its tables, which exist as long as this object. The region of requests is ignored."""
 
     def __init__(self) -> None:
         self.url = ""
-        self.calls = Calls()
+        self.calls = CallLog()
         self._port = 0
         self._hosts = [HOST]
         self._tls: ssl.SSLContext | None = None
@@ -162,9 +167,10 @@ class DynamoDB:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="dynamodb", daemon=True)
 
     def start(self, port: int = 0, bridge: str | None = None, tls: ssl.SSLContext | None = None) -> None:
-        """Listen and return when `url` is ready; port 0 is any free one. Raises OSError for a busy one.
+        """Start the server and set `url`. Port 0 is any free port. Raises OSError if the port is in use.
 
-        `bridge` is the address that containers reach, which gets the same port. With `tls` only that is spoken.
+        `bridge` is a second address, for containers, with the same port. With `tls` the server accepts only TLS
+        connections.
         """
         self._port, self._tls = port, tls
         self._hosts = [HOST, bridge] if bridge else [HOST]
@@ -176,17 +182,18 @@ class DynamoDB:
         self._thread.join()
 
     def create_table(self, properties: Mapping[str, Any]) -> None:
-        """Create a table from the properties of an AWS::DynamoDB::Table whose references are resolved."""
-        self._ask("CreateTable", table_parameters(properties))
+        """Create a table from the properties of an AWS::DynamoDB::Table. Their references must be resolved."""
+        self._request("CreateTable", table_parameters(properties))
         if ttl := properties.get("TimeToLiveSpecification"):
-            self._ask("UpdateTimeToLive", {"TableName": properties["TableName"], "TimeToLiveSpecification": ttl})
+            self._request("UpdateTimeToLive", {"TableName": properties["TableName"], "TimeToLiveSpecification": ttl})
 
     def set_faults(
         self, delay_ms: float = 0, fail_for_ms: float = 0, throttle: int = 0, conflict: int = 0, unprocessed: int = 0
     ) -> None:
-        """Delay every request from now on, each on its own; answer with InternalServerError for a time.
+        """Set the faults of the next requests.
 
-        The others are numbers of requests: see `TableFaults`.
+        `delay_ms`: delay of each request. `fail_for_ms`: for this time the answer is InternalServerError. The others
+        are numbers of requests: see `TableFaults`.
         """
         fails_until = self._started.result().time() + fail_for_ms / 1000
         self._faults = TableFaults(delay_ms / 1000, fails_until, throttle, conflict, unprocessed)
@@ -208,62 +215,62 @@ class DynamoDB:
         if not target.startswith(_TARGET):
             await responder.send(400, [("content-type", _JSON)], b'{"__type": "UnknownOperationException"}')
             return
-        operation, asked = target.removeprefix(_TARGET), json.loads(body)
-        refusal = await self._faults.refusal(operation, asked)
+        operation, parameters = target.removeprefix(_TARGET), json.loads(body)
+        refusal = await self._faults.refusal(operation, parameters)
         if refusal is None:
-            self.calls.of_table(request.header(CALLER), operation, body)
-            refusal = self._refusal(operation, asked)
+            self.calls.add_table_request(request.header(CALLER), operation, body)
+            refusal = self._refusal(operation, parameters)
         if refusal:
             await responder.send(refusal.status, [("content-type", _JSON)], json.dumps(refusal.body).encode())
-        elif operation == _OF_TRANSACTION and self._tokens.is_repeated(asked):
+        elif operation == _TRANSACTION and self._tokens.is_repeated(parameters):
             await responder.send(200, [("content-type", _JSON)], b"{}")
         else:
-            await responder.send(*self._answer(operation, asked))
+            await responder.send(*self._execute(operation, parameters))
 
-    def _refusal(self, operation: str, asked: Mapping[str, Any]) -> Refusal | None:
-        """What DynamoDB says to a request that moto must not see."""
+    def _refusal(self, operation: str, parameters: Mapping[str, Any]) -> Refusal | None:
+        """Return DynamoDB's error for a request that moto would accept, or None."""
         try:
-            check(operation, asked, self._schemas)
-            if operation == _OF_TRANSACTION:
-                self._tokens.is_repeated(asked)
+            check(operation, parameters, self._schemas)
+            if operation == _TRANSACTION:
+                self._tokens.is_repeated(parameters)
         except Invalid as invalid:
             return Refusal.of("ValidationException", str(invalid))
         except Mismatch:
             return Refusal.of("IdempotentParameterMismatchException", "The token was used with other parameters.")
         return None
 
-    def _answer(self, operation: str, asked: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
-        """moto's answer, and what must be remembered of it."""
-        unread = self._faults.unread(operation, asked)
-        status, headers, content = self._dispatch(_TARGET + operation, json.dumps(asked).encode())
-        if status == 200 and operation == _OF_TRANSACTION:
-            self._tokens.note(asked)
+    def _execute(self, operation: str, parameters: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Execute a request with moto, and record tokens and schemas. Returns status, headers and body."""
+        unprocessed = self._faults.take_unprocessed(operation, parameters)
+        status, headers, content = self._dispatch(_TARGET + operation, json.dumps(parameters).encode())
+        if status == 200 and operation == _TRANSACTION:
+            self._tokens.record(parameters)
         if status == 200 and operation == "CreateTable":
-            self._schemas[asked["TableName"]] = Schema.of(asked)
-        if status == 200 and unread:
-            answer = json.loads(content)
-            answer["UnprocessedKeys"] = {**answer["UnprocessedKeys"], **unread}
-            return status, [("content-type", _JSON)], json.dumps(answer).encode()  # without moto's checksum
+            self._schemas[parameters["TableName"]] = Schema.of(parameters)
+        if status == 200 and unprocessed:
+            body = json.loads(content)
+            body["UnprocessedKeys"] = {**body["UnprocessedKeys"], **unprocessed}
+            return status, [("content-type", _JSON)], json.dumps(body).encode()  # without moto's checksum
         return status, headers, content
 
     def _dispatch(self, target: str, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        """Status, headers and body of moto's answer. Only the loop's thread may call it: that is the lock."""
+        """Call moto. Returns status, headers and body. Needs no lock: only the event loop's thread calls it."""
         headers = {"x-amz-target": target, "content-type": _JSON, "x-moto-account-id": self._account}
         request = MotoRequest.from_primitives("POST", "http://dynamodb.us-east-1.amazonaws.com/", headers, body)
         try:
-            status, answered, content = DynamoHandler.dispatch(request)
+            status, response_headers, content = DynamoHandler.dispatch(request)
         except HTTPException as error:
-            status, answered, content = error.code, dict(error.get_headers()), error.get_body()
-        skipped = {"status", "content-length"}  # the first is moto's own, the second ours
-        kept = [(name, str(value)) for name, value in answered.items() if name.lower() not in skipped]
+            status, response_headers, content = error.code, dict(error.get_headers()), error.get_body()
+        skipped = {"status", "content-length"}  # "status" is only for moto; we compute the length
+        kept = [(name, str(value)) for name, value in response_headers.items() if name.lower() not in skipped]
         return int(status), kept, content if isinstance(content, bytes) else content.encode()
 
-    def _ask(self, operation: str, parameters: Mapping[str, Any]) -> None:
-        """A request of our own, from any thread."""
+    def _request(self, operation: str, parameters: Mapping[str, Any]) -> None:
+        """Execute a request of the stack itself, from any thread. Raises ValueError if it fails."""
 
-        async def ask() -> tuple[int, list[tuple[str, str]], bytes]:
-            return self._answer(operation, dict(parameters))
+        async def execute() -> tuple[int, list[tuple[str, str]], bytes]:
+            return self._execute(operation, dict(parameters))
 
-        status, _, answer = asyncio.run_coroutine_threadsafe(ask(), self._started.result()).result()
+        status, _, body = asyncio.run_coroutine_threadsafe(execute(), self._started.result()).result()
         if status != 200:
-            raise ValueError(f"{operation}: {answer.decode()}")
+            raise ValueError(f"{operation}: {body.decode()}")

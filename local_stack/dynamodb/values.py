@@ -1,4 +1,4 @@
-"""Attribute values on the wire: their size, their order, and which of them DynamoDB refuses and moto takes.
+"""Attribute values: their size, their order, and checks that moto does not have.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
 """
@@ -14,71 +14,73 @@ _SETS = {"SS": "string", "NS": "number", "BS": "binary"}
 
 
 class Invalid(Exception):
-    """DynamoDB's ValidationException, with its message."""
+    """A ValidationException of DynamoDB, with its message."""
 
 
 def check_value(value: Mapping[str, Any]) -> None:
-    """Raises Invalid."""
-    ((kind, held),) = value.items()
+    """Raises Invalid for a number out of range, or for an empty set or one with duplicates."""
+    ((kind, content),) = value.items()
     if kind == "N":
-        _check_number(held)
+        _check_number(content)
     elif kind == "L":
-        for each in held:
-            check_value(each)
+        for member in content:
+            check_value(member)
     elif kind == "M":
-        for each in held.values():
-            check_value(each)
+        for member in content.values():
+            check_value(member)
     elif kind in _SETS:
-        if not held:
+        if not content:
             raise Invalid(f"One or more parameter values were invalid: An {_SETS[kind]} set  may not be empty")
-        if len(set(held)) < len(held):
+        if len(set(content)) < len(content):
             raise Invalid(
-                f"One or more parameter values were invalid: Input collection [{', '.join(held)}] contains duplicates"
+                "One or more parameter values were invalid: "
+                f"Input collection [{', '.join(content)}] contains duplicates"
             )
-        for each in held if kind == "NS" else ():
-            _check_number(each)
+        for member in content if kind == "NS" else ():
+            _check_number(member)
 
 
 def size_of(value: Mapping[str, Any]) -> int:
-    """Bytes as DynamoDB counts them, with the names in a map:
+    """Return the size in bytes, as DynamoDB counts it. For a map this includes the names.
+
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
     """
-    ((kind, held),) = value.items()
+    ((kind, content),) = value.items()
     match kind:
         case "S":
-            return len(held.encode())
+            return len(content.encode())
         case "B":
-            return len(base64.b64decode(held))
+            return len(base64.b64decode(content))
         case "N":
-            return 1 + (len(held.strip("-0.")) + 1) // 2
+            return 1 + (len(content.strip("-0.")) + 1) // 2
         case "L":
-            return 3 + sum(1 + size_of(each) for each in held)
+            return 3 + sum(1 + size_of(member) for member in content)
         case "M":
-            return sum(len(name.encode()) + size_of(each) for name, each in held.items())
+            return sum(len(name.encode()) + size_of(member) for name, member in content.items())
         case "SS" | "NS" | "BS":
-            return sum(size_of({kind[0]: each}) for each in held)
+            return sum(size_of({kind[0]: member}) for member in content)
     return 1
 
 
-def ordered(low: Mapping[str, Any], high: Mapping[str, Any]) -> bool:
-    """Whether the first is not above the second, in DynamoDB's order; True also where they have no order."""
+def in_order(low: Mapping[str, Any], high: Mapping[str, Any]) -> bool:
+    """Return whether `low` is at most `high` in DynamoDB's order. True if the types have no order."""
     if low.keys() != high.keys():
         return True
-    ((kind, one),), (other,) = low.items(), high.values()
+    ((kind, first),), (second,) = low.items(), high.values()
     match kind:
         case "S":
-            return bool(one.encode() <= other.encode())
+            return bool(first.encode() <= second.encode())
         case "N":
-            return Decimal(one) <= Decimal(other)
+            return Decimal(first) <= Decimal(second)
         case "B":
-            return base64.b64decode(one) <= base64.b64decode(other)
+            return base64.b64decode(first) <= base64.b64decode(second)
     return True
 
 
 def _check_number(text: str) -> None:
     try:
         number = Decimal(text)
-    except InvalidOperation:  # moto says so
+    except InvalidOperation:  # moto reports this error
         return
     if not number.is_finite():
         return

@@ -1,1 +1,1 @@
-"""What clients reach: Function URL, API Gateway, CloudFront and the static files."""
+"""The entry points: Function URL, API Gateway, CloudFront and the static files."""

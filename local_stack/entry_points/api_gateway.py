@@ -1,4 +1,4 @@
-"""API Gateway's two doors: the HTTP API, which buffers every answer, and the REST API in streamed mode."""
+"""API Gateway: the HTTP API, which buffers each response, and the REST API in streamed mode."""
 
 import asyncio
 import json
@@ -24,29 +24,38 @@ SERVICE = "execute-api"  # that callers sign for
 INTEGRATION_SECONDS = 30  # of an HTTP API; a REST API in streamed mode waits as long as the function may run
 JSON = ("content-type", "application/json")
 PARAMETER = re.compile(r"\{([^}+]+)(\+?)\}")
+DEFAULT = "$default"
+
+Match = tuple[Route, dict[str, str]]
 
 
 class Routes:
-    """Finds the route of a request: fixed segments before `{name}` before `{name+}`, a method before ANY."""
+    """Finds the route of a request: fixed segments before `{name}` before `{name+}`, a method before ANY.
+
+    Of two greedy paths the longer one is found, `$default` only where no other route matches:
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
+    """
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        ranked = sorted(
-            routes, key=lambda route: (route.path.count("+}"), route.path.count("{"), route.method == "ANY")
-        )
+        ranked = sorted(routes, key=_rank)
         self._routes = [(route, re.compile(_pattern(route.path))) for route in ranked]
 
-    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+    def find(self, method: str, path: str) -> Match | None:
         """The route and its path parameters, still percent-encoded."""
         for route, pattern in self._routes:
             found = pattern.fullmatch(path)
-            if found and route.method in {method, "ANY"}:
+            if found and route.method in {method, "ANY", DEFAULT}:
                 names = [match[1] for match in PARAMETER.finditer(route.path)]
                 return route, dict(zip(names, found.groups(), strict=True))
         return None
 
 
-class HttpApiDoor:
-    """An HTTP API. When it has a CORS configuration, the functions' own CORS headers are dropped."""
+class HttpApiServer:
+    """An HTTP API. When it has a CORS configuration, the functions' own CORS headers are dropped.
+
+    It answers a preflight by itself only when no route matches OPTIONS. Otherwise the request goes to the route, with
+    its authorization: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
+    """
 
     def __init__(self, api: HttpApi, pools: Mapping[str, Pool], seconds: float = INTEGRATION_SECONDS) -> None:
         self._api = api
@@ -57,21 +66,24 @@ class HttpApiDoor:
         self._running: set[asyncio.Task[tuple[Head, bytes]]] = set()
 
     async def __call__(self, request: Request, responder: Responder) -> None:
-        if self._api.cors and cors.is_preflight(request):
+        found = self._find(request)
+        if self._api.cors and cors.is_preflight(request) and found is None:
             await responder.send(204, cors.preflight_headers(self._api.cors, request))
             return
-        head, body = await self._answer(request)
+        head, body = await self._answer(request, found)
         headers = head.headers
         if self._api.cors:
             headers = tuple(pair for pair in headers if not pair[0].lower().startswith("access-control-"))
         await responder.send(head.status, [*headers, *cors.response_headers(self._api.cors, request)], body)
 
-    async def _answer(self, request: Request) -> tuple[Head, bytes]:
-        if request.head_size > HEAD_LIMIT:
-            return _message(431, "Request Header Fields Too Large")
+    def _find(self, request: Request) -> Match | None:
         prefix = "" if self._api.stage == "$default" else f"/{self._api.stage}"
         path = request.path.removeprefix(prefix)
-        found = self._routes.find(request.method, path) if request.path.startswith(prefix) else None
+        return self._routes.find(request.method, path) if request.path.startswith(prefix) else None
+
+    async def _answer(self, request: Request, found: Match | None) -> tuple[Head, bytes]:
+        if request.head_size > HEAD_LIMIT:
+            return _message(431, "Request Header Fields Too Large")
         if found is None:
             return _message(404, "Not Found")
         if not self._throttling.admits(found[0].key):
@@ -110,7 +122,7 @@ class HttpApiDoor:
         return _message(500, "Internal Server Error")
 
 
-class RestApiDoor:
+class RestApiServer:
     """A REST API in streamed mode. CORS is the function's own affair, but for the OPTIONS mock and refusals."""
 
     def __init__(self, api: RestApi, pools: Mapping[str, Pool]) -> None:
@@ -156,9 +168,15 @@ class RestApiDoor:
         await responder.send(status, [*head.headers, *self._api.refusals], body)
 
 
+def _rank(route: Route) -> tuple[bool, bool, list[int], bool]:
+    """Sorts routes: the one that is to be found first comes first. Segments are compared from the left."""
+    segments = [2 if part.endswith("+}") else int(part.startswith("{")) for part in route.path.split("/")]
+    return route.method == DEFAULT, 2 in segments, segments, route.method == "ANY"
+
+
 def _pattern(path: str) -> str:
-    """A route's path as a regular expression with one group for each parameter."""
-    if path in {"", "$default"}:
+    """A route's path as a regular expression with one group for each parameter; `$default` has no path."""
+    if not path:
         return ".*"
     parts = PARAMETER.split(path)
     texts, greedy = parts[::3], parts[2::3]

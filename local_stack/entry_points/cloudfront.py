@@ -1,4 +1,4 @@
-"""CloudFront as far as the laptop needs it: one host that hands each request to the origin its path belongs to.
+"""Emulates CloudFront: one host, which forwards each request to an origin that depends on the path.
 
 https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/RequestAndResponseBehaviorCustomOrigin.html
 """

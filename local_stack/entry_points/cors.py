@@ -1,9 +1,9 @@
-"""CORS as a Function URL or an API Gateway answers it, from the configuration alone."""
+"""CORS headers of a Function URL or an API, computed from its configuration."""
 
 from local_stack.http import Request
 from local_stack.template import Cors
 
-DEV_USER = "x-dev-user"  # names the user in auth mode dev, which the template does not know
+DEV_USER = "x-dev-user"  # the user in authentication mode dev; the template does not allow this mode
 
 
 def is_preflight(request: Request) -> bool:
@@ -15,7 +15,7 @@ def is_preflight(request: Request) -> bool:
 
 
 def preflight_headers(cors: Cors, request: Request) -> list[tuple[str, str]]:
-    """The answer to a preflight; for an origin that may not call, nothing that a browser would accept."""
+    """Return the headers of the response to a preflight. They are empty if the origin is not allowed."""
     headers = response_headers(cors, request)
     if not headers:
         return []
@@ -29,12 +29,12 @@ def preflight_headers(cors: Cors, request: Request) -> list[tuple[str, str]]:
 
 
 def response_headers(cors: Cors | None, request: Request) -> list[tuple[str, str]]:
-    """What is added to every answer for the request's origin."""
+    """Return the headers that are added to each response. They are empty if the origin is not allowed."""
     origin = request.header("origin")
     if cors is None or origin is None or not {"*", origin} & set(cors.origins):
         return []
-    anybody = "*" in cors.origins and not cors.credentials
-    headers = [("access-control-allow-origin", "*" if anybody else origin), ("vary", "Origin")]
+    any_origin = "*" in cors.origins and not cors.credentials
+    headers = [("access-control-allow-origin", "*" if any_origin else origin), ("vary", "Origin")]
     if cors.exposed:
         headers.append(("access-control-expose-headers", ",".join(cors.exposed)))
     if cors.credentials:

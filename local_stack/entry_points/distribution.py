@@ -1,4 +1,4 @@
-"""A CloudFront distribution of the template as typed values: which path goes where, with which headers and limits.
+"""The CloudFront distribution of the template as typed values: origins, cache behaviors, headers and limits.
 
 https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/DownloadDistValuesCacheBehavior.html
 """

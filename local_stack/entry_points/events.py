@@ -1,4 +1,4 @@
-"""HTTP requests as Lambda events, and Lambda results as HTTP answers.
+"""Converts HTTP requests to Lambda events, and Lambda results to HTTP responses.
 
 Payload formats 2.0 (Function URL, HTTP API) and 1.0 (REST API):
 https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
@@ -23,18 +23,18 @@ from local_stack.template import ACCOUNT, REGION, Route
 PRELUDE_END = b"\0" * 8
 INTEGRATION_TYPE = "application/vnd.awslambda.http-integration-response"
 TEXT_TYPES = frozenset({"application/json", "application/javascript", "application/xml"})
-# Set by the door itself, whatever the function says.
+# The entry point sets these headers itself and ignores those of the function.
 OWN_HEADERS = frozenset({"connection", "content-length", "date", "transfer-encoding"})
 RENAMED_HEADERS = {"www-authenticate": "x-amzn-remapped-www-authenticate"}
 
 
 class BadResult(Exception):
-    """The function's result is no HTTP answer."""
+    """The function's result is not a valid HTTP response."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """Status and headers of an answer."""
+    """Status and headers of a response."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -67,8 +67,8 @@ def http_api_event(
 ) -> dict[str, Any]:
     domain = f"local.execute-api.{REGION}.amazonaws.com"
     event = _format_2(request, body, now, domain, route.key, stage, ACCOUNT, identity)
-    # Only an HTTP API decodes the path, and it cuts it at a decoded question mark: captures of live APIs in
-    # https://github.com/hotsock/voker/pull/8.
+    # Only an HTTP API decodes the path. It cuts the path at a decoded question mark. Source: captures of live APIs in
+    # https://github.com/hotsock/voker/pull/8
     event["rawPath"] = event["requestContext"]["http"]["path"] = unquote(request.path).partition("?")[0]
     if not event["cookies"]:
         del event["cookies"]
@@ -86,7 +86,10 @@ def rest_event(
     stage: str,
     identity: Identity | None = None,
 ) -> dict[str, Any]:
-    """`request.path` begins with the stage; the event's `path` does not. Paths stay percent-encoded."""
+    """Return a REST API event. `request.path` starts with the stage; the event's `path` does not.
+
+    Paths stay percent-encoded.
+    """
     domain = f"local.execute-api.{REGION}.amazonaws.com"
     query = parse_qsl(request.query, keep_blank_values=True)
     headers = [*_forwarded(request), *request.headers]
@@ -203,7 +206,7 @@ def _is_text(content_type: str | None) -> bool:
 
 
 def _body(body: bytes, *, is_text: bool) -> tuple[str, bool]:
-    """The body as it stands in an event, and whether that is base64."""
+    """Return the body of an event, and whether it is in base64."""
     if is_text:
         try:
             return body.decode(), False
@@ -233,13 +236,13 @@ def _clock(now: datetime) -> str:
     return now.astimezone(UTC).strftime("%d/%b/%Y:%H:%M:%S +0000")
 
 
-# Answers
+# Responses
 
 
 def answer_of(result: bytes) -> tuple[Head, bytes]:
-    """A result in one piece as an answer: a proxy dict, or any other JSON as the body of a 200.
+    """Convert a buffered result to a response.
 
-    Raises BadResult.
+    The result is an object with `statusCode`, or any other JSON, which becomes the body of a 200. Raises BadResult.
     """
     try:
         value = json.loads(result)
@@ -255,7 +258,10 @@ def answer_of(result: bytes) -> tuple[Head, bytes]:
 
 
 def head_of(value: Any, content_type: str = "application/octet-stream") -> Head:
-    """`statusCode`, `headers`, `multiValueHeaders` and `cookies` of a prelude or proxy dict. Raises BadResult."""
+    """Read status and headers from a prelude or a buffered result.
+
+    They come from `statusCode`, `headers`, `multiValueHeaders` and `cookies`. Raises BadResult.
+    """
     try:
         status = int(value.get("statusCode", 200))
         single = value.get("headers") or {}
@@ -264,9 +270,9 @@ def head_of(value: Any, content_type: str = "application/octet-stream") -> Head:
         pairs += [(name, _header(item)) for name, items in multiple.items() for item in items]
         pairs += [("set-cookie", str(cookie)) for cookie in value.get("cookies") or []]
     except (AttributeError, TypeError, ValueError) as error:
-        raise BadResult(f"no answer: {error}") from error
+        raise BadResult(f"not a valid response: {error}") from error
     if not 200 <= status <= 599:
-        raise BadResult(f"statusCode {status}")
+        raise BadResult(f"statusCode is {status}, not 200 to 599")
     kept = [(RENAMED_HEADERS.get(name.lower(), name), text) for name, text in pairs if name.lower() not in OWN_HEADERS]
     if "content-type" not in _lower(name for name, _ in kept):
         kept.append(("content-type", content_type))
@@ -287,13 +293,13 @@ def _header(value: Any) -> str:
 
 
 class Prelude:
-    """Separates a streamed answer's prelude (JSON and eight NULs) from its payload, wherever the chunks were cut."""
+    """Parses the prelude of a streamed response: JSON and eight NUL bytes. Chunks may end anywhere."""
 
     def __init__(self) -> None:
         self._buffer = b""
 
     def feed(self, data: bytes) -> tuple[Head, bytes] | None:
-        """The head and what came behind it, once the prelude is complete. Raises BadResult."""
+        """Return the head and the bytes after the prelude, or None until it is complete. Raises BadResult."""
         self._buffer += data
         text, end, rest = self._buffer.partition(PRELUDE_END)
         if not end:
@@ -301,4 +307,4 @@ class Prelude:
         try:
             return head_of(json.loads(text)), rest
         except ValueError as error:
-            raise BadResult("the prelude is not JSON") from error
+            raise BadResult("the prelude is not valid JSON") from error

@@ -20,7 +20,7 @@ THROTTLED = {
 
 
 class FunctionUrl:
-    """Serves one function. CORS headers are added to whatever the function sets, as Lambda does."""
+    """Serves one function. CORS headers are added to those of the function, as in Lambda."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

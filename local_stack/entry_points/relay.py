@@ -1,4 +1,4 @@
-"""The way of bodies through a door: a request's into an event, a result out to the client."""
+"""Reads request bodies and sends function results to the client. All entry points use it."""
 
 from collections.abc import AsyncIterator
 
@@ -9,7 +9,7 @@ from local_stack.lambda_service.pool import EVENT_LIMIT, PayloadTooLarge
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body. Raises PayloadTooLarge as soon as it is known to be."""
+    """Return the whole body. Raises PayloadTooLarge as soon as more than EVENT_LIMIT bytes have been received."""
     body = bytearray()
     async for chunk in request.chunks():
         body += chunk
@@ -19,11 +19,11 @@ async def read_body(request: Request) -> bytes:
 
 
 async def send_answer(answer: Answer, responder: Responder, added: Headers = ()) -> None:
-    """Send the client what the function answered, with `added` behind the function's own headers.
+    """Send a function's result to the client. The headers `added` follow the function's headers.
 
-    Raises BadResult, before anything was sent, when that is no HTTP answer: a failure, a broken prelude, or no payload
-    byte behind it (Function URLs hang or lose the status then). A stream that breaks off later cuts the connection
-    before the last chunk. The client's going away ends this and never the function.
+    Raises BadResult before the first byte if the result is not an HTTP response: the function failed, the prelude is
+    invalid, or no payload follows it (a real Function URL then hangs or loses the status). If the stream fails later,
+    the connection is closed before the last chunk. If the client disconnects, the function continues.
     """
     match answer:
         case Failure():
@@ -45,13 +45,13 @@ async def _relay(stream: Stream, responder: Responder, added: Headers) -> None:
             await responder.write(chunk)
         await responder.end()
     except StreamBroken as error:
-        raise ConnectionAbortedError("the function broke off its answer") from error
+        raise ConnectionAbortedError("the function's stream ended early") from error
     finally:
         stream.discard()
 
 
 async def _open(stream: Stream, chunks: AsyncIterator[bytes]) -> tuple[Head, bytes]:
-    """The head and the first bytes of the payload."""
+    """Wait for the start of the stream. Returns the head and the first bytes of the payload. Raises BadResult."""
     prelude = Prelude()
     head = None if stream.content_type == INTEGRATION_TYPE else Head(200, (("content-type", stream.content_type),))
     try:
@@ -66,4 +66,4 @@ async def _open(stream: Stream, chunks: AsyncIterator[bytes]) -> tuple[Head, byt
                 return head, first
     except StreamBroken as error:
         raise BadResult(error.failure.error_type) from error
-    raise BadResult("the answer has no body" if head else "the prelude is incomplete")
+    raise BadResult("the response has no body" if head else "the prelude is incomplete")

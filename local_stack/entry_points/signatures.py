@@ -1,6 +1,6 @@
-"""IAM at an entry point: whose key has signed a request (Signature Version 4).
+"""Verifies Signature Version 4 at the entry points, for the authentication mode iam.
 
-The keys are fakes of the stack's own, in docs/auth.md; botocore's signer says what their signatures must be.
+The keys are test keys of the local stack (docs/auth.md). botocore's signer computes the expected signature.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
 
@@ -17,7 +17,7 @@ from botocore.credentials import Credentials
 from local_stack.http import Request
 from local_stack.template import ACCOUNT, REGION
 
-VALID = timedelta(minutes=5)  # before and after its date
+VALID = timedelta(minutes=5)  # a signature is valid this long before and after its date
 DATE = "%Y%m%dT%H%M%SZ"
 AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/([0-9]{8})/([^/,\s]+)/([^/,\s]+)/aws4_request,\s*"
@@ -27,7 +27,7 @@ CONTENT_HASH = "x-amz-content-sha256"
 
 
 class Refused(Exception):
-    """Nobody known has signed this; the error type and the message are AWS's."""
+    """The request has no valid signature. `error_type` and `message` are those of AWS."""
 
     def __init__(self, error_type: str, message: str) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a key belongs to. A role's session has a `session_token`."""
+    """The owner of an access key. Only the session of a role has a `session_token`."""
 
     access_key: str
     secret: str
@@ -63,7 +63,10 @@ IDENTITIES = {
 
 
 def signer(request: Request, body: bytes, service: str, now: datetime) -> Identity:
-    """Whose key has signed the request for `service` at about `now`. Raises Refused."""
+    """Return the owner of the key that signed this request for `service`. Raises Refused.
+
+    The signature's date must be within 5 minutes of `now`.
+    """
     found = AUTHORIZATION.fullmatch(request.header("authorization") or "")
     if not found:
         raise Refused("MissingAuthenticationTokenException", "Missing Authentication Token")
@@ -99,13 +102,13 @@ def _is_current(date: str, day: str, now: datetime) -> bool:
 
 
 def _signature(request: Request, body: bytes, identity: Identity, service: str, names: list[str]) -> str:
-    """What the identity's key makes of the request and its real body."""
+    """Compute the signature of the request with the identity's key. The hash is that of the received body."""
     host = request.header("host") or ""
-    same = AWSRequest(request.method, f"http://{host}{request.target}", data=body)
+    copy = AWSRequest(request.method, f"http://{host}{request.target}", data=body)
     for name, value in request.headers:
         if name in names:
-            same.headers[name] = hashlib.sha256(body).hexdigest() if name == CONTENT_HASH else value
-    same.context["timestamp"] = request.header("x-amz-date")
-    signing = SigV4Auth(Credentials(identity.access_key, identity.secret), service, REGION)
-    signature: str = signing.signature(signing.string_to_sign(same, signing.canonical_request(same)), same)
+            copy.headers[name] = hashlib.sha256(body).hexdigest() if name == CONTENT_HASH else value
+    copy.context["timestamp"] = request.header("x-amz-date")
+    sigv4 = SigV4Auth(Credentials(identity.access_key, identity.secret), service, REGION)
+    signature: str = sigv4.signature(sigv4.string_to_sign(copy, sigv4.canonical_request(copy)), copy)
     return signature

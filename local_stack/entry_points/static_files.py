@@ -1,4 +1,4 @@
-"""The demo page's files, and what the page must know of the stack."""
+"""Serves the files of the demo page, and its configuration."""
 
 import contextlib
 import json
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from local_stack.http import Request, Responder
 
+FOLDER = "/page/"  # of the page's files, here and in the deployment
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -19,13 +20,12 @@ CONTENT_TYPES = {
 }
 
 
-class Pages:
-    """Serves `web`: its demo folder at `/`, every other folder of it under its own name.
+class StaticFiles:
+    """Serves the folder `web`: its subfolder `demo` at `/page/`, and the other subfolders under their names.
 
-    `function_url` and `api_url` may be paths of the host that the pages are on.
-    `/config.json` holds `{"functionUrl": ..., "apiUrl": ...}`, and `"tokenUrl"` where there is one.
-    A file that is not there is a 404, and a 403 where the caller may not list the files, as in S3:
-    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html ("Permissions").
+    `/` is `demo/index.html`. `/page/config.json` is `{"functionUrl": ..., "apiUrl": ...}`, with `"tokenUrl"` if there
+    is one. The URLs may be paths. A missing file is 404 if the caller may list the files (`listed`), otherwise 403, as
+    in S3: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html ("Permissions")
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Pages:
         headers = [("cache-control", "no-store")]
         if request.method not in {"GET", "HEAD"}:
             await responder.send(405, [("allow", "GET, HEAD")])
-        elif request.path == "/config.json":
+        elif request.path == f"{FOLDER}config.json":
             await responder.send(200, [("content-type", "application/json"), *headers], self._config)
         elif file := self._file(request.path):
             content_type = CONTENT_TYPES.get(file.suffix, "application/octet-stream")
@@ -50,10 +50,10 @@ class Pages:
             await responder.send(status, [("content-type", "text/plain")], reason)
 
     def _file(self, path: str) -> Path | None:
-        relative = path.lstrip("/") or "index.html"
-        for folder in (self._web / "demo", self._web):
-            file = (folder / relative).resolve()
-            with contextlib.suppress(OSError):  # a name that no file system takes
-                if file.is_relative_to(self._web) and file.is_file():
-                    return file
+        name = path if path != "/" else f"{FOLDER}index.html"
+        relative = f"demo/{name.removeprefix(FOLDER)}" if name.startswith(FOLDER) else name.lstrip("/")
+        file = (self._web / relative).resolve()
+        with contextlib.suppress(OSError):  # the name is not valid on this file system
+            if file.is_relative_to(self._web) and file.is_file():
+                return file
         return None

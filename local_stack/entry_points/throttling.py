@@ -1,4 +1,4 @@
-"""A stage's throttle: the token buckets of API Gateway.
+"""Throttling of an API Gateway stage, with token buckets.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html
 """
@@ -10,7 +10,7 @@ from local_stack.template import Throttle
 
 
 class Bucket:
-    """As many requests at once as `burst`, refilled with `rate` a second."""
+    """A token bucket. It holds at most `burst` tokens and gets `rate` tokens per second."""
 
     def __init__(self, throttle: Throttle, clock: Callable[[], float]) -> None:
         self._throttle = throttle
@@ -19,7 +19,7 @@ class Bucket:
         self._at = clock()
 
     def take(self) -> bool:
-        """Whether there was a token for one more request."""
+        """Take one token. Returns False if the bucket is empty."""
         now = self._clock()
         self._tokens = min(self._throttle.burst, self._tokens + (now - self._at) * self._throttle.rate)
         self._at = now
@@ -30,7 +30,7 @@ class Bucket:
 
 
 class Throttling:
-    """A bucket for each route key that has settings of its own, and one for all other routes together."""
+    """One bucket for each route key with its own settings, and one bucket for all other routes."""
 
     def __init__(
         self,
@@ -42,6 +42,6 @@ class Throttling:
         self._routes = {key: Bucket(throttle, clock) for key, throttle in (routes or {}).items()}
 
     def admits(self, route_key: str) -> bool:
-        """Whether one more request may pass to that route now."""
+        """Return whether the route may get one more request now. Takes a token."""
         bucket = self._routes.get(route_key, self._default)
         return bucket is None or bucket.take()

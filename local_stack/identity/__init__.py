@@ -1,1 +1,1 @@
-"""Identity: an OpenID issuer and a certificate authority."""
+"""An OpenID Connect issuer and a certificate authority for the local stack."""

@@ -1,7 +1,7 @@
-"""A certificate authority of the stack's own, so that its services speak TLS as AWS's do.
+"""A certificate authority, so that the functions call the emulators over TLS, as they call AWS.
 
-It is for what TLS costs a function: a bundle of certificates to read, and handshakes. Nobody else trusts it, and its
-key is forgotten as soon as the one certificate is signed.
+With TLS, functions have the same costs as on AWS: they read the file of CA certificates, and make handshakes. Only
+the functions trust this authority. Its key is not stored: it signs one certificate.
 """
 
 import datetime
@@ -18,21 +18,22 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 DAY = datetime.timedelta(days=1)
-RSA_BITS = 2048  # as Amazon's services have
+RSA_BITS = 2048  # as in the certificates of AWS services
 
 
 class Authority:
-    """`bundle` is a file for AWS_CA_BUNDLE: the authority's certificate among those that botocore brings.
+    """A certificate authority with one server certificate, for `addresses`.
 
-    As long as the usual file, it takes as long to read, and functions that talk to real AWS can do so. A file that
-    the caller's own AWS_CA_BUNDLE names takes the place of botocore's.
+    `bundle` is the file for AWS_CA_BUNDLE: this authority's certificate and the usual CA certificates. So it takes the
+    usual time to read, and functions can still call real AWS. The usual certificates are those of the user's
+    AWS_CA_BUNDLE, or otherwise those of botocore.
     """
 
     def __init__(self, folder: Path, addresses: Iterable[str]) -> None:
         self.bundle = folder / "ca-bundle.pem"
         self._certified = folder / "certificate.pem"
         key, server_key = ec.generate_private_key(ec.SECP256R1()), rsa.generate_private_key(65537, RSA_BITS)
-        name = _name("converse-stream laptop stack")
+        name = _name("converse-stream local stack")
         alternatives = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(each)) for each in addresses])
         root = (
             _builder(name, name, key.public_key())
@@ -57,7 +58,7 @@ class Authority:
         self._certified.write_bytes(private + _pem(server))
 
     def server_context(self) -> ssl.SSLContext:
-        """What a server on one of the addresses needs."""
+        """Return the TLS context for a server on one of the addresses."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self._certified)
         return context

@@ -1,4 +1,4 @@
-"""An identity provider for the laptop: OpenID Connect's discovery, one key, and a token for whoever asks."""
+"""An identity provider for the local stack: OpenID Connect discovery, one key, and tokens for any user."""
 
 import secrets
 import time
@@ -15,7 +15,7 @@ NO_CLAIMS: Mapping[str, Any] = {}
 
 
 class Issuer:
-    """Its documents are below `url`. While it is `down` it has none, but signs all the same."""
+    """An OpenID Connect issuer. Its documents are below `url`. While it is `down`, it still signs tokens."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -23,18 +23,18 @@ class Issuer:
         self.rotate()
 
     def rotate(self) -> None:
-        """Another key from now on; the old one is forgotten."""
+        """Replace the key. Tokens of the old key become invalid."""
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._key_id = secrets.token_hex(8)
 
     def token(self, user: str, claims: Mapping[str, Any] = NO_CLAIMS) -> str:
-        """A token for `user`; `claims` replace the usual ones."""
+        """Return a signed token for `user`. `claims` override the default claims."""
         now = int(time.time())
-        usual = {"iss": self.url, "aud": AUDIENCE, "sub": user, "iat": now, "exp": now + LIFETIME}
-        return jwt.encode({**usual, **claims}, self._key, "RS256", {"kid": self._key_id})
+        defaults = {"iss": self.url, "aud": AUDIENCE, "sub": user, "iat": now, "exp": now + LIFETIME}
+        return jwt.encode({**defaults, **claims}, self._key, "RS256", {"kid": self._key_id})
 
     def document(self, name: str) -> dict[str, Any] | None:
-        """The document at that path below `url`, None if there is no such."""
+        """Return the document at this path below `url`, or None if there is none."""
         match name:
             case ".well-known/openid-configuration":
                 return {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}

@@ -1,1 +1,1 @@
-"""Lambda: execution environments, their Runtime API and the Invoke API."""
+"""Emulates Lambda: execution environments, their Runtime API, and the Invoke API."""

@@ -1,4 +1,4 @@
-"""How many invocations may run at a time: an account's limit, and what functions reserve of it.
+"""Concurrency limits: the limit of the account, and the reservations of functions.
 
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
 https://docs.aws.amazon.com/lambda/latest/api/API_PutFunctionConcurrency.html
@@ -9,38 +9,40 @@ from collections.abc import Callable, Iterable
 from local_stack.intrinsics import TemplateError
 from local_stack.template import Function
 
-ACCOUNT_LIMIT = 200  # each is a process here; AWS starts with 1000, or with 10 in a new account
-UNRESERVED = 100  # of which no function may reserve any
+ACCOUNT_LIMIT = 200  # each invocation needs a process here; the default of AWS is 1000, in a new account 10
+UNRESERVED = 100  # reservations must leave this much
 
 
 class Concurrency:
-    """A limit that functions share. They are full when their running invocations reach it."""
+    """A limit of running invocations, shared by one or more functions."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._running: list[Callable[[], int]] = []
 
     def add(self, running: Callable[[], int]) -> None:
-        """Count one more function's running invocations."""
+        """Add a function. `running` returns the number of its running invocations."""
         self._running.append(running)
 
     @property
     def full(self) -> bool:
+        """Whether the limit is reached."""
         return sum(running() for running in self._running) >= self.limit
 
 
-def shares(functions: Iterable[Function], account_limit: int) -> dict[str, Concurrency]:
-    """The limit of each function by its name: its own where it reserves some, else the rest of the account's.
+def allocate(functions: Iterable[Function], account_limit: int) -> dict[str, Concurrency]:
+    """Return the limit of each function by name.
 
-    Raises TemplateError where too little would be left.
+    A function with a reservation has its own limit. The others share the rest of the account's limit. Raises
+    TemplateError if the reservations leave less than UNRESERVED.
     """
     functions = list(functions)
-    own = {each.name: each.reserved_concurrency for each in functions if each.reserved_concurrency is not None}
-    rest = account_limit - sum(own.values())
-    if any(own.values()) and rest < UNRESERVED:
+    reserved = {each.name: each.reserved_concurrency for each in functions if each.reserved_concurrency is not None}
+    rest = account_limit - sum(reserved.values())
+    if any(reserved.values()) and rest < UNRESERVED:
         raise TemplateError(
             "Specified ReservedConcurrentExecutions for function decreases account's "
             f"UnreservedConcurrentExecution below its minimum value of [{UNRESERVED}]"
         )
     shared = Concurrency(rest)
-    return {each.name: Concurrency(own[each.name]) if each.name in own else shared for each in functions}
+    return {each.name: Concurrency(reserved[each.name]) if each.name in reserved else shared for each in functions}

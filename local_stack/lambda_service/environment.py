@@ -1,7 +1,8 @@
-"""Execution environments: real processes that run a function one invocation at a time.
+"""Execution environments: processes that run a function, one invocation at a time.
 
-Their life is that of https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html: ten seconds to
-start, frozen between invocations, killed with their last one at its deadline or above the function's memory.
+An environment must start within ten seconds. It is frozen between invocations. It is killed at the deadline of an
+invocation, or when it uses more memory than the function has.
+https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 """
 
 import asyncio
@@ -24,14 +25,14 @@ from local_stack.lambda_service.sandbox import Sandbox
 from local_stack.template import Function
 
 MEGABYTE = 1024 * 1024
-LOOK_SECONDS = 0.1  # between two looks at an environment's memory
-RATION_SECONDS = 0.005  # between two looks at its CPU time, where that is rationed
+MEMORY_CHECK_SECONDS = 0.1  # between two checks of an environment's memory
+CPU_CHECK_SECONDS = 0.005  # between two checks of its CPU time, if that is rationed
 LOG_LINE_LIMIT = MEGABYTE
 PROCESS_GROUPS = ProcessGroups()
 
 
 class InitError(Exception):
-    """The environment did not come up; `failure` says why."""
+    """The environment did not start. `failure` is the reason."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.error_type)
@@ -39,9 +40,9 @@ class InitError(Exception):
 
 
 class Watchdog:
-    """The process that outlives the stack by a moment and ends what it left (see watchdog.py).
+    """A process that kills remaining environments after the end of the stack, also after a crash (see watchdog.py).
 
-    `folder` is where the stack may lay out its environments; it goes away with them.
+    `folder` is for the files of the environments. The watchdog removes it at the end.
     """
 
     def __init__(self) -> None:
@@ -66,16 +67,17 @@ class Watchdog:
 
 
 class Environment:
-    """One process with its Runtime API. With `rationed` it has CPU time in proportion to its memory in invocations.
+    """One execution environment: a process with its Runtime API.
 
-    `on_ready` is called when it has become free for an invocation, `on_exit` once when the process is gone.
+    `on_ready` is called each time the environment is ready for an invocation, `on_exit` once after the process has
+    ended. `rationed`: during invocations, CPU time is in proportion to memory.
     """
 
     def __init__(
         self,
         function: Function,
         sandbox: Sandbox,
-        guard: Watchdog,
+        watchdog: Watchdog,
         on_ready: Callable[["Environment"], None],
         on_exit: Callable[["Environment"], None],
         *,
@@ -83,10 +85,10 @@ class Environment:
     ) -> None:
         self.function = function
         self.invocations = 0
-        self.freezes = True  # stop the process between invocations, as Lambda does
+        self.freezes = True  # whether to stop the process between invocations, as Lambda does
         self._rationed = rationed
         self._sandbox = sandbox
-        self._guard = guard
+        self._watchdog = watchdog
         self._on_ready = on_ready
         self._on_exit = on_exit
         self._api = RuntimeApi(self._next)
@@ -109,7 +111,10 @@ class Environment:
         return self._process.pid if self._process else None
 
     async def start(self, seconds: float) -> None:
-        """Start the process and wait until it asks for an invocation. Raises InitError after so many seconds."""
+        """Start the process and wait until its runtime is ready. Raises InitError if it fails or takes too long.
+
+        `seconds` is the longest time of the init.
+        """
         address = await self._api.start()
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -124,7 +129,7 @@ class Environment:
             )
         except OSError as error:
             raise InitError(Failure.of("Runtime.InvalidEntrypoint", str(error))) from error
-        self._guard.watch(self._process.pid)
+        self._watchdog.watch(self._process.pid)
         self._watcher = asyncio.create_task(self._watch(self._process))
         self._thawed.set()
         self._limiter = asyncio.create_task(self._limit(self._process.pid))
@@ -133,16 +138,16 @@ class Environment:
         if started.done():
             return
         started.cancel()
-        late = not self._watcher.done()
+        timed_out = not self._watcher.done()
         self.kill()
         await asyncio.wait({self._watcher})
-        if late:
+        if timed_out:
             raise InitError(Failure.of("Sandbox.Timedout", f"Task timed out after {seconds:.2f} seconds"))
         exited = Failure.of(*self._cause())
         raise InitError(self._api.init_failure or exited)
 
     def invoke(self, payload: bytes) -> Invocation:
-        """Hand over an invocation; the environment must be free."""
+        """Start an invocation. The environment must be ready for one."""
         deadline = time.time() + self.function.timeout
         invocation = Invocation(payload, self.function.arn, deadline)
         self._signal(signal.SIGCONT)
@@ -151,27 +156,27 @@ class Environment:
         self._deadline = asyncio.get_running_loop().call_later(self.function.timeout, self._time_out, invocation)
         self._api.dispatch(invocation)
         self.invocations += 1
-        if self._end:  # it died between becoming free and now
+        if self._end:  # the process has ended since it became ready
             self._fail(invocation, *self._cause())
         return invocation
 
     def kill(self) -> None:
-        """End the process and its children at once."""
+        """Kill the process and its children."""
         self._signal(signal.SIGKILL)
 
     async def close(self) -> None:
-        """End without a word to whoever waits for an answer: the whole stack goes."""
+        """Kill the process at the end of the stack. A running invocation gets no failure."""
         self._current = None
         self.kill()
         if self._watcher:
             await asyncio.wait({self._watcher})
 
     def _next(self) -> None:
-        """The runtime asks for an invocation, so the last one is over."""
+        """Called when the runtime requests the next invocation. The last one has ended."""
         if self._deadline:
             self._deadline.cancel()
         if self._process and self._exceeds_memory(self._process.pid):
-            return  # it is not ready for another: it ends
+            return  # the process has been killed
         self._current = None
         if self.freezes:
             self._thawed.clear()
@@ -180,29 +185,29 @@ class Environment:
         self._on_ready(self)
 
     async def _limit(self, pid: int) -> None:
-        """See to it, while the process runs, that it has no more memory and CPU time than the function may."""
+        """Enforce the limits of memory and CPU time while the process runs."""
         ration: CpuRation | None = None
         paused = False
         while True:
             if not self._thawed.is_set():
-                ration, paused = None, False  # who was frozen has saved nothing and owes nothing
+                ration, paused = None, False  # a freeze resets the balance of CPU time
                 await self._thawed.wait()
             if self._exceeds_memory(pid):
                 return
-            if not (self._rationed and self._current):  # Lambda does not ration the init
-                await asyncio.sleep(LOOK_SECONDS)
+            if not (self._rationed and self._current):  # the CPU time of the init is not limited
+                await asyncio.sleep(MEMORY_CHECK_SECONDS)
                 continue
             used, now = PROCESS_GROUPS.cpu_seconds(pid), time.monotonic()
             ration = ration or CpuRation(self.function.memory, used, now)
             if ration.is_used_up(used, now) is not paused:
                 paused = not paused
                 self._signal(signal.SIGSTOP if paused else signal.SIGCONT)
-            await asyncio.sleep(RATION_SECONDS)
+            await asyncio.sleep(CPU_CHECK_SECONDS)
 
     def _exceeds_memory(self, pid: int) -> bool:
-        """Whether it has had more memory than the function may, and so is killed.
+        """Kill the process if it has used more memory than the function has. Returns whether it has.
 
-        The error is what users report: https://repost.aws/knowledge-center/lambda-troubleshoot-invoke-error-502-500.
+        For the error see https://repost.aws/knowledge-center/lambda-troubleshoot-invoke-error-502-500
         """
         self._out_of_memory = PROCESS_GROUPS.peak_memory(pid) > self.function.memory * MEGABYTE
         if self._out_of_memory:
@@ -210,7 +215,7 @@ class Environment:
         return self._out_of_memory
 
     def _cause(self) -> tuple[str, str]:
-        """Type and text of the error of whoever was at work when the process ended."""
+        """Return the error type and the message for an invocation or an init that ended with the process."""
         if self._out_of_memory:
             return "Runtime.OutOfMemory", "Runtime exited with error: signal: killed"
         return "Runtime.ExitError", f"Runtime exited with error: {self._end}"
@@ -231,13 +236,13 @@ class Environment:
                 os.killpg(self._process.pid, number)
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        """Pass on the process's output until it is gone, then tell everybody who waits for it."""
-        stdout = cast(asyncio.StreamReader, process.stdout)  # a pipe, as asked for
-        output = asyncio.create_task(_pass_on(stdout, self.function.name, sys.stderr))
+        """Copy the output of the process to the log until it ends. Then fail its invocation and call `on_exit`."""
+        stdout = cast(asyncio.StreamReader, process.stdout)  # it was started with PIPE
+        output = asyncio.create_task(_copy_output(stdout, self.function.name, sys.stderr))
         code = await process.wait()
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # what the process has started goes with it
-        self._guard.forget(process.pid)
+            os.killpg(process.pid, signal.SIGKILL)  # child processes that are still running
+        self._watchdog.forget(process.pid)
         await output
         if self._deadline:
             self._deadline.cancel()
@@ -250,13 +255,13 @@ class Environment:
         self._on_exit(self)
 
 
-async def _pass_on(output: asyncio.StreamReader, name: str, log: TextIO) -> None:
-    """Copy a function's output to the log line by line, JSON lines as they are and others with its name."""
+async def _copy_output(output: asyncio.StreamReader, name: str, log: TextIO) -> None:
+    """Copy a function's output to the log line by line. Lines that are not JSON get the function's name."""
     while True:
         try:
             line = (await output.readline()).decode(errors="replace")
-        except ValueError:  # longer than LOG_LINE_LIMIT: readline has dropped it
-            line = "(a line too long to show)\n"
+        except ValueError:  # longer than LOG_LINE_LIMIT: readline has discarded it
+            line = "(a line longer than 1 MB was discarded)\n"
         if not line:
             return
         print(line.rstrip("\n") if line.startswith("{") else f"[{name}] {line.rstrip()}", file=log, flush=True)

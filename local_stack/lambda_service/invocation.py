@@ -1,4 +1,4 @@
-"""One invocation, from the event to the last byte that the runtime sends for it."""
+"""An invocation, and its result: in one piece, as a stream, or a failure."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Failure:
-    """An invocation that ended without a result; `payload` is the JSON that Lambda's Invoke API returns for it."""
+    """An invocation that failed. `payload` is the JSON that Lambda's Invoke API returns."""
 
     error_type: str
     payload: bytes
@@ -28,7 +28,7 @@ class Result:
 
 
 class StreamBroken(Exception):
-    """A streamed result ended before its end."""
+    """A streamed result failed before its end."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.error_type)
@@ -36,32 +36,32 @@ class StreamBroken(Exception):
 
 
 class Stream:
-    """A streamed result, still arriving.
+    """A streamed result, while it is received.
 
-    The side that receives it from the function never waits for the side that hands it to the client: Lambda takes
-    in what the function sends at its own pace, and tells it nothing of a client that reads slowly or left.
+    The queue is not bounded. Lambda reads a function's stream at its own speed; the function does not notice that a
+    client reads slowly or has disconnected.
     """
 
     def __init__(self, content_type: str) -> None:
         self.content_type = content_type
-        self._arrived: asyncio.Queue[bytes | Failure | None] = asyncio.Queue()
-        self._wanted = True
+        self._queue: asyncio.Queue[bytes | Failure | None] = asyncio.Queue()
+        self._discarded = False
 
     def feed(self, chunk: bytes) -> None:
-        if self._wanted:
-            self._arrived.put_nowait(chunk)
+        if not self._discarded:
+            self._queue.put_nowait(chunk)
 
     def end(self, failure: Failure | None = None) -> None:
-        self._arrived.put_nowait(failure)
+        self._queue.put_nowait(failure)
 
     def discard(self) -> None:
-        """Keep nothing of what is still to come: nobody reads it."""
-        self._wanted = False
-        self._arrived = asyncio.Queue()
+        """Drop the rest of the stream, because the client does not read any more."""
+        self._discarded = True
+        self._queue = asyncio.Queue()
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Each chunk as it came. Raises StreamBroken where the stream broke off."""
-        while (item := await self._arrived.get()) is not None:
+        """Yield the chunks as they are received. Raises StreamBroken if the stream failed."""
+        while (item := await self._queue.get()) is not None:
             if isinstance(item, Failure):
                 raise StreamBroken(item)
             yield item
@@ -72,7 +72,7 @@ Answer = Result | Stream | Failure
 
 @dataclass
 class Invocation:
-    """`deadline` in seconds since the epoch. `answer` is set once: for a stream, when it begins."""
+    """An invocation. `deadline` is in seconds since the epoch. `answer` is set once; for a stream, at its start."""
 
     payload: bytes
     arn: str
@@ -83,7 +83,7 @@ class Invocation:
     answer: asyncio.Future[Answer] = field(default_factory=asyncio.Future)
 
     def finish(self, failure: Failure) -> None:
-        """End with a failure whatever has not ended yet."""
+        """Fail the invocation, or its stream if that is still running."""
         if not self.answer.done():
             self.answer.set_result(failure)
         elif isinstance(stream := self.answer.result(), Stream):

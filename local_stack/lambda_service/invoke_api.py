@@ -1,4 +1,4 @@
-"""Lambda's Invoke API for boto3: RequestResponse, and Event with its retries and dead letters.
+"""Lambda's Invoke API: synchronous invocations, and asynchronous events with retries and dead letters.
 
 https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from local_stack.calls import CALLER, Calls
+from local_stack.calls import CALLER, CallLog
 from local_stack.entry_points.events import PRELUDE_END
 from local_stack.entry_points.relay import read_body
 from local_stack.http import Request, Responder, json_of
@@ -26,15 +26,15 @@ from local_stack.template import function_arn
 
 PREFIX = "/2015-03-31/functions/"
 PATH = re.compile(f"{PREFIX}([^/]+)/invocations")
-RETRY_SECONDS = (1.0, 2.0)  # before the second and the third attempt; Lambda waits minutes
-THROTTLED_SECONDS = 1.0  # before a throttled event is tried again, and twice as long each time...
-LONGEST_PAUSE = 300.0  # ...up to this
+RETRY_SECONDS = (1.0, 2.0)  # pauses before the second and the third attempt; in Lambda they are minutes
+THROTTLED_SECONDS = 1.0  # first pause of a throttled event; it is doubled each time, up to LONGEST_PAUSE
+LONGEST_PAUSE = 300.0
 ASYNCHRONOUS_LIMIT = 1024 * 1024  # bytes: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """An event that was given up: the message that Lambda sends to the queue, its record of the invocation.
+    """A dropped event. `body` is the message that Lambda sends to `queue`.
 
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
     """
@@ -45,9 +45,9 @@ class DeadLetter:
 
 
 class InvokeApi:
-    """Serves Invoke for every function of the stack. `dead_letters` holds the events that were given up.
+    """Serves Invoke for all functions of the stack. `dead_letters` has the events that were dropped.
 
-    With `delivers_twice` each asynchronous event reaches its function twice, as Lambda says that it may.
+    With `delivers_twice` each asynchronous event is delivered twice. Lambda's documentation says that this can happen.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class InvokeApi:
     ) -> None:
         self.delivers_twice = False
         self.dead_letters: list[DeadLetter] = []
-        self.calls = Calls()
+        self.calls = CallLog()
         self._pools = pools
         self._retry_seconds = retry_seconds
         self._throttled_seconds = throttled_seconds
@@ -74,7 +74,7 @@ class InvokeApi:
         if pool is None:
             await _refuse(responder, 404, "ResourceNotFoundException", f"Function not found: {function_arn(name)}")
             return
-        self.calls.of_function(request.header(CALLER), name)
+        self.calls.add_invocation(request.header(CALLER), name)
         try:
             payload = await read_body(request) or b"{}"
             json_of(payload)
@@ -100,7 +100,7 @@ class InvokeApi:
         task.add_done_callback(self._events.discard)
 
     async def _run_event(self, pool: Pool, payload: bytes) -> None:
-        """Run an event until an attempt succeeds, the last one has failed, or the event is too old."""
+        """Process an asynchronous event until an attempt succeeds, the last one fails, or the event is too old."""
         function, failure, attempts = pool.function, None, 0
         deadline = time.monotonic() + function.event_age
         pauses = iter(self._retry_seconds[: function.retries])
@@ -112,13 +112,13 @@ class InvokeApi:
                 break
             await asyncio.sleep(pause)
         reason = failure.payload.decode(errors="replace") if failure else "Rate Exceeded."
-        print(f"[{function.name}] event given up: {reason}", file=sys.stderr, flush=True)
+        print(f"[{function.name}] event dropped: {reason}", file=sys.stderr, flush=True)
         if function.dead_letters:
             body = json.dumps(_record(function.name, payload, failure, attempts, exhausted=attempts > function.retries))
             self.dead_letters.append(DeadLetter(function.dead_letters, function.name, body))
 
     async def _when_not_throttled(self, pool: Pool, payload: bytes, deadline: float) -> Answer | None:
-        """The answer of one attempt, however often it is throttled before; None when the event is too old."""
+        """Invoke the function as soon as it is not throttled. Returns None if the event is too old before that."""
         pause = self._throttled_seconds
         while time.monotonic() < deadline:
             try:
@@ -130,7 +130,7 @@ class InvokeApi:
 
 
 def _record(function: str, event: bytes, failure: Failure | None, attempts: int, *, exhausted: bool) -> dict[str, Any]:
-    """Of an event that was given up after so many attempts, or because it was too old."""
+    """Return Lambda's record of a dropped event. `exhausted`: all attempts have failed; otherwise it was too old."""
     record = {
         "version": "1.0",
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),

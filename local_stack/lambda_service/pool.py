@@ -1,4 +1,4 @@
-"""Each function's environments: reused while warm, started with demand, replaced after a crash."""
+"""The execution environments of a function: reused when warm, started on demand, replaced after a crash."""
 
 import asyncio
 import os
@@ -16,41 +16,42 @@ EVENT_LIMIT = 6 * 1024 * 1024  # bytes of an event
 
 
 class Throttled(Exception):
-    """As many invocations run as the function, or the account, may have at a time."""
+    """The concurrency limit of the function or of the account is reached."""
 
 
 class PayloadTooLarge(Exception):
     """The event is larger than EVENT_LIMIT."""
 
 
-Starter = Callable[[Callable[[Environment], None], Callable[[Environment], None]], Environment]
+CreateEnvironment = Callable[[Callable[[Environment], None], Callable[[Environment], None]], Environment]
 
 
 class Pool:
-    """The environments of one function, within a concurrency that it may share with others.
+    """The environments of one function.
 
-    `make(on_ready, on_exit)` makes one that is not started yet.
+    `create(on_ready, on_exit)` returns an environment that is not started yet. `concurrency` is the limit, which the
+    function may share with others.
     """
 
-    def __init__(self, function: Function, make: Starter, concurrency: Concurrency) -> None:
+    def __init__(self, function: Function, create: CreateEnvironment, concurrency: Concurrency) -> None:
         self.function = function
         self._concurrency = concurrency
         self._concurrency.add(lambda: len(self._busy) + len(self._waiting))
-        self._make = make
+        self._create = create
         self._freezes = True
         self._environments: set[Environment] = set()
         self._idle: list[Environment] = []  # most recently used last
         self._busy: set[Environment] = set()
         self._waiting: deque[asyncio.Future[Environment]] = deque()
         self._starting: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(2 * (os.cpu_count() or 1))  # more starts at once only slow each other down
+        self._slots = asyncio.Semaphore(2 * (os.cpu_count() or 1))  # more starts at a time would be slower
 
     @property
     def environments(self) -> list[Environment]:
         return list(self._environments)
 
     async def invoke(self, payload: bytes) -> Answer:
-        """Run the function once. Raises Throttled and PayloadTooLarge; a failed start is a Failure."""
+        """Invoke the function once. A failed init is returned as a Failure. Raises Throttled and PayloadTooLarge."""
         if len(payload) > EVENT_LIMIT:
             raise PayloadTooLarge
         try:
@@ -60,20 +61,20 @@ class Pool:
         return await environment.invoke(payload).answer
 
     async def prewarm(self, count: int) -> None:
-        """Have `count` environments started. A start that fails is reported by the first invocation instead."""
+        """Start environments until there are `count`. If an init fails, the first invocation reports it."""
         for _ in range(min(count, self._concurrency.limit) - len(self._environments)):
             self._launch()
         await asyncio.gather(*self._starting)
 
     def kill_busy(self) -> int | None:
-        """Kill an environment that is at work; its process id, or None when all are idle."""
+        """Kill one busy environment. Returns its process id, or None if no environment is busy."""
         for environment in self._busy:
             environment.kill()
             return environment.pid
         return None
 
     def set_freezing(self, *, on: bool) -> None:
-        """Whether processes are stopped between invocations, as on Lambda."""
+        """Set whether processes are stopped between invocations, as on Lambda."""
         self._freezes = on
         for environment in self._environments:
             environment.freezes = on
@@ -90,7 +91,7 @@ class Pool:
             environment = self._idle.pop()
             self._busy.add(environment)
             return environment
-        # Whoever becomes free first takes the request: the new environment, or one that ends its work before.
+        # The first environment that becomes ready gets the invocation: the new one, or a busy one that ends earlier.
         waiter: asyncio.Future[Environment] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         if len(self._starting) < len(self._waiting):
@@ -98,19 +99,20 @@ class Pool:
         return await waiter
 
     def _launch(self) -> None:
-        task = asyncio.create_task(self._start(self._made()))
+        task = asyncio.create_task(self._start(self._new_environment()))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
 
-    def _made(self) -> Environment:
-        environment = self._make(self._ready, self._gone)
+    def _new_environment(self) -> Environment:
+        environment = self._create(self._on_ready, self._on_exit)
         environment.freezes = self._freezes
         self._environments.add(environment)
         return environment
 
     async def _start(self, environment: Environment) -> None:
-        """Start it. After a failure the init is run again with the first invocation, within the function's timeout.
+        """Start an environment. After a failed init, start another one if an invocation is waiting.
 
+        The second init runs within the function's timeout:
         https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html, "Init phase" and "Failures during
         the Init phase"
         """
@@ -121,7 +123,7 @@ class Pool:
                 self._environments.discard(environment)
                 _report(self.function, "init", error)
                 if self._waiting:
-                    await self._start_again(self._made())
+                    await self._start_again(self._new_environment())
 
     async def _start_again(self, environment: Environment) -> None:
         try:
@@ -132,7 +134,7 @@ class Pool:
             if self._waiting:
                 self._waiting.popleft().set_exception(error)
 
-    def _ready(self, environment: Environment) -> None:
+    def _on_ready(self, environment: Environment) -> None:
         if self._waiting:
             self._busy.add(environment)
             self._waiting.popleft().set_result(environment)
@@ -140,7 +142,7 @@ class Pool:
             self._busy.discard(environment)
             self._idle.append(environment)
 
-    def _gone(self, environment: Environment) -> None:
+    def _on_exit(self, environment: Environment) -> None:
         self._environments.discard(environment)
         self._busy.discard(environment)
         if environment in self._idle:

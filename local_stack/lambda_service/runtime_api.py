@@ -1,6 +1,6 @@
-"""The Runtime API of one execution environment, as Lambda serves it.
+"""The Runtime API of one execution environment.
 
-https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html and runtimes-custom.html ("response streaming").
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html and runtimes-custom.html ("response streaming")
 """
 
 import asyncio
@@ -16,43 +16,44 @@ from enum import Enum
 from local_stack.http import Disconnected, Request, Responder, port_of, serve
 from local_stack.lambda_service.invocation import Failure, Invocation, Result, Stream
 
-RESULT_LIMIT = 6 * 1024 * 1024 + 100  # bytes of a result in one piece: 6 MB, and what Lambda really allows
-STREAM_BURST = 6 * 1024 * 1024  # bytes that a stream may send at once...
-STREAM_RATE = 2 * 1024 * 1024  # ...and bytes per second after that
-OVERTAKE_SECONDS = 1.0  # a request for the next invocation may overtake the end of a response that was cut
+RESULT_LIMIT = 6 * 1024 * 1024 + 100  # bytes of a buffered result; Lambda allows a little more than 6 MB
+STREAM_BURST = 6 * 1024 * 1024  # bytes of a stream without a limit of speed
+STREAM_RATE = 2 * 1024 * 1024  # bytes per second after that
+# If a response is cut, the runtime's request for the next invocation may be received before the end of the response.
+OVERTAKE_SECONDS = 1.0
 JSON = [("Content-Type", "application/json")]
 INVOCATION = re.compile(r"/2018-06-01/runtime/invocation/([^/]+)/(response|error)")
 STREAMING_MODE = "streaming"
 
 
 class State(Enum):
-    """Where a runtime is in its loop."""
+    """The state of a runtime."""
 
-    STARTING = "starting"  # has not asked for an invocation yet
-    WAITING = "waiting"  # is asking for one
-    INVOKED = "invoked"  # has one, unanswered
-    STREAMING = "streaming"  # is sending the answer
-    ANSWERED = "answered"  # has sent it and may still be at work
+    STARTING = "starting"  # has not requested an invocation yet
+    WAITING = "waiting"  # has requested an invocation
+    INVOKED = "invoked"  # has an invocation and no response yet
+    STREAMING = "streaming"  # is sending the response
+    ANSWERED = "answered"  # has sent the response and may still be running
 
 
 class TokenBucket:
-    """The pace at which Lambda takes in a streamed response."""
+    """Limits the speed at which a streamed response is read."""
 
     def __init__(self, now: float) -> None:
         self._tokens = float(STREAM_BURST)
         self._at = now
 
     def delay(self, size: int, now: float) -> float:
-        """Seconds to wait after `size` more bytes."""
+        """Return how many seconds to wait after `size` more bytes."""
         self._tokens = min(STREAM_BURST, self._tokens + (now - self._at) * STREAM_RATE) - size
         self._at = now
         return max(0.0, -self._tokens / STREAM_RATE)
 
 
 class RuntimeApi:
-    """Serves one runtime on a port of its own and hands it one invocation at a time.
+    """Serves one runtime on its own port, with one invocation at a time.
 
-    `on_next` is called whenever the runtime asks for an invocation: it is then ready for one.
+    `on_next` is called each time the runtime requests an invocation.
     """
 
     def __init__(self, on_next: Callable[[], None]) -> None:
@@ -66,7 +67,7 @@ class RuntimeApi:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> str:
-        """Listen; the address for AWS_LAMBDA_RUNTIME_API."""
+        """Start to listen. Returns the value of AWS_LAMBDA_RUNTIME_API."""
         self._server = await serve(self._handle, "127.0.0.1", 0)
         return f"127.0.0.1:{port_of(self._server)}"
 
@@ -76,7 +77,7 @@ class RuntimeApi:
         self._dispatched.put_nowait(None)
 
     def dispatch(self, invocation: Invocation) -> None:
-        """Hand an invocation to the runtime, which must be waiting for one."""
+        """Give an invocation to the runtime. Its state must be WAITING."""
         self.state = State.INVOKED
         self._answered.clear()
         self._current = invocation
@@ -101,7 +102,7 @@ class RuntimeApi:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._answered.wait(), OVERTAKE_SECONDS)
         if self.state in {State.INVOKED, State.STREAMING}:
-            await self._refuse(responder, 403, "InvalidStateTransition", "the invocation is not answered yet")
+            await self._refuse(responder, 403, "InvalidStateTransition", "the invocation has no response yet")
             return
         self.state = State.WAITING
         self._on_next()
@@ -131,9 +132,11 @@ class RuntimeApi:
         mode = request.header("lambda-runtime-function-response-mode")
         echoed = request.header("lambda-runtime-invocation-id")
         if invocation is None or request_id != invocation.request_id or self.state is State.ANSWERED:
-            await self._refuse(responder, 400, "InvalidRequestID", "unknown or answered request id")
+            await self._refuse(
+                responder, 400, "InvalidRequestID", "the request id is unknown, or its invocation has ended"
+            )
         elif echoed not in {None, "", invocation.invocation_id}:
-            await self._refuse(responder, 400, "InvalidInvocationID", "not the id that came with the invocation")
+            await self._refuse(responder, 400, "InvalidInvocationID", "not the invocation id of this invocation")
         elif self.state is not State.INVOKED:
             await self._refuse(responder, 403, "InvalidStateTransition", f"{what} is not allowed while streaming")
         elif what == "error":
@@ -163,7 +166,7 @@ class RuntimeApi:
         await responder.send(202, JSON, b'{"status":"OK"}')
 
     async def _take_stream(self, invocation: Invocation, request: Request, responder: Responder) -> None:
-        if invocation.answer.done():  # its deadline has just passed
+        if invocation.answer.done():  # its deadline has passed meanwhile
             return
         self.state = State.STREAMING
         stream = Stream(request.header("content-type") or "application/octet-stream")
@@ -195,7 +198,7 @@ def _error_type(request: Request) -> str:
 
 
 def _error_in_trailers(request: Request) -> Failure | None:
-    """The failure that a runtime reports behind the last chunk: a type, and JSON in base64."""
+    """Return the failure that a runtime reports in the trailers: an error type, and JSON in base64."""
     trailers = dict(request.trailers)
     error_type = trailers.get("lambda-runtime-function-error-type")
     if error_type is None:

@@ -1,7 +1,7 @@
-"""What an execution environment is made of: /opt, environment variables and a command line.
+"""Prepares an execution environment: the folder /opt, environment variables and a command line.
 
-https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html lists the variables,
-https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html describes the exec wrapper.
+Variables: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+Exec wrapper: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html
 """
 
 import os
@@ -37,12 +37,12 @@ FAKE_CREDENTIALS = {
 
 
 class NoCredentials(Exception):
-    """Real Bedrock was asked for and nobody can pay for it."""
+    """Real Bedrock needs AWS credentials and a region, and the user has none."""
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """How to start one function: `command` in folder `task_root` with exactly these `variables`."""
+    """How to start a function: run `command` in the folder `task_root` with only these `variables`."""
 
     command: tuple[str, ...]
     task_root: Path
@@ -50,9 +50,9 @@ class Sandbox:
 
 
 def build(function: Function, folder: Path, variables: Mapping[str, str]) -> Sandbox:
-    """Lay out `function` under `folder`.
+    """Create the files of `function` under `folder`.
 
-    `variables` come last and win over the template's: credentials and endpoints that only the stack can know.
+    `variables` are credentials and endpoints of the stack. They override the variables of the template.
     """
     opt, runtime = folder / "opt", folder / "runtime"
     merge_layers(function.layers, opt)
@@ -61,10 +61,10 @@ def build(function: Function, folder: Path, variables: Mapping[str, str]) -> San
     version = "python{}.{}".format(*sys.version_info)
     python = sys.executable
     if any(layer.built for layer in function.layers):
-        # Not the virtual environment: its packages would hide what is missing in the artifacts.
+        # Without the virtual environment: with its packages, a package missing in the artifacts would go unnoticed.
         python = str(Path(sys.executable).resolve())
-        if named := interpreter(function.runtime):
-            python, version = named, function.runtime
+        if path := interpreter(function.runtime):
+            python, version = path, function.runtime
         _link_runtime(function, runtime)
     environment = {
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{version}",
@@ -91,20 +91,20 @@ def build(function: Function, folder: Path, variables: Mapping[str, str]) -> San
 
 
 def interpreter(runtime: str) -> str | None:
-    """The Python that a runtime like `python3.13` names, if there is one here that runs."""
-    told = {**os.environ, "PYENV_VERSION": runtime.removeprefix("python")}  # pyenv's shims want to be told
-    ask = [runtime, "-c", "import sys; print(sys.executable)"]
+    """Return the path of the Python of a runtime such as `python3.13`, or None if it is not installed."""
+    variables = {**os.environ, "PYENV_VERSION": runtime.removeprefix("python")}  # for the shims of pyenv
+    command = [runtime, "-c", "import sys; print(sys.executable)"]
     try:
-        return subprocess.run(ask, env=told, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
 def merge_layers(layers: Iterable[Layer], opt: Path) -> None:
-    """Merge layers into one folder, later ones over earlier ones, as Lambda unpacks them into /opt.
+    """Merge layers into the folder `opt`, as Lambda does. Files of later layers replace those of earlier ones.
 
-    A built layer is a tree for /opt already. In a source layer a package (a folder with `__init__.py`) belongs in
-    /opt/python and any other file in /opt; third-party packages come from the interpreter.
+    A built layer has the structure of /opt. In a source layer, a package (a folder with `__init__.py`) goes into
+    /opt/python and any other file into /opt. Third-party packages are those of the interpreter.
     """
     (opt / "python").mkdir(parents=True)
     for layer in layers:
@@ -117,7 +117,7 @@ def merge_layers(layers: Iterable[Layer], opt: Path) -> None:
             elif (entry / "__init__.py").exists():
                 _link(entry, opt / "python")
             elif entry.is_file() and entry.name not in NOT_IN_LAYERS and not entry.name.startswith("."):
-                shutil.copy(entry, opt)  # a copy, because a script may ask where it lies
+                shutil.copy(entry, opt)  # not a link, because a script may use its own path
 
 
 def _link(source: Path, folder: Path) -> None:
@@ -127,7 +127,7 @@ def _link(source: Path, folder: Path) -> None:
 
 
 def _link_runtime(function: Function, runtime: Path) -> None:
-    """The runtime client that a managed runtime brings: taken from whichever built layer bundles it."""
+    """Link the runtime client, which a managed runtime contains. It is taken from the built layer that bundles it."""
     for layer in sorted(function.layers[0].folder.parent.iterdir()):
         for pattern in RUNTIME_PACKAGES:
             for package in layer.glob(f"python/{pattern}"):
@@ -137,21 +137,22 @@ def _link_runtime(function: Function, runtime: Path) -> None:
 def service_variables(
     endpoints: Mapping[str, str], credentials: Mapping[str, str] = FAKE_CREDENTIALS, auth_mode: str = "dev"
 ) -> dict[str, str]:
-    """Where the functions find AWS: the stand-ins at `endpoints` (service in upper case -> URL), except where the
-    caller's own AWS_ENDPOINT_URL_* variables name another place. And how they know callers, which may be the
-    laptop's own way.
+    """Return the functions' variables for AWS: credentials, endpoints and the authentication mode.
+
+    `endpoints`: URLs of the emulators, by the service's name in upper case. The user's AWS_ENDPOINT_URL_* variables
+    override them. `auth_mode` may be dev, which exists only here.
     """
-    names = {f"AWS_ENDPOINT_URL_{service}": url for service, url in endpoints.items()}
-    return {**credentials, **names, **own_endpoints(), "AUTH_MODE": auth_mode}
+    variables = {f"AWS_ENDPOINT_URL_{service}": url for service, url in endpoints.items()}
+    return {**credentials, **variables, **user_endpoints(), "AUTH_MODE": auth_mode}
 
 
-def own_endpoints() -> dict[str, str]:
-    """The caller's AWS_ENDPOINT_URL_* variables; to boto3 an empty one is not set."""
+def user_endpoints() -> dict[str, str]:
+    """Return the user's AWS_ENDPOINT_URL_* variables. Empty ones are ignored, as in boto3."""
     return {name: value for name, value in os.environ.items() if name.startswith("AWS_ENDPOINT_URL_") and value}
 
 
-def own_credentials() -> dict[str, str]:
-    """The caller's AWS credentials and region, as variables. Raises NoCredentials."""
+def user_credentials() -> dict[str, str]:
+    """Return the variables with the user's AWS credentials and region. Raises NoCredentials."""
     try:
         session = Session()
         region, credentials = os.environ.get("AWS_REGION") or session.region_name, session.get_credentials()
@@ -161,6 +162,6 @@ def own_credentials() -> dict[str, str]:
         raise NoCredentials("no AWS credentials are configured")
     if not region:
         raise NoCredentials("no AWS region is configured: set AWS_REGION")
-    # Variables and not the keys themselves: what refreshes in the caller's session must refresh in the function.
-    own = {name: os.environ[name] for name in os.environ if name.startswith(CREDENTIALS) or name == "HOME"}
-    return {**own, "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
+    # The variables and not the current keys, so that the functions can refresh temporary credentials.
+    variables = {name: os.environ[name] for name in os.environ if name.startswith(CREDENTIALS) or name == "HOME"}
+    return {**variables, "AWS_REGION": region, "AWS_DEFAULT_REGION": region}

@@ -1,7 +1,7 @@
-"""`python -m local_stack.guard FOLDER`: cleans up behind a stack, also one that was killed.
+"""`python -m local_stack.lambda_service.watchdog FOLDER`: cleans up after the end of a stack, also after a crash.
 
-Reads `+<process group>` and `-<process group>` lines. At the end of its input, which the kernel brings about however
-the stack ended, it kills the groups that are left and removes the folder.
+Reads lines `+<process group>` and `-<process group>`. The kernel closes its input when the stack's process ends. Then
+it kills the remaining groups and removes the folder.
 """
 
 import os

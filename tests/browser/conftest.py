@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
-# Quiet at start: without these Chromium looks for its maker's hosts, which a closed network refuses.
+# Without these options, Chromium connects to Google's hosts at start, which fails in a closed network.
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -19,16 +19,16 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 20_000  # ms: a machine that tests on all its processors paints late
-expect.set_options(timeout=PATIENCE)
+TIMEOUT_MS = 20_000  # long, because a machine that tests on all processors paints late
+expect.set_options(timeout=TIMEOUT_MS)
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="module")  # and no longer: Playwright keeps an event loop running in its thread
+@pytest.fixture(scope="module")  # not longer: Playwright keeps an event loop running in its thread
 def chromium() -> Iterator[Browser]:
     executable = shutil.which("chromium") or shutil.which("google-chrome")
     if executable is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
+        pytest.skip("needs Chromium: apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
         yield browser
@@ -36,50 +36,50 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def person() -> dict[str, str]:
-    """The headers of somebody of their own, so that no two tests share a conversation or a fact."""
+def user() -> dict[str, str]:
+    """The headers that identify a new user, so that no two tests share a conversation or a fact."""
     return {"x-dev-user": f"browser-{os.getpid()}-{next(_numbers)}"}
 
 
 @pytest.fixture
-def context(chromium: Browser, person: dict[str, str]) -> Iterator[BrowserContext]:
-    """That person's browser."""
-    context = chromium.new_context(extra_http_headers=person)
-    context.set_default_timeout(PATIENCE)
+def context(chromium: Browser, user: dict[str, str]) -> Iterator[BrowserContext]:
+    """The browser context of that user."""
+    context = chromium.new_context(extra_http_headers=user)
+    context.set_default_timeout(TIMEOUT_MS)
     yield context
     context.close()
 
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A page on which nothing may go wrong unnoticed."""
-    with watched(context) as page:
+    """A page; the test fails if the page logs an error or a warning."""
+    with checked_page(context) as page:
         yield page
 
 
 @pytest.fixture
-def phone(chromium: Browser, person: dict[str, str]) -> Iterator[Page]:
-    """The same on that person's phone."""
+def phone(chromium: Browser, user: dict[str, str]) -> Iterator[Page]:
+    """The same with the viewport and the touch screen of a phone."""
     context = chromium.new_context(
-        extra_http_headers=person, viewport={"width": 390, "height": 740}, has_touch=True, is_mobile=True
+        extra_http_headers=user, viewport={"width": 390, "height": 740}, has_touch=True, is_mobile=True
     )
-    context.set_default_timeout(PATIENCE)
-    with watched(context) as page:
+    context.set_default_timeout(TIMEOUT_MS)
+    with checked_page(context) as page:
         yield page
     context.close()
 
 
 @contextmanager
-def watched(context: BrowserContext) -> Iterator[Page]:
-    """A new page; fails if it has logged an error or a warning."""
+def checked_page(context: BrowserContext) -> Iterator[Page]:
+    """Opens a page; fails at the end if the page has logged an error or a warning."""
     problems: list[str] = []
     page = context.new_page()
     page.on("pageerror", lambda error: problems.append(str(error)))
 
-    def said(message: ConsoleMessage) -> None:
+    def on_console(message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             problems.append(f"{message.text} {message.location['url']}")
 
-    page.on("console", said)
+    page.on("console", on_console)
     yield page
     assert problems == []

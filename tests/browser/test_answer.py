@@ -1,4 +1,4 @@
-"""What an answer may consist of, from a server that says all of it."""
+"""The parts of an answer on the page: the test supplies the server's events."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from tests.browser.chat import is_whole, say
+from tests.browser.chat import send, wait_until_complete
 from tests.stack import ROOT, RunningStack
 
 ESBUILD = ROOT / "tests/clients/node_modules/.bin/esbuild"
@@ -15,10 +15,10 @@ ESBUILD = ROOT / "tests/clients/node_modules/.bin/esbuild"
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.clients]
 
 
-def says(page: Page, *events: dict[str, Any]) -> None:
-    """The server's next answers: these events."""
+def respond_with(page: Page, *events: dict[str, Any]) -> None:
+    """Makes the server answer each `POST /chat` with these events."""
 
-    def answer(route: Route) -> None:
+    def fulfill(route: Route) -> None:
         start = {
             "type": "start",
             "conversationId": json.loads(route.request.post_data or "")["conversationId"],
@@ -30,12 +30,13 @@ def says(page: Page, *events: dict[str, Any]) -> None:
         headers = {"access-control-allow-origin": "*", "content-type": "text/event-stream"}
         route.fulfill(headers=headers, body=body)
 
-    page.route("**/chat", answer)
-    cross = {"access-control-allow-origin": "*"}
-    page.route("**/conversations/*", lambda route: route.fulfill(headers=cross, json={}))
+    page.route("**/chat", fulfill)
+    cors_headers = {"access-control-allow-origin": "*"}
+    page.route("**/conversations/*", lambda route: route.fulfill(headers=cors_headers, json={}))
 
 
 def complete(*parts: dict[str, Any], reason: str = "stop") -> dict[str, Any]:
+    """Returns the `complete` event of an answer with these parts."""
     usage = {"inputTokens": 1, "outputTokens": 2, "cacheReadTokens": 0, "cacheWriteTokens": 0, "basis": "exact"}
     message = {
         "id": "the-message",
@@ -54,7 +55,7 @@ def text(content: str) -> dict[str, Any]:
     return {"type": "text", "text": content}
 
 
-def test_reasoning_tools_and_sources_are_shown_apart(stack: RunningStack, page: Page) -> None:
+def test_reasoning_tools_and_sources_have_their_own_elements(stack: RunningStack, page: Page) -> None:
     weather: dict[str, Any] = {"type": "tool", "id": "1", "name": "weather", "input": {"city": "Lisbon"}}
     ticket: dict[str, Any] = {"type": "tool", "id": "2", "name": "ticket", "input": {}, "error": "No seats."}
     citation = {"type": "citation", "title": "Almanac", "url": "https://example.com/a", "quote": "It rains."}
@@ -68,7 +69,7 @@ def test_reasoning_tools_and_sources_are_shown_apart(stack: RunningStack, page: 
         text("ning**."),
         unsafe,
     ]
-    says(
+    respond_with(
         page,
         {"type": "reasoning", "content": "They want"},
         {"type": "reasoning", "content": " the weather."},
@@ -83,8 +84,8 @@ def test_reasoning_tools_and_sources_are_shown_apart(stack: RunningStack, page: 
         complete(*parts),
     )
     page.goto(stack.demo)
-    say(page, "hello")
-    is_whole(page)
+    send(page, "hello")
+    wait_until_complete(page)
     reasoning = page.locator(".reasoning")
     expect(reasoning.locator("p")).to_be_hidden()
     reasoning.locator("summary").click()
@@ -99,36 +100,36 @@ def test_reasoning_tools_and_sources_are_shown_apart(stack: RunningStack, page: 
     expect(sources.get_by_role("link")).to_have_count(1)
 
 
-def test_an_error_in_the_middle_shows_what_came_and_offers_to_try_again(stack: RunningStack, page: Page) -> None:
+def test_error_in_a_stream_keeps_the_partial_text_and_offers_try_again(stack: RunningStack, page: Page) -> None:
     error = {"type": "error", "code": "model_reset", "message": "The line broke.", "retryable": True, "requestId": "r"}
-    says(page, {"type": "chunk", "content": "Half an"}, error)
+    respond_with(page, {"type": "chunk", "content": "Half an"}, error)
     page.goto(stack.demo)
-    say(page, "hello")
+    send(page, "hello")
     expect(page.locator(".note.failed")).to_contain_text("The line broke.")
     expect(page.locator(".prose")).to_have_text("Half an")
-    says(page, {"type": "chunk", "content": "Whole."}, complete(text("Whole.")))
+    respond_with(page, {"type": "chunk", "content": "Whole."}, complete(text("Whole.")))
     page.get_by_role("button", name="Try again").click()
     expect(page.locator(".prose")).to_have_text("Whole.")
     expect(page.locator(".question")).to_have_count(1)
 
 
-def test_a_rollback_cuts_what_is_shown(stack: RunningStack, page: Page) -> None:
+def test_rollback_shortens_the_shown_text(stack: RunningStack, page: Page) -> None:
     error = {"type": "error", "code": "lost", "message": "Lost.", "retryable": True, "requestId": "r"}
-    says(page, {"type": "chunk", "content": "# One 🌊\n\ntwo"}, {"type": "rollback", "position": 7}, error)
+    respond_with(page, {"type": "chunk", "content": "# One 🌊\n\ntwo"}, {"type": "rollback", "position": 7}, error)
     page.goto(stack.demo)
-    say(page, "hello")
+    send(page, "hello")
     expect(page.locator(".note.failed")).to_be_visible()
     expect(page.locator(".prose")).to_have_text("One 🌊")
 
 
 @pytest.mark.parametrize(("reason", "offered"), [("length", True), ("deadline", True), ("content-filter", False)])
-def test_continue_is_offered_where_there_is_more_to_say(
+def test_continue_is_offered_if_the_finish_reason_allows_it(
     stack: RunningStack, page: Page, reason: str, offered: bool
 ) -> None:
-    says(page, {"type": "chunk", "content": "Half"}, complete(text("Half"), reason=reason))
+    respond_with(page, {"type": "chunk", "content": "Half"}, complete(text("Half"), reason=reason))
     page.goto(stack.demo)
-    say(page, "hello")
-    is_whole(page)
+    send(page, "hello")
+    wait_until_complete(page)
     expect(page.locator(".note")).to_be_visible()
     expect(page.get_by_role("button", name="Continue")).to_be_visible(visible=offered)
 
@@ -167,14 +168,14 @@ ATTACKS = [
 ]
 
 
-def test_markdown_is_harmless(stack: RunningStack, page: Page) -> None:
-    asked: list[str] = []
+def test_markdown_attacks_run_no_script_and_load_nothing(stack: RunningStack, page: Page) -> None:
+    requested_urls: list[str] = []
     page.goto(stack.demo)
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: requested_urls.append(request.url))
     for attack in ATTACKS:
-        found = page.evaluate(
+        result = page.evaluate(
             """async (text) => {
-                const { Prose } = await import("./prose.js");
+                const { Prose } = await import("/page/prose.js");
                 const prose = new Prose();
                 for (let length = 1; length <= text.length; length++) prose.show({ text: text.slice(0, length) });
                 prose.settle();
@@ -193,29 +194,29 @@ def test_markdown_is_harmless(stack: RunningStack, page: Page) -> None:
             }""",
             attack,
         )
-        assert found["pwned"] is None, attack
-        assert set(found["tags"]) <= {"div", "p", "a", "code", "table", "thead", "tbody", "tr", "th", "td"}, attack
-        assert set(found["attributes"]) <= {"class", "dir", "href", "title", "rel", "target", "tabindex"}, attack
-        assert all(link.startswith(("https://e", "http://", "mailto:")) for link in found["links"]), attack
-        assert found["text"].strip(), attack
-    assert [url for url in asked if "127.0.0.1" not in url] == []
+        assert result["pwned"] is None, attack
+        assert set(result["tags"]) <= {"div", "p", "a", "code", "table", "thead", "tbody", "tr", "th", "td"}, attack
+        assert set(result["attributes"]) <= {"class", "dir", "href", "title", "rel", "target", "tabindex"}, attack
+        assert all(link.startswith(("https://e", "http://", "mailto:")) for link in result["links"]), attack
+        assert result["text"].strip(), attack
+    assert [url for url in requested_urls if "127.0.0.1" not in url] == []
 
 
 @pytest.mark.parametrize("nested", [">" * 3000 + " x", "1. " * 3000 + "x", "- " * 3000 + "x"])
-def test_what_is_nested_too_deep_is_shown_as_it_was_written(stack: RunningStack, page: Page, nested: str) -> None:
-    says(page, {"type": "chunk", "content": nested}, complete(text(nested)))
+def test_too_deeply_nested_markdown_is_shown_as_plain_text(stack: RunningStack, page: Page, nested: str) -> None:
+    respond_with(page, {"type": "chunk", "content": nested}, complete(text(nested)))
     page.goto(stack.demo)
-    say(page, "hello")
-    is_whole(page)
+    send(page, "hello")
+    wait_until_complete(page)
     expect(page.locator(".prose")).to_have_text(nested)
 
 
-def test_one_write_that_fails_does_not_keep_others_from_the_page(stack: RunningStack, context: BrowserContext) -> None:
-    page = context.new_page()  # the failure is told on its console
+def test_a_failed_frame_callback_does_not_block_the_next_one(stack: RunningStack, context: BrowserContext) -> None:
+    page = context.new_page()  # without console check: the failure is logged
     page.goto(stack.demo)
     written = page.evaluate(
         """async () => {
-            const { onFrame } = await import("./frame.js");
+            const { onFrame } = await import("/page/frame.js");
             onFrame(() => { throw new Error("one"); });
             return new Promise((resolve) => onFrame(() => resolve(true)));
         }"""
@@ -224,21 +225,21 @@ def test_one_write_that_fails_does_not_keep_others_from_the_page(stack: RunningS
 
 
 @pytest.mark.skipif(not ESBUILD.exists(), reason="esbuild is not installed: npm ci --prefix tests/clients")
-def test_the_libraries_that_make_it_harmless_are_the_ones_that_are_locked() -> None:
+def test_vendored_markdown_bundle_is_built_from_the_locked_libraries() -> None:
     exports = 'export { Marked } from "marked"; export { default as DOMPurify } from "dompurify"\n'
     options = ["--bundle", "--format=esm", "--minify", "--charset=utf8", "--legal-comments=inline"]
     banner = "--banner:js=// Generated by 'make web' from marked and dompurify."
-    made = subprocess.run(
+    bundle = subprocess.run(
         [ESBUILD, *options, banner], cwd=ROOT / "tests/clients", input=exports.encode(), capture_output=True, check=True
     )
-    assert made.stdout == (ROOT / "web/demo/vendor/markdown.js").read_bytes(), "stale: run `make web`"
+    assert bundle.stdout == (ROOT / "web/demo/vendor/markdown.js").read_bytes(), "stale: run `make web`"
 
 
-def test_links_open_elsewhere_and_tell_nothing(stack: RunningStack, page: Page) -> None:
+def test_links_open_in_a_new_tab_without_referrer(stack: RunningStack, page: Page) -> None:
     parts = text("[a](https://example.com) and [b](mailto:a@example.com) and https://example.com/c")
-    says(page, {"type": "chunk", "content": parts["text"]}, complete(parts))
+    respond_with(page, {"type": "chunk", "content": parts["text"]}, complete(parts))
     page.goto(stack.demo)
-    say(page, "hello")
+    send(page, "hello")
     links = page.locator(".prose a")
     expect(links).to_have_count(3)
     for link in links.all():
@@ -246,25 +247,25 @@ def test_links_open_elsewhere_and_tell_nothing(stack: RunningStack, page: Page) 
         expect(link).to_have_attribute("target", "_blank")
 
 
-def test_code_has_its_language_and_is_copied(stack: RunningStack, page: Page) -> None:
+def test_code_block_shows_its_language_and_can_be_copied(stack: RunningStack, page: Page) -> None:
     parts = text("So:\n\n```python\nprint('a')\n\nprint('b')\n\n```\n")
-    says(page, {"type": "chunk", "content": parts["text"]}, complete(parts))
+    respond_with(page, {"type": "chunk", "content": parts["text"]}, complete(parts))
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(stack.demo)
-    say(page, "hello")
-    is_whole(page)
+    send(page, "hello")
+    wait_until_complete(page)
     expect(page.locator("figcaption")).to_have_text("python")
     page.get_by_role("button", name="Copy code").click()
     expect(page.get_by_role("button", name="Copy code")).to_have_attribute("data-said", "Copied")
     copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied == "print('a')\n\nprint('b')"  # without the newline at which a shell would run it
+    assert copied == "print('a')\n\nprint('b')"  # without a final newline: a shell would run the command
 
 
-def test_only_two_tildes_strike_out(stack: RunningStack, page: Page) -> None:
+def test_only_double_tildes_strike_text_out(stack: RunningStack, page: Page) -> None:
     parts = text("It is 3~8 m deep and 10~20 m wide, ~about~, ~~not 5 m~~.")
-    says(page, {"type": "chunk", "content": parts["text"]}, complete(parts))
+    respond_with(page, {"type": "chunk", "content": parts["text"]}, complete(parts))
     page.goto(stack.demo)
-    say(page, "hello")
-    is_whole(page)
+    send(page, "hello")
+    wait_until_complete(page)
     expect(page.locator(".prose")).to_have_text("It is 3~8 m deep and 10~20 m wide, ~about~, not 5 m.")
     expect(page.locator(".prose del")).to_have_text(["not 5 m"])

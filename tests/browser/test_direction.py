@@ -1,4 +1,4 @@
-"""Text of users and models reads in its own direction; code reads from left to right."""
+"""Text of users and models has the direction of its script; code is left to right."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.chat import is_whole, say
-from tests.browser.test_answer import complete, says, text
+from tests.browser.chat import send, wait_until_complete
+from tests.browser.test_answer import complete, respond_with, text
 from tests.stack import RunningStack
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.clients]
@@ -22,6 +22,7 @@ SPACE_TO_THE_RIGHT = """(all) => all.map((element) => {
 
 
 def directions(page: Page, selector: str) -> list[str]:
+    """Returns the computed direction of each element, `ltr` or `rtl`."""
     found: list[str] = page.locator(selector).evaluate_all(f"(all) => all.map({DIRECTION})")
     assert found, selector
     return found
@@ -63,10 +64,10 @@ def test_an_answer_has_the_direction_of_its_text(stack: RunningStack, page: Page
         text(ANSWER),
         {"type": "citation", "title": HEBREW, "quote": "left"},
     ]
-    says(page, complete(*parts))
+    respond_with(page, complete(*parts))
     page.goto(stack.demo)
-    say(page, f"{HEBREW} one")
-    is_whole(page)
+    send(page, f"{HEBREW} one")
+    wait_until_complete(page)
     assert directions(page, ".question .text") == ["rtl"]
     assert directions(page, ".prose > .block > :not(figure)") == ["rtl", "ltr", "rtl", "rtl", "rtl", "rtl", "rtl"]
     assert set(directions(page, ".prose code")) == {"ltr"}
@@ -79,10 +80,10 @@ def test_an_answer_has_the_direction_of_its_text(stack: RunningStack, page: Page
     sides = page.locator(".prose ul").evaluate(
         "(list) => [getComputedStyle(list).paddingRight, getComputedStyle(list).paddingLeft]"
     )
-    assert sides[0] != "0px"  # where the marks stand
+    assert sides[0] != "0px"  # the list marks are on the right
     assert sides[1] == "0px"
     spaces = page.locator(".prose :is(li, blockquote p)").evaluate_all(SPACE_TO_THE_RIGHT)
-    assert spaces == [0, 0, 0, 0]  # each text stands beside its list's mark or its quote's bar
+    assert spaces == [0, 0, 0, 0]  # the text begins directly at the list mark or the quote's border
     quote = page.locator(".prose blockquote")
     assert quote.evaluate("(element) => getComputedStyle(element).borderRightWidth") == "3px"
     assert page.locator(".prose td").first.evaluate("(element) => getComputedStyle(element).textAlign") == "right"
@@ -91,13 +92,13 @@ def test_an_answer_has_the_direction_of_its_text(stack: RunningStack, page: Page
 
 
 def test_titles_facts_and_fields_have_the_direction_of_their_text(
-    stack: RunningStack, page: Page, person: dict[str, str]
+    stack: RunningStack, page: Page, user: dict[str, str]
 ) -> None:
-    with httpx.Client(base_url=stack.gateway, headers=person) as http:
-        made = http.post("/conversations", json={"title": HEBREW}).raise_for_status().json()
+    with httpx.Client(base_url=stack.gateway, headers=user) as http:
+        created = http.post("/conversations", json={"title": HEBREW}).raise_for_status().json()
         http.post("/memory", json={"text": HEBREW}).raise_for_status()
         http.put("/profile", json={"name": HEBREW, "assistantName": HEBREW, "about": HEBREW}).raise_for_status()
-    page.goto(f"{stack.demo}/#c={made['id']}")
+    page.goto(f"{stack.demo}/#c={created['id']}")
     expect(page.get_by_role("heading", level=1)).to_have_text(HEBREW)
     assert directions(page, "#title, #conversations a") == ["rtl", "rtl"]
     page.get_by_label("Your message").fill(HEBREW)

@@ -1,11 +1,11 @@
-"""Reading further up while an answer comes: the direction of the movement decides, not the position."""
+"""Scrolling while an answer streams: scrolling up stops following its end. The direction decides, not the position."""
 
 from typing import Any
 
 import pytest
 from playwright.sync_api import CDPSession, Page, expect
 
-from tests.browser.chat import has_words, is_whole, say
+from tests.browser.chat import send, wait_for_words, wait_until_complete
 from tests.stack import RunningStack
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.clients]
@@ -20,13 +20,13 @@ POSITION = """() => {
 
 
 def position(page: Page) -> dict[str, float]:
-    """How far down the reader is, and how many pixels are below."""
+    """Returns the scroll position and the number of pixels below the view."""
     found: dict[str, float] = page.evaluate(POSITION)
     return found
 
 
-def settled(page: Page) -> dict[str, float]:
-    """The position when it has not changed for half a second, as after an animated movement."""
+def settled_position(page: Page) -> dict[str, float]:
+    """Returns the position after it has not changed for half a second, so that an animation has ended."""
     before = position(page)
     for _ in range(40):
         page.wait_for_timeout(500)
@@ -37,19 +37,19 @@ def settled(page: Page) -> dict[str, float]:
     raise AssertionError(before)
 
 
-def stream(page: Page, url: str) -> None:
-    """An answer that is longer than the view, below one that is complete."""
+def stream_long_answer(page: Page, url: str) -> None:
+    """Streams an answer that is longer than the view, below a complete one."""
     page.goto(url)
-    say(page, LONG)
-    is_whole(page)
-    say(page, STREAMED)
-    has_words(page, 80)
+    send(page, LONG)
+    wait_until_complete(page)
+    send(page, STREAMED)
+    wait_for_words(page, 80)
     assert position(page)["below"] <= 8
     page.mouse.move(400, 300)
 
 
-def stays(page: Page, top: float) -> None:
-    """While the answer grows, the reader stays there."""
+def assert_not_following(page: Page, top: float) -> None:
+    """Asserts that the scroll position stays at `top` while the answer grows."""
     below = position(page)["below"]
     page.wait_for_timeout(800)
     now = position(page)
@@ -58,61 +58,61 @@ def stays(page: Page, top: float) -> None:
     expect(page.get_by_role("button", name="Stop")).to_be_visible()
 
 
-def follows(page: Page) -> None:
-    """While the answer grows, its end stays in sight."""
+def assert_following(page: Page) -> None:
+    """Asserts that the end of the answer stays visible while it grows."""
     before = position(page)["top"]
     page.wait_for_function(f"document.getElementById('scroller').scrollTop > {before}")
     for _ in range(10):
         page.wait_for_timeout(50)
-        assert position(page)["below"] <= 40  # a line may have come since the last frame
+        assert position(page)["below"] <= 40  # a line may have been added since the last frame
 
 
-def test_small_wheel_steps_upwards_leave_the_reader_where_they_went(stack: RunningStack, page: Page) -> None:
-    stream(page, stack.demo)
+def test_small_wheel_steps_up_stop_following(stack: RunningStack, page: Page) -> None:
+    stream_long_answer(page, stack.demo)
     before = position(page)["top"]
     for _ in range(40):
         page.mouse.wheel(0, -12)
         page.wait_for_timeout(16)
-    now = settled(page)
-    assert now["top"] <= before + 200 - 40 * 12  # the answer has grown until the first step
-    stays(page, now["top"])
+    now = settled_position(page)
+    assert now["top"] <= before + 200 - 40 * 12  # the answer may have grown before the first step
+    assert_not_following(page, now["top"])
     expect(page.get_by_role("button", name="To the latest message")).to_be_visible()
 
 
 @pytest.mark.parametrize("key", ["PageUp", "ArrowUp", "Home"])
-def test_the_keyboard_leaves_the_end(stack: RunningStack, page: Page, key: str) -> None:
-    stream(page, stack.demo)
+def test_scrolling_up_by_keyboard_stops_following(stack: RunningStack, page: Page, key: str) -> None:
+    stream_long_answer(page, stack.demo)
     page.locator("#scroller").focus()
     page.keyboard.press(key)
-    stays(page, settled(page)["top"])
+    assert_not_following(page, settled_position(page)["top"])
 
 
-def test_a_scrollbar_leaves_the_end(stack: RunningStack, page: Page) -> None:
-    stream(page, stack.demo)
+def test_scrolling_up_by_scrollbar_stops_following(stack: RunningStack, page: Page) -> None:
+    stream_long_answer(page, stack.demo)
     page.evaluate("document.getElementById('scroller').scrollTop -= 5")  # as a drag of the bar does
-    stays(page, settled(page)["top"])
+    assert_not_following(page, settled_position(page)["top"])
 
 
-def test_following_begins_again_by_the_button_and_by_scrolling_to_the_end(stack: RunningStack, page: Page) -> None:
-    stream(page, stack.demo)
+def test_button_or_scrolling_to_the_end_resumes_following(stack: RunningStack, page: Page) -> None:
+    stream_long_answer(page, stack.demo)
     page.mouse.wheel(0, -600)
-    stays(page, settled(page)["top"])
+    assert_not_following(page, settled_position(page)["top"])
     latest = page.get_by_role("button", name="To the latest message")
     latest.click()
-    follows(page)
+    assert_following(page)
     expect(latest).to_be_hidden()
     page.mouse.move(400, 300)
     page.mouse.wheel(0, -300)
-    stays(page, settled(page)["top"])
+    assert_not_following(page, settled_position(page)["top"])
     for _ in range(30):
         page.mouse.wheel(0, 400)
         page.wait_for_timeout(30)
-    follows(page)
+    assert_following(page)
     expect(latest).to_be_hidden()
 
 
-def test_a_movement_down_right_after_one_up_does_not_begin_to_follow(stack: RunningStack, page: Page) -> None:
-    stream(page, stack.demo)
+def test_scrolling_down_directly_after_up_does_not_resume_following(stack: RunningStack, page: Page) -> None:
+    stream_long_answer(page, stack.demo)
     page.evaluate(
         """async () => {
             const view = document.getElementById("scroller");
@@ -123,46 +123,47 @@ def test_a_movement_down_right_after_one_up_does_not_begin_to_follow(stack: Runn
             await frame();
         }"""
     )
-    stays(page, settled(page)["top"])
+    assert_not_following(page, settled_position(page)["top"])
 
 
-def test_who_reads_further_up_stays_there_when_the_answer_ends(stack: RunningStack, page: Page) -> None:
+def test_end_of_the_answer_does_not_move_a_view_that_is_scrolled_up(stack: RunningStack, page: Page) -> None:
     page.goto(stack.demo)
-    say(page, LONG)
-    is_whole(page)
-    say(page, "And about seas [[tokens=200 pace=10 first=1]]")
-    has_words(page, 80)
+    send(page, LONG)
+    wait_until_complete(page)
+    send(page, "And about seas [[tokens=200 pace=10 first=1]]")
+    wait_for_words(page, 80)
     page.mouse.move(400, 300)
     page.mouse.wheel(0, -300)
-    top = settled(page)["top"]
-    is_whole(page)
+    top = settled_position(page)["top"]
+    wait_until_complete(page)
     assert position(page)["top"] == top
 
 
-def test_the_end_is_followed_although_what_is_shown_becomes_shorter(stack: RunningStack, page: Page) -> None:
-    stream(page, stack.demo)
-    page.evaluate("document.querySelector('#messages > li').remove()")  # the view is moved up by the browser
-    follows(page)
+def test_following_continues_when_content_or_window_shrinks(stack: RunningStack, page: Page) -> None:
+    stream_long_answer(page, stack.demo)
+    page.evaluate("document.querySelector('#messages > li').remove()")  # the browser moves the view up
+    assert_following(page)
     page.set_viewport_size({"width": 700, "height": 500})
-    follows(page)
+    assert_following(page)
 
 
-def test_a_pinch_does_not_leave_the_end(stack: RunningStack, page: Page) -> None:
-    stream(page, stack.demo)
+def test_pinch_zoom_does_not_stop_following(stack: RunningStack, page: Page) -> None:
+    stream_long_answer(page, stack.demo)
     page.evaluate(
         """() => document.getElementById("scroller").dispatchEvent(
             new WheelEvent("wheel", { deltaY: -30, ctrlKey: true, bubbles: true }))"""
     )
-    follows(page)
+    assert_following(page)
 
 
 def touch(session: CDPSession, kind: str, *points: tuple[int, int]) -> None:
+    """Dispatches a touch event with a finger at each point."""
     fingers: list[dict[str, Any]] = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
     session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
 
 
-def test_a_finger_leaves_the_end(stack: RunningStack, phone: Page) -> None:
-    stream(phone, stack.demo)
+def test_scrolling_up_by_touch_stops_following(stack: RunningStack, phone: Page) -> None:
+    stream_long_answer(phone, stack.demo)
     before = position(phone)["top"]
     session = phone.context.new_cdp_session(phone)
     touch(session, "touchStart", (200, 300))
@@ -170,13 +171,13 @@ def test_a_finger_leaves_the_end(stack: RunningStack, phone: Page) -> None:
         touch(session, "touchMove", (200, 300 + 8 * step))
         phone.wait_for_timeout(16)
     touch(session, "touchEnd")
-    now = settled(phone)
+    now = settled_position(phone)
     assert now["top"] < before
-    stays(phone, now["top"])
+    assert_not_following(phone, now["top"])
 
 
-def test_two_fingers_do_not_leave_the_end(stack: RunningStack, phone: Page) -> None:
-    stream(phone, stack.demo)
+def test_two_finger_gesture_does_not_stop_following(stack: RunningStack, phone: Page) -> None:
+    stream_long_answer(phone, stack.demo)
     phone.evaluate(
         """() => {
             const view = document.getElementById("scroller");
@@ -188,4 +189,4 @@ def test_two_fingers_do_not_leave_the_end(stack: RunningStack, phone: Page) -> N
             send("touchmove", 340);
         }"""
     )
-    follows(phone)
+    assert_following(phone)

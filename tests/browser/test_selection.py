@@ -1,9 +1,9 @@
-"""What somebody has selected stays selected while the answer comes."""
+"""Selected text stays selected while the answer streams."""
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.chat import has_words, is_whole, prose, say
+from tests.browser.chat import last_answer, send, wait_for_words, wait_until_complete
 from tests.stack import RunningStack
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.clients]
@@ -11,27 +11,27 @@ pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.clients]
 SELECTED = "getSelection().toString()"
 
 
-def test_a_selection_in_the_growing_paragraph_survives_its_growth_and_its_end(stack: RunningStack, page: Page) -> None:
+def test_selection_in_a_growing_paragraph_is_kept_until_the_answer_is_complete(stack: RunningStack, page: Page) -> None:
     page.goto(stack.demo)
-    say(page, "Tell me about rivers [[tokens=120 pace=30 first=50]]")
-    has_words(page, 8)
+    send(page, "Tell me about rivers [[tokens=120 pace=30 first=50]]")
+    wait_for_words(page, 8)
     page.evaluate("window.block = document.querySelector('.prose').lastElementChild")
     page.locator(".prose p").last.dblclick(position={"x": 60, "y": 10})
     selected = page.evaluate(SELECTED)
     assert selected.strip()
     for count in (20, 40):
-        has_words(page, count)
+        wait_for_words(page, count)
         assert page.evaluate(SELECTED) == selected
-    is_whole(page)
+    wait_until_complete(page)
     assert page.evaluate(SELECTED) == selected
-    assert page.evaluate("block.isConnected")  # nor was it only selected again
+    assert page.evaluate("block.isConnected")  # the element is the same, so the selection was not set again
 
 
-def test_a_mouse_selects_through_the_growth(stack: RunningStack, page: Page) -> None:
+def test_mouse_can_select_text_while_it_grows(stack: RunningStack, page: Page) -> None:
     page.goto(stack.demo)
-    say(page, "Tell me about rivers [[tokens=120 pace=30 first=50]]")
-    has_words(page, 15)
-    box = prose(page).bounding_box()
+    send(page, "Tell me about rivers [[tokens=120 pace=30 first=50]]")
+    wait_for_words(page, 15)
+    box = last_answer(page).bounding_box()
     assert box
     page.mouse.move(box["x"] + 3, box["y"] + 12)
     page.mouse.down()
@@ -41,8 +41,8 @@ def test_a_mouse_selects_through_the_growth(stack: RunningStack, page: Page) -> 
     page.mouse.up()
     selected = page.evaluate(SELECTED)
     assert len(selected) > 10
-    assert prose(page).inner_text().startswith(selected)
-    is_whole(page)
+    assert last_answer(page).inner_text().startswith(selected)
+    wait_until_complete(page)
     assert page.evaluate(SELECTED) == selected
 
 
@@ -70,11 +70,11 @@ omega [link] end
 """
 
 
-def test_each_word_stays_selected_however_its_block_changes(stack: RunningStack, page: Page) -> None:
+def test_selected_word_stays_selected_when_its_block_changes(stack: RunningStack, page: Page) -> None:
     page.goto(stack.demo)
     lost = page.evaluate(
         """async (text) => {
-            const { Prose } = await import("./prose.js");
+            const { Prose } = await import("/page/prose.js");
             const words = "One two three four five alpha beta gamma delta kappa lambda eta theta iota zeta omega link";
             const lost = [];
             for (const word of words.split(" ")) {
@@ -107,11 +107,11 @@ def test_each_word_stays_selected_however_its_block_changes(stack: RunningStack,
     assert lost == []
 
 
-def test_a_selection_from_the_question_into_the_answer_survives(stack: RunningStack, page: Page) -> None:
+def test_selection_from_question_into_answer_is_kept(stack: RunningStack, page: Page) -> None:
     page.goto(stack.demo)
     selected = page.evaluate(
         """async (text) => {
-            const { Prose } = await import("./prose.js");
+            const { Prose } = await import("/page/prose.js");
             const prose = new Prose();
             const above = document.createElement("p");
             above.textContent = "above";
@@ -126,11 +126,11 @@ def test_a_selection_from_the_question_into_the_answer_survives(stack: RunningSt
     assert selected == ["ove", "a"]
 
 
-def test_reasoning_tools_and_sources_keep_a_selection(stack: RunningStack, page: Page) -> None:
+def test_selection_in_reasoning_tools_and_sources_is_kept(stack: RunningStack, page: Page) -> None:
     page.goto(stack.demo)
     lost = page.evaluate(
         """async () => {
-            const { Answer } = await import("./message.js");
+            const { Answer } = await import("/page/message.js");
             const answer = new Answer({});
             document.getElementById("messages").replaceChildren(answer.element);
             const tool = { type: "tool", id: "1", name: "weather", input: { city: "Lisbon" } };
@@ -157,10 +157,12 @@ def test_reasoning_tools_and_sources_keep_a_selection(stack: RunningStack, page:
     assert lost == []
 
 
-def test_a_selection_survives_what_another_tab_asks(stack: RunningStack, context: BrowserContext, page: Page) -> None:
+def test_selection_is_kept_when_another_tab_sends_a_message(
+    stack: RunningStack, context: BrowserContext, page: Page
+) -> None:
     page.goto(stack.demo)
-    say(page, "Rivers [[tokens=20 pace=1 first=1]]")
-    is_whole(page)
+    send(page, "Rivers [[tokens=20 pace=1 first=1]]")
+    wait_until_complete(page)
     other = context.new_page()
     other.goto(page.url)
     expect(other.locator(".answer")).to_have_count(1)
@@ -169,19 +171,19 @@ def test_a_selection_survives_what_another_tab_asks(stack: RunningStack, context
     selected = other.evaluate(SELECTED)
     assert selected.strip()
     page.bring_to_front()
-    say(page, "Seas [[tokens=20 pace=1 first=1]]")
-    is_whole(page)
+    send(page, "Seas [[tokens=20 pace=1 first=1]]")
+    wait_until_complete(page)
     other.bring_to_front()
     expect(other.locator(".answer")).to_have_count(2)
-    is_whole(other)
+    wait_until_complete(other)
     assert other.evaluate(SELECTED) == selected
 
 
-def test_a_rollback_keeps_a_selection_before_the_cut(stack: RunningStack, page: Page) -> None:
+def test_selection_before_the_rollback_position_is_kept(stack: RunningStack, page: Page) -> None:
     page.goto(stack.demo)
     selected = page.evaluate(
         """async () => {
-            const { Prose } = await import("./prose.js");
+            const { Prose } = await import("/page/prose.js");
             const prose = new Prose();
             document.getElementById("messages").replaceChildren(prose.element);
             prose.show({ text: "One two\\n\\nthree four" });

@@ -1,7 +1,7 @@
-"""The replies that the browser client's tests give it, recorded from the laptop stack.
+"""Records the replies that the scripted server of the browser client's tests sends. They come from the local stack.
 
-`python -m tests.clients.replies` records them anew. What differs from run to run (ids, times, counts of tokens that
-were read) has a fixed value.
+`python -m tests.clients.replies` records them again. Values that differ from run to run (ids, times, numbers of input
+tokens) are replaced by fixed ones.
 """
 
 import json
@@ -38,7 +38,7 @@ Replies = dict[str, dict[str, Any]]
 
 
 class Recorder:
-    """A user of a stack, and the replies to what they ask."""
+    """Sends requests to a stack as one user, and records the responses."""
 
     def __init__(self, stack: RunningStack, table: DynamoDB) -> None:
         self._stack = stack
@@ -50,88 +50,90 @@ class Recorder:
         self.replies: Replies = {}
 
     def close(self) -> None:
-        """Ends its connections."""
+        """Closes its connections."""
         self._http.close()
         self._items.close()
 
-    def ask(self, name: str, method: str, url: str, **request: Any) -> httpx.Response:
-        """The response, which is recorded under the name."""
-        response = self._http.request(method, url, **request)
-        headers = {each: response.headers[each] for each in _HEADERS if each in response.headers}
-        self.replies[name] = {"status": response.status_code, "headers": headers, "body": normal(response)}
+    def request(self, name: str, method: str, url: str, **options: Any) -> httpx.Response:
+        """Sends a request and records its response under `name`."""
+        response = self._http.request(method, url, **options)
+        headers = {header: response.headers[header] for header in _HEADERS if header in response.headers}
+        self.replies[name] = {"status": response.status_code, "headers": headers, "body": normalized_body(response)}
         return response
 
     def send(self, name: str, text: str, conversation: str = CONVERSATION, key: str = "", query: str = "") -> str:
-        """Sends a message; the answer as it came."""
+        """Sends a message, records the response and returns its body."""
         body = {"message": {"text": text}, "conversationId": conversation}
         headers = {"idempotency-key": key} if key else {}
-        return self.ask(name, "POST", f"{self._stack.url}/chat{query}", json=body, headers=headers).text
+        return self.request(name, "POST", f"{self._stack.url}/chat{query}", json=body, headers=headers).text
 
     def record(self) -> Replies:
-        """Every reply by its name."""
+        """Returns every reply by its name."""
         url, api = self._stack.url, self._stack.gateway
         stream = f"{url}/chat/{CONVERSATION}/stream"
         generation = re.findall(r'"generationId":"([^"]+)"', self.send("answer", QUESTION, key="first"))[0]
-        self.ask("rest", "GET", stream, headers={"last-event-id": f"{generation}:5"})
-        self.ask("nothing is made", "GET", stream)
+        self.request("rest", "GET", stream, headers={"last-event-id": f"{generation}:5"})
+        self.request("nothing is made", "GET", stream)
         self.send("in one piece", QUESTION, key="first", query="?stream=false")
         self.send("key reused", "another", key="first")
         messages = f"{api}/conversations/{CONVERSATION}/messages"
-        self.ask("messages", "GET", messages)
-        cursor = self.ask("newest message", "GET", f"{messages}?limit=1").json()["cursor"]
-        self.ask("message before", "GET", f"{messages}?limit=1&cursor={cursor}")
-        self.ask("not found", "GET", f"{url}/chat/unknown-conversation/stream")
-        self.ask("unauthenticated", "GET", stream, headers={"authorization": "Bearer none"})
+        self.request("messages", "GET", messages)
+        cursor = self.request("newest message", "GET", f"{messages}?limit=1").json()["cursor"]
+        self.request("message before", "GET", f"{messages}?limit=1&cursor={cursor}")
+        self.request("not found", "GET", f"{url}/chat/unknown-conversation/stream")
+        self.request("unauthenticated", "GET", stream, headers={"authorization": "Bearer none"})
         self.send("bad request", " ")
         self.send("too large", "x" * 400_000)
-        self.ask("unsupported media type", "POST", f"{url}/chat", content="{}", headers={"content-type": "text/plain"})
+        self.request(
+            "unsupported media type", "POST", f"{url}/chat", content="{}", headers={"content-type": "text/plain"}
+        )
         self.send("failed", "rivers [[fault=reset at=0 first=1]]", "failed-conversation")
         self.send("failed in one piece", "rivers [[fault=throttle]]", "throttled-conversation", query="?stream=false")
-        self.ask("failed message", "GET", f"{api}/conversations/failed-conversation/messages")
-        self._while_one_is_made()
-        self._with_a_table_that_fails()
-        self._when_the_log_is_gone(generation, stream)
+        self.request("failed message", "GET", f"{api}/conversations/failed-conversation/messages")
+        self._record_during_a_generation()
+        self._record_unavailable_table()
+        self._record_deleted_log(generation, stream)
         return self.replies
 
-    def _while_one_is_made(self) -> None:
+    def _record_during_a_generation(self) -> None:
         url, conversation = self._stack.url, "busy-conversation"
         path = f"{url}/chat/{conversation}"
         body = {"message": {"text": SLOW}, "conversationId": conversation}
-        begun = threading.Event()
+        started = threading.Event()
 
         def follow() -> None:
             headers = {"idempotency-key": "slow"}
             with self._http.stream("POST", f"{url}/chat", json=body, headers=headers) as response:
                 for _ in response.iter_lines():
-                    begun.set()
+                    started.set()
 
-        following = threading.Thread(target=follow)
-        following.start()
-        assert begun.wait(30)
+        follower = threading.Thread(target=follow)
+        follower.start()
+        assert started.wait(30)
         self.send("busy", "another", conversation)
         self.send("too many", "another", "another-conversation")
-        self.ask("not active", "POST", f"{path}/cancel", json={"generationId": "another-generation"})
+        self.request("not active", "POST", f"{path}/cancel", json={"generationId": "another-generation"})
         with self._newer_reader(path):
             tab = {"idempotency-key": "slow", "x-client-id": "tab"}
-            self.ask("running", "POST", f"{url}/chat?stream=false", json=body, headers=tab)
-        self.ask("stopped", "POST", f"{path}/cancel", json={})
-        following.join(30)
+            self.request("running", "POST", f"{url}/chat?stream=false", json=body, headers=tab)
+        self.request("stopped", "POST", f"{path}/cancel", json={})
+        follower.join(30)
 
     @contextmanager
     def _newer_reader(self, path: str) -> Iterator[None]:
-        """Another reader of the same tab, a moment later: it ends the older one, whose answer is still being made."""
+        """Starts a second reader with the same client id after 1.5 s, which ends the older reader during the answer."""
 
         def read() -> None:
             with self._http.stream("GET", f"{path}/stream", headers={"x-client-id": "tab"}) as response:
                 response.read()
 
-        later = threading.Timer(1.5, read)
-        later.start()
+        timer = threading.Timer(1.5, read)
+        timer.start()
         yield
-        self.ask("stopped", "POST", f"{path}/cancel", json={})
-        later.join(30)
+        self.request("stopped", "POST", f"{path}/cancel", json={})
+        timer.join(30)
 
-    def _with_a_table_that_fails(self) -> None:
+    def _record_unavailable_table(self) -> None:
         self._items.put_item(TableName="ChatTable", Item={"pk": {"S": "R#all"}, "sk": {"S": "paused"}})
         self.send("paused", "another", "another-conversation")
         self._items.delete_item(TableName="ChatTable", Key={"pk": {"S": "R#all"}, "sk": {"S": "paused"}})
@@ -139,48 +141,48 @@ class Recorder:
         self.send("storage", "another", "another-conversation")
         self._table.set_faults()
 
-    def _when_the_log_is_gone(self, generation: str, stream: str) -> None:
-        """As it is a day later."""
+    def _record_deleted_log(self, generation: str, stream: str) -> None:
+        """Deletes the log of the generation, as its TTL does a day later."""
         for item in self._items.scan(TableName="ChatTable")["Items"]:
             if item["pk"]["S"].endswith(f"#{generation}"):
                 self._items.delete_item(TableName="ChatTable", Key={name: item[name] for name in ("pk", "sk")})
-        self.ask("log gone", "GET", stream, headers={"last-event-id": f"{generation}:5"})
+        self.request("log gone", "GET", stream, headers={"last-event-id": f"{generation}:5"})
 
 
-def normal(response: httpx.Response) -> str:
-    """The body, with fixed values for what differs from run to run, and without comments."""
+def normalized_body(response: httpx.Response) -> str:
+    """Returns the body without comments, and with fixed values in place of those that differ from run to run."""
     if not response.headers.get("content-type", "").startswith("text/event-stream"):
-        return dumped(fixed(response.json())) if response.content else ""
+        return compact_json(with_fixed_values(response.json())) if response.content else ""
     lines = [line for line in response.text.split("\n") if not line.startswith(":")]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(map(normal_line, lines)))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(map(normalized_line, lines)))
 
 
-def normal_line(line: str) -> str:
-    """A line of a stream."""
+def normalized_line(line: str) -> str:
+    """Returns a line of a stream with fixed values."""
     if line.startswith("data: "):
-        return f"data: {dumped(fixed(json.loads(line[6:])))}"
+        return f"data: {compact_json(with_fixed_values(json.loads(line[6:])))}"
     return re.sub(r"^id: [^:]+", "id: generation", line)
 
 
-def fixed(value: Any) -> Any:
-    """The value with what is in FIXED, and with ids that say what they are of."""
+def with_fixed_values(value: Any) -> Any:
+    """Returns the value with the fields of FIXED replaced, and message ids replaced by `question` and `message`."""
     match value:
         case {"role": role, "id": _, **rest}:
-            return {"id": "message" if role == "assistant" else "question", "role": role, **fixed(rest)}
+            return {"id": "message" if role == "assistant" else "question", "role": role, **with_fixed_values(rest)}
         case dict():
-            return {name: FIXED.get(name, fixed(each)) for name, each in value.items()}
+            return {name: FIXED.get(name, with_fixed_values(field)) for name, field in value.items()}
         case list():
-            return list(map(fixed, value))
+            return list(map(with_fixed_values, value))
     return value
 
 
-def dumped(value: Any) -> str:
-    """Compact JSON."""
+def compact_json(value: Any) -> str:
+    """Returns the value as JSON without spaces."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def recorded() -> Replies:
-    """The replies of a stack of its own."""
+def record_replies() -> Replies:
+    """Starts a stack, records its replies, and stops it."""
     table = DynamoDB()
     table.start()
     env = {**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": table.url}
@@ -194,4 +196,4 @@ def recorded() -> Replies:
 
 
 if __name__ == "__main__":
-    FILE.write_text(json.dumps(recorded(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    FILE.write_text(json.dumps(record_replies(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

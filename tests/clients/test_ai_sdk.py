@@ -1,4 +1,4 @@
-"""The AI SDK's chats of versions 5, 6 and 7 against the running stack, and what they are told of."""
+"""The AI SDK's chats of versions 5, 6 and 7 against the local stack, and the stream that they receive."""
 
 import json
 import random
@@ -48,13 +48,13 @@ SLOW = "[[tokens=400 pace=40 first=1]]"
 @pytest.mark.clients
 @needs_node
 @pytest.mark.parametrize("version", ["ai5", "ai6", "ai7"])
-def test_a_front_end(stack: RunningStack, version: str) -> None:
+def test_ai_sdk_chat_works_with_the_local_stack(stack: RunningStack, version: str) -> None:
     node_test([HERE / "live.test.js"], AI_SDK=version, STREAM_URL=stack.url, API_URL=stack.gateway)
 
 
 @pytest.fixture(scope="module")
 def megabyte(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of text, and of the frames that say it."""
+    """A folder with a megabyte of text and the stream that contains it."""
     letters = random.Random(1)  # noqa: S311  # reproducible, not a secret
     pieces = ["".join(letters.choices(ALPHABET, k=letters.randint(1, 900))) for _ in range(1_800)]
     answer = Message("message-2", "assistant", (Chunk("".join(pieces)),), "2026-11-21T09:00:00.000Z")
@@ -70,7 +70,7 @@ def megabyte(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.clients
 @needs_node
 @pytest.mark.parametrize("version", ["ai5-first", "ai5", "ai6", "ai7"])
-def test_every_byte_is_understood(megabyte: Path, version: str) -> None:
+def test_ai_sdk_reads_the_fixtures_and_a_megabyte(megabyte: Path, version: str) -> None:
     node_test(
         [HERE / "stream.test.js"],
         AI_SDK=version,
@@ -79,7 +79,7 @@ def test_every_byte_is_understood(megabyte: Path, version: str) -> None:
     )
 
 
-# The wire
+# The stream
 
 
 @pytest.fixture
@@ -88,12 +88,12 @@ def person(stack: RunningStack) -> Iterator[Person]:
         yield chat_user
 
 
-def question(text: str, message: str = "message-of-theirs") -> dict[str, Any]:
+def user_message(text: str, message: str = "client-message") -> dict[str, Any]:
     return {"id": message, "role": "user", "parts": [{"type": "text", "text": text}]}
 
 
-def asked(text: str, **fields: Any) -> dict[str, Any]:
-    return {"id": "their-chat", "messages": [question(text)], "trigger": "submit-message", **fields}
+def chat_request(text: str, **fields: Any) -> dict[str, Any]:
+    return {"id": "client-chat", "messages": [user_message(text)], "trigger": "submit-message", **fields}
 
 
 def post(person: Person, body: dict[str, Any]) -> httpx.Response:
@@ -101,6 +101,7 @@ def post(person: Person, body: dict[str, Any]) -> httpx.Response:
 
 
 def chunks(answer: httpx.Response) -> list[dict[str, Any]]:
+    """Returns the chunks of a stream, without the final `[DONE]`."""
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-vercel-ai-ui-message-stream"] == "v1"
     *lines, done = [line.removeprefix("data: ") for line in answer.text.split("\n") if line and line[0] != ":"]
@@ -108,9 +109,9 @@ def chunks(answer: httpx.Response) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def leave(person: Person, text: str, **fields: str) -> str:
-    """Sends, and hangs up when the answer has begun; its message's id."""
-    with person.http.stream("POST", f"{person.stack.url}/ai/chat", json=asked(text, **fields)) as answer:
+def send_and_disconnect(person: Person, text: str, **fields: str) -> str:
+    """Sends a message, disconnects after the first text, and returns the answer's message id."""
+    with person.http.stream("POST", f"{person.stack.url}/ai/chat", json=chat_request(text, **fields)) as answer:
         for line in answer.iter_lines():
             if '"text-delta"' in line:
                 break
@@ -119,8 +120,8 @@ def leave(person: Person, text: str, **fields: str) -> str:
     return str(started["messageId"])
 
 
-def test_nothing_but_data_and_comments_is_on_the_wire(person: Person) -> None:
-    answer = post(person, asked(f"rivers {QUICK}"))
+def test_stream_has_only_data_lines_and_comments(person: Person) -> None:
+    answer = post(person, chat_request(f"rivers {QUICK}"))
     assert {line.partition(":")[0] for line in answer.text.split("\n")} <= {"data", ""}
     assert answer.headers["content-type"] == "text/event-stream"
     kinds = [chunk["type"] for chunk in chunks(answer)]
@@ -130,73 +131,77 @@ def test_nothing_but_data_and_comments_is_on_the_wire(person: Person) -> None:
 
 BLANK = [{"type": "text", "text": " "}]
 FILE = [{"type": "file", "url": "data:,a", "mediaType": "text/plain"}]
-REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     "a short id": ({"id": "chat"}, "id"),
     "no messages": ({"messages": []}, "messages"),
-    "an answer last": ({"messages": [question("a"), {**question("b"), "role": "assistant"}]}, "messages.1.role"),
-    "a system message": ({"messages": [{**question("a"), "role": "system"}]}, "messages.0.role"),
-    "a file": ({"messages": [{**question("a"), "parts": FILE}]}, "messages.0.parts.0.type"),
-    "nothing said": ({"messages": [{**question("a"), "parts": BLANK}]}, "messages.0"),
-    "no parts": ({"messages": [{**question("a"), "parts": []}]}, "messages.0"),
-    "an edit": ({"messageId": "message-of-theirs"}, "messageId"),
-    "a trigger of its own": ({"trigger": "resume-stream"}, "trigger"),
+    "an answer last": (
+        {"messages": [user_message("a"), {**user_message("b"), "role": "assistant"}]},
+        "messages.1.role",
+    ),
+    "a system message": ({"messages": [{**user_message("a"), "role": "system"}]}, "messages.0.role"),
+    "a file": ({"messages": [{**user_message("a"), "parts": FILE}]}, "messages.0.parts.0.type"),
+    "blank text": ({"messages": [{**user_message("a"), "parts": BLANK}]}, "messages.0"),
+    "no parts": ({"messages": [{**user_message("a"), "parts": []}]}, "messages.0"),
+    "an edit": ({"messageId": "client-message"}, "messageId"),
+    "an unknown trigger": ({"trigger": "resume-stream"}, "trigger"),
     "an unknown option": ({"options": {"heat": 1}}, "options.heat"),
-    "an answer that is not here": ({"trigger": "regenerate-message", "messageId": "an-answer"}, "messageId"),
+    "an unknown answer": ({"trigger": "regenerate-message", "messageId": "an-answer"}, "messageId"),
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_refusals_name_the_field_and_store_nothing(person: Person, case: str) -> None:
-    fields, named = REFUSED[case]
-    refused = post(person, asked("hello", **fields))
-    assert (refused.status_code, refused.json()["error"]["field"]) == (400, named)
+@pytest.mark.parametrize("case", REJECTED)
+def test_rejected_requests_name_the_field_and_store_nothing(person: Person, case: str) -> None:
+    fields, field = REJECTED[case]
+    rejected = post(person, chat_request("hello", **fields))
+    assert (rejected.status_code, rejected.json()["error"]["field"]) == (400, field)
     assert person.conversations() == []
 
 
-def test_a_long_history_of_theirs_is_no_obstacle(person: Person) -> None:
-    history = [question("a" * 1000, f"message-{number}") for number in range(1000)]
-    answer = post(person, asked("", messages=[*history, question(f"rivers {QUICK}")]))
+def test_long_client_history_is_accepted_and_only_the_last_message_stored(person: Person) -> None:
+    history = [user_message("a" * 1000, f"message-{number}") for number in range(1000)]
+    answer = post(person, chat_request("", messages=[*history, user_message(f"rivers {QUICK}")]))
     assert chunks(answer)[-1] == {"type": "finish"}
-    assert len(person.messages("their-chat")) == 2
+    assert len(person.messages("client-chat")) == 2
 
 
-@pytest.mark.parametrize("door", ["url", "gateway"])
-def test_stop_closes_the_models_connection_and_leaves_no_part_open(person: Person, door: str) -> None:
-    message = leave(person, f"{door} {SLOW}")
-    stopped = person.http.post(f"{getattr(person.stack, door)}/ai/chat/their-chat/stop", json={})
+@pytest.mark.parametrize("entry_point", ["url", "gateway"])
+def test_stop_closes_the_models_connection_and_leaves_no_part_open(person: Person, entry_point: str) -> None:
+    message = send_and_disconnect(person, f"{entry_point} {SLOW}")
+    stopped = person.http.post(f"{getattr(person.stack, entry_point)}/ai/chat/client-chat/stop", json={})
     assert stopped.status_code == 202
-    again = post(person, asked(f"{door} {SLOW}"))  # an identical send is told of the same answer
-    told = chunks(again)
-    assert told[0]["messageId"] == message
-    assert [chunk["type"] for chunk in told[-4:]] == ["text-end", "finish-step", "message-metadata", "abort"]
-    assert "".join(chunk.get("delta", "") for chunk in told) == text_of(person.messages("their-chat")[-1])
-    [asking] = [each for each in person.stack.requests() if door in json.dumps(each["body"]["messages"][-1])]
-    assert asking["state"] == "client-closed"
+    repeated = post(person, chat_request(f"{entry_point} {SLOW}"))  # the same request gets the same answer
+    replayed = chunks(repeated)
+    assert replayed[0]["messageId"] == message
+    assert [chunk["type"] for chunk in replayed[-4:]] == ["text-end", "finish-step", "message-metadata", "abort"]
+    assert "".join(chunk.get("delta", "") for chunk in replayed) == text_of(person.messages("client-chat")[-1])
+    requests = person.stack.requests()
+    [request] = [each for each in requests if entry_point in json.dumps(each["body"]["messages"][-1])]
+    assert request["state"] == "client-closed"
 
 
-def test_a_wish_for_another_answer_while_one_is_made_is_the_same_wish_until_it_is_stopped(person: Person) -> None:
-    wish = {"trigger": "regenerate-message"}
-    first = leave(person, f"rivers {SLOW}")
-    assert leave(person, f"rivers {SLOW}", **wish) == first
-    person.http.post(f"{person.stack.url}/ai/chat/their-chat/stop", json={})
-    after = post(person, asked(f"rivers {SLOW}", **wish))
-    if after.status_code == 409:  # it has not noticed yet
+def test_regenerate_returns_the_running_answer_until_it_is_stopped(person: Person) -> None:
+    regenerate = {"trigger": "regenerate-message"}
+    first = send_and_disconnect(person, f"rivers {SLOW}")
+    assert send_and_disconnect(person, f"rivers {SLOW}", **regenerate) == first
+    person.http.post(f"{person.stack.url}/ai/chat/client-chat/stop", json={})
+    after = post(person, chat_request(f"rivers {SLOW}", **regenerate))
+    if after.status_code == 409:  # the cancellation has not arrived yet
         assert after.json()["error"]["code"] == "conversation_busy"
     else:
         assert chunks(after)[0]["messageId"] != first
 
 
-def test_what_never_arrived_is_sent_by_regenerate(person: Person) -> None:
-    assert chunks(post(person, asked(f"rivers {QUICK}", trigger="regenerate-message")))[-1] == {"type": "finish"}
-    assert len(person.messages("their-chat")) == 2
+def test_regenerate_sends_a_message_that_is_not_stored(person: Person) -> None:
+    assert chunks(post(person, chat_request(f"rivers {QUICK}", trigger="regenerate-message")))[-1] == {"type": "finish"}
+    assert len(person.messages("client-chat")) == 2
 
 
-def test_nothing_to_resume_is_no_content(person: Person) -> None:
-    assert person.http.get(f"{person.stack.url}/ai/chat/their-chat/stream").status_code == 204
-    post(person, asked(f"rivers {QUICK}"))
-    assert person.http.get(f"{person.stack.url}/ai/chat/their-chat/stream").status_code == 200
-    person.http.delete(f"{person.stack.gateway}/conversations/their-chat")
-    assert person.http.get(f"{person.stack.url}/ai/chat/their-chat/stream").status_code == 204
+def test_resume_without_an_answer_returns_204(person: Person) -> None:
+    assert person.http.get(f"{person.stack.url}/ai/chat/client-chat/stream").status_code == 204
+    post(person, chat_request(f"rivers {QUICK}"))
+    assert person.http.get(f"{person.stack.url}/ai/chat/client-chat/stream").status_code == 200
+    person.http.delete(f"{person.stack.gateway}/conversations/client-chat")
+    assert person.http.get(f"{person.stack.url}/ai/chat/client-chat/stream").status_code == 204
 
 
 # A replay
@@ -205,9 +210,9 @@ def test_nothing_to_resume_is_no_content(person: Person) -> None:
 @pytest.mark.parametrize(
     ("role", "age", "active", "deleted", "replayed"),
     [
-        ("assistant", 300, None, False, "that answer's"),
+        ("assistant", 300, None, False, "newest"),
         ("assistant", 601, None, False, None),
-        ("user", 1, None, False, None),  # of a conversation whose answer could not be stored
+        ("user", 1, None, False, None),  # the answer could not be stored
         ("user", 601, "running", False, "running"),
         ("assistant", 1, "running", True, None),
     ],
@@ -216,7 +221,7 @@ def test_an_answer_is_replayed_for_ten_minutes(
     role: Any, age: int, active: str | None, deleted: bool, replayed: str | None
 ) -> None:
     at = (datetime.now(UTC) - timedelta(seconds=age)).isoformat()
-    newest = Message("message", role, (), at, generation_id="that answer's")
+    newest = Message("message", role, (), at, generation_id="newest")
     known = Conversation("chat", 2, active=active, deleted=deleted)
     recent = SimpleNamespace(recent=lambda *_: (known, [newest]))
     app = SimpleNamespace(conversations=recent, generations=SimpleNamespace(get_or_reap=lambda _, gid: gid))
@@ -224,8 +229,8 @@ def test_an_answer_is_replayed_for_ten_minutes(
     assert record == replayed
 
 
-class Growing:
-    """A table where an answer grows by a piece with each look, until its model fails."""
+class GrowingGeneration:
+    """A table in which an answer grows by one piece per read, until its model fails."""
 
     def __init__(self, pieces: list[str]) -> None:
         self._records = [record(pieces[:number], "run") for number in range(len(pieces) + 1)]
@@ -259,9 +264,9 @@ def record(pieces: list[str], status: Status) -> GenerationRecord:
     )
 
 
-def told(pieces: list[str], after: int | None) -> list[Event]:
-    """What a follower is told who has seen so much."""
-    table, nothing = cast("Generations", Growing(pieces)), cast("Conversations", None)
+def events_after(pieces: list[str], after: int | None) -> list[Event]:
+    """Returns the events for a follower that has received `after` characters."""
+    table, nothing = cast("Generations", GrowingGeneration(pieces)), cast("Conversations", None)
     source = Follower(
         table,
         nothing,
@@ -277,14 +282,14 @@ def told(pieces: list[str], after: int | None) -> list[Event]:
         patched.setattr(follower, "POLL_SECONDS", 0)
         while batch := source.wait(len(events), 5):
             events += batch
-    return [placed.event for placed in events]
+    return [item.event for item in events]
 
 
 @given(st.lists(st.text(min_size=1, max_size=5), max_size=6), st.integers(0, 40))
-def test_only_who_has_seen_more_than_the_table_holds_is_told_to_cut_back(pieces: list[str], seen: int) -> None:
-    start, *said, end = told(pieces, after=None)
+def test_rollback_is_sent_only_to_a_follower_ahead_of_the_stored_text(pieces: list[str], received: int) -> None:
+    start, *text_events, end = events_after(pieces, after=None)
     assert (type(start), type(end)) == (Start, Error)
-    assert [type(each) for each in said] == [Chunk] * len(said)
-    assert "".join(each.content for each in said if isinstance(each, Chunk)) == "".join(pieces)
+    assert [type(each) for each in text_events] == [Chunk] * len(text_events)
+    assert "".join(each.content for each in text_events if isinstance(each, Chunk)) == "".join(pieces)
     length = len("".join(pieces))
-    assert (Rollback(length) in told(pieces, after=seen)) == (seen > length)
+    assert (Rollback(length) in events_after(pieces, after=received)) == (received > length)

@@ -1,4 +1,4 @@
-"""The snippets of docs/clients.md that no client's own tests run: as they stand, against the stack."""
+"""The snippets of docs/clients.md, run unchanged against the local stack; the tests of the clients run the others."""
 
 import http.server
 import json
@@ -24,27 +24,28 @@ JAVASCRIPT = pytest.mark.skipif(
 
 
 def snippets(section: str, language: str) -> list[str]:
+    """Returns the section's code blocks in a language."""
     text = DOCUMENT.split(f"\n## {section}\n")[1].split("\n## ")[0]
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def said(*command: str) -> str:
+def output_of(*command: str) -> str:
     return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def test_curl(stack: RunningStack) -> None:
+def test_curl_snippet_receives_the_complete_event(stack: RunningStack) -> None:
     (script,) = snippets("Any reader of server-sent events", "sh")
-    assert '"type":"complete"' in said("bash", "-c", f"URL={stack.host}\n{script}")
+    assert '"type":"complete"' in output_of("bash", "-c", f"URL={stack.host}\n{script}")
 
 
-class Impatient(http.server.ThreadingHTTPServer):
-    """In front of a door: ends the first resumed stream behind its first event, as a server does whose time is over."""
+class RelayServer(http.server.ThreadingHTTPServer):
+    """Relays requests to an entry point. Ends the first resumed stream after its first event, as a timeout does."""
 
     daemon_threads = True
 
-    def __init__(self, door: str) -> None:
+    def __init__(self, upstream: str) -> None:
         super().__init__(("127.0.0.1", 0), Relay)
-        self.door = door
+        self.upstream = upstream
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.resumed: list[str] = []
 
@@ -58,50 +59,52 @@ class Impatient(http.server.ThreadingHTTPServer):
 
 
 class Relay(http.server.BaseHTTPRequestHandler):
-    """Passes a request on, and its answer back."""
+    """Relays one request and its response."""
 
-    server: Impatient
+    server: RelayServer
 
     def do_GET(self) -> None:
         self.server.resumed.append(self.headers["last-event-id"])
-        self._pass_on(only_first=len(self.server.resumed) == 1)
+        self._relay(only_first=len(self.server.resumed) == 1)
 
     def do_POST(self) -> None:
-        self._pass_on(only_first=False)
+        self._relay(only_first=False)
 
-    def _pass_on(self, *, only_first: bool) -> None:
+    def _relay(self, *, only_first: bool) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name: self.headers[name] for name in ("content-type", "last-event-id") if name in self.headers}
-        answer = httpx.request(self.command, self.server.door + self.path, content=body, headers=headers, timeout=60)
+        answer = httpx.request(
+            self.command, self.server.upstream + self.path, content=body, headers=headers, timeout=60
+        )
         self.send_response(answer.status_code)
         self.send_header("content-type", answer.headers["content-type"])
         self.end_headers()
         first, blank, rest = answer.content.partition(b"\n\n")
         self.wfile.write(first + blank + (b"" if only_first else rest))
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name for it
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
         pass
 
 
-def test_python_streamed_and_in_one_piece(stack: RunningStack) -> None:
+def test_python_snippets_stream_resume_and_read_in_one_piece(stack: RunningStack) -> None:
     streamed, resumed = snippets("Any reader of server-sent events", "python")
     (whole,) = snippets("Clients that cannot stream", "python")
-    check = 'assert [each["type"] for each in rest] == ["start", "start", "complete"], rest\n'
-    with Impatient(stack.host) as door:
-        head = f'URL, API = "{door.url}", "{stack.gateway}"\n'
-        output = said(sys.executable, "-c", head + streamed + resumed + check + whole)
+    check = 'assert [event["type"] for event in rest] == ["start", "start", "complete"], rest\n'
+    with RelayServer(stack.host) as relay:
+        head = f'URL, API = "{relay.url}", "{stack.gateway}"\n'
+        output = output_of(sys.executable, "-c", head + streamed + resumed + check + whole)
     assert output.count("rivers") >= 2
-    assert len(door.resumed) == 2
+    assert len(relay.resumed) == 2
 
 
 @JAVASCRIPT
-def test_every_client_says_who_it_is() -> None:
+def test_authentication_snippets_send_the_token() -> None:
     text = DOCUMENT.split("\n## ")[0]
     (script,) = re.findall(r"```js\n(.*?)```", text, re.DOTALL)
     stack = start_stack("--auth", "jwt")
     try:
         body = json.dumps({"user": "alice"}).encode()
-        with urllib.request.urlopen(f"{stack.demo}/_local/token", body, timeout=10) as answer:  # noqa: S310 - our own
+        with urllib.request.urlopen(f"{stack.demo}/_local/token", body, timeout=10) as answer:  # noqa: S310 - local URL
             token = json.load(answer)["token"]
         head = f"""
             import {{ ConverseStream }} from "converse-stream";
@@ -113,13 +116,13 @@ def test_every_client_says_who_it_is() -> None:
             console.log((await browser.send({ text: "hi [[tokens=2 pace=1 first=1]]" }).finished).finishReason);
             const parts = [{ type: "text", text: "hi [[tokens=2 pace=1 first=1]]" }];
             const messages = [{ id: "1", role: "user", parts }];
-            const chatId = "a-chat-of-mine";
-            const said = await transport.sendMessages({ chatId, messages, trigger: "submit-message" });
-            for await (const chunk of said) if (chunk.type === "finish") console.log("finish");
+            const chatId = "client-chat-1";
+            const chunks = await transport.sendMessages({ chatId, messages, trigger: "submit-message" });
+            for await (const chunk of chunks) if (chunk.type === "finish") console.log("finish");
             for await (const model of openai.models.list()) console.log(model.id);
-            console.log(response.status); // 415: let in, and then refused for having no body
+            console.log(response.status); // 415: authenticated, and rejected because it has no body
         """
-        lines = said("node", "--input-type=module", "--eval", head + script + check).split()
+        lines = output_of("node", "--input-type=module", "--eval", head + script + check).split()
         assert lines[:2] == ["stop", "finish"]
         assert "nova-lite" in lines
         assert lines[-1] == "415"
@@ -128,9 +131,9 @@ def test_every_client_says_who_it_is() -> None:
 
 
 @JAVASCRIPT
-def test_the_browser_module(stack: RunningStack) -> None:
+def test_browser_module_snippet_prints_the_answer(stack: RunningStack) -> None:
     (script,) = snippets("The browser module", "js")
-    answer = said(
+    answer = output_of(
         "node", "--input-type=module", "--eval", f'const URL = "{stack.host}", API = "{stack.host}";\n{script}'
     )
     assert "rivers" in answer

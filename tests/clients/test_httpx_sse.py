@@ -1,4 +1,4 @@
-"""The native dialect in httpx-sse, however the network cuts it."""
+"""The native dialect read by httpx-sse, in network packets of any size."""
 
 import json
 import random
@@ -22,23 +22,23 @@ ALPHABET = 'abc \n"\\é河🌊\u2028\x85:'
 
 @contextmanager
 def served(body: bytes, seed: int, *, status: int = 200, media_type: str = "text/event-stream") -> Iterator[str]:
-    """A server for one request, which it answers with the body in pieces of random length; its URL."""
-    cuts = random.Random(seed)  # noqa: S311  # reproducible, not a secret
+    """The URL of a server for one request. It sends the body in pieces of random length."""
+    lengths = random.Random(seed)  # noqa: S311  # reproducible, not a secret
 
     def answer() -> None:
         connection, _ = listener.accept()
         with connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.recv(65536)
-            head = f"HTTP/1.1 {status} As told\r\ncontent-type: {media_type}\r\nconnection: close\r\n\r\n"
+            head = f"HTTP/1.1 {status} Status\r\ncontent-type: {media_type}\r\nconnection: close\r\n\r\n"
             connection.sendall(head.encode())
             position = 0
             while position < len(body):
-                end = position + cuts.choice((1, 2, 3, 100, 5_000))
+                end = position + lengths.choice((1, 2, 3, 100, 5_000))
                 connection.sendall(body[position:end])
                 position = end
             connection.shutdown(socket.SHUT_WR)
-            while connection.recv(65536):  # a request that was not read to its end would reset the connection
+            while connection.recv(65536):  # closing with unread data would reset the connection
                 pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -50,13 +50,14 @@ def served(body: bytes, seed: int, *, status: int = 200, media_type: str = "text
 
 
 def received(body: bytes, seed: int) -> str:
+    """Returns the text that httpx-sse reads from the stream."""
     with served(body, seed) as url, httpx.Client() as client, connect_sse(client, "GET", url) as source:
         events = [json.loads(event.data) for event in source.iter_sse()]
     return "".join(event["content"] for event in events if event["type"] == "chunk")
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_megabyte_cut_anywhere_arrives_byte_for_byte(seed: int) -> None:
+def test_a_megabyte_in_random_pieces_arrives_unchanged(seed: int) -> None:
     letters = random.Random(seed)  # noqa: S311  # reproducible, not a secret
     pieces = ["".join(letters.choices(ALPHABET, k=letters.randint(1, 400))) for _ in range(4_000)]
     text = "".join(pieces)
@@ -69,7 +70,7 @@ def test_a_megabyte_cut_anywhere_arrives_byte_for_byte(seed: int) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_fixtures_say_the_same_to_it(case: Path) -> None:
+def test_fixtures_have_the_recorded_text(case: Path) -> None:
     body = (case / "native.sse").read_bytes()
     expected = json.loads((case / "answer.json").read_text(encoding="utf-8"))
     if b'"type":"rollback"' not in body:

@@ -1,4 +1,4 @@
-"""OpenAI's SDKs and LangChain against the running stack, through its one host; nothing on their side is changed."""
+"""OpenAI's SDKs and LangChain, unmodified, against the web host of the local stack."""
 
 import json
 import random
@@ -35,7 +35,7 @@ from converse_stream.protocol.events import (
     Usage,
 )
 from converse_stream.protocol.log import PositionedEvent
-from tests.clients.openai.sdk import HERE, SDK, Heard, Node, python
+from tests.clients.openai.sdk import HERE, SDK, Node, SdkResult, python
 from tests.clients.test_httpx_sse import ALPHABET, served
 from tests.e2e.chat import Person
 from tests.stack import ROOT, RunningStack
@@ -50,7 +50,8 @@ WEATHER = {"type": "function", "function": {"name": "weather", "description": "T
 TIDES = {"type": "function", "function": {"name": "tides"}}
 
 JAVASCRIPT = pytest.mark.skipif(
-    not (HERE.parent / "node_modules/openai").exists(), reason="npm is not here, nor the JavaScript clients"
+    not (HERE.parent / "node_modules/openai").exists(),
+    reason="needs the packages of tests/clients",
 )
 
 
@@ -65,23 +66,23 @@ def sdk(request: pytest.FixtureRequest) -> Iterator[SDK]:
 
 
 class Caller:
-    """Somebody of their own with an SDK in its default settings: it repeats what it takes for worth it."""
+    """A new user with an SDK that has its default settings, so it retries some errors."""
 
     def __init__(self, stack: RunningStack, sdk: SDK) -> None:
         self._stack = stack
         self._sdk = sdk
         self.person = Person(stack)
 
-    def __call__(self, call: str, *messages: Any, **fields: Any) -> Heard:
-        """A text is the user's; the last one is answered quickly."""
-        listed = [{"role": "user", "content": each} if isinstance(each, str) else each for each in messages]
+    def __call__(self, call: str, *messages: Any, **fields: Any) -> SdkResult:
+        """Calls the SDK. A `str` is a user message; the last one gets a quick answer."""
+        listed = [{"role": "user", "content": message} if isinstance(message, str) else message for message in messages]
         if listed and isinstance(messages[-1], str):
             listed[-1]["content"] += f" {QUICK}"
         body = {"model": "nova-lite", **({"messages": listed} if listed else {}), **fields}
         return self._sdk(call, f"{self._stack.host}/v1", self.person.headers, 2, body)
 
-    def asked(self, text: str) -> list[dict[str, Any]]:
-        """The requests that the model got with this text."""
+    def model_requests(self, text: str) -> list[dict[str, Any]]:
+        """Returns the requests to the model that contain this text."""
         return [each for each in self._stack.requests() if text in json.dumps(each["body"])]
 
 
@@ -92,7 +93,7 @@ def caller(stack: RunningStack, sdk: SDK) -> Iterator[Caller]:
         yield caller
 
 
-def test_models(caller: Caller) -> None:
+def test_models_are_listed_and_an_unknown_model_is_not_found(caller: Caller) -> None:
     listed = caller("models").text.split()
     assert listed == sorted(listed)
     assert {"nova-lite", "claude-haiku"} <= set(listed)
@@ -102,53 +103,53 @@ def test_models(caller: Caller) -> None:
     assert (unknown["kind"], unknown["status"], unknown["code"]) == ("NotFoundError", 404, "model_not_found")
 
 
-def test_a_streamed_answer_is_the_whole_one(caller: Caller) -> None:
+def test_streamed_answer_equals_the_buffered_answer(caller: Caller) -> None:
     system = {"role": "system", "content": "Be kind."}
     history = ["Tell me about rivers", {"role": "assistant", "content": "They flow."}, "Tell me about lakes"]
     whole = caller("whole", system, *history)
     assert "Earlier you asked about rivers." in whole.text
     streamed = caller("streamed", system, *history, stream_options={"include_usage": True})
     assert (streamed.text, streamed.finish) == (whole.text, whole.finish) == (whole.text, "stop")
-    assert streamed.pieces > 20
-    for heard in (whole, streamed):
-        assert heard.usage is not None
-        assert heard.usage["total_tokens"] == heard.usage["prompt_tokens"] + heard.usage["completion_tokens"]
-    assert streamed.usage["prompt_tokens"] == whole.usage["prompt_tokens"]  # type: ignore[index]  # looked at above
-    assert streamed.usage["prompt_tokens_details"]["cached_tokens"] > 0  # type: ignore[index]  # the same
+    assert streamed.chunk_count > 20
+    for result in (whole, streamed):
+        assert result.usage is not None
+        assert result.usage["total_tokens"] == result.usage["prompt_tokens"] + result.usage["completion_tokens"]
+    assert streamed.usage["prompt_tokens"] == whole.usage["prompt_tokens"]  # type: ignore[index]  # checked above
+    assert streamed.usage["prompt_tokens_details"]["cached_tokens"] > 0  # type: ignore[index]  # checked above
     assert caller("streamed", "Hello").usage is None
 
 
-def test_nothing_is_stored(caller: Caller) -> None:
+def test_completions_store_no_conversation(caller: Caller) -> None:
     assert caller("streamed", "Tell me about rivers").finish == "stop"
     assert caller("whole", "Tell me about rivers").finish == "stop"
     assert caller.person.conversations() == []
 
 
 @pytest.mark.parametrize("call", ["whole", "streamed"])
-def test_tools_there_and_back(caller: Caller, call: str) -> None:
+def test_tool_calls_are_returned_and_tool_results_are_used(caller: Caller, call: str) -> None:
     question = f"How is it? {LISBON} [[tool=tides]]"
-    asked = caller(call, question, tools=[WEATHER, TIDES])
-    assert [(each["name"], json.loads(each["given"])) for each in asked.calls] == [
+    first = caller(call, question, tools=[WEATHER, TIDES])
+    assert [(each["name"], json.loads(each["arguments"])) for each in first.calls] == [
         ("weather", {"city": "Lisbon"}),
         ("tides", {}),
     ]
-    assert asked.finish == "tool_calls"
-    said = {
+    assert first.finish == "tool_calls"
+    assistant = {
         "role": "assistant",
-        "content": asked.text,
+        "content": first.text,
         "tool_calls": [
-            {"id": each["id"], "type": "function", "function": {"name": each["name"], "arguments": each["given"]}}
-            for each in asked.calls
+            {"id": each["id"], "type": "function", "function": {"name": each["name"], "arguments": each["arguments"]}}
+            for each in first.calls
         ],
     }
-    results = [{"role": "tool", "tool_call_id": each["id"], "content": f"<{each['name']}>"} for each in asked.calls]
-    answered = caller(call, question, said, *results, tools=[WEATHER, TIDES], max_tokens=25)
-    assert "The tool says: <weather> The tool says: <tides>" in answered.text
-    assert answered.calls == []
+    results = [{"role": "tool", "tool_call_id": each["id"], "content": f"<{each['name']}>"} for each in first.calls]
+    second = caller(call, question, assistant, *results, tools=[WEATHER, TIDES], max_tokens=25)
+    assert "The tool says: <weather> The tool says: <tides>" in second.text
+    assert second.calls == []
 
 
 @pytest.mark.parametrize("call", ["whole", "streamed"])
-def test_which_tools_are_called(caller: Caller, call: str) -> None:
+def test_tool_choice_decides_which_tools_are_called(caller: Caller, call: str) -> None:
     def called(text: str, **fields: Any) -> list[str]:
         return [each["name"] for each in caller(call, text, tools=[WEATHER, TIDES], **fields).calls]
 
@@ -160,7 +161,7 @@ def test_which_tools_are_called(caller: Caller, call: str) -> None:
 
 
 @pytest.mark.parametrize("call", ["whole", "streamed"])
-def test_options(caller: Caller, call: str) -> None:
+def test_max_tokens_and_stop_sequences_end_the_answer(caller: Caller, call: str) -> None:
     short = caller(call, "Tell me about rivers", max_completion_tokens=3)
     assert (len(short.text.split()), short.finish) == (3, "length")
     stopped = caller(call, "Tell me about rivers", stop="rivers", temperature=0.5)
@@ -169,22 +170,22 @@ def test_options(caller: Caller, call: str) -> None:
 
 
 @pytest.mark.parametrize("call", ["whole", "streamed"])
-def test_reasoning_comes_apart_and_stays_out_of_answers_to_tools(caller: Caller, call: str) -> None:
+def test_reasoning_is_separate_and_absent_after_tool_results(caller: Caller, call: str) -> None:
     claude = {"model": "claude-haiku", "reasoning_effort": "low", "tools": [WEATHER]}
-    asked = caller(call, f"Hello {LISBON}", **claude)
-    assert asked.reasoning.startswith("The question is about")
-    assert asked.reasoning not in asked.text
-    function = {"name": "weather", "arguments": asked.calls[0]["given"]}
-    said = {
+    first = caller(call, f"Hello {LISBON}", **claude)
+    assert first.reasoning.startswith("The question is about")
+    assert first.reasoning not in first.text
+    function = {"name": "weather", "arguments": first.calls[0]["arguments"]}
+    assistant = {
         "role": "assistant",
-        "content": asked.text,
-        "reasoning_content": asked.reasoning,
-        "tool_calls": [{"id": asked.calls[0]["id"], "type": "function", "function": function}],
+        "content": first.text,
+        "reasoning_content": first.reasoning,
+        "tool_calls": [{"id": first.calls[0]["id"], "type": "function", "function": function}],
     }
-    result = {"role": "tool", "tool_call_id": asked.calls[0]["id"], "content": "mild"}
-    answered = caller(call, "Hello", said, result, **claude, max_tokens=15)
-    assert (answered.reasoning, answered.error) == ("", None)
-    assert "The tool says: mild" in answered.text
+    result = {"role": "tool", "tool_call_id": first.calls[0]["id"], "content": "mild"}
+    second = caller(call, "Hello", assistant, result, **claude, max_tokens=15)
+    assert (second.reasoning, second.error) == ("", None)
+    assert "The tool says: mild" in second.text
 
 
 @pytest.mark.parametrize("call", ["whole", "streamed"])
@@ -199,7 +200,7 @@ def test_reasoning_comes_apart_and_stays_out_of_answers_to_tools(caller: Caller,
     ],
     ids=["model", "n", "max_tokens", "reasoning", "size"],
 )
-def test_refusals_are_typed(
+def test_rejected_requests_raise_the_sdk_s_exceptions(
     caller: Caller, call: str, fields: dict[str, Any], kind: str, status: int, code: str, param: str
 ) -> None:
     error = caller(call, "Hello", **fields).error
@@ -211,19 +212,19 @@ def test_refusals_are_typed(
 
 
 @pytest.mark.parametrize("call", ["whole", "streamed"])
-def test_a_model_s_refusal_is_a_status_and_is_not_repeated(caller: Caller, call: str) -> None:
+def test_throttled_model_is_503_and_the_sdk_does_not_retry(caller: Caller, call: str) -> None:
     text = f"{caller.person.headers['x-dev-user']} {call} [[fault=throttle]]"
     error = caller(call, text).error
     assert error is not None
     assert (error["kind"], error["status"], error["code"]) == ("InternalServerError", 503, "model_throttled")
-    assert len(caller.asked(text)) == 6  # three times each of the model and its fallback, by our own policy
+    assert len(caller.model_requests(text)) == 6  # three attempts each of the model and its fallback
 
 
-def test_a_fault_in_the_middle_is_an_error_behind_what_was_said(caller: Caller) -> None:
-    heard = caller("streamed", "Tell me about rivers [[fault=exception at=9]]")
-    assert len(heard.text.split()) == 9
-    assert heard.error is not None
-    assert (heard.error["kind"], heard.error["code"], heard.finish) == ("APIError", "model_internal", None)
+def test_model_fault_in_a_stream_is_an_error_after_the_partial_text(caller: Caller) -> None:
+    result = caller("streamed", "Tell me about rivers [[fault=exception at=9]]")
+    assert len(result.text.split()) == 9
+    assert result.error is not None
+    assert (result.error["kind"], result.error["code"], result.finish) == ("APIError", "model_internal", None)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +237,7 @@ def test_a_fault_in_the_middle_is_an_error_behind_what_was_said(caller: Caller) 
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_every_error_is_typed(sdk: SDK, failure: ChatError, kind: str) -> None:
+def test_each_error_status_raises_the_sdk_s_exception(sdk: SDK, failure: ChatError, kind: str) -> None:
     body = json.dumps(dialect.error(failure)).encode()
     with served(body, 1, status=failure.status, media_type="application/json") as base:
         error = sdk("whole", base, {}, 0, {"model": "m", "messages": []}).error
@@ -245,29 +246,29 @@ def test_every_error_is_typed(sdk: SDK, failure: ChatError, kind: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_fixtures_say_the_same_to_it(sdk: SDK, case: Path) -> None:
+def test_fixtures_have_the_recorded_answer(sdk: SDK, case: Path) -> None:
     expected = json.loads((case / "answer.json").read_text(encoding="utf-8"))
     with served((case / "openai.sse").read_bytes(), 3) as base:
-        heard = sdk("streamed", base, {}, 0, {"model": "m", "messages": []})
-    assert heard.reasoning == expected["reasoning"]
-    if case.name != "rollback":  # a completion is read once, from its begin
-        assert heard.text == expected["text"]
-    calls = [(each["id"], each["name"], json.loads(each["given"])) for each in heard.calls]
+        result = sdk("streamed", base, {}, 0, {"model": "m", "messages": []})
+    assert result.reasoning == expected["reasoning"]
+    if case.name != "rollback":  # completions cannot be resumed, so they have no rollback
+        assert result.text == expected["text"]
+    calls = [(each["id"], each["name"], json.loads(each["arguments"])) for each in result.calls]
     assert calls == [(each["id"], each["name"], each["input"]) for each in expected["tools"]]
-    assert (heard.error or {}).get("code") == expected.get("error")
-    assert (heard.finish is None) == (heard.error is not None)
+    assert (result.error or {}).get("code") == expected.get("error")
+    assert (result.finish is None) == (result.error is not None)
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
-def test_a_megabyte_cut_anywhere_arrives_byte_for_byte(sdk: SDK, seed: int) -> None:
+def test_a_megabyte_in_random_pieces_arrives_unchanged(sdk: SDK, seed: int) -> None:
     letters = random.Random(seed)  # noqa: S311  # reproducible, not a secret
     pieces = ["".join(letters.choices(ALPHABET, k=letters.randint(1, 400))) for _ in range(4_000)]
     message = Message("m", "user", (), "")
     end = Complete("stop", message, message, Usage(), Timing(0))
-    speaker = dialect.OpenAI(0)
+    frames = dialect.OpenAI(0)
     events: list[Event] = [Start("", "", "g", "m"), *map(Chunk, pieces), end]
-    heartbeat = f"{sse.HEARTBEAT}{speaker.comment_end}"
-    body = heartbeat.join(speaker.encode(PositionedEvent(each, 0)) for each in events)
+    heartbeat = f"{sse.HEARTBEAT}{frames.comment_end}"
+    body = heartbeat.join(frames.encode(PositionedEvent(each, 0)) for each in events)
     text = "".join(pieces)
     assert len(text.encode()) > 1_000_000
     with served(body.encode(), seed) as base:
@@ -275,20 +276,21 @@ def test_a_megabyte_cut_anywhere_arrives_byte_for_byte(sdk: SDK, seed: int) -> N
 
 
 def snippets(language: str) -> list[str]:
+    """Returns the code blocks of the section on OpenAI SDKs in docs/clients.md."""
     section = (ROOT / "docs/clients.md").read_text(encoding="utf-8").split("\n## OpenAI SDKs and LangChain\n")[1]
     return re.findall(rf"```{language}\n(.*?)```", section.split("\n## ")[0], re.DOTALL)
 
 
-def said(*command: str) -> str:
+def output_of(*command: str) -> str:
     return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True).stdout
 
 
-def test_the_python_snippets_in_the_documents_run(stack: RunningStack) -> None:
+def test_documented_python_snippets_run(stack: RunningStack) -> None:
     head = f'URL, REGION = "{stack.host}", "eu-central-1"\n'
     plain, chain, signed = snippets("python")
     signed += 'print(next(Signed().auth_flow(httpx2.Request("POST", URL, json={}))).headers["authorization"])'
     with ThreadPoolExecutor() as pool:
-        answers = pool.map(lambda script: said(sys.executable, "-c", head + script), (plain, chain, signed))
+        answers = pool.map(lambda script: output_of(sys.executable, "-c", head + script), (plain, chain, signed))
     rivers, porto, listed = answers
     assert "rivers" in rivers
     assert "Porto" in porto
@@ -298,9 +300,9 @@ def test_the_python_snippets_in_the_documents_run(stack: RunningStack) -> None:
 
 
 @JAVASCRIPT
-def test_the_javascript_snippet_in_the_documents_runs(stack: RunningStack) -> None:
+def test_documented_javascript_snippet_runs(stack: RunningStack) -> None:
     (script,) = snippets("js")
-    assert "rivers" in said("node", "--input-type=module", "--eval", f'const URL = "{stack.host}";\n{script}')
+    assert "rivers" in output_of("node", "--input-type=module", "--eval", f'const URL = "{stack.host}";\n{script}')
 
 
 # LangChain
@@ -313,7 +315,7 @@ def weather(city: str) -> str:
 
 
 class Place(BaseModel):
-    """A place that was named."""
+    """A place in the text."""
 
     city: str
 
@@ -326,7 +328,7 @@ def chain(stack: RunningStack) -> Iterator[ChatOpenAI]:
         )
 
 
-def test_langchain_invokes_and_streams(chain: ChatOpenAI) -> None:
+def test_langchain_stream_equals_invoke(chain: ChatOpenAI) -> None:
     whole = chain.invoke(f"Tell me about rivers {QUICK}")
     assert "rivers" in str(whole.content)
     pieces = list(chain.stream(f"Tell me about rivers {QUICK}", stream_usage=True))
@@ -341,17 +343,19 @@ def test_langchain_invokes_and_streams(chain: ChatOpenAI) -> None:
     assert streamed.usage_metadata["total_tokens"] == whole.usage_metadata["total_tokens"]
 
 
-def test_langchain_binds_tools(chain: ChatOpenAI) -> None:
+def test_langchain_calls_a_bound_tool_and_uses_its_result(chain: ChatOpenAI) -> None:
     bound = chain.bind_tools([weather])
     question = HumanMessage(f"How is it? {LISBON} {QUICK}")
-    asked = bound.invoke([question])
-    assert [(call["name"], call["args"]) for call in asked.tool_calls] == [("weather", {"city": "Lisbon"})]
-    results: list[ToolMessage] = [weather.invoke(call) for call in asked.tool_calls]
-    answered = bound.invoke([question, asked, *results], max_tokens=25)
-    assert "The tool says: It is mild in Lisbon." in str(answered.content)
+    first = bound.invoke([question])
+    assert [(call["name"], call["args"]) for call in first.tool_calls] == [("weather", {"city": "Lisbon"})]
+    results: list[ToolMessage] = [weather.invoke(call) for call in first.tool_calls]
+    second = bound.invoke([question, first, *results], max_tokens=25)
+    assert "The tool says: It is mild in Lisbon." in str(second.content)
 
 
 @pytest.mark.parametrize("method", ["function_calling", "json_schema"])
-def test_langchain_gets_a_structure(chain: ChatOpenAI, method: Literal["function_calling", "json_schema"]) -> None:
+def test_langchain_returns_structured_output(
+    chain: ChatOpenAI, method: Literal["function_calling", "json_schema"]
+) -> None:
     structured = chain.with_structured_output(Place, method=method)
     assert structured.invoke(f"Tell me about Lisbon {QUICK}") == Place(city="Lisbon")

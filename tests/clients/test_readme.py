@@ -1,4 +1,4 @@
-"""README.md's commands and snippets: as they stand, against the stack."""
+"""README.md's commands and snippets, run unchanged against the local stack."""
 
 import json
 import re
@@ -25,27 +25,27 @@ def output_of(*command: str) -> str:
 
 
 def frames(output: str) -> list[tuple[int, dict[str, Any]]]:
-    """The position and the data of each event; a position of -1 where there is no id. `{…}` is an empty object."""
+    """Returns the position and data of each event; the position is -1 if there is no id. `{…}` is read as `{}`."""
     found = re.findall(r"^(?:id: [\w-]+:(\d+)\n)?data: (\{.*\})$", output.replace("{…}", "{}"), re.MULTILINE)
     return [(int(position or -1), json.loads(data)) for position, data in found]
 
 
-def test_curl_gives_the_output_that_is_shown(stack: RunningStack) -> None:
+def test_curl_prints_the_documented_output(stack: RunningStack) -> None:
     _, command = blocks(README, "sh", "Quick start")
-    [shown] = blocks(README, "", "Quick start")
+    [documented_output] = blocks(README, "", "Quick start")
     output = output_of("bash", "-c", command.replace("http://127.0.0.1:8787", stack.host))
-    expected, real = frames(shown), frames(output)
+    expected, actual = frames(documented_output), frames(output)
     assert [kind["type"] for _, kind in expected] == ["start", "chunk", "chunk", "chunk", "complete"]
-    assert expected[1:4] == real[1:4]
-    assert "\n:\n" in shown
-    for (_, documented), (_, sent) in ((expected[0], real[0]), (expected[-1], real[-1])):
+    assert expected[1:4] == actual[1:4]
+    assert "\n:\n" in documented_output
+    for (_, documented), (_, sent) in ((expected[0], actual[0]), (expected[-1], actual[-1])):
         assert documented.keys() == sent.keys()
         assert documented["type"] == sent["type"]
     for field in ("usage", "metrics"):
-        assert expected[-1][1][field].keys() == real[-1][1][field].keys()
+        assert expected[-1][1][field].keys() == actual[-1][1][field].keys()
 
 
-def test_python_clients(stack: RunningStack) -> None:
+def test_documented_python_clients_print_the_answer(stack: RunningStack) -> None:
     openai, any_reader = blocks(README, "python", "Clients")
     head = f'URL = "{stack.host}"\n'
     assert "rivers" in output_of(sys.executable, "-c", head + openai)
@@ -53,13 +53,13 @@ def test_python_clients(stack: RunningStack) -> None:
 
 
 @JAVASCRIPT
-def test_javascript_clients(stack: RunningStack) -> None:
+def test_documented_javascript_clients_print_the_answer(stack: RunningStack) -> None:
     browser, use_chat = blocks(README, "js", "Clients")
     head = f'const URL = "{stack.host}", API = "{stack.host}";\n'
     assert "rivers" in output_of("node", "--input-type=module", "--eval", head + browser)
 
     hook = 'import { useChat } from "@ai-sdk/react";\n'
-    assert hook in use_chat  # React is not installed here: the transport is what differs from other servers
+    assert hook in use_chat  # React is not installed here, and only the transport differs from other servers
     head += """
         const useChat = ({ transport }) => ({ messages: [], sendMessage: (sent) => transport.sendMessages(sent) });
     """

@@ -1,13 +1,13 @@
-"""What the browser client's tests are told is what the server says."""
+"""The recorded replies of the browser client's tests are those of the server."""
 
 import json
 
-from tests.clients.replies import FILE, recorded
+from tests.clients.replies import FILE, record_replies
 
 
-def test_the_recorded_replies_are_what_the_server_says() -> None:
-    """If the server is right, record them anew: `python -m tests.clients.replies`."""
-    replies, said = json.loads(FILE.read_text(encoding="utf-8")), recorded()
-    assert said.keys() == replies.keys()
-    for name, reply in said.items():
+def test_recorded_replies_equal_those_of_the_server() -> None:
+    """If this fails and the server is correct, record them again: `python -m tests.clients.replies`."""
+    replies, current = json.loads(FILE.read_text(encoding="utf-8")), record_replies()
+    assert current.keys() == replies.keys()
+    for name, reply in current.items():
         assert reply == replies[name], name

@@ -1,4 +1,4 @@
-"""A user whose answers are learned from, with a script in the small model's place."""
+"""A user with a conversation for tests of the learn task. A fake replaces the small model."""
 
 import io
 import json
@@ -27,92 +27,94 @@ FACTS = json.dumps({"facts": [{"text": "The user sails.", "kind": "fact", "confi
 
 
 class SmallModel:
-    """Answers each job with its text, and fails at those in `broken`."""
+    """Answers each job with its text in `texts`; the jobs in `failing_jobs` fail."""
 
     failure: type[ChatError] = ModelUnavailable
 
     def __init__(self) -> None:
         self.texts = {"Write": "A title", "Extract": FACTS, "Summarise": "A summary", "Classify": "travel"}
-        self.broken: set[str] = set()
-        self.before: Callable[[], object] = lambda: None
-        self.asked: list[Prompt] = []
+        self.failing_jobs: set[str] = set()
+        self.before_answer: Callable[[], object] = lambda: None
+        self.prompts: list[Prompt] = []
         self.finish_reason = "stop"
 
     def answer(self, prompt: Prompt, *_: Any, **__: Any) -> Generator[Chunk | ModelEnd, None, None]:
-        self.asked.append(prompt)
-        self.before()
+        self.prompts.append(prompt)
+        self.before_answer()
         job = prompt.system.partition(" ")[0]
-        if job in self.broken:
+        if job in self.failing_jobs:
             raise self.failure
         yield Chunk(self.texts[job])
         yield ModelEnd(self.finish_reason, SPENT)
 
     @property
     def jobs(self) -> list[str]:
-        return [prompt.system.partition(" ")[0] for prompt in self.asked]
+        return [prompt.system.partition(" ")[0] for prompt in self.prompts]
 
 
-class Invocations:
-    """In place of boto3's Lambda client."""
+class FakeLambdaClient:
+    """Replaces boto3's Lambda client: records the events of asynchronous invocations."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
-        self.broken = False
+        self.failing = False
 
     def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
         assert InvocationType == "Event"
-        if self.broken:
+        if self.failing:
             raise EndpointConnectionError(endpoint_url="lambda")
         self.events.append((FunctionName, json.loads(Payload)))
         return {"StatusCode": 202, "Payload": io.BytesIO()}
 
 
 class ChatUser:
-    """A user with a conversation, what the small model says, and what was started for them."""
+    """A user with one conversation, the fake small model, and the recorded invocations of functions."""
 
     def __init__(self, app: Container, **changed: Any) -> None:
         self.key, self.conversation = f"user-{new_id()}", new_id()
-        self.model, self.started = SmallModel(), Invocations()
+        self.model, self.invocations = SmallModel(), FakeLambdaClient()
         self.app = app
         app.settings = app.settings.model_copy(update=changed)
-        app.learning = Learning(self.started, "tasks", app.flags)
-        app.models.answer = self.model.answer  # type: ignore[method-assign]  # a script in the model's place
+        app.learning = Learning(self.invocations, "tasks", app.flags)
+        app.models.answer = self.model.answer  # type: ignore[method-assign]  # replaces the model
 
-    def says(self, text: str, reply: str = "I see.", finish_reason: str = "stop") -> str:
-        """The generation of the answer."""
-        return self._answered(None, user_message(text), reply, finish_reason, instead=False)
+    def sends(self, text: str, reply: str = "I see.", finish_reason: str = "stop") -> str:
+        """Stores a user message and its answer. Returns the generation id."""
+        return self._store_answer(None, user_message(text), reply, finish_reason, instead=False)
 
-    def asks_again(self, reply: str = "I see, again.") -> str:
-        """The generation of an answer that takes the last one's place."""
-        known, [last] = self.app.conversations.recent(self.key, self.conversation, 1)
-        return self._answered(known, last, reply, "stop", instead=True)
+    def regenerates(self, reply: str = "I see, again.") -> str:
+        """Stores an answer that replaces the last one. Returns the generation id."""
+        conversation, [last] = self.app.conversations.recent(self.key, self.conversation, 1)
+        return self._store_answer(conversation, last, reply, "stop", instead=True)
 
-    def _answered(self, known: Conversation | None, message: Message, reply: str, reason: str, *, instead: bool) -> str:
+    def _store_answer(
+        self, conversation: Conversation | None, message: Message, reply: str, reason: str, *, instead: bool
+    ) -> str:
         record = new_head(self.conversation)
-        writer = self.app.generations.start(self.key, record, known, message, replace_last=instead)
+        writer = self.app.generations.start(self.key, record, conversation, message, replace_last=instead)
         assert isinstance(writer, TableWriter)
-        said = answer(Chunk(reply), generation_id=writer.record.gid, finish_reason=reason)
-        said = replace(said, id=writer.record.message_id)
+        reply_message = answer(Chunk(reply), generation_id=writer.record.gid, finish_reason=reason)
+        reply_message = replace(reply_message, id=writer.record.message_id)
         writer.flush([Chunk(reply)])
-        writer.finish(said, End("done", "stop", Usage(1, 2, basis="exact")))
+        writer.finish(reply_message, End("done", "stop", Usage(1, 2, basis="exact")))
         return writer.record.gid
 
     def learn(self, gid: str) -> Any:
-        """The steps that were taken."""
+        """Runs the learn task. Returns the names of the steps that it ran."""
         return tasks.run({"task": "learn", "user": self.key, "generation": gid}, self.app, 30)["learned"]
 
-    def while_asked(self, event: Callable[[], object]) -> None:
-        """Lets something happen while the small model is asked for the first time."""
+    def during_first_call(self, event: Callable[[], object]) -> None:
+        """Calls `event` during the next call of the small model, once."""
 
-        def happen() -> None:
-            self.model.before = lambda: None
+        def run_event() -> None:
+            self.model.before_answer = lambda: None
             event()
 
-        self.model.before = happen
+        self.model.before_answer = run_event
 
     @property
     def used(self) -> Spent:
-        """What was counted today."""
+        """Today's usage of the user."""
         return self.app.usages.read(self.key, "address").user
 
     @property
@@ -120,5 +122,5 @@ class ChatUser:
         return [fact.text for fact in self.app.facts.all(self.key)]
 
     @property
-    def known(self) -> Conversation:
+    def stored(self) -> Conversation:
         return self.app.conversations.get(self.key, self.conversation)

@@ -1,6 +1,6 @@
-"""The template's table, on a DynamoDB of the tests' own: moto's, which can be made to fail, and DynamoDB Local.
+"""The template's table on two servers: the local stack's, which is moto with injected faults, and DynamoDB Local.
 
-A test that takes `dynamodb` runs on both.
+A test with the fixture `dynamodb` runs on both.
 """
 
 import os
@@ -13,7 +13,7 @@ import pytest
 from converse_stream.container import Container
 from converse_stream.settings import Settings
 from local_stack import template
-from local_stack.dynamodb.server import DynamoDB, create_elsewhere
+from local_stack.dynamodb.server import DynamoDB, create_tables_at
 from local_stack.identity.certificates import Authority
 from tests.contract.chat_user import ChatUser
 from tests.contract.dynamodb_local.server import DynamoDBLocal, Endpoint, missing
@@ -33,13 +33,13 @@ def moto() -> Iterator[DynamoDB]:
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Whose certificates say that a server is the one on 127.0.0.1."""
+    """A certificate authority with a server certificate for 127.0.0.1."""
     return Authority(tmp_path_factory.mktemp("authority"), ["127.0.0.1"])
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[DynamoDBLocal]:
-    """DynamoDB Local without tables, one for each worker."""
+    """A DynamoDB Local process without tables, one for each pytest worker."""
     if reason := missing():
         pytest.skip(reason)
     running = DynamoDBLocal()
@@ -52,7 +52,7 @@ def server() -> Iterator[DynamoDBLocal]:
 
 @pytest.fixture(scope="module")
 def dynamodb_local(server: DynamoDBLocal) -> Iterator[DynamoDBLocal]:
-    create_elsewhere(TABLES, server.url, os.environ | {"AWS_REGION": os.environ["AWS_DEFAULT_REGION"]})
+    create_tables_at(TABLES, server.url, os.environ | {"AWS_REGION": os.environ["AWS_DEFAULT_REGION"]})
     yield server
     client = boto3.client("dynamodb", endpoint_url=server.url)
     for properties in TABLES:
@@ -62,8 +62,8 @@ def dynamodb_local(server: DynamoDBLocal) -> Iterator[DynamoDBLocal]:
 
 @pytest.fixture(scope="module", params=["moto", "dynamodb_local"])
 def dynamodb(request: pytest.FixtureRequest) -> Endpoint:
-    found: Endpoint = request.getfixturevalue(request.param)
-    return found
+    endpoint: Endpoint = request.getfixturevalue(request.param)
+    return endpoint
 
 
 @pytest.fixture

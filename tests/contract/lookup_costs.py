@@ -1,7 +1,7 @@
-"""What the first lookup of an environment costs, and one after a minute of silence: CPU seconds of its process.
+"""CPU seconds of the first lookup of an execution environment, and of one after a minute without requests.
 
-`python -m tests.contract.lookup_costs` is that process. It prints them as JSON; the environment variables name the
-table, the model and the certificates.
+`python -m tests.contract.lookup_costs` is the measured process. It prints the costs as JSON. Environment variables
+name the table, the model and the certificates.
 """
 
 import gc
@@ -28,50 +28,50 @@ PATHS = ("layers/converse_stream", "layers/streaming_runtime", ".")
 
 @dataclass(frozen=True)
 class Costs:
-    """CPU seconds of all threads."""
+    """CPU seconds of all threads of the process."""
 
-    certificates: float  # one reading of them
+    certificates: float  # one reading of the certificates
     start: float
     first: float  # lookup
     second: float
-    later: float  # after a minute of silence
+    later: float  # lookup, after a minute without requests
 
 
-def measured(certificates: Path, *, table: str, model: str) -> Costs:
-    """The costs with the table and the model at these URLs."""
+def measure_costs(certificates: Path, *, table: str, model: str) -> Costs:
+    """Returns the costs with the table and the model at these URLs."""
     variables = {
-        "PYTHONPATH": os.pathsep.join(str(ROOT / each) for each in PATHS),
+        "PYTHONPATH": os.pathsep.join(str(ROOT / path) for path in PATHS),
         "AWS_CA_BUNDLE": str(certificates),
         "AWS_ENDPOINT_URL_DYNAMODB": table,
         "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": model,
     }
     command = [sys.executable, "-m", "tests.contract.lookup_costs"]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return Costs(**json.loads(done.stdout))
+    process = subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return Costs(**json.loads(process.stdout))
 
 
 def main() -> None:
     gc.disable()
-    made: list[Container] = []
+    containers: list[Container] = []
     settings = Settings(table_name="ChatTable", auth_mode="dev", url_auth_type="AWS_IAM", memory_milliseconds=5_000)
-    asked = ChatRequest.model_validate({"message": {"text": "hi"}})
+    request = ChatRequest.model_validate({"message": {"text": "hi"}})
 
     def lookup() -> None:
-        assert service.preview(made[0], User("alice", "address"), asked).missing == ()
+        assert service.preview(containers[0], User("alice", "address"), request).missing == ()
 
     certificates = min(_cpu(_read_certificates) for _ in range(5))
-    start = _cpu(lambda: made.append(Container(settings)))
+    start = _cpu(lambda: containers.append(Container(settings)))
     first, second = _cpu(lookup), _cpu(lookup)
     with mock.patch("time.time", return_value=time.time() + 60):
         later = _cpu(lookup)
-    print(json.dumps(asdict(Costs(certificates, start, first, second, later))))  # noqa: T201 - `measured` reads it
+    print(json.dumps(asdict(Costs(certificates, start, first, second, later))))  # noqa: T201 - `measure_costs` reads it
 
 
 def _cpu(work: Callable[[], object]) -> float:
-    begun = time.process_time()
+    started_at = time.process_time()
     work()
-    return time.process_time() - begun
+    return time.process_time() - started_at
 
 
 def _read_certificates() -> None:

@@ -1,25 +1,25 @@
-"""Connections to AWS: how many there are, and what they cost."""
+"""Connections to AWS: their number, and their CPU time."""
 
 from converse_stream.memory.lookup import LOOKUPS
 from converse_stream.store.usage import PARALLEL_CALLS
 from local_stack.dynamodb.server import DynamoDB
 from local_stack.identity.certificates import Authority
-from tests.contract.lookup_costs import measured
+from tests.contract.lookup_costs import measure_costs
 from tests.wire.bedrock_standin import standin
 from tests.wire.slow_tls import slow_tls
 
-HANDSHAKES = 1.5  # what six of them may cost, in readings of the certificates; one reading takes some 16 ms
+HANDSHAKES = 1.5  # limit for six handshakes, in units of one reading of the certificates (about 16 ms)
 
 
 def test_a_first_lookup_and_one_after_a_pause_open_no_connection_and_read_no_certificates(
     moto: DynamoDB, authority: Authority
 ) -> None:
-    """All that TLS costs is paid at the start: the certificates are read once, for all connections."""
+    """The init phase opens all TLS connections and reads the certificates once."""
     context = authority.server_context()
     with standin() as bedrock:
-        plain = measured(authority.bundle, table=moto.url, model=bedrock.url)
+        plain = measure_costs(authority.bundle, table=moto.url, model=bedrock.url)
         with slow_tls(moto.url, 0, context) as table, slow_tls(bedrock.url, 0, context) as model:
-            tls = measured(authority.bundle, table=table.url, model=model.url)
+            tls = measure_costs(authority.bundle, table=table.url, model=model.url)
     assert (table.accepted, model.accepted) == (PARALLEL_CALLS + LOOKUPS, 1)
     assert tls.start - plain.start < (1 + HANDSHAKES) * tls.certificates
     assert tls.first - plain.first < tls.certificates / 2

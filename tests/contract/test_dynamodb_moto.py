@@ -1,4 +1,4 @@
-"""The laptop's table keeps DynamoDB's promises under concurrent clients: real boto3, real sockets, threads."""
+"""The local stack's table behaves like DynamoDB with concurrent clients: real boto3, real sockets, threads."""
 
 import gc
 import sys
@@ -54,19 +54,19 @@ def dynamodb() -> Iterator[DynamoDB]:
 
 
 @pytest.fixture
-def eager_threads() -> Iterator[None]:
-    """Threads that switch all the time: what is not guarded breaks, as it would sooner or later."""
+def frequent_thread_switches() -> Iterator[None]:
+    """Makes threads switch very often, so that a missing lock shows."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
     sys.setswitchinterval(before)
 
 
-ONCE = Config(retries={"total_max_attempts": 1})
+NO_RETRIES = Config(retries={"total_max_attempts": 1})
 
 
-def client_of(url: str, config: Config = ONCE) -> "DynamoDBClient":
-    """A client with connections of its own, which asks once."""
+def client_of(url: str, config: Config = NO_RETRIES) -> "DynamoDBClient":
+    """Returns a client with its own connections, without retries by default."""
     session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
     return session.client("dynamodb", endpoint_url=url, config=config)
 
@@ -76,7 +76,7 @@ def key(pk: str, sk: str = "~") -> dict[str, Any]:
 
 
 def put_if_absent(client: "DynamoDBClient", pk: str, owner: str) -> bool:
-    """Whether the transaction went through."""
+    """Creates an item by a transaction. Returns whether it succeeded."""
     put: Any = {
         "TableName": TABLE,
         "Item": key(pk) | {"owner": {"S": owner}},
@@ -90,7 +90,7 @@ def put_if_absent(client: "DynamoDBClient", pk: str, owner: str) -> bool:
 
 
 def race(url: str) -> list[int]:
-    """In each round five clients create the same item by transaction: how many succeeded."""
+    """In each round, five clients create the same item by transaction. Returns how many succeeded, per round."""
     clients = [client_of(url) for _ in range(RACERS)]
     barrier = threading.Barrier(RACERS)
 
@@ -102,13 +102,13 @@ def race(url: str) -> list[int]:
         return [sum(pool.map(create, [number] * RACERS, range(RACERS))) for number in range(ROUNDS)]
 
 
-def writes_beside_cancelled_transactions(url: str) -> tuple[set[str], set[str]]:
-    """Items whose write was acknowledged while other clients' transactions were cancelled, and those that are there."""
+def write_during_cancelled_transactions(url: str) -> tuple[set[str], set[str]]:
+    """Writes while transactions of other clients are cancelled. Returns the acknowledged items and the stored items."""
     put_if_absent(client_of(url), "taken", "first")
     written: set[str] = set()
     done = threading.Event()
 
-    def cancelled() -> None:
+    def cancel() -> None:
         client = client_of(url)
         while not done.is_set():
             assert not put_if_absent(client, "taken", "second")
@@ -120,7 +120,7 @@ def writes_beside_cancelled_transactions(url: str) -> tuple[set[str], set[str]]:
             written.add(f"{prefix}{number}")
 
     with ThreadPoolExecutor(4) as pool:
-        cancellers = [pool.submit(cancelled) for _ in range(2)]
+        cancellers = [pool.submit(cancel) for _ in range(2)]
         try:
             for writer in [pool.submit(write, prefix) for prefix in "ab"]:
                 writer.result()
@@ -136,19 +136,19 @@ def writes_beside_cancelled_transactions(url: str) -> tuple[set[str], set[str]]:
     return written, {item["sk"]["S"] for page in pages for item in page["Items"]}
 
 
-@pytest.mark.usefixtures("eager_threads")
-def test_of_five_racing_transactions_one_wins(dynamodb: DynamoDB) -> None:
+@pytest.mark.usefixtures("frequent_thread_switches")
+def test_of_five_racing_transactions_one_succeeds(dynamodb: DynamoDB) -> None:
     assert race(dynamodb.url) == [1] * ROUNDS
 
 
-@pytest.mark.usefixtures("eager_threads")
+@pytest.mark.usefixtures("frequent_thread_switches")
 def test_a_cancelled_transaction_loses_no_other_write(dynamodb: DynamoDB) -> None:
-    written, found = writes_beside_cancelled_transactions(dynamodb.url)
+    written, stored = write_during_cancelled_transactions(dynamodb.url)
     assert len(written) == 300
-    assert found == written
+    assert stored == written
 
 
-def test_a_cancelled_transaction_changes_nothing_of_its_own(dynamodb: DynamoDB) -> None:
+def test_a_cancelled_transaction_changes_no_item(dynamodb: DynamoDB) -> None:
     client = client_of(dynamodb.url)
     for pk in ("changed", "deleted", "replaced", "checked"):
         client.put_item(TableName=TABLE, Item=key(pk) | {"tags": {"L": [{"S": "old"}]}, "count": {"N": "1"}})
@@ -158,7 +158,7 @@ def test_a_cancelled_transaction_changes_nothing_of_its_own(dynamodb: DynamoDB) 
     parts: Any = [
         {"Update": {"Key": key("changed"), "UpdateExpression": change, "ExpressionAttributeValues": one | tags}
          | {"ExpressionAttributeNames": {"#count": "count"}}},
-        {"Update": {"Key": key("made"), "UpdateExpression": "SET x = :one", "ExpressionAttributeValues": one}},
+        {"Update": {"Key": key("created"), "UpdateExpression": "SET x = :one", "ExpressionAttributeValues": one}},
         {"Delete": {"Key": key("deleted")}},
         {"Put": {"Item": key("replaced") | {"count": {"N": "2"}}}},
         {"ConditionCheck": {"Key": key("checked"), "ConditionExpression": "attribute_not_exists(pk)"}},
@@ -170,30 +170,30 @@ def test_a_cancelled_transaction_changes_nothing_of_its_own(dynamodb: DynamoDB) 
     assert client.scan(TableName=TABLE)["Items"] == before
     client.transact_write_items(TransactItems=parts[:-1])
     after = {item["pk"]["S"]: item for item in client.scan(TableName=TABLE)["Items"]}
-    assert after.keys() == {"changed", "made", "replaced", "checked"}
+    assert after.keys() == {"changed", "created", "replaced", "checked"}
     assert after["changed"]["tags"] == {"L": [{"S": "old"}, {"S": "new"}]}
     assert after["changed"]["count"] == after["replaced"]["count"] == {"N": "2"}
 
 
-def test_a_transaction_copies_what_it_changes_and_leaves_nothing_behind(
+def test_a_transaction_copies_only_the_items_it_changes_and_leaks_no_copies(
     dynamodb: DynamoDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stack that runs for days has thousands of items; moto copied and kept all of them, for each transaction."""
+    """Unpatched moto copies all items for each transaction and keeps the copies."""
     client, copies, copy = client_of(dynamodb.url), count(), Item.__deepcopy__
     for number in range(50):
         client.put_item(TableName=TABLE, Item=key("log", f"{number}"))
     monkeypatch.setattr(Item, "__deepcopy__", lambda item, memo: (next(copies), copy(item, memo))[1])
     gc.collect()
-    items = sum(isinstance(each, Item) for each in gc.get_objects())
+    items = sum(isinstance(value, Item) for value in gc.get_objects())
     for number in range(50):
         assert put_if_absent(client, f"head-{number}", "first")
         assert not put_if_absent(client, f"head-{number}", "second")
     gc.collect()
-    assert sum(isinstance(each, Item) for each in gc.get_objects()) == items + 50
+    assert sum(isinstance(value, Item) for value in gc.get_objects()) == items + 50
     assert next(copies) < 50 * 8
 
 
-def test_the_table_is_as_the_template_describes_it(dynamodb: DynamoDB) -> None:
+def test_the_table_has_the_keys_index_and_ttl_of_its_properties(dynamodb: DynamoDB) -> None:
     client = client_of(dynamodb.url)
     table = client.describe_table(TableName=TABLE)["Table"]
     assert [element["AttributeName"] for element in table["KeySchema"]] == ["pk", "sk"]
@@ -202,7 +202,7 @@ def test_the_table_is_as_the_template_describes_it(dynamodb: DynamoDB) -> None:
     assert ttl == {"AttributeName": "ttl", "TimeToLiveStatus": "ENABLED"}
 
 
-def test_two_servers_share_nothing(dynamodb: DynamoDB) -> None:
+def test_two_servers_have_separate_tables(dynamodb: DynamoDB) -> None:
     other = DynamoDB()
     other.start()
     try:
@@ -212,12 +212,12 @@ def test_two_servers_share_nothing(dynamodb: DynamoDB) -> None:
         other.stop()
 
 
-def test_a_bad_table_is_refused(dynamodb: DynamoDB) -> None:
+def test_an_existing_table_is_not_created_again(dynamodb: DynamoDB) -> None:
     with pytest.raises(ValueError, match=r"CreateTable: .*ResourceInUse"):
         dynamodb.create_table(PROPERTIES)
 
 
-def test_a_failed_condition_returns_the_old_item_and_any_text_survives(dynamodb: DynamoDB) -> None:
+def test_a_failed_condition_returns_the_old_item_with_unchanged_text(dynamodb: DynamoDB) -> None:
     client = client_of(dynamodb.url)
     item = key("text") | {"text": {"S": "zażółć 🌊 \u2028"}}
     client.put_item(TableName=TABLE, Item=item)
@@ -229,11 +229,11 @@ def test_a_failed_condition_returns_the_old_item_and_any_text_survives(dynamodb:
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
     assert caught.value.response["Error"]["Code"] == "ConditionalCheckFailedException"
-    assert caught.value.response["Item"] == item  # type: ignore[typeddict-item]  # the stubs know the common keys only
+    assert caught.value.response["Item"] == item  # type: ignore[typeddict-item]  # the stubs have only the common keys
 
 
-def test_delays_are_each_request_s_own(dynamodb: DynamoDB) -> None:
-    """The delayed requests of ten clients wait side by side: one after the other they would time out."""
+def test_injected_delays_of_concurrent_requests_overlap(dynamodb: DynamoDB) -> None:
+    """One after the other, ten delayed requests would time out."""
     dynamodb.set_faults(delay_ms=400)
     client = client_of(dynamodb.url, Config(retries={"total_max_attempts": 1}, read_timeout=2, max_pool_connections=10))
     with ThreadPoolExecutor(10) as pool:

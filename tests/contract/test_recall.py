@@ -1,4 +1,4 @@
-"""What is remembered, over a real table and real sockets: budgets of tokens and of time."""
+"""Recall of facts and documents on a real table and real sockets: token budgets and deadlines."""
 
 import json
 import threading
@@ -42,15 +42,15 @@ from tests.contract.test_round_trips import Context
 from tests.wire.bedrock_standin import standin
 from tests.wire.slow_server import DRIPS, gone, slow_server
 
-NOTHING = Memory(None)
-FOREVER_DAYS = float("inf")
-SECONDS = 0.3
-FOR_EVER_AND_A_DAY = 60.0  # a client's, so that it does not give up by itself
+EMPTY = Memory(None)
+NO_DEADLINE = float("inf")
+SEARCH_SECONDS = 0.3  # the deadline of a search
+LONG_TIMEOUT = 60.0  # seconds, of a client that must not time out in the test
 
 
 @contextmanager
-def at(**urls: str) -> Iterator[None]:
-    """Where boto3 finds services."""
+def endpoints(**urls: str) -> Iterator[None]:
+    """Sets the endpoint URLs of boto3 services."""
     with pytest.MonkeyPatch.context() as environment:
         for service, url in urls.items():
             environment.setenv(f"AWS_ENDPOINT_URL_{service}", url)
@@ -58,12 +58,12 @@ def at(**urls: str) -> Iterator[None]:
 
 
 def table(url: str, seconds: float = 5) -> Table:
-    with at(DYNAMODB=url):
+    with endpoints(DYNAMODB=url):
         return Table(deadlines.client("dynamodb", seconds), "ChatTable")
 
 
 def titan(url: str, seconds: float = 5) -> Titan:
-    with at(BEDROCK_RUNTIME=url):
+    with endpoints(BEDROCK_RUNTIME=url):
         return Titan(deadlines.client("bedrock-runtime", seconds), "titan-embed-v2", seconds=seconds)
 
 
@@ -71,70 +71,70 @@ def texts(found: Sequence[Source]) -> list[str]:
     return [source.text for source in found]
 
 
-def test_facts_that_fit_are_all_there_oldest_first(dynamodb: Endpoint) -> None:
-    user, known = new_id(), [f"fact {number}" for number in range(5)]
+def test_facts_within_the_budget_are_all_returned_oldest_first(dynamodb: Endpoint) -> None:
+    user, stored = new_id(), [f"fact {number}" for number in range(5)]
     facts = Facts(table(dynamodb.url))
-    for text in known:
+    for text in stored:
         facts.add(user, text, "fact", limit=9)
-        time.sleep(0.002)  # their times have milliseconds
-    assert texts(FactMemory(table(dynamodb.url), None, tokens=100).search(user, "?", FOREVER_DAYS)) == known
+        time.sleep(0.002)  # their timestamps have milliseconds
+    assert texts(FactMemory(table(dynamodb.url), None, tokens=100).search(user, "?", NO_DEADLINE)) == stored
 
 
-def test_facts_have_their_budget_with_their_labels(moto: DynamoDB) -> None:
+def test_the_budget_of_facts_includes_their_labels(moto: DynamoDB) -> None:
     user, facts = new_id(), Facts(table(moto.url))
     for _ in range(30):
         facts.add(user, "tea", "fact", limit=99)
-    found = FactMemory(table(moto.url), None, tokens=50).search(user, "?", FOREVER_DAYS)
+    found = FactMemory(table(moto.url), None, tokens=50).search(user, "?", NO_DEADLINE)
     built = builder.build(Memory(None, sources=tuple(found)), (), "?", assistant="Ada", room=PromptBudget(10_000, 100))
     assert 30 < estimate_tokens(built.facts) - estimate_tokens("<facts>\n</facts>") <= 50
 
 
-def test_nobody_looks_for_facts_after_the_deadline(dynamodb: Endpoint) -> None:
+def test_a_fact_search_after_the_deadline_fails(dynamodb: Endpoint) -> None:
     with pytest.raises(StorageError):
         FactMemory(table(dynamodb.url), None, tokens=100).search(new_id(), "?", time.monotonic() - 1)
 
 
-def test_of_too_many_those_that_help_are_there_in_a_stable_order(dynamodb: Endpoint) -> None:
+def test_the_relevant_facts_are_chosen_in_a_stable_order_when_not_all_fit(dynamodb: Endpoint) -> None:
     user, facts = new_id(), Facts(table(dynamodb.url))
     for number in range(8):
         facts.add(user, f"the dog is called Rex {number}" if number in {1, 4} else f"plays {number}", "fact", limit=9)
         time.sleep(0.002)
     chosen = ["the dog is called Rex 1", "the dog is called Rex 4", "plays 7"]
     budget = sum(tokens_of(SearchableFact("", text)) for text in chosen)
-    found = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "What is my dog called?", FOREVER_DAYS)
+    found = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "What is my dog called?", NO_DEADLINE)
     assert texts(found) == chosen
 
 
-def test_an_embedding_is_made_with_the_fact_and_kept_as_bytes(dynamodb: Endpoint) -> None:
+def test_an_embedding_is_stored_with_its_fact_and_used_in_the_search(dynamodb: Endpoint) -> None:
     with standin() as bedrock:
         user, embedder = new_id(), titan(bedrock.url)
         facts = Facts(table(dynamodb.url), embedder)
         added = facts.add(user, "loves rivers", "fact", limit=9)
-        [kept] = facts.searchable(user)
+        [stored] = facts.searchable(user)
         assert facts.all(user) == [added]
-        assert (kept.id, kept.embedding) == (added.id, embedder.embed("loves rivers"))
-        length = sum(value * value for value in array("f", kept.embedding or b""))
-        assert (len(kept.embedding or b""), round(length, 3)) == (4 * DIMENSIONS, 1)
+        assert (stored.id, stored.embedding) == (added.id, embedder.embed("loves rivers"))
+        length = sum(value * value for value in array("f", stored.embedding or b""))
+        assert (len(stored.embedding or b""), round(length, 3)) == (4 * DIMENSIONS, 1)
         for number in range(20):
             facts.add(user, f"plays piece {number}", "fact", limit=99)
         budget = 4 * tokens_of(SearchableFact("", "plays piece 19"))
-        by_words = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "a river?", FOREVER_DAYS)
-        by_meaning = FactMemory(table(dynamodb.url), embedder, tokens=budget).search(user, "a river?", FOREVER_DAYS)
+        by_words = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "a river?", NO_DEADLINE)
+        by_meaning = FactMemory(table(dynamodb.url), embedder, tokens=budget).search(user, "a river?", NO_DEADLINE)
     assert "loves rivers" not in texts(by_words)
     assert "loves rivers" in texts(by_meaning)
 
 
-def test_of_a_long_text_the_begin_is_embedded() -> None:
+def test_only_the_beginning_of_a_long_text_is_embedded() -> None:
     with standin() as bedrock:
         embedder = titan(bedrock.url)
         assert embedder.embed("river " * 10_000) == embedder.embed(
             ("river " * 10_000)[:MAX_CHARS]
-        )  # Titan takes 50,000
+        )  # Titan accepts 50,000 characters
         assert embedder.embed("river") is not None
 
 
-def test_nothing_is_read_that_is_not_needed(dynamodb: Endpoint) -> None:
-    """Embeddings above all: a kilobyte each."""
+def test_queries_of_facts_read_only_the_attributes_they_need(dynamodb: Endpoint) -> None:
+    """Above all no embeddings, which are a kilobyte each."""
 
     class Embedding:
         seconds = 1.0
@@ -142,144 +142,155 @@ def test_nothing_is_read_that_is_not_needed(dynamodb: Endpoint) -> None:
         def embed(self, text: str) -> bytes:
             return b"1234"
 
-    user, known = new_id(), table(dynamodb.url)
-    facts, read = Facts(known, Embedding()), list[set[str]]()
+    user, facts_table = new_id(), table(dynamodb.url)
+    facts, attributes_read = Facts(facts_table, Embedding()), list[set[str]]()
 
     def note(parsed: Any, **_: Any) -> None:
-        read.append({name for item in parsed["Items"] for name in item})
+        attributes_read.append({name for item in parsed["Items"] for name in item})
 
-    known._client.meta.events.register("after-call.dynamodb.Query", note)
+    facts_table._client.meta.events.register("after-call.dynamodb.Query", note)
     facts.add(user, "likes tea", "fact", limit=9)
     facts.add(user, "has a dog", "fact", limit=9)
     assert (len(facts.searchable(user)), len(facts.all(user))) == (2, 2)
     counted = {"sk"}
-    assert read == [set(), counted, {"sk", "text", "ts", "embedding"}, {"sk", "text", "ts", "kind", "source"}]
+    assert attributes_read == [
+        set(),
+        counted,
+        {"sk", "text", "ts", "embedding"},
+        {"sk", "text", "ts", "kind", "source"},
+    ]
 
 
-def test_a_fact_s_embedding_has_more_time_than_a_question_s(moto: DynamoDB) -> None:
-    made, elsewhere = list[float](), dict.fromkeys(("DYNAMODB", "BEDROCK_AGENT_RUNTIME"), moto.url)
+def test_the_embedding_of_a_fact_has_a_longer_timeout_than_that_of_a_question(moto: DynamoDB) -> None:
+    timeouts, hanging = list[float](), dict.fromkeys(("DYNAMODB", "BEDROCK_AGENT_RUNTIME"), moto.url)
 
-    class Noted(Titan):
+    class RecordingTitan(Titan):
         def embed(self, text: str) -> bytes | None:
-            made.append(self.seconds)
+            timeouts.append(self.seconds)
             return None
 
-    with mock.patch("converse_stream.container.Titan", Noted), application(moto, 3000, **elsewhere) as app:
-        app.facts.add("patient", "likes tea", "fact", limit=9)
-        service.preview(app, User("patient", "address"), message("tea?"))
-    assert made == [2, 1.5]
+    with mock.patch("converse_stream.container.Titan", RecordingTitan), application(moto, 3000, **hanging) as app:
+        app.facts.add("user", "likes tea", "fact", limit=9)
+        service.preview(app, User("user", "address"), message("tea?"))
+    assert timeouts == [2, 1.5]
 
 
-def test_a_fact_is_kept_without_an_embedding_when_there_is_none_to_be_had(dynamodb: Endpoint) -> None:
+def test_a_fact_is_stored_without_an_embedding_if_the_embedder_times_out(dynamodb: Endpoint) -> None:
     user = new_id()
     with slow_server() as server:
         added = Facts(table(dynamodb.url), titan(server.url, 0.1)).add(user, "likes tea", "fact", limit=9)
     assert Facts(table(dynamodb.url)).searchable(user) == [SearchableFact(added.id, "likes tea")]
 
 
-def searched(stores: dict[str, MemoryStore], user: str) -> tuple[Memory, float]:
-    """What was found, and the seconds that it took; its threads have ended."""
-    begun = time.monotonic()
-    memory = Recall(stores).begin(user, "harbour", begun + SECONDS).merged_into(NOTHING)
-    took = time.monotonic() - begun
+def search(stores: dict[str, MemoryStore], user: str) -> tuple[Memory, float]:
+    """Returns the result and the duration of a search, in seconds. Asserts that its threads have ended."""
+    started_at = time.monotonic()
+    memory = Recall(stores).begin(user, "harbour", started_at + SEARCH_SECONDS).merged_into(EMPTY)
+    seconds = time.monotonic() - started_at
     assert gone("recall")
-    return memory, took
+    return memory, seconds
 
 
-class Asleep:
-    """A store that comes when it likes."""
+class SlowStore:
+    """A store that returns after its event is set."""
 
-    def __init__(self, wakes: threading.Event) -> None:
-        self._wakes = wakes
-        self.asked: list[float] = []
+    def __init__(self, released: threading.Event) -> None:
+        self._released = released
+        self.deadlines: list[float] = []
 
     def search(self, user: str, question: str, deadline: float) -> Sequence[Source]:
-        self.asked.append(deadline)
-        self._wakes.wait(10)
+        self.deadlines.append(deadline)
+        self._released.wait(10)
         return [Document("late", "late.md")]
 
 
-class Awake:
-    """A store that has come already, or cannot."""
+class FastStore:
+    """A store that returns its documents immediately, or raises StorageError if it has none."""
 
-    def __init__(self, *found: Source) -> None:
-        self._found = found
+    def __init__(self, *sources: Source) -> None:
+        self._sources = sources
 
     def search(self, user: str, question: str, deadline: float) -> Sequence[Source]:
-        if not self._found:
+        if not self._sources:
             raise StorageError
-        return self._found
+        return self._sources
 
 
-def test_what_sleeps_or_fails_costs_its_part_and_the_time_until_the_deadline() -> None:
-    wakes, here = threading.Event(), Document("here", "here.md")
-    asleep, begun = Asleep(wakes), time.monotonic()
-    stores: dict[str, MemoryStore] = {"documents": Awake(here), "asleep": asleep, "broken": Awake()}
-    memory = Recall(stores).begin("user", "harbour", begun + SECONDS).merged_into(Memory(None, missing=("profile",)))
-    assert memory == Memory(None, sources=(here,), missing=("profile", "asleep", "broken"))
-    assert asleep.asked == [begun + SECONDS]
-    assert SECONDS <= time.monotonic() - begun < 5
-    wakes.set()
+def test_a_store_that_is_late_or_fails_is_missing_and_the_others_are_returned() -> None:
+    released, document = threading.Event(), Document("text", "file.md")
+    slow, started_at = SlowStore(released), time.monotonic()
+    stores: dict[str, MemoryStore] = {"documents": FastStore(document), "slow": slow, "failing": FastStore()}
+    memory = (
+        Recall(stores)
+        .begin("user", "harbour", started_at + SEARCH_SECONDS)
+        .merged_into(Memory(None, missing=("profile",)))
+    )
+    assert memory == Memory(None, sources=(document,), missing=("profile", "slow", "failing"))
+    assert slow.deadlines == [started_at + SEARCH_SECONDS]
+    assert SEARCH_SECONDS <= time.monotonic() - started_at < 5
+    released.set()
     assert gone("recall")
 
 
 @pytest.mark.parametrize("first", DRIPS.values(), ids=DRIPS)
-def test_what_hangs_costs_its_budget_and_leaves_no_thread(moto: DynamoDB, first: bytes) -> None:
+def test_a_hanging_store_is_missing_after_the_deadline_and_leaves_no_thread(moto: DynamoDB, first: bytes) -> None:
     user, facts = new_id(), Facts(table(moto.url))
     for number in range(3):
         facts.add(user, f"fact {number}", "fact", limit=9)
     with slow_server(first) as server:
-        with at(BEDROCK_AGENT_RUNTIME=server.url):
-            client = deadlines.client("bedrock-agent-runtime", FOR_EVER_AND_A_DAY)
+        with endpoints(BEDROCK_AGENT_RUNTIME=server.url):
+            client = deadlines.client("bedrock-agent-runtime", LONG_TIMEOUT)
         hanging: dict[str, MemoryStore] = {
-            "facts": FactMemory(table(server.url, FOR_EVER_AND_A_DAY), None, tokens=1),
+            "facts": FactMemory(table(server.url, LONG_TIMEOUT), None, tokens=1),
             "documents": KnowledgeBase(client, "ABCDEFGHIJ", tokens=100),
         }
-        memory, took = searched(hanging, user)
+        memory, seconds = search(hanging, user)
         assert (memory.sources, memory.missing) == ((), ("facts", "documents"))
         assert memory.progress() == [
             Progress("memory", "facts left out", missing="facts"),
             Progress("memory", "documents left out", missing="documents"),
         ]
-        assert SECONDS <= took < 5
+        assert SEARCH_SECONDS <= seconds < 5
 
 
-def test_an_embedder_that_hangs_leaves_the_facts_their_time(moto: DynamoDB) -> None:
+def test_facts_are_returned_although_the_embedder_hangs(moto: DynamoDB) -> None:
     user, facts = new_id(), Facts(table(moto.url))
     for number in range(3):
         facts.add(user, f"fact {number}", "fact", limit=9)
     with slow_server() as server:
         budget = 2 * tokens_of(SearchableFact("", "fact 1"))
-        slow, late = titan(server.url, SECONDS / 2), titan(server.url, SECONDS * 2)
-        memory, _ = searched({"facts": FactMemory(table(moto.url), slow, tokens=budget)}, user)
-        assert (len(memory.sources), memory.missing) == (2, ())  # without the embedder's opinion
+        slow, late = titan(server.url, SEARCH_SECONDS / 2), titan(server.url, SEARCH_SECONDS * 2)
+        memory, _ = search({"facts": FactMemory(table(moto.url), slow, tokens=budget)}, user)
+        assert (len(memory.sources), memory.missing) == (2, ())  # ranked without embeddings
         assert server.asked.wait(5)
         server.asked.clear()
-        memory, _ = searched({"facts": FactMemory(table(moto.url), late, tokens=budget)}, user)
+        memory, _ = search({"facts": FactMemory(table(moto.url), late, tokens=budget)}, user)
         assert (len(memory.sources), memory.missing) == (2, ())
-        assert not server.asked.is_set()  # there was no time for it
+        assert not server.asked.is_set()  # its timeout exceeds the remaining time
 
 
 @contextmanager
-def application(moto: DynamoDB, milliseconds: int, documents: int = 1_500, /, **elsewhere: str) -> Iterator[Container]:
-    """One whose impatient clients, and no others, find services elsewhere."""
-    real = deadlines.client
+def application(
+    moto: DynamoDB, milliseconds: int, documents: int = 1_500, /, **deadline_endpoints: str
+) -> Iterator[Container]:
+    """Yields an application. Only its clients with deadlines use the endpoints in `deadline_endpoints`."""
+    real_client = deadlines.client
     settings = Settings(
         table_name="ChatTable",
         auth_mode="dev",
         url_auth_type="AWS_IAM",
         knowledge_base_id="ABCDEFGHIJ",
         embedding_model="titan-embed-v2",
-        facts_tokens=1,  # so that they never fit, and the question is embedded
+        facts_tokens=1,  # so that the facts never fit, and the question is embedded
         memory_milliseconds=milliseconds,
         documents_milliseconds=documents,
     )
 
     def client(service: str, seconds: float) -> Any:
-        with at(**elsewhere):
-            return real(service, seconds)
+        with endpoints(**deadline_endpoints):
+            return real_client(service, seconds)
 
-    with pytest.MonkeyPatch.context() as patch, at(DYNAMODB=moto.url):
+    with pytest.MonkeyPatch.context() as patch, endpoints(DYNAMODB=moto.url):
         patch.setattr(deadlines, "client", client)
         yield Container(settings)
 
@@ -289,30 +300,30 @@ def message(text: str) -> ChatRequest:
 
 
 @pytest.mark.parametrize(
-    ("first", "stoppable"), [(DRIPS["silence"], False), (DRIPS["headers"], True), (DRIPS["a body"], True)]
+    ("first", "cancellable"), [(DRIPS["silence"], False), (DRIPS["headers"], True), (DRIPS["a body"], True)]
 )
-def test_services_that_hang_cost_the_budget_in_all_and_leave_no_thread(
-    moto: DynamoDB, monkeypatch: pytest.MonkeyPatch, first: bytes, *, stoppable: bool
+def test_hanging_services_delay_an_answer_by_the_budget_once_and_leave_no_thread(
+    moto: DynamoDB, monkeypatch: pytest.MonkeyPatch, first: bytes, *, cancellable: bool
 ) -> None:
-    """Where a call cannot be stopped its time-outs end it soon after."""
-    if not stoppable:
+    """If a call cannot be cancelled, its timeouts end it shortly after."""
+    if not cancellable:
         monkeypatch.setattr(deadlines, "attach_sockets", lambda _: None)
     user, parts = User(new_id(), "address"), ("history", "profile", "facts", "documents")
     with slow_server(first) as server:
         hanging = dict.fromkeys(("DYNAMODB", "BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), server.url)
         with application(moto, Settings.model_fields["memory_milliseconds"].default, **hanging) as app:
-            asked, begin = message("harbour"), partial(service.start, send=Send(new_id(), "payload"), context=Context())
-            for ask in (service.preview, begin):
-                begun = time.monotonic()
-                answer = ask(app, user, asked)
-                assert time.monotonic() - begun < 4  # the lookup of a cold environment, and then the documents
+            body, start = message("harbour"), partial(service.start, send=Send(new_id(), "payload"), context=Context())
+            for request in (service.preview, start):
+                started_at = time.monotonic()
+                answer = request(app, user, body)
+                assert time.monotonic() - started_at < 4  # the lookup of a cold environment, and then the documents
                 assert gone("lookup", 2)
                 if isinstance(answer, Generation):
                     with answer:
                         pass
-                    told = [each.event for each in answer.wait(0, 0)[1:6]]
-                    late = [Progress("memory", f"{part} left out", missing=part) for part in parts]
-                    assert told == [*late[:-1], Progress("search"), late[-1]]
+                    events = [entry.event for entry in answer.wait(0, 0)[1:6]]
+                    missing = [Progress("memory", f"{part} left out", missing=part) for part in parts]
+                    assert events == [*missing[:-1], Progress("search"), missing[-1]]
                 assert gone("recall", 2)
                 if not isinstance(answer, Generation):
                     assert isinstance(answer, Preview)
@@ -320,7 +331,7 @@ def test_services_that_hang_cost_the_budget_in_all_and_leave_no_thread(
 
 
 @pytest.mark.parametrize("outcome", [ConversationBusy(), RuntimeError(), mock.Mock(spec=GenerationRecord)], ids=type)
-def test_an_answer_that_does_not_begin_leaves_no_search(moto: DynamoDB, outcome: Any) -> None:
+def test_a_refused_start_ends_its_search(moto: DynamoDB, outcome: Any) -> None:
     with slow_server() as server, application(moto, 30_000, DYNAMODB=moto.url, BEDROCK_AGENT_RUNTIME=server.url) as app:
 
         def start(*_: Any, **__: Any) -> Any:
@@ -330,24 +341,24 @@ def test_an_answer_that_does_not_begin_leaves_no_search(moto: DynamoDB, outcome:
             return outcome
 
         with mock.patch.object(app.generations, "start", start):
-            refused = pytest.raises(type(outcome)) if isinstance(outcome, Exception) else nullcontext()
-            with refused:
+            expected_error = pytest.raises(type(outcome)) if isinstance(outcome, Exception) else nullcontext()
+            with expected_error:
                 service.start(app, User(new_id(), "address"), message("harbour"), Send(new_id(), "payload"), Context())
         assert gone("recall")
 
 
-def test_an_answer_goes_on_without_a_knowledge_base_that_hangs(moto: DynamoDB) -> None:
-    with standin() as bedrock, slow_server() as server, at(BEDROCK_RUNTIME=bedrock.url):
-        elsewhere = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": server.url}
-        with application(moto, 1000, **elsewhere) as app:
-            begun = time.monotonic()
+def test_an_answer_is_generated_without_documents_if_the_knowledge_base_hangs(moto: DynamoDB) -> None:
+    with standin() as bedrock, slow_server() as server, endpoints(BEDROCK_RUNTIME=bedrock.url):
+        deadline_endpoints = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": server.url}
+        with application(moto, 1000, **deadline_endpoints) as app:
+            started_at = time.monotonic()
             body = message("harbour [[tokens=3 pace=1 first=1]]")
             turn = service.start(app, User(new_id(), "address"), body, Send(new_id(), "payload"), Context())
             assert isinstance(turn, Generation)
             with turn:
                 assert turn.wait(1, 1)[0].event == Progress("search")
-                assert time.monotonic() - begun < 1.4  # `start` does not wait for documents
-            assert 1 < time.monotonic() - begun < 5  # three quarters of the budget, for an answer, are the least
+                assert time.monotonic() - started_at < 1.4  # `start` does not wait for documents
+            assert 1 < time.monotonic() - started_at < 5  # at least three quarters of the budget
         assert turn.wait(0, 0)[2].event == Progress("memory", "documents left out", missing="documents")
         assert isinstance(turn.wait(0, 0)[-1].event, Complete)
 
@@ -355,32 +366,32 @@ def test_an_answer_goes_on_without_a_knowledge_base_that_hangs(moto: DynamoDB) -
 def test_documents_may_take_longer_than_the_lookup(moto: DynamoDB) -> None:
     location = {"type": "S3", "s3Location": {"uri": "s3://bucket/harbour"}}
     result = {"content": {"text": "It is 9 m deep."}, "location": location}
-    found = json.dumps({"retrievalResults": [result]}).encode()
-    with standin() as bedrock, slow_answer(found, 0.8) as url, at(BEDROCK_RUNTIME=bedrock.url):
-        elsewhere = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": url}
-        with application(moto, 5000, **elsewhere) as app:
+    response = json.dumps({"retrievalResults": [result]}).encode()
+    with standin() as bedrock, slow_answer(response, 0.8) as url, endpoints(BEDROCK_RUNTIME=bedrock.url):
+        deadline_endpoints = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": url}
+        with application(moto, 5000, **deadline_endpoints) as app:
             body = message("harbour [[tokens=3 pace=1 first=1]]")
             turn = service.start(app, User(new_id(), "address"), body, Send(new_id(), "payload"), Context())
             assert isinstance(turn, Generation)
             with turn:
                 pass
-    progress = [each.event for each in turn.wait(0, 0) if isinstance(each.event, Progress)]
+    progress = [entry.event for entry in turn.wait(0, 0) if isinstance(entry.event, Progress)]
     assert progress == [Progress("search"), Progress("search", "harbour")]
 
 
-def test_a_stop_ends_the_wait_for_documents_and_no_model_is_asked(moto: DynamoDB) -> None:
+def test_a_cancellation_ends_the_search_for_documents_and_no_model_is_called(moto: DynamoDB) -> None:
     user = User(new_id(), "address")
-    with standin() as bedrock, slow_server() as server, at(BEDROCK_RUNTIME=bedrock.url):
-        elsewhere = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": server.url}
-        with application(moto, 1000, 30_000, **elsewhere) as app:
+    with standin() as bedrock, slow_server() as server, endpoints(BEDROCK_RUNTIME=bedrock.url):
+        deadline_endpoints = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": server.url}
+        with application(moto, 1000, 30_000, **deadline_endpoints) as app:
             turn = service.start(app, user, message("harbour"), Send(new_id(), "payload"), Context())
             assert isinstance(turn, Generation)
-            begun = time.monotonic()
+            started_at = time.monotonic()
             with turn:
                 start = turn.wait(0, 0)[0].event
                 assert isinstance(start, Start)
                 service.cancel(app, user, start.conversation_id, None)
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - started_at < 5
             end = turn.wait(0, 0)[-1].event
             assert isinstance(end, Complete)
             assert (end.finish_reason, end.usage.input_tokens) == ("cancelled", 0)
@@ -389,7 +400,7 @@ def test_a_stop_ends_the_wait_for_documents_and_no_model_is_asked(moto: DynamoDB
 
 @contextmanager
 def slow_answer(body: bytes, seconds: float) -> Iterator[str]:
-    """A server that thinks for so long before its answer to whatever it is asked."""
+    """Yields the URL of a server that returns `body` after this many seconds."""
 
     class Slow(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

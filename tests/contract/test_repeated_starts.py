@@ -1,4 +1,4 @@
-"""A send that is tried again, through the whole application: it attaches to what its first try began."""
+"""Repeated sends through the whole application: they attach to the generation of the first send."""
 
 import time
 from collections.abc import Callable
@@ -28,63 +28,63 @@ from tests.contract.test_store import new_head, user_message
 
 @pytest.fixture
 def app(dynamodb: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Container:
-    """One that waits for the history, on a machine that is busy."""
+    """An application whose lookup has enough time on a busy machine."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)
-    known = {"table_name": "ChatTable", "auth_mode": "dev", "url_auth_type": "AWS_IAM", "inference_profile": "us"}
-    return Container(Settings.model_validate({**known, "memory_milliseconds": 5_000}))
+    required = {"table_name": "ChatTable", "auth_mode": "dev", "url_auth_type": "AWS_IAM", "inference_profile": "us"}
+    return Container(Settings.model_validate({**required, "memory_milliseconds": 5_000}))
 
 
-def wish(action: str, chat_user: ChatUser) -> ChatRequest:
+def request_body(action: str, chat_user: ChatUser) -> ChatRequest:
     return ChatRequest.model_validate({"action": action, "conversationId": chat_user.conversation})
 
 
-def before_it_began(*_: object) -> None:
-    """The head was read a moment before the first try's start."""
+def record_missing(*_: object) -> None:
+    """The lookup read the record just before the first request started."""
 
 
-def too_late(*_: object) -> None:
-    """The table did not answer in time."""
+def table_too_late(*_: object) -> None:
+    """The table did not respond in time."""
     raise StorageError
 
 
 @pytest.mark.parametrize("action", ["regenerate", "continue"])
-@pytest.mark.parametrize("look", [before_it_began, too_late])
+@pytest.mark.parametrize("lookup", [record_missing, table_too_late])
 @pytest.mark.parametrize("ended", [False, True])
-def test_a_second_try_attaches_whatever_the_lookup_saw_of_the_first(
+def test_a_repeated_request_attaches_to_the_first_although_the_lookup_missed_it(
     app: Container,
     chat_user: ChatUser,
     monkeypatch: pytest.MonkeyPatch,
     action: str,
-    look: Callable[..., None],
+    lookup: Callable[..., None],
     ended: bool,
 ) -> None:
-    chat_user.says("q", "half an", finish_reason="length")
+    chat_user.sends("q", "half an", finish_reason="length")
     user, send = User(chat_user.key, "address"), Send(new_id(), "payload")
-    first = service.start(app, user, wish(action, chat_user), send, Context())
+    first = service.start(app, user, request_body(action, chat_user), send, Context())
     assert isinstance(first, Generation)
     if ended:
-        first._writer.flush([Chunk("something new")])
+        first._writer.flush([Chunk("new text")])
         record = app.generations.get(user.key, first.generation_id)
         assert record is not None
         app.generations.reap(user.key, record)
         app.settings = app.settings.model_copy(update={"max_continued_bytes": 1})
-    looks, real = iter([look]), GenerationRecords.get
+    results, real_record = iter([lookup]), GenerationRecords.get
 
-    def record_once(self: GenerationRecords, *named: Any) -> GenerationRecord | None:
-        seen = next(looks, None)
-        return real(self, *named) if seen is None else seen()
+    def record_once(self: GenerationRecords, *names: Any) -> GenerationRecord | None:
+        result = next(results, None)
+        return real_record(self, *names) if result is None else result()
 
     monkeypatch.setattr(GenerationRecords, "get", record_once)
-    second = service.start(app, user, wish(action, chat_user), send, Context())
+    second = service.start(app, user, request_body(action, chat_user), send, Context())
     assert isinstance(second, GenerationRecord)
     assert second.gid == first.generation_id
 
 
-@pytest.mark.parametrize("key", [None, SecretStr("their own key")])
-def test_the_head_says_what_the_prompt_costs_before_the_model_is_asked(
+@pytest.mark.parametrize("key", [None, SecretStr("user's own key")])
+def test_the_record_has_the_estimated_cost_of_the_prompt_before_the_model_call(
     app: Container, chat_user: ChatUser, key: SecretStr | None
 ) -> None:
-    """What is lost is charged by it."""
+    """A lost generation is charged by this estimate."""
     user = User(chat_user.key, "address", bedrock_key=key)
     text = "How long is the river? " * 40
     body = ChatRequest.model_validate({"message": {"text": text}, "conversationId": chat_user.conversation})
@@ -93,20 +93,20 @@ def test_the_head_says_what_the_prompt_costs_before_the_model_is_asked(
     record = app.generations.get(user.key, turn.generation_id)
     assert record is not None
     assert len(text) / 4 < record.estimate.input_tokens < len(text)
-    said = (Chunk("word " * 400),)
+    parts = (Chunk("word " * 400),)
     expected = app.models["nova-lite"].priced(Usage(record.estimate.input_tokens, 500, basis="estimated"), body.options)
-    cost = record.estimate.usage(said).cost
+    cost = record.estimate.usage(parts).cost
     assert cost == (None if key else pytest.approx(expected.cost, abs=1))
     app.generations.reap(user.key, record)
     assert chat_user.used.tokens == record.estimate.input_tokens
     assert chat_user.used.cost == (record.estimate.input_cost or 0)
 
 
-# Items of the version before, and functions of that version
+# Items and functions of the previous version
 
 
-def before(user: str, record: GenerationRecord) -> dict[str, Any]:
-    """A head as the version before stored it."""
+def previous_version_item(user: str, record: GenerationRecord) -> dict[str, Any]:
+    """Returns a generation record as the previous version stored it."""
     return {
         "pk": keys.generation(user, record.gid), "sk": keys.RECORD, "st": "run", "own": record.owner, "fp": "payload",
         "conv": record.conversation, "seq": record.seq, "mid": record.message_id, "model": "nova-lite", "n": 5,
@@ -115,13 +115,15 @@ def before(user: str, record: GenerationRecord) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_what_the_version_before_began_is_read_ended_and_gone_on_with(app: Container, chat_user: ChatUser) -> None:
-    """Its heads name no answer that they replace and no costs, its segments no owner."""
-    chat_user.says("q", "good")
-    known, [last] = app.conversations.recent(chat_user.key, chat_user.conversation, 1)
-    writer = app.generations.start(chat_user.key, new_head(chat_user.conversation), known, last, replace_last=True)
+def test_a_generation_of_the_previous_version_is_read_ended_and_continued(app: Container, chat_user: ChatUser) -> None:
+    """Its records have no replaced answer and no costs, its segments no owner."""
+    chat_user.sends("q", "good")
+    conversation, [last] = app.conversations.recent(chat_user.key, chat_user.conversation, 1)
+    writer = app.generations.start(
+        chat_user.key, new_head(chat_user.conversation), conversation, last, replace_last=True
+    )
     assert isinstance(writer, TableWriter)
-    item = before(chat_user.key, writer.record)
+    item = previous_version_item(chat_user.key, writer.record)
     app.table.put(item)
     app.table.put(
         {"pk": item["pk"], "sk": keys.segment(0), "n0": 0, "n1": 3, "ev": b'[["t","abc"]]', "ttl": item["ttl"]}
@@ -133,12 +135,12 @@ def test_what_the_version_before_began_is_read_ended_and_gone_on_with(app: Conta
     assert chat_user.used.tokens == 3 + 2
     user = User(chat_user.key, "address")
     assert isinstance(
-        service.start(app, user, wish("continue", chat_user), Send(new_id(), "payload"), Context()), Generation
+        service.start(app, user, request_body("continue", chat_user), Send(new_id(), "payload"), Context()), Generation
     )
 
 
-def test_the_version_before_reads_what_this_one_stores(app: Container, chat_user: ChatUser) -> None:
-    """Every attribute that it reads is there, and it skips the others."""
+def test_items_have_every_attribute_that_the_previous_version_reads(app: Container, chat_user: ChatUser) -> None:
+    """It ignores the other attributes."""
     writer = app.generations.start(chat_user.key, new_head(chat_user.conversation), None, user_message("q"))
     assert isinstance(writer, TableWriter)
     for _ in range(40):
@@ -147,17 +149,17 @@ def test_the_version_before_reads_what_this_one_stores(app: Container, chat_user
     segment = app.table.get(keys.generation(chat_user.key, writer.record.gid), keys.segment(0))
     assert item is not None
     assert segment is not None
-    assert before(chat_user.key, writer.record).keys() <= item.keys()
+    assert previous_version_item(chat_user.key, writer.record).keys() <= item.keys()
     assert {"n0", "n1", "ev", "ttl"} <= segment.keys()
 
 
-def test_a_closed_key_is_a_failed_answer_to_the_version_before(app: Container, chat_user: ChatUser) -> None:
-    """It tells whoever comes back that the answer may be asked for again."""
+def test_the_previous_version_reads_a_closed_key_as_a_failed_answer(app: Container, chat_user: ChatUser) -> None:
+    """So it responds to a repeated send that the answer can be requested again."""
     record = new_head(chat_user.conversation)
     assert app.generations._close(chat_user.key, record) is None
     item = app.table.get(keys.generation(chat_user.key, record.gid), keys.RECORD)
     assert item is not None
-    assert before(chat_user.key, record).keys() <= item.keys()
+    assert previous_version_item(chat_user.key, record).keys() <= item.keys()
     assert (item["st"], item["reason"]) == ("error", "storage")
     assert app.generations.get(chat_user.key, record.gid) is None
     assert app.generations.observe(chat_user.key, record.gid)[0] is None

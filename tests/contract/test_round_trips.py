@@ -1,4 +1,4 @@
-"""How often a waiting user waits for the table: at most three times in a row before the model is asked."""
+"""Sequential requests to the table before the model call: at most three."""
 
 import threading
 import time
@@ -28,56 +28,56 @@ class Context(LambdaContext):
         return 60_000
 
 
-class Waits:
-    """Requests by when they began and ended."""
+class RequestSpans:
+    """Start and end times of requests."""
 
     def __init__(self) -> None:
         self.spans: list[tuple[float, float]] = []
         self._lock = threading.Lock()
 
-    def note(self, begun: float) -> None:
+    def note(self, started_at: float) -> None:
         with self._lock:
-            self.spans.append((begun, time.monotonic()))
+            self.spans.append((started_at, time.monotonic()))
 
-    def in_a_row(self) -> int:
-        """The longest chain of requests, each of which began after the one before had ended."""
+    def longest_chain(self) -> int:
+        """Returns the length of the longest chain of requests in which each starts after the previous one ended."""
         count, free = 0, 0.0
-        for begun, ended in sorted(self.spans, key=lambda span: span[1]):
-            if begun >= free:
+        for started_at, ended in sorted(self.spans, key=lambda span: span[1]):
+            if started_at >= free:
                 count, free = count + 1, ended
         return count
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch, moto: DynamoDB) -> Iterator[Waits]:
-    seen, send = Waits(), URLLib3Session.send
+def spans(monkeypatch: pytest.MonkeyPatch, moto: DynamoDB) -> Iterator[RequestSpans]:
+    recorded, send = RequestSpans(), URLLib3Session.send
 
     def timed(session: URLLib3Session, request: Any) -> Any:
-        begun = time.monotonic()
+        started_at = time.monotonic()
         try:
             return send(session, request)
         finally:
-            seen.note(begun)
+            recorded.note(started_at)
 
     monkeypatch.setattr(URLLib3Session, "send", timed)
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", moto.url)
-    moto.set_faults(delay_ms=50)  # so that what runs side by side is seen to
-    yield seen
+    moto.set_faults(delay_ms=50)  # so that concurrent requests overlap
+    yield recorded
     moto.set_faults()
 
 
-def test_three_waits_before_the_model_is_asked(waits: Waits) -> None:
+def test_three_sequential_requests_before_the_model_call(spans: RequestSpans) -> None:
     settings = Settings(table_name="ChatTable", auth_mode="dev", url_auth_type="AWS_IAM", memory_milliseconds=5000)
     app = Container(settings)
     for _ in range(2):  # a new conversation, and one with a history
-        waits.spans.clear()
+        spans.spans.clear()
         body = ChatRequest.model_validate({"message": {"text": "hi"}, "conversationId": CONVERSATION})
-        service.start(app, User("somebody", "address"), body, Send(new_id(), "payload"), Context())
-        # History, profile, an earlier send and what was used (two) side by side; user and address; one transaction
-        # and beside it the facts.
-        assert len(waits.spans) == 5 + 2 + 2
-        assert waits.in_a_row() == 3
-        active = app.conversations.get("somebody", CONVERSATION).active
-        record = app.generations.get("somebody", active or "")
+        service.start(app, User("user", "address"), body, Send(new_id(), "payload"), Context())
+        # Concurrently: history, profile, an earlier send and the usage (two). Then user and address. Then one
+        # transaction and, concurrently, the facts.
+        assert len(spans.spans) == 5 + 2 + 2
+        assert spans.longest_chain() == 3
+        active = app.conversations.get("user", CONVERSATION).active
+        record = app.generations.get("user", active or "")
         assert record is not None
-        app.generations.reap("somebody", record)  # so that the next one may begin
+        app.generations.reap("user", record)  # so that the next generation can start

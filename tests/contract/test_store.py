@@ -1,4 +1,4 @@
-"""The store against a real table: places, pages, sizes, and races."""
+"""The store on a real table: order, pages, sizes and races."""
 
 import threading
 import time
@@ -49,14 +49,14 @@ from converse_stream.store.generations import Generations
 from converse_stream.store.table import Table
 from local_stack.dynamodb.server import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
-from tests.property.fake_table import Calm, FakeDynamo
+from tests.property.fake_table import FakeDynamo, NoFaults
 
 ALICE, BOB = "alice", "bob"
 
 
 def connect(dynamodb: Endpoint, **config: Any) -> Table:
-    once = Config(retries={"mode": "standard", "total_max_attempts": 1}, **config)
-    client = boto3.client("dynamodb", endpoint_url=dynamodb.url, config=once)
+    no_retries = Config(retries={"mode": "standard", "total_max_attempts": 1}, **config)
+    client = boto3.client("dynamodb", endpoint_url=dynamodb.url, config=no_retries)
     return Table(client, client.list_tables()["TableNames"][0])
 
 
@@ -81,7 +81,7 @@ def answer(*parts: Chunk | Reasoning | Citation, **fields: Any) -> Message:
 def new_head(conversation: str, **fields: Any) -> GenerationRecord:
     at = int(time.time() * 1000)
     record = GenerationRecord(
-        gid=generation_id("anybody", new_id()),
+        gid=generation_id("user", new_id()),
         status="run",
         owner=new_id(),
         fingerprint="payload",
@@ -114,7 +114,7 @@ def exchange(conversations: Conversations, user: str, conversation: str, questio
     finish(begin(conversations, user, conversation, user_message(question)), answer(Chunk(reply)))
 
 
-def test_what_is_stored_comes_back_as_it_was(conversations: Conversations) -> None:
+def test_stored_messages_are_read_unchanged(conversations: Conversations) -> None:
     conversation = new_id()
     question = user_message("hé 🌊\u2028\x00")
     writer = begin(conversations, ALICE, conversation, question)
@@ -130,12 +130,12 @@ def test_what_is_stored_comes_back_as_it_was(conversations: Conversations) -> No
         usage=Usage(1, 2, 3, 4, "exact"),
     )
     finish(writer, reply)
-    found, history = conversations.recent(ALICE, conversation, 10)
-    assert (found.seq, history) == (2, [question, reply])
+    stored, history = conversations.recent(ALICE, conversation, 10)
+    assert (stored.seq, history) == (2, [question, reply])
     assert conversations.messages(ALICE, conversation, limit=10) == ([question, reply], None)
 
 
-def test_an_answer_of_three_megabytes_is_whole(conversations: Conversations) -> None:
+def test_an_answer_of_three_megabytes_is_stored_completely(conversations: Conversations) -> None:
     conversation, text = new_id(), "河🌊 " * 280_000
     finish(begin(conversations, ALICE, conversation, user_message("long")), answer(Chunk(text)))
     _, history = conversations.recent(ALICE, conversation, 10)
@@ -150,7 +150,7 @@ def test_history_is_the_last_messages_in_order(conversations: Conversations) -> 
     assert [message.text for message in history] == ["a2", "q3", "a3"]
 
 
-def test_pages_of_messages_lead_back_to_the_first(conversations: Conversations) -> None:
+def test_pages_of_messages_reach_the_first_message(conversations: Conversations) -> None:
     conversation = new_id()
     for number in range(3):
         exchange(conversations, ALICE, conversation, f"q{number}", f"a{number}")
@@ -164,7 +164,7 @@ def test_pages_of_messages_lead_back_to_the_first(conversations: Conversations) 
     assert texts == ["q0", "a0", "q1", "a1", "q2", "a2"]
 
 
-def test_conversations_are_listed_by_their_last_change_and_never_a_strangers(conversations: Conversations) -> None:
+def test_conversations_are_listed_by_last_update_and_per_user(conversations: Conversations) -> None:
     user, ids = new_id(), [new_id() for _ in range(5)]
     for conversation in ids:
         exchange(conversations, user, conversation, "q", "a")
@@ -180,7 +180,7 @@ def test_conversations_are_listed_by_their_last_change_and_never_a_strangers(con
     assert listed == [ids[0], ids[4], ids[3], ids[2], ids[1]]
 
 
-def test_the_same_id_is_another_conversation_for_another_user(conversations: Conversations) -> None:
+def test_the_same_id_is_a_different_conversation_for_another_user(conversations: Conversations) -> None:
     conversation = new_id()
     exchange(conversations, ALICE, conversation, "secret", "a")
     assert conversations.recent(BOB, conversation, 10) == (Conversation(conversation), [])
@@ -190,7 +190,7 @@ def test_the_same_id_is_another_conversation_for_another_user(conversations: Con
     assert [message.text for message in conversations.messages(ALICE, conversation, limit=9)[0]] == ["secret", "a"]
 
 
-def together(count: int, attempt: Callable[[], object]) -> list[object]:
+def run_concurrently(count: int, attempt: Callable[[], object]) -> list[object]:
     barrier = threading.Barrier(count)
 
     def run() -> object:
@@ -204,23 +204,25 @@ def together(count: int, attempt: Callable[[], object]) -> list[object]:
         return [future.result() for future in [pool.submit(run) for _ in range(count)]]
 
 
-def test_of_five_messages_sent_at_once_one_wins_and_the_others_are_told(conversations: Conversations) -> None:
+def test_of_five_concurrent_messages_one_starts_and_the_others_get_conversation_busy(
+    conversations: Conversations,
+) -> None:
     conversation = new_id()
-    results = together(5, lambda: type(begin(conversations, ALICE, conversation, user_message("q"))))
+    results = run_concurrently(5, lambda: type(begin(conversations, ALICE, conversation, user_message("q"))))
     assert sorted(map(str, results)) == sorted([str(TableWriter), *[str(ConversationBusy)] * 4])
     assert len(conversations.messages(ALICE, conversation, limit=10)[0]) == 1
 
 
-def test_a_transaction_that_meets_another_is_tried_again(dynamodb: Endpoint) -> None:
-    """DynamoDB cancels one of two that write to the same item at once, and boto3 does not repeat it."""
+def test_a_transaction_with_a_conflict_is_retried(dynamodb: Endpoint) -> None:
+    """DynamoDB cancels one of two concurrent transactions on the same item; boto3 does not retry it."""
     client = boto3.client("dynamodb", endpoint_url=dynamodb.url)
     refusals = [{"Code": "TransactionConflict"}, {"Code": "None"}]
-    answer_of_the_first = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": refusals}
+    first_response = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": refusals}
     attempts: list[object] = []
 
     def conflict_once(**_: object) -> Any:
         attempts.append(None)
-        return (AWSResponse("", 400, HTTPHeaders(), None), answer_of_the_first) if len(attempts) == 1 else None
+        return (AWSResponse("", 400, HTTPHeaders(), None), first_response) if len(attempts) == 1 else None
 
     client.meta.events.register("before-call.dynamodb.TransactWriteItems", conflict_once)
     conversations, conversation = Conversations(Table(client, client.list_tables()["TableNames"][0])), new_id()
@@ -230,7 +232,7 @@ def test_a_transaction_that_meets_another_is_tried_again(dynamodb: Endpoint) -> 
     client.close()
 
 
-def test_a_page_of_large_messages_stays_below_lambdas_limit(conversations: Conversations) -> None:
+def test_a_page_of_large_messages_is_below_the_response_limit_of_lambda(conversations: Conversations) -> None:
     conversation, text = new_id(), "x" * 2_500_000
     for _ in range(2):
         exchange(conversations, ALICE, conversation, "q", text)
@@ -244,47 +246,47 @@ def test_a_page_of_large_messages_stays_below_lambdas_limit(conversations: Conve
 # Generations
 
 
-def test_a_repeated_send_finds_the_same_generation(conversations: Conversations) -> None:
+def test_a_repeated_send_returns_the_same_generation(conversations: Conversations) -> None:
     generations, conversation = Generations(conversations._table, conversations), new_id()
     first = begin(conversations, ALICE, conversation, user_message("q"))
     again = replace(new_head(conversation), gid=first.record.gid)
-    for known in (None, Conversation(conversation)):
-        found = generations.start(ALICE, again, known, user_message("q"))
-        assert isinstance(found, GenerationRecord)
-        assert found.owner == first.record.owner
+    for stored in (None, Conversation(conversation)):
+        started = generations.start(ALICE, again, stored, user_message("q"))
+        assert isinstance(started, GenerationRecord)
+        assert started.owner == first.record.owner
     with pytest.raises(IdempotencyKeyReused):
         generations.start(ALICE, replace(again, fingerprint="another payload"), None, user_message("other"))
     assert len(conversations.messages(ALICE, conversation, limit=9)[0]) == 1
 
 
-def test_a_start_that_had_succeeded_unseen_is_ours(conversations: Conversations) -> None:
-    """The first attempt's answer was lost, and the SDK's second finds what the first had written."""
+def test_a_start_whose_response_was_lost_succeeds_when_repeated(conversations: Conversations) -> None:
+    """The response to the SDK's first attempt was lost; its second attempt finds the item of the first."""
     generations, conversation = Generations(conversations._table, conversations), new_id()
     record = new_head(conversation)
     assert isinstance(generations.start(ALICE, record, None, user_message("q")), TableWriter)
     assert isinstance(generations.start(ALICE, record, Conversation(conversation), user_message("q")), TableWriter)
 
 
-def test_the_log_is_durable_flush_by_flush(conversations: Conversations) -> None:
+def test_each_flush_makes_its_chunks_durable(conversations: Conversations) -> None:
     generations = Generations(conversations._table, conversations)
     writer = begin(conversations, ALICE, new_id(), user_message("q"))
-    said, record = "", writer.record
+    text, record = "", writer.record
     for _ in range(60):
-        word = f"{new_id()} 🌊 "  # does not shrink
+        word = f"{new_id()} 🌊 "  # does not compress
         writer.flush([Chunk(word)])
-        said += word
-        found = generations.get(ALICE, writer.record.gid)
-        assert found is not None
-        record = found
-        assert (record.length, writer.durable) == (len(said), len(said))
+        text += word
+        stored = generations.get(ALICE, writer.record.gid)
+        assert stored is not None
+        record = stored
+        assert (record.length, writer.durable) == (len(text), len(text))
     assert record.tail_start > 0, "the tail was sealed"
     for position in (0, 1, record.tail_start - 1, record.tail_start, record.tail_start + 1, record.length):
         entries = log.after(generations.read(ALICE, record, 0), position)
-        assert "".join(entry.content for entry in entries if isinstance(entry, Chunk)) == said[position:]
+        assert "".join(entry.content for entry in entries if isinstance(entry, Chunk)) == text[position:]
     assert generations.read(ALICE, record, record.tail_start) == list(record.tail)
 
 
-def test_a_flush_brings_back_what_others_want(conversations: Conversations) -> None:
+def test_a_flush_returns_the_signals_of_cancel_and_follow(conversations: Conversations) -> None:
     generations = Generations(conversations._table, conversations)
     writer = begin(conversations, ALICE, new_id(), user_message("q"))
     assert writer.flush([Chunk("a")]) == Signals(cancelled=False, followed=False)
@@ -293,20 +295,20 @@ def test_a_flush_brings_back_what_others_want(conversations: Conversations) -> N
     generations.cancel(ALICE, writer.record)
     assert writer.flush([]).cancelled
     finish(writer, answer(Chunk("a")), "cancel", "cancelled")
-    generations.cancel(ALICE, writer.record)  # too late, and no harm
+    generations.cancel(ALICE, writer.record)  # after the end: no effect
     record = generations.get(ALICE, writer.record.gid)
     assert record is not None
     assert (record.status, record.reason) == ("cancel", "cancelled")
 
 
-def test_a_dead_generation_is_ended_by_whoever_looks_and_its_owner_is_fenced(conversations: Conversations) -> None:
+def test_the_first_reader_ends_a_dead_generation_and_its_owner_is_fenced(conversations: Conversations) -> None:
     conversation = new_id()
     writer = begin(conversations, ALICE, conversation, user_message("q"))
     writer.flush([Chunk("half an ans")])
-    alive = Generations(conversations._table, conversations)
-    later = Generations(conversations._table, conversations, clock=lambda: time.time() + 30)
-    assert alive.get_or_reap(ALICE, writer.record.gid).status == "run"  # type: ignore[union-attr]  # it is there
-    record = later.get_or_reap(ALICE, writer.record.gid)
+    now_reader = Generations(conversations._table, conversations)
+    later_reader = Generations(conversations._table, conversations, clock=lambda: time.time() + 30)
+    assert now_reader.get_or_reap(ALICE, writer.record.gid).status == "run"  # type: ignore[union-attr]  # the record exists
+    record = later_reader.get_or_reap(ALICE, writer.record.gid)
     assert record is not None
     assert (record.status, record.reason) == ("lost", "lost")
     assert conversations.get(ALICE, conversation).active is None
@@ -337,14 +339,14 @@ def test_a_dead_generation_does_not_block_the_next_message(conversations: Conver
     ]
 
 
-def test_a_finish_that_had_succeeded_unseen_is_no_error(conversations: Conversations) -> None:
+def test_a_finish_whose_response_was_lost_succeeds_when_repeated(conversations: Conversations) -> None:
     writer = begin(conversations, ALICE, new_id(), user_message("q"))
     reply = answer(Chunk("a"))
     finish(writer, reply)
     writer.finish(reply, End("done", "stop", Usage(1, 2, basis="exact")))
 
 
-def test_a_deleted_conversation_never_comes_back(conversations: Conversations) -> None:
+def test_a_deleted_conversation_stays_deleted(conversations: Conversations) -> None:
     conversation = new_id()
     exchange(conversations, ALICE, conversation, "q", "a")
     writer = begin(conversations, ALICE, conversation, user_message("q"))
@@ -358,7 +360,7 @@ def test_a_deleted_conversation_never_comes_back(conversations: Conversations) -
     ):
         with pytest.raises(NotFound):
             attempt()
-    assert conversation not in [each.id for each in conversations.page(ALICE, limit=100)[0]]
+    assert conversation not in [item.id for item in conversations.page(ALICE, limit=100)[0]]
     assert conversations.recent(ALICE, conversation, 9)[1] == []
 
 
@@ -374,7 +376,7 @@ def test_conversations_are_created_and_renamed(conversations: Conversations) -> 
         conversations.rename(BOB, conversation, "theirs")
 
 
-def test_a_days_use_is_counted_once(conversations: Conversations) -> None:
+def test_a_repeated_finish_counts_the_usage_once(conversations: Conversations) -> None:
     user = new_id()
     for _ in range(2):
         writer = begin(conversations, user, new_id(), user_message("q"))
@@ -384,7 +386,7 @@ def test_a_days_use_is_counted_once(conversations: Conversations) -> None:
     assert (day["requests"], day["tokens_in"], day["tokens_out"]) == (2, 2, 4)
 
 
-def test_facts(facts: Facts) -> None:
+def test_facts_are_added_limited_and_forgotten_per_user(facts: Facts) -> None:
     user = new_id()
     first = facts.add(user, "likes tea", "preference", limit=2)
     second = facts.add(user, "has a dog", "fact", limit=2)
@@ -394,14 +396,14 @@ def test_facts(facts: Facts) -> None:
         facts.add(user, "too much", "fact", limit=2)
     facts.delete(user, first.id)
     assert facts.all(user) == [second]
-    for stranger, fact in ((user, first.id), (BOB, second.id), (user, "P")):
+    for user_id, fact_id in ((user, first.id), (BOB, second.id), (user, "P")):
         with pytest.raises(NotFound):
-            facts.delete(stranger, fact)
+            facts.delete(user_id, fact_id)
 
 
-def test_half_a_character_that_somebody_stored_harms_nobody() -> None:
-    """JSON on the wire can hold it as an escape; no frame, prompt or answer of ours can. (Nor can moto.)"""
-    dynamo = FakeDynamo(Calm())
+def test_a_stored_lone_surrogate_is_read_as_the_replacement_character() -> None:
+    """JSON can contain it as an escape, but a frame, a prompt or an answer cannot. (Nor can moto, hence FakeDynamo.)"""
+    dynamo = FakeDynamo(NoFaults())
     facts, pk = Facts(dynamo.table()), keys.facts(ALICE)
     fact = {"text": "likes \ud83d tea", "kind": "fact", "source": "user", "ts": now()}
     profile = {"name": "Ada\udc00", "about": "sails"}
@@ -412,17 +414,19 @@ def test_half_a_character_that_somebody_stored_harms_nobody() -> None:
     assert facts.profile(ALICE) == Profile("Ada\ufffd", None, "sails")
 
 
-def test_a_profile_changes_in_one_write(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So nothing that changes between a look and a write can be lost."""
+def test_a_profile_is_changed_by_one_write_without_a_read(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a change between a read and a write cannot be lost."""
     user = new_id()
     monkeypatch.delattr(Table, "get")
     assert facts.set_profile(user, None, None, None) == Profile()
     assert facts.set_profile(user, "Grace", "Iris", "sails", learning=False) == Profile("Grace", "Iris", "sails", False)
-    assert facts.set_profile(user, "Ada", None, None) == Profile("Ada", learning=False), "of learning nothing was said"
+    assert facts.set_profile(user, "Ada", None, None) == Profile("Ada", learning=False), (
+        "learning is unchanged if it is not given"
+    )
     assert facts.set_profile(user, None, None, None, learning=True) == Profile()
 
 
-def test_a_lookup_has_both(dynamodb: Endpoint, conversations: Conversations, facts: Facts) -> None:
+def test_a_lookup_returns_history_and_profile(dynamodb: Endpoint, conversations: Conversations, facts: Facts) -> None:
     user, conversation = new_id(), new_id()
     exchange(conversations, user, conversation, "q", "a")
     facts.set_profile(user, "Grace", None, None)
@@ -432,7 +436,7 @@ def test_a_lookup_has_both(dynamodb: Endpoint, conversations: Conversations, fac
     assert memory.missing == ()
 
 
-def test_a_table_that_fails_costs_the_history_and_the_profile(moto: DynamoDB) -> None:
+def test_a_lookup_on_a_failing_table_reports_history_and_profile_as_missing(moto: DynamoDB) -> None:
     look_up = Lookup(connect(moto), messages=10)
     moto.set_faults(fail_for_ms=60_000)
     try:
@@ -443,13 +447,13 @@ def test_a_table_that_fails_costs_the_history_and_the_profile(moto: DynamoDB) ->
         moto.set_faults()
 
 
-def test_nobody_reads_on_after_the_deadline() -> None:
-    """A table of so many pages that it is not read to its end in time."""
+def test_reads_stop_at_the_deadline() -> None:
+    """The table has more pages than can be read before the deadline."""
     pages = 100_000
     client = mock.Mock()
     client.query.side_effect = [{"Items": [], "LastEvaluatedKey": {"pk": {"S": "pk"}}}] * pages
-    left = {"table": {"Keys": [{"pk": {"S": "pk"}, "sk": {"S": "sk"}}]}}
-    client.batch_get_item.side_effect = [{"Responses": {}, "UnprocessedKeys": left}] * pages
+    unprocessed = {"table": {"Keys": [{"pk": {"S": "pk"}, "sk": {"S": "sk"}}]}}
+    client.batch_get_item.side_effect = [{"Responses": {}, "UnprocessedKeys": unprocessed}] * pages
     table = Table(client, "table").until(time.monotonic() + 0.05)
     with pytest.raises(StorageError):
         table.query("pk", "a", "z")
@@ -457,10 +461,10 @@ def test_nobody_reads_on_after_the_deadline() -> None:
     table = Table(client, "table").until(time.monotonic() + 0.05)
     with pytest.raises(StorageError):
         table.get_many([("pk", "sk")])
-    assert 0 < client.batch_get_item.call_count < 10, "it pauses"
+    assert 0 < client.batch_get_item.call_count < 10, "it pauses between calls"
 
 
-def test_a_failing_table_is_a_storage_error(moto: DynamoDB) -> None:
+def test_a_failing_table_raises_storage_error(moto: DynamoDB) -> None:
     conversations = Conversations(connect(moto))
     moto.set_faults(fail_for_ms=60_000)
     try:

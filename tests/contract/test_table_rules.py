@@ -1,6 +1,6 @@
-"""What DynamoDB refuses, the laptop's table refuses too: the same cases run on DynamoDB Local where it agrees with AWS.
+"""The local stack's table refuses what DynamoDB refuses: the same cases run on DynamoDB Local.
 
-And what DynamoDB answers now and then, the laptop's table answers on demand, and the store goes on.
+The local stack's table also injects DynamoDB's occasional faults, and the store handles them.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from converse_stream.protocol.errors import StorageError
 from converse_stream.protocol.ids import new_id
 from converse_stream.store.conversations import Conversations
 from converse_stream.store.table import ATTEMPTS
-from local_stack.dynamodb.idempotency_tokens import KEPT, Mismatch, Tokens
+from local_stack.dynamodb.idempotency_tokens import TOKEN_SECONDS, Mismatch, Tokens
 from local_stack.dynamodb.server import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 from tests.contract.test_store import connect
@@ -31,8 +31,8 @@ MANY = {f":v{number}": {"S": "v"} for number in range(500)}
 
 
 def client_of(dynamodb: Endpoint) -> "DynamoDBClient":
-    once = Config(retries={"total_max_attempts": 1})
-    return boto3.client("dynamodb", endpoint_url=dynamodb.url, config=once)
+    no_retries = Config(retries={"total_max_attempts": 1})
+    return boto3.client("dynamodb", endpoint_url=dynamodb.url, config=no_retries)
 
 
 def key(pk: str = "p", sk: str = "s") -> dict[str, Any]:
@@ -48,8 +48,8 @@ def put(**item: Any) -> dict[str, Any]:
 
 
 def put_if(condition: str, values: Any = None, names: Any = None) -> dict[str, Any]:
-    more = {"ExpressionAttributeValues": values, "ExpressionAttributeNames": names}
-    given = {name: each for name, each in more.items() if each is not None}
+    optional = {"ExpressionAttributeValues": values, "ExpressionAttributeNames": names}
+    given = {name: value for name, value in optional.items() if value is not None}
     return {"Put": {"Item": key(), "ConditionExpression": condition, **given}}
 
 
@@ -62,7 +62,7 @@ def delete(**item_key: Any) -> dict[str, Any]:
     return {"Delete": {"Key": item_key}}
 
 
-# One write that is refused, alone and as a part of a transaction.
+# Writes that DynamoDB refuses, as a single write and in a transaction.
 WRITES: Mapping[str, dict[str, Any]] = {
     "between": put_if("sk BETWEEN :a AND :b", Z),
     "39 digits": put(n={"N": "1" * 39}),
@@ -102,7 +102,7 @@ WRITES: Mapping[str, dict[str, Any]] = {
     "values without an expression": {"Put": {"Item": key(), "ExpressionAttributeValues": A}},
     "two paths that overlap": update("SET a = :a, a = :a", A),
 }  # fmt: skip
-# A transaction whose parts are well, and which is refused.
+# Transactions that DynamoDB refuses although each of their parts is valid.
 TRANSACTIONS: Mapping[str, list[dict[str, Any]]] = {
     "more than 4 MB of items": [
         {"Put": {"Item": key("big", str(number)) | {"x": text(390)}}} for number in range(11)
@@ -146,10 +146,10 @@ BATCHES: Mapping[str, list[Any]] = {
 
 
 def of_table(parts: list[dict[str, Any]]) -> Any:
-    return [{kind: {"TableName": TABLE, **part}} for each in parts for kind, part in each.items()]
+    return [{kind: {"TableName": TABLE, **part}} for item in parts for kind, part in item.items()]
 
 
-def refused(call: Callable[[], Any]) -> bool:
+def is_refused(call: Callable[[], Any]) -> bool:
     with pytest.raises(ClientError) as caught:
         call()
     response: Any = caught.value.response
@@ -166,30 +166,30 @@ def test_a_write_that_dynamodb_refuses_is_refused(dynamodb: Endpoint, name: str)
         "Update": client.update_item,
         "Delete": client.delete_item,
     }
-    assert refused(lambda: calls[kind](TableName=TABLE, **part))
-    assert refused(lambda: client.transact_write_items(TransactItems=of_table([WRITES[name]])))
+    assert is_refused(lambda: calls[kind](TableName=TABLE, **part))
+    assert is_refused(lambda: client.transact_write_items(TransactItems=of_table([WRITES[name]])))
 
 
 @pytest.mark.parametrize("name", TRANSACTIONS)
 def test_a_transaction_that_dynamodb_refuses_is_refused(dynamodb: Endpoint, name: str) -> None:
     client = client_of(dynamodb)
-    assert refused(lambda: client.transact_write_items(TransactItems=of_table(TRANSACTIONS[name])))
+    assert is_refused(lambda: client.transact_write_items(TransactItems=of_table(TRANSACTIONS[name])))
     assert "Item" not in client.get_item(TableName=TABLE, Key=key("big", "0"))
 
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_query_that_dynamodb_refuses_is_refused(dynamodb: Endpoint, name: str) -> None:
     client = client_of(dynamodb)
-    assert refused(lambda: client.query(TableName=TABLE, **QUERIES[name]))
+    assert is_refused(lambda: client.query(TableName=TABLE, **QUERIES[name]))
 
 
 @pytest.mark.parametrize("name", BATCHES)
 def test_a_batch_that_dynamodb_refuses_is_refused(dynamodb: Endpoint, name: str) -> None:
     client = client_of(dynamodb)
-    assert refused(lambda: client.batch_get_item(RequestItems={TABLE: {"Keys": BATCHES[name]}}))
+    assert is_refused(lambda: client.batch_get_item(RequestItems={TABLE: {"Keys": BATCHES[name]}}))
 
 
-def test_what_is_just_within_the_limits_is_taken(dynamodb: Endpoint) -> None:
+def test_writes_just_within_the_limits_are_accepted(dynamodb: Endpoint) -> None:
     client, large = client_of(dynamodb), {":pk": {"S": "large"}}
     client.put_item(TableName=TABLE, Item=key("limits") | {"n": {"N": "1" * 38}, "x": text(390)})
     client.put_item(TableName=TABLE, Item=key("limits", "zeros") | {"n": {"N": "-1" + "0" * 60}})
@@ -199,7 +199,7 @@ def test_what_is_just_within_the_limits_is_taken(dynamodb: Endpoint) -> None:
     assert 0 < len(page["Items"]) < 4, "a page ends at 1 MB"
 
 
-def test_a_page_that_ends_at_its_limit_tells_where_though_nothing_follows(dynamodb: Endpoint) -> None:
+def test_a_page_that_ends_at_its_limit_has_a_last_key_although_no_item_follows(dynamodb: Endpoint) -> None:
     client = client_of(dynamodb)
     for number in "123":
         item = key("page", number) | {"gsi1pk": {"S": "user"}, "gsi1sk": {"S": number}, "more": text(1)}
@@ -216,39 +216,39 @@ def test_a_page_that_ends_at_its_limit_tells_where_though_nothing_follows(dynamo
 
 
 @pytest.mark.parametrize("conversations", [2, 3, 4])
-def test_no_cursor_leads_to_an_empty_page(dynamodb: Endpoint, conversations: int) -> None:
-    shelf, user = Conversations(connect(dynamodb)), new_id()
+def test_no_cursor_returns_an_empty_page(dynamodb: Endpoint, conversations: int) -> None:
+    store, user = Conversations(connect(dynamodb)), new_id()
     for _ in range(conversations):
-        shelf.create(user, new_id(), None)
+        store.create(user, new_id(), None)
     sizes, before = [], None
     while True:
-        page, before = shelf.page(user, limit=2, before=before)
+        page, before = store.page(user, limit=2, before=before)
         sizes.append(len(page))
         if before is None:
             break
     assert sizes == [2] * (conversations // 2) + [1] * (conversations % 2)
 
 
-def test_an_item_whose_time_is_over_is_read_until_it_is_swept(dynamodb: Endpoint) -> None:
+def test_an_expired_item_is_read_until_it_is_removed(dynamodb: Endpoint) -> None:
     client = client_of(dynamodb)
     client.put_item(TableName=TABLE, Item=key("over") | {"ttl": {"N": "1"}})
     assert "Item" in client.get_item(TableName=TABLE, Key=key("over"))
 
 
-def test_a_batch_of_more_than_16_mb_is_read_in_part(dynamodb: Endpoint) -> None:
+def test_a_batch_of_more_than_16_mb_returns_unprocessed_keys(dynamodb: Endpoint) -> None:
     client = client_of(dynamodb)
-    wanted = [key("batch", str(number)) for number in range(43)]
-    for each in wanted:
-        client.put_item(TableName=TABLE, Item=each | {"x": text(390)})
-    page = client.batch_get_item(RequestItems={TABLE: {"Keys": wanted}})
-    assert len(page["Responses"][TABLE]) + len(page["UnprocessedKeys"][TABLE]["Keys"]) == len(wanted)
-    assert len(connect(dynamodb).get_many([("batch", str(number)) for number in range(43)])) == len(wanted)
+    keys = [key("batch", str(number)) for number in range(43)]
+    for item_key in keys:
+        client.put_item(TableName=TABLE, Item=item_key | {"x": text(390)})
+    page = client.batch_get_item(RequestItems={TABLE: {"Keys": keys}})
+    assert len(page["Responses"][TABLE]) + len(page["UnprocessedKeys"][TABLE]["Keys"]) == len(keys)
+    assert len(connect(dynamodb).get_many([("batch", str(number)) for number in range(43)])) == len(keys)
 
 
 # Client request tokens
 
 
-def test_a_transaction_that_comes_twice_is_carried_out_once(dynamodb: Endpoint) -> None:
+def test_a_transaction_repeated_with_its_token_is_executed_once(dynamodb: Endpoint) -> None:
     client, token, pk = client_of(dynamodb), new_id(), new_id()
     parts = of_table([update("ADD n :a", ONE, key(pk))])
     for _ in range(2):
@@ -258,7 +258,7 @@ def test_a_transaction_that_comes_twice_is_carried_out_once(dynamodb: Endpoint) 
         client.transact_write_items(TransactItems=of_table([put()]), ClientRequestToken=token)
 
 
-def test_a_transaction_that_failed_may_come_again_with_its_token(dynamodb: Endpoint) -> None:
+def test_a_failed_transaction_can_be_repeated_with_its_token(dynamodb: Endpoint) -> None:
     client, token, pk = client_of(dynamodb), new_id(), new_id()
     client.put_item(TableName=TABLE, Item=key(pk))
     parts = of_table([{"Put": {"Item": key(pk), "ConditionExpression": "attribute_not_exists(pk)"}}])
@@ -269,28 +269,28 @@ def test_a_transaction_that_failed_may_come_again_with_its_token(dynamodb: Endpo
     assert "Item" in client.get_item(TableName=TABLE, Key=key(pk))
 
 
-def test_a_token_is_forgotten_after_ten_minutes() -> None:
-    at = [0.0]
-    tokens, request, other = Tokens(lambda: at[0]), {"ClientRequestToken": "t"}, {"ClientRequestToken": "t", "x": 1}
-    tokens.note(request)
-    at[0] = KEPT
+def test_a_token_expires_after_ten_minutes() -> None:
+    clock = [0.0]
+    tokens, request, other = Tokens(lambda: clock[0]), {"ClientRequestToken": "t"}, {"ClientRequestToken": "t", "x": 1}
+    tokens.record(request)
+    clock[0] = TOKEN_SECONDS
     assert tokens.is_repeated(request)
     with pytest.raises(Mismatch):
         tokens.is_repeated(other)
-    at[0] = KEPT + 1
+    clock[0] = TOKEN_SECONDS + 1
     assert not tokens.is_repeated(other)
 
 
-# Faults on demand
+# Injected faults
 
 
-def test_botocore_repeats_no_transaction_that_is_throttled(moto: DynamoDB) -> None:
-    """So the store has to: botocore.retries.standard and the service's own botocore/data/_retry.json."""
-    many = Config(retries={"mode": "standard", "total_max_attempts": 5})
+def test_botocore_does_not_retry_a_throttled_transaction(moto: DynamoDB) -> None:
+    """So the store retries it. See botocore.retries.standard and botocore/data/_retry.json."""
+    five_attempts = Config(retries={"mode": "standard", "total_max_attempts": 5})
     moto.set_faults(throttle=2)
     codes = []
     for _ in range(2):
-        client = boto3.client("dynamodb", endpoint_url=moto.url, config=many)
+        client = boto3.client("dynamodb", endpoint_url=moto.url, config=five_attempts)
         with pytest.raises(client.exceptions.TransactionCanceledException) as caught:
             client.transact_write_items(TransactItems=of_table([put(), delete(**key("other"))]))
         response: Any = caught.value.response
@@ -301,33 +301,33 @@ def test_botocore_repeats_no_transaction_that_is_throttled(moto: DynamoDB) -> No
 
 
 @pytest.mark.parametrize("fault", ["throttle", "conflict"])
-def test_a_transaction_is_repeated_until_the_table_takes_it(moto: DynamoDB, fault: str) -> None:
-    shelf, user, conversation = Conversations(connect(moto)), new_id(), new_id()
+def test_the_store_retries_a_transaction_until_the_table_accepts_it(moto: DynamoDB, fault: str) -> None:
+    store, user, conversation = Conversations(connect(moto)), new_id(), new_id()
     moto.set_faults(**{fault: ATTEMPTS - 1})
-    created = shelf.create(user, conversation, "title")
+    created = store.create(user, conversation, "title")
     moto.set_faults(**{fault: ATTEMPTS})
     with pytest.raises(StorageError):
-        shelf.create(user, new_id(), None)
-    assert shelf.page(user, limit=5)[0] == [created]
+        store.create(user, new_id(), None)
+    assert store.page(user, limit=5)[0] == [created]
 
 
-def test_a_single_write_meets_a_transaction_on_demand(moto: DynamoDB) -> None:
+def test_an_injected_conflict_fails_a_single_write(moto: DynamoDB) -> None:
     moto.set_faults(conflict=1)
-    connect(moto).put({"pk": "met", "sk": "s"})
-    assert connect(moto).get("met", "s")
+    connect(moto).put({"pk": "conflicting", "sk": "s"})
+    assert connect(moto).get("conflicting", "s")
     moto.set_faults(conflict=1)
     client = client_of(moto)
     with pytest.raises(client.exceptions.TransactionConflictException):
         client.put_item(TableName=TABLE, Item=key())
 
 
-def test_a_batch_is_read_in_part_on_demand(moto: DynamoDB) -> None:
-    table, wanted = connect(moto), [("part", str(number)) for number in range(5)]
-    for pk, sk in wanted:
+def test_an_injected_partial_batch_is_completed_by_the_store(moto: DynamoDB) -> None:
+    table, keys = connect(moto), [("part", str(number)) for number in range(5)]
+    for pk, sk in keys:
         table.put({"pk": pk, "sk": sk})
     moto.set_faults(unprocessed=1)
-    page = client_of(moto).batch_get_item(RequestItems={TABLE: {"Keys": [key(*each) for each in wanted]}})
+    page = client_of(moto).batch_get_item(RequestItems={TABLE: {"Keys": [key(*pair) for pair in keys]}})
     assert len(page["Responses"][TABLE]) == 3
     assert len(page["UnprocessedKeys"][TABLE]["Keys"]) == 2
     moto.set_faults(unprocessed=3)
-    assert len(table.get_many(wanted)) == 5
+    assert len(table.get_many(keys)) == 5

@@ -1,4 +1,4 @@
-"""A Docker engine with a base image for the functions, and a checkout to run documented commands in."""
+"""Fixtures for Docker: the engine, the functions' base image, and a checkout in which documented commands run."""
 
 import os
 import platform
@@ -24,48 +24,48 @@ def docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def images(form: str) -> list[str]:
-    """The engine's images, newest first."""
-    return docker("image", "ls", "--all", "--no-trunc", "--format", form).split()
+def images(template: str) -> list[str]:
+    """Returns the engine's images in this format, newest first."""
+    return docker("image", "ls", "--all", "--no-trunc", "--format", template).split()
 
 
 @pytest.fixture(scope="session")
 def engine() -> None:
-    """Skips where no Docker engine answers."""
+    """Skips the test if no Docker engine is running."""
     try:
         docker("version")
     except (OSError, subprocess.CalledProcessError) as error:
         reason = getattr(error, "stderr", "").strip() or str(error)
-        pytest.skip(f"no Docker engine answers, CONTRIBUTING.md says how to get one: {reason}")
+        pytest.skip(f"needs a running Docker engine, see CONTRIBUTING.md: {reason}")
 
 
 @pytest.fixture(scope="session")
 def runtime() -> str:
-    """As the template names it: `python3.13`."""
+    """The runtime of the template's functions, such as `python3.13`."""
     return next(iter(templates.read(ROOT / "template.yaml").functions.values())).runtime
 
 
 @pytest.fixture(scope="session")
 def base_image(engine: None, runtime: str, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """AWS's base image under the name that SAM CLI asks for, if it was pulled before; else one of this machine's."""
+    """The name of the SAM CLI's base image: AWS's if it was pulled before, else one made from files of this machine."""
     before = images("{{.ID}}")
     name = f"public.ecr.aws/lambda/python:{runtime.removeprefix('python')}-{ARCHITECTURES[platform.machine()]}"
     if name not in images("{{.Repository}}:{{.Tag}}"):
         python = interpreter(runtime)
         if python is None:
-            pytest.skip(f"the image {name} was not pulled, and there is no {runtime} here to make one of")
+            pytest.skip(f"the image {name} was not pulled, and cannot be made without {runtime}")
         root = tmp_path_factory.mktemp("image")
         image.lay_out(root, runtime, python, built.parent)
         image.load(root, name)
         shutil.rmtree(root)
     yield name
-    made = [each for each in images("{{.ID}}") if each not in before]
-    subprocess.run(["docker", "image", "rm", "--force", *made], capture_output=True, check=False)
+    created = [image_id for image_id in images("{{.ID}}") if image_id not in before]
+    subprocess.run(["docker", "image", "rm", "--force", *created], capture_output=True, check=False)
 
 
 @pytest.fixture(scope="session")
 def bridge(base_image: str, runtime: str) -> str:
-    """The address by which containers reach this machine."""
+    """This machine's address for containers."""
     lookup = "import socket; print(socket.gethostbyname('host'))"
     options = ("--rm", "--add-host", "host:host-gateway", "--entrypoint", f"/var/lang/bin/{runtime}")
     return docker("run", *options, base_image, "-c", lookup)
@@ -73,9 +73,9 @@ def bridge(base_image: str, runtime: str) -> str:
 
 @pytest.fixture(scope="session")
 def port() -> int:
-    """The first of six free ports, as `make run` takes them."""
+    """The first of six free ports in a row, as `make run` needs them."""
     while True:
-        first = randrange(20_000, 30_000)  # noqa: S311 - nothing secret
+        first = randrange(20_000, 30_000)  # noqa: S311 - not a secret
         try:
             for number in range(first, first + 6):
                 with socket.create_server(("127.0.0.1", number)):
@@ -87,14 +87,14 @@ def port() -> int:
 
 @pytest.fixture(scope="session")
 def checkout(port: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the sources with the environments of this one, whose events/env.json names `port`'s stand-ins."""
+    """A copy of the sources with this checkout's virtualenvs, and with the emulators' ports in events/env.json."""
     folder = tmp_path_factory.mktemp("checkout") / "checkout"
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*NOT_COPIED))
     for environment in (".venv", ".venv-sam"):
         (folder / environment).symlink_to(ROOT / environment)
     for lock in (folder / "requirements").iterdir():
-        os.utime(lock, (0, 0))  # older than what is installed, so that make installs nothing
+        os.utime(lock, (0, 0))  # older than the virtualenvs, so that make installs nothing
     env_file = folder / "events/env.json"
-    named = env_file.read_text(encoding="utf-8")
-    env_file.write_text(named.replace(":8790", f":{port + 3}").replace(":8791", f":{port + 4}"), encoding="utf-8")
+    text = env_file.read_text(encoding="utf-8")
+    env_file.write_text(text.replace(":8790", f":{port + 3}").replace(":8791", f":{port + 4}"), encoding="utf-8")
     return folder

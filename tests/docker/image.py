@@ -1,7 +1,7 @@
-"""A base image for `sam local` of what this machine has, for where AWS's own cannot be pulled.
+"""Makes a base image for `sam local` from files of this machine, for machines that cannot pull AWS's image.
 
-It is laid out like AWS's: the interpreter in /var/lang, the runtime client in /var/runtime, and a bootstrap that
-honours the exec wrapper. The shell and its few tools are for SAM CLI, which builds an image with the layers on top.
+It has the layout of AWS's image: the interpreter in /var/lang, the runtime client in /var/runtime, and a bootstrap
+that supports the exec wrapper. The SAM CLI needs the shell and the few tools to build an image with the layers on top.
 https://docs.aws.amazon.com/lambda/latest/dg/python-image.html
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from local_stack.lambda_service.sandbox import BOOTSTRAP, RUNTIME_PACKAGES
 
 TOOLS = ("sh", "chmod", "cp", "mv", "rm")
-NOT_OF_THE_RUNTIME = ("site-packages", "dist-packages", "test", "idlelib", "ensurepip", "config-*", "*.a")
+EXCLUDED = ("site-packages", "dist-packages", "test", "idlelib", "ensurepip", "config-*", "*.a")
 VARIABLES = {
     "LANG": "en_US.UTF-8",
     "TZ": ":UTC",
@@ -28,7 +28,7 @@ START = """#!/bin/sh
 export AWS_EXECUTION_ENV=AWS_Lambda_{runtime}
 exec ${{AWS_LAMBDA_EXEC_WRAPPER:-}} /var/lang/bin/{runtime} /var/runtime/bootstrap.py
 """
-ABOUT = """
+PRINT_PATHS = """
 import json, os, sys, sysconfig
 print(json.dumps([os.path.realpath(getattr(sys, "_base_executable", sys.executable)), sysconfig.get_path("stdlib")]))
 """
@@ -36,21 +36,24 @@ LIBRARY = re.compile(r"(/\S+) \(0x")
 
 
 def lay_out(root: Path, runtime: str, python: str, artifacts: Path) -> None:
-    """Fill `root` for a runtime like `python3.13`, of this machine's `python` and a layer that bundles its client."""
-    executable, library = (Path(each) for each in json.loads(output(python, "-c", ABOUT)))
+    """Fill `root` with the files of a runtime such as `python3.13`.
+
+    `python` is an interpreter of this machine, `artifacts` a build whose layer has the runtime client.
+    """
+    executable, library = (Path(path) for path in json.loads(output(python, "-c", PRINT_PATHS)))
     lang, client = root / "var/lang", root / "var/runtime"
     for folder in (root / "bin", root / "tmp", root / "opt", root / "var/task", lang / "bin", client):
         folder.mkdir(parents=True)
     shutil.copy(executable, lang / "bin" / runtime)
-    shutil.copytree(library, lang / "lib" / runtime, ignore=shutil.ignore_patterns(*NOT_OF_THE_RUNTIME))
-    tools = [Path(found) for tool in TOOLS if (found := shutil.which(tool))]
+    shutil.copytree(library, lang / "lib" / runtime, ignore=shutil.ignore_patterns(*EXCLUDED))
+    tools = [Path(path) for tool in TOOLS if (path := shutil.which(tool))]
     for tool in tools:
         shutil.copy(tool, root / "bin")
-    machine_code = [*library.glob("lib-dynload/*.so"), *artifacts.rglob("*.so")]
-    for needed in shared_libraries([executable, *tools, *machine_code]):
-        copy = root / needed.relative_to("/")
+    binaries = [*library.glob("lib-dynload/*.so"), *artifacts.rglob("*.so")]
+    for shared_library in shared_libraries([executable, *tools, *binaries]):
+        copy = root / shared_library.relative_to("/")
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(needed, copy)
+        shutil.copy(shared_library, copy)
     for pattern in RUNTIME_PACKAGES:
         for package in artifacts.glob(f"*/python/{pattern}"):
             if package.is_dir():
@@ -63,7 +66,7 @@ def lay_out(root: Path, runtime: str, python: str, artifacts: Path) -> None:
 
 
 def load(root: Path, name: str) -> None:
-    """Give the Docker engine an image of what is in `root`."""
+    """Import the files of `root` into the Docker engine, as the image `name`."""
     changes = [f"ENV {variable}={value}" for variable, value in VARIABLES.items()] + ["WORKDIR /var/task"]
     options = [option for change in changes for option in ("--change", change)]
     with subprocess.Popen(["tar", "--directory", root, "--create", "."], stdout=subprocess.PIPE) as archive:
@@ -71,8 +74,8 @@ def load(root: Path, name: str) -> None:
 
 
 def shared_libraries(files: Iterable[Path]) -> set[Path]:
-    """The shared libraries of machine code, the loader among them, by the paths under which it looks for them."""
-    return {Path(found) for found in LIBRARY.findall(output("ldd", *files))}
+    """Returns the paths of the shared libraries that the binaries load, and of the dynamic loader."""
+    return {Path(path) for path in LIBRARY.findall(output("ldd", *files))}
 
 
 def output(*command: str | Path) -> str:

@@ -1,4 +1,4 @@
-"""The commands of events/README.md for Docker on Linux, run as they stand there, and every event by them."""
+"""The commands of events/README.md for Docker on Linux, run unchanged, and `sam local invoke` with every event."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.clients,
     pytest.mark.xdist_group("processor"),
     pytest.mark.timeout(600),
-    pytest.mark.skipif(sys.platform != "linux", reason="these commands are for Linux"),
+    pytest.mark.skipif(sys.platform != "linux", reason="needs Linux"),
 ]
 
 BUILD, RUN, INVOKE, START_API, CURL = commands(ROOT / "events/README.md", "Docker on Linux")
@@ -39,12 +39,12 @@ READY_SECONDS = 120
 
 
 class Shell:
-    """A terminal in a checkout: the commands are the documented ones, but for what is this machine's own."""
+    """Runs documented commands in a checkout, with the values of this machine instead of the documented ones."""
 
     def __init__(self, folder: Path, port: int, bridge: str) -> None:
         self.api = free_port()
         self._folder = folder
-        self._own = {
+        self._replacements = {
             "x86_64": ARCHITECTURES[platform.machine()],
             "172.17.0.1": bridge,
             "sam local invoke": "sam local invoke --skip-pull-image",
@@ -54,16 +54,16 @@ class Shell:
         self._env = {**os.environ, "PORT": str(port), "SAM_CLI_TELEMETRY": "0"}
 
     def run(self, command: str) -> str:
-        """What it printed. Fails as the command does."""
-        done = subprocess.run(
+        """Runs the command and returns its stdout. Fails if the command fails."""
+        process = subprocess.run(
             self._adapted(command), cwd=self._folder, env=self._env, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        return done.stdout
+        assert process.returncode == 0, f"{command}\n{process.stdout}{process.stderr}"
+        return process.stdout
 
     @contextlib.contextmanager
     def running(self, command: str, host: str, port: int) -> Iterator[None]:
-        """A command that goes on, from when it listens until it is interrupted."""
+        """Starts a command, waits until it listens on the port, and interrupts it at the end."""
         with subprocess.Popen(
             self._adapted(command), cwd=self._folder, env=self._env, start_new_session=True
         ) as process:
@@ -79,8 +79,8 @@ class Shell:
                     os.killpg(process.pid, signal.SIGINT)
 
     def _adapted(self, command: str) -> list[str]:
-        for documented, own in self._own.items():
-            command = command.replace(documented, own)
+        for documented, replacement in self._replacements.items():
+            command = command.replace(documented, replacement)
         return ["sh", "-c", command]
 
 
@@ -92,37 +92,37 @@ def listens(host: str, port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def shell(bridge: str, checkout: Path, port: int) -> Iterator[Shell]:
-    """The first two commands have been given: the functions are built and the stand-ins run."""
-    terminal = Shell(checkout, port, bridge)
-    terminal.run(BUILD)
-    with terminal.running(RUN, "127.0.0.1", port + 2):
-        yield terminal
+    """A shell after the first two commands: the functions are built and the emulators run."""
+    built_shell = Shell(checkout, port, bridge)
+    built_shell.run(BUILD)
+    with built_shell.running(RUN, "127.0.0.1", port + 2):
+        yield built_shell
 
 
 def invoke(shell: Shell, function: str, event: str) -> Any:
-    printed = shell.run(INVOKE.replace("StreamFunction", function).replace("events/chat.json", f"events/{event}.json"))
-    return json.loads(printed.strip().splitlines()[-1])
+    output = shell.run(INVOKE.replace("StreamFunction", function).replace("events/chat.json", f"events/{event}.json"))
+    return json.loads(output.strip().splitlines()[-1])
 
 
-def test_the_documented_event_is_answered_to_its_end(shell: Shell) -> None:
+def test_documented_invoke_returns_a_complete_answer(shell: Shell) -> None:
     answer = json.loads(shell.run(INVOKE).strip().splitlines()[-1])
     assert answer["statusCode"] == 200
     assert '"type":"complete","finishReason":"stop"' in answer["body"]
 
 
 @pytest.mark.parametrize("event", STORY)
-def test_every_event_is_answered(shell: Shell, event: str) -> None:
-    sent = json.loads((ROOT / f"events/{event}.json").read_text(encoding="utf-8"))
-    answer = invoke(shell, function_for(sent, templates.read(ROOT / "template.yaml")).name, event)
-    if "requestContext" in sent:
+def test_every_event_gets_its_documented_status(shell: Shell, event: str) -> None:
+    payload = json.loads((ROOT / f"events/{event}.json").read_text(encoding="utf-8"))
+    answer = invoke(shell, function_for(payload, templates.read(ROOT / "template.yaml")).name, event)
+    if "requestContext" in payload:
         assert answer["statusCode"] == STATUS.get(event, 200)
     else:
         assert "errorType" not in answer
 
 
-def test_start_api_answers(shell: Shell) -> None:
+def test_start_api_serves_health_and_chat(shell: Shell) -> None:
     with shell.running(START_API, "127.0.0.1", shell.api):
         assert json.loads(shell.run(CURL)) == {"status": "ok"}
         body = json.dumps({"message": {"text": "[[tokens=3 pace=1 first=1]]"}})
-        sent = CURL.replace("/health", f"/chat -d '{body}' -H 'content-type: application/json'")
-        assert '"type":"complete","finishReason":"stop"' in shell.run(sent)
+        command = CURL.replace("/health", f"/chat -d '{body}' -H 'content-type: application/json'")
+        assert '"type":"complete","finishReason":"stop"' in shell.run(command)

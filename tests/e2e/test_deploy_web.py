@@ -38,6 +38,6 @@ def test_the_page_is_uploaded_with_its_configuration(environment: str, tmp_path:
     assert [f"--stack-name {stack} " in call for call in asked] == [True, True, False, True, False]
     assert asked[2].startswith("s3 sync .aws-sam/web s3://the-bucket --delete --cache-control ")
     assert asked[4] == "cloudfront create-invalidation --distribution-id THEDISTRIBUTION --paths /*"
-    assert json.loads((uploaded / "config.json").read_text()) == {"functionUrl": "/", "apiUrl": "/"}
+    assert json.loads((uploaded / "page/config.json").read_text()) == {"functionUrl": "/", "apiUrl": "/"}
     for file in (ROOT / "web/demo").rglob("*"):
-        assert (uploaded / file.relative_to(ROOT / "web/demo")).exists()
+        assert (uploaded / "page" / file.relative_to(ROOT / "web/demo")).exists()

@@ -18,10 +18,37 @@ def test_an_encoded_question_mark_names_no_other_conversation(person: Person, do
     known = person.say(f"hello {BRIEF}").start["conversationId"]
     refused = person.http.delete(f"{base}/conversations/{known}%3Fx")
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_request")
-    assert person.http.get(f"{base}/conversations/{known}%2Fmessages").status_code == 400
+    # An encoded slash is decoded in `rawPath` and in the greedy parameter alike: the function sees the plain path.
+    messages = [person.http.get(f"{base}/conversations/{known}{slash}messages") for slash in ("/", "%2F")]
+    assert messages[0].json() == messages[1].json()
+    assert person.http.post(f"{base}/chat/{known}%2Fx/cancel", json={}).status_code == 400
     assert person.http.get(f"{base}/conversations/{known}").status_code == 200
     encoded = "".join(f"%{ord(letter):02X}" for letter in known)
     assert person.http.get(f"{base}/conversations/{encoded}").json()["id"] == known
+
+
+@pytest.mark.parametrize("door", ["gateway", "host"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/unknown"),
+        ("GET", "/conversations/a/unknown"),
+        ("DELETE", "/conversations"),
+        ("PUT", "/memory/a"),
+        ("GET", "/chat/a/cancel"),
+    ],
+)
+def test_the_function_answers_404_for_what_is_no_route(person: Person, door: str, method: str, path: str) -> None:
+    answer = person.http.request(method, f"{getattr(person.stack, door)}{path}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("door", ["gateway", "host"])
+def test_names_with_dots_reach_the_api(person: Person, door: str) -> None:
+    """They look like files of the page."""
+    for path in ("/conversations/page.js", "/conversations/page.js/messages"):
+        answer = person.http.get(getattr(person.stack, door) + path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
 def test_a_long_token_and_key_fit_through_every_entry_point(person: Person) -> None:

@@ -47,8 +47,8 @@ def test_serves_the_template_through_every_door(stack: RunningStack) -> None:
         assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (204, stack.demo)
     for path in ("/", "/health", "/openapi.json", "/conversations"):
         assert httpx.get(f"{stack.host}{path}").status_code == 200
-    assert httpx.get(f"{stack.host}/config.json").json() == {"functionUrl": "/", "apiUrl": "/"}
-    assert httpx.get(f"{stack.demo}/config.json").json() == {"functionUrl": stack.url, "apiUrl": stack.gateway}
+    assert httpx.get(f"{stack.host}/page/config.json").json() == {"functionUrl": "/", "apiUrl": "/"}
+    assert httpx.get(f"{stack.demo}/page/config.json").json() == {"functionUrl": stack.url, "apiUrl": stack.gateway}
     assert httpx.get(f"{stack.demo}/../template.yaml").status_code == 404
 
 
@@ -121,7 +121,7 @@ def six_free_ports() -> int:
     [
         (["--bridge", "0.0.0.0"], "0.0.0.0 is not the address of a bridge"),
         (["--bridge", "8.8.8.8"], "8.8.8.8 is not the address of a bridge"),
-        (["--bridge", "192.168.255.254"], "192.168.255.254 is no address of this machine"),
+        (["--bridge", "192.168.255.254"], "192.168.255.254 is not an address of this machine"),
         (["--bridge", "docker0"], "invalid bridge value"),
         (["--bridge", "127.0.0.1", "--port", "0"], "--bridge needs a --port"),
     ],

@@ -1,24 +1,22 @@
 """Every route that names something, asked by everybody it does not belong to: nothing is there."""
 
-import re
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.e2e.chat import Person
-from tests.stack import ROOT
+from tests.routes import converse_routes, stream_routes
 
 QUICK = "[[tokens=3 pace=1 first=1]]"
 BODIES: dict[str, Any] = {"PATCH": {"title": "mine"}, "POST": {}}
 
 
 def routes() -> list[tuple[str, str, str]]:
-    """Door, method and path of every route with something named in it, as the functions and the template have them."""
-    stream = re.findall(r'"(\w+) (/[^"]*\{\}[^"]*)": ', (ROOT / "functions/stream/app.py").read_text(encoding="utf-8"))
-    api = re.findall(r"RouteKey: (\w+) (\S+)", (ROOT / "template.yaml").read_text(encoding="utf-8"))
-    buffered = [(method, re.sub(r"\{\w+\}", "{}", path)) for method, path in api if "{" in path]
-    return [("url", *route) for route in stream] + [("gateway", *route) for route in buffered]
+    """Entry point, method and path of every route with something named in it."""
+    declared = {"url": stream_routes(), "gateway": converse_routes()}
+    named = [(door, *route.partition(" ")) for door, routes in declared.items() for route in sorted(routes)]
+    return [(door, method, path) for door, method, _, path in named if "{}" in path]
 
 
 ROUTES = [route for route in routes() if "/v1/models/" not in route[2]]  # models are everybody's

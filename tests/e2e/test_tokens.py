@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 import subprocess
 import sys
 import time
@@ -14,12 +13,10 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from local_stack.template import read
+from tests.routes import OPEN, converse_routes, stream_routes
 from tests.stack import ROOT, RunningStack, start_stack, stop_stack
 
 pytestmark = pytest.mark.xdist_group("tokens")
-
-OPEN = {"GET /health", "GET /openapi.json"}
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +36,11 @@ def stack(outdated: list[str]) -> Iterator[RunningStack]:
 
 def routes(stack: RunningStack) -> list[tuple[str, str]]:
     """Method and URL of every route that is not open, of both functions."""
-    source = (ROOT / "functions/stream/app.py").read_text(encoding="utf-8")
-    streamed = set(re.findall(r'"((?:GET|POST) /[^"]*)"', source)) - OPEN
-    api = read(ROOT / "template.yaml").http_api
-    assert api
-    buffered = {f"{route.method} {route.path}" for route in api.routes} - OPEN
+    streamed, buffered = stream_routes() - OPEN, converse_routes() - OPEN
     assert len(streamed) > 2
     assert len(buffered) > 10
     named = [(stack.url, route) for route in streamed] + [(stack.gateway, route) for route in buffered]
-    split = [(door, *re.sub(r"\{\w*\}", "somewhere", route).split(" ")) for door, route in named]
+    split = [(door, *route.replace("{}", "somewhere").split(" ")) for door, route in named]
     return [(method, door + path) for door, method, path in sorted(split)]
 
 
@@ -93,6 +86,18 @@ def test_every_route_refuses_every_wrong_token_in_the_same_words(stack: RunningS
                     answer = client.request(method, url, headers={header: f"Bearer {token}"}, json=body)
                     assert answer.status_code == 401, (name, method, url)
                     assert without_id(answer) == without_id(missing), (name, method, url)
+
+
+@pytest.mark.parametrize("door", ["gateway", "host"])
+def test_without_a_token_an_unknown_path_ends_before_any_call(stack: RunningStack, door: str) -> None:
+    """API Gateway sends every path to the function, so it must cost little: no call to the table or to the model."""
+    before, base = stack.number_of_calls(), getattr(stack, door)
+    with httpx.Client() as client:
+        for path in ("/unknown", "/conversations/a/b", "/chat/a/unknown", "/wp-login.php", "/page"):
+            for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
+                answer = client.request(method, base + path, json=None if method in {"GET", "HEAD"} else {})
+                assert answer.status_code == 401, (method, path)
+    assert stack.number_of_calls() == before
 
 
 @pytest.mark.parametrize("event", ["chat", "http-api-conversations"])
@@ -186,4 +191,4 @@ def test_make_token_says_what_is_missing() -> None:
     finally:
         stop_stack(running)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == "token: the stack asks for no tokens; start it with: make run AUTH=jwt\n"
+    assert refused.stderr == "token: the stack does not use tokens; start it with: make run AUTH=jwt\n"

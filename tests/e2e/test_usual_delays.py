@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local_stack.bedrock.documents import MANAGED
+from local_stack.bedrock.documents import MANAGED_KNOWLEDGE_BASE
 from tests.e2e.chat import Person
 from tests.stack import RunningStack, start_stack, stop_stack
 
@@ -14,8 +14,9 @@ pytestmark = pytest.mark.xdist_group("usual delays")  # one stack for all
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[RunningStack]:
-    documents = ("--usual-delays", "--documents", "tests/e2e/documents", "--parameter", f"KnowledgeBaseId={MANAGED}")
-    running = start_stack(*documents, "--parameter", "DocumentsMilliseconds=3000")
+    documents = ("--usual-delays", "--documents", "tests/e2e/documents")
+    knowledge_base = ("--parameter", f"KnowledgeBaseId={MANAGED_KNOWLEDGE_BASE}")
+    running = start_stack(*documents, *knowledge_base, "--parameter", "DocumentsMilliseconds=3000")
     yield running
     stop_stack(running)
 

@@ -1,4 +1,4 @@
-"""Bodies of every route, as they should be, nearly should be, and should not be at all."""
+"""Request bodies of every route: valid, almost valid, and invalid."""
 
 import gzip
 import json
@@ -9,26 +9,26 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-MINE = "conversation-of-mine"
-ANSWERED = "generation-that-is-none"
+CONVERSATION = "conversation-of-mine"
+GENERATION = "generation-without-item"
 MODELS = st.sampled_from(["nova-lite", "nova-micro", "nova-pro", "claude-haiku", "claude-sonnet"])
 
-# JSON that Python does not write; in a value a string "@3@" stands for one of it, by number.
+# JSON that `json.dumps` does not write. In a value, the string "@3@" is a placeholder for RAW[3].
 NUMBERS = ["1e400", "-1e400", "-0", "1e-400", "NaN", "Infinity", "9" * 4_000, "9" * 100_000, "01", "+1", "1."]
 DEEP = ["[" * n + "]" * n for n in (30, 150, 250, 100_000)] + ['{"a":' * n + "1" + "}" * n for n in (30, 150, 250)]
 RAW = [*NUMBERS, *DEEP]
-MARK = re.compile(r'"@(\d+)@"')
+PLACEHOLDER = re.compile(r'"@(\d+)@"')
 TEXTS = [
     "", " ", "\n", "\x00", "a\x00b", "\x1b[31m", "\x7f", "\x85", "\x9b", "\u2028", "\ufeff", "\u200b", "\u202e",
     "\ud83d", "\udc00", "e\u0301", "\ufdfa" * 200, "\u0344" * 100, "🌊" * 20, "x" * 5_000, "x" * 40_000,
     "../..", "%00", "U#x", "${x}", "<facts>", "null",
 ]  # fmt: skip
 
-ids = st.sampled_from([MINE, "nobody-knows-it", "A" * 64, "--------"])
+ids = st.sampled_from([CONVERSATION, "unknown-conversation", "A" * 64, "--------"])
 plain = st.just("Tell me about rivers")
 texts = st.one_of(plain, plain, plain, st.text(max_size=30), st.sampled_from(TEXTS))
 raw = st.sampled_from([f"@{number}@" for number in range(len(RAW))])
-nasty = st.one_of(
+arbitrary = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(),
@@ -42,23 +42,25 @@ nasty = st.one_of(
 )
 
 
-def sometimes(**fields: SearchStrategy[Any]) -> SearchStrategy[dict[str, Any]]:
+def optional(**fields: SearchStrategy[Any]) -> SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({}, optional=fields)
 
 
-def always(**fields: SearchStrategy[Any]) -> SearchStrategy[dict[str, Any]]:
+def required(**fields: SearchStrategy[Any]) -> SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(fields)
 
 
-def both(one: SearchStrategy[dict[str, Any]], two: SearchStrategy[dict[str, Any]]) -> SearchStrategy[dict[str, Any]]:
-    return st.builds(lambda a, b: a | b, one, two)
+def merged(
+    first: SearchStrategy[dict[str, Any]], second: SearchStrategy[dict[str, Any]]
+) -> SearchStrategy[dict[str, Any]]:
+    return st.builds(lambda a, b: a | b, first, second)
 
 
 schemas = st.builds(
     lambda properties: {"type": "object", "properties": properties},
-    st.dictionaries(texts, st.one_of(raw, nasty), max_size=2),
+    st.dictionaries(texts, st.one_of(raw, arbitrary), max_size=2),
 )
-options = sometimes(
+options = optional(
     maxTokens=st.integers(1, 4_000),
     temperature=st.floats(0, 1),
     topP=st.floats(0, 1),
@@ -68,21 +70,21 @@ options = sometimes(
     latency=st.just("optimized"),
     schema=schemas,
 )
-part = always(type=st.just("text"), text=texts)
+part = required(type=st.just("text"), text=texts)
 chat = st.one_of(
-    both(always(message=always(text=texts)), sometimes(conversationId=ids, model=MODELS, options=options)),
-    always(action=st.sampled_from(["regenerate", "continue"]), conversationId=st.just(MINE)),
+    merged(required(message=required(text=texts)), optional(conversationId=ids, model=MODELS, options=options)),
+    required(action=st.sampled_from(["regenerate", "continue"]), conversationId=st.just(CONVERSATION)),
 )
-ai_chat = both(
-    always(
+ai_chat = merged(
+    required(
         id=ids,
         messages=st.lists(
-            always(id=texts, role=st.just("user"), parts=st.lists(part, max_size=3)),
+            required(id=texts, role=st.just("user"), parts=st.lists(part, max_size=3)),
             min_size=1,
             max_size=3,
         ),
     ),
-    sometimes(
+    optional(
         trigger=st.sampled_from(["submit-message", "regenerate-message"]),
         messageId=texts,
         model=MODELS,
@@ -90,13 +92,13 @@ ai_chat = both(
     ),
 )
 calls = st.lists(
-    always(
+    required(
         id=st.sampled_from(["a", "b"]),
         type=st.just("function"),
-        function=always(
+        function=required(
             name=st.sampled_from(["weather", "tides"]),
             arguments=st.one_of(
-                st.sampled_from(["{}", "", "{", '{"\\ud800": 1}', *(f'{{"a": {each}}}' for each in RAW)]), texts
+                st.sampled_from(["{}", "", "{", '{"\\ud800": 1}', *(f'{{"a": {value}}}' for value in RAW)]), texts
             ),
         ),
     ),
@@ -104,13 +106,13 @@ calls = st.lists(
     max_size=2,
 )
 tools = st.lists(
-    always(
+    required(
         type=st.just("function"),
-        function=both(
-            always(name=st.sampled_from(["weather", "tides", "x" * 64])),
-            sometimes(
+        function=merged(
+            required(name=st.sampled_from(["weather", "tides", "x" * 64])),
+            optional(
                 description=texts,
-                parameters=st.dictionaries(texts, st.one_of(raw, nasty), max_size=2),
+                parameters=st.dictionaries(texts, st.one_of(raw, arbitrary), max_size=2),
             ),
         ),
     ),
@@ -118,40 +120,42 @@ tools = st.lists(
 )
 openai_messages = st.lists(
     st.one_of(
-        always(role=st.sampled_from(["user", "system", "developer", "assistant"]), content=texts),
-        always(role=st.just("user"), content=st.lists(part, max_size=2)),
-        always(role=st.just("assistant"), content=st.one_of(st.none(), texts), tool_calls=calls),
-        always(role=st.just("tool"), content=texts, tool_call_id=st.sampled_from(["a", "b"])),
+        required(role=st.sampled_from(["user", "system", "developer", "assistant"]), content=texts),
+        required(role=st.just("user"), content=st.lists(part, max_size=2)),
+        required(role=st.just("assistant"), content=st.one_of(st.none(), texts), tool_calls=calls),
+        required(role=st.just("tool"), content=texts, tool_call_id=st.sampled_from(["a", "b"])),
     ),
     max_size=4,
 )
-openai_chat = both(
-    always(
+openai_chat = merged(
+    required(
         model=MODELS,
         messages=st.builds(
-            lambda history, last: [*history, last], openai_messages, always(role=st.just("user"), content=texts)
+            lambda history, last: [*history, last], openai_messages, required(role=st.just("user"), content=texts)
         ),
     ),
-    sometimes(
+    optional(
         stream=st.booleans(),
-        stream_options=always(include_usage=st.booleans()),
+        stream_options=required(include_usage=st.booleans()),
         max_tokens=st.integers(1, 4_000),
         temperature=st.floats(0, 1),
         stop=st.one_of(texts, st.lists(texts, max_size=4)),
         tools=tools,
         tool_choice=st.sampled_from(["auto", "none", "required", {"type": "function", "function": {"name": "tides"}}]),
         reasoning_effort=st.sampled_from(["none", "low", "high"]),
-        response_format=always(type=st.just("json_schema"), json_schema=always(name=st.just("place"), schema=schemas)),
+        response_format=required(
+            type=st.just("json_schema"), json_schema=required(name=st.just("place"), schema=schemas)
+        ),
         service_tier=st.sampled_from(["auto", "flex"]),
         metadata=st.dictionaries(texts, texts, max_size=2),
         user=texts,
         seed=st.integers(),
     ),
 )
-conversation = sometimes(id=ids, title=texts)
-fact = both(always(text=texts), sometimes(kind=st.sampled_from(["fact", "preference"])))
-profile = sometimes(name=texts, assistantName=texts, about=texts)
-cancel = sometimes(generationId=st.just(ANSWERED))
+conversation = optional(id=ids, title=texts)
+fact = merged(required(text=texts), optional(kind=st.sampled_from(["fact", "preference"])))
+profile = optional(name=texts, assistantName=texts, about=texts)
+cancel = optional(generationId=st.just(GENERATION))
 nothing = st.just(None)
 
 ROUTES: dict[str, list[tuple[str, SearchStrategy[Any]]]] = {
@@ -175,7 +179,7 @@ ROUTES: dict[str, list[tuple[str, SearchStrategy[Any]]]] = {
         ("GET /conversations", nothing),
         ("POST /conversations", conversation),
         ("GET /conversations/{}", nothing),
-        ("PATCH /conversations/{}", always(title=texts)),
+        ("PATCH /conversations/{}", required(title=texts)),
         ("DELETE /conversations/{}", nothing),
         ("GET /conversations/{}/messages", nothing),
         ("GET /memory", nothing),
@@ -183,21 +187,21 @@ ROUTES: dict[str, list[tuple[str, SearchStrategy[Any]]]] = {
         ("DELETE /memory/{}", nothing),
         ("GET /profile", nothing),
         ("PUT /profile", profile),
-        ("PATCH /profile", both(profile, sometimes(learning=st.booleans()))),
+        ("PATCH /profile", merged(profile, optional(learning=st.booleans()))),
         ("DELETE /me", nothing),
         ("GET /health", nothing),
         ("GET /openapi.json", nothing),
     ],
 }
 tasks = st.one_of(
-    always(task=st.just("title"), text=texts),
-    always(task=st.just("classify"), text=texts, labels=st.lists(texts, max_size=4)),
+    required(task=st.just("title"), text=texts),
+    required(task=st.just("classify"), text=texts, labels=st.lists(texts, max_size=4)),
 )
 
 
 @st.composite
 def mutated(draw: DrawFn, value: Any) -> Any:
-    """The value with one thing in it gone, more, or other."""
+    """Returns the value with one part of it removed, added or replaced."""
     if isinstance(value, dict) and value and draw(st.integers(0, 3)):
         name = draw(st.sampled_from(sorted(value)))
         return {**value, name: draw(mutated(value[name]))}
@@ -206,30 +210,30 @@ def mutated(draw: DrawFn, value: Any) -> Any:
         return [*value[:at], draw(mutated(value[at])), *value[at + 1 :]]
     change = draw(st.integers(0, 3))
     if isinstance(value, dict) and change == 0:
-        return {**value, draw(texts): draw(nasty)}
+        return {**value, draw(texts): draw(arbitrary)}
     if isinstance(value, dict) and value and change == 1:
-        gone = draw(st.sampled_from(sorted(value)))
-        return {name: each for name, each in value.items() if name != gone}
+        removed = draw(st.sampled_from(sorted(value)))
+        return {name: item for name, item in value.items() if name != removed}
     if isinstance(value, list) and change == 0:
-        return [*value, draw(nasty)]
+        return [*value, draw(arbitrary)]
     if isinstance(value, list) and change == 1:
         return value * 1_000
-    return draw(nasty)
+    return draw(arbitrary)
 
 
-def dumped(value: Any) -> str:
-    """JSON, or what looks like it."""
-    return MARK.sub(lambda found: RAW[int(found[1])], json.dumps(value))
+def to_json(value: Any) -> str:
+    """Returns the value as JSON, with the placeholders replaced; the result may be invalid JSON."""
+    return PLACEHOLDER.sub(lambda match: RAW[int(match[1])], json.dumps(value))
 
 
 @st.composite
 def bodies(draw: DrawFn, shape: SearchStrategy[Any]) -> bytes:
-    """Valid, nearly valid, or no JSON at all."""
+    """A body of this shape: valid, almost valid, or no JSON."""
     value = draw(shape)
     for _ in range(draw(st.sampled_from([0, 0, 1, 1, 2]))):
         value = draw(mutated(value))
-    body = dumped(value).encode()
-    damage: Callable[[bytes], bytes] = draw(
+    body = to_json(value).encode()
+    corrupt: Callable[[bytes], bytes] = draw(
         st.sampled_from(
             [
                 *[lambda text: text] * 12,
@@ -245,4 +249,4 @@ def bodies(draw: DrawFn, shape: SearchStrategy[Any]) -> bytes:
             ]
         )
     )
-    return damage(body)
+    return corrupt(body)

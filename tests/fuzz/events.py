@@ -1,4 +1,4 @@
-"""Events of Lambda and bytes of HTTP, as they should be, nearly should be, and should not be at all."""
+"""Lambda events and bytes of HTTP requests: valid, almost valid, and invalid."""
 
 import base64
 import json
@@ -10,39 +10,39 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from tests.fuzz.bodies import (
-    ANSWERED,
-    MINE,
+    CONVERSATION,
+    GENERATION,
     ROUTES,
+    arbitrary,
     bodies,
-    dumped,
     ids,
     mutated,
-    nasty,
     nothing,
-    sometimes,
+    optional,
     tasks,
     texts,
+    to_json,
 )
 
 segments = st.one_of(
     ids,
     st.sampled_from(
-        [MINE, ".", "..", "%2e%2e", "%2F", "a/b", "", " ", "x" * 65, "x" * 5_000, "%ff", "\ud800", "~META"]
+        [CONVERSATION, ".", "..", "%2e%2e", "%2F", "a/b", "", " ", "x" * 65, "x" * 5_000, "%ff", "\ud800", "~META"]
     ),
     st.text(max_size=12),
 )
 values = st.one_of(texts, st.sampled_from(["1", "100", "101", "-1", "0", "9" * 5_000, "1e3", "true"]))
 cursors = st.one_of(
-    st.sampled_from([f"{ANSWERED}:{place}" for place in ("0", "٣", "-1", "999999999", "9999999999", "b", "")]),
+    st.sampled_from([f"{GENERATION}:{position}" for position in ("0", "٣", "-1", "999999999", "9999999999", "b", "")]),
     st.sampled_from([":5", "a#bcdefgh:1", "x" * 5_000 + ":1", "\ud800:1"]),
     st.binary(max_size=30).map(lambda data: base64.urlsafe_b64encode(data).decode()),
-    st.sampled_from([[1], [10**9], [True], ["2026-11-21T00:00:00.000Z", MINE], [1e400], {}, [[[]]]]).map(
+    st.sampled_from([[1], [10**9], [True], ["2026-11-21T00:00:00.000Z", CONVERSATION], [1e400], {}, [[[]]]]).map(
         lambda fields: base64.urlsafe_b64encode(json.dumps(fields).encode()).decode().rstrip("=")
     ),
     values,
 )
-queries = sometimes(stream=values, dialect=values, after=cursors, limit=values, cursor=cursors)
-headers = sometimes(
+queries = optional(stream=values, dialect=values, after=cursors, limit=values, cursor=cursors)
+headers = optional(
     **{
         "idempotency-key": texts,
         "x-bedrock-api-key": texts,
@@ -65,16 +65,16 @@ methods = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPT
 
 @st.composite
 def http_events(draw: DrawFn, function: str) -> Any:
-    """An event as the doors make it, of one of the function's routes or nearly so."""
-    talkative = [route for route in ROUTES[function] if route[1] is not nothing]
-    route, shape = draw(st.sampled_from(ROUTES[function] + 3 * talkative))
+    """An event as an entry point makes it, for one of the function's routes or a similar path."""
+    routes_with_body = [route for route in ROUTES[function] if route[1] is not nothing]
+    route, shape = draw(st.sampled_from(ROUTES[function] + 3 * routes_with_body))
     method, _, pattern = route.partition(" ")
-    path = pattern.replace("{}", draw(segments)) if draw(st.integers(0, 2)) else pattern.replace("{}", MINE)
+    path = pattern.replace("{}", draw(segments)) if draw(st.integers(0, 2)) else pattern.replace("{}", CONVERSATION)
     if draw(st.integers(0, 15)) == 0:
         method = draw(methods)
     if draw(st.integers(0, 15)) == 0:
-        other = ["/" + path, path + "/", path.upper(), path.replace("/", "%2f"), path + "\x00", path + "\n", "", "*"]
-        path = draw(st.sampled_from(other))
+        variants = ["/" + path, path + "/", path.upper(), path.replace("/", "%2f"), path + "\x00", path + "\n", "", "*"]
+        path = draw(st.sampled_from(variants))
     query = draw(queries)
     body = None if shape is nothing else draw(bodies(shape))
     sent = draw(headers) | {"content-type": draw(types)}
@@ -98,7 +98,7 @@ def http_events(draw: DrawFn, function: str) -> Any:
 
 @st.composite
 def any_events(draw: DrawFn, function: str, *, with_tasks: bool) -> Any:
-    """Events of HTTP, broken ones, tasks, and any JSON."""
+    """HTTP events, mutated ones, tasks, and arbitrary JSON."""
     kind = draw(st.integers(0, 9))
     if kind < 5:
         return draw(http_events(function))
@@ -106,10 +106,10 @@ def any_events(draw: DrawFn, function: str, *, with_tasks: bool) -> Any:
         return draw(mutated(draw(http_events(function))))
     if kind == 8 and with_tasks:
         return draw(mutated(draw(tasks)))
-    return draw(nasty)
+    return draw(arbitrary)
 
 
-JUNK = st.one_of(
+INSERTIONS = st.one_of(
     st.binary(max_size=8),
     st.sampled_from(
         [b"\r\n", b"\n", b"\r\n\r\n", b"\x00", b"\x16\x03\x01", b"Transfer-Encoding: chunked\r\n", b": ", b" "]
@@ -123,7 +123,7 @@ JUNK = st.one_of(
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """An event as the Runtime API hands it over."""
+    """An event as the Runtime API sends it."""
 
     json: str
 
@@ -132,13 +132,13 @@ class Payload:
 
 
 def payloads(function: str, *, with_tasks: bool) -> SearchStrategy[Payload]:
-    """Any event, as JSON."""
-    return any_events(function, with_tasks=with_tasks).map(lambda event: Payload(dumped(event)))
+    """Events for the function, as JSON; with tasks only for the function that runs them."""
+    return any_events(function, with_tasks=with_tasks).map(lambda event: Payload(to_json(event)))
 
 
 @st.composite
-def wires(draw: DrawFn, prefix: bytes) -> bytes:
-    """The bytes of a request, or nearly so; its path begins with the stage."""
+def raw_requests(draw: DrawFn, prefix: bytes) -> bytes:
+    """The bytes of an HTTP request, valid or with a few random changes; `prefix` is the path of the stage."""
     event = draw(http_events(draw(st.sampled_from(sorted(ROUTES)))))
     http = event["requestContext"].get("http") or {"method": event["httpMethod"], "path": event["path"]}
     method, target = (http[name].encode("utf-8", "replace") for name in ("method", "path"))
@@ -147,8 +147,8 @@ def wires(draw: DrawFn, prefix: bytes) -> bytes:
     sent = {**event["headers"], "host": "localhost", "connection": "close", "content-length": str(len(body))}
     lines = [b"%b %b%b?%b HTTP/1.1" % (method, prefix, target, query)]
     lines += [name.encode() + b": " + value.encode("utf-8", "replace") for name, value in sent.items()]
-    wire = b"\r\n".join([*lines, b"", body])
+    data = b"\r\n".join([*lines, b"", body])
     for _ in range(draw(st.integers(0, 2))):
-        at = draw(st.integers(0, min(len(wire), 400)))
-        wire = wire[:at] + draw(JUNK) + wire[at + draw(st.integers(0, 5)) :]
-    return wire
+        at = draw(st.integers(0, min(len(data), 400)))
+        data = data[:at] + draw(INSERTIONS) + data[at + draw(st.integers(0, 5)) :]
+    return data

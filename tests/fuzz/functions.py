@@ -1,7 +1,7 @@
-"""Both functions in this process, as their runtime calls them, over a table in memory and a model that is done at once.
+"""Both functions in this process, with a table in memory and a model that answers one word immediately.
 
-An invocation is bytes in and bytes out, through the streaming runtime's own marshaller; the model is asked through
-unmodified boto3, so that what Bedrock would refuse is refused.
+An invocation takes and returns bytes, through the marshaller of the streaming runtime. The model is called through
+unmodified boto3, so requests that Bedrock would reject are rejected.
 """
 
 import importlib.util
@@ -19,7 +19,7 @@ from converse_stream.aws import deadlines
 from local_stack.bedrock import events
 from local_stack.template import ACCOUNT, REGION
 from streaming_runtime.client import StreamingMarshaller
-from tests.property.fake_table import Calm, FakeDynamo, Item, Key, Steering
+from tests.property.fake_table import FakeDynamo, Item, Key, NoFaults, TableHooks
 from tests.stack import ROOT
 from tests.wire.bedrock_standin import standin
 
@@ -39,7 +39,7 @@ ENVIRONMENT = {
 
 
 class Context(LambdaContext):
-    """What Lambda says of an invocation; by default there is always time left."""
+    """The context of an invocation, by default with 60 s of remaining time."""
 
     _aws_request_id = "request"
     _function_name = "function"
@@ -53,8 +53,8 @@ class Context(LambdaContext):
         return self._milliseconds
 
 
-class OneWord:
-    """A `Model` that is done at once."""
+class OneWordModel:
+    """A `Model` that answers one word immediately."""
 
     async def converse(self, model_id: str, body: events.Json) -> AsyncGenerator[events.Event, None]:
         yield events.MESSAGE_START
@@ -65,15 +65,15 @@ class OneWord:
 
 
 class Functions:
-    """Both, and the table that they share."""
+    """Both functions and the table that they share."""
 
     def __init__(self, dynamo: FakeDynamo, modules: dict[Name, ModuleType]) -> None:
         self.modules = modules
         self.dynamo = dynamo
-        self._begin: dict[Key, Item] = {}
+        self._initial: dict[Key, Item] = {}
 
     def invoke(self, name: Name, payload: bytes, context: Context | None = None) -> Any:
-        """What the function returns for an event, as JSON; raises what it raises."""
+        """Invokes the function with an event; returns its result, parsed from JSON, or raises its exception."""
         marshaller = StreamingMarshaller(frozenset())
         event = marshaller.unmarshal_request(payload)
         result, _ = marshaller.marshal_response(self.modules[name].handler(event, context or Context()))
@@ -81,23 +81,24 @@ class Functions:
 
     @property
     def stored(self) -> dict[Key, Item]:
-        """The table, but for what limits count."""
+        """The items of the table, without the counters of the limits."""
         return {key: item for key, item in self.dynamo.items.items() if "#R" not in key[0] and key[0][:2] != "R#"}
 
     def keep(self) -> None:
-        """What is stored now is what `reset` leads back to."""
-        self._begin = dict(self.dynamo.items)
+        """Makes the present items the state to which `reset` returns."""
+        self._initial = dict(self.dynamo.items)
 
     def reset(self) -> None:
-        self.dynamo.items = dict(self._begin)
+        """Restores the items of the last `keep`."""
+        self.dynamo.items = dict(self._initial)
 
 
 @contextmanager
-def functions(model: events.Model | None = None, steering: Steering | None = None) -> Iterator[Functions]:
-    """Both, with a model and a table that does what `steering` says; by default one word, and nothing goes wrong."""
-    dynamo = FakeDynamo(steering or Calm())
+def functions(model: events.Model | None = None, hooks: TableHooks | None = None) -> Iterator[Functions]:
+    """Both functions, with a model and a table with these hooks; by default one word and no faults."""
+    dynamo = FakeDynamo(hooks or NoFaults())
     real = boto3.client
-    with standin(model=model or OneWord()) as bedrock, pytest.MonkeyPatch.context() as patch:
+    with standin(model=model or OneWordModel()) as bedrock, pytest.MonkeyPatch.context() as patch:
         for variable, value in ENVIRONMENT.items():
             patch.setenv(variable, value)
 
@@ -110,7 +111,7 @@ def functions(model: events.Model | None = None, steering: Steering | None = Non
 
 
 def _load(name: Name) -> ModuleType:
-    path = ROOT / "functions" / name / "app.py"
+    path = ROOT / "functions" / name / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"{name}_app", path)
     assert spec
     assert spec.loader

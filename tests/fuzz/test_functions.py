@@ -1,4 +1,4 @@
-"""Whatever event reaches a function, it answers: no failure of ours, and nothing stored by what is refused."""
+"""Random events to the functions: every response is valid and below 500, and a rejected event stores nothing."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from converse_stream.http.request import HttpRequest
 from converse_stream.openapi.document import document
 from converse_stream.protocol.errors import BadRequest
-from tests.fuzz.bodies import MINE, ROUTES
+from tests.fuzz.bodies import CONVERSATION, ROUTES
 from tests.fuzz.events import Payload, payloads
 from tests.fuzz.functions import Functions, Name, functions
 from tests.openapi.description import Answer, Description
@@ -28,27 +28,27 @@ def request(method: str, path: str, body: Any = None) -> bytes:
 
 @pytest.fixture(scope="module")
 def both() -> Iterator[Functions]:
-    """The functions, over a table with one conversation."""
-    with functions() as made:
-        hello = request("POST", "/chat", {"message": {"text": "Hello"}, "conversationId": MINE})
-        assert made.invoke("stream", hello)["statusCode"] == 200
-        made.keep()
-        yield made
+    """Both functions, with one conversation in the table."""
+    with functions() as pair:
+        hello = request("POST", "/chat", {"message": {"text": "Hello"}, "conversationId": CONVERSATION})
+        assert pair.invoke("stream", hello)["statusCode"] == 200
+        pair.keep()
+        yield pair
 
 
-def test_no_route_is_left_out() -> None:
+def test_every_described_route_is_fuzzed() -> None:
     described = {(name, re.sub("{.*?}", "{}", route)) for name, route, _, _ in DESCRIPTION.outcomes}
     assert described == {(name, route) for name in NAMES for route, _ in ROUTES[name]}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_some_events(both: Functions, name: Name) -> None:
+def test_random_events_get_valid_responses(both: Functions, name: Name) -> None:
     invoke_many(both, name, number=350, start=1)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
-def test_many_events(both: Functions, name: Name) -> None:
+def test_many_random_events_get_valid_responses(both: Functions, name: Name) -> None:
     invoke_many(both, name, number=4_300, start=2)
 
 
@@ -59,36 +59,36 @@ def invoke_many(both: Functions, name: Name, *, number: int, start: int) -> None
     def run(payload: Payload) -> None:
         both.reset()
         before = both.stored
-        if refused(both, name, payload):
+        if rejected(both, name, payload):
             assert both.stored == before
 
     run()
 
 
-def refused(both: Functions, name: Name, payload: Payload) -> bool:
-    """Whether it was; by an error that is ours and says what was wrong."""
+def rejected(both: Functions, name: Name, payload: Payload) -> bool:
+    """Returns whether the event was rejected. Fails if the error is a server error or does not name a field."""
     try:
         answer = both.invoke(name, payload.json.encode())
     except FaultException:
-        return True  # no JSON: Lambda never sends it, and the runtime says so
-    except BadRequest as wrong:
+        return True  # no JSON; Lambda never sends it, and the runtime raises
+    except BadRequest as error:
         if name == "stream":
             raise
-        answer = {"statusCode": wrong.status, "body": json.dumps(wrong.body("request"))}  # of a task, which is no HTTP
+        answer = {"statusCode": error.status, "body": json.dumps(error.body("request"))}  # of a task, not of HTTP
     status, body = answer.get("statusCode", 200), answer.get("body", "")
     assert status < 500, answer
     check(payload, answer)
     assert '"type":"error"' not in body, answer
     if status < 400:
         return False
-    told = json.loads(body)["error"]
-    if status in {400, 413, 415, 422} and told["message"] != "This is not an HTTP request.":
-        assert told.get("field") or told.get("param"), answer
+    error_body = json.loads(body)["error"]
+    if status in {400, 413, 415, 422} and error_body["message"] != "This is not an HTTP request.":
+        assert error_body.get("field") or error_body.get("param"), answer
     return True
 
 
 def check(payload: Payload, answer: Any) -> None:
-    """Fails for an answer of a route that openapi.json does not describe."""
+    """Fails if openapi.json describes the route, but not this response."""
     try:
         request = HttpRequest.from_event(json.loads(payload.json))
     except (BadRequest, ValueError):

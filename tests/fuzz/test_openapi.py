@@ -1,4 +1,4 @@
-"""Requests that schemathesis makes of our own openapi.json, against what it says of the answers."""
+"""Requests that schemathesis generates from our openapi.json; the responses must match it."""
 
 from typing import Any
 
@@ -27,33 +27,33 @@ CHECKS: list[CheckFunction] = [
 ]
 
 
-def test_some_requests(quick_stack: RunningStack) -> None:
-    ask_many(quick_stack, number=8, start=7)
+def test_generated_requests_get_described_responses(quick_stack: RunningStack) -> None:
+    send_many(quick_stack, number=8, start=7)
 
 
 @pytest.mark.long
-def test_many_requests(quick_stack: RunningStack) -> None:
-    ask_many(quick_stack, number=40, start=8)
+def test_many_generated_requests_get_described_responses(quick_stack: RunningStack) -> None:
+    send_many(quick_stack, number=40, start=8)
 
 
-def ask_many(stack: RunningStack, *, number: int, start: int) -> None:
-    """So many of each route."""
+def send_many(stack: RunningStack, *, number: int, start: int) -> None:
+    """Sends `number` generated requests to each route."""
     schema = schemathesis.openapi.from_url(f"{stack.gateway}/openapi.json")
     schema.validate()
-    doors = {"stream": stack.url, "converse": stack.gateway}
-    for found in schema.get_all_operations():
-        assert isinstance(found, Ok)
-        for function in found.ok().tags or ():
+    base_urls = {"stream": stack.url, "converse": stack.gateway}
+    for result in schema.get_all_operations():
+        assert isinstance(result, Ok)
+        for function in result.ok().tags or ():
 
             @seed(start)
             @settings(max_examples=number, suppress_health_check=list(HealthCheck))
-            @given(found.ok().as_strategy())
+            @given(result.ok().as_strategy())
             def run(case: Case[Any]) -> None:
                 answer = case.call(
-                    base_url=doors[function],  # noqa: B023  # it runs at once
+                    base_url=base_urls[function],  # noqa: B023  # called in the same iteration
                     headers={"x-dev-user": "schemathesis"},
                 )
-                # A 204 is called JSON too.
+                # openapi.json gives a content type to a 204 too, which has no body.
                 case.validate_response(answer, checks=CHECKS if answer.content.strip() else CHECKS[:2])
 
             run()

@@ -1,4 +1,4 @@
-"""A request for every answer of every route: what `openapi.json` describes, each with the way to get it."""
+"""A request for every response that `openapi.json` describes: function, route, status and error code or media type."""
 
 import json
 import re
@@ -16,282 +16,284 @@ from converse_stream.protocol.ids import now
 from converse_stream.store import keys
 from tests.fuzz.functions import Context, Name
 from tests.openapi.description import Answer
-from tests.openapi.world import CONVERSATION, DELETED, USER, World
+from tests.openapi.environment import CONVERSATION, DELETED, USER, Environment
 
 QUICK = "[[tokens=3 pace=1 first=0]]"
 JSON, STREAM = "application/json", "text/event-stream"
 
 
-def said(text: str = QUICK, **more: Any) -> dict[str, Any]:
+def chat_body(text: str = QUICK, **more: Any) -> dict[str, Any]:
     return {"message": {"text": text}, **more}
 
 
-def ui(text: str = QUICK, conversation: str = CONVERSATION, **more: Any) -> dict[str, Any]:
+def ui_body(text: str = QUICK, conversation: str = CONVERSATION, **more: Any) -> dict[str, Any]:
     message = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": text}]}
     return {"id": conversation, "trigger": "submit-message", "messages": [message], **more}
 
 
-def completion(text: str = QUICK, **more: Any) -> dict[str, Any]:
+def completion_body(text: str = QUICK, **more: Any) -> dict[str, Any]:
     return {"model": "nova-lite", "messages": [{"role": "user", "content": text}], **more}
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A request that is answered with 2xx; `path` has the id that stands for `{}`."""
+class ValidRequest:
+    """A request whose response is 2xx; `path` contains the id in place of the parameter."""
 
     method: str
     path: str
     body: Any = None
 
-    def __call__(self, world: World, name: Name, **changes: Any) -> Answer:
-        asked = {"method": self.method, "path": self.path, "body": self.body, **changes}
-        return world.ask(name, **asked)
+    def __call__(self, environment: Environment, name: Name, **changes: Any) -> Answer:
+        arguments = {"method": self.method, "path": self.path, "body": self.body, **changes}
+        return environment.request(name, **arguments)
 
 
 PROFILE = {"name": "Ana", "assistantName": "Iris", "about": "Rivers", "learning": True}
-GOOD = {
-    "POST /chat": Ask("POST", "/chat", said()),
-    "GET /chat/{conversation}/stream": Ask("GET", f"/chat/{CONVERSATION}/stream"),
-    "POST /chat/{conversation}/cancel": Ask("POST", f"/chat/{CONVERSATION}/cancel", {}),
-    "POST /ai/chat": Ask("POST", "/ai/chat", ui()),
-    "GET /ai/chat/{conversation}/stream": Ask("GET", f"/ai/chat/{CONVERSATION}/stream"),
-    "POST /ai/chat/{conversation}/stop": Ask("POST", f"/ai/chat/{CONVERSATION}/stop", {}),
-    "POST /v1/chat/completions": Ask("POST", "/v1/chat/completions", completion()),
-    "GET /v1/models": Ask("GET", "/v1/models"),
-    "GET /v1/models/{model}": Ask("GET", "/v1/models/nova-lite"),
-    "POST /prompt/preview": Ask("POST", "/prompt/preview", said(conversationId=CONVERSATION)),
-    "GET /conversations": Ask("GET", "/conversations?limit=1"),
-    "POST /conversations": Ask("POST", "/conversations", {"title": "Rivers"}),
-    "GET /conversations/{conversation}": Ask("GET", f"/conversations/{CONVERSATION}"),
-    "PATCH /conversations/{conversation}": Ask("PATCH", f"/conversations/{CONVERSATION}", {"title": "Rivers"}),
-    "DELETE /conversations/{conversation}": Ask("DELETE", f"/conversations/{CONVERSATION}"),
-    "GET /conversations/{conversation}/messages": Ask("GET", f"/conversations/{CONVERSATION}/messages?limit=4"),
-    "GET /memory": Ask("GET", "/memory"),
-    "POST /memory": Ask("POST", "/memory", {"text": "I have a dog.", "kind": "fact"}),
-    "DELETE /memory/{fact}": Ask("DELETE", "/memory/fact-of-mine"),
-    "GET /profile": Ask("GET", "/profile"),
-    "PUT /profile": Ask(
+VALID = {
+    "POST /chat": ValidRequest("POST", "/chat", chat_body()),
+    "GET /chat/{conversation}/stream": ValidRequest("GET", f"/chat/{CONVERSATION}/stream"),
+    "POST /chat/{conversation}/cancel": ValidRequest("POST", f"/chat/{CONVERSATION}/cancel", {}),
+    "POST /ai/chat": ValidRequest("POST", "/ai/chat", ui_body()),
+    "GET /ai/chat/{conversation}/stream": ValidRequest("GET", f"/ai/chat/{CONVERSATION}/stream"),
+    "POST /ai/chat/{conversation}/stop": ValidRequest("POST", f"/ai/chat/{CONVERSATION}/stop", {}),
+    "POST /v1/chat/completions": ValidRequest("POST", "/v1/chat/completions", completion_body()),
+    "GET /v1/models": ValidRequest("GET", "/v1/models"),
+    "GET /v1/models/{model}": ValidRequest("GET", "/v1/models/nova-lite"),
+    "POST /prompt/preview": ValidRequest("POST", "/prompt/preview", chat_body(conversationId=CONVERSATION)),
+    "GET /conversations": ValidRequest("GET", "/conversations?limit=1"),
+    "POST /conversations": ValidRequest("POST", "/conversations", {"title": "Rivers"}),
+    "GET /conversations/{conversation}": ValidRequest("GET", f"/conversations/{CONVERSATION}"),
+    "PATCH /conversations/{conversation}": ValidRequest("PATCH", f"/conversations/{CONVERSATION}", {"title": "Rivers"}),
+    "DELETE /conversations/{conversation}": ValidRequest("DELETE", f"/conversations/{CONVERSATION}"),
+    "GET /conversations/{conversation}/messages": ValidRequest(
+        "GET", f"/conversations/{CONVERSATION}/messages?limit=4"
+    ),
+    "GET /memory": ValidRequest("GET", "/memory"),
+    "POST /memory": ValidRequest("POST", "/memory", {"text": "I have a dog.", "kind": "fact"}),
+    "DELETE /memory/{fact}": ValidRequest("DELETE", "/memory/fact-of-user"),
+    "GET /profile": ValidRequest("GET", "/profile"),
+    "PUT /profile": ValidRequest(
         "PUT", "/profile", {"name": "Ana", "assistantName": "Iris", "about": "Rivers", "learning": True}
     ),
-    "PATCH /profile": Ask("PATCH", "/profile", {"assistantName": "Iris", "about": None}),
-    "DELETE /me": Ask("DELETE", "/me"),
-    "GET /health": Ask("GET", "/health"),
-    "GET /openapi.json": Ask("GET", "/openapi.json"),
+    "PATCH /profile": ValidRequest("PATCH", "/profile", {"assistantName": "Iris", "about": None}),
+    "DELETE /me": ValidRequest("DELETE", "/me"),
+    "GET /health": ValidRequest("GET", "/health"),
+    "GET /openapi.json": ValidRequest("GET", "/openapi.json"),
 }
 SENDS = ("POST /chat", "POST /ai/chat")
-Way = Callable[[World, Name, str], Answer]
+Variant = Callable[[Environment, Name, str], Answer]
 
 
-def good(world: World, name: Name, route: str) -> Answer:
+def valid_request(environment: Environment, name: Name, route: str) -> Answer:
     if route == "DELETE /memory/{fact}":
-        fact = json.loads(world.ask("converse", "POST", "/memory", {"text": "I have a dog."}).body)
-        return world.ask(name, "DELETE", f"/memory/{fact['id']}")
+        fact = json.loads(environment.request("converse", "POST", "/memory", {"text": "I have a dog."}).body)
+        return environment.request(name, "DELETE", f"/memory/{fact['id']}")
     if route == "GET /memory":
-        world.ask("converse", "POST", "/memory", {"text": "I have a dog."})
+        environment.request("converse", "POST", "/memory", {"text": "I have a dog."})
     if route == "GET /conversations/{conversation}/messages":
         for text in ("[[cite]]", "[[fault=no-stop at=2]]"):
-            world.ask("stream", "POST", "/chat", said(text + QUICK, conversationId=CONVERSATION))
+            environment.request("stream", "POST", "/chat", chat_body(text + QUICK, conversationId=CONVERSATION))
     if route == "GET /profile":
-        world.ask("converse", "PUT", "/profile", PROFILE)
-    return GOOD[route](world, name)
+        environment.request("converse", "PUT", "/profile", PROFILE)
+    return VALID[route](environment, name)
 
 
-# Errors that any route may answer
+# Errors of every route
 
 
-def without_the_secret(world: World, name: Name, route: str) -> Answer:
-    world.set(name, origin_secret="x" * 32)
-    return GOOD[route](world, name)
+def without_the_secret(environment: Environment, name: Name, route: str) -> Answer:
+    environment.change_settings(name, origin_secret="x" * 32)
+    return VALID[route](environment, name)
 
 
-def by_a_stranger(world: World, name: Name, route: str) -> Answer:
-    return GOOD[route](world, name, context=Context(account="111111111111"))
+def from_a_real_account(environment: Environment, name: Name, route: str) -> Answer:
+    return VALID[route](environment, name, context=Context(account="111111111111"))
 
 
-def with_an_odd_header(world: World, name: Name, route: str) -> Answer:
-    return GOOD[route](world, name, headers={"x-bedrock-api-key": "two words"})
+def with_an_invalid_header(environment: Environment, name: Name, route: str) -> Answer:
+    return VALID[route](environment, name, headers={"x-bedrock-api-key": "two words"})
 
 
-def with_a_bug(world: World, name: Name, route: str) -> Answer:
+def with_an_internal_error(environment: Environment, name: Name, route: str) -> Answer:
     def authenticate(*_: object) -> None:
         raise ZeroDivisionError
 
-    world.patch.setattr(world.app(name), "authenticate", authenticate)
-    return GOOD[route](world, name)
+    environment.patch.setattr(environment.app(name), "authenticate", authenticate)
+    return VALID[route](environment, name)
 
 
-def without_a_table(world: World, name: Name, route: str) -> Answer:
-    world.steering.is_broken = True
-    return GOOD[route](world, name)
+def with_a_failing_table(environment: Environment, name: Name, route: str) -> Answer:
+    environment.table.is_broken = True
+    return VALID[route](environment, name)
 
 
-def of_another_type(world: World, name: Name, route: str) -> Answer:
-    return GOOD[route](world, name, headers={"content-type": "text/plain"})
+def with_another_content_type(environment: Environment, name: Name, route: str) -> Answer:
+    return VALID[route](environment, name, headers={"content-type": "text/plain"})
 
 
-def with_a_large_body(world: World, name: Name, route: str) -> Answer:
-    large = b" " * (4 * 1024 * 1024) + json.dumps(GOOD[route].body).encode()
-    return GOOD[route](world, name, body=large)
+def with_a_large_body(environment: Environment, name: Name, route: str) -> Answer:
+    large = b" " * (4 * 1024 * 1024) + json.dumps(VALID[route].body).encode()
+    return VALID[route](environment, name, body=large)
 
 
-def while_paused(world: World, name: Name, route: str) -> Answer:
-    world.put({"pk": "R#all", "sk": "paused"})
-    return GOOD[route](world, name)
+def while_paused(environment: Environment, name: Name, route: str) -> Answer:
+    environment.put({"pk": "R#all", "sk": "paused"})
+    return VALID[route](environment, name)
 
 
-def limited(world: World, name: Name, **rules: Any) -> None:
-    usages = world.app(name).usages
-    world.patch.setattr(usages, "rules", replace(usages.rules, **rules))
+def set_limits(environment: Environment, name: Name, **rules: Any) -> None:
+    usages = environment.app(name).usages
+    environment.patch.setattr(usages, "rules", replace(usages.rules, **rules))
 
 
-def too_often(world: World, name: Name, route: str) -> Answer:
-    limited(world, name, user=Rate.per_minute(1, 1))
-    GOOD[route](world, name)
-    again = {"messages": [{**ui()["messages"][0], "id": "m2"}]} if route == "POST /ai/chat" else {}
-    return GOOD[route](world, name, body={**GOOD[route].body, **again})
+def over_the_rate_limit(environment: Environment, name: Name, route: str) -> Answer:
+    set_limits(environment, name, user=Rate.per_minute(1, 1))
+    VALID[route](environment, name)
+    again = {"messages": [{**ui_body()["messages"][0], "id": "m2"}]} if route == "POST /ai/chat" else {}
+    return VALID[route](environment, name, body={**VALID[route].body, **again})
 
 
-def beyond_the_budget(world: World, name: Name, route: str) -> Answer:
-    limited(world, name, user_day=Budget(tokens=1, cost=0))
-    return GOOD[route](world, name)
+def over_the_budget(environment: Environment, name: Name, route: str) -> Answer:
+    set_limits(environment, name, user_day=Budget(tokens=1, cost=0))
+    return VALID[route](environment, name)
 
 
-def one_too_many(world: World, name: Name, route: str) -> Answer:
-    limited(world, name, generations=0)
-    return GOOD[route](world, name)
+def over_the_generation_limit(environment: Environment, name: Name, route: str) -> Answer:
+    set_limits(environment, name, generations=0)
+    return VALID[route](environment, name)
 
 
-# Errors of some routes
+# Errors of single routes
 
 
-def unknown(world: World, name: Name, route: str) -> Answer:
+def unknown(environment: Environment, name: Name, route: str) -> Answer:
     match route:
         case "POST /chat" | "POST /prompt/preview":
-            return GOOD[route](world, name, body=said(conversationId=DELETED))
+            return VALID[route](environment, name, body=chat_body(conversationId=DELETED))
         case "POST /ai/chat":
-            return GOOD[route](world, name, body=ui(conversation=DELETED))
+            return VALID[route](environment, name, body=ui_body(conversation=DELETED))
         case "POST /v1/chat/completions":
-            return GOOD[route](world, name, body=completion(model="nobody"))
-    return GOOD[route](
-        world, name, path=GOOD[route].path.replace(CONVERSATION, "unknown-one").replace("nova-lite", "x")
+            return VALID[route](environment, name, body=completion_body(model="unknown-model"))
+    return VALID[route](
+        environment, name, path=VALID[route].path.replace(CONVERSATION, "unknown-id").replace("nova-lite", "x")
     )
 
 
-def with_an_odd_id(world: World, name: Name, route: str) -> Answer:
-    return GOOD[route](world, name, path=re.sub(r"\{.*?\}", "no:id", route.partition(" ")[2]))
+def with_an_invalid_id(environment: Environment, name: Name, route: str) -> Answer:
+    return VALID[route](environment, name, path=re.sub(r"\{.*?\}", "no:id", route.partition(" ")[2]))
 
 
-def while_another_runs(world: World, name: Name, route: str) -> Answer:
-    world.start(said())
-    if route == "POST /ai/chat":  # which stops it first, and waits for its end
-        world.patch.setattr(service, "cancel_and_wait", lambda *_: False)
-        return GOOD[route](world, name)
-    return GOOD[route](world, name, body=said(conversationId=CONVERSATION))
+def during_another_generation(environment: Environment, name: Name, route: str) -> Answer:
+    environment.start(chat_body())
+    if route == "POST /ai/chat":  # this route cancels it first, and waits for its end
+        environment.patch.setattr(service, "cancel_and_wait", lambda *_: False)
+        return VALID[route](environment, name)
+    return VALID[route](environment, name, body=chat_body(conversationId=CONVERSATION))
 
 
-def while_all_is_erased(world: World, name: Name, route: str) -> Answer:
-    world.put({"pk": keys.facts(USER.key), "sk": keys.PROFILE, "erasing": "2026-11-30T12:00:00.000Z"})
-    return GOOD[route](world, name)
+def during_an_interrupted_erasure(environment: Environment, name: Name, route: str) -> Answer:
+    environment.put({"pk": keys.facts(USER.key), "sk": keys.PROFILE, "erasing": "2026-11-30T12:00:00.000Z"})
+    return VALID[route](environment, name)
 
 
-def with_a_key_of_another(world: World, name: Name, route: str) -> Answer:
+def with_a_reused_idempotency_key(environment: Environment, name: Name, route: str) -> Answer:
     if route == "POST /ai/chat":
-        GOOD[route](world, name)
-        return GOOD[route](world, name, body=ui("Another text"))
-    key = {"idempotency-key": "a-key-of-mine"}
-    GOOD[route](world, name, headers=key)
-    return GOOD[route](world, name, headers=key, body=said("Another text"))
+        VALID[route](environment, name)
+        return VALID[route](environment, name, body=ui_body("Another text"))
+    key = {"idempotency-key": "key-of-user"}
+    VALID[route](environment, name, headers=key)
+    return VALID[route](environment, name, headers=key, body=chat_body("Another text"))
 
 
-def running(world: World, route: str) -> dict[str, Any]:
-    """Starts a generation; how to ask so that it is followed."""
+def follow_arguments(environment: Environment, route: str) -> dict[str, Any]:
+    """Starts a generation; the arguments of a request that follows it."""
     if route == "POST /chat":
-        world.start(said(), "a-key-of-mine")
-        return {"headers": {"idempotency-key": "a-key-of-mine"}, "body": said(conversationId=CONVERSATION)}
-    request = HttpRequest("POST", "/ai/chat", {}, {"content-type": JSON}, json.dumps(ui()), False, {}, False)
-    question = parse_question(request, world.app("stream").settings)
+        environment.start(chat_body(), "key-of-user")
+        return {"headers": {"idempotency-key": "key-of-user"}, "body": chat_body(conversationId=CONVERSATION)}
+    request = HttpRequest("POST", "/ai/chat", {}, {"content-type": JSON}, json.dumps(ui_body()), False, {}, False)
+    question = parse_question(request, environment.app("stream").settings)
     chat = question.request("send").model_dump(by_alias=True, exclude_none=True)
-    world.start(chat, question.key())
+    environment.start(chat, question.key())
     return {}
 
 
-def one_follower_too_many(world: World, name: Name, route: str) -> Answer:
-    asked = running(world, route)
-    record = service.running(world.app(name), USER, CONVERSATION)
+def over_the_follower_limit(environment: Environment, name: Name, route: str) -> Answer:
+    arguments = follow_arguments(environment, route)
+    record = service.running(environment.app(name), USER, CONVERSATION)
     assert record
-    world.crowd(record)
-    return GOOD[route](world, name, **asked)
+    environment.add_maximum_followers(record)
+    return VALID[route](environment, name, **arguments)
 
 
-def stopping_another(world: World, name: Name, route: str) -> Answer:
-    return GOOD[route](world, name, body={"generationId": "another-generation"})
+def cancelling_another_generation(environment: Environment, name: Name, route: str) -> Answer:
+    return VALID[route](environment, name, body={"generationId": "another-generation"})
 
 
-def while_erased(world: World, name: Name, route: str) -> Answer:
-    world.put({"pk": keys.facts(USER.key), "sk": keys.PROFILE, "erasing": now()})
-    return GOOD[route](world, name)
+def during_an_erasure(environment: Environment, name: Name, route: str) -> Answer:
+    environment.put({"pk": keys.facts(USER.key), "sk": keys.PROFILE, "erasing": now()})
+    return VALID[route](environment, name)
 
 
-def with_a_known_id(world: World, name: Name, route: str) -> Answer:
-    return GOOD[route](world, name, body={"id": CONVERSATION})
+def with_an_existing_id(environment: Environment, name: Name, route: str) -> Answer:
+    return VALID[route](environment, name, body={"id": CONVERSATION})
 
 
-def broken(text: str, **headers: str) -> Way:
-    """An answer in one piece whose model fails in this way."""
+def failing_model(text: str, **headers: str) -> Variant:
+    """A request without streaming, whose text makes the model fail."""
 
-    def way(world: World, name: Name, route: str) -> Answer:
+    def request(environment: Environment, name: Name, route: str) -> Answer:
         text_of = f"{text} {QUICK}"
         if route == "POST /chat":
-            return world.ask(name, "POST", "/chat?stream=false", said(text_of), headers)
-        return GOOD[route](world, name, body=completion(text_of), headers=headers)
+            return environment.request(name, "POST", "/chat?stream=false", chat_body(text_of), headers)
+        return VALID[route](environment, name, body=completion_body(text_of), headers=headers)
 
-    return way
+    return request
 
 
-BY_ERROR: dict[type[ChatError], Way] = {
-    errors.BadRequest: with_an_odd_header,
-    errors.Unauthenticated: by_a_stranger,
+BY_ERROR: dict[type[ChatError], Variant] = {
+    errors.BadRequest: with_an_invalid_header,
+    errors.Unauthenticated: from_a_real_account,
     errors.Forbidden: without_the_secret,
-    ChatError: with_a_bug,
-    errors.StorageError: without_a_table,
-    errors.UnsupportedMediaType: of_another_type,
+    ChatError: with_an_internal_error,
+    errors.StorageError: with_a_failing_table,
+    errors.UnsupportedMediaType: with_another_content_type,
     errors.TooLarge: with_a_large_body,
     errors.Paused: while_paused,
-    errors.TooManyRequests: too_often,
-    errors.BudgetExhausted: beyond_the_budget,
-    errors.TooManyGenerations: one_too_many,
-    errors.TooManyFollowers: one_follower_too_many,
+    errors.TooManyRequests: over_the_rate_limit,
+    errors.BudgetExhausted: over_the_budget,
+    errors.TooManyGenerations: over_the_generation_limit,
+    errors.TooManyFollowers: over_the_follower_limit,
     errors.NotFound: unknown,
-    errors.ConversationBusy: while_another_runs,
-    errors.ErasureInProgress: while_all_is_erased,
-    errors.IdempotencyKeyReused: with_a_key_of_another,
-    errors.NotActive: stopping_another,
-    errors.AlreadyExists: with_a_known_id,
-    errors.ErasureInProgress: while_erased,
-    errors.ModelError: broken("refuse:ConflictException"),
-    errors.ModelThrottled: broken("[[fault=throttle]]"),
-    errors.ModelUnavailable: broken("[[fault=unavailable]]"),
-    errors.ModelNotReady: broken("[[fault=not-ready]]"),
-    errors.ModelAccessDenied: broken("[[fault=access-denied]]"),
-    errors.BedrockKeyRefused: broken("[[fault=access-denied]]", **{"x-bedrock-api-key": "a-key-of-their-own"}),
-    errors.ModelNotFound: broken("refuse:ResourceNotFoundException"),
-    errors.InferenceProfileNeeded: broken("[[fault=no-profile]]"),
-    errors.ModelInvalidRequest: broken("[[fault=invalid]]"),
-    errors.ContextLengthExceeded: broken("[[fault=too-long]]"),
-    errors.ModelTimeout: broken("refuse:ModelTimeoutException"),
-    errors.ModelTruncated: broken("[[fault=no-stop at=2]]"),
-    errors.ModelConnectionLost: broken("[[fault=reset at=2]]"),
-    errors.ModelCorrupt: broken("[[fault=bad-crc at=2]]"),
-    errors.ModelInternal: broken("[[fault=exception at=2 code=internalServerException]]"),
-    errors.ModelMalformed: broken("stop:malformed_model_output"),
+    errors.ConversationBusy: during_another_generation,
+    errors.ErasureInProgress: during_an_interrupted_erasure,
+    errors.IdempotencyKeyReused: with_a_reused_idempotency_key,
+    errors.NotActive: cancelling_another_generation,
+    errors.AlreadyExists: with_an_existing_id,
+    errors.ErasureInProgress: during_an_erasure,
+    errors.ModelError: failing_model("refuse:ConflictException"),
+    errors.ModelThrottled: failing_model("[[fault=throttle]]"),
+    errors.ModelUnavailable: failing_model("[[fault=unavailable]]"),
+    errors.ModelNotReady: failing_model("[[fault=not-ready]]"),
+    errors.ModelAccessDenied: failing_model("[[fault=access-denied]]"),
+    errors.BedrockKeyRefused: failing_model("[[fault=access-denied]]", **{"x-bedrock-api-key": "key-of-caller"}),
+    errors.ModelNotFound: failing_model("refuse:ResourceNotFoundException"),
+    errors.InferenceProfileNeeded: failing_model("[[fault=no-profile]]"),
+    errors.ModelInvalidRequest: failing_model("[[fault=invalid]]"),
+    errors.ContextLengthExceeded: failing_model("[[fault=too-long]]"),
+    errors.ModelTimeout: failing_model("refuse:ModelTimeoutException"),
+    errors.ModelTruncated: failing_model("[[fault=no-stop at=2]]"),
+    errors.ModelConnectionLost: failing_model("[[fault=reset at=2]]"),
+    errors.ModelCorrupt: failing_model("[[fault=bad-crc at=2]]"),
+    errors.ModelInternal: failing_model("[[fault=exception at=2 code=internalServerException]]"),
+    errors.ModelMalformed: failing_model("stop:malformed_model_output"),
 }
 
 
-# What clients do not get from a described route.
+# Errors that no described route returns.
 NOT_SENT = {
-    errors.DispatchFailed,  # of tasks, as the next
+    errors.DispatchFailed,  # only of tasks, as is the next
     errors.FlagsUnavailable,
-    errors.StreamingRefused,  # the model is asked again in another way, as after the next two
+    errors.StreamingRefused,  # the model is called again without the feature, as after the next two
     errors.SystemPromptRefused,
     errors.ToolStreamingRefused,
     errors.MethodNotAllowed,
@@ -299,94 +301,98 @@ NOT_SENT = {
 }
 
 
-def without_time(world: World, name: Name, route: str) -> Answer:
-    world.set(name, buffered_turn_seconds=0.0)
-    return GOOD[route](world, name)
+def without_time(environment: Environment, name: Name, route: str) -> Answer:
+    environment.change_settings(name, buffered_turn_seconds=0.0)
+    return VALID[route](environment, name)
 
 
-# What may happen at any route
-AT_ANY = (
+# Requests that are sent to every route
+FOR_ANY_ROUTE = (
     without_the_secret,
-    by_a_stranger,
-    with_an_odd_header,
-    with_a_bug,
-    without_a_table,
-    of_another_type,
+    from_a_real_account,
+    with_an_invalid_header,
+    with_an_internal_error,
+    with_a_failing_table,
+    with_another_content_type,
     with_a_large_body,
     while_paused,
-    while_erased,
+    during_an_erasure,
     without_time,
     unknown,
-    with_an_odd_id,
+    with_an_invalid_id,
 )
 
-# Answers that are no errors
+# Successful responses
 
 
-def in_one_piece(world: World, name: Name, route: str) -> Answer:
-    return GOOD[route](world, name, path=GOOD[route].path + "?stream=false")
+def without_streaming(environment: Environment, name: Name, route: str) -> Answer:
+    return VALID[route](environment, name, path=VALID[route].path + "?stream=false")
 
 
-def still_running(world: World, name: Name, route: str) -> Answer:
-    asked = running(world, route)
-    world.set(name, buffered_turn_seconds=0.5)
-    return GOOD[route](world, name, path="/chat?stream=false", context=Context(seconds=8), **asked)
+def still_running(environment: Environment, name: Name, route: str) -> Answer:
+    arguments = follow_arguments(environment, route)
+    environment.change_settings(name, buffered_turn_seconds=0.5)
+    return VALID[route](environment, name, path="/chat?stream=false", context=Context(seconds=8), **arguments)
 
 
-def streamed(world: World, name: Name, route: str) -> Answer:
-    return GOOD[route](world, name, body={**GOOD[route].body, "stream": True})
+def streamed(environment: Environment, name: Name, route: str) -> Answer:
+    return VALID[route](environment, name, body={**VALID[route].body, "stream": True})
 
 
-def from_its_start(world: World, name: Name, route: str) -> Answer:
-    sent = next(world.ask("stream", "POST", "/chat", said("[[cite]]" + QUICK, conversationId=CONVERSATION)).events)
+def from_the_beginning(environment: Environment, name: Name, route: str) -> Answer:
+    sent = next(
+        environment.request(
+            "stream", "POST", "/chat", chat_body("[[cite]]" + QUICK, conversationId=CONVERSATION)
+        ).events
+    )
     generation = json.loads(sent[1])["generationId"]
-    return GOOD[route](world, name, headers={"last-event-id": f"{generation}:0"})
+    return VALID[route](environment, name, headers={"last-event-id": f"{generation}:0"})
 
 
-def of_nothing(world: World, name: Name, route: str) -> Answer:
-    world.ask("converse", "POST", "/conversations", {"id": "conversation-empty"})
-    return GOOD[route](world, name, path=GOOD[route].path.replace(CONVERSATION, "conversation-empty"))
+def of_an_empty_conversation(environment: Environment, name: Name, route: str) -> Answer:
+    environment.request("converse", "POST", "/conversations", {"id": "conversation-empty"})
+    return VALID[route](environment, name, path=VALID[route].path.replace(CONVERSATION, "conversation-empty"))
 
 
-OTHERS: dict[tuple[str, int, str], Way] = {
-    ("POST /chat", 200, JSON): in_one_piece,
+BY_OUTCOME: dict[tuple[str, int, str], Variant] = {
+    ("POST /chat", 200, JSON): without_streaming,
     ("POST /chat", 202, JSON): still_running,
-    ("GET /chat/{conversation}/stream", 200, STREAM): from_its_start,
-    ("GET /chat/{conversation}/stream", 204, ""): good,
-    ("GET /ai/chat/{conversation}/stream", 204, ""): of_nothing,
-    ("GET /ai/chat/{conversation}/stream", 404, "not_found"): with_an_odd_id,
-    ("GET /v1/models/{model}", 404, "not_found"): with_an_odd_id,
+    ("GET /chat/{conversation}/stream", 200, STREAM): from_the_beginning,
+    ("GET /chat/{conversation}/stream", 204, ""): valid_request,
+    ("GET /ai/chat/{conversation}/stream", 204, ""): of_an_empty_conversation,
+    ("GET /ai/chat/{conversation}/stream", 404, "not_found"): with_an_invalid_id,
+    ("GET /v1/models/{model}", 404, "not_found"): with_an_invalid_id,
     ("POST /v1/chat/completions", 200, STREAM): streamed,
     ("DELETE /conversations/{conversation}", 202, JSON): without_time,
     ("DELETE /me", 202, JSON): without_time,
 }
 
-# What is described and has no case, and why.
-UNREACHED = {
-    ("converse", "POST /chat", 200, STREAM): "API Gateway's function answers in one piece only",
+# Described responses without a case, with the reason.
+UNTESTED = {
+    ("converse", "POST /chat", 200, STREAM): "the function of API Gateway does not stream",
 }
-BY_CODE = {(error.code, error.status): way for error, way in BY_ERROR.items()}
-BY_CODE["model_not_found", 404] = unknown  # as `/v1` calls it
+BY_CODE = {(error.code, error.status): variant for error, variant in BY_ERROR.items()}
+BY_CODE["model_not_found", 404] = unknown  # the code of a missing model at `/v1`
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A described answer of a function, and the way to get it."""
+    """A described response of a function, and the request that leads to it."""
 
     name: Name
     route: str
     status: int
     kind: str  # an error's code, or the media type
-    way: Way
+    variant: Variant
 
     def __str__(self) -> str:
         return f"{self.name} {self.route} {self.status} {self.kind}".strip()
 
 
 def cases(outcomes: set[tuple[Name, str, int, str]]) -> list[Case]:
-    """One for each; where no way is known, a good request, which will get another answer."""
-    found = []
-    for name, route, status, kind in sorted(outcomes - UNREACHED.keys()):
-        way = OTHERS.get((route, status, kind)) or BY_CODE.get((kind, status), good)
-        found.append(Case(name, route, status, kind, way))
-    return found
+    """One case for each outcome. An outcome without a known request has a valid one, so its test fails."""
+    result = []
+    for name, route, status, kind in sorted(outcomes - UNTESTED.keys()):
+        variant = BY_OUTCOME.get((route, status, kind)) or BY_CODE.get((kind, status), valid_request)
+        result.append(Case(name, route, status, kind, variant))
+    return result

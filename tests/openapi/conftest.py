@@ -1,24 +1,24 @@
-"""Both functions in this process, for requests that get every answer there is."""
+"""Fixtures: both functions in this process, for requests that lead to every described response."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from converse_stream.model import client
-from tests.openapi.world import World, world
+from tests.openapi.environment import Environment, environment
 
 
 @pytest.fixture(scope="module")
-def made() -> Iterator[World]:
-    with pytest.MonkeyPatch.context() as patch, world() as both:
-        patch.setattr(client, "FIRST_PAUSE", 0.0)  # before a refused call is made again
-        yield both
+def shared_environment() -> Iterator[Environment]:
+    with pytest.MonkeyPatch.context() as patch, environment() as functions_of_module:
+        patch.setattr(client, "FIRST_PAUSE", 0.0)  # the pause before a retry
+        yield functions_of_module
 
 
 @pytest.fixture
-def functions(made: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """As they were at first, however a test leaves them."""
-    made.patch = monkeypatch
-    made.reset()
-    yield made
-    made.steering.is_broken = False
+def functions(shared_environment: Environment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
+    """The functions in their initial state, which each test restores."""
+    shared_environment.patch = monkeypatch
+    shared_environment.reset()
+    yield shared_environment
+    shared_environment.table.is_broken = False

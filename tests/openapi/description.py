@@ -1,4 +1,4 @@
-"""openapi.json as a judge of real answers."""
+"""Checks real responses against openapi.json."""
 
 import json
 import re
@@ -12,8 +12,8 @@ from jsonschema_rs import Draft202012Validator
 
 from tests.fuzz.functions import Name
 
-# Of every answer, or of the services in front.
-USUAL = re.compile(
+# Headers of every response, or of the AWS services in front of the functions.
+COMMON_HEADERS = re.compile(
     r"content-type|cache-control|content-length|date|server|connection|transfer-encoding|vary|x-accel-buffering"
     r"|access-control-.*"
 )
@@ -21,7 +21,7 @@ USUAL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a function answered; header names are lower-case."""
+    """The response of a function; header names are lower-case."""
 
     status: int
     headers: Mapping[str, str]
@@ -33,7 +33,7 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """The error's code."""
+        """The code of the error in the body."""
         return str(json.loads(self.body)["error"]["code"])
 
     @property
@@ -46,7 +46,7 @@ class Answer:
 
 
 class Description:
-    """The document, strict: what it does not name, an answer must not have."""
+    """The document with strict validation: responses must not contain anything that it does not describe."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.document = document
@@ -54,15 +54,15 @@ class Description:
 
     @cached_property
     def outcomes(self) -> set[tuple[Name, str, int, str]]:
-        """Function, route, status, and the error's code or the media type: all that is described."""
-        found = set()
+        """All described outcomes: function, route, status, and error code or media type."""
+        result = set()
         for path, operations in self.document["paths"].items():
             for method, operation in operations.items():
                 for status, response in operation["responses"].items():
                     for kind in self._kinds(self._resolved(response)):
                         for function in operation["tags"]:
-                            found.add((function, f"{method.upper()} {path}", int(status), kind))
-        return found
+                            result.add((function, f"{method.upper()} {path}", int(status), kind))
+        return result
 
     def _kinds(self, response: Mapping[str, Any]) -> list[str]:
         content = response.get("content", {})
@@ -72,17 +72,17 @@ class Description:
         return list(content) or [""]
 
     def operation(self, method: str, path: str) -> tuple[str, Mapping[str, Any]] | None:
-        """The route of a request, as it is described."""
+        """The described path and operation of a request, or None."""
         for template, operations in self.document["paths"].items():
             if method.lower() in operations and re.fullmatch(re.sub(r"\{.*?\}", "[^/]+", template), path):
                 return template, operations[method.lower()]
         return None
 
     def check(self, method: str, path: str, answer: Answer) -> None:
-        """Fails for an answer that is not described."""
-        found = self.operation(method, path)
-        assert found, f"{method} {path} is not described"
-        described = found[1]["responses"].get(str(answer.status))
+        """Fails if the response is not described."""
+        match = self.operation(method, path)
+        assert match, f"{method} {path} is not described"
+        described = match[1]["responses"].get(str(answer.status))
         assert described, f"{method} {path} does not describe {answer.status}: {answer.body!r}"
         response = self._resolved(described)
         self._check_headers(response.get("headers", {}), answer.headers)
@@ -98,26 +98,26 @@ class Description:
             self.check_events(kind["x-eventData"], answer)
 
     def check_events(self, schema: Any, answer: Answer) -> None:
-        """Fails for a stream with other events."""
+        """Fails if the stream contains an event that is not described."""
         events = list(answer.events)
         assert events
         for _, data in events:
             self.validate(schema, json.loads(data) if data.startswith("{") else data)
 
     def check_body(self, method: str, path: str, body: Any) -> None:
-        """Fails for the body of a request, taken by the function, that the description would refuse."""
-        found = self.operation(method, path)
-        assert found
-        schema = found[1]["requestBody"]["content"]["application/json"]["schema"]
+        """Fails if the description refuses the body of a request that the function accepts."""
+        match = self.operation(method, path)
+        assert match
+        schema = match[1]["requestBody"]["content"]["application/json"]["schema"]
         self._validator(schema, self.document["components"]).validate(body)
 
     def validate(self, schema: Any, value: Any) -> None:
-        """Fails for JSON that has another shape, or more than is described."""
+        """Fails if the JSON does not match the schema or has fields that are not described."""
         self._validator(schema, self._closed).validate(value)
 
     def _check_headers(self, described: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         for name, value in headers.items():
-            assert name in described or USUAL.fullmatch(name), f"the header {name} is not described"
+            assert name in described or COMMON_HEADERS.fullmatch(name), f"the header {name} is not described"
             if name in described:
                 schema = self._resolved(described[name])["schema"]
                 self.validate(schema, int(value) if schema.get("type") == "integer" else value)
@@ -139,7 +139,7 @@ class Description:
     def _resolved(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
         if "$ref" not in value:
             return value
-        found: Any = self.document
+        result: Any = self.document
         for step in value["$ref"].removeprefix("#/").split("/"):
-            found = found[step]
-        return dict(found)
+            result = result[step]
+        return dict(result)

@@ -1,4 +1,4 @@
-"""Every answer that openapi.json describes is got from the functions, and every answer that they give is described."""
+"""The functions return every response that openapi.json describes, and every response that they return is described."""
 
 import json
 import os
@@ -13,68 +13,68 @@ from converse_stream.openapi.document import document
 from converse_stream.protocol import errors
 from converse_stream.protocol.errors import ChatError
 from tests.fuzz.functions import ENVIRONMENT
-from tests.openapi.cases import AT_ANY, BY_ERROR, GOOD, NOT_SENT, Case, Way, cases
+from tests.openapi.cases import BY_ERROR, FOR_ANY_ROUTE, NOT_SENT, VALID, Case, Variant, cases
 from tests.openapi.description import Description
-from tests.openapi.world import World
+from tests.openapi.environment import Environment
 from tests.stack import ROOT
 
 DESCRIPTION = Description(document())
-WAYS = {way.__name__: way for way in AT_ANY} | {
-    error.__name__: way for error, way in BY_ERROR.items() if way not in AT_ANY
+VARIANTS = {variant.__name__: variant for variant in FOR_ANY_ROUTE} | {
+    error.__name__: variant for error, variant in BY_ERROR.items() if variant not in FOR_ANY_ROUTE
 }
 
 
 @pytest.mark.parametrize("case", cases(DESCRIPTION.outcomes), ids=str)
-def test_each_described_answer_is_given_as_described(functions: World, case: Case) -> None:
-    answer = case.way(functions, case.name, case.route)
+def test_described_response_is_returned_as_described(functions: Environment, case: Case) -> None:
+    answer = case.variant(functions, case.name, case.route)
     assert answer.status == case.status, answer
     assert (answer.code if answer.status >= 400 else answer.media_type) == case.kind
-    asked = GOOD[case.route]
-    DESCRIPTION.check(asked.method, asked.path.partition("?")[0], answer)
-    if answer.status < 300 and asked.body is not None:
-        DESCRIPTION.check_body(asked.method, asked.path, asked.body)
+    request = VALID[case.route]
+    DESCRIPTION.check(request.method, request.path.partition("?")[0], answer)
+    if answer.status < 300 and request.body is not None:
+        DESCRIPTION.check_body(request.method, request.path, request.body)
     assert answer.headers.get("x-request-id") == "request" or answer.status == 500
 
 
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_whatever_happens_at_a_route_is_described(functions: World, way: Way) -> None:
-    """Also where the description knows nothing of it."""
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+def test_every_response_of_a_variant_is_described(functions: Environment, variant: Variant) -> None:
+    """The routes and variants include those without a described response."""
     for name, route in sorted({(name, route) for name, route, _, _ in DESCRIPTION.outcomes}):
-        if way not in AT_ANY and GOOD[route].body is None:
+        if variant not in FOR_ANY_ROUTE and VALID[route].body is None:
             continue
         with pytest.MonkeyPatch.context() as functions.patch:
-            answer = way(functions, name, route)
+            answer = variant(functions, name, route)
         functions.reset()
         method, _, path = route.partition(" ")
         DESCRIPTION.check(method, path, answer)
 
 
-def test_there_is_a_way_to_every_error() -> None:
-    """So that a new one is looked for at every route."""
-    known = {each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, ChatError)}
-    assert known == BY_ERROR.keys() | NOT_SENT
+def test_every_error_has_a_request() -> None:
+    """So a new error is tested at every route."""
+    defined = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, ChatError)}
+    assert defined == BY_ERROR.keys() | NOT_SENT
 
 
-def test_the_parameters_and_bodies_are_those_that_the_resolver_takes(functions: World) -> None:
+def test_described_parameters_and_bodies_are_those_of_the_resolver(functions: Environment) -> None:
     paths = json.loads(functions.module("converse").resolver.get_openapi_json_schema())["paths"]
     for path, operations in paths.items():
-        for method, taken in operations.items():
+        for method, operation in operations.items():
             described = DESCRIPTION.document["paths"][path][method]
-            parameters = [common(each) for each in described.get("parameters", ())]
-            assert all(common(each) in parameters for each in taken.get("parameters", ()))
-            if "requestBody" in taken:
-                assert described["requestBody"]["content"] == taken["requestBody"]["content"]
+            parameters = [comparable(parameter) for parameter in described.get("parameters", ())]
+            assert all(comparable(parameter) in parameters for parameter in operation.get("parameters", ()))
+            if "requestBody" in operation:
+                assert described["requestBody"]["content"] == operation["requestBody"]["content"]
 
 
-def common(parameter: dict[str, Any]) -> tuple[Any, ...]:
-    """What two descriptions of it have in common, if they agree."""
+def comparable(parameter: dict[str, Any]) -> tuple[Any, ...]:
+    """The parts of a parameter's description that the document and the resolver have in common."""
     schema = {key: value for key, value in parameter["schema"].items() if key not in ("title", "anyOf")}
-    for choice in parameter["schema"].get("anyOf", ()):  # the resolver says that it may be null
+    for choice in parameter["schema"].get("anyOf", ()):  # the resolver also allows null
         schema |= choice if choice["type"] != "null" else {}
     return parameter["name"], parameter["in"], parameter["required"], schema
 
 
-def test_the_description_has_the_routes_of_the_functions(functions: World) -> None:
+def test_described_routes_are_those_of_the_functions(functions: Environment) -> None:
     described = {(name, re.sub(r"\{.*?\}", "{}", route)) for name, route, _, _ in DESCRIPTION.outcomes}
     stream = {("stream", route) for route in functions.module("stream").ROUTES}
     paths = json.loads(functions.module("converse").resolver.get_openapi_json_schema())["paths"]
@@ -86,18 +86,16 @@ def test_the_description_has_the_routes_of_the_functions(functions: World) -> No
     assert described == stream | converse
 
 
-def test_no_other_request_pays_for_the_description() -> None:
-    look = (
-        "import sys, app; sys.exit([name for name in sys.modules if name.startswith('converse_stream.openapi')] != [])"
-    )
+def test_functions_start_without_loading_the_description() -> None:
+    program = "import sys, {}; sys.exit(any(name.startswith('converse_stream.openapi') for name in sys.modules))"
     for name in ("stream", "converse"):
         path = ":".join(
-            str(ROOT / each) for each in (f"functions/{name}", "layers/converse_stream", "layers/streaming_runtime")
+            str(ROOT / folder) for folder in (f"functions/{name}", "layers/converse_stream", "layers/streaming_runtime")
         )
         env = {**os.environ, **ENVIRONMENT, "PYTHONPATH": path}
-        assert subprocess.run([sys.executable, "-c", look], env=env, check=False).returncode == 0
+        assert subprocess.run([sys.executable, "-c", program.format(name)], env=env, check=False).returncode == 0
 
 
-def test_the_document_is_served(functions: World) -> None:
+def test_document_is_served(functions: Environment) -> None:
     assert functions.description.document == DESCRIPTION.document
-    assert "\\Z" not in json.dumps(DESCRIPTION.document), "JavaScript does not know it"
+    assert "\\Z" not in json.dumps(DESCRIPTION.document), "JavaScript has no \\Z in regular expressions"

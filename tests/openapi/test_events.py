@@ -1,4 +1,4 @@
-"""The events of each dialect, as the fixtures of tests/unit/test_dialects.py hold them, are described."""
+"""The events of each dialect in tests/fixtures match openapi.json."""
 
 import json
 from pathlib import Path
@@ -37,8 +37,8 @@ def test_every_recorded_event_is_described(dialect: str) -> None:
 @pytest.mark.parametrize(("dialect", "union"), [(name, union) for name, (_, union) in DIALECTS.items() if union])
 def test_every_described_event_is_recorded(dialect: str, union: str) -> None:
     described = DESCRIPTION.document["components"]["schemas"][union]["discriminator"]["mapping"].keys()
-    seen: set[Any] = set()
+    event_types: set[Any] = set()
     for path in recorded(dialect):
         data = [data for _, data in Answer(200, {}, path.read_bytes()).events]
-        seen |= {json.loads(each)["type"] for each in data if each != "[DONE]"}
-    assert seen == described
+        event_types |= {json.loads(item)["type"] for item in data if item != "[DONE]"}
+    assert event_types == described

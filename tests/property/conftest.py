@@ -1,4 +1,4 @@
-"""The store that tests of one race or one failure share."""
+"""Fixtures for tests of one race or one failure of the store."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ from unittest import mock
 import pytest
 
 from converse_stream.store import table
-from tests.property.steered_store import BEGIN, Store
+from tests.property.controlled_store import BEGIN, Store
 
 
 @pytest.fixture
@@ -16,9 +16,9 @@ def store() -> Store:
 
 
 @pytest.fixture
-def slept() -> Iterator[list[float]]:
-    """The pauses that the table makes, which take no time here; its clock goes on with them."""
-    pauses: list[float] = []
-    clock = SimpleNamespace(monotonic=lambda: sum(pauses), sleep=pauses.append, time=lambda: BEGIN)
+def pauses() -> Iterator[list[float]]:
+    """The pauses of the table's retries in seconds. They take no time, but advance the table's clock."""
+    durations: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(durations), sleep=durations.append, time=lambda: BEGIN)
     with mock.patch.object(table, "time", clock):
-        yield pauses
+        yield durations

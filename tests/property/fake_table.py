@@ -1,10 +1,10 @@
-"""DynamoDB in memory, as wild as it may be: what a test steers, moto cannot do.
+"""DynamoDB in memory, with every race and fault that DynamoDB allows. Moto cannot inject them.
 
-`FakeDynamo` stands where boto3's client would, so the real `Table` runs above it. It judges the expressions that the
-store writes, refuses what DynamoDB refuses (as a Violation: such a request is a bug, not an event), and asks its
-`Steering` before every call: other actors may work in between, also between two items of one Query, and the call may
-fail, before or after it was done, or be done and repeated as boto3 repeats it. A write may meet a transaction, a
-transaction may be throttled, a batch may be read in part, and the index may show a write later than the table
+`FakeDynamo` replaces boto3's client, so the real `Table` runs on it. It evaluates the store's expressions, and raises
+Violation for a request that DynamoDB would refuse, because such a request is a bug. Before every call it calls its
+`TableHooks`: they can run other actions, also between two items of one Query, and they return the fault of the call.
+A call can fail before or after it takes effect, or be repeated as boto3 repeats it. A write can conflict with a
+transaction, a transaction can be throttled, a batch can return unprocessed keys, and the index can lag
 (`LaggingIndex`).
 """
 
@@ -27,7 +27,7 @@ Fault: TypeAlias = Literal["none", "before", "after", "again", "late", "conflict
 ITEM_BYTES = 400 * 1024
 TRANSACTION_BYTES = 4 * 1024 * 1024
 TRANSACTION_ITEMS = 100
-PAGE_ITEMS = 3  # DynamoDB's pages end at 1 MB; these end early, so that there are some
+PAGE_ITEMS = 3  # a small page, so that queries have several; DynamoDB's pages end at 1 MB
 NO_NAMES: Mapping[str, str] = {}
 RESERVED = frozenset(ReservedKeywords.get_reserved_keywords())
 
@@ -48,44 +48,44 @@ class Change:
     new: Item | None
 
 
-class Steering(Protocol):
-    """The test's hand on the table."""
+class TableHooks(Protocol):
+    """Hooks of a test in the calls of FakeDynamo."""
 
     def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
-        """Called before every call: says how it goes, and may let others work first."""
+        """Called before every call. Returns its fault. May run other actions first."""
 
     def between(self) -> None:
         """Called between two items of one Query."""
 
     def committed(self, changes: Sequence[Change]) -> None:
-        """Called after every write that changed something, all of it at once."""
+        """Called after every write, with all its changes."""
 
     def indexed(self, items: Mapping[Key, Item]) -> Mapping[Key, Item]:
-        """The items as the index shows them."""
+        """Returns the items of the index."""
 
 
-class Calm:
-    """Nothing goes wrong and nobody else is there."""
+class NoFaults:
+    """Hooks without faults and without other actions."""
 
     def before(self, operation: str, pks: Sequence[str], *, writes: bool) -> Fault:
-        """See Steering."""
+        """See TableHooks."""
         return "none"
 
     def between(self) -> None:
-        """See Steering."""
+        """See TableHooks."""
 
     def committed(self, changes: Sequence[Change]) -> None:
-        """See Steering."""
+        """See TableHooks."""
 
     def indexed(self, items: Mapping[Key, Item]) -> Mapping[Key, Item]:
-        """See Steering: as they are."""
+        """See TableHooks. The index does not lag."""
         return items
 
 
 class LaggingIndex:
-    """The items as an index shows them that is `delay()` seconds late; the writes of one item arrive in their order.
+    """The items of an index that lags by `delay()` seconds. The writes to one item are applied in order.
 
-    `clock` gives seconds. A steering feeds it what was committed.
+    `clock` returns seconds. The hooks pass the committed changes to `note`.
     """
 
     def __init__(self, clock: Callable[[], float], delay: Callable[[], float]) -> None:
@@ -93,10 +93,10 @@ class LaggingIndex:
         self._delay = delay
         self._items: dict[Key, Item] = {}
         self._due: list[tuple[float, Change]] = []
-        self._last: dict[Key, float] = {}  # when each item's last write arrives
+        self._last: dict[Key, float] = {}  # time at which the last write to each item is applied
 
     def note(self, changes: Sequence[Change]) -> None:
-        """Takes the changes, to show them later."""
+        """Schedules the changes for the index."""
         for change in changes:
             if any("gsi1pk" in (item or {}) for item in (change.old, change.new)):
                 due = max(self._clock() + self._delay(), self._last.get(change.key, 0))
@@ -104,18 +104,18 @@ class LaggingIndex:
                 self._due.append((due, change))
 
     def items(self) -> Mapping[Key, Item]:
-        """What the index shows now."""
-        at = self._clock()
-        for _, change in sorted((each for each in self._due if each[0] <= at), key=lambda each: each[0]):
+        """Returns the items of the index now."""
+        now = self._clock()
+        for _, change in sorted((pair for pair in self._due if pair[0] <= now), key=lambda pair: pair[0]):
             self._items.pop(change.key, None)
             if change.new is not None:
                 self._items[change.key] = change.new
-        self._due = [each for each in self._due if each[0] > at]
+        self._due = [pair for pair in self._due if pair[0] > now]
         return self._items
 
 
 class _Refused(Exception):
-    """A condition did not hold; `old` is the item as it is."""
+    """A condition is false. `old` is the current item."""
 
     def __init__(self, old: Item | None) -> None:
         super().__init__()
@@ -125,33 +125,33 @@ class _Refused(Exception):
 class FakeDynamo:
     """The calls of boto3's client that `Table` makes."""
 
-    def __init__(self, steering: Steering) -> None:
+    def __init__(self, hooks: TableHooks) -> None:
         self.items: dict[Key, Item] = {}
-        self.late: list[Callable[[], None]] = []  # writes that were given up by their caller, and still under way
-        self._steering = steering
+        self.late: list[Callable[[], None]] = []  # writes whose caller has timed out, and that are applied later
+        self._hooks = hooks
 
     def table(self) -> Table:
-        """The real Table above this."""
+        """Returns the real Table on this client."""
         return Table(cast(Any, self), "table")
 
     def partition(self, pk: str, prefix: str = "") -> list[Item]:
-        """The partition's items in order, for the test's own eyes."""
+        """Returns the items of the partition in order, without a call."""
         return [self.items[key] for key in sorted(self.items) if key[0] == pk and key[1].startswith(prefix)]
 
-    def expire(self, at: float, swept: Callable[[Key], bool] = lambda _: True) -> None:
-        """What DynamoDB does with `ttl`: it deletes each item for itself, in no order and hours late.
+    def expire(self, at: float, removed: Callable[[Key], bool] = lambda _: True) -> None:
+        """Deletes expired items, as DynamoDB does by `ttl`: one by one, in any order and hours late.
 
-        `swept` says which of those whose time is over are deleted now.
+        `removed` selects the expired items that are deleted now.
         """
-        gone = [(key, item) for key, item in self.items.items() if "ttl" in item and int(item["ttl"]) < at]
-        for key, item in gone:
-            if not swept(key):
+        expired = [(key, item) for key, item in self.items.items() if "ttl" in item and int(item["ttl"]) < at]
+        for key, item in expired:
+            if not removed(key):
                 continue
             del self.items[key]
-            self._steering.committed([Change(key, item, None)])
+            self._hooks.committed([Change(key, item, None)])
 
     def deliver(self) -> None:
-        """Lets the writes arrive that nobody waits for any more."""
+        """Applies the late writes."""
         late, self.late = self.late, []
         for write in late:
             write()
@@ -159,24 +159,24 @@ class FakeDynamo:
     # The client's calls
 
     def get_item(self, *, TableName: str, Key: Any, ConsistentRead: bool) -> Any:
-        key = _key(_plain(Key))
-        if self._steering.before("get", [key[0]], writes=False) != "none":
+        key = _key(_from_wire(Key))
+        if self._hooks.before("get", [key[0]], writes=False) != "none":
             raise _timeout()
         item = self.items.get(key)
-        return {"Item": _wire(item)} if item is not None else {}
+        return {"Item": _to_wire(item)} if item is not None else {}
 
     def batch_get_item(self, *, RequestItems: Any) -> Any:
         ((name, request),) = RequestItems.items()
-        wanted = [_key(_plain(key)) for key in request["Keys"]]
-        if not 0 < len(set(wanted)) == len(wanted) <= 100:
-            raise Violation("a batch of keys that is empty, too large or names one twice")
-        fault = self._steering.before("batch", [key[0] for key in wanted], writes=False)
+        requested = [_key(_from_wire(key)) for key in request["Keys"]]
+        if not 0 < len(set(requested)) == len(requested) <= 100:
+            raise Violation("a batch that is empty, too large or has a duplicate key")
+        fault = self._hooks.before("batch", [key[0] for key in requested], writes=False)
         if fault not in ("none", "unprocessed"):
             raise _timeout()
-        read = wanted[: len(wanted) // 2] if fault == "unprocessed" else wanted
-        left = {name: {"Keys": request["Keys"][len(read) :]}} if len(read) < len(wanted) else {}
-        found = [_wire(self.items[key]) for key in read if key in self.items]
-        return {"Responses": {name: found}, "UnprocessedKeys": left}
+        read = requested[: len(requested) // 2] if fault == "unprocessed" else requested
+        unprocessed = {name: {"Keys": request["Keys"][len(read) :]}} if len(read) < len(requested) else {}
+        items = [_to_wire(self.items[key]) for key in read if key in self.items]
+        return {"Responses": {name: items}, "UnprocessedKeys": unprocessed}
 
     def put_item(self, **part: Any) -> Any:
         return self._write("put", [{"Put": part}], _nothing)
@@ -186,7 +186,7 @@ class FakeDynamo:
 
     def update_item(self, *, ReturnValues: str, ReturnValuesOnConditionCheckFailure: str, **part: Any) -> Any:
         def answer(changes: Sequence[Change]) -> Any:
-            return {"Attributes": _wire(changes[0].new or {})}
+            return {"Attributes": _to_wire(changes[0].new or {})}
 
         return self._write("update", [{"Update": part}], answer)
 
@@ -207,29 +207,29 @@ class FakeDynamo:
         ProjectionExpression: str | None = None,
         ExpressionAttributeNames: Mapping[str, str] = NO_NAMES,
     ) -> Any:
-        wanted = [ExpressionAttributeNames[name] for name in (ProjectionExpression or "").split(", ") if name]
-        expression = Expression(KeyConditionExpression, {}, _plain(ExpressionAttributeValues))
+        projection = [ExpressionAttributeNames[name] for name in (ProjectionExpression or "").split(", ") if name]
+        expression = Expression(KeyConditionExpression, {}, _from_wire(ExpressionAttributeValues))
         condition = expression.condition()
         expression.check()
         pk_name, sk_name = ("pk", "sk") if IndexName is None else ("gsi1pk", "gsi1sk")
         pk = cast(str, expression.values[":pk"])
         if IndexName is None and ":low" in expression.values and expression.values[":low"] > expression.values[":high"]:
             raise Violation("BETWEEN: the upper bound is below the lower")
-        if self._steering.before("query", [pk], writes=False) != "none":
+        if self._hooks.before("query", [pk], writes=False) != "none":
             raise _timeout()
-        start = _plain(ExclusiveStartKey) if ExclusiveStartKey else None
-        source = self.items if IndexName is None else self._steering.indexed(self.items)
+        start = _from_wire(ExclusiveStartKey) if ExclusiveStartKey else None
+        source = self.items if IndexName is None else self._hooks.indexed(self.items)
         page: list[Item] = []
-        at_most = min(Limit or PAGE_ITEMS, PAGE_ITEMS)
+        page_size = min(Limit or PAGE_ITEMS, PAGE_ITEMS)
 
         def order(item: Item) -> tuple[str, ...]:
             return (item[sk_name], item["pk"], item["sk"])
 
         last = order(start) if start else None
-        while len(page) < at_most:
+        while len(page) < page_size:
             if page:
-                self._steering.between()
-            ahead = [
+                self._hooks.between()
+            remaining = [
                 item
                 for item in source.values()
                 if item.get(pk_name) == pk
@@ -237,15 +237,15 @@ class FakeDynamo:
                 and condition(item)
                 and (last is None or (order(item) > last if ScanIndexForward else order(item) < last))
             ]
-            if not ahead:
-                return {"Items": [_wire(_only(item, wanted)) for item in page]}
-            item = (min if ScanIndexForward else max)(ahead, key=order)
+            if not remaining:
+                return {"Items": [_to_wire(_only(item, projection)) for item in page]}
+            item = (min if ScanIndexForward else max)(remaining, key=order)
             page.append(item)
             last = order(item)
         names = ("pk", "sk") if IndexName is None else ("pk", "sk", "gsi1pk", "gsi1sk")
         return {
-            "Items": [_wire(_only(item, wanted)) for item in page],
-            "LastEvaluatedKey": _wire({name: page[-1][name] for name in names}),
+            "Items": [_to_wire(_only(item, projection)) for item in page],
+            "LastEvaluatedKey": _to_wire({name: page[-1][name] for name in names}),
         }
 
     # Writes
@@ -254,7 +254,7 @@ class FakeDynamo:
         writes = [_Write(part) for part in parts]
         if operation == "transact":
             _check_transaction(writes)
-        fault = self._steering.before(operation, [write.key[0] for write in writes], writes=True)
+        fault = self._hooks.before(operation, [write.key[0] for write in writes], writes=True)
         if fault == "before":
             raise _timeout()
         if fault == "conflict":
@@ -266,7 +266,7 @@ class FakeDynamo:
             raise _timeout()
         try:
             changes = self._apply(writes)
-            if fault == "again" and operation != "transact":  # a transaction has boto3's token, and is not done twice
+            if fault == "again" and operation != "transact":  # a transaction has boto3's token, and is executed once
                 changes = self._apply(writes)
         except _Failed as failed:
             if fault == "after":
@@ -301,7 +301,7 @@ class FakeDynamo:
                 self.items.pop(change.key, None)
             else:
                 self.items[change.key] = change.new
-        self._steering.committed(changes)
+        self._hooks.committed(changes)
         return changes
 
 
@@ -321,21 +321,21 @@ class _Failed(Exception):
         else:
             body = {"Error": {"Code": "ConditionalCheckFailedException"}}
             if self.reasons[0] and self.reasons[0].old is not None:
-                body["Item"] = _wire(self.reasons[0].old)
+                body["Item"] = _to_wire(self.reasons[0].old)
         return ClientError(body, operation)
 
 
 class _Write:
-    """One Put, Update, Delete or ConditionCheck, checked as far as it can be without an item."""
+    """One Put, Update, Delete or ConditionCheck. The constructor checks everything that does not depend on the item."""
 
     def __init__(self, part: Mapping[str, Any]) -> None:
         ((self.kind, request),) = part.items()
-        self._new = _plain(request["Item"]) if self.kind == "Put" else {}
-        self.key = _key(self._new or _plain(request["Key"]))
+        self._new = _from_wire(request["Item"]) if self.kind == "Put" else {}
+        self.key = _key(self._new or _from_wire(request["Key"]))
         values = request.get("ExpressionAttributeValues")
         if values is not None and not values:
             raise Violation("ExpressionAttributeValues must not be empty")
-        expression = Expression("", request.get("ExpressionAttributeNames", {}), _plain(values or {}))
+        expression = Expression("", request.get("ExpressionAttributeNames", {}), _from_wire(values or {}))
         text = request.get("ConditionExpression")
         self._condition = expression.read(text).condition() if text else None
         self._update = expression.read(request["UpdateExpression"]).update() if self.kind == "Update" else None
@@ -343,14 +343,14 @@ class _Write:
         self.bytes = size(expression.values) + size(self._new)
 
     def apply(self, old: Item | None) -> Item | None:
-        """The item as it will be. Raises _Refused."""
+        """Returns the item after the write. Raises _Refused."""
         if self._condition and not self._condition(old or {}):
             raise _Refused(old)
         if self.kind == "Delete":
             return None
         if self.kind == "ConditionCheck":
             return old
-        new = dict(self._new) if self._update is None else self._update(old or dict(zip(("pk", "sk"), self.key)))  # noqa: B905  # two and two
+        new = dict(self._new) if self._update is None else self._update(old or dict(zip(("pk", "sk"), self.key)))  # noqa: B905  # two names and two values
         if (new["pk"], new["sk"]) != self.key:
             raise Violation("an update may not change a key")
         if size(new) > ITEM_BYTES:
@@ -365,7 +365,7 @@ def _check_transaction(writes: Sequence[_Write]) -> None:
     if not 0 < len(writes) <= TRANSACTION_ITEMS:
         raise Violation(f"a transaction of {len(writes)} items")
     if len({write.key for write in writes}) != len(writes):
-        raise Violation("a transaction may not name an item twice")
+        raise Violation("a transaction may not contain an item twice")
     if sum(write.bytes for write in writes) > TRANSACTION_BYTES:
         raise Violation("I11: a transaction of more than 4 MB")
 
@@ -394,44 +394,44 @@ class Expression:
         self.read(text)
 
     def read(self, text: str) -> "Expression":
-        """Turns to another expression with the same names and values."""
+        """Parses another expression with the same names and values."""
         self._tokens: list[str] = []
         at = 0
         while at < len(text.rstrip()):
-            found = _TOKEN.match(text, at)
-            if not found:
+            match = _TOKEN.match(text, at)
+            if not match:
                 raise Violation(f"cannot read {text[at:]!r}")
-            self._tokens.append(found[1])
-            at = found.end()
+            self._tokens.append(match[1])
+            at = match.end()
         return self
 
     def check(self) -> None:
-        """Nothing may be given that was not used."""
+        """Raises Violation for unused names or values."""
         if unused := (self._names.keys() | self.values.keys()) - self._used:
             raise Violation(f"unused in expressions: {', '.join(sorted(unused))}")
 
     def condition(self) -> Test:
-        """The whole as a condition."""
+        """Parses all tokens as a condition."""
         test = self._or()
         if self._tokens:
-            raise Violation(f"left over: {self._tokens}")
+            raise Violation(f"unexpected tokens: {self._tokens}")
         return test
 
     def update(self) -> Callable[[Item], Item]:
-        """The whole as an update."""
+        """Parses all tokens as an update."""
         steps: list[Callable[[Item, Item], None]] = []
         seen: set[str] = set()
         paths: list[str] = []
         while self._tokens:
-            clause = self._take().upper()
+            clause = self._next().upper()
             if clause in seen:
                 raise Violation(f"{clause} twice")
             seen.add(clause)
             while True:
-                path = self._path(self._take())
+                path = self._path(self._next())
                 paths.append(path)
                 steps.append(self._step(clause, path))
-                if not self._taken(","):
+                if not self._accept(","):
                     break
         if len(set(paths)) != len(paths):
             raise Violation("two paths overlap")
@@ -460,27 +460,27 @@ class Expression:
 
             return remove
         if clause == "ADD":
-            more = self._operand(self._take())
+            added = self._operand(self._next())
 
             def add(old: Item, new: Item) -> None:
-                given = more(old)
-                there = old.get(path, type(given)())
-                if isinstance(given, set) and isinstance(there, set):
-                    new[path] = there | given
-                elif isinstance(given, Decimal) and isinstance(there, Decimal):
-                    new[path] = there + given
+                value = added(old)
+                current = old.get(path, type(value)())
+                if isinstance(value, set) and isinstance(current, set):
+                    new[path] = current | value
+                elif isinstance(value, Decimal) and isinstance(current, Decimal):
+                    new[path] = current + value
                 else:
                     raise Violation(f"ADD {path}: neither numbers nor sets")
 
             return add
         if clause == "DELETE":
-            less = self._operand(self._take())
+            removed = self._operand(self._next())
 
             def delete(old: Item, new: Item) -> None:
-                if not isinstance(less(old), set):
+                if not isinstance(removed(old), set):
                     raise Violation(f"DELETE {path}: not a set")
-                if left := old.get(path, set()) - less(old):
-                    new[path] = left
+                if remaining := old.get(path, set()) - removed(old):
+                    new[path] = remaining
                 else:
                     new.pop(path, None)
 
@@ -488,63 +488,63 @@ class Expression:
         raise Violation(f"unknown clause {clause}")
 
     def _sum(self) -> Operand:
-        first = self._operand(self._take())
-        if not self._taken("+"):
+        first = self._operand(self._next())
+        if not self._accept("+"):
             return first
-        second = self._operand(self._take())
+        second = self._operand(self._next())
 
         def total(item: Item) -> Any:
             if not isinstance(first(item), Decimal):
-                raise Violation("a sum with what is no number")
+                raise Violation("a sum with a value that is not a number")
             return first(item) + second(item)
 
         return total
 
     def _or(self) -> Test:
         tests = [self._and()]
-        while self._taken("OR"):
+        while self._accept("OR"):
             tests.append(self._and())
         return lambda item: any(test(item) for test in tests)
 
     def _and(self) -> Test:
         tests = [self._one()]
-        while self._taken("AND"):
+        while self._accept("AND"):
             tests.append(self._one())
         return lambda item: all(test(item) for test in tests)
 
     def _one(self) -> Test:
-        if self._taken("NOT"):
+        if self._accept("NOT"):
             negated = self._one()
             return lambda item: not negated(item)
-        if self._taken("("):
+        if self._accept("("):
             inner = self._or()
             self._expect(")")
             return inner
-        if self._taken("NOT"):
+        if self._accept("NOT"):
             negated = self._one()
             return lambda item: not negated(item)
-        first = self._take()
+        first = self._next()
         if first == "contains":
             return self._contains()
         if first in ("attribute_exists", "attribute_not_exists"):
             self._expect("(")
-            path = self._path(self._take())
+            path = self._path(self._next())
             self._expect(")")
             return lambda item: (path in item) == (first == "attribute_exists")
         if first == "contains":
             self._expect("(")
-            holder = self._path(self._take())
+            holder = self._path(self._next())
             self._expect(",")
-            member = self._operand(self._take())
+            member = self._operand(self._next())
             self._expect(")")
             return lambda item: holder in item and member(item) in item[holder]
-        left, sign = self._operand(first), self._take()
+        left, sign = self._operand(first), self._next()
         if sign.upper() == "BETWEEN":
-            low = self._operand(self._take())
+            low = self._operand(self._next())
             self._expect("AND")
-            high = self._operand(self._take())
+            high = self._operand(self._next())
             return lambda item: bool(low(item) <= left(item) <= high(item))
-        right = self._operand(self._take())
+        right = self._operand(self._next())
         if sign == "<>":
             return lambda item: bool(left(item) != right(item))
         compare = _COMPARE[sign]
@@ -557,9 +557,9 @@ class Expression:
 
     def _contains(self) -> Test:
         self._expect("(")
-        whole = self._path(self._take())
+        whole = self._path(self._next())
         self._expect(",")
-        part = self._operand(self._take())
+        part = self._operand(self._next())
         self._expect(")")
         return lambda item: isinstance(item.get(whole), set) and part(item) in item[whole]
 
@@ -572,7 +572,7 @@ class Expression:
             return lambda _: value
         if token == "size":
             self._expect("(")
-            sized = self._path(self._take())
+            sized = self._path(self._next())
             self._expect(")")
             return lambda item: Decimal(len(item[sized])) if sized in item else None
         path = self._path(token)
@@ -590,19 +590,19 @@ class Expression:
             raise Violation(f"{token} is a reserved word")
         return token
 
-    def _take(self) -> str:
+    def _next(self) -> str:
         if not self._tokens:
-            raise Violation("the expression ends too early")
+            raise Violation("the expression is incomplete")
         return self._tokens.pop(0)
 
-    def _taken(self, token: str) -> bool:
+    def _accept(self, token: str) -> bool:
         if self._tokens and self._tokens[0].upper() == token:
             self._tokens.pop(0)
             return True
         return False
 
     def _expect(self, token: str) -> None:
-        if not self._taken(token):
+        if not self._accept(token):
             raise Violation(f"{token} expected before {self._tokens[:3]}")
 
 
@@ -610,7 +610,7 @@ class Expression:
 
 
 def size(value: Any) -> int:
-    """Bytes as DynamoDB counts them."""
+    """Returns the size in bytes, as DynamoDB counts it."""
     match value:
         case str():
             return len(value.encode())
@@ -641,7 +641,7 @@ def _timeout() -> ReadTimeoutError:
 
 
 def _conflict(operation: str, parts: int) -> ClientError:
-    """What a write is told that meets a transaction.
+    """Returns the error of a write that conflicts with a transaction.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
     """
@@ -651,9 +651,9 @@ def _conflict(operation: str, parts: int) -> ClientError:
 
 
 def _throttled(operation: str, parts: int) -> ClientError:
-    """What a write is told where the table, or the last part's partition, has no capacity left.
+    """Returns the error of a write if the table, or the partition of its last part, has no capacity left.
 
-    botocore repeats a single write, and no transaction (botocore.retries.standard.ThrottledRetryableChecker):
+    botocore retries a single write, but not a transaction (botocore.retries.standard.ThrottledRetryableChecker):
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
     """
     if operation != "transact":
@@ -668,17 +668,17 @@ def _cancelled(codes: Sequence[str]) -> ClientError:
     return ClientError(body, "TransactWriteItems")
 
 
-def _plain(item: Mapping[str, Any]) -> Item:
-    return {name: _bare(_deserialize(value)) for name, value in item.items()}
+def _from_wire(item: Mapping[str, Any]) -> Item:
+    return {name: _plain_value(_deserialize(value)) for name, value in item.items()}
 
 
-def _bare(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     return bytes(cast(Any, value)) if isinstance(value, Binary) else value
 
 
-def _only(item: Item, wanted: Sequence[str]) -> Item:
-    return {name: item[name] for name in wanted if name in item} if wanted else item
+def _only(item: Item, names: Sequence[str]) -> Item:
+    return {name: item[name] for name in names if name in item} if names else item
 
 
-def _wire(item: Mapping[str, Any]) -> Any:
+def _to_wire(item: Mapping[str, Any]) -> Any:
     return {name: _serialize(value) for name, value in item.items()}

@@ -1,4 +1,4 @@
-"""However an answer is cut into events, it says the same."""
+"""An answer is the same, however it is cut into events."""
 
 from functools import reduce
 from itertools import pairwise
@@ -30,15 +30,15 @@ PIECES = st.one_of(
 )
 
 
-def said(events: list[Event], kind: type[Chunk] | type[Reasoning]) -> str:
+def text_of(events: list[Event], kind: type[Chunk] | type[Reasoning]) -> str:
     return "".join(event.content for event in events if isinstance(event, kind))
 
 
 @given(st.lists(PIECES))
-def test_merging_changes_nothing_that_is_said(events: list[Event]) -> None:
+def test_merged_events_have_the_same_text_and_answer(events: list[Event]) -> None:
     merged = list(merge(events))
-    assert said(merged, Chunk) == said(events, Chunk)
-    assert said(merged, Reasoning) == said(events, Reasoning)
+    assert text_of(merged, Chunk) == text_of(events, Chunk)
+    assert text_of(merged, Reasoning) == text_of(events, Reasoning)
     assert fold(events) == reduce(accumulate, events, Answer())
     assert all(
         not (isinstance(one, (Chunk, Reasoning)) and type(one) is type(other)) for one, other in pairwise(merged)
@@ -46,8 +46,8 @@ def test_merging_changes_nothing_that_is_said(events: list[Event]) -> None:
 
 
 @given(st.text(min_size=1), st.data())
-def test_utf16_cut_anywhere_arrives_whole(text: str, data: st.DataObject) -> None:
-    """JSON may carry a character as two surrogates, and a delta may end between them."""
+def test_utf16_text_cut_at_any_code_unit_is_decoded_completely(text: str, data: st.DataObject) -> None:
+    """JSON may contain a character as two surrogates, and a delta may end between them."""
     units = text.encode("utf-16-le", "surrogatepass")
     cuts = sorted(data.draw(st.sets(st.integers(0, len(units) // 2), max_size=5)))
     edges = [0, *cuts, len(units) // 2]
@@ -58,6 +58,6 @@ def test_utf16_cut_anywhere_arrives_whole(text: str, data: st.DataObject) -> Non
         {"messageStop": {"stopReason": "end_turn"}},
     ]
     chunks = [event for event in from_converse([*raw, *end]) if isinstance(event, Chunk)]
-    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    assert "".join(chunk.content for chunk in chunks) == whole
+    complete = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    assert "".join(chunk.content for chunk in chunks) == complete
     assert all(chunk.content.encode() for chunk in chunks)

@@ -1,6 +1,6 @@
-"""The store of generations under random walks: tests/property/walk.py says what may happen and what must hold.
+"""The store of generations in random walks. tests/property/walk.py has the rules and the invariants.
 
-I10 is left out: it is about the rate limiter.
+I10 is an invariant of the rate limiter: see test_limits.py.
 """
 
 import random
@@ -16,29 +16,31 @@ from converse_stream.store.generation_record import End, GenerationRecord
 from converse_stream.store.generation_writer import RUN, TableWriter
 from converse_stream.store.generations import Generations
 from tests.property import walk
-from tests.property.fake_table import ITEM_BYTES, Calm, FakeDynamo, size
+from tests.property.fake_table import ITEM_BYTES, FakeDynamo, NoFaults, size
 from tests.property.mutants import MUTANTS, Mutant
 from tests.property.walk_actors import BEGIN
 
 STEPS = 300
 SHORT = range(60)
 LONG = range(1000, 2500)
-MUTANT_WALKS = range(5000, 5200)  # as many as it takes
+MUTANT_WALKS = range(5000, 5200)  # enough to find every mutant
 
-# How often things must have happened in the short walks, or they prove nothing.
+# Events that must occur in the short walks at least 3 (RARE) or 40 (COMMON) times. Otherwise the walks prove nothing.
 RARE = (
-    "crash in a call", "deleted mid-answer", "deliver", "ended: cancel", "expire", "fenced", "key reused",
-    "put: after", "race_ahead", "rollback", "started: continue", "started: regenerate", "transact: after",
-    "transact: late", "update: after", "update: again", "update: before", "update: late", "day",
+    "crash in a call", "deleted during a generation", "deliver_late_writes", "ended: cancel", "expire_items",
+    "fenced", "key reused",
+    "put: after", "flush_with_fast_clock", "rollback", "started: continue", "started: regenerate", "transact: after",
+    "transact: late", "update: after", "update: again", "update: before", "update: late", "pass_days",
     "put: conflict", "transact: conflict", "transact: throttled", "update: conflict", "batch: unprocessed",
-    "being erased", "erased", "deletion broken off",
-    "a closed key is used", "a head is replaced before it is swept", "a key is closed", "a segment of another owner",
-    "put back",
+    "erasure in progress", "erased", "deletion unfinished",
+    "a closed key is reused", "a record is replaced before it is removed", "a key is closed",
+    "a segment of another owner",
+    "answer restored",
 )  # fmt: skip
 COMMON = (
     "attached", "attached from the table", "cancel acknowledged", "conversation_busy", "crash", "ended: done",
-    "ended: error", "followed to the end", "get: before", "nested", "query: before", "reaped", "told of a cancel",
-    *(rule for rule, weight in walk.RULES.items() if weight >= 8 and rule not in ("deliver", "thaw")),
+    "ended: error", "followed to the end", "get: before", "nested", "query: before", "reaped", "cancel signalled",
+    *(rule for rule, weight in walk.RULES.items() if weight >= 8 and rule not in ("deliver_late_writes", "unfreeze")),
 )  # fmt: skip
 
 
@@ -49,32 +51,32 @@ def walks(seeds: Sequence[int], steps: int = STEPS) -> Counter[str]:
     return counts
 
 
-def noise(length: int) -> str:
-    """Text that cannot be deflated, four bytes a character."""
+def incompressible_text(length: int) -> str:
+    """Returns text that cannot be compressed, with four bytes per character."""
     characters = random.Random(7)  # noqa: S311  # reproducible, not a secret
     return "".join(chr(characters.randrange(0x10000, 0x3FFFF)) for _ in range(length))
 
 
-def large() -> None:
-    """I11: an answer of three megabytes, in as few writes as can be."""
-    dynamo = FakeDynamo(Calm())
-    archive = Conversations(dynamo.table())
-    shelf = Generations(dynamo.table(), archive, lambda: BEGIN)
+def check_large_answer() -> None:
+    """Checks I11 with an answer of three megabytes, in as few writes as possible."""
+    dynamo = FakeDynamo(NoFaults())
+    conversations = Conversations(dynamo.table())
+    generations = Generations(dynamo.table(), conversations, lambda: BEGIN)
     at = int(BEGIN * 1000)
     record = GenerationRecord(
         "gid", "run", "me", "payload", "conversation", 0, "answer", "nova-lite", 0, 0, (), at, at + 60_000
     )
     question = Message("question", "user", (Chunk("q"),), "t", generation_id="gid")
-    writer = shelf.start("alice", record, None, question)
+    writer = generations.start("alice", record, None, question)
     assert isinstance(writer, TableWriter)
-    text = noise(750_000)
+    text = incompressible_text(750_000)
     writer.flush([Chunk(text)])
-    there = shelf.get("alice", "gid")
-    assert there is not None
-    assert shelf.read("alice", there, 0)[0] == Chunk(text[:RUN])
+    stored = generations.get("alice", "gid")
+    assert stored is not None
+    assert generations.read("alice", stored, 0)[0] == Chunk(text[:RUN])
     answer = Message("answer", "assistant", (Chunk(text),), "t", generation_id="gid")
     writer.finish(answer, End("done", "stop", Usage()))
-    assert archive.recent("alice", "conversation", 5)[1] == [question, answer]
+    assert conversations.recent("alice", "conversation", 5)[1] == [question, answer]
     assert max(map(size, dynamo.items.values())) <= ITEM_BYTES
     assert dynamo.items[keys.generation("alice", "gid"), keys.RECORD]["st"] == "done"
 
@@ -86,47 +88,47 @@ def test_walks_keep_every_invariant() -> None:
 
 
 def test_a_large_answer_keeps_items_below_their_limit() -> None:
-    large()
+    check_large_answer()
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_long_walks_keep_every_invariant() -> None:
-    counts = walks([*LONG, *MUTANT_WALKS])  # those of the mutants must find nothing without one
+    counts = walks([*LONG, *MUTANT_WALKS])  # the walks of the mutants find nothing without a mutant
     counts += walks(range(3000, 3060), 3000)
     assert {name: counts[name] for name in (*COMMON, *RARE) if counts[name] < 200} == {}
 
 
-def caught(mutant: Mutant) -> str | None:
-    """What the suite says to this bug."""
-    with mutant.broken():
+def failure_with(mutant: Mutant) -> str | None:
+    """Returns the failure of the walks with this bug, or None."""
+    with mutant.applied():
         try:
             if mutant.invariant == "I11":
-                large()
+                check_large_answer()
             else:
                 walks(MUTANT_WALKS)
-        except AssertionError as error:  # a bug that no longer fits the store is not caught
+        except AssertionError as error:  # not other errors: a mutant must still fit the store
             return f"{type(error).__name__}: {error}"
     return None
 
 
 QUICK = (
-    "a flush whatever n is", "active stays", "a position too far", "nothing is put back",
-    "a batch that is read in part", "a batch without end", "a write that meets a transaction fails",
-    "a throttled transaction fails", "the index is believed at once",
+    "a flush does not check n", "active is not removed", "a position is skipped", "a replaced answer is not restored",
+    "unprocessed keys are ignored", "a batch is retried without limit", "a conflicting write is not retried",
+    "a throttled transaction is not retried", "an erasure does not wait for the index",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("mutant", [each for each in MUTANTS if each.name in QUICK], ids=lambda mutant: mutant.name)
-def test_seeded_bugs_are_caught(mutant: Mutant) -> None:
-    assert caught(mutant)
+@pytest.mark.parametrize("mutant", [item for item in MUTANTS if item.name in QUICK], ids=lambda mutant: mutant.name)
+def test_seeded_bugs_violate_an_invariant(mutant: Mutant) -> None:
+    assert failure_with(mutant)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_every_seeded_bug_is_caught(mutant: Mutant) -> None:
-    assert caught(mutant)
+def test_every_seeded_bug_violates_an_invariant(mutant: Mutant) -> None:
+    assert failure_with(mutant)
 
 
 def test_every_invariant_has_a_seeded_bug() -> None:

@@ -1,4 +1,4 @@
-"""What the walks found at the start of an answer: two at once, one that lands late, a conversation that is stuck."""
+"""Regression tests of the walks, starts: concurrent starts, late starts, and conversations that stay busy."""
 
 import pytest
 
@@ -6,95 +6,94 @@ from converse_stream.protocol.errors import ConversationBusy, StorageError
 from converse_stream.protocol.events import Chunk, Message
 from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.store.generation_writer import TableWriter
+from tests.property.controlled_store import ALICE, CONVERSATION, Store, inject
 from tests.property.fake_table import Fault
-from tests.property.steered_store import ALICE, CONVERSATION, Store, fails
 
 
-def test_a_regeneration_sent_twice_at_once_is_one(store: Store) -> None:
+def test_two_concurrent_regenerations_with_one_key_start_once(store: Store) -> None:
     answer = store.finish(store.send("one"), "first")
-    begun: list[TableWriter | GenerationRecord] = []
+    started: list[TableWriter | GenerationRecord] = []
 
-    def twin() -> Fault:
-        begun.append(store.regenerate("two", answer))
+    def concurrent_start() -> Fault:
+        started.append(store.regenerate("two", answer))
         return "none"
 
-    message = answer
-    known = store.conversations.get(ALICE, CONVERSATION)
-    store.once.arm("get", twin)
-    again = store.generations.start(ALICE, store.record("two"), known, message, replace_last=True)
-    assert isinstance(begun[0], TableWriter)
+    conversation = store.conversations.get(ALICE, CONVERSATION)
+    store.hook.arm("get", concurrent_start)
+    again = store.generations.start(ALICE, store.record("two"), conversation, answer, replace_last=True)
+    assert isinstance(started[0], TableWriter)
     assert isinstance(again, (TableWriter, GenerationRecord))
 
 
 @pytest.mark.parametrize("deleted", [False, True])
-def test_a_conversation_is_not_stuck_when_nobody_looked_for_a_day(store: Store, deleted: bool) -> None:
+def test_a_conversation_accepts_a_message_a_day_after_its_owner_died(store: Store, deleted: bool) -> None:
     store.send("one")
-    store.at += 25 * 3600
+    store.now += 25 * 3600
     if deleted:
-        store.dynamo.expire(store.at)
+        store.dynamo.expire(store.now)
     try:
         store.send("two")
     except ConversationBusy:
-        pytest.fail("the conversation is stuck for ever")
+        pytest.fail("the conversation stays busy")
 
 
-def test_a_key_that_is_used_again_twice_at_once_after_a_day_keeps_its_conversation_busy(store: Store) -> None:
-    """Otherwise the one that is late frees the conversation of the other, because both have the same id."""
+def test_two_concurrent_sends_with_a_key_reused_after_a_day_keep_the_conversation_busy(store: Store) -> None:
+    """Otherwise the later start releases the conversation of the other one, because both have the same id."""
     store.send("one")
-    store.at += 25 * 3600
+    store.now += 25 * 3600
 
-    def twin() -> Fault:
-        store.send("one", owner="twin")
+    def concurrent_start() -> Fault:
+        store.send("one", owner="concurrent")
         return "none"
 
-    store.once.arm("query", twin)
+    store.hook.arm("query", concurrent_start)
     question = Message("again", "user", (Chunk("q"),), "t", generation_id="one")
     attached = store.generations.start(ALICE, store.record("one"), None, question)
     assert isinstance(attached, GenerationRecord)
-    assert attached.owner == "twin"
+    assert attached.owner == "concurrent"
     assert store.conversations.get(ALICE, CONVERSATION).active == "one"
 
 
-# A start that lands late
+# Starts that arrive late
 
 
-def test_a_start_that_lands_late_begins_nothing(store: Store) -> None:
-    store.once.arm("transact", fails("late"))
+def test_a_start_that_arrives_late_starts_nothing(store: Store) -> None:
+    store.hook.arm("transact", inject("late"))
     with pytest.raises(StorageError):
         store.send("one")
     store.dynamo.deliver()
     assert store.conversations.get(ALICE, CONVERSATION).active is None
-    writer = store.send("one", owner="the second try")
+    writer = store.send("one", owner="second attempt")
     assert store.generations.get_or_reap(ALICE, "one") == writer.record
     store.finish(writer, "answer")
     assert store.history == ["q", "answer"]
 
 
-def test_of_two_starts_that_land_late_neither_begins_anything(store: Store) -> None:
-    for owner in ("the first try", "the second try"):
-        store.once.arm("transact", fails("late"))
+def test_two_starts_that_arrive_late_start_nothing(store: Store) -> None:
+    for owner in ("first attempt", "second attempt"):
+        store.hook.arm("transact", inject("late"))
         with pytest.raises(StorageError):
             store.send("one", owner=owner)
     store.dynamo.deliver()
     assert store.generations.get(ALICE, "one") is None
-    store.finish(store.send("one", owner="the third try"), "answer")
+    store.finish(store.send("one", owner="third attempt"), "answer")
     assert store.history == ["q", "answer"]
 
 
-def test_a_start_that_landed_before_its_key_is_closed_goes_on(store: Store) -> None:
-    store.once.arm("transact", fails("after"))
+def test_a_start_that_arrived_before_its_key_was_closed_continues(store: Store) -> None:
+    store.hook.arm("transact", inject("after"))
     store.finish(store.send("one"), "answer")
     assert store.history == ["q", "answer"]
 
 
-def test_a_close_that_lands_late_closes_no_generation(store: Store) -> None:
+def test_a_late_close_does_not_close_a_generation(store: Store) -> None:
     def close_late() -> Fault:
-        store.once.arm("update", fails("late"))
+        store.hook.arm("update", inject("late"))
         return "before"
 
-    store.once.arm("transact", close_late)
+    store.hook.arm("transact", close_late)
     with pytest.raises(StorageError):
         store.send("one")
-    writer = store.send("one", owner="the second try")
+    writer = store.send("one", owner="second attempt")
     store.dynamo.deliver()
     assert store.generations.get(ALICE, "one") == writer.record

@@ -1,4 +1,4 @@
-"""Who takes part in a walk: users' sends, execution environments with their turns, and clients that follow."""
+"""The actors of a walk: sends of users, execution environments with their generations, and clients that follow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,32 +18,35 @@ from converse_stream.store.usage import UsageStore
 from tests.property.fake_table import Item
 
 Atom: TypeAlias = tuple[str, Any]
-Where: TypeAlias = tuple[str, str]  # a user and the id of something of theirs
+UserKey: TypeAlias = tuple[str, str]  # a user and the id of one of their conversations or generations
 
 BEGIN = 1_800_000_000.0
-SKEW = 4.5  # seconds that a clock may be wrong: two of them differ by less than the patience
-RUN = 400  # code points in one write, so that a flush takes several
+SKEW = 4.5  # seconds that a clock may be wrong: two clocks differ by less than the patience
+RUN = 400  # code points per write, so that a flush takes several writes
 SHORTEST_LIFE, LONGEST_LIFE = 40, 300  # seconds until a function's deadline
-DEPTH = 2  # how deep others may work inside a call
-LEASE_SECONDS, GRACE_SECONDS = LEASE_MS / 1000, LEASE_GRACE_MS / 1000
-INDEX_LATE = INDEX_LAG - 0.1  # seconds that the index is late at most
-BATCHES = 30  # calls that one batch may take
-CONFLICTS = 0.01  # of writes
-THROTTLES = 0.02  # of transactions
-REFUSALS = table.ATTEMPTS - 1  # of one write, one after the other: the store must bear them
-RULES_OF_USE = Rules(Rate(1, 0), Rate(1, 0), 1, Budget(0, 0), Budget(0, 0))
-SHARED = (keys.SWITCH[0], keys.address("here")[0])  # what is no user's, beside the day of everybody
+MAX_DEPTH = 2  # how deep other actions may be nested in a call
+LEASE_SECONDS, PATIENCE_SECONDS = LEASE_MS / 1000, LEASE_GRACE_MS / 1000
+MAX_INDEX_DELAY = INDEX_LAG - 0.1  # seconds, the maximum lag of the index
+MAX_BATCH_CALLS = 30  # the maximum number of calls for one batch
+CONFLICT_RATE = 0.01  # share of writes
+THROTTLE_RATE = 0.02  # share of transactions
+MAX_REFUSALS = table.ATTEMPTS - 1  # of one write in a row: the store must retry as often
+USAGE_RULES = Rules(Rate(1, 0), Rate(1, 0), 1, Budget(0, 0), Budget(0, 0))
+SHARED_PARTITIONS = (
+    keys.SWITCH[0],
+    keys.address("here")[0],
+)  # partitions of no single user
 
 TEXTS = ("a", "word ", "hé ", "🌊", "\u2028", '"\\', "x" * 60, "河" * 40, "lorem ipsum " * 20, "y" * 500)
 HOSTILE = ("U#bob#G#x", "#", "~META", "../H", "\x00", "H", "S#0000000000")
 
 
 class Crash(Exception):
-    """The execution environment is gone, in the middle of whatever it did."""
+    """The execution environment crashed during an action."""
 
 
 def atoms(entries: Sequence[Any]) -> list[Atom]:
-    """A log, position by position."""
+    """Returns a log as one atom per position: the kind, and a character or a citation."""
     flat: list[Atom] = []
     for entry in entries:
         if isinstance(entry, Citation):
@@ -56,30 +59,30 @@ def atoms(entries: Sequence[Any]) -> list[Atom]:
 
 @dataclass
 class KnownGeneration:
-    """One generation as it truly is: what was said, and what may happen to it."""
+    """A generation as the walk knows it: its complete text, and what may happen to it."""
 
     user: str
     gid: str
     conversation: str
     place: int
     entries: list[Entry]
-    held: float = 0.0  # true time until which its owner has been promised that nobody else ends it
-    begun: int = 0  # how long the log was at the start
-    replaced: Item | None = None  # the answer that was moved aside for it
-    calls: int = 0  # of the model
-    told: bool = False  # a flush has brought the cancel back
+    lease_until: float = 0.0  # true time until which no other environment may end it
+    prefix_length: int = 0  # positions of the log at the start
+    replaced: Item | None = None  # the answer that it replaces
+    model_calls: int = 0
+    cancel_signalled: bool = False  # a flush has returned the cancel
 
     @property
-    def where(self) -> Where:
-        """Its user and its id."""
+    def key(self) -> UserKey:
+        """The user and the generation id."""
         return self.user, self.gid
 
 
 @dataclass
 class RunningGeneration:
-    """An environment's turn: the keeper's state."""
+    """The state of a generation in the environment that runs it."""
 
-    spoken: KnownGeneration
+    known: KnownGeneration
     writer: TableWriter
     flushed: int
     ending: tuple[Message, End] | None = None
@@ -88,7 +91,7 @@ class RunningGeneration:
 
 @dataclass
 class Environment:
-    """One execution environment with a clock of its own."""
+    """An execution environment with its own clock."""
 
     number: int
     skew: float
@@ -98,12 +101,12 @@ class Environment:
     usages: UsageStore
     frozen: bool = False
     busy: bool = False
-    turn: RunningGeneration | None = None
+    running: RunningGeneration | None = None
 
 
 @dataclass
 class Send:
-    """What a client sends, and sends again."""
+    """A request of a client, which it may repeat."""
 
     user: str
     key: str
@@ -115,26 +118,27 @@ class Send:
 
 @dataclass
 class Client:
-    """One that follows from the table, and comes back with its cursor."""
+    """A client that follows a generation from the table, and resumes with its cursor."""
 
-    spoken: KnownGeneration
+    known: KnownGeneration
     name: str
     seen: list[Atom]
-    fresh: bool
+    from_start: bool
     busy: bool = False
-    following: Follower | None = None
-    environment: Environment | None = None  # which serves it
+    follower: Follower | None = None
+    environment: Environment | None = None  # which serves the client
     cursor: int = 0
-    over: bool = False
+    ended: bool = False
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How wild a walk is."""
+    """Probabilities of faults, nested actions and crashes."""
 
     faults: float = 0.06
     nested: float = 0.10
     crashes: float = 0.004
+    late: float = 0.0  # of transactions; beside the other faults
 
 
-WILD = Profile()
+DEFAULT_PROFILE = Profile()

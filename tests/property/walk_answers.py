@@ -1,4 +1,4 @@
-"""Rules of a walk: answers are made, and what happens to their environments, clocks and writes."""
+"""Rules of a walk: generations run and end; environments, clocks and writes have faults."""
 
 from converse_stream.protocol import log
 from converse_stream.protocol.errors import StorageError
@@ -18,15 +18,15 @@ from tests.property.walk_actors import LEASE_SECONDS, SKEW, TEXTS, Environment, 
 from tests.property.walk_sends import Sends
 
 
-class Answers(Sends):
-    """Execution environments that answer."""
+class Generating(Sends):
+    """Rules of execution environments that generate."""
 
-    def speak(self) -> bool:
-        """The model says something."""
-        environment = self._idle(speaking=True)
-        if environment is None or environment.turn is None or environment.turn.ending is not None:
+    def generate(self) -> bool:
+        """The model generates some entries."""
+        environment = self._idle_environment(generating=True)
+        if environment is None or environment.running is None or environment.running.ending is not None:
             return False
-        entries = environment.turn.spoken.entries
+        entries = environment.running.known.entries
         if len(entries) > 60:
             return False
         for _ in range(self.random.choice((1, 1, 2, 3, 8))):
@@ -34,259 +34,261 @@ class Answers(Sends):
         return True
 
     def zombie(self) -> bool:
-        """An owner whose lease ran out comes back, and writes as if nothing had been."""
-        back = [
-            each
-            for each in self.environments
-            if each.turn is not None and not each.busy and self._lease(each.turn.spoken) < self.at
+        """An owner whose lease has expired continues to write."""
+        zombies = [
+            item
+            for item in self.environments
+            if item.running is not None and not item.busy and self._lease(item.running.known) < self.now
         ]
-        if not back:
+        if not zombies:
             return False
-        environment = self.random.choice(back)
+        environment = self.random.choice(zombies)
         environment.frozen = False
-        turn = environment.turn
-        if turn is None:
+        running = environment.running
+        if running is None:
             return False
-        with self._act(environment, turn.spoken.user, f"zombie {turn.spoken.gid[:6]}"):
-            if self.random.random() < 0.5 and turn.ending is None:
-                self._flush(environment, turn)
+        with self._action(environment, running.known.user, f"zombie {running.known.gid[:6]}"):
+            if self.random.random() < 0.5 and running.ending is None:
+                self._flush(environment, running)
             else:
-                turn.ending = turn.ending or self._end(turn)
-                self._finish(environment, turn, *turn.ending)
+                running.ending = running.ending or self._end(running)
+                self._finish(environment, running, *running.ending)
         return True
 
-    def exchange(self) -> bool:
-        """A whole answer while a send is under way: to the same send, repeated, or to another in its conversation."""
-        environment = self._idle()
-        if environment is None or self._focus is None:
+    def answer_at_once(self) -> bool:
+        """A complete answer during a send: to the same send, repeated, or to another one in its conversation."""
+        environment = self._idle_environment()
+        if environment is None or self._current_send is None:
             return False
-        user, send = self._focus.user, self._focus
+        user, send = self._current_send.user, self._current_send
         if self.random.random() < 0.5:
             send = Send(user, self._new("key"), "payload", send.conversation, "send", "quick")
             self.sends.append(send)
         self._send(send, environment)
-        turn = environment.turn
-        if turn is None:
+        running = environment.running
+        if running is None:
             return False
-        turn.spoken.entries.append(self._entry())
-        with self._act(environment, user, f"answer {send.key}"):
-            turn.ending = self._end(turn)
-            self._finish(environment, turn, *turn.ending)
+        running.known.entries.append(self._entry())
+        with self._action(environment, user, f"answer {send.key}"):
+            running.ending = self._end(running)
+            self._finish(environment, running, *running.ending)
         return True
 
-    def _lease(self, spoken: KnownGeneration) -> float:
-        record = self.raw_record(*spoken.where)
+    def _lease(self, known: KnownGeneration) -> float:
+        record = self.raw_record(*known.key)
         return int(record["lease"]) / 1000 if record is not None and record["st"] == "run" else float("inf")
 
     def _entry(self) -> Entry:
         text, chance = self.random.choice(TEXTS), self.random.random()
-        if self.random.random() < 0.3:  # what cannot be deflated, so that tails grow and are sealed
+        if self.random.random() < 0.3:  # text that does not compress, so that tails grow and are sealed
             text = "".join(chr(self.random.randrange(0x4E00, 0x9FFF)) for _ in range(self.random.randrange(20, 300)))
         if chance < 0.75:
             return Chunk(text)
         return Reasoning(text) if chance < 0.9 else Citation(title=text, quote=text)
 
     def flush(self) -> bool:
-        """The keeper's flush."""
-        environment = self._idle(speaking=True)
-        if environment is None or environment.turn is None or environment.turn.ending is not None:
+        """The owner flushes new entries."""
+        environment = self._idle_environment(generating=True)
+        if environment is None or environment.running is None or environment.running.ending is not None:
             return False
-        with self._act(environment, environment.turn.spoken.user, f"flush {environment.turn.spoken.gid[:6]}"):
-            self._flush(environment, environment.turn)
+        with self._action(environment, environment.running.known.user, f"flush {environment.running.known.gid[:6]}"):
+            self._flush(environment, environment.running)
         return True
 
-    def _flush(self, environment: Environment, turn: RunningGeneration) -> bool:
-        """Whether everything that was said is durable now."""
-        spoken, upto, asked_at = turn.spoken, len(turn.spoken.entries), self.at
-        asked = bool((self.raw_record(*spoken.where) or {}).get("cx"))
+    def _flush(self, environment: Environment, running: RunningGeneration) -> bool:
+        """Flushes. Returns whether all entries are durable now."""
+        known, end, flushed_at = running.known, len(running.known.entries), self.now
+        cancel_stored = bool((self.raw_record(*known.key) or {}).get("cx"))
         try:
-            signals = turn.writer.flush(spoken.entries[turn.flushed : upto])
+            signals = running.writer.flush(known.entries[running.flushed : end])
         except StorageError:
             self._storage_error()
             return False
         except Fenced:
-            if self._runs(turn):
-                raise Violation("I5: the owner is fenced from a generation that is its own") from None
+            if self._is_running(running):
+                raise Violation("I5: the owner of a running generation is fenced") from None
             self.counts["fenced"] += 1
-            environment.turn = None
+            environment.running = None
             return False
-        record = self.raw_record(*spoken.where)
-        if record is None or record["n"] < log.end_of(spoken.entries[:upto]):
-            raise Violation("I1: a flush succeeded, and its text is not durable")
-        if asked and not signals.cancelled:
-            raise Violation("I7: a flush does not bring the cancel back")
+        record = self.raw_record(*known.key)
+        if record is None or record["n"] < log.end_of(known.entries[:end]):
+            raise Violation("I1: a flush succeeded, but its text is not durable")
+        if cancel_stored and not signals.cancelled:
+            raise Violation("I7: a flush does not return the cancel")
         if signals.cancelled and not record.get("cx"):
-            raise Violation("I7: a cancel that nobody asked for")
-        turn.flushed = upto
-        spoken.held = max(spoken.held, asked_at + LEASE_SECONDS)
+            raise Violation("I7: a flush returns a cancel that was not requested")
+        running.flushed = end
+        known.lease_until = max(known.lease_until, flushed_at + LEASE_SECONDS)
         if signals.cancelled:
-            self.counts["told of a cancel"] += 1
-            spoken.told = True
+            self.counts["cancel signalled"] += 1
+            known.cancel_signalled = True
         return True
 
-    def _runs(self, turn: RunningGeneration) -> bool:
-        """Whether the table has it as running, and as this owner's: its key may have been used again since."""
-        record = self.raw_record(*turn.spoken.where)
-        return record is not None and (record["st"], record["own"]) == ("run", turn.writer.record.owner)
+    def _is_running(self, running: RunningGeneration) -> bool:
+        """Returns whether the generation is running in the table with this owner. Its key may be reused."""
+        record = self.raw_record(*running.known.key)
+        return record is not None and (record["st"], record["own"]) == ("run", running.writer.record.owner)
 
     def finish(self) -> bool:
-        """The answer ends: the model has said everything, or failed, or somebody stopped it."""
-        environment = self._idle(speaking=True)
-        if environment is None or environment.turn is None:
+        """The generation ends: the model is done or has failed, or the user has cancelled it."""
+        environment = self._idle_environment(generating=True)
+        if environment is None or environment.running is None:
             return False
-        turn = environment.turn
-        if turn.ending is None and not turn.spoken.told and self.random.random() < 0.5:
-            return False  # a longer one
-        if turn.ending is None:
-            turn.ending = self._end(turn)
-        with self._act(environment, turn.spoken.user, f"finish {turn.spoken.gid[:6]} {turn.ending[1].status}"):
-            self._finish(environment, turn, *turn.ending)
+        running = environment.running
+        if running.ending is None and not running.known.cancel_signalled and self.random.random() < 0.5:
+            return False  # continue to generate
+        if running.ending is None:
+            running.ending = self._end(running)
+        with self._action(
+            environment, running.known.user, f"finish {running.known.gid[:6]} {running.ending[1].status}"
+        ):
+            self._finish(environment, running, *running.ending)
         return True
 
-    def _end(self, turn: RunningGeneration) -> tuple[Message, End]:
-        spoken = turn.spoken
+    def _end(self, running: RunningGeneration) -> tuple[Message, End]:
+        known = running.known
         status: Status
         status, reason = self.random.choice((("done", "stop"), ("done", "stop"), ("error", "model_error")))
-        if spoken.told:
+        if known.cancel_signalled:
             status, reason = "cancel", "cancelled"
         usage = Usage(self.random.randrange(50), self.random.randrange(50), basis="estimated")
         answer = Message(
-            id=turn.writer.record.message_id,
+            id=running.writer.record.message_id,
             role="assistant",
-            parts=tuple(log.joined(spoken.entries)),
+            parts=tuple(log.joined(known.entries)),
             created_at="t",
             status="complete" if status == "done" else "partial",
-            generation_id=spoken.gid,
+            generation_id=known.gid,
             model="nova-lite",
             finish_reason=reason,
             usage=usage,
         )
         return answer, End(status, reason, usage)
 
-    def _finish(self, environment: Environment, turn: RunningGeneration, answer: Message, end: End) -> None:
-        turn.tries += 1
-        spoken = turn.spoken
-        if turn.flushed < len(spoken.entries) and not self._flush(environment, turn):
-            self._give_up(environment, turn)
+    def _finish(self, environment: Environment, running: RunningGeneration, answer: Message, end: End) -> None:
+        running.tries += 1
+        known = running.known
+        if running.flushed < len(known.entries) and not self._flush(environment, running):
+            self._give_up(environment, running)
             return
         try:
-            turn.writer.finish(answer, end)
+            running.writer.finish(answer, end)
         except StorageError:
             self._storage_error()
-            self._give_up(environment, turn)
+            self._give_up(environment, running)
             return
         except Fenced:
-            if self._runs(turn):
-                raise Violation("I5: the owner cannot end what is its own") from None
+            if self._is_running(running):
+                raise Violation("I5: the owner cannot end its running generation") from None
             self.counts["fenced at the end"] += 1
-            environment.turn = None
+            environment.running = None
             return
-        record = self.raw_record(*spoken.where)
-        if record is not None and (record["st"], record["own"]) != (end.status, turn.writer.record.owner):
-            raise Violation(f"I2: the end was {end.status}, and is {record['st']}")
-        if record is not None and record["n"] != log.end_of(spoken.entries):
-            raise Violation("I9: an end before everything was durable")
+        record = self.raw_record(*known.key)
+        if record is not None and (record["st"], record["own"]) != (end.status, running.writer.record.owner):
+            raise Violation(f"I2: the stored status is {record['st']} instead of {end.status}")
+        if record is not None and record["n"] != log.end_of(known.entries):
+            raise Violation("I9: a generation ended before all its text was durable")
         self.counts[f"ended: {end.status}"] += 1
-        environment.turn = None
+        environment.running = None
 
-    def _give_up(self, environment: Environment, turn: RunningGeneration) -> None:
-        if environment.turn is turn and turn.tries > 4:
+    def _give_up(self, environment: Environment, running: RunningGeneration) -> None:
+        if environment.running is running and running.tries > 4:
             self.counts["gave up"] += 1
-            environment.turn = None
+            environment.running = None
 
-    # What befalls environments and clocks
+    # Faults of environments and clocks
 
     def crash(self) -> bool:
-        """An environment with a turn is gone."""
-        environment = self._idle(speaking=True)
+        """An environment with a running generation crashes."""
+        environment = self._idle_environment(generating=True)
         if environment is None:
             return False
-        self._say(f"e{environment.number} is killed")
-        environment.turn = None
+        self._trace(f"e{environment.number} is killed")
+        environment.running = None
         return True
 
     def freeze(self) -> bool:
-        """An environment stops, and keeps all it knows."""
-        environment = self._idle(speaking=True)
+        """An environment is frozen and keeps its state."""
+        environment = self._idle_environment(generating=True)
         if environment is None:
             return False
         environment.frozen = True
         return True
 
-    def thaw(self) -> bool:
-        """A frozen one goes on, as if nothing had been."""
-        frozen = [each for each in self.environments if each.frozen]
+    def unfreeze(self) -> bool:
+        """A frozen environment continues."""
+        frozen = [item for item in self.environments if item.frozen]
         if not frozen:
             return False
         self.random.choice(frozen).frozen = False
         return True
 
-    def tick(self) -> bool:
-        """A moment."""
-        self.at += self.random.uniform(0.05, 1.5)
+    def pass_a_moment(self) -> bool:
+        """A short time passes."""
+        self.now += self.random.uniform(0.05, 1.5)
         return True
 
-    def leap(self) -> bool:
-        """A long while: leases end."""
-        self.at += self.random.uniform(5, 45)
+    def pass_a_lease(self) -> bool:
+        """A longer time passes: leases expire."""
+        self.now += self.random.uniform(5, 45)
         return True
 
-    def day(self) -> bool:
-        """So long that logs are forgotten; no write is as late."""
-        self.deliver()
-        self.at += self.random.choice((3, 26, 50)) * 3600
-        self._era += 1
-        for environment in self.environments:  # no function lives as long
-            environment.turn = None
+    def pass_days(self) -> bool:
+        """Hours pass: logs expire. All late writes arrive before."""
+        self.deliver_late_writes()
+        self.now += self.random.choice((3, 26, 50)) * 3600
+        self._days += 1
+        for environment in self.environments:  # no invocation lives as long
+            environment.running = None
         if self.sends and self.random.random() < 0.7:
-            self._use_again()
+            self._reuse_old_key()
         return True
 
-    def _use_again(self) -> None:
-        """An old key, if there is one whose log is not swept yet, and an answer that is not short."""
-        left = [
+    def _reuse_old_key(self) -> None:
+        """Repeats an old send, preferably one whose log is not removed yet, and generates a longer answer."""
+        stored = [
             send
             for send in self.sends
             if self.dynamo.partition(keys.generation(send.user, generation_id(send.user, send.key)), "S#")
         ]
-        self._send(self.random.choice(left or self.sends))
+        self._send(self.random.choice(stored or self.sends))
         for _ in range(8):
-            self.speak()
+            self.generate()
             self.flush()
 
-    def skew(self) -> bool:
-        """A clock jumps, forward or back."""
+    def change_skew(self) -> bool:
+        """A clock is set forward or back."""
         environment = self.random.choice(self.environments)
         environment.skew = self.random.uniform(-SKEW, SKEW)
         return True
 
-    def race_ahead(self) -> bool:
-        """The clock of one that writes jumps an hour ahead: its lease then ends with its function's deadline."""
-        environment = self._idle(speaking=True)
-        if environment is None or environment.turn is None:
+    def flush_with_fast_clock(self) -> bool:
+        """An owner flushes with a clock an hour ahead: its lease then ends with its function's deadline."""
+        environment = self._idle_environment(generating=True)
+        if environment is None or environment.running is None:
             return False
-        turn, kept = environment.turn, environment.skew
+        running, old_skew = environment.running, environment.skew
         environment.skew = 3600
-        environment.frozen = True  # and flushes once, so that nobody else sees by this clock
+        environment.frozen = True  # for one flush, so that no other action uses this clock
         try:
-            with self._act(environment, turn.spoken.user, "flush an hour ahead"):
-                self._flush(environment, turn)
+            with self._action(environment, running.known.user, "flush an hour ahead"):
+                self._flush(environment, running)
         finally:
-            environment.skew, environment.frozen = kept, False
+            environment.skew, environment.frozen = old_skew, False
         return True
 
-    def deliver(self) -> bool:
-        """Writes arrive that nobody waits for."""
+    def deliver_late_writes(self) -> bool:
+        """Late writes arrive, after their callers have timed out."""
         if not self.dynamo.late:
             return False
-        self._say("late writes arrive")
+        self._trace("late writes arrive")
         self._delivering = True
         self.dynamo.deliver()
         self._delivering = False
         return True
 
-    def expire(self) -> bool:
-        """The table deletes what is past its time."""
-        late = 2 * SKEW + 1  # no clock takes for present what is deleted
-        self.dynamo.expire(self.at - late, lambda _: self.random.random() < 0.5)
+    def expire_items(self) -> bool:
+        """The table deletes expired items."""
+        margin = 2 * SKEW + 1  # so that no clock considers a deleted item as not expired
+        self.dynamo.expire(self.now - margin, lambda _: self.random.random() < 0.5)
         return True

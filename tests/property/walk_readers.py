@@ -1,4 +1,4 @@
-"""Rules of a walk: generations are looked at and followed."""
+"""Rules of a walk: clients read and follow generations."""
 
 from converse_stream.generation import follower
 from converse_stream.generation.follower import Follower
@@ -14,84 +14,84 @@ from converse_stream.protocol.events import (
 )
 from tests.property.fake_table import Violation
 from tests.property.walk_actors import HOSTILE, Client, Environment, KnownGeneration, atoms
-from tests.property.walk_deletions import Deletions
+from tests.property.walk_changes import Changes
 
 
-class Readers(Deletions):
-    """Clients that read."""
+class Readers(Changes):
+    """Rules of clients that read."""
 
-    def look(self) -> bool:
-        """Any reader looks at a generation, and reaps it if its owner is dead."""
-        environment = self._idle()
-        if environment is None or not self.spoken:
+    def read(self) -> bool:
+        """A reader reads a generation, and reaps it if its owner is dead."""
+        environment = self._idle_environment()
+        if environment is None or not self.known_generations:
             return False
-        spoken = self.random.choice(list(self.spoken.values())[-8:])
-        with self._act(environment, spoken.user, f"look at {spoken.gid[:6]}"):
+        known = self.random.choice(list(self.known_generations.values())[-8:])
+        with self._action(environment, known.user, f"read {known.gid[:6]}"):
             try:
-                record = environment.generations.get_or_reap(spoken.user, spoken.gid)
+                record = environment.generations.get_or_reap(known.user, known.gid)
                 since = 0
                 if record is not None:
-                    read = atoms(environment.generations.read(spoken.user, record, since))
-                    same = self.spoken[spoken.where] is spoken
-                    if same and (read != atoms(spoken.entries)[: record.length] or len(read) != record.length):
-                        raise Violation("I3: what is read is not the log")
+                    read = atoms(environment.generations.read(known.user, record, since))
+                    current = self.known_generations[known.key] is known
+                    if current and (read != atoms(known.entries)[: record.length] or len(read) != record.length):
+                        raise Violation("I3: the text that was read is not the log")
             except StorageError:
                 self._storage_error()
             except NotFound:  # deleted between the two reads
-                if self.raw_record(*spoken.where) is not None:
-                    raise Violation("I3: the log is there, and was not found") from None
+                if self.raw_record(*known.key) is not None:
+                    raise Violation("I3: a stored log was not found") from None
         return True
 
-    def pry(self) -> bool:
-        """Somebody asks for what is not theirs, or is nothing at all."""
-        environment = self._idle()
-        if environment is None or not self.spoken:
+    def access_other_user(self) -> bool:
+        """A user requests a generation and a conversation of another user, or an id that does not exist."""
+        environment = self._idle_environment()
+        if environment is None or not self.known_generations:
             return False
-        spoken = self.random.choice(list(self.spoken.values()))
-        stranger = next(user for user in self.users if user != spoken.user)
-        gid = self.random.choice((spoken.gid, *HOSTILE))
-        with self._act(environment, stranger, f"pry {gid[:6]}"):
+        known = self.random.choice(list(self.known_generations.values()))
+        other_user = next(user for user in self.users if user != known.user)
+        gid = self.random.choice((known.gid, *HOSTILE))
+        with self._action(environment, other_user, f"access {gid[:6]}"):
             try:
-                found = environment.generations.get(stranger, gid)
-                if found is not None:
-                    raise Violation("I12: a stranger's generation")
-                if environment.conversations.recent(stranger, spoken.conversation, 5)[1]:
-                    raise Violation("I12: a stranger's messages")
-                environment.conversations.rename(stranger, spoken.conversation, "mine")
+                record = environment.generations.get(other_user, gid)
+                if record is not None:
+                    raise Violation("I12: a user reads another user's generation")
+                if environment.conversations.recent(other_user, known.conversation, 5)[1]:
+                    raise Violation("I12: a user reads another user's messages")
+                environment.conversations.rename(other_user, known.conversation, "mine")
             except (StorageError, NotFound):
                 return True
-            raise Violation("I12: a stranger's conversation has a new name")
+            raise Violation("I12: a user renames another user's conversation")
 
-    def join(self) -> bool:
-        """Somebody follows: from the begin, or having seen a part of it live."""
-        if not self.spoken or len(self.clients) > 12:
+    def add_client(self) -> bool:
+        """A client starts to follow a generation: from the start, or after a part that it has already received."""
+        if not self.known_generations or len(self.clients) > 12:
             return False
-        spoken = self.random.choice(list(self.spoken.values())[-8:])
-        record = self.raw_record(*spoken.where)
+        known = self.random.choice(list(self.known_generations.values())[-8:])
+        record = self.raw_record(*known.key)
         if record is None:
             return False
-        fresh = self.random.random() < 0.3
-        most = log.end_of(spoken.entries)
+        from_start = self.random.random() < 0.3
+        most = log.end_of(known.entries)
         if record["st"] in ("done", "cancel", "error"):
             most = int(record["n"])
-        seen = [] if fresh else atoms(spoken.entries)[: self.random.choice((0, most, self.random.randint(0, most)))]
+        seen = [] if from_start else atoms(known.entries)[: self.random.choice((0, most, self.random.randint(0, most)))]
         name = self.random.choice(("tab", self._new("tab"), *HOSTILE))
-        self.clients.append(Client(spoken, name, seen, fresh))
+        self.clients.append(Client(known, name, seen, from_start))
         return True
 
     def follow(self) -> bool:
-        """A client reads what there is, and attaches again if it must."""
-        environment = self._idle()
-        waiting = [
+        """A client reads the new events, and attaches again if necessary."""
+        environment = self._idle_environment()
+        active_clients = [
             client
             for client in self.clients
-            if not (client.over or client.busy or (client.environment and client.environment.frozen))
+            if not (client.ended or client.busy or (client.environment and client.environment.frozen))
         ]
-        if environment is None or not waiting:
+        if environment is None or not active_clients:
             return False
-        client = self.random.choice(waiting)
-        with self._act(
-            environment, client.spoken.user, f"{client.name!r} follows {client.spoken.gid[:6]} from {len(client.seen)}"
+        client = self.random.choice(active_clients)
+        with self._action(
+            environment, client.known.user, f"{client.name!r} follows {client.known.gid[:6]} from {len(client.seen)}"
         ):
             client.busy = True
             try:
@@ -101,86 +101,86 @@ class Readers(Deletions):
         return True
 
     def _follow(self, environment: Environment, client: Client) -> None:
-        spoken = client.spoken
+        known = client.known
         try:
-            if client.following is None and not self._attach(environment, client):
+            if client.follower is None and not self._attach(environment, client):
                 return
-            view = client.following
+            view = client.follower
             if view is None:
                 return
-            placed = view.wait(client.cursor, follower.POLL_SECONDS)
+            events = view.wait(client.cursor, follower.POLL_SECONDS)
         except StorageError:
             self._storage_error()
-            client.following, client.fresh = None, False  # it comes back with its cursor
+            client.follower, client.from_start = None, False  # it resumes with its cursor
             return
         except NotFound:
-            if (client.spoken.user, client.spoken.conversation) not in self.deleted and not self.lapsed(spoken):
-                raise Violation("I3: a follower is told that there is nothing") from None
-            client.over = True
+            if (client.known.user, client.known.conversation) not in self.deleted and not self.expired(known):
+                raise Violation("I3: a follower gets not_found for an existing generation") from None
+            client.ended = True
             return
-        client.cursor += len(placed)
-        if self.spoken[spoken.where] is not spoken:  # a day later, and its key was used anew
-            client.over = True
+        client.cursor += len(events)
+        if self.known_generations[known.key] is not known:  # a day later, and the key was reused
+            client.ended = True
             return
-        for each in placed:
-            self._show(client, spoken, each)
-        if view.ended and not client.over:
-            client.following, client.fresh = None, False
+        for positioned in events:
+            self._receive(client, known, positioned)
+        if view.ended and not client.ended:
+            client.follower, client.from_start = None, False
 
     def _attach(self, environment: Environment, client: Client) -> bool:
-        record = environment.generations.get_or_reap(client.spoken.user, client.spoken.gid)
+        record = environment.generations.get_or_reap(client.known.user, client.known.gid)
         if record is None:
-            if not self.lapsed(client.spoken):
-                raise Violation("I8: a generation is gone before its time")
-            client.over = True
+            if not self.expired(client.known):
+                raise Violation("I8: a generation is removed before its ttl")
+            client.ended = True
             return False
         view = Follower(
             environment.generations,
             environment.conversations,
-            client.spoken.user,
+            client.known.user,
             record,
-            after=None if client.fresh else len(client.seen),
+            after=None if client.from_start else len(client.seen),
             client=client.name,
             request_id="request",
-            deadline=self.at + 120,
+            deadline=self.now + 120,
         )
         try:
             view.attach()
         except TooManyFollowers:
-            client.over = True
+            client.ended = True
             return False
-        client.seen = client.seen if not client.fresh else []
-        client.following, client.environment, client.cursor = view, environment, 0
+        client.seen = client.seen if not client.from_start else []
+        client.follower, client.environment, client.cursor = view, environment, 0
         self.counts["attached from the table"] += 1
         return True
 
-    def _show(self, client: Client, spoken: KnownGeneration, placed: log.PositionedEvent) -> None:
-        event = placed.event
+    def _receive(self, client: Client, known: KnownGeneration, positioned: log.PositionedEvent) -> None:
+        event = positioned.event
         if isinstance(event, (Chunk, Reasoning, Citation)):
             client.seen += atoms([event])
             self.counts["followed"] += 1
         elif isinstance(event, Rollback):
             self.counts["rollback"] += 1
             del client.seen[event.position :]
-        if isinstance(event, (Chunk, Reasoning, Citation, Rollback)) and placed.position != len(client.seen):
-            raise Violation(f"I3: {len(client.seen)} positions were seen, and the cursor is {placed.position}")
-        if client.seen != atoms(spoken.entries)[: len(client.seen)]:
-            raise Violation("I3: what a client has seen is not how the answer begins")
+        if isinstance(event, (Chunk, Reasoning, Citation, Rollback)) and positioned.position != len(client.seen):
+            raise Violation(f"I3: {len(client.seen)} positions were received, and the cursor is {positioned.position}")
+        if client.seen != atoms(known.entries)[: len(client.seen)]:
+            raise Violation("I3: the text that a client has received is not a prefix of the answer")
         if not isinstance(event, TERMINAL):
             return
-        client.over = True
+        client.ended = True
         self.counts["followed to the end"] += 1
-        record = self.raw_record(*spoken.where)
+        record = self.raw_record(*known.key)
         if record is None:
             return
         if record["st"] == "run":
-            raise Violation("I2: a terminal event for a generation that runs")
-        if int(record["ttl"]) > self.at and client.seen != self.durable(*spoken.where):
+            raise Violation("I2: a terminal event for a running generation")
+        if int(record["ttl"]) > self.now and client.seen != self.durable(*known.key):
             raise Violation(f"I4: the client has {len(client.seen)} positions, the log {record['n']}")
         if not isinstance(event, Complete):
             return
-        if spoken.replaced is not None and record["n"] <= spoken.begun:
-            if event.ai_message.id != spoken.replaced["id"]:
-                raise Violation("I4: the end shows another answer than the one that was put back")
+        if known.replaced is not None and record["n"] <= known.prefix_length:
+            if event.ai_message.id != known.replaced["id"]:
+                raise Violation("I4: the terminal event has another answer than the restored one")
         elif atoms(event.ai_message.parts) != client.seen:
-            raise Violation("I4: the end shows another answer than the log")
+            raise Violation("I4: the terminal event has another answer than the log")

@@ -1,7 +1,7 @@
-"""What the SAM CLI reads from a template or a command line, as JSON. It runs in the SAM CLI's environment.
+"""Prints what the SAM CLI reads from a template or from command lines, as JSON. Runs in the SAM CLI's virtualenv.
 
-`environment TEMPLATE PARAMETERS [ENV_FILE]`: each function's environment as `sam local` gives it to a container.
-`options LINES`: what `sam` makes of each list of arguments: its options, those of samconfig.toml among them.
+`environment TEMPLATE PARAMETERS [ENV_FILE]`: each function's environment variables in a `sam local` container.
+`options LINES`: the options of `sam` for each list of arguments, including those of samconfig.toml.
 """
 
 import json
@@ -19,9 +19,9 @@ from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 
 def environment(template: str, parameters: str, env_file: str = "") -> dict[str, dict[str, str]]:
     stacks, _ = SamLocalStackProvider.get_stacks(template, parameter_overrides=json.loads(parameters))
-    given = InvokeContext._get_env_vars_value(env_file)
+    env_file_values = InvokeContext._get_env_vars_value(env_file)
     functions = SamFunctionProvider(stacks)
-    runner = LocalLambdaRunner(None, functions, ".", ".", env_vars_values=given)
+    runner = LocalLambdaRunner(None, functions, ".", ".", env_vars_values=env_file_values)
     return {function.name: runner._make_env_vars(function).resolve() for function in functions.get_all()}
 
 
@@ -33,10 +33,10 @@ def parsed(arguments: list[str]) -> dict[str, Any]:
     command: click.Command = cli
     context = command.make_context("sam", arguments)
     while isinstance(command, click.Group):
-        name, found, rest = command.resolve_command(context, [*context.protected_args, *context.args])
-        assert found is not None
-        command = found
-        context = command.make_context(name, rest, parent=context)
+        name, subcommand, remaining = command.resolve_command(context, [*context.protected_args, *context.args])
+        assert subcommand is not None
+        command = subcommand
+        context = command.make_context(name, remaining, parent=context)
     return context.params
 
 

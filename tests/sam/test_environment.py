@@ -1,4 +1,4 @@
-"""The functions under `sam local`: the environment that the SAM CLI gives them, without a container around it."""
+"""The environment variables that `sam local` gives the functions, read without starting a container."""
 
 import json
 import os
@@ -15,8 +15,8 @@ from tests.stack import ROOT
 pytestmark = [pytest.mark.clients, pytest.mark.xdist_group("processor")]  # see test_build
 
 ENV_FILE = ROOT / "events/env.json"
-# Other values than the defaults, of every kind that the environment is made of.
-OTHERS = {
+# Values that differ from the defaults, for each kind of parameter.
+OTHER_VALUES = {
     "AllowedOrigins": "https://a.example.com,https://b.example.com",
     "AssistantName": "Ada Lovelace",
     "ClassifyFunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:classify",
@@ -29,12 +29,12 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("parameters", [{}, OTHERS], ids=["defaults", "others"])
-@pytest.mark.parametrize("env_file", [None, ENV_FILE], ids=["alone", "env.json"])
-def test_functions_start_with_the_environment_of_sam_local(
+@pytest.mark.parametrize("parameters", [{}, OTHER_VALUES], ids=["defaults", "other values"])
+@pytest.mark.parametrize("env_file", [None, ENV_FILE], ids=["no env file", "env.json"])
+def test_sam_local_environment_equals_the_deployed_one(
     built: Path, parameters: dict[str, str], env_file: Path | None
 ) -> None:
-    """It is the deployment's, variable by variable, with what the file sets."""
+    """Each variable has the value of the template, or that of the env file."""
     environments = sam_local(built, parameters, env_file)
     functions = templates.read(built, parameters).functions
     changes = json.loads(env_file.read_text(encoding="utf-8"))["Parameters"] if env_file else {}
@@ -46,11 +46,13 @@ def test_functions_start_with_the_environment_of_sam_local(
 
 
 def sam_local(template: Path, parameters: dict[str, str], env_file: Path | None) -> dict[str, dict[str, str]]:
-    """Each function's environment, as the SAM CLI reads it from `template`."""
+    """Returns each function's environment variables, as the SAM CLI reads them from `template`."""
     command: list[str | Path] = [SAM / "bin/python", ROOT / "tests/sam/cli.py", "environment"]
     command += [template, json.dumps(parameters), *([env_file] if env_file else [])]
     names = ("HOME", "PATH", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    shell = {name: os.environ[name] for name in names if name in os.environ}  # other variables would win
-    printed = subprocess.run(command, env=shell, capture_output=True, text=True, check=True, timeout=120)
-    environments: dict[str, dict[str, str]] = json.loads(printed.stdout)
+    shell = {
+        name: os.environ[name] for name in names if name in os.environ
+    }  # other variables of this shell would override the template's
+    process = subprocess.run(command, env=shell, capture_output=True, text=True, check=True, timeout=120)
+    environments: dict[str, dict[str, str]] = json.loads(process.stdout)
     return environments

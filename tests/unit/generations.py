@@ -1,4 +1,4 @@
-"""A turn over a scripted model and a ledger in memory."""
+"""A generation with a scripted model and a writer in memory."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -25,8 +25,8 @@ USER = Message("m1", "user", (Chunk("hi"),), "2026-01-01T00:00:00.000Z")
 USAGE = Usage(3, 4, basis="exact")
 
 
-class Stored:
-    """A ledger that remembers what it was given, or fails."""
+class FakeWriter:
+    """A writer that keeps what it receives in memory, or raises StorageError."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self.answers: list[Message] = []
@@ -52,46 +52,49 @@ class Stored:
         self.ends.append(end)
 
 
-def turn(
-    speak: Callable[[Call], ModelEvents],
-    store: Stored,
+def new_generation(
+    model: Callable[[Call], ModelEvents],
+    writer: FakeWriter,
     *,
     seconds: float = 30,
     idle: float = 30,
     size: int = 1000,
-    begun: Sequence[Entry] = (),
+    prefix: Sequence[Entry] = (),
 ) -> Generation:
-    """A guess costs a billionth where nova-lite speaks, and two where another does."""
+    """A generation whose estimated usage costs one billionth of a dollar with nova-lite, two with any other model.
+
+    `seconds` and `idle` are the time limits in seconds, `size` is the limit of the answer in characters, as stored.
+    """
     start = Start("conversation", "answer", "generation", "nova-lite")
     limits = GenerationLimits(time.monotonic() + seconds, idle, size)
 
-    def estimate(said: str, alias: str) -> Usage:
-        return Usage(1, len(said), basis="estimated", cost=1 if alias == "nova-lite" else 2)
+    def estimate(text: str, alias: str) -> Usage:
+        return Usage(1, len(text), basis="estimated", cost=1 if alias == "nova-lite" else 2)
 
-    return Generation(start, USER, speak, store, estimate, limits, "request", prefix=begun)
+    return Generation(start, USER, model, writer, estimate, limits, "request", prefix=prefix)
 
 
-def says(*events: Chunk | Reasoning | Progress | ModelEnd | Exception) -> Callable[[Call], ModelEvents]:
-    def speak(_: Call) -> ModelEvents:
+def model_sending(*events: Chunk | Reasoning | Progress | ModelEnd | Exception) -> Callable[[Call], ModelEvents]:
+    def model(_: Call) -> ModelEvents:
         for event in events:
             if isinstance(event, Exception):
                 raise event
             yield event
 
-    return speak
+    return model
 
 
-def falls_silent(*events: Chunk | Progress) -> Callable[[Call], ModelEvents]:
-    def speak(call: Call) -> ModelEvents:
+def model_stalling_after(*events: Chunk | Progress) -> Callable[[Call], ModelEvents]:
+    def model(call: Call) -> ModelEvents:
         yield from events
         call.pause(60)
 
-    return speak
+    return model
 
 
-def followed(running: Generation) -> Sequence[Event]:
+def read_to_end(generation: Generation) -> Sequence[Event]:
     events: list[Event] = []
-    with running:
+    with generation:
         while not (events and isinstance(events[-1], TERMINAL)):
-            events += [placed.event for placed in running.wait(len(events), 5)]
+            events += [placed.event for placed in generation.wait(len(events), 5)]
     return events

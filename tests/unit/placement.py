@@ -1,7 +1,7 @@
-"""Which intrinsic functions stand where CloudFormation does not allow them. cfn-lint does not look into Rules.
+"""Finds intrinsic functions where CloudFormation does not allow them. cfn-lint does not check Rules.
 
-https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html, and there
-"Condition functions" and "Rule functions".
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html:
+see "Condition functions" and "Rule functions".
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,11 +28,16 @@ IN_PROPERTIES = {
     "Fn::Split",
     "Fn::Sub",
 }
-WITH_FUNCTIONS = {"Properties", "Metadata", "UpdatePolicy", "CreationPolicy"}  # of a resource's attributes
+WITH_FUNCTIONS = {
+    "Properties",
+    "Metadata",
+    "UpdatePolicy",
+    "CreationPolicy",
+}  # attributes of a resource that allow functions
 
 
 def misplaced(document: Mapping[str, Any]) -> list[str]:
-    """One line for each fault: the place and what is wrong there."""
+    """One line for each fault: its place and the reason."""
     return [
         *_rules(document),
         *_conditions(document),
@@ -45,8 +50,8 @@ def misplaced(document: Mapping[str, Any]) -> list[str]:
 def functions(node: Any) -> Iterator[tuple[str, Any]]:
     """Every intrinsic function in `node`, with its argument."""
     if isinstance(node, list):
-        for each in node:
-            yield from functions(each)
+        for item in node:
+            yield from functions(item)
     elif isinstance(node, dict):
         for name, argument in node.items():
             if name.startswith("Fn::") or (len(node) == 1 and name in {"Ref", "Condition"}):
@@ -68,11 +73,11 @@ def _conditions(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _logic(where: str, node: Any, allowed: set[str], document: Mapping[str, Any]) -> Iterator[str]:
-    known = document.get("Parameters", {}).keys() | PSEUDO_PARAMETERS.keys()
+    parameters = document.get("Parameters", {}).keys() | PSEUDO_PARAMETERS.keys()
     for name, argument in functions(node):
         if name not in allowed:
             yield f"{where}: {name}"
-        elif name == "Ref" and argument not in known:
+        elif name == "Ref" and argument not in parameters:
             yield f"{where}: Ref to {argument}, which is not a parameter"
         elif name == "Condition" and argument not in document["Conditions"]:
             yield f"{where}: unknown condition {argument}"
@@ -89,10 +94,10 @@ def _resources(document: Mapping[str, Any]) -> Iterator[str]:
                 yield from (f"{name}.{attribute}: {function}" for function, _ in functions(value))
         if "Condition" in resource and resource["Condition"] not in document.get("Conditions", {}):
             yield f"{name}: unknown condition {resource['Condition']}"
-        needed = resource.get("DependsOn", [])
-        for other in [needed] if isinstance(needed, str) else needed:
-            if isinstance(other, str) and other not in document["Resources"]:
-                yield f"{name}: depends on unknown {other}"
+        dependencies = resource.get("DependsOn", [])
+        for dependency in [dependencies] if isinstance(dependencies, str) else dependencies:
+            if isinstance(dependency, str) and dependency not in document["Resources"]:
+                yield f"{name}: depends on unknown {dependency}"
 
 
 def _outputs(document: Mapping[str, Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A template for one set of parameters, as CloudFormation would work through it, and what cfn-lint says of it."""
+"""A template with one set of parameters filled in, as CloudFormation does it, and the findings of cfn-lint."""
 
 import json
 import subprocess
@@ -37,33 +37,37 @@ print(json.dumps(without))
 
 
 class Specialiser:
-    """Fills in parameters, conditions and mappings; references to resources and pseudo parameters stay.
+    """Replaces parameters, conditions and mappings by their values; keeps other references.
 
-    `pseudo` gives values for some pseudo parameters too, by name.
+    The pseudo parameters in `pseudo` (name to value) are replaced too.
     """
 
     def __init__(self, document: Document, parameters: Mapping[str, str], pseudo: Mapping[str, str]) -> None:
         self._document = document
-        self._known = {*document.get("Parameters", {}), "AWS::NoValue"}
+        self._parameters = {*document.get("Parameters", {}), "AWS::NoValue"}
         self._pseudo = pseudo
         self._resolver = Resolver(document, parameters, lambda _: None, lambda _, __: None)
 
     def document(self) -> Document:
         """The whole template, without Parameters, Conditions, Mappings and Rules."""
         sections = {
-            section: {name: self._value(each) for name, each in self._document[section].items() if self._is_made(each)}
+            section: {
+                name: self._value(resource)
+                for name, resource in self._document[section].items()
+                if self._is_created(resource)
+            }
             for section in ("Resources", "Outputs")
         }
         return {"AWSTemplateFormatVersion": "2010-09-09", **_without_conditions(sections)}
 
-    def _is_made(self, owner: Document) -> bool:
+    def _is_created(self, owner: Document) -> bool:
         return "Condition" not in owner or self._resolver.condition(owner["Condition"])
 
     def _value(self, node: Any) -> Any:
         match node:
             case list():
                 return [value for value in map(self._value, node) if value is not NO_VALUE]
-            case {"Ref": str(name)} if name in self._known:
+            case {"Ref": str(name)} if name in self._parameters:
                 return self._resolver.resolve(node, "here")
             case {"Ref": str(name)} if name in self._pseudo:
                 return self._pseudo[name]
@@ -81,13 +85,15 @@ class Specialiser:
         return node
 
     def _text(self, text: str, variables: Mapping[str, Any]) -> Any:
-        left = {name: value for name, value in variables.items() if not isinstance(value, str)}
-        given = {**self._pseudo, **{name: value for name, value in variables.items() if isinstance(value, str)}}
-        given |= {name: self._value({"Ref": name}) for name in self._known - {"AWS::NoValue"} if name in text}
-        filled = PLACEHOLDER.sub(lambda found: str(given.get(found[2].strip(), found[0])), text)
+        unresolved = {name: value for name, value in variables.items() if not isinstance(value, str)}
+        known_values = {**self._pseudo, **{name: value for name, value in variables.items() if isinstance(value, str)}}
+        known_values |= {
+            name: self._value({"Ref": name}) for name in self._parameters - {"AWS::NoValue"} if name in text
+        }
+        filled = PLACEHOLDER.sub(lambda found: str(known_values.get(found[2].strip(), found[0])), text)
         if not PLACEHOLDER.search(filled):
             return filled
-        return {"Fn::Sub": [filled, left] if left else filled}
+        return {"Fn::Sub": [filled, unresolved] if unresolved else filled}
 
 
 def _without_conditions(sections: Document) -> Document:
@@ -100,22 +106,22 @@ def _without_conditions(sections: Document) -> Document:
 
 
 def specialised(document: Document, parameters: Mapping[str, str], **pseudo: str) -> Document:
-    """The template that is left for these parameters; `StackName="x"` gives a pseudo parameter its value."""
+    """The template with these parameters filled in; `StackName="x"` sets the pseudo parameter AWS::StackName."""
     return Specialiser(document, parameters, {f"AWS::{name}": value for name, value in pseudo.items()}).document()
 
 
 def lint(documents: list[Document], regions: list[str]) -> list[list[str]]:
-    """What cfn-lint finds in each document, warnings too."""
+    """The findings of cfn-lint in each document, including warnings."""
     return [json.loads(line) for line in _cfn_lint(LINT, [documents, regions]).splitlines()]
 
 
 def regions_without(kind: str) -> set[str]:
-    """The regions whose CloudFormation does not have this type of resource, as far as cfn-lint knows."""
+    """The regions without this resource type, according to cfn-lint."""
     return set(json.loads(_cfn_lint(REGIONS_WITHOUT, kind)))
 
 
 def _cfn_lint(program: str, argument: Any) -> str:
-    done = subprocess.run(
+    completed = subprocess.run(
         [SAM_PYTHON, "-W", "ignore", "-c", program],
         input=json.dumps(argument),
         env={"AWS_DEFAULT_REGION": "us-east-1", "PATH": "/usr/bin:/bin"},
@@ -123,5 +129,5 @@ def _cfn_lint(program: str, argument: Any) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout

@@ -1,4 +1,4 @@
-"""Who gets in by which door, and that nobody can become somebody else."""
+"""Authentication at each entry point, and user keys that never collide."""
 
 from typing import Any
 
@@ -29,20 +29,20 @@ def url(**identity: Any) -> HttpRequest:
     return request({"authorizer": {"iam": identity}})
 
 
-def test_the_url_and_the_http_api_name_the_same_caller() -> None:
+def test_function_url_and_http_api_identify_the_same_user() -> None:
     caller = {"accountId": "111122223333", "userId": "AIDAEXAMPLE", "cognitoIdentity": None}
     assert IAM(url(**caller), Context("111122223333")) == User.of("iam", "111122223333", "AIDAEXAMPLE")
 
 
-def test_the_rest_api_names_the_same_caller_too() -> None:
+def test_rest_api_identifies_the_same_user() -> None:
     rest = request({"identity": {"accountId": "111122223333", "user": "AIDAEXAMPLE"}}, is_rest=True)
     assert IAM(rest, Context("111122223333")) == User.of("iam", "111122223333", "AIDAEXAMPLE")
 
 
-def test_a_session_is_somebody_by_its_name() -> None:
-    """Whoever may assume the role chooses it: a server has to keep to one, people get theirs from a login."""
+def test_role_sessions_with_different_names_are_different_users() -> None:
+    """The caller of AssumeRole chooses the session name: a server needs a fixed one, people get theirs at login."""
     sessions = [url(accountId="111122223333", userId=f"AROAEXAMPLE:{name}") for name in ("billing", "ada@example.com")]
-    billing, ada = (IAM(each, Context("111122223333")) for each in sessions)
+    billing, ada = (IAM(session, Context("111122223333")) for session in sessions)
     assert billing == User.of("iam", "111122223333", "AROAEXAMPLE:billing")
     assert billing != ada
 
@@ -52,7 +52,7 @@ def test_a_session_is_somebody_by_its_name() -> None:
     [
         request({}),
         request({"authorizer": None}),
-        request({"authorizer": {"iam": "somebody"}}),
+        request({"authorizer": {"iam": "a string"}}),
         url(),
         url(accountId="111122223333"),
         url(userId="AIDAEXAMPLE"),
@@ -60,7 +60,9 @@ def test_a_session_is_somebody_by_its_name() -> None:
         url(accountId="111122223333", userId=""),
         url(accountId="111122223333", userId="cloudfront.amazonaws.com"),
         url(accountId="111122223333", userId="AROAEXAMPLE:web", cognitoIdentity={"identityId": "us-east-1:1"}),
-        url(accountId="111122223333", userId="AROAEXAMPLE:CognitoIdentityCredentials"),  # all that a URL says of it
+        url(
+            accountId="111122223333", userId="AROAEXAMPLE:CognitoIdentityCredentials"
+        ),  # Cognito: a function URL names no user
         url(accountId="111122223333", userId="AROAEXAMPLE"),
         url(accountId="111122223333", userId="111122223333"),  # root
         url(accountId="111122223333", userId="111122223333:federated"),
@@ -68,13 +70,13 @@ def test_a_session_is_somebody_by_its_name() -> None:
         request({}, {"x-dev-user": "alice"}),
     ],
 )
-def test_nobody_in_particular_is_refused(caller: HttpRequest) -> None:
+def test_request_without_a_single_caller_is_unauthenticated(caller: HttpRequest) -> None:
     with pytest.raises(Unauthenticated):
         IAM(caller, Context("111122223333"))
 
 
 @pytest.mark.parametrize("account", ["000000000000", "012345678912"])
-def test_dev_mode_works_on_a_laptop(account: str) -> None:
+def test_dev_mode_works_with_the_accounts_of_local_emulators(account: str) -> None:
     alice = DEV(request({}, {"x-dev-user": "alice"}), Context(account))
     local = DEV(request({}), Context(account))
     assert alice != local
@@ -82,21 +84,21 @@ def test_dev_mode_works_on_a_laptop(account: str) -> None:
 
 
 @pytest.mark.parametrize("account", ["111122223333", "", "0000000000000"])
-def test_dev_mode_is_refused_in_an_account(account: str) -> None:
+def test_dev_mode_is_refused_in_a_real_account(account: str) -> None:
     with pytest.raises(Unauthenticated):
         DEV(request({}), Context(account))
 
 
-def test_a_dev_user_has_a_bounded_name() -> None:
+def test_dev_user_name_with_other_characters_is_refused() -> None:
     with pytest.raises(BadRequest):
         DEV(request({}, {"x-dev-user": "a#b"}), Context("000000000000"))
 
 
 @given(st.tuples(st.text(), st.text(), st.text()), st.tuples(st.text(), st.text(), st.text()))
-def test_no_two_identities_share_a_key(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
+def test_different_identities_have_different_keys(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
     assert (User.of(*one) == User.of(*other)) == (one == other)
     assert User.of(*one).key.replace("-", "").replace("_", "").isalnum()
 
 
-def test_moving_a_letter_between_fields_changes_the_key() -> None:
+def test_moving_a_character_between_fields_changes_the_key() -> None:
     assert User.of("iam", "ab", "c") != User.of("iam", "a", "bc")

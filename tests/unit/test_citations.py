@@ -1,4 +1,4 @@
-"""Marks become citations wherever the model's pieces are cut, and what is no mark stays."""
+"""Marks in the model's text become citations, however the text is split into chunks; other text stays the same."""
 
 from collections.abc import Generator
 from itertools import pairwise
@@ -27,13 +27,13 @@ SOURCES = (TEA, DOG, RIVERS, SITE)
 
 
 def read(*events: Event, sources: tuple[SearchableFact | Document, ...] = SOURCES) -> list[Event]:
-    def said() -> Generator[Event, None, None]:
+    def model_events() -> Generator[Event, None, None]:
         yield from events
 
-    return list(merge(cited(said(), sources)))
+    return list(merge(cited(model_events(), sources)))
 
 
-def test_a_citation_stands_where_its_mark_stood() -> None:
+def test_mark_is_replaced_by_its_citation_in_place() -> None:
     assert read(Chunk("You like tea [fact 1]. Rivers flow [document 1].")) == [
         Chunk("You like tea"),
         Citation(fact="tea-id", quote="likes tea"),
@@ -43,11 +43,11 @@ def test_a_citation_stands_where_its_mark_stood() -> None:
     ]
 
 
-def test_what_is_cited_already_is_not_cited_again() -> None:
-    def said() -> Generator[Event, None, None]:
+def test_source_cited_in_the_prefix_is_not_cited_again() -> None:
+    def model_events() -> Generator[Event, None, None]:
         yield Chunk("You like tea [fact 1] and have a dog [fact 2].")
 
-    assert list(merge(cited(said(), SOURCES, before=(Chunk("Tea"), citation(TEA))))) == [
+    assert list(merge(cited(model_events(), SOURCES, before=(Chunk("Tea"), citation(TEA))))) == [
         Chunk("You like tea and have a dog"),
         citation(DOG),
         Chunk("."),
@@ -74,13 +74,13 @@ MARKS = [
 
 
 @pytest.mark.parametrize(("mark", "sources"), MARKS)
-def test_marks(mark: str, sources: list[SearchableFact | Document]) -> None:
-    said = f"so {mark}"
-    assert read(Chunk(said)) == [Chunk("so"), *map(citation, sources)]
-    assert read(*map(Chunk, said)) == [Chunk("so"), *map(citation, sources)]
+def test_mark_becomes_the_citations_of_its_sources(mark: str, sources: list[SearchableFact | Document]) -> None:
+    text = f"so {mark}"
+    assert read(Chunk(text)) == [Chunk("so"), *map(citation, sources)]
+    assert read(*map(Chunk, text)) == [Chunk("so"), *map(citation, sources)]
 
 
-NO_MARKS = [
+NOT_MARKS = [
     "a[1] = [document]",
     "[fact one]",
     "[^1] [2]",
@@ -90,49 +90,49 @@ NO_MARKS = [
     "a ",
     "[fact 12345]",
     f"[fact {'1' * 5000}]",
-    f"[fact {', '.join('1' * 200)}]",  # too long to be waited for
+    f"[fact {', '.join('1' * 200)}]",  # longer than the text that is held back for a mark
     "[document 1: a [link]]",
 ]
 
 
-@pytest.mark.parametrize("text", NO_MARKS)
-def test_other_brackets_stay(text: str) -> None:
+@pytest.mark.parametrize("text", NOT_MARKS)
+def test_brackets_that_are_not_a_mark_stay_in_the_text(text: str) -> None:
     assert read(Chunk(text), Progress("retry")) == [Chunk(text), Progress("retry")]
 
 
-def pieces(data: st.DataObject) -> list[Chunk]:
-    """A text with marks, long ones too, cut anywhere."""
-    bits = st.sampled_from(
+def draw_chunks(data: st.DataObject) -> list[Chunk]:
+    """A text with short and long marks, split at arbitrary positions."""
+    fragments = st.sampled_from(
         ["tea", " ", "[", "]", "[fact 1]", " [document 2, fact 2]", "a[1]", "[fact", " 2]", "🌊", ".", ": x", " and "]
     )
     numbers = st.lists(st.integers(0, 99), min_size=2, max_size=60)
-    long = numbers.map(lambda chosen: f" [{', '.join(f'fact {number}' for number in chosen)}]")
-    text = "".join(data.draw(st.lists(bits | long, max_size=12)))
+    long = numbers.map(lambda drawn: f" [{', '.join(f'fact {number}' for number in drawn)}]")
+    text = "".join(data.draw(st.lists(fragments | long, max_size=12)))
     cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=12)) | {0, len(text)})
     return [Chunk(text[start:end]) for start, end in pairwise(cuts) if end > start]
 
 
 @given(st.data())
-def test_it_does_not_matter_where_the_pieces_are_cut(data: st.DataObject) -> None:
-    cut = pieces(data)
-    text, end = "".join(piece.content for piece in cut), Progress("retry")
-    assert read(*cut, end) == read(Chunk(text), end)
+def test_citations_do_not_depend_on_the_split_into_chunks(data: st.DataObject) -> None:
+    chunks = draw_chunks(data)
+    text, end = "".join(chunk.content for chunk in chunks), Progress("retry")
+    assert read(*chunks, end) == read(Chunk(text), end)
 
 
 @given(st.data())
-def test_nothing_is_lost_when_the_model_fails_or_ends_early(data: st.DataObject) -> None:
-    cut, heard = pieces(data), list[Event]()
+def test_all_text_is_sent_when_the_model_fails_or_ends_early(data: st.DataObject) -> None:
+    chunks, events = draw_chunks(data), list[Event]()
 
-    def said() -> Generator[Event, None, None]:
-        yield from cut
+    def model_events() -> Generator[Event, None, None]:
+        yield from chunks
         raise ModelError
 
     with pytest.raises(ModelError):
-        heard.extend(cited(said(), SOURCES))
-    assert list(merge(heard)) == read(*cut) == read(*cut, Progress("retry"))[:-1]
+        events.extend(cited(model_events(), SOURCES))
+    assert list(merge(events)) == read(*chunks) == read(*chunks, Progress("retry"))[:-1]
 
 
-SAID = [
+HELD_BACK = [
     ("so [fact", "so"),
     ("so [fact 1, and d", "so"),
     ("so [document 1: a nam", "so"),
@@ -144,38 +144,38 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize(("text", "said"), SAID)
-def test_only_what_may_become_a_mark_is_held_back(text: str, said: str) -> None:
-    assert next(cited((Chunk(each) for each in (text, "!")), SOURCES)) == Chunk(said)
+@pytest.mark.parametrize(("text", "sent"), HELD_BACK)
+def test_only_the_possible_beginning_of_a_mark_is_held_back(text: str, sent: str) -> None:
+    assert next(cited((Chunk(content) for content in (text, "!")), SOURCES)) == Chunk(sent)
 
 
-def test_a_reader_who_leaves_is_told_nothing_more() -> None:
+def test_closed_reader_receives_no_held_back_text() -> None:
     reader = cited((event for event in (Chunk("a ["), Chunk("b"))), SOURCES)
     assert next(reader) == Chunk("a")
     reader.close()
 
 
-def test_without_sources_everything_is_the_model_s() -> None:
+def test_without_sources_marks_stay_in_the_text() -> None:
     assert read(Chunk("see [fact 1]"), sources=()) == [Chunk("see [fact 1]")]
 
 
-def test_the_model_is_closed_with_its_reader() -> None:
+def test_closing_the_reader_closes_the_model_stream() -> None:
     closed = []
 
-    def said() -> Generator[Event, None, None]:
+    def model_events() -> Generator[Event, None, None]:
         try:
             yield Chunk("a")
             yield Chunk("b")
         finally:
             closed.append(True)
 
-    reader = cited(said(), SOURCES)
+    reader = cited(model_events(), SOURCES)
     next(reader)
     reader.close()
     assert closed
 
 
-def test_a_quote_is_short_and_on_one_line() -> None:
+def test_quote_is_short_and_on_one_line() -> None:
     quote = citation(Document("word\n\n" * 200, "long.md")).quote or ""
     assert len(quote) <= MAX_QUOTE
     assert quote.endswith("word…")

@@ -1,4 +1,4 @@
-"""When a completion's stream opens: with the model's first event, its refusal, or after long enough."""
+"""When the stream of a completion opens: at the model's first event, at its error, or after a time limit."""
 
 import time
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ ERROR = Error("model_throttled", "The model is busy.", True, 503, "r", None)
 
 
 class Script:
-    """A source whose events come a moment apart, and then none."""
+    """A source that returns one event every 10 ms, and no events after the last."""
 
     ended = False
 
@@ -49,12 +49,12 @@ class Script:
         ([START, Progress("fallback", "nova-micro"), ERROR], ERROR),
         ([START, COMPLETE], COMPLETE),
     ],
-    ids=["text", "refusal", "nothing said"],
+    ids=["text", "error", "no-text"],
 )
-def test_the_first_event_is_the_model_s(events: list[Event], first: Event) -> None:
+def test_first_event_is_the_first_one_of_the_model(events: list[Event], first: Event) -> None:
     assert completions.first_event(Script(*events)) == first
 
 
-def test_a_silent_model_is_not_waited_for_any_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completions, "OPENING", 0.05)
+def test_first_event_is_none_after_the_time_limit_without_model_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completions, "FIRST_EVENT_SECONDS", 0.05)
     assert completions.first_event(Script(START, Progress("retry"))) is None

@@ -1,4 +1,4 @@
-"""Every request that we build passes botocore's own validator, and Bedrock's events become ours."""
+"""Requests to Bedrock pass botocore's validator, and Bedrock's events become events of this project."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from converse_stream.dialects.ai_sdk.frames import AiSdk
 from converse_stream.dialects.native import Native, to_json
 from converse_stream.dialects.openai.frames import OpenAI
 from converse_stream.model import converters, stream
-from converse_stream.model import options as wishes
+from converse_stream.model import options as model_options
 from converse_stream.model.catalog import Catalog
 from converse_stream.model.client import ModelClient
 from converse_stream.model.converters import Guardrail
@@ -54,14 +54,14 @@ GUARDRAIL = Guardrail("abc", "1", "sync")
 SERVICE: Any = botocore.session.get_session().get_service_model("bedrock-runtime")
 
 
-def asked(alias: str, prompt: Prompt = PROMPT, guardrail: Guardrail | None = None, **options: Any) -> Any:
+def build_request(alias: str, prompt: Prompt = PROMPT, guardrail: Guardrail | None = None, **options: Any) -> Any:
     return ModelClient(mock.create_autospec(Bedrock), CATALOG, guardrail=guardrail).request(
         prompt, alias, Options.model_validate(options)
     )
 
 
-def built(alias: str, prompt: Prompt = PROMPT, **options: Any) -> dict[str, Any]:
-    request: dict[str, Any] = asked(alias, prompt, **options)[1]
+def build_body(alias: str, prompt: Prompt = PROMPT, **options: Any) -> dict[str, Any]:
+    request: dict[str, Any] = build_request(alias, prompt, **options)[1]
     return request
 
 
@@ -80,15 +80,15 @@ def built(alias: str, prompt: Prompt = PROMPT, **options: Any) -> dict[str, Any]
 )
 @pytest.mark.parametrize("prompt", PROMPTS, ids=["memory", "first", "tools", "long", "stored"])
 @pytest.mark.parametrize("guardrail", [None, GUARDRAIL])
-def test_bedrock_accepts_what_we_build(
+def test_bedrock_accepts_the_request_with_every_supported_option(
     alias: str, options: dict[str, Any], prompt: Prompt, guardrail: Guardrail | None
 ) -> None:
-    """By botocore's validator and the stand-in's rules, wherever the model has what is wished for."""
+    """Checked by botocore's validator and the stand-in's rules, for all options that the model supports."""
     try:
-        wishes.check(CATALOG[alias], Options.model_validate(options), tools=prompt.tools)
+        model_options.check(CATALOG[alias], Options.model_validate(options), tools=prompt.tools)
     except BadRequest:
         return
-    operation, request = asked(alias, prompt, guardrail, **options)
+    operation, request = build_request(alias, prompt, guardrail, **options)
     report = ParamValidator().validate(request, SERVICE.operation_model(operation).input_shape)
     assert not report.has_errors(), report.generate_report()
     body = {name: value for name, value in request.items() if name != "modelId"}
@@ -96,78 +96,88 @@ def test_bedrock_accepts_what_we_build(
     assert [message["role"] for message in request["messages"]] == [turn.role for turn in prompt.history] + ["user"]
 
 
-def test_cache_points_are_where_the_request_before_had_its_last() -> None:
-    """The prefix of the turn before ends at a point of this one: a model that looks no further back finds it."""
+def test_request_contains_the_cached_prefix_of_the_previous_one() -> None:
+    """The cached prefix of the previous request ends at a cache point of the next one, so the model finds it."""
     talk = PROMPTS[-1].history
-    earlier, later = (built("nova-lite", replace(PROMPT, history=talk[:length])) for length in (4, 6))
+    earlier, later = (build_body("nova-lite", replace(PROMPT, history=talk[:length])) for length in (4, 6))
     for request in (earlier, later):
         assert 2 <= repr(request).count("cachePoint") <= 4
-    marked = [number for number, said in enumerate(earlier["messages"]) if "cachePoint" in said["content"][-1]]
+    marked = [number for number, message in enumerate(earlier["messages"]) if "cachePoint" in message["content"][-1]]
     assert earlier["messages"][: marked[-1] + 1][-1] in later["messages"]
-    assert "cachePoint" not in repr(built("nova-lite", Prompt("", (), "", PromptMessage("user", ("hi",)))))
+    assert "cachePoint" not in repr(build_body("nova-lite", Prompt("", (), "", PromptMessage("user", ("hi",)))))
     assert earlier["system"][-1] == converters.CACHE_POINT
     without = CATALOG["nova-lite"].model_copy(update={"cache": False})
     assert "cachePoint" not in repr(converters.to_request(PROMPTS[-1], without, Options()))
 
 
-def test_what_is_remembered_stands_between_the_history_and_the_message() -> None:
-    told = replace(
+def test_facts_and_documents_are_between_history_and_message() -> None:
+    prompt = replace(
         PROMPT, summary="a summary", facts="facts", documents="documents", turn=PromptMessage("user", ("And now?",))
     )
-    last = built("nova-lite", told)["messages"][-1]
+    last = build_body("nova-lite", prompt)["messages"][-1]
     assert last == {
         "role": "user",
         "content": [{"text": text} for text in ("a summary", "facts", "documents", "And now?")],
     }
 
 
-def test_a_guardrail_judges_what_is_new() -> None:
-    """And all messages where the history is the caller's, who may have made it up."""
-    told = replace(PROMPT, summary="a summary", facts="facts", documents="documents", stored=True)
-    assert asked("nova-lite", told, GUARDRAIL)[1]["messages"][-1]["content"] == [
+def test_guardrail_checks_only_the_new_message_and_the_documents() -> None:
+    """A history sent by the caller is not trusted: then the guardrail checks all messages."""
+    prompt = replace(PROMPT, summary="a summary", facts="facts", documents="documents", stored=True)
+    assert build_request("nova-lite", prompt, GUARDRAIL)[1]["messages"][-1]["content"] == [
         {"text": "a summary"},
         {"text": "facts"},
         {"guardContent": {"text": {"text": "documents"}}},
         {"guardContent": {"text": {"text": "hi"}}},
     ]
-    for whole in (built("nova-lite", told), asked("nova-lite", replace(told, stored=False), GUARDRAIL)[1]):
+    for whole in (
+        build_body("nova-lite", prompt),
+        build_request("nova-lite", replace(prompt, stored=False), GUARDRAIL)[1],
+    ):
         assert "guardContent" not in repr(whole)
-    first = replace(told, history=(), summary="", facts="", documents="")
+    first = replace(prompt, history=(), summary="", facts="", documents="")
     model = CATALOG["nova-lite"].model_copy(update={"system": False})
     [opening] = converters.to_request(first, model, Options(), GUARDRAIL)["messages"]
     assert opening["content"] == [{"text": "Be kind."}, {"guardContent": {"text": {"text": "hi"}}}]
 
 
-def test_the_guardrail_of_a_stream_says_when_it_looks() -> None:
+def test_guardrail_of_a_stream_has_a_processing_mode() -> None:
     config = {"guardrailIdentifier": "abc", "guardrailVersion": "1", "trace": "enabled"}
-    assert asked("nova-lite", guardrail=GUARDRAIL)[1]["guardrailConfig"] == config | {"streamProcessingMode": "sync"}
-    assert asked("nova-micro", guardrail=GUARDRAIL)[1]["guardrailConfig"] == config
+    assert build_request("nova-lite", guardrail=GUARDRAIL)[1]["guardrailConfig"] == config | {
+        "streamProcessingMode": "sync"
+    }
+    assert build_request("nova-micro", guardrail=GUARDRAIL)[1]["guardrailConfig"] == config
 
 
-def test_a_schema_is_a_format_or_where_there_is_none_a_forced_tool() -> None:
-    text_format = built("claude-haiku", schema=SCHEMA)["outputConfig"]["textFormat"]
+def test_schema_becomes_an_output_format_or_a_forced_tool() -> None:
+    text_format = build_body("claude-haiku", schema=SCHEMA)["outputConfig"]["textFormat"]
     assert json.loads(text_format["structure"]["jsonSchema"]["schema"]) == SCHEMA | {"additionalProperties": False}
-    config = built("nova-lite", schema=SCHEMA)["toolConfig"]
+    config = build_body("nova-lite", schema=SCHEMA)["toolConfig"]
     assert config["toolChoice"] == {"tool": {"name": "answer"}}
     assert config["tools"][0]["toolSpec"]["inputSchema"] == {"json": SCHEMA}
 
 
-def test_the_tools_input_is_the_answer() -> None:
-    pieces = (delta(text="I shall."), started(1, "a", "answer"), fragment(1, '{"city"'), fragment(1, ': "Porto"}'))
+def test_input_of_the_answer_tool_is_the_answer() -> None:
+    deltas = (
+        delta(text="I shall."),
+        tool_start(1, "a", "answer"),
+        tool_fragment(1, '{"city"'),
+        tool_fragment(1, ': "Porto"}'),
+    )
     stops = [{"contentBlockStop": {"contentBlockIndex": index}} for index in (0, 1)]
     end = {"messageStop": {"stopReason": "tool_use"}}
-    events = list(stream.events([*pieces, *stops, end], answer_tool="answer"))
+    events = list(stream.events([*deltas, *stops, end], answer_tool="answer"))
     assert events == [Chunk('{"city"'), Chunk(': "Porto"}'), stream.ModelEnd("stop", Usage())]
 
 
-def test_what_a_filter_says_is_the_answer_though_a_tool_was_to_be_called() -> None:
+def test_text_of_the_guardrail_is_the_answer_instead_of_the_answer_tool() -> None:
     blocked = [delta(text="Sorry, "), delta(text="no."), {"contentBlockStop": {"contentBlockIndex": 0}}]
     end = {"messageStop": {"stopReason": "guardrail_intervened"}}
     events = list(stream.events([*blocked, end], answer_tool="answer"))
     assert events == [Chunk("Sorry, "), Chunk("no."), stream.ModelEnd("content-filter", Usage())]
 
 
-def test_a_system_prompt_that_a_model_does_not_take_opens_the_conversation() -> None:
+def test_unsupported_system_prompt_is_the_first_text_of_the_conversation() -> None:
     model = CATALOG["nova-lite"].model_copy(update={"system": False})
     request = converters.to_request(PROMPT, model, Options())
     assert "system" not in request
@@ -175,22 +185,22 @@ def test_a_system_prompt_that_a_model_does_not_take_opens_the_conversation() -> 
     assert request["messages"][-1]["content"] == [{"text": PROMPT.facts}, {"text": "hi"}]
 
 
-def test_the_request_says_what_the_caller_asked_for() -> None:
-    request = built("nova-lite", maxTokens=5, temperature=0.0, stop=["END"])
+def test_request_contains_the_options_of_the_caller() -> None:
+    request = build_body("nova-lite", maxTokens=5, temperature=0.0, stop=["END"])
     assert request["modelId"] == "eu.amazon.nova-lite-v1:0"
     assert request["inferenceConfig"] == {"maxTokens": 5, "temperature": 0.0, "stopSequences": ["END"]}
     assert request["messages"][-1]["content"] == [{"text": PROMPT.facts}, {"text": "hi"}]
 
 
-def test_reasoning_has_its_budget_on_top() -> None:
-    request = built("claude-haiku", reasoning="low", maxTokens=100)
+def test_reasoning_budget_is_added_to_max_tokens() -> None:
+    request = build_body("claude-haiku", reasoning="low", maxTokens=100)
     assert request["additionalModelRequestFields"]["thinking"] == {"type": "enabled", "budget_tokens": 1024}
     assert request["inferenceConfig"] == {"maxTokens": 1124}
 
 
-def test_a_fallback_is_asked_only_for_what_it_has() -> None:
-    wished = Options.model_validate({"maxTokens": 60_000, "reasoning": "high"})
-    supported = wishes.supported(CATALOG["nova-pro"], wished)
+def test_fallback_receives_only_the_options_that_it_supports() -> None:
+    requested = Options.model_validate({"maxTokens": 60_000, "reasoning": "high"})
+    supported = model_options.supported(CATALOG["nova-pro"], requested)
     assert (supported.max_tokens, supported.reasoning) == (5000, None)
 
 
@@ -198,16 +208,16 @@ def delta(**content: Any) -> dict[str, Any]:
     return {"contentBlockDelta": {"contentBlockIndex": 0, "delta": content}}
 
 
-def spoken(*events: dict[str, Any], stop: str = "end_turn") -> Iterator[Any]:
+def model_events(*events: dict[str, Any], stop: str = "end_turn") -> Iterator[Any]:
     end = {"metadata": {"usage": {"inputTokens": 9, "outputTokens": 5, "cacheReadInputTokens": 2}}}
     return stream.events([{"messageStart": {}}, *events, {"messageStop": {"stopReason": stop}}, end])
 
 
-def test_the_order_of_events_is_kept_and_usage_comes_last() -> None:
+def test_events_keep_their_order_and_end_with_usage() -> None:
     citation = {"title": "Rivers", "source": "rivers.md", "sourceContent": [{"text": "a"}, {"text": "b"}]}
     web = {"title": "Site", "location": {"web": {"url": "https://example.org"}}}
     events = list(
-        spoken(
+        model_events(
             delta(reasoningContent={"text": "hm"}),
             delta(reasoningContent={"signature": "c2ln"}),
             delta(text="hello"),
@@ -224,26 +234,26 @@ def test_the_order_of_events_is_kept_and_usage_comes_last() -> None:
     ]
 
 
-def started(index: int, identity: str, name: str) -> dict[str, Any]:
+def tool_start(index: int, identity: str, name: str) -> dict[str, Any]:
     return {
         "contentBlockStart": {"contentBlockIndex": index, "start": {"toolUse": {"toolUseId": identity, "name": name}}}
     }
 
 
-def fragment(index: int, piece: str) -> dict[str, Any]:
-    return {"contentBlockDelta": {"contentBlockIndex": index, "delta": {"toolUse": {"input": piece}}}}
+def tool_fragment(index: int, text: str) -> dict[str, Any]:
+    return {"contentBlockDelta": {"contentBlockIndex": index, "delta": {"toolUse": {"input": text}}}}
 
 
-def test_a_tools_input_comes_in_fragments_that_mean_nothing_alone() -> None:
+def test_tool_input_is_joined_from_its_fragments() -> None:
     stops = [{"contentBlockStop": {"contentBlockIndex": index}} for index in (1, 2)]
     events = list(
-        spoken(
+        model_events(
             delta(text="Let me look."),
-            started(1, "a", "weather"),
-            fragment(1, '{"ci'),
-            started(2, "b", "tides"),
-            fragment(1, 'ty": "Porto 🌊'),
-            fragment(1, '"}'),
+            tool_start(1, "a", "weather"),
+            tool_fragment(1, '{"ci'),
+            tool_start(2, "b", "tides"),
+            tool_fragment(1, 'ty": "Porto 🌊'),
+            tool_fragment(1, '"}'),
             *stops,
             stop="tool_use",
         )
@@ -257,21 +267,33 @@ def test_a_tools_input_comes_in_fragments_that_mean_nothing_alone() -> None:
     assert events[-1].finish_reason == "tool-calls"
 
 
-@pytest.mark.parametrize("said", ['{"city": "Por', "[1]", "no json"])
-def test_a_tools_input_that_is_no_object_is_malformed(said: str) -> None:
+@pytest.mark.parametrize("tool_input", ['{"city": "Por', "[1]", "no json"])
+def test_tool_input_that_is_not_an_object_is_malformed(tool_input: str) -> None:
     with pytest.raises(ModelMalformed):
-        list(spoken(started(1, "a", "weather"), fragment(1, said), {"contentBlockStop": {"contentBlockIndex": 1}}))
+        list(
+            model_events(
+                tool_start(1, "a", "weather"),
+                tool_fragment(1, tool_input),
+                {"contentBlockStop": {"contentBlockIndex": 1}},
+            )
+        )
 
 
 USAGE = {"metadata": {"usage": {"inputTokens": 7, "outputTokens": 4}}}
 
 
-@pytest.mark.parametrize("said", ["", '{"city": "Por', '{"city": "Porto"}'])
-def test_a_call_that_the_limit_cut_is_no_call_and_no_error(said: str) -> None:
-    """Its usage is exact, as that of every answer that was cut. Calls before it are whole."""
+@pytest.mark.parametrize("tool_input", ["", '{"city": "Por', '{"city": "Porto"}'])
+def test_tool_call_truncated_by_the_limit_is_omitted_without_error(tool_input: str) -> None:
+    """The usage of a truncated answer is exact. Earlier calls are complete."""
     end = {"contentBlockStop": {"contentBlockIndex": 1}}
-    whole = started(0, "a", "tides"), {"contentBlockStop": {"contentBlockIndex": 0}}
-    cut = started(1, "b", "weather"), fragment(1, said), end, {"messageStop": {"stopReason": "max_tokens"}}, USAGE
+    whole = tool_start(0, "a", "tides"), {"contentBlockStop": {"contentBlockIndex": 0}}
+    cut = (
+        tool_start(1, "b", "weather"),
+        tool_fragment(1, tool_input),
+        end,
+        {"messageStop": {"stopReason": "max_tokens"}},
+        USAGE,
+    )
     assert list(stream.events([*whole, *cut])) == [
         Tool("a", "tides", "call", input="{}"),
         stream.ModelEnd("length", Usage(7, 4, basis="exact")),
@@ -279,17 +301,17 @@ def test_a_call_that_the_limit_cut_is_no_call_and_no_error(said: str) -> None:
 
 
 def trace(*actions: str) -> dict[str, Any]:
-    """A guardrail's, in the form that Bedrock sends."""
+    """The trace of a guardrail, as Bedrock sends it."""
     entities = [{"type": "NAME", "match": "Rex", "action": action, "detected": True} for action in actions]
-    said = {"abc": [{"sensitiveInformationPolicy": {"piiEntities": entities}}]}
-    return {"metadata": {"trace": {"guardrail": {"modelOutput": ["Rex"], "outputAssessments": said}}}}
+    assessments = {"abc": [{"sensitiveInformationPolicy": {"piiEntities": entities}}]}
+    return {"metadata": {"trace": {"guardrail": {"modelOutput": ["Rex"], "outputAssessments": assessments}}}}
 
 
 INTERVENED = {"messageStop": {"stopReason": "guardrail_intervened"}}
 
 
 @pytest.mark.parametrize(
-    ("told", "finish"),
+    ("metadata", "finish"),
     [
         ([trace("ANONYMIZED", "NONE")], "stop"),
         ([trace("ANONYMIZED", "BLOCKED")], "content-filter"),
@@ -297,23 +319,23 @@ INTERVENED = {"messageStop": {"stopReason": "guardrail_intervened"}}
         ([{"metadata": {}}], "content-filter"),
         ([], "content-filter"),
     ],
-    ids=["masked", "masked and blocked", "neither", "no trace", "no metadata"],
+    ids=["masked", "masked-and-blocked", "neither", "no-trace", "no-metadata"],
 )
-def test_an_answer_in_which_a_guardrail_only_masked_is_whole(told: list[Any], finish: str) -> None:
-    events = list(stream.events([delta(text="{NAME} barks."), INTERVENED, *told], guarded=True))
+def test_finish_reason_follows_the_actions_of_the_guardrail(metadata: list[Any], finish: str) -> None:
+    events = list(stream.events([delta(text="{NAME} barks."), INTERVENED, *metadata], guarded=True))
     assert events[0] == Chunk("{NAME} barks.")
     assert isinstance(events[-1], stream.ModelEnd)
     assert events[-1].finish_reason == finish
 
 
-def test_a_masked_answer_that_calls_a_tool_ends_with_the_call() -> None:
-    called = started(1, "a", "tides"), {"contentBlockStop": {"contentBlockIndex": 1}}
+def test_masked_answer_with_a_tool_call_ends_with_tool_calls() -> None:
+    called = tool_start(1, "a", "tides"), {"contentBlockStop": {"contentBlockIndex": 1}}
     *_, end = stream.events([delta(text="{NAME}?"), *called, INTERVENED, trace("ANONYMIZED")], guarded=True)
     assert isinstance(end, stream.ModelEnd)
     assert end.finish_reason == "tool-calls"
 
 
-def test_a_guardrails_own_words_stand_apart_from_what_passed() -> None:
+def test_text_of_the_guardrail_is_a_separate_paragraph() -> None:
     passed = delta(text="Rivers flow"), {"contentBlockStop": {"contentBlockIndex": 0}}
     own = [{"contentBlockDelta": {"contentBlockIndex": 1, "delta": {"text": text}}} for text in ("Sorry, ", "no.")]
     closed = {"contentBlockStop": {"contentBlockIndex": 1}}
@@ -323,27 +345,31 @@ def test_a_guardrails_own_words_stand_apart_from_what_passed() -> None:
     assert "".join(event.content for event in events if isinstance(event, Chunk)) == "Rivers flowSorry, no."
 
 
-def test_half_a_character_in_a_citation_harms_nobody() -> None:
-    [citation, _] = spoken(delta(citation={"title": "a\ud83d", "sourceContent": [{"text": "\ude00b"}]}))
+def test_lone_surrogate_in_a_citation_is_replaced() -> None:
+    [citation, _] = model_events(delta(citation={"title": "a\ud83d", "sourceContent": [{"text": "\ude00b"}]}))
     assert citation == Citation("a\ufffd", quote="\ufffdb")
 
 
-def test_half_a_character_in_a_tool_harms_nobody() -> None:
-    """Neither in its name nor in its input, as it is or as an escape."""
-    said = '{"city": "Porto \ud83d", "\\udc00": ["\\ud83c\\udf0a", "\\ud83c"]}'
-    block = started(1, "a\ud83d", "w\udc00"), fragment(1, said), {"contentBlockStop": {"contentBlockIndex": 1}}
-    [call, _] = spoken(*block)
+def test_lone_surrogate_in_a_tool_call_is_replaced() -> None:
+    """In its name and in its input, raw or as a JSON escape."""
+    tool_input = '{"city": "Porto \ud83d", "\\udc00": ["\\ud83c\\udf0a", "\\ud83c"]}'
+    block = (
+        tool_start(1, "a\ud83d", "w\udc00"),
+        tool_fragment(1, tool_input),
+        {"contentBlockStop": {"contentBlockIndex": 1}},
+    )
+    [call, _] = model_events(*block)
     assert isinstance(call, Tool)
     assert (call.id, call.name) == ("a\ufffd", "w\ufffd")
-    shown = to_json(call)
-    assert shown["input"] == {"city": "Porto \ufffd", "\ufffd": ["🌊", "\ufffd"]}
+    converted = to_json(call)
+    assert converted["input"] == {"city": "Porto \ufffd", "\ufffd": ["🌊", "\ufffd"]}
     assert log.decode(log.encode([call])) == [call]
     for dialect in (Native("gid"), AiSdk(), OpenAI(0)):
         assert dialect.encode(PositionedEvent(call, 1)).encode()
 
 
-def test_half_a_character_in_an_unknown_stop_reason_harms_nobody() -> None:
-    [end] = spoken(stop="because\ud83d")
+def test_lone_surrogate_in_an_unknown_stop_reason_is_replaced() -> None:
+    [end] = model_events(stop="because\ud83d")
     assert isinstance(end, stream.ModelEnd)
     assert end.finish_reason == "because\ufffd"
 
@@ -361,25 +387,25 @@ def test_half_a_character_in_an_unknown_stop_reason_harms_nobody() -> None:
         ("something_new", "something_new"),
     ],
 )
-def test_stop_reasons(reason: str, finish: str) -> None:
-    assert list(spoken(stop=reason))[-1].finish_reason == finish
+def test_stop_reason_becomes_the_finish_reason(reason: str, finish: str) -> None:
+    assert list(model_events(stop=reason))[-1].finish_reason == finish
 
 
 @pytest.mark.parametrize("reason", sorted(MALFORMED))
-def test_a_malformed_answer_is_an_error(reason: str) -> None:
+def test_malformed_stop_reason_is_an_error(reason: str) -> None:
     with pytest.raises(ModelMalformed):
-        list(spoken(stop=reason))
+        list(model_events(stop=reason))
 
 
-def test_no_message_stop_is_an_error_after_everything_was_said() -> None:
-    said: list[Any] = []
+def test_missing_message_stop_is_an_error_after_all_text() -> None:
+    received: list[Any] = []
     with pytest.raises(ModelTruncated):
-        said.extend(stream.events([delta(text="half")]))
+        received.extend(stream.events([delta(text="half")]))
     events = stream.events([delta(text="half")])
     assert next(events) == Chunk("half")
 
 
-def test_an_answer_in_one_piece_says_the_same_as_a_stream() -> None:
+def test_converse_response_gives_the_same_events_as_a_stream() -> None:
     whole = {
         "output": {
             "message": {

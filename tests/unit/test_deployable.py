@@ -1,4 +1,4 @@
-"""What CloudFormation refuses and `sam validate --lint` does not see: wrong functions, long names, large policies."""
+"""What CloudFormation refuses and `sam validate --lint` accepts: wrong functions, long names, large policies."""
 
 import copy
 import functools
@@ -11,23 +11,23 @@ import pytest
 
 from local_stack.intrinsics import PLACEHOLDER
 from tests.unit.placement import functions, misplaced
-from tests.unit.rules import RuleError, broken
+from tests.unit.rules import RuleError, violated
 from tests.unit.specialise import Document, lint, regions_without, specialised
 from tests.unit.transform import DOMAIN, FREE_VALUES, HOST, JWT, NO_DOMAIN, ROOT, SOURCE, documents
 
 pytestmark = pytest.mark.xdist_group("template")
 
 
-def free(*names: str) -> dict[str, str]:
+def free_values(*names: str) -> dict[str, str]:
     return {name: FREE_VALUES[name] for name in names}
 
 
-KEY = free("KmsKeyArn")
-FLAGS = free("AppConfigApplication", "AppConfigEnvironment", "AppConfigProfile")
-GUARDRAIL = free("GuardrailId", "GuardrailVersion")
-DOCUMENTS = {**free("KnowledgeBaseId"), "EmbeddingModel": "titan-embed-v2"}
-LABELS = free("ClassifyLabels", "ClassifyFunctionArn")
-LIMITS = {**free("StreamConcurrency", "ConverseConcurrency", "AlarmTopicArn"), "LogRetentionDays": "365"}
+KEY = free_values("KmsKeyArn")
+FLAGS = free_values("AppConfigApplication", "AppConfigEnvironment", "AppConfigProfile")
+GUARDRAIL = free_values("GuardrailId", "GuardrailVersion")
+DOCUMENTS = {**free_values("KnowledgeBaseId"), "EmbeddingModel": "titan-embed-v2"}
+LABELS = free_values("ClassifyLabels", "ClassifyFunctionArn")
+LIMITS = {**free_values("StreamConcurrency", "ConverseConcurrency", "AlarmTopicArn"), "LogRetentionDays": "365"}
 EVERYTHING = {**KEY, **FLAGS, **GUARDRAIL, **DOCUMENTS, **LABELS, **LIMITS}
 COMBINATIONS = {
     "default": {},
@@ -52,27 +52,27 @@ LONGEST_REGION = "ap-southeast-2"
 
 @functools.cache
 def deployments() -> dict[str, Document]:
-    """Each combination's template after SAM's transform."""
+    """The template of each combination after SAM's transform."""
     return dict(zip(COMBINATIONS, documents(list(COMBINATIONS.values())), strict=True))
 
 
 @functools.cache
 def findings() -> dict[str, list[str]]:
-    left = [specialised(document, COMBINATIONS[name]) for name, document in deployments().items()]
-    return dict(zip(COMBINATIONS, lint(left, REGIONS), strict=True))
+    templates = [specialised(document, COMBINATIONS[name]) for name, document in deployments().items()]
+    return dict(zip(COMBINATIONS, lint(templates, REGIONS), strict=True))
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)
-def test_no_rule_refuses_a_useful_combination(name: str) -> None:
-    assert broken(SOURCE, COMBINATIONS[name]) == []
+def test_rules_accept_every_combination(name: str) -> None:
+    assert violated(SOURCE, COMBINATIONS[name]) == []
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)
-def test_lint_finds_nothing_in_what_a_combination_deploys(name: str) -> None:
+def test_lint_accepts_the_template_of_every_combination(name: str) -> None:
     assert findings()[name] == []
 
 
-def test_every_function_stands_where_cloudformation_allows_it() -> None:
+def test_no_intrinsic_function_is_misplaced() -> None:
     assert misplaced(SOURCE) == []
     for name, document in deployments().items():
         assert misplaced(document) == [], name
@@ -114,12 +114,12 @@ EQUAL = {"Fn::Equals": [{"Ref": "AuthMode"}, "jwt"]}
         ("Mappings.M", {"a": {"b": {"Ref": "AuthMode"}}}, "Mappings: Ref"),
     ],
 )
-def test_a_misplaced_function_is_found(path: str, value: Any, fault: str) -> None:
+def test_misplaced_function_is_reported(path: str, value: Any, fault: str) -> None:
     document = copy.deepcopy(SOURCE)
     *parents, last = path.split(".")
     owner = functools.reduce(lambda node, key: node.setdefault(key, {}), parents, document)
     owner[last] = value
-    assert [found for found in misplaced(document) if found.startswith(fault)]
+    assert [line for line in misplaced(document) if line.startswith(fault)]
 
 
 @pytest.mark.parametrize(
@@ -133,10 +133,10 @@ def test_a_misplaced_function_is_found(path: str, value: Any, fault: str) -> Non
         {"Ref": "AuthMode"},
     ],
 )
-def test_rules_are_evaluated_as_strictly_as_by_cloudformation(assertion: Any) -> None:
+def test_unsupported_function_in_a_rule_is_an_error(assertion: Any) -> None:
     document = {**SOURCE, "Rules": {"R": {"Assertions": [{"Assert": assertion, "AssertDescription": "no"}]}}}
     with pytest.raises(RuleError):
-        broken(document, {})
+        violated(document, {})
 
 
 @pytest.mark.parametrize(
@@ -151,43 +151,43 @@ def test_rules_are_evaluated_as_strictly_as_by_cloudformation(assertion: Any) ->
         ({"Fn::Equals": [{"Ref": "AWS::Region"}, "eu-west-1"]}, True),
     ],
 )
-def test_rule_functions(assertion: Any, *, holds: bool) -> None:
+def test_rule_function_accepts_or_refuses_the_parameters(assertion: Any, *, holds: bool) -> None:
     document = {**SOURCE, "Rules": {"R": {"Assertions": [{"Assert": assertion, "AssertDescription": "no"}]}}}
-    assert broken(document, {}, region="eu-west-1") == ([] if holds else ["no"])
+    assert violated(document, {}, region="eu-west-1") == ([] if holds else ["no"])
 
 
 @pytest.mark.parametrize(
     ("name", "longest"),
     [("web host", 64 - 1 - len(LONGEST_REGION)), ("everything at REST", 140 - len("-streaming-runtime"))],
 )
-def test_names_are_as_long_as_docs_say(name: str, longest: int) -> None:
-    """docs/troubleshooting.md has both numbers: CloudFront's functions and layers have the shortest names."""
+def test_stack_name_over_the_documented_length_is_refused(name: str, longest: int) -> None:
+    """docs/troubleshooting.md states both numbers: CloudFront functions and layers have the lowest limits."""
     fits, too_long = (
         specialised(deployments()[name], COMBINATIONS[name], StackName="s" * length, Region=LONGEST_REGION)
         for length in (longest, longest + 1)
     )
-    found, refused = lint([fits, too_long], [LONGEST_REGION])
-    assert found == []
-    assert refused
-    assert all("Name: " in each for each in refused), refused
+    findings_of_longest, findings_of_too_long = lint([fits, too_long], [LONGEST_REGION])
+    assert findings_of_longest == []
+    assert findings_of_too_long
+    assert all("Name: " in finding for finding in findings_of_too_long), findings_of_too_long
 
 
 def dependencies(document: Document) -> dict[str, set[str]]:
-    """What each resource waits for, by reference or by DependsOn."""
+    """The resources that each resource depends on, by reference or by DependsOn, directly or not."""
 
-    made = set(document["Resources"])
+    resources = set(document["Resources"])
 
-    def named(node: Any) -> set[str]:
+    def referenced(node: Any) -> set[str]:
         in_texts = {name.split(".")[0] for literal, name in PLACEHOLDER.findall(json.dumps(node)) if not literal}
         by_ref = {str(argument) for name, argument in functions(node) if name == "Ref"}
         by_attribute = {str(argument[0]) for name, argument in functions(node) if name == "Fn::GetAtt"}
-        return made & (in_texts | by_ref | by_attribute)
+        return resources & (in_texts | by_ref | by_attribute)
 
-    def waits(resource: Document) -> set[str]:
-        needed = resource.get("DependsOn", [])
-        return named(resource.get("Properties", {})) | set([needed] if isinstance(needed, str) else needed)
+    def direct_of(resource: Document) -> set[str]:
+        explicit = resource.get("DependsOn", [])
+        return referenced(resource.get("Properties", {})) | set([explicit] if isinstance(explicit, str) else explicit)
 
-    direct = {name: waits(resource) for name, resource in document["Resources"].items()}
+    direct = {name: direct_of(resource) for name, resource in document["Resources"].items()}
     while True:
         further = {name: others.union(*(direct[other] for other in others)) for name, others in direct.items()}
         if further == direct:
@@ -196,15 +196,18 @@ def dependencies(document: Document) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)
-def test_nothing_waits_for_itself(name: str) -> None:
-    waits = dependencies(specialised(deployments()[name], COMBINATIONS[name]))
-    assert [resource for resource, others in waits.items() if resource in others] == []
+def test_no_resource_depends_on_itself(name: str) -> None:
+    dependencies_of = dependencies(specialised(deployments()[name], COMBINATIONS[name]))
+    assert [resource for resource, others in dependencies_of.items() if resource in others] == []
 
 
-def test_roles_may_use_a_key_before_it_encrypts_and_as_long_as_it_does() -> None:
-    """CloudFormation works in the order of dependencies, replaces before it deletes, and deletes last."""
+def test_key_policies_of_roles_exist_before_the_encrypted_resource() -> None:
+    """CloudFormation follows the order of dependencies, and deletes replaced resources last."""
     document = specialised(deployments()["key"], KEY)
-    waits, other = dependencies(document), specialised(deployments()["key"], {"KmsKeyArn": f"{KEY['KmsKeyArn']}0"})
+    dependencies_of, other = (
+        dependencies(document),
+        specialised(deployments()["key"], {"KmsKeyArn": f"{KEY['KmsKeyArn']}0"}),
+    )
     users = {"ChatTable": {"StreamRole", "ConverseRole"}, "DeadLetters": {"ConverseRole"}}
     for encrypted, roles in users.items():
         policies = {
@@ -212,26 +215,26 @@ def test_roles_may_use_a_key_before_it_encrypts_and_as_long_as_it_does() -> None
             for policy, resource in document["Resources"].items()
             if resource["Type"] == "AWS::IAM::ManagedPolicy" and KEY["KmsKeyArn"] in json.dumps(resource)
         }
-        before = policies.keys() & waits[encrypted]
+        before = policies.keys() & dependencies_of[encrypted]
         assert {role["Ref"] for policy in before for role in policies[policy]["Roles"]} == roles
         for policy in before:  # IAM cannot change a description, so CloudFormation replaces the policy
             assert policies[policy]["Description"] != other["Resources"][policy]["Properties"]["Description"]
 
 
-def test_functions_wait_for_their_permissions() -> None:
-    waits = dependencies(specialised(deployments()["default"], {}))
-    assert "StreamPolicy" in waits["StreamFunction"]
-    assert "ConversePolicy" in waits["ConverseFunction"]
+def test_functions_depend_on_their_policies() -> None:
+    dependencies_of = dependencies(specialised(deployments()["default"], {}))
+    assert "TurnPolicy" in dependencies_of["StreamFunction"]
+    assert {"TurnPolicy", "ListPolicy"} <= dependencies_of["ConverseFunction"]
 
 
-def test_the_dns_record_s_target_is_an_output() -> None:
+def test_target_of_the_dns_record_is_an_output() -> None:
     name = "web host with a domain"
     outputs = specialised(deployments()[name], COMBINATIONS[name])["Outputs"]
     assert outputs["WebHostTarget"]["Value"] == {"Fn::GetAtt": ["Distribution", "DomainName"]}
     assert outputs["WebHostUrl"]["Value"] == f"https://{DOMAIN['WebDomain']}"
 
 
-def test_docs_name_every_region_without_function_urls() -> None:
+def test_docs_list_every_region_without_function_urls() -> None:
     text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`([a-z]{2}-[a-z]+-[0-9])`", text.split("## Regions")[1].split("## ")[0]))
     without = regions_without("AWS::Lambda::Url")
@@ -239,7 +242,7 @@ def test_docs_name_every_region_without_function_urls() -> None:
     assert {"us-gov-east-1", "us-gov-west-1"} == regions_without("AWS::CloudFront::Distribution") <= without
 
 
-def test_policies_fit_into_iam() -> None:
+def test_policies_are_within_the_quotas_of_iam() -> None:
     """IAM's quotas, without white space: 6,144 characters a managed policy, 10,240 for all inline ones of a role."""
     name = "everything at the web host"
     document = specialised(
@@ -252,11 +255,11 @@ def test_policies_fit_into_iam() -> None:
     )
     size: Callable[[Any], int] = lambda policy: len(json.dumps(policy, separators=(",", ":")))  # noqa: E731
     inline: dict[str, int] = {}
-    for each in document["Resources"].values():
-        properties = each.get("Properties", {})
-        if each["Type"] == "AWS::IAM::ManagedPolicy":
+    for resource in document["Resources"].values():
+        properties = resource.get("Properties", {})
+        if resource["Type"] == "AWS::IAM::ManagedPolicy":
             assert size(properties["PolicyDocument"]) < 6144
-        if each["Type"] == "AWS::IAM::Policy":
+        if resource["Type"] == "AWS::IAM::Policy":
             for role in properties["Roles"]:
                 inline[role["Ref"]] = inline.get(role["Ref"], 0) + size(properties["PolicyDocument"])
     for role in ("StreamRole", "ConverseRole"):

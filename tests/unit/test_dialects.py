@@ -1,4 +1,4 @@
-"""Each dialect against the raw text in tests/fixtures, which the clients' own tests read too."""
+"""Each dialect produces the raw text in tests/fixtures, which the tests of the clients read too."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -34,9 +34,9 @@ DIALECTS: dict[str, Callable[[str], Dialect]] = {
 
 
 def value(kind: Any, raw: Any) -> Any:
-    """What JSON holds, as the dataclass that the hint names."""
+    """`raw` from JSON as the dataclass of the type hint `kind`."""
     if isinstance(kind, UnionType):
-        kind = next((each for each in get_args(kind) if is_dataclass(each)), None)
+        kind = next((argument for argument in get_args(kind) if is_dataclass(argument)), None)
     if is_dataclass(kind) and isinstance(raw, dict):
         return build(getattr(events, raw.get("event", kind.__name__)), raw)  # type: ignore[union-attr]  # a class
     return tuple(map(event, raw)) if isinstance(raw, list) else raw
@@ -44,34 +44,36 @@ def value(kind: Any, raw: Any) -> Any:
 
 def build(kind: type, raw: dict[str, Any]) -> Any:
     hints = get_type_hints(kind)
-    return kind(**{each.name: value(hints[each.name], raw[each.name]) for each in fields(kind) if each.name in raw})
+    return kind(
+        **{field.name: value(hints[field.name], raw[field.name]) for field in fields(kind) if field.name in raw}
+    )
 
 
 def event(raw: dict[str, Any]) -> Any:
     return build(getattr(events, raw["event"]), raw)
 
 
-def placed(case: Path) -> Iterator[PositionedEvent]:
+def positioned(case: Path) -> Iterator[PositionedEvent]:
     position = 0
     for raw in json.loads((case / "events.json").read_text(encoding="utf-8")):
-        each: Event = event(raw)
-        position = each.position if isinstance(each, Rollback) else position + length(each)
-        yield PositionedEvent(each, position)
+        item: Event = event(raw)
+        position = item.position if isinstance(item, Rollback) else position + length(item)
+        yield PositionedEvent(item, position)
 
 
 @pytest.mark.parametrize("name", DIALECTS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_dialect_says_what_the_fixture_holds(case: Path, name: str) -> None:
-    answer = list(placed(case))
-    start = answer[0].event
+def test_dialect_encodes_the_events_of_the_fixture(case: Path, name: str) -> None:
+    positioned_events = list(positioned(case))
+    start = positioned_events[0].event
     assert isinstance(start, Start)
     dialect = DIALECTS[name](start.generation_id)
-    assert "".join(map(dialect.encode, answer)) == (case / f"{name}.sse").read_bytes().decode()
+    assert "".join(map(dialect.encode, positioned_events)) == (case / f"{name}.sse").read_bytes().decode()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_fixtures_agree_on_the_answer(case: Path) -> None:
-    folded = fold(each.event for each in placed(case))
+def test_events_of_the_fixture_give_its_answer(case: Path) -> None:
+    folded = fold(item.event for item in positioned(case))
     expected = json.loads((case / "answer.json").read_text(encoding="utf-8"))
     text = "".join(part.content for part in folded.parts if isinstance(part, events.Chunk))
     reasoning = "".join(part.content for part in folded.parts if isinstance(part, events.Reasoning))
@@ -88,5 +90,5 @@ def test_the_fixtures_agree_on_the_answer(case: Path) -> None:
 @pytest.mark.parametrize(
     "dialect", [Native("gid"), Plain(), AiSdk(), OpenAI(0)], ids=lambda dialect: type(dialect).__name__
 )
-def test_an_end_without_a_terminal_event_is_no_success(dialect: Dialect) -> None:
+def test_stream_cut_before_the_terminal_event_is_not_a_success(dialect: Dialect) -> None:
     assert dialect.cut() == "" or "error" in dialect.cut()

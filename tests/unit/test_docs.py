@@ -1,4 +1,4 @@
-"""What the documents say of the code is true."""
+"""Statements of the documents about the code are true."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.stack import ROOT
 
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_link_targets_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
         assert target.startswith("http") or (page.parent / target).exists(), target
 
@@ -26,23 +26,26 @@ def test_every_defence_has_a_test() -> None:
         assert f"def {named[2]}(" in (ROOT / named[1]).read_text(encoding="utf-8"), named[0]
 
 
-def test_every_fault_is_described() -> None:
+def test_every_fault_directive_is_documented() -> None:
     text = (ROOT / "docs/local.md").read_text(encoding="utf-8")
     for fault in (*HTTP_FAULTS, *STREAM_FAULTS, "refuse-stream", "refuse-system", "stall-headers"):
         assert f"`{fault}`" in text
 
 
-def test_make_help_lists_at_most_twelve_verbs() -> None:
-    verbs = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert {"run", "test", "test-long", "lint", "build", "validate", "invoke", "deploy", "clean"} <= set(verbs)
-    assert len(verbs) <= 12
+def test_make_help_lists_at_most_twelve_targets() -> None:
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {"run", "test", "test-long", "lint", "build", "validate", "invoke", "deploy", "clean"} <= set(targets)
+    assert len(targets) <= 12
 
 
-def test_docker_on_linux_differs_by_two_options_alone() -> None:
-    """The tests can run the commands for Linux only."""
+def test_docker_commands_for_linux_differ_by_two_options() -> None:
+    """The test suite runs only the commands for Linux."""
     events = ROOT / "events/README.md"
-    own = (" --add-host host.docker.internal:host-gateway", " BRIDGE=172.17.0.1")
-    linux = [command.replace(own[0], "").replace(own[1], "") for command in commands(events, "Docker on Linux")]
+    linux_options = (" --add-host host.docker.internal:host-gateway", " BRIDGE=172.17.0.1")
+    linux = [
+        command.replace(linux_options[0], "").replace(linux_options[1], "")
+        for command in commands(events, "Docker on Linux")
+    ]
     desktop = [command.replace("arm64", "x86_64") for command in commands(events, "Docker Desktop")]
     assert linux == desktop
     assert len(linux) == 5

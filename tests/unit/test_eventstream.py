@@ -1,4 +1,4 @@
-"""Our frames, read by botocore's decoder."""
+"""The emulator's event stream frames, decoded by botocore."""
 
 import json
 import struct
@@ -15,17 +15,17 @@ from local_stack.bedrock.eventstream import corrupted, encode, encode_event, enc
 characters = st.text(st.characters(codec="utf-8"))
 
 
-def decode(pieces: Iterable[bytes]) -> list[Any]:  # EventStreamMessage, whose headers the stubs call a number
-    """Messages of a stream that arrives in these pieces."""
+def decode(chunks: Iterable[bytes]) -> list[Any]:  # EventStreamMessage: its headers have a wrong type in the stubs
+    """The messages of a stream that is received in these chunks of bytes."""
     buffer = EventStreamBuffer()
     messages: list[Any] = []
-    for piece in pieces:
-        buffer.add_data(piece)
+    for chunk in chunks:
+        buffer.add_data(chunk)
         messages.extend(buffer)
     return messages
 
 
-def test_a_frame_is_what_the_format_says_byte_by_byte() -> None:
+def test_frame_has_the_documented_bytes() -> None:
     frame = encode({"a": "b"}, b"{}")
     assert frame[:8] == struct.pack("!II", 24, 6)
     assert frame[12:20] == b"\x01a\x07\x00\x01b{}"
@@ -33,22 +33,22 @@ def test_a_frame_is_what_the_format_says_byte_by_byte() -> None:
 
 
 @given(st.dictionaries(st.text(st.characters(codec="ascii"), min_size=1, max_size=50), characters), st.binary())
-def test_botocore_reads_back_any_headers_and_payload(headers: dict[str, str], payload: bytes) -> None:
+def test_botocore_decodes_any_headers_and_payload(headers: dict[str, str], payload: bytes) -> None:
     [message] = decode([encode(headers, payload)])
     assert message.headers == headers
     assert message.payload == payload
 
 
 @given(st.lists(st.tuples(st.sampled_from(["contentBlockDelta", "messageStop"]), characters), max_size=5), st.data())
-def test_frames_may_be_cut_anywhere(events: list[tuple[str, str]], data: st.DataObject) -> None:
+def test_frames_split_at_any_byte_are_decoded(events: list[tuple[str, str]], data: st.DataObject) -> None:
     stream = b"".join(encode_event(name, {"text": text}) for name, text in events)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
-    pieces = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    messages = decode(pieces)
+    chunks = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    messages = decode(chunks)
     assert [(message.headers[":event-type"], json.loads(message.payload)["text"]) for message in messages] == events
 
 
-def test_a_four_byte_character_survives_a_cut_at_every_byte() -> None:
+def test_four_byte_character_split_at_any_byte_is_decoded() -> None:
     frame = encode_event("contentBlockDelta", {"delta": {"text": "🌊"}})
     assert "🌊".encode() in frame  # as UTF-8: an escape could not be cut inside the character
     for cut in range(len(frame) + 1):
@@ -57,7 +57,7 @@ def test_a_four_byte_character_survives_a_cut_at_every_byte() -> None:
     assert len(decode(bytes([byte]) for byte in frame)) == 1
 
 
-def test_an_exception_is_marked_as_one() -> None:
+def test_exception_frame_has_the_exception_headers() -> None:
     [message] = decode([encode_exception("throttlingException", "slow down")])
     assert message.headers[":message-type"] == "exception"
     assert message.headers[":exception-type"] == "throttlingException"
@@ -65,11 +65,11 @@ def test_an_exception_is_marked_as_one() -> None:
     assert json.loads(message.payload) == {"message": "slow down"}
 
 
-def test_a_corrupted_frame_fails_its_checksum() -> None:
+def test_corrupted_frame_has_a_checksum_mismatch() -> None:
     with pytest.raises(ChecksumMismatch):
         decode([corrupted(encode_event("messageStop", {"stopReason": "end_turn"}))])
 
 
-def test_a_header_that_does_not_fit_is_refused() -> None:
+def test_header_name_over_255_bytes_is_refused() -> None:
     with pytest.raises(struct.error):
         encode({"a" * 256: "b"}, b"")

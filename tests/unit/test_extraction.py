@@ -1,4 +1,4 @@
-"""What is found in a message, by what the small model makes of it."""
+"""Facts and the assistant's name, extracted from a message with the small model's answer."""
 
 import json
 from typing import Any
@@ -15,29 +15,29 @@ from converse_stream.tasks.extraction import (
 SAILS = {"text": "The user sails.", "kind": "fact", "confidence": 0.9}
 
 
-class Ask:
-    """A model that says one thing, and what it was asked."""
+class FakeTask:
+    """A model that returns a fixed text and keeps the request."""
 
-    def __init__(self, said: str) -> None:
-        self.said = said
+    def __init__(self, answer: str) -> None:
+        self.answer = answer
         self.message = self.facts = ""
 
     def __call__(self, _: str, text: str, __: int, *, facts: str = "") -> str:
         self.message, self.facts = text, facts
-        return self.said
+        return self.answer
 
 
-def found(said: str, message: str = "I sail.", known: tuple[str, ...] = ()) -> Extraction:
-    ask: Any = Ask(said)
-    return extract(ask, message, known, tokens=100, longest=500)
+def extract_from(answer: str, message: str = "I sail.", stored_facts: tuple[str, ...] = ()) -> Extraction:
+    task: Any = FakeTask(answer)
+    return extract(task, message, stored_facts, tokens=100, longest=500)
 
 
-def texts(said: str) -> list[str]:
-    return [fact.text for fact in found(said).facts]
+def texts(answer: str) -> list[str]:
+    return [fact.text for fact in extract_from(answer).facts]
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "invalid",
     [
         {"text": "The user likes tea.", "kind": "like", "confidence": 0.9},
         {"text": " ", "confidence": 0.9},
@@ -49,38 +49,38 @@ def texts(said: str) -> list[str]:
         None,
     ],
 )
-def test_one_that_is_no_fact_costs_no_other(odd: Any) -> None:
-    assert texts(json.dumps({"facts": [odd, SAILS]})) == ["The user sails."]
+def test_invalid_fact_is_skipped_and_the_others_are_kept(invalid: Any) -> None:
+    assert texts(json.dumps({"facts": [invalid, SAILS]})) == ["The user sails."]
 
 
-@pytest.mark.parametrize("said", ["no JSON", "{", "[]", '{"facts": "many"}', "[" * 500, ""])
-def test_what_is_no_such_json_is_nothing(said: str) -> None:
-    assert found(said) == Extraction([], None)
+@pytest.mark.parametrize("answer", ["no JSON", "{", "[]", '{"facts": "many"}', "[" * 500, ""])
+def test_answer_without_the_expected_json_gives_no_facts(answer: str) -> None:
+    assert extract_from(answer) == Extraction([], None)
 
 
-def test_of_an_answer_that_was_cut_the_whole_facts_count() -> None:
-    said = json.dumps({"facts": [SAILS, {**SAILS, "text": "The user rows."}], "assistant": None})
-    for end in range(len(said)):
-        assert texts(said[:end]) in ([], ["The user sails."], ["The user sails.", "The user rows."])
-    assert texts(said[: said.index("rows")]) == ["The user sails."]
+def test_truncated_answer_gives_its_complete_facts() -> None:
+    answer = json.dumps({"facts": [SAILS, {**SAILS, "text": "The user rows."}], "assistant": None})
+    for end in range(len(answer)):
+        assert texts(answer[:end]) in ([], ["The user sails."], ["The user sails.", "The user rows."])
+    assert texts(answer[: answer.index("rows")]) == ["The user sails."]
 
 
-def test_there_are_not_too_many_of_one_message() -> None:
+def test_number_of_facts_of_one_message_is_limited() -> None:
     many = [{**SAILS, "text": f"The user has {count} boats."} for count in range(9)]
     assert len(texts(json.dumps({"facts": many}))) == AT_MOST
 
 
-def test_the_same_words_are_one_fact() -> None:
-    twice = found(json.dumps({"facts": [SAILS, {**SAILS, "text": "the user SAILS"}]}))
+def test_facts_that_differ_in_case_and_punctuation_are_one_fact() -> None:
+    twice = extract_from(json.dumps({"facts": [SAILS, {**SAILS, "text": "the user SAILS"}]}))
     [fact] = twice.facts
-    [shouted] = found(json.dumps({"facts": [{**SAILS, "text": "The USER: sails!"}]})).facts
+    [shouted] = extract_from(json.dumps({"facts": [{**SAILS, "text": "The USER: sails!"}]})).facts
     assert fact.id == shouted.id
-    [other] = found(json.dumps({"facts": [{**SAILS, "text": "The user rows."}]})).facts
+    [other] = extract_from(json.dumps({"facts": [{**SAILS, "text": "The user rows."}]})).facts
     assert fact.id != other.id
 
 
 @pytest.mark.parametrize(
-    ("message", "name", "taken"),
+    ("message", "name", "accepted"),
     [
         ("Call yourself Iris.", "Iris", True),
         ("Also tell me about tides", "Al", False),
@@ -96,17 +96,17 @@ def test_the_same_words_are_one_fact() -> None:
         ("7", 7, False),
     ],
 )
-def test_the_assistant_s_name_is_a_word_of_the_user_s(message: str, name: Any, taken: bool) -> None:
-    extraction = found(json.dumps({"facts": [SAILS], "assistant": name}), message)
-    assert (extraction.assistant is not None) == taken
+def test_assistant_name_is_accepted_only_if_the_user_wrote_it(message: str, name: Any, accepted: bool) -> None:
+    extraction = extract_from(json.dumps({"facts": [SAILS], "assistant": name}), message)
+    assert (extraction.assistant is not None) == accepted
     assert len(extraction.facts) == 1
 
 
-def test_a_long_message_is_read_to_a_point_and_of_many_facts_the_nearest_are_shown() -> None:
-    known = [f"The user's boat number {number} is blue." for number in range(50)]
-    ask: Any = Ask(json.dumps({"facts": [{**SAILS, "text": known[30].upper()}]}))
-    extraction = extract(ask, "boat number 7 " + "and so on " * 2_000, known, tokens=40, longest=500)
-    assert len(ask.message) == ENOUGH
-    assert "- The user's boat number 7 is blue." in ask.facts
-    assert 1 <= ask.facts.count("\n- ") <= 5
-    assert extraction.facts == [], "what is not shown is known all the same"
+def test_long_message_is_truncated_and_only_the_nearest_facts_are_sent() -> None:
+    stored_facts = [f"The user's boat number {number} is blue." for number in range(50)]
+    task: Any = FakeTask(json.dumps({"facts": [{**SAILS, "text": stored_facts[30].upper()}]}))
+    extraction = extract(task, "boat number 7 " + "and so on " * 2_000, stored_facts, tokens=40, longest=500)
+    assert len(task.message) == ENOUGH
+    assert "- The user's boat number 7 is blue." in task.facts
+    assert 1 <= task.facts.count("\n- ") <= 5
+    assert extraction.facts == [], "a stored fact that the prompt omits is not stored again"

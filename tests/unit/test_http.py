@@ -1,4 +1,4 @@
-"""Requests as the doors hand them over, and as nobody should."""
+"""Events of the entry points as HTTP requests: valid ones, invalid ones, and their routes."""
 
 import json
 from contextlib import nullcontext
@@ -21,23 +21,23 @@ EVENT: dict[str, Any] = {
 }
 
 
-def test_of_two_parameters_of_one_name_the_last_counts() -> None:
+def test_last_of_two_query_parameters_with_one_name_is_used() -> None:
     request = HttpRequest.from_event(EVENT)
     assert (request.method, request.path, request.headers) == ("POST", "/chat", {"content-type": "application/json"})
     assert request.query == {"stream": "false"}
 
 
 @pytest.mark.parametrize(
-    ("stage", "path", "without"),
+    ("stage", "path", "expected"),
     [("live", "/live/chat", "/chat"), ("live", "/lively", "/lively"), ("$default", "/chat", "/chat")],
 )
-def test_a_stage_is_not_part_of_the_path(stage: str, path: str, without: str) -> None:
+def test_path_excludes_the_stage(stage: str, path: str, expected: str) -> None:
     context = {**EVENT["requestContext"], "stage": stage}
-    assert HttpRequest.from_event({**EVENT, "rawPath": path, "requestContext": context}).path == without
+    assert HttpRequest.from_event({**EVENT, "rawPath": path, "requestContext": context}).path == expected
 
 
 @pytest.mark.parametrize(
-    ("route_key", "path", "matched", "fits"),
+    ("route_key", "path", "path_parameters", "fits"),
     [
         ("DELETE /conversations/{id}", "/conversations/abcdefgh", {"id": "abcdefgh"}, True),
         ("DELETE /conversations/{id}", "/conversations/abcdefgh", {"id": "abcdefgh?x"}, False),
@@ -49,20 +49,20 @@ def test_a_stage_is_not_part_of_the_path(stage: str, path: str, without: str) ->
         ("GET /conversations", "/conversations", {}, True),
     ],
 )
-def test_the_path_is_the_one_that_the_gateway_matched(
-    route_key: str, path: str, matched: dict[str, str], *, fits: bool
+def test_path_that_differs_from_the_matched_route_is_refused(
+    route_key: str, path: str, path_parameters: dict[str, str], *, fits: bool
 ) -> None:
     with nullcontext() if fits else pytest.raises(BadRequest):
-        HttpRequest.from_event({**EVENT, "routeKey": route_key, "rawPath": path, "pathParameters": matched})
+        HttpRequest.from_event({**EVENT, "routeKey": route_key, "rawPath": path, "pathParameters": path_parameters})
 
 
-def test_what_it_is_for_others_is_what_we_read_of_it() -> None:
-    secrets = {"Authorization": "Bearer surprise", "X-Bedrock-Api-Key": "surprise"}
-    request = HttpRequest.from_event(EVENT | {"isBase64Encoded": True, "surprise": 1, "headers": secrets})
-    again = HttpRequest.from_event(request.as_event(b'{"a": 1}') | {"rawQueryString": "stream=false"})
-    assert (again.method, again.path, again.query, again.raw_body) == ("POST", "/chat", request.query, '{"a": 1}')
-    assert not again.is_base64
-    assert "surprise" not in json.dumps(request.as_event(b"{}"))
+def test_event_of_a_request_contains_only_the_parsed_fields() -> None:
+    secrets = {"Authorization": "Bearer unexpected", "X-Bedrock-Api-Key": "unexpected"}
+    request = HttpRequest.from_event(EVENT | {"isBase64Encoded": True, "unexpected": 1, "headers": secrets})
+    parsed = HttpRequest.from_event(request.as_event(b'{"a": 1}') | {"rawQueryString": "stream=false"})
+    assert (parsed.method, parsed.path, parsed.query, parsed.raw_body) == ("POST", "/chat", request.query, '{"a": 1}')
+    assert not parsed.is_base64
+    assert "unexpected" not in json.dumps(request.as_event(b"{}"))
 
 
 @pytest.mark.parametrize(
@@ -81,38 +81,38 @@ def test_what_it_is_for_others_is_what_we_read_of_it() -> None:
     ],
     ids=str,
 )
-def test_an_event_of_another_shape_is_refused(change: dict[str, Any]) -> None:
+def test_event_with_another_structure_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(BadRequest, match="not an HTTP request"):
         HttpRequest.from_event(EVENT | change)
 
 
-def test_a_body_with_half_a_character_is_refused() -> None:
+def test_body_with_a_lone_surrogate_is_refused() -> None:
     with pytest.raises(BadRequest, match="not valid Unicode"):
         HttpRequest.from_event(EVENT | {"body": "\ud83d"}).json_body(100)
 
 
-def at(method: str, path: str) -> tuple[str, str]:
+def route_of(method: str, path: str) -> tuple[str, str]:
     context = {"http": {"method": method}}
     return route(HttpRequest.from_event({"rawPath": path, "requestContext": context}), ROUTES)
 
 
-def test_a_route_and_its_id() -> None:
-    assert at("GET", "/chat/conversation-1/stream") == ("resume", "conversation-1")
-    assert at("GET", "/v1/models/claude-3.5") == ("model", "claude-3.5")
+def test_route_returns_the_name_and_the_id() -> None:
+    assert route_of("GET", "/chat/conversation-1/stream") == ("resume", "conversation-1")
+    assert route_of("GET", "/v1/models/claude-3.5") == ("model", "claude-3.5")
     with pytest.raises(MethodNotAllowed):
-        at("HEAD", "/chat")
+        route_of("HEAD", "/chat")
 
 
-@pytest.mark.parametrize("inside", ["", "a/b", "%2e%2e", "a%2Fb", "a b", "x" * 65, "\ud800", "é", "abcdefgh\n", "a#b"])
-def test_what_cannot_be_an_id_is_nothing(inside: str) -> None:
+@pytest.mark.parametrize("segment", ["", "a/b", "%2e%2e", "a%2Fb", "a b", "x" * 65, "\ud800", "é", "abcdefgh\n", "a#b"])
+def test_path_segment_that_is_not_an_id_is_not_found(segment: str) -> None:
     with pytest.raises(NotFound):
-        at("GET", f"/chat/{inside}/stream")
+        route_of("GET", f"/chat/{segment}/stream")
 
 
 @pytest.mark.parametrize("path", ["//chat", "/chat/", "/CHAT", "/chat\x00", "/chat/../chat", "*", ""])
-def test_a_path_is_taken_as_it_is(path: str) -> None:
+def test_path_is_not_normalized(path: str) -> None:
     with pytest.raises(NotFound):
-        at("POST", path)
+        route_of("POST", path)
 
 
 @pytest.mark.parametrize(
@@ -120,5 +120,5 @@ def test_a_path_is_taken_as_it_is(path: str) -> None:
     ["", ":1", "generation", "generation:", "generation:-1", "generation:٣", "generation:9999999999", "a#bcdefgh:1",
      "x" * 2_000 + ":1", "\ud800bcdefgh:1"],
 )  # fmt: skip
-def test_a_cursor_that_is_none_of_ours(value: str) -> None:
+def test_invalid_cursor_is_none(value: str) -> None:
     assert cursor(value) is None

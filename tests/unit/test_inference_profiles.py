@@ -1,4 +1,4 @@
-"""Where a model may be called from: the application, the template's rules and its IAM, in every region of Bedrock."""
+"""Inference profiles in every region of Bedrock: the application, the template's rules and its IAM policies agree."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from converse_stream.protocol.events import Usage
 from converse_stream.protocol.options import Options
 from converse_stream.settings import SettingsError
 from local_stack.intrinsics import PSEUDO_PARAMETERS, Resolver
-from tests.property.fake_table import Calm, FakeDynamo
+from tests.property.fake_table import FakeDynamo, NoFaults
 from tests.unit.test_service import application
 from tests.unit.transform import ROOT, SOURCE
 
@@ -30,15 +30,15 @@ GEOGRAPHIC = {"us", "eu", "apac", "us-gov"}
 
 
 def geography(region: str) -> str | None:
-    """Of a region whose name tells it."""
+    """The geography of a region, or None if the region's name does not contain it."""
     if region.startswith("us-gov-"):
         return "us-gov"
     return {"us": "us", "ca": "us", "eu": "eu", "ap": "apac"}.get(region.partition("-")[0])
 
 
 def resolver(region: str, setting: str) -> Resolver:
-    here = {**PSEUDO_PARAMETERS, "AWS::Region": region, "AWS::Partition": REGIONS[region]}
-    return Resolver(SOURCE, {"InferenceProfile": setting}, lambda name: name, lambda name, _: name, here)
+    pseudo_parameters = {**PSEUDO_PARAMETERS, "AWS::Region": region, "AWS::Partition": REGIONS[region]}
+    return Resolver(SOURCE, {"InferenceProfile": setting}, lambda name: name, lambda name, _: name, pseudo_parameters)
 
 
 def is_accepted(region: str, setting: str) -> bool:
@@ -51,8 +51,8 @@ def is_accepted(region: str, setting: str) -> bool:
     )
 
 
-def supported(region: str, setting: str) -> set[str]:
-    """Ids of the inference profiles that the functions' roles may call."""
+def permitted_profiles(region: str, setting: str) -> set[str]:
+    """Ids of the inference profiles that the roles of the functions may call."""
     policy = resolver(region, setting).resolve(SOURCE["Resources"]["ModelPolicy"]["Properties"], "ModelPolicy")
     before = f"arn:{REGIONS[region]}:bedrock:{region}:{PSEUDO_PARAMETERS['AWS::AccountId']}:inference-profile/"
     return {
@@ -67,7 +67,7 @@ PAIRS = [(region, setting) for region in REGIONS for setting in SETTINGS]
 ACCEPTED = [pair for pair in PAIRS if is_accepted(*pair)]
 
 
-def test_only_a_geography_that_can_never_work_is_refused() -> None:
+def test_rules_refuse_only_the_profile_of_another_geography() -> None:
     assert len(REGIONS) > 30
     for region, setting in PAIRS:
         own = geography(region)
@@ -76,30 +76,30 @@ def test_only_a_geography_that_can_never_work_is_refused() -> None:
 
 
 @pytest.mark.parametrize("region", REGIONS)
-def test_what_is_called_is_what_the_roles_permit(region: str) -> None:
-    for setting in (setting for where, setting in ACCEPTED if where == region):
+def test_roles_permit_exactly_the_profiles_that_are_called(region: str) -> None:
+    for setting in (setting for profile_region, setting in ACCEPTED if profile_region == region):
         catalog = Catalog(setting, region)
         called = {catalog[alias].id for alias in catalog} - {model["id"] for model in MODELS.values()}
-        permitted = supported(region, setting)
+        permitted = permitted_profiles(region, setting)
         assert called <= permitted, setting
         # With `global`, a model that has a global profile may be called by the narrower one of the region as well.
-        narrower = {each for each in permitted if setting == "global" and not each.startswith("global.")}
+        narrower = {profile for profile in permitted if setting == "global" and not profile.startswith("global.")}
         assert permitted - narrower <= called, setting
-        assert {each.partition(".")[0] for each in narrower} <= {geography(region)}, setting
+        assert {profile.partition(".")[0] for profile in narrower} <= {geography(region)}, setting
 
 
-@pytest.mark.parametrize(("region", "setting"), [("us-east-1", "global"), *((each, "auto") for each in REGIONS)])
-def test_the_functions_start_with_the_default_models(region: str, setting: str) -> None:
-    app = application(FakeDynamo(Calm()), inference_profile=setting, aws_region=region)
+@pytest.mark.parametrize(("region", "setting"), [("us-east-1", "global"), *((region, "auto") for region in REGIONS)])
+def test_default_models_are_available_in_every_region(region: str, setting: str) -> None:
+    app = application(FakeDynamo(NoFaults()), inference_profile=setting, aws_region=region)
     assert {"nova-lite", "nova-micro"} <= set(app.models.aliases)
 
 
-def test_auto_follows_the_region() -> None:
-    chosen = {region: profiles_of("auto", region)[0] for region in REGIONS}
-    assert {region: profile for region, profile in chosen.items() if profile != "global"} == {
+def test_auto_selects_the_profile_of_the_region() -> None:
+    profiles = {region: profiles_of("auto", region)[0] for region in REGIONS}
+    assert {region: profile for region, profile in profiles.items() if profile != "global"} == {
         region: geography(region) for region in REGIONS if geography(region)
     }
-    assert chosen["sa-east-1"] == chosen["eusc-de-east-1"] == "global"
+    assert profiles["sa-east-1"] == profiles["eusc-de-east-1"] == "global"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_auto_follows_the_region() -> None:
         ("none", "eu-west-1", {"nova-lite": "amazon.nova-lite-v1:0"}),
     ],
 )
-def test_a_model_without_the_profile_is_called_by_its_own_id(setting: str, region: str, ids: dict[str, str]) -> None:
+def test_model_without_the_profile_is_called_by_its_own_id(setting: str, region: str, ids: dict[str, str]) -> None:
     catalog = Catalog(setting, region)
     assert {alias: catalog[alias].id for alias in ids} == ids
     assert ("claude-haiku" in catalog) == (setting == "global" or region in {"ca-central-1", "sa-east-1"})
@@ -121,32 +121,32 @@ def test_a_model_without_the_profile_is_called_by_its_own_id(setting: str, regio
         assert catalog["claude-haiku"].id.startswith("us." if region == "ca-central-1" else "global.")
 
 
-def test_a_model_costs_what_the_chosen_profile_costs() -> None:
+def test_price_is_that_of_the_selected_profile() -> None:
     price = Catalog("global", "us-east-1")["claude-haiku"].priced(Usage(1_000_000), Options()).cost
     assert price == 10**9
     assert Catalog("auto", "us-east-1")["claude-haiku"].priced(Usage(1_000_000), Options()).cost == 1.1 * 10**9
 
 
 @pytest.mark.parametrize("variable", ["default_model", "task_model"])
-def test_a_default_model_out_of_reach_names_the_way_out(variable: str) -> None:
-    here = {"aws_region": "ap-south-1", "inference_profile": "auto", variable: "claude-haiku"}
+def test_unavailable_default_model_error_suggests_the_global_profile(variable: str) -> None:
+    settings = {"aws_region": "ap-south-1", "inference_profile": "auto", variable: "claude-haiku"}
     with pytest.raises(SettingsError, match=rf"^{variable.upper()}: claude-haiku .*InferenceProfile=global"):
-        application(FakeDynamo(Calm()), **here)
+        application(FakeDynamo(NoFaults()), **settings)
 
 
-def test_another_model_out_of_reach_is_refused_when_it_is_asked_for() -> None:
-    here = {"aws_region": "ap-south-1", "inference_profile": "auto", "allowed_models": "nova-lite,claude-haiku"}
-    app = application(FakeDynamo(Calm()), **here)
+def test_unavailable_model_is_refused_when_it_is_requested() -> None:
+    settings = {"aws_region": "ap-south-1", "inference_profile": "auto", "allowed_models": "nova-lite,claude-haiku"}
+    app = application(FakeDynamo(NoFaults()), **settings)
     assert app.models.aliases == ["nova-lite"]
     with pytest.raises(errors.BadRequest, match="InferenceProfile=global"):
         app.models.check("claude-haiku", Options())
     with pytest.raises(errors.BadRequest, match=r"one of nova-lite\."):
-        app.models.check("claude-sonnet", Options())  # exists for others, callers may not name it
+        app.models.check("claude-sonnet", Options())  # in the catalog, but not in ALLOWED_MODELS
     with pytest.raises(errors.BadRequest, match="InferenceProfile=global"):
         Catalog("auto", "ap-south-1")["claude-haiku"]
 
 
-def test_global_is_not_named_where_it_would_not_help() -> None:
+def test_error_does_not_suggest_a_profile_that_the_model_lacks() -> None:
     catalog = Catalog("auto", "ap-south-1")
     model = catalog["nova-lite"].model_copy(update={"profiles": {"us": 1}})
     del catalog._models["nova-lite"]

@@ -1,4 +1,4 @@
-"""What a knowledge base answers, by botocore's own parsers and validators; and the passages that a prompt gets."""
+"""Answers of a knowledge base, checked by botocore's parsers and validators, and the passages in the prompt."""
 
 import time
 from typing import Any
@@ -42,18 +42,18 @@ LOCATIONS = [
 
 def search(*results: dict[str, Any], question: str = "?", tokens: int = 100) -> list[Document]:
     client = boto3.client("bedrock-agent-runtime", region_name="us-east-1")
-    asked = {
+    expected_request = {
         "knowledgeBaseId": "ABCDEFGHIJ",
         "retrievalQuery": {"text": question[:MAX_CHARS]},
         "retrievalConfiguration": {"vectorSearchConfiguration": {"numberOfResults": PASSAGES}},
     }
     with Stubber(client) as stubber:
-        stubber.add_response("retrieve", {"retrievalResults": list(results)}, asked)
+        stubber.add_response("retrieve", {"retrievalResults": list(results)}, expected_request)
         return list(KnowledgeBase(client, "ABCDEFGHIJ", tokens=tokens).search("user", question, float("inf")))
 
 
 @pytest.mark.parametrize(("location", "name", "url"), LOCATIONS)
-def test_a_passage_has_a_place(location: Any, name: str, url: str | None) -> None:
+def test_passage_has_the_name_and_url_of_its_location(location: Any, name: str, url: str | None) -> None:
     result = {"content": {"text": "Rivers flow."}} | ({"location": location} if location else {})
     assert search(result) == [Document("Rivers flow.", name, url)]
 
@@ -62,46 +62,46 @@ def passage(text: str) -> dict[str, Any]:
     return {"content": {"text": text}, "location": {"type": "S3", "s3Location": {"uri": "s3://bucket/rivers.md"}}}
 
 
-def test_half_a_character_in_a_passage_or_its_name_harms_nobody() -> None:
-    place = {"type": "WEB", "webLocation": {"url": "https://example.com/\ud83d"}}
-    [found] = search({"content": {"text": "\ude00 Rivers \ud83c\udf0a"}, "location": place})
-    assert found == Document("\ufffd Rivers 🌊", "\ufffd", "https://example.com/\ufffd")
-    assert sse.data(to_json(citation(found))).encode()
+def test_lone_surrogate_in_a_passage_or_its_name_is_replaced() -> None:
+    location = {"type": "WEB", "webLocation": {"url": "https://example.com/\ud83d"}}
+    [document] = search({"content": {"text": "\ude00 Rivers \ud83c\udf0a"}, "location": location})
+    assert document == Document("\ufffd Rivers 🌊", "\ufffd", "https://example.com/\ufffd")
+    assert sse.data(to_json(citation(document))).encode()
 
 
-def test_what_would_come_too_late_is_not_paid_for() -> None:
-    asked = Mock()
+def test_search_after_the_deadline_sends_no_request() -> None:
+    client = Mock()
     with pytest.raises(TimeoutError):
-        KnowledgeBase(asked, "ABCDEFGHIJ", tokens=100).search("user", "?", time.monotonic())
-    asked.retrieve.assert_not_called()
+        KnowledgeBase(client, "ABCDEFGHIJ", tokens=100).search("user", "?", time.monotonic())
+    client.retrieve.assert_not_called()
 
 
-def test_what_is_no_text_is_left_out() -> None:
-    assert [each.text for each in search({"content": {"type": "IMAGE"}}, passage(" "), passage("a"))] == ["a"]
+def test_images_and_blank_passages_are_omitted() -> None:
+    assert [document.text for document in search({"content": {"type": "IMAGE"}}, passage(" "), passage("a"))] == ["a"]
 
 
 @pytest.mark.parametrize("budget", [0, 1, 30, 100, 300, 10_000])
 @pytest.mark.parametrize("word", ["rivers ", "реки ", "川"])
-def test_passages_have_their_budget_with_labels_and_names(word: str, budget: int) -> None:
-    found = search(*[passage(word * 100)] * 3, tokens=budget)
+def test_passages_with_labels_and_names_are_within_the_token_budget(word: str, budget: int) -> None:
+    documents = search(*[passage(word * 100)] * 3, tokens=budget)
     built = builder.build(
-        Memory(None, sources=tuple(found)), (), "?", assistant="Ada", room=builder.PromptBudget(100_000, 1_000)
+        Memory(None, sources=tuple(documents)), (), "?", assistant="Ada", room=builder.PromptBudget(100_000, 1_000)
     )
     fence = estimate_tokens("<documents>\n</documents>")
-    assert estimate_tokens(built.documents) <= budget + (fence if found else 0)
-    assert found or budget < 30
+    assert estimate_tokens(built.documents) <= budget + (fence if documents else 0)
+    assert documents or budget < 30
 
 
-def test_what_is_too_long_is_cut_between_words() -> None:
-    """Also where it is the only one."""
-    [found] = search(passage("rivers flow " * 1_000), tokens=50)
-    assert found.text.startswith("rivers flow ")
-    assert found.text.endswith(("rivers", "flow"))
-    assert 40 <= tokens_of(found) <= 50
+def test_long_passage_is_truncated_between_words() -> None:
+    """Also the only passage."""
+    [document] = search(passage("rivers flow " * 1_000), tokens=50)
+    assert document.text.startswith("rivers flow ")
+    assert document.text.endswith(("rivers", "flow"))
+    assert 40 <= tokens_of(document) <= 50
     first, second = search(passage("rivers flow " * 10), passage("tides turn " * 1_000), tokens=100)
     assert first.text == ("rivers flow " * 10).strip()
     assert second.text.startswith("tides turn tides")
 
 
-def test_a_long_question_is_cut_to_what_bedrock_takes() -> None:
+def test_long_question_is_truncated_to_the_limit_of_bedrock() -> None:
     assert search(question="x" * 5_000) == []

@@ -1,4 +1,4 @@
-"""Requests as events, results as answers, preludes wherever they are cut, routes."""
+"""The local entry points: events from requests, responses from results, preludes, routes."""
 
 import base64
 import json
@@ -30,10 +30,10 @@ def request(method: str = "POST", target: str = "/chat?a=1&a=2&b=", **headers: s
     return Request(method, target, path, query, pairs, "10.0.0.1", no_connection)
 
 
-def test_function_url_event() -> None:
-    asked = request(content_type="application/json", cookie="a=1; b=2", host="127.0.0.1:8787")
-    asked.headers += [("x-twice", "1"), ("x-twice", "2")]
-    event = function_url_event(asked, b'{"x": 1}', NOW)
+def test_function_url_event_has_the_fields_of_version_2() -> None:
+    incoming = request(content_type="application/json", cookie="a=1; b=2", host="127.0.0.1:8787")
+    incoming.headers += [("x-twice", "1"), ("x-twice", "2")]
+    event = function_url_event(incoming, b'{"x": 1}', NOW)
     assert event["version"] == "2.0"
     assert (event["rawPath"], event["rawQueryString"]) == ("/chat", "a=1&a=2&b=")
     assert event["queryStringParameters"] == {"a": "1,2", "b": ""}
@@ -48,7 +48,7 @@ def test_function_url_event() -> None:
     assert event["requestContext"]["timeEpoch"] == 1772600767000
 
 
-def test_a_get_has_no_body_key() -> None:
+def test_event_of_a_get_request_has_no_body_key() -> None:
     event = function_url_event(request("GET", "/health"), b"", NOW)
     assert not {"body", "cookies", "queryStringParameters"} & event.keys()
     assert event["isBase64Encoded"] is False
@@ -65,16 +65,16 @@ def test_a_get_has_no_body_key() -> None:
         ("application/json", b"\xff", True),
     ],
 )
-def test_which_bodies_are_base64(content_type: str, body: bytes, encoded: bool) -> None:
+def test_body_is_base64_unless_it_is_text(content_type: str, body: bytes, encoded: bool) -> None:
     event = function_url_event(request(content_type=content_type), body, NOW)
     assert event["isBase64Encoded"] is encoded
     assert (base64.b64decode(event["body"]) if encoded else event["body"].encode()) == body
 
 
-def test_rest_event_keeps_every_value() -> None:
-    asked = request(target="/live/a%20b?q=1&q=2", content_type="application/json")
-    asked.headers += [("x-twice", "1"), ("x-twice", "2")]
-    event = rest_event(asked, b"{}", NOW, Route("ANY", "/{proxy+}", "F"), {"proxy": "a%20b"}, "live")
+def test_rest_event_keeps_every_value_of_a_header_or_parameter() -> None:
+    incoming = request(target="/live/a%20b?q=1&q=2", content_type="application/json")
+    incoming.headers += [("x-twice", "1"), ("x-twice", "2")]
+    event = rest_event(incoming, b"{}", NOW, Route("ANY", "/{proxy+}", "F"), {"proxy": "a%20b"}, "live")
     assert (event["path"], event["requestContext"]["path"]) == ("/a%20b", "/live/a%20b")
     assert event["pathParameters"] == {"proxy": "a%20b"}
     assert event["multiValueHeaders"]["x-twice"] == ["1", "2"]
@@ -83,13 +83,13 @@ def test_rest_event_keeps_every_value() -> None:
     assert "version" not in event
 
 
-def test_only_an_http_api_decodes_the_path_and_cuts_it() -> None:
-    asked, route = request("GET", "/things/a%20b%3Fx?q=1"), Route("GET", "/things/{id}", "F")
-    event = http_api_event(asked, b"", NOW, route, {"id": "a%20b%3Fx"}, "$default")
+def test_http_api_decodes_the_path_and_truncates_it_at_a_question_mark() -> None:
+    incoming, route = request("GET", "/things/a%20b%3Fx?q=1"), Route("GET", "/things/{id}", "F")
+    event = http_api_event(incoming, b"", NOW, route, {"id": "a%20b%3Fx"}, "$default")
     assert event["rawPath"] == event["requestContext"]["http"]["path"] == "/things/a b"
     assert event["pathParameters"] == {"id": "a b?x"}
     assert event["rawQueryString"] == "q=1"
-    assert function_url_event(asked, b"", NOW)["rawPath"] == "/things/a%20b%3Fx"
+    assert function_url_event(incoming, b"", NOW)["rawPath"] == "/things/a%20b%3Fx"
 
 
 @pytest.mark.parametrize(
@@ -113,34 +113,34 @@ def test_only_an_http_api_decodes_the_path_and_cuts_it() -> None:
         ),
     ],
 )
-def test_answers(result: Any, head: Head, body: bytes) -> None:
+def test_result_becomes_a_response(result: Any, head: Head, body: bytes) -> None:
     assert answer_of(json.dumps(result).encode()) == (head, body)
 
 
 @pytest.mark.parametrize(
     "result",
     [
-        pytest.param(b"{", id="not JSON"),
+        pytest.param(b"{", id="not-json"),
         pytest.param(b'{"statusCode": "x"}', id="status"),
-        pytest.param(b'{"statusCode": 200, "body": {"a": 1}}', id="body is an object"),
-        pytest.param(b'{"statusCode": 200, "isBase64Encoded": true, "body": "%"}', id="not base64"),
-        pytest.param(b'{"statusCode": 200, "headers": {"a": "b\\r\\nc: d"}}', id="a header of two lines"),
+        pytest.param(b'{"statusCode": 200, "body": {"a": 1}}', id="body-is-an-object"),
+        pytest.param(b'{"statusCode": 200, "isBase64Encoded": true, "body": "%"}', id="not-base64"),
+        pytest.param(b'{"statusCode": 200, "headers": {"a": "b\\r\\nc: d"}}', id="header-with-a-line-break"),
     ],
 )
-def test_what_is_no_answer(result: bytes) -> None:
+def test_invalid_result_is_refused(result: bytes) -> None:
     with pytest.raises(BadResult):
         answer_of(result)
 
 
 PRELUDE = b'{"statusCode": 200, "headers": {"content-type": "text/plain"}}' + b"\0" * 8
-PAYLOAD = "\0👋".encode()  # a NUL of its own right behind the eight
+PAYLOAD = "\0👋".encode()  # begins with a NUL, directly after the eight NULs of the prelude
 
 
-@pytest.mark.parametrize("cut", range(len(PRELUDE)))
-def test_a_prelude_cut_anywhere(cut: int) -> None:
-    prelude, whole = Prelude(), PRELUDE + PAYLOAD
-    assert prelude.feed(whole[:cut]) is None
-    assert prelude.feed(whole[cut:]) == (Head(200, (("content-type", "text/plain"),)), PAYLOAD)
+@pytest.mark.parametrize("split", range(len(PRELUDE)))
+def test_prelude_split_at_any_byte_is_parsed(split: int) -> None:
+    prelude, data = Prelude(), PRELUDE + PAYLOAD
+    assert prelude.feed(data[:split]) is None
+    assert prelude.feed(data[split:]) == (Head(200, (("content-type", "text/plain"),)), PAYLOAD)
 
 
 @pytest.mark.parametrize(
@@ -150,18 +150,40 @@ def test_a_prelude_cut_anywhere(cut: int) -> None:
         ("GET", "/things/1", ("/things/{id}", {"id": "1"})),
         ("GET", "/things/a%2Fb", ("/things/{id}", {"id": "a%2Fb"})),
         ("DELETE", "/things/1", ("/things/{id}", {"id": "1"})),
-        ("GET", "/things/1/parts/2", ("/{rest+}", {"rest": "things/1/parts/2"})),
+        ("GET", "/parts/2", ("/{rest+}", {"rest": "parts/2"})),
+        ("GET", "/things/1/parts", ("/things/{id}/{part+}", {"id": "1", "part": "parts"})),
         ("PATCH", "/nothing", None),
+        ("OPTIONS", "/nothing", None),
+        ("OPTIONS", "/things/1", ("/things/{id}", {"id": "1"})),
     ],
 )
-def test_the_most_specific_route_wins(method: str, path: str, expected: tuple[str, dict[str, str]] | None) -> None:
+def test_most_specific_route_is_selected(method: str, path: str, expected: tuple[str, dict[str, str]] | None) -> None:
     routes = Routes(
         [
             Route("GET", "/{rest+}", "F"),
             Route("ANY", "/things/{id}", "F"),
             Route("GET", "/things/{id}", "F"),
             Route("GET", "/things/all", "F"),
+            Route("GET", "/things/{id}/{part+}", "F"),
         ]
     )
-    found = routes.find(method, path)
-    assert (found and (found[0].path, found[1])) == expected
+    match = routes.find(method, path)
+    assert (match and (match[0].path, match[1])) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "key"),
+    [
+        ("GET", "/a/b/c", "ANY /a/b/{rest+}"),
+        ("GET", "/a/c", "GET /a/{rest+}"),
+        ("GET", "/b", "GET /{rest+}"),
+        ("GET", "/", "$default"),
+        ("OPTIONS", "/b", "$default"),
+    ],
+)
+def test_most_specific_greedy_route_or_the_default_is_selected(method: str, path: str, key: str) -> None:
+    keys = ["$default", "GET /{rest+}", "GET /a/{rest+}", "ANY /a/b/{rest+}"]
+    routes = Routes(Route(*route_key.partition(" ")[::2], "F") for route_key in keys)
+    match = routes.find(method, path)
+    assert match
+    assert match[0].key == key

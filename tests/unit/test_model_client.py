@@ -1,4 +1,4 @@
-"""Which model is asked, how often, and how: nothing is paid twice, nothing is retried after the first event."""
+"""Calls of the models: retries, fallbacks, options and prices. No retry after the first event or after a charge."""
 
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
@@ -20,31 +20,31 @@ from converse_stream.protocol.events import Chunk, Progress, Usage
 from converse_stream.protocol.options import Options
 
 PROMPT = Prompt("Be kind.", (), "", PromptMessage("user", ("hi",)))
-SPEECH = [
+STREAMED = [
     {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": "hello"}}},
     {"messageStop": {"stopReason": "end_turn"}},
     {"metadata": {"usage": {"inputTokens": 1, "outputTokens": 2}}},
 ]
-IN_ONE_PIECE = {
+NOT_STREAMED = {
     "output": {"message": {"content": [{"text": "hello"}]}},
     "stopReason": "end_turn",
     "usage": {"inputTokens": 1, "outputTokens": 2},
 }
 
 
-class Scripted(Bedrock):
-    """Answers each request with the next step of a script; an error in it is raised."""
+class ScriptedBedrock(Bedrock):
+    """Answers each request with the next step of a script; raises a step that is an error."""
 
     def __init__(self, *script: Any) -> None:
         self.script = iter(script)
-        self.asked: list[tuple[str, Mapping[str, Any]]] = []
+        self.requests: list[tuple[str, Mapping[str, Any]]] = []
 
     def converse_stream(self, request: Mapping[str, Any], call: Call) -> Generator[dict[str, Any], None, None]:
-        self.asked.append(("stream", request))
+        self.requests.append(("stream", request))
         yield from self._steps(next(self.script))
 
     def converse(self, request: Mapping[str, Any], call: Call) -> dict[str, Any]:
-        self.asked.append(("whole", request))
+        self.requests.append(("whole", request))
         step = next(self.script)
         if isinstance(step, Exception):
             raise step
@@ -58,7 +58,7 @@ class Scripted(Bedrock):
 
     @property
     def models(self) -> list[str]:
-        return [request["modelId"] for _, request in self.asked]
+        return [request["modelId"] for _, request in self.requests]
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(
-    bedrock: Scripted,
+    bedrock: ScriptedBedrock,
     alias: str = "nova-pro",
     models: ModelClient | None = None,
     prompt: Prompt = PROMPT,
@@ -78,8 +78,8 @@ def ask(
     return list(models.answer(prompt, alias, Options.model_validate(options), call or Call()))
 
 
-def test_a_plain_answer() -> None:
-    bedrock = Scripted(SPEECH)
+def test_streamed_answer_ends_with_exact_usage() -> None:
+    bedrock = ScriptedBedrock(STREAMED)
     events = ask(bedrock)
     assert events[0] == Chunk("hello")
     assert isinstance(events[1], ModelEnd)
@@ -87,53 +87,53 @@ def test_a_plain_answer() -> None:
 
 
 @pytest.mark.parametrize("refusal", [errors.ModelThrottled, errors.ModelUnavailable, errors.ModelNotReady])
-def test_a_refusal_that_costs_nothing_is_tried_again(refusal: type[errors.ModelError]) -> None:
-    bedrock = Scripted(refusal(), refusal(), SPEECH)
+def test_error_without_a_charge_is_retried(refusal: type[errors.ModelError]) -> None:
+    bedrock = ScriptedBedrock(refusal(), refusal(), STREAMED)
     events = ask(bedrock)
     assert events[:3] == [Progress("retry"), Progress("retry"), Chunk("hello")]
     assert bedrock.models == ["us.amazon.nova-pro-v1:0"] * 3
 
 
-def test_then_the_next_model_is_asked_and_in_its_own_way() -> None:
-    bedrock = Scripted(*[errors.ModelThrottled() for _ in range(3)], IN_ONE_PIECE)
+def test_fallback_is_called_with_its_own_operation() -> None:
+    bedrock = ScriptedBedrock(*[errors.ModelThrottled() for _ in range(3)], NOT_STREAMED)
     events = ask(bedrock, "nova-lite")
     assert Progress("fallback", "nova-micro") in events
-    assert [way for way, _ in bedrock.asked] == ["stream"] * 3 + ["whole"]
+    assert [operation for operation, _ in bedrock.requests] == ["stream"] * 3 + ["whole"]
 
 
-def test_the_end_names_the_model_that_answered() -> None:
-    bedrock = Scripted(*[errors.ModelThrottled() for _ in range(3)], IN_ONE_PIECE)
+def test_end_contains_the_model_that_answered() -> None:
+    bedrock = ScriptedBedrock(*[errors.ModelThrottled() for _ in range(3)], NOT_STREAMED)
     assert ask(bedrock, "nova-lite")[-1].model == "nova-micro"
 
 
 @pytest.mark.parametrize("refusal", [errors.ModelAccessDenied, errors.ModelNotFound, errors.BedrockKeyRefused])
-def test_a_fallback_that_may_not_be_used_hides_nothing(refusal: type[errors.ModelError]) -> None:
-    """The next is asked, and at the end it is told why the first did not answer."""
+def test_inaccessible_fallback_does_not_replace_the_first_error(refusal: type[errors.ModelError]) -> None:
+    """The next fallback is called. If all fail, the error is that of the first model."""
     catalog = Catalog("us")
     catalog._models["nova-pro"] = catalog["nova-pro"].model_copy(update={"fallbacks": ("claude-haiku", "nova-lite")})
-    busy = [errors.ModelThrottled() for _ in range(3)]
-    bedrock = Scripted(*busy, refusal(), SPEECH)
+    throttled = [errors.ModelThrottled() for _ in range(3)]
+    bedrock = ScriptedBedrock(*throttled, refusal(), STREAMED)
     assert ask(bedrock, "nova-pro", ModelClient(bedrock, catalog))[-1].model == "nova-lite"
-    bedrock = Scripted(*busy, refusal(), refusal())
+    bedrock = ScriptedBedrock(*throttled, refusal(), refusal())
     with pytest.raises(errors.ModelThrottled):
         ask(bedrock, "nova-pro", ModelClient(bedrock, catalog))
-    assert len(bedrock.asked) == 5
+    assert len(bedrock.requests) == 5
 
 
-def test_a_refusal_is_not_remembered_when_the_other_way_fails_too() -> None:
-    bedrock = Scripted(errors.StreamingRefused(), errors.ModelInternal(), SPEECH)
+def test_streaming_refusal_is_not_stored_if_converse_fails_too() -> None:
+    bedrock = ScriptedBedrock(errors.StreamingRefused(), errors.ModelInternal(), STREAMED)
     models = ModelClient(bedrock, Catalog("us"))
     with pytest.raises(errors.ModelInternal):
         ask(bedrock, "nova-pro", models)
     ask(bedrock, "nova-pro", models)
-    assert [way for way, _ in bedrock.asked] == ["stream", "whole", "stream"]
+    assert [operation for operation, _ in bedrock.requests] == ["stream", "whole", "stream"]
 
 
-def test_the_last_refusal_is_the_error() -> None:
-    bedrock = Scripted(*[errors.ModelThrottled() for _ in range(9)])
+def test_last_error_is_raised_after_all_attempts() -> None:
+    bedrock = ScriptedBedrock(*[errors.ModelThrottled() for _ in range(9)])
     with pytest.raises(errors.ModelThrottled):
         ask(bedrock, "nova-micro")
-    assert len(bedrock.asked) == client.ATTEMPTS
+    assert len(bedrock.requests) == client.ATTEMPTS
 
 
 @pytest.mark.parametrize(
@@ -146,51 +146,51 @@ def test_the_last_refusal_is_the_error() -> None:
         errors.ModelAccessDenied,
     ],
 )
-def test_what_may_have_been_paid_for_or_cannot_help_is_not_tried_again(failure: type[errors.ModelError]) -> None:
-    bedrock = Scripted(failure(), SPEECH)
+def test_error_after_a_possible_charge_or_a_permanent_error_is_not_retried(failure: type[errors.ModelError]) -> None:
+    bedrock = ScriptedBedrock(failure(), STREAMED)
     with pytest.raises(failure):
         ask(bedrock)
-    assert len(bedrock.asked) == 1
+    assert len(bedrock.requests) == 1
 
 
 def test_no_retry_after_the_first_event() -> None:
-    bedrock = Scripted([SPEECH[0], errors.ModelThrottled()], SPEECH)
+    bedrock = ScriptedBedrock([STREAMED[0], errors.ModelThrottled()], STREAMED)
     with pytest.raises(errors.ModelThrottled):
         ask(bedrock)
-    assert len(bedrock.asked) == 1
+    assert len(bedrock.requests) == 1
 
 
-def test_a_model_that_refuses_to_stream_answers_in_one_piece_and_is_remembered() -> None:
-    bedrock = Scripted(errors.StreamingRefused(), IN_ONE_PIECE, IN_ONE_PIECE)
+def test_model_that_refuses_streaming_is_called_without_it_from_then_on() -> None:
+    bedrock = ScriptedBedrock(errors.StreamingRefused(), NOT_STREAMED, NOT_STREAMED)
     models = ModelClient(bedrock, Catalog("us"))
     for _ in range(2):
         events = ask(bedrock, "nova-pro", models)
         assert events[0] == Chunk("hello")
-    assert [way for way, _ in bedrock.asked] == ["stream", "whole", "whole"]
+    assert [operation for operation, _ in bedrock.requests] == ["stream", "whole", "whole"]
 
 
-def test_a_model_that_refuses_a_system_prompt_gets_it_in_the_message() -> None:
-    bedrock = Scripted(errors.SystemPromptRefused(), SPEECH)
+def test_refused_system_prompt_is_sent_in_the_message() -> None:
+    bedrock = ScriptedBedrock(errors.SystemPromptRefused(), STREAMED)
     ask(bedrock)
-    request = bedrock.asked[1][1]
+    request = bedrock.requests[1][1]
     assert "system" not in request
     assert request["messages"][-1]["content"][0] == {"text": "Be kind."}
 
 
-def test_a_model_that_does_not_stream_with_tools_streams_without_them() -> None:
-    bedrock = Scripted(errors.ToolStreamingRefused(), IN_ONE_PIECE, IN_ONE_PIECE, SPEECH)
+def test_model_that_refuses_streaming_with_tools_still_streams_without_tools() -> None:
+    bedrock = ScriptedBedrock(errors.ToolStreamingRefused(), NOT_STREAMED, NOT_STREAMED, STREAMED)
     models = ModelClient(bedrock, Catalog("us"))
     with_tools = replace(PROMPT, tools=(ToolSpec("weather", "", {"type": "object"}),))
     for prompt in (with_tools, with_tools, PROMPT):
         assert ask(bedrock, "nova-pro", models, prompt)[0] == Chunk("hello")
-    assert [way for way, _ in bedrock.asked] == ["stream", "whole", "whole", "stream"]
+    assert [operation for operation, _ in bedrock.requests] == ["stream", "whole", "whole", "stream"]
 
 
-def test_an_own_key_costs_the_deployment_nothing() -> None:
+def test_request_with_its_own_bedrock_key_has_no_cost() -> None:
     call = Call()
     call.bedrock_key = SecretStr("key")
-    ended = ask(Scripted(SPEECH), call=call)[-1]
-    assert (ended.usage.output_tokens, ended.usage.cost) == (2, None)
+    end = ask(ScriptedBedrock(STREAMED), call=call)[-1]
+    assert (end.usage.output_tokens, end.usage.cost) == (2, None)
 
 
 SERVED_AS_STANDARD = [
@@ -200,33 +200,39 @@ SERVED_AS_STANDARD = [
 ]
 
 
-@pytest.mark.parametrize("whole", [False, True], ids=["streamed", "one piece"])
-@pytest.mark.parametrize(("wish", "told"), SERVED_AS_STANDARD, ids=["latency", "priority", "flex"])
-def test_an_answer_costs_what_it_was_served_as(wish: dict[str, Any], told: dict[str, Any], whole: bool) -> None:
+@pytest.mark.parametrize("whole", [False, True], ids=["streamed", "not-streamed"])
+@pytest.mark.parametrize(("options", "served"), SERVED_AS_STANDARD, ids=["latency", "priority", "flex"])
+def test_cost_is_that_of_the_tier_that_served_the_answer(
+    options: dict[str, Any], served: dict[str, Any], whole: bool
+) -> None:
     usage = {"usage": {"inputTokens": 1, "outputTokens": 2}}
-    script = [errors.StreamingRefused(), IN_ONE_PIECE | told] if whole else [[*SPEECH[:-1], {"metadata": usage | told}]]
-    assert ask(Scripted(*script), **wish)[-1].usage.cost == 800 + 2 * 3200
+    script = (
+        [errors.StreamingRefused(), NOT_STREAMED | served]
+        if whole
+        else [[*STREAMED[:-1], {"metadata": usage | served}]]
+    )
+    assert ask(ScriptedBedrock(*script), **options)[-1].usage.cost == 800 + 2 * 3200
 
 
-def test_an_input_that_no_count_can_fit_is_not_sent() -> None:
-    """Eight bytes a token are more than any tokenizer makes of usual text; below that the model itself decides."""
+def test_input_over_the_context_window_is_not_sent() -> None:
+    """No tokenizer makes a token of more than 8 bytes of usual text; a shorter input is left to the model itself."""
     longest = replace(PROMPT, turn=PromptMessage("user", ("x" * (8 * 300_000 - 100),)))
-    bedrock = Scripted(SPEECH)
+    bedrock = ScriptedBedrock(STREAMED)
     ask(bedrock, prompt=longest)
-    assert len(bedrock.asked) == 1
+    assert len(bedrock.requests) == 1
     with pytest.raises(errors.ContextLengthExceeded):
         ask(
             bedrock,
             prompt=replace(longest, history=(PromptMessage("user", ("y" * 200,)), PromptMessage("assistant", ("z",)))),
         )
-    assert len(bedrock.asked) == 1
+    assert len(bedrock.requests) == 1
 
 
-def test_a_fallback_takes_over_where_it_takes_the_tools() -> None:
+def test_fallback_is_called_only_if_it_supports_the_tools() -> None:
     catalog = Catalog("us")
     catalog._models["nova-pro"] = catalog["nova-pro"].model_copy(update={"fallbacks": ("claude-haiku",)})
     for schema, models in (({"type": "object"}, 2), ({"type": "object", "anyOf": []}, 1)):
-        bedrock = Scripted(*[errors.ModelThrottled() for _ in range(6)])
+        bedrock = ScriptedBedrock(*[errors.ModelThrottled() for _ in range(6)])
         with pytest.raises(errors.ModelThrottled):
             ask(bedrock, "nova-pro", ModelClient(bedrock, catalog), replace(PROMPT, tools=(ToolSpec("t", "", schema),)))
         assert len(set(bedrock.models)) == models
@@ -240,87 +246,92 @@ def test_a_fallback_takes_over_where_it_takes_the_tools() -> None:
         ({"type": "object", "properties": []}, "no object"),
         ({"type": "object", "properties": {"a" * 65: {"type": "string"}}}, "a" * 65),
     ],
-    ids=["a choice at the root", "a property's name", "no properties", "a long name"],
+    ids=["choice-at-the-root", "property-name", "no-properties", "long-name"],
 )
-def test_a_tool_that_claude_does_not_take_is_named(schema: dict[str, Any], fault: str) -> None:
+def test_tool_schema_that_claude_refuses_is_named_in_the_error(schema: dict[str, Any], fault: str) -> None:
     models, tools = (
-        ModelClient(Scripted(), Catalog("us")),
+        ModelClient(ScriptedBedrock(), Catalog("us")),
         (ToolSpec("a", "", {"type": "object"}), ToolSpec("b", "", schema)),
     )
     models.check("nova-lite", Options(), tools=tools)
-    with pytest.raises(errors.BadRequest, match=fault) as refused:
+    with pytest.raises(errors.BadRequest, match=fault) as error:
         models.check("claude-haiku", Options(), tools=tools)
-    assert refused.value.field == "tools.1.function.parameters"
+    assert error.value.field == "tools.1.function.parameters"
 
 
-def test_what_is_dearer_costs_more() -> None:
-    def cost(**wish: Any) -> int:
-        return int(ask(Scripted(SPEECH), **wish)[-1].usage.cost)
+def test_priority_and_optimized_latency_cost_more_than_standard() -> None:
+    def cost(**options: Any) -> int:
+        return int(ask(ScriptedBedrock(STREAMED), **options)[-1].usage.cost)
 
-    usual, flex = cost(), cost(serviceTier="flex")
+    standard, flex = cost(), cost(serviceTier="flex")
     priority, optimized = cost(serviceTier="priority"), cost(latency="optimized")
-    assert flex < usual < optimized < priority
-    assert usual == 800 + 2 * 3200
+    assert flex < standard < optimized < priority
+    assert standard == 800 + 2 * 3200
 
 
-def test_what_is_read_from_a_cache_and_written_to_one_has_its_price() -> None:
+def test_cached_tokens_have_their_own_price() -> None:
     usage = Usage(1, 2, cache_read_tokens=4, cache_write_tokens=8)
     assert Catalog("global")["claude-haiku"].priced(usage, Options()).cost == 1_000 + 2 * 5_000 + 4 * 100 + 8 * 1_250
 
 
-@pytest.mark.parametrize(("wish", "dearer"), [({"serviceTier": "priority"}, 1.75), ({"latency": "optimized"}, 1.25)])
-def test_a_budget_is_sooner_spent_on_what_is_dearer(wish: dict[str, str], dearer: float) -> None:
+@pytest.mark.parametrize(("options", "factor"), [({"serviceTier": "priority"}, 1.75), ({"latency": "optimized"}, 1.25)])
+def test_budget_allows_fewer_tokens_at_a_higher_price(options: dict[str, str], factor: float) -> None:
     model, budget = Catalog("us")["nova-pro"], Budget(0, 1_000_000)
-    usual = model.affordable(budget, 100, Options())
-    assert usual == pytest.approx((1_000 - 100 * 0.8) / 3.2)
-    by_wish = model.affordable(budget, 100, Options.model_validate(wish))
-    assert by_wish == pytest.approx((1_000 - 100 * 0.8 * dearer) / (3.2 * dearer))
+    standard = model.affordable(budget, 100, Options())
+    assert standard == pytest.approx((1_000 - 100 * 0.8) / 3.2)
+    by_wish = model.affordable(budget, 100, Options.model_validate(options))
+    assert by_wish == pytest.approx((1_000 - 100 * 0.8 * factor) / (3.2 * factor))
 
 
-@pytest.mark.parametrize("wish", [{"serviceTier": "flex"}, {"latency": "optimized"}])
-def test_a_fallback_is_asked_in_its_own_way_for_its_own_price(wish: dict[str, Any]) -> None:
-    bedrock = Scripted(*[errors.ModelThrottled() for _ in range(3)], SPEECH)
-    ended = ask(bedrock, "nova-pro", **wish)[-1]
-    assert (ended.model, ended.usage.cost) == ("nova-lite", 60 + 2 * 240)
-    first, *_, last = (request.keys() & {"serviceTier", "performanceConfig"} for _, request in bedrock.asked)
+@pytest.mark.parametrize("options", [{"serviceTier": "flex"}, {"latency": "optimized"}])
+def test_fallback_is_called_with_its_own_options_and_price(options: dict[str, Any]) -> None:
+    bedrock = ScriptedBedrock(*[errors.ModelThrottled() for _ in range(3)], STREAMED)
+    end = ask(bedrock, "nova-pro", **options)[-1]
+    assert (end.model, end.usage.cost) == ("nova-lite", 60 + 2 * 240)
+    first, *_, last = (request.keys() & {"serviceTier", "performanceConfig"} for _, request in bedrock.requests)
     assert (len(first), len(last)) == (1, 0)
 
 
-def test_a_fallback_is_one_that_callers_may_name() -> None:
-    bedrock = Scripted(*[errors.ModelThrottled() for _ in range(3)], SPEECH)
+def test_fallback_outside_the_allowed_models_is_not_called() -> None:
+    bedrock = ScriptedBedrock(*[errors.ModelThrottled() for _ in range(3)], STREAMED)
     with pytest.raises(errors.ModelThrottled):
         ask(bedrock, "nova-lite", ModelClient(bedrock, Catalog("us"), {"nova-lite", "nova-pro"}))
 
 
-def test_a_fallback_has_a_way_to_keep_to_the_schema() -> None:
+def test_fallback_is_called_only_if_it_supports_the_answer_schema() -> None:
     schema = {"type": "object"}
     tools = replace(PROMPT, tools=(ToolSpec("weather", "", schema),))
-    for prompt, models in ((PROMPT, 2), (tools, 1)):  # Nova answers by a tool, which leaves no room for others
-        bedrock = Scripted(*[errors.ModelThrottled() for _ in range(6)])
+    for prompt, models in (
+        (PROMPT, 2),
+        (tools, 1),
+    ):  # Nova needs a forced tool for a schema, so it takes no other tools
+        bedrock = ScriptedBedrock(*[errors.ModelThrottled() for _ in range(6)])
         with pytest.raises(errors.ModelThrottled):
             ask(bedrock, "claude-haiku", prompt=prompt, schema=schema)
         assert len(set(bedrock.models)) == models
 
 
-def test_the_window_leaves_room_for_the_answer_of_whichever_model_answers() -> None:
-    models = ModelClient(Scripted(), Catalog("us"))
+def test_window_is_the_smallest_of_the_model_and_its_fallbacks() -> None:
+    models = ModelClient(ScriptedBedrock(), Catalog("us"))
     assert models.window("nova-lite", Options()) == 128_000 - 4_096  # nova-micro may take over
-    assert ModelClient(Scripted(), Catalog("us"), {"nova-lite"}).window("nova-lite", Options()) == 300_000 - 4_096
+    assert (
+        ModelClient(ScriptedBedrock(), Catalog("us"), {"nova-lite"}).window("nova-lite", Options()) == 300_000 - 4_096
+    )
 
 
-def test_a_second_refusal_of_the_same_is_an_error() -> None:
-    bedrock = Scripted(errors.StreamingRefused(), errors.StreamingRefused())
+def test_repeated_streaming_refusal_is_an_error() -> None:
+    bedrock = ScriptedBedrock(errors.StreamingRefused(), errors.StreamingRefused())
     with pytest.raises(errors.ModelInvalidRequest):
         ask(bedrock)
 
 
-def test_a_stopped_call_is_not_tried_again() -> None:
+def test_cancelled_call_is_not_retried() -> None:
     call = Call()
     call.cancel()
-    bedrock = Scripted(errors.ModelThrottled(), SPEECH)
+    bedrock = ScriptedBedrock(errors.ModelThrottled(), STREAMED)
     with pytest.raises(Cancelled):
         list(ModelClient(bedrock, Catalog("us")).answer(PROMPT, "nova-pro", Options(), call))
-    assert len(bedrock.asked) == 1
+    assert len(bedrock.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -336,14 +347,14 @@ def test_a_stopped_call_is_not_tried_again() -> None:
         ("claude-haiku", {"stop": ["END", " \n"]}, "options.stop"),
     ],
 )
-def test_a_model_is_asked_only_for_what_it_has(alias: str, options: dict[str, Any], field: str) -> None:
-    models = ModelClient(Scripted(), Catalog("us"))
-    with pytest.raises(errors.BadRequest) as refused:
+def test_unsupported_option_is_refused_by_name(alias: str, options: dict[str, Any], field: str) -> None:
+    models = ModelClient(ScriptedBedrock(), Catalog("us"))
+    with pytest.raises(errors.BadRequest) as error:
         models.check(alias, Options.model_validate(options))
-    assert refused.value.field == field
+    assert error.value.field == field
 
 
-def test_a_model_of_one_geography_costs_more() -> None:
+def test_geographic_profile_costs_more_than_the_global_one() -> None:
     def price(profile: str) -> float:
         return Catalog(profile)["claude-sonnet"].price.output
 
@@ -351,8 +362,8 @@ def test_a_model_of_one_geography_costs_more() -> None:
     assert Catalog("us")["nova-pro"].price == Catalog("none")["nova-pro"].price
 
 
-def test_callers_may_name_what_is_allowed() -> None:
-    models = ModelClient(Scripted(), Catalog("us"), {"nova-lite", "nova-pro"})
+def test_only_allowed_models_are_accepted() -> None:
+    models = ModelClient(ScriptedBedrock(), Catalog("us"), {"nova-lite", "nova-pro"})
     assert models.aliases == ["nova-lite", "nova-pro"]
     models.check("nova-lite", Options())
     with pytest.raises(errors.BadRequest, match=r"one of nova-lite, nova-pro\."):
@@ -360,14 +371,14 @@ def test_callers_may_name_what_is_allowed() -> None:
 
 
 @pytest.mark.parametrize("tools", [False, True])
-def test_a_model_without_tools_is_offered_none(tools: bool) -> None:
+def test_tools_or_schema_for_a_model_without_tools_are_refused(tools: bool) -> None:
     model = Catalog("us")["nova-lite"].model_copy(update={"tools": False})
-    wish = Options() if tools else Options.model_validate({"schema": {"type": "object"}})
-    with pytest.raises(errors.BadRequest) as refused:
-        options.check(model, wish, tools=(ToolSpec("weather", "", {"type": "object"}),) if tools else ())
-    assert refused.value.field == ("tools" if tools else "options.schema")
+    requested = Options() if tools else Options.model_validate({"schema": {"type": "object"}})
+    with pytest.raises(errors.BadRequest) as error:
+        options.check(model, requested, tools=(ToolSpec("weather", "", {"type": "object"}),) if tools else ())
+    assert error.value.field == ("tools" if tools else "options.schema")
 
 
-def test_an_unknown_alias_names_the_known_ones() -> None:
+def test_error_for_an_unknown_alias_lists_the_known_aliases() -> None:
     with pytest.raises(errors.BadRequest, match="claude-haiku, claude-sonnet, nova-lite, nova-micro, nova-pro"):
-        ModelClient(Scripted(), Catalog("us")).check("gpt", Options())
+        ModelClient(ScriptedBedrock(), Catalog("us")).check("gpt", Options())

@@ -1,4 +1,4 @@
-"""Requests that did not come through the host in front are refused by the functions themselves."""
+"""The functions refuse requests without the origin secret, which only the web host (CloudFront) sends."""
 
 import pytest
 
@@ -16,20 +16,22 @@ def check(secret: str, headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-origin-secret": "anything"}], ids=["without", "with"])
-def test_without_a_secret_every_door_is_open(headers: dict[str, str]) -> None:
+def test_without_a_configured_secret_every_request_is_accepted(headers: dict[str, str]) -> None:
     check("", headers)
 
 
-def test_the_secret_opens() -> None:
+def test_request_with_the_secret_is_accepted() -> None:
     check(SECRET, {"X-Origin-Secret": SECRET})
 
 
-@pytest.mark.parametrize("given", [None, "", SECRET[:-1], SECRET + "0", SECRET.upper(), f"{SECRET},{SECRET}", "\ud83d"])
-def test_anything_else_does_not(given: str | None) -> None:
+@pytest.mark.parametrize(
+    "header", [None, "", SECRET[:-1], SECRET + "0", SECRET.upper(), f"{SECRET},{SECRET}", "\ud83d"]
+)
+def test_request_with_another_secret_is_forbidden(header: str | None) -> None:
     with pytest.raises(Forbidden):
-        check(SECRET, {} if given is None else {"x-origin-secret": given})
+        check(SECRET, {} if header is None else {"x-origin-secret": header})
 
 
-def test_settings_do_not_show_it() -> None:
+def test_secret_is_not_in_the_repr_of_the_settings() -> None:
     settings = Settings(table_name="chat", auth_mode="iam", url_auth_type="AWS_IAM", origin_secret=SECRET)
     assert SECRET not in repr(settings)

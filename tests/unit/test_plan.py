@@ -1,4 +1,4 @@
-"""What a request comes to."""
+"""The plan of a generation, from the request and the stored conversation."""
 
 import pytest
 
@@ -12,24 +12,24 @@ from converse_stream.store.facts import EMPTY_PROFILE
 
 
 def memory(*parts: Part) -> Memory:
-    """Of a conversation with one question and an answer of these parts."""
-    asked = Message("asked", "user", (Chunk("Why?"),), "2026")
-    return Memory(Conversation("c", 2), (asked, Message("answer", "assistant", parts, "2026")), (), EMPTY_PROFILE)
+    """The memory of a conversation with one user message and an answer of these parts."""
+    question = Message("question", "user", (Chunk("Why?"),), "2026")
+    return Memory(Conversation("c", 2), (question, Message("answer", "assistant", parts, "2026")), (), EMPTY_PROFILE)
 
 
-def act(action: str) -> ChatRequest:
+def action_request(action: str) -> ChatRequest:
     return ChatRequest.model_validate({"action": action, "conversationId": "conversation"})
 
 
 @pytest.mark.parametrize("parts", [(), (Chunk(" \n"),)])
-def test_an_answer_without_words_is_not_gone_on_with(parts: tuple[Part, ...]) -> None:
-    """It was stopped before its first word: the model would go on from the answer before."""
+def test_continue_without_any_text_is_refused(parts: tuple[Part, ...]) -> None:
+    """It was cancelled before its first text: the model would continue the previous answer."""
     with pytest.raises(BadRequest, match="There is no answer to regenerate or to continue"):
-        make_plan(act("continue"), memory(*parts), "gid", 1000)
-    assert make_plan(act("regenerate"), memory(*parts), "gid", 1000).text == "Why?"
+        make_plan(action_request("continue"), memory(*parts), "gid", 1000)
+    assert make_plan(action_request("regenerate"), memory(*parts), "gid", 1000).text == "Why?"
 
 
-def test_one_that_has_some_is() -> None:
-    plan = make_plan(act("continue"), memory(Chunk("Because")), "gid", 1000)
+def test_continue_with_text_has_it_as_the_prefix() -> None:
+    plan = make_plan(action_request("continue"), memory(Chunk("Because")), "gid", 1000)
     assert plan.prefix == (Chunk("Because"),)
-    assert [message.id for message in plan.history] == ["asked", "answer"]
+    assert [message.id for message in plan.history] == ["question", "answer"]

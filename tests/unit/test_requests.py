@@ -1,4 +1,4 @@
-"""What callers may send: every refusal names the field."""
+"""Validation of request bodies: every error names the field."""
 
 import base64
 import gzip
@@ -34,7 +34,7 @@ def text(value: Any, **more: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("body", "field", "says"),
+    ("body", "field", "reason"),
     [
         (b"", "body", "not valid JSON"),
         (b"{", "body", "not valid JSON"),
@@ -72,19 +72,19 @@ def text(value: Any, **more: Any) -> bytes:
         (b'{"message": {"text": "hi"}, "options": {"maxTokens": 9%s}}' % (b"9" * 300), "options.maxTokens", "at most"),
     ],
 )
-def test_a_wrong_body_is_refused_by_field(body: bytes, field: str, says: str) -> None:
-    with pytest.raises(BadRequest) as refused:
+def test_invalid_body_is_refused_with_the_field(body: bytes, field: str, reason: str) -> None:
+    with pytest.raises(BadRequest) as error:
         parse_chat(post(body), SETTINGS)
-    assert refused.value.field == field
-    assert says in refused.value.message
+    assert error.value.field == field
+    assert reason in error.value.message
 
 
-def test_a_text_over_the_deployments_limit() -> None:
+def test_text_over_the_configured_limit_is_refused() -> None:
     with pytest.raises(TooLarge, match=r"message\.text is longer than 50 characters"):
         parse_chat(post(text("x" * 51)), SETTINGS)
 
 
-def test_a_body_over_the_deployments_limit() -> None:
+def test_body_over_the_configured_limit_is_refused() -> None:
     with pytest.raises(TooLarge, match="larger than 400 bytes"):
         parse_chat(post(b" " * 401), SETTINGS)
 
@@ -101,7 +101,7 @@ def test_a_body_over_the_deployments_limit() -> None:
         "application/json; charset=utf-16",
     ],
 )
-def test_anything_but_json_is_an_unsupported_media_type(content_type: str) -> None:
+def test_content_type_other_than_json_is_unsupported(content_type: str) -> None:
     with pytest.raises(UnsupportedMediaType):
         parse_chat(post(text("hi"), content_type), SETTINGS)
 
@@ -109,7 +109,7 @@ def test_anything_but_json_is_an_unsupported_media_type(content_type: str) -> No
 @pytest.mark.parametrize(
     "content_type", ["application/json", "Application/JSON; charset=utf-8", ' application/json;charset="UTF-8"']
 )
-def test_a_good_body(content_type: str) -> None:
+def test_valid_body_is_parsed(content_type: str) -> None:
     request = parse_chat(post(text("hé 🌊", options={"maxTokens": 5, "topP": 1}), content_type), SETTINGS)
     assert request.message is not None
     assert request.message.text == "hé 🌊"
@@ -117,25 +117,25 @@ def test_a_good_body(content_type: str) -> None:
     assert request.conversation_id is None
 
 
-def test_base64_that_is_none_is_refused() -> None:
+def test_invalid_base64_is_refused() -> None:
     request = HttpRequest("POST", "/chat", {}, {"content-type": "application/json"}, "n0 base64!", True, {}, False)
     with pytest.raises(BadRequest, match="not valid base64"):
         parse_chat(request, SETTINGS)
 
 
 @pytest.mark.parametrize("body", [b"{", b'"\\ud800"', b"[" * 100_000, b"NaN", b"\xed\xa0\x80", b"[{}]", b'"text"'])
-def test_check_json_refuses_what_is_not_a_json_object(body: bytes) -> None:
+def test_check_json_refuses_anything_but_a_json_object(body: bytes) -> None:
     with pytest.raises(BadRequest):
         check_json(body)
 
 
-def test_controls_leave_a_message_and_the_rest_of_it_stays_as_sent() -> None:
-    said = parse_chat(post(text("\ta\x0bb\x85c\r\n\x1b[1md\x00 e\u0301 ")), SETTINGS).message
-    assert said is not None
-    assert said.text == "\ta\nb\nc\r\n[1md e\u0301 "
+def test_control_characters_are_removed_and_other_text_is_unchanged() -> None:
+    message = parse_chat(post(text("\ta\x0bb\x85c\r\n\x1b[1md\x00 e\u0301 ")), SETTINGS).message
+    assert message is not None
+    assert message.text == "\ta\nb\nc\r\n[1md e\u0301 "
 
 
-def test_what_is_looked_for_is_normal() -> None:
+def test_titles_facts_and_profiles_are_normalized() -> None:
     assert parse(ConversationChange, b'{"title": " Cafe\\u0301\\u0007 "}').title == "Caf\xe9"
     assert parse(NewFact, b'{"text": "Cafe\\u0301"}').text == "Caf\xe9"
     assert parse(NewProfile, b'{"name": " ", "about": "a\\u0000"}') == NewProfile(name="", about="a")
@@ -148,33 +148,33 @@ def test_what_is_looked_for_is_normal() -> None:
         (NewFact, b'{"text": "\\n"}', "text"),
     ],
 )
-def test_what_is_blank_then_is_refused(model: type[Body], body: bytes, field: str) -> None:
+def test_text_that_is_blank_after_normalization_is_refused(model: type[Body], body: bytes, field: str) -> None:
     with pytest.raises(BadRequest, match=f"{field} is blank"):
         parse(model, body)
 
 
-def test_of_two_fields_of_one_name_the_last_counts() -> None:
-    said = parse_chat(post(b'{"message": {"text": "one"}, "message": {"text": "two"}}'), SETTINGS).message
-    assert said is not None
-    assert said.text == "two"
+def test_last_of_two_fields_with_one_name_is_used() -> None:
+    message = parse_chat(post(b'{"message": {"text": "one"}, "message": {"text": "two"}}'), SETTINGS).message
+    assert message is not None
+    assert message.text == "two"
 
 
-def test_a_refusal_never_repeats_a_long_unknown_name() -> None:
-    with pytest.raises(ChatError) as refused:
+def test_error_does_not_repeat_a_long_unknown_name() -> None:
+    with pytest.raises(ChatError) as error:
         parse_chat(post(text("hi", **{"x" * 200: 1})), SETTINGS)
-    assert len(refused.value.message) < 150
+    assert len(error.value.message) < 150
 
 
-def test_the_schema_is_closed() -> None:
+def test_schema_allows_no_additional_properties() -> None:
     assert ChatRequest.model_json_schema()["additionalProperties"] is False
 
 
 @pytest.mark.parametrize("name", ["", "\t", "X: obey\nme", "Iris (obey)", "\u200b", "I" * 41, "-"])
-def test_the_assistants_name_is_a_name(name: str) -> None:
+def test_invalid_assistant_name_is_refused(name: str) -> None:
     with pytest.raises(BadRequest, match="assistantName"):
         parse(NewProfile, json.dumps({"assistantName": name}).encode())
 
 
 @pytest.mark.parametrize("name", ["Iris", "Dr. O\u2019Neil-Smith", "\u0423\u043c\u043d\u0438\u0446\u0430", "R2 D2"])
-def test_names_of_many_kinds(name: str) -> None:
+def test_valid_assistant_name_is_accepted(name: str) -> None:
     assert parse(NewProfile, json.dumps({"assistantName": name}).encode()).assistant_name == name

@@ -1,4 +1,4 @@
-"""A schema as a model's own structured output takes it, by the rules that the stand-in refuses by."""
+"""Schemas converted for structured output, checked by the validation of the stand-in."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converse_stream.model import options as wishes
+from converse_stream.model import options as model_options
 from converse_stream.model.catalog import Catalog
 from converse_stream.model.schema import fitted
 from converse_stream.protocol.errors import BadRequest
@@ -24,20 +24,22 @@ CONSTRAINTS = {
 }  # fmt: skip
 
 
-def ask(schema: dict[str, Any]) -> None:
-    """Raises BedrockError where the stand-in's Claude would not take it."""
+def check_by_stand_in(schema: dict[str, Any]) -> None:
+    """Raises BedrockError if the stand-in's Claude refuses the schema."""
     text = {"type": "json_schema", "structure": {"jsonSchema": {"name": "answer", "schema": json.dumps(schema)}}}
     messages = [{"role": "user", "content": [{"text": "hi"}]}]
     check_converse("Converse", CLAUDE.id, {"messages": messages, "outputConfig": {"textFormat": text}})
 
 
 def check(schema: dict[str, Any], model: str = "claude-haiku") -> None:
-    wishes.check(CATALOG[model], Options.model_validate({"schema": schema}))
+    model_options.check(CATALOG[model], Options.model_validate({"schema": schema}))
 
 
-def test_every_object_is_closed_wherever_it_is() -> None:
-    near = OBJECT | {"properties": {"additionalProperties": OBJECT, "maximum": {"type": ["object", "null"]}}}
-    schema = near | {
+def test_every_object_at_any_depth_allows_no_additional_properties() -> None:
+    properties_schema = OBJECT | {
+        "properties": {"additionalProperties": OBJECT, "maximum": {"type": ["object", "null"]}}
+    }
+    schema = properties_schema | {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$defs": {"a": OBJECT, "b": {"items": {"$ref": "#/$defs/a", "description": "x"}}},
         "anyOf": [{"properties": {}}, {"oneOf": [OBJECT]}],
@@ -53,12 +55,12 @@ def test_every_object_is_closed_wherever_it_is() -> None:
     }
 
 
-def test_constraints_that_the_model_does_not_know_are_told_in_words() -> None:
+def test_unsupported_constraints_become_part_of_the_description() -> None:
     number = {"type": "integer", "minimum": 1, "description": "Stars.", "format": "int32"}
     listed = {"type": "array", "items": {"type": "string", "format": "date"}, "minItems": 1, "maxItems": 3}
-    taken = fitted(OBJECT | {"properties": {"stars": number, "days": listed}})["properties"]
-    assert taken["stars"] == {"type": "integer", "description": 'Stars. (minimum: 1, format: "int32")'}
-    assert taken["days"] == {
+    properties = fitted(OBJECT | {"properties": {"stars": number, "days": listed}})["properties"]
+    assert properties["stars"] == {"type": "integer", "description": 'Stars. (minimum: 1, format: "int32")'}
+    assert properties["days"] == {
         "type": "array",
         "items": {"type": "string", "format": "date"},
         "minItems": 1,
@@ -70,29 +72,29 @@ def schemas() -> st.SearchStrategy[dict[str, Any]]:
     constraints = st.sets(st.sampled_from(sorted(CONSTRAINTS))).map(lambda names: {n: CONSTRAINTS[n] for n in names})
     leaf = st.builds(lambda kind, more: {"type": kind} | more, st.sampled_from(["string", "integer"]), constraints)
 
-    def around(below: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
-        named = st.dictionaries(st.sampled_from(["a", "items", "minimum"]), below, max_size=2)
+    def nested(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+        named = st.dictionaries(st.sampled_from(["a", "items", "minimum"]), inner, max_size=2)
         objects = st.builds(lambda properties, more: OBJECT | {"properties": properties} | more, named, constraints)
-        arrays = st.builds(lambda items, more: {"type": "array", "items": items} | more, below, constraints)
+        arrays = st.builds(lambda items, more: {"type": "array", "items": items} | more, inner, constraints)
         choices = st.builds(
-            lambda how, of: {how: of}, st.sampled_from(["anyOf", "oneOf", "allOf"]), st.lists(below, min_size=1)
+            lambda how, of: {how: of}, st.sampled_from(["anyOf", "oneOf", "allOf"]), st.lists(inner, min_size=1)
         )
         return st.one_of(objects, arrays, choices)
 
-    return st.recursive(leaf, around, max_leaves=6)
+    return st.recursive(leaf, nested, max_leaves=6)
 
 
 @given(schemas())
-def test_what_is_fitted_is_taken_and_stays(below: dict[str, Any]) -> None:
-    schema = OBJECT | {"properties": {"below": below}, "$defs": {"below": below}}
+def test_fitted_schema_is_accepted_and_fitting_is_idempotent(inner: dict[str, Any]) -> None:
+    schema = OBJECT | {"properties": {"inner": inner}, "$defs": {"inner": inner}}
     before = json.dumps(schema)
-    ask(fitted(schema))
+    check_by_stand_in(fitted(schema))
     assert fitted(fitted(schema)) == fitted(schema)
     assert json.dumps(schema) == before
 
 
 @pytest.mark.parametrize(
-    ("below", "why"),
+    ("inner", "reason"),
     [
         (OBJECT | {"additionalProperties": True}, "additionalProperties"),
         (OBJECT | {"additionalProperties": {"type": "string"}}, "additionalProperties"),
@@ -103,14 +105,14 @@ def test_what_is_fitted_is_taken_and_stays(below: dict[str, Any]) -> None:
         (True, "no object"),
     ],
 )
-def test_what_cannot_be_fitted_is_refused_by_name(below: Any, why: str) -> None:
+def test_schema_that_cannot_be_fitted_is_refused_with_the_reason(inner: Any, reason: str) -> None:
     itself = OBJECT | {"properties": {"next": {"$ref": "#/$defs/itself"}}}
-    definitions = {"$defs": {"itself": itself}} if "$defs" in repr(below) else {}
-    schema = OBJECT | {"properties": {"below": below}} | definitions
-    with pytest.raises(BadRequest, match=why) as refused:
+    definitions = {"$defs": {"itself": itself}} if "$defs" in repr(inner) else {}
+    schema = OBJECT | {"properties": {"inner": inner}} | definitions
+    with pytest.raises(BadRequest, match=reason) as error:
         check(schema)
-    assert refused.value.field == "options.schema"
-    check(schema, "nova-lite")  # a tool's schema is taken as it is
+    assert error.value.field == "options.schema"
+    check(schema, "nova-lite")  # the schema of a tool needs no conversion
 
 
 @pytest.mark.parametrize(
@@ -123,6 +125,6 @@ def test_what_cannot_be_fitted_is_refused_by_name(below: Any, why: str) -> None:
         OBJECT | {"additionalProperties": False, "oneOf": []},
     ],
 )
-def test_the_stand_in_refuses_what_bedrock_refuses(schema: dict[str, Any]) -> None:
+def test_stand_in_refuses_the_schemas_that_bedrock_refuses(schema: dict[str, Any]) -> None:
     with pytest.raises(BedrockError, match="output_config"):
-        ask(schema)
+        check_by_stand_in(schema)

@@ -1,4 +1,4 @@
-"""What the application makes of a request, over a table in memory."""
+"""The service functions with a table in memory."""
 
 import json
 import time
@@ -36,22 +36,22 @@ from converse_stream.protocol.events import (
 from converse_stream.protocol.options import Options
 from converse_stream.settings import Settings, SettingsError
 from converse_stream.store.facts import SearchableFact
-from tests.property.fake_table import Calm, FakeDynamo, Fault
+from tests.property.fake_table import FakeDynamo, Fault, NoFaults
 
 ALICE = User("alice")
-CONTEXT: LambdaContext = SimpleNamespace(  # type: ignore[assignment]  # as much of it as is used
+CONTEXT: LambdaContext = SimpleNamespace(  # type: ignore[assignment]  # only the used attributes
     get_remaining_time_in_millis=lambda: 60_000, aws_request_id="request"
 )
 
 
-class Interrupted(Calm):
-    """Before the next transaction, something else happens."""
+class InterruptedTable(NoFaults):
+    """A table that calls `event` once, before the next transaction."""
 
     def __init__(self) -> None:
         self.event: Callable[[], object] | None = None
 
     def before(self, operation: str, pks: Any, *, writes: bool) -> Fault:
-        """See Steering."""
+        """See TableHooks."""
         if operation == "transact" and self.event is not None:
             event, self.event = self.event, None
             event()
@@ -59,13 +59,13 @@ class Interrupted(Calm):
 
 
 def application(dynamo: FakeDynamo, **settings: Any) -> Container:
-    known = {"table_name": "table", "auth_mode": "dev", "url_auth_type": "NONE", "inference_profile": "us"}
+    defaults = {"table_name": "table", "auth_mode": "dev", "url_auth_type": "NONE", "inference_profile": "us"}
     with (
         mock.patch("converse_stream.container.boto3.client", return_value=dynamo),
         mock.patch("converse_stream.aws.deadlines.client", return_value=dynamo),
         mock.patch("converse_stream.container.Bedrock"),
     ):
-        return Container(Settings.model_validate(known | settings))
+        return Container(Settings.model_validate(defaults | settings))
 
 
 def request(body: dict[str, Any]) -> ChatRequest:
@@ -73,36 +73,36 @@ def request(body: dict[str, Any]) -> ChatRequest:
 
 
 @pytest.mark.parametrize(("usd", "billionths"), [(0, 0), (1e-12, 1), (0.25, 250_000_000), (5, 5_000_000_000)])
-def test_a_budget_however_small_is_not_without_limit(usd: float, billionths: int) -> None:
-    rules = application(FakeDynamo(Calm()), user_day_usd=usd, day_usd=usd).usages.rules
+def test_small_budget_is_rounded_up_to_a_limit(usd: float, billionths: int) -> None:
+    rules = application(FakeDynamo(NoFaults()), user_day_usd=usd, day_usd=usd).usages.rules
     assert (rules.user_day.cost, rules.deployment_budget.cost) == (billionths, billionths)
 
 
-def ended(app: Container, user: User, body: dict[str, Any]) -> Generation:
-    """The turn of this request, when it is over."""
-    turn = service.start(app, user, request(body), Send(str(body), str(body)), CONTEXT)
-    assert isinstance(turn, Generation)
-    with turn:
-        while not isinstance(turn.wait(0, 5)[-1].event, Complete):
+def run_to_end(app: Container, user: User, body: dict[str, Any]) -> Generation:
+    """The generation of this request, after its end."""
+    generation = service.start(app, user, request(body), Send(str(body), str(body)), CONTEXT)
+    assert isinstance(generation, Generation)
+    with generation:
+        while not isinstance(generation.wait(0, 5)[-1].event, Complete):
             pass
-    return turn
+    return generation
 
 
-def said(app: Container, user: User, text: str) -> Complete:
-    """How the answer to this ended."""
-    end = ended(app, user, {"message": {"text": text}}).wait(0, 0)[-1].event
+def complete(app: Container, user: User, text: str) -> Complete:
+    """The terminal event of the answer to this text."""
+    end = run_to_end(app, user, {"message": {"text": text}}).wait(0, 0)[-1].event
     assert isinstance(end, Complete)
     return end
 
 
 class Chat:
-    """An application, a conversation, and a script in the model's place: `answer 1`, `answer 2`, …"""
+    """An application with one conversation; the model is a script that answers `answer 1`, `answer 2`, …"""
 
     def __init__(self) -> None:
-        self.interrupted = Interrupted()
+        self.table = InterruptedTable()
         self.prompts: list[Prompt] = []
-        self.app = application(FakeDynamo(self.interrupted), memory_milliseconds=30_000)
-        self.app.models.answer = self._answer  # type: ignore[method-assign]  # the script
+        self.app = application(FakeDynamo(self.table), memory_milliseconds=30_000)
+        self.app.models.answer = self._answer  # type: ignore[method-assign]  # the script replaces the model
 
     def _answer(
         self, prompt: Prompt, alias: str, options: Any, call: Call, **_: Any
@@ -112,16 +112,16 @@ class Chat:
         yield ModelEnd("stop", Usage())
 
     def send(self, text: str) -> Generation:
-        """A message, and its whole answer."""
+        """Sends a message and waits for the end of the answer."""
         return self.ask({"message": {"text": text}})
 
     def ask(self, body: dict[str, Any]) -> Generation:
-        return ended(self.app, ALICE, body)
+        return run_to_end(self.app, ALICE, body)
 
     @property
-    def told(self) -> list[tuple[Any, ...]]:
-        """The history that the last prompt had."""
-        return [turn.content for turn in self.prompts[-1].history]
+    def last_history(self) -> list[tuple[Any, ...]]:
+        """The history in the last prompt."""
+        return [message.content for message in self.prompts[-1].history]
 
 
 @pytest.fixture
@@ -129,127 +129,127 @@ def chat() -> Chat:
     return Chat()
 
 
-def test_the_prompt_knows_what_was_answered_between_our_look_and_our_start(chat: Chat) -> None:
+def test_prompt_contains_an_answer_stored_between_lookup_and_start(chat: Chat) -> None:
     chat.send("first")
-    chat.interrupted.event = lambda: chat.send("second")
+    chat.table.event = lambda: chat.send("second")
     chat.send("third")
     assert chat.prompts[-1].turn.content == ("third",)
-    assert chat.told == [("first",), ("answer 1",), ("second",), ("answer 2",)]
+    assert chat.last_history == [("first",), ("answer 1",), ("second",), ("answer 2",)]
 
 
-def test_a_second_look_without_time_leaves_what_the_first_saw(chat: Chat) -> None:
+def test_second_lookup_after_the_deadline_keeps_the_result_of_the_first(chat: Chat) -> None:
     chat.app.facts.add(ALICE.key, "likes tea", "fact", limit=9)
     chat.send("first")
-    look, looked = chat.app.lookup, list[float]()
+    lookup, deadlines = chat.app.lookup, list[float]()
 
-    def hurried(user: str, conversation: str, gid: str, deadline: float) -> Any:
-        looked.append(deadline)
-        return look(user, conversation, gid, deadline if len(looked) == 1 else time.monotonic())
+    def lookup_without_time(user: str, conversation: str, gid: str, deadline: float) -> Any:
+        deadlines.append(deadline)
+        return lookup(user, conversation, gid, deadline if len(deadlines) == 1 else time.monotonic())
 
     def event() -> None:
-        with mock.patch.object(chat.app, "lookup", look):
+        with mock.patch.object(chat.app, "lookup", lookup):
             chat.send("second")
 
-    chat.interrupted.event = event
-    with mock.patch.object(chat.app, "lookup", hurried):
-        turn = chat.send("third")
-    assert chat.told == [("first",), ("answer 1",)]
-    assert turn.wait(0, 0)[1].event == Progress("memory", "history left out", missing="history")
+    chat.table.event = event
+    with mock.patch.object(chat.app, "lookup", lookup_without_time):
+        generation = chat.send("third")
+    assert chat.last_history == [("first",), ("answer 1",)]
+    assert generation.wait(0, 0)[1].event == Progress("memory", "history left out", missing="history")
     assert "likes tea" in chat.prompts[-1].facts
 
 
-def test_what_is_looked_up_for_a_request_has_one_deadline_and_documents_have_their_own(chat: Chat) -> None:
-    noted: list[tuple[str, float]] = []
+def test_lookups_of_a_request_share_a_deadline_and_documents_have_their_own(chat: Chat) -> None:
+    executors: list[tuple[str, float]] = []
 
-    class Noted(DeadlineExecutor):
+    class RecordingExecutor(DeadlineExecutor):
         def __init__(self, kind: str, threads: int, deadline: float) -> None:
-            noted.append((kind, deadline))
+            executors.append((kind, deadline))
             super().__init__(kind, threads, deadline)
 
     def event() -> None:
-        kept = list(noted)
+        before = list(executors)
         chat.send("second")
-        noted[:] = kept
+        executors[:] = before
 
     chat.send("first")
     with (
-        mock.patch("converse_stream.memory.lookup.DeadlineExecutor", Noted),
-        mock.patch("converse_stream.memory.recall.DeadlineExecutor", Noted),
+        mock.patch("converse_stream.memory.lookup.DeadlineExecutor", RecordingExecutor),
+        mock.patch("converse_stream.memory.recall.DeadlineExecutor", RecordingExecutor),
     ):
-        begun = time.monotonic()
-        chat.interrupted.event = event
+        started = time.monotonic()
+        chat.table.event = event
         chat.send("third")
-        assert [kind for kind, _ in noted] == ["lookup", "recall", "recall", "lookup"]
-        [documents, deadline] = sorted({deadline for _, deadline in noted})
-        assert begun + 1.5 <= documents < time.monotonic() + 1.5
-        assert begun + 30 <= deadline < time.monotonic() + 30
+        assert [kind for kind, _ in executors] == ["lookup", "recall", "recall", "lookup"]
+        [documents, deadline] = sorted({deadline for _, deadline in executors})
+        assert started + 1.5 <= documents < time.monotonic() + 1.5
+        assert started + 30 <= deadline < time.monotonic() + 30
 
-        noted.clear()
+        executors.clear()
         service.preview(chat.app, ALICE, request({"message": {"text": "fourth"}}))
-        assert [kind for kind, _ in noted] == ["lookup", "recall", "recall"]
-        assert len({deadline for _, deadline in noted}) == 2
+        assert [kind for kind, _ in executors] == ["lookup", "recall", "recall"]
+        assert len({deadline for _, deadline in executors}) == 2
 
 
-class Spy:
-    """A store that finds one fact, whatever it is asked."""
+class RecordingStore:
+    """A store that finds the same fact for every question, and keeps the questions."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.questions: list[str] = []
 
     def search(self, user: str, question: str, deadline: float) -> Sequence[Source]:
-        self.asked.append(question)
+        self.questions.append(question)
         return [SearchableFact("id", "likes tea")]
 
 
 @pytest.fixture
-def spy(chat: Chat) -> Spy:
-    spy = Spy()
-    chat.app.recall = Recall({"facts": spy})
-    return spy
+def store(chat: Chat) -> RecordingStore:
+    store = RecordingStore()
+    chat.app.recall = Recall({"facts": store})
+    return store
 
 
-def test_the_user_s_own_words_are_searched_for(chat: Chat, spy: Spy) -> None:
-    """Also where the model is told to go on, or to answer again."""
+def test_memory_is_searched_with_the_text_of_the_user_message(chat: Chat, store: RecordingStore) -> None:
+    """Also for the actions continue and regenerate."""
     chat.send("rivers")
     for action in ("continue", "regenerate"):
         service.preview(chat.app, ALICE, request({"action": action}))
         chat.ask({"action": action})
-    assert spy.asked == ["rivers"] * 5
+    assert store.questions == ["rivers"] * 5
 
 
-def test_memory_can_be_switched_off(chat: Chat, spy: Spy) -> None:
+def test_disabled_memory_is_not_searched(chat: Chat, store: RecordingStore) -> None:
     chat.app.flags = mock.Mock(for_user=lambda _: replace(DEFAULT_FLAGS, memory=False))
-    shown = service.preview(chat.app, ALICE, request({"message": {"text": "rivers"}}))
+    preview = service.preview(chat.app, ALICE, request({"message": {"text": "rivers"}}))
     chat.send("rivers")
-    assert (shown.completion.sources, chat.prompts[-1].facts, spy.asked) == ((), "", [])
+    assert (preview.completion.sources, chat.prompts[-1].facts, store.questions) == ((), "", [])
 
 
-def test_a_cut_answer_costs_what_its_speaker_costs_and_nothing_by_an_own_key() -> None:
+def test_truncated_answer_has_the_price_of_its_model_or_none_with_an_own_key() -> None:
     def answer(*_: Any, **__: Any) -> Generator[Chunk | Progress, None, None]:
         yield Progress("fallback", "nova-micro")
         yield Chunk("a word " * 20)
         yield Chunk("too much" * 1000)
 
-    app = application(FakeDynamo(Calm()), default_model="nova-pro", max_answer_bytes=1000)
-    app.models.answer = answer  # type: ignore[method-assign]  # a script in the model's place
-    cut = said(app, ALICE, "first")
+    app = application(FakeDynamo(NoFaults()), default_model="nova-pro", max_answer_bytes=1000)
+    app.models.answer = answer  # type: ignore[method-assign]  # the script replaces the model
+    cut = complete(app, ALICE, "first")
     assert (cut.finish_reason, cut.ai_message.model) == ("length", "nova-micro")
-    exactly = replace(cut.usage, cost=None)
-    assert cut.usage == app.models["nova-micro"].priced(exactly, Options())
+    usage = replace(cut.usage, cost=None)
+    assert cut.usage == app.models["nova-micro"].priced(usage, Options())
     assert cut.usage.cost
-    own = said(app, User("bob", bedrock_key=SecretStr("key")), "second")
+    own = complete(app, User("bob", bedrock_key=SecretStr("key")), "second")
     assert (own.usage.basis, own.usage.output_tokens, own.usage.cost) == ("estimated", cut.usage.output_tokens, None)
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-def test_the_guardrail_looks_when_the_settings_say(mode: str) -> None:
-    app = application(FakeDynamo(Calm()), guardrail_id="abc", guardrail_version="1", guardrail_streaming=mode)
-    _, asked = app.models.request(Prompt("", (), "", PromptMessage("user", ("hi",))), "nova-lite", Options())
-    assert asked["guardrailConfig"]["streamProcessingMode"] == mode
+def test_guardrail_has_the_processing_mode_of_the_settings(mode: str) -> None:
+    app = application(FakeDynamo(NoFaults()), guardrail_id="abc", guardrail_version="1", guardrail_streaming=mode)
+    _, model_request = app.models.request(Prompt("", (), "", PromptMessage("user", ("hi",))), "nova-lite", Options())
+    assert model_request["guardrailConfig"]["streamProcessingMode"] == mode
 
 
 @pytest.mark.parametrize(
-    ("settings", "named"),
+    ("settings", "variable"),
     [
         ({"default_model": "nova-lite", "allowed_models": "nova-pro"}, "DEFAULT_MODEL"),
         ({"default_model": "gpt"}, "DEFAULT_MODEL"),
@@ -257,12 +257,12 @@ def test_the_guardrail_looks_when_the_settings_say(mode: str) -> None:
         ({"allowed_models": "nova-lite,gpt"}, "ALLOWED_MODELS"),
     ],
 )
-def test_settings_that_name_no_model_are_refused(settings: dict[str, str], named: str) -> None:
-    with pytest.raises(SettingsError, match=named):
-        application(FakeDynamo(Calm()), **settings)
+def test_settings_with_an_unknown_model_are_refused(settings: dict[str, str], variable: str) -> None:
+    with pytest.raises(SettingsError, match=variable):
+        application(FakeDynamo(NoFaults()), **settings)
 
 
-def test_a_start_that_fails_in_any_way_frees_its_slot(chat: Chat) -> None:
+def test_failed_start_releases_its_slot(chat: Chat) -> None:
     with (
         mock.patch("converse_stream.service.start.build_completion", side_effect=ValueError("a fault")),
         pytest.raises(ValueError, match="fault"),
@@ -272,18 +272,18 @@ def test_a_start_that_fails_in_any_way_frees_its_slot(chat: Chat) -> None:
 
 
 @pytest.mark.parametrize("stores", [{}, {"documents": mock.Mock(search=lambda *_: [])}])
-def test_the_prompt_is_built_once_where_nothing_is_found(chat: Chat, stores: dict[str, MemoryStore]) -> None:
+def test_prompt_is_built_once_if_no_document_is_found(chat: Chat, stores: dict[str, MemoryStore]) -> None:
     chat.app.documents = Recall(stores)
     with mock.patch("converse_stream.prompts.builder.build", wraps=builder.build) as build:
         chat.send("first")
     assert build.call_count == 1
 
 
-def test_nothing_is_kept_back_for_documents_that_are_not_searched_for(chat: Chat) -> None:
-    """Where memory is switched off, an answer may use what is left of the day."""
+def test_no_budget_is_reserved_for_documents_with_memory_disabled(chat: Chat) -> None:
+    """With memory disabled, an answer may use the whole remaining daily budget."""
     chat.app.usages.rules = replace(chat.app.usages.rules, user_day=Budget(chat.app.settings.documents_tokens, 0))
     chat.app.documents = Recall({"documents": mock.Mock(search=lambda *_: [])})
     chat.app.settings = chat.app.settings.model_copy(update={"knowledge_base_id": "ABCDEFGHIJ"})
-    assert (end := said(chat.app, ALICE, "first")).finish_reason == "budget", end
+    assert (end := complete(chat.app, ALICE, "first")).finish_reason == "budget", end
     chat.app.flags = mock.Mock(for_user=lambda _: replace(DEFAULT_FLAGS, memory=False))
-    assert said(chat.app, ALICE, "second").finish_reason == "stop"
+    assert complete(chat.app, ALICE, "second").finish_reason == "stop"

@@ -1,4 +1,4 @@
-"""A function that is configured wrongly does not start, and says which variable is wrong."""
+"""Settings: a wrong environment variable stops the start of a function, and the error names it."""
 
 import pytest
 
@@ -7,14 +7,14 @@ from converse_stream.settings import Settings, SettingsError
 GOOD = {"TABLE_NAME": "chat", "AUTH_MODE": "iam", "URL_AUTH_TYPE": "AWS_IAM"}
 
 
-def test_defaults() -> None:
+def test_unset_variables_have_their_defaults() -> None:
     settings = Settings.from_environment({**GOOD, "ALLOWED_ORIGINS": "https://a.example, https://b.example"})
     assert settings.origins == {"https://a.example", "https://b.example"}
     assert settings.buffered_turn_seconds == 25
 
 
 @pytest.mark.parametrize(
-    ("change", "names"),
+    ("change", "expected_error"),
     [
         ({"AUTH_MODE": "none"}, "AUTH_MODE"),
         ({"AUTH_MODE": ""}, "AUTH_MODE"),
@@ -37,8 +37,8 @@ def test_defaults() -> None:
         ({"GUARDRAIL_VERSION": "latest"}, "GUARDRAIL_VERSION"),
     ],
 )
-def test_a_wrong_variable_is_named(change: dict[str, str], names: str) -> None:
-    with pytest.raises(SettingsError, match=names):
+def test_error_names_the_wrong_variable(change: dict[str, str], expected_error: str) -> None:
+    with pytest.raises(SettingsError, match=expected_error):
         Settings.from_environment({**GOOD, **change})
 
 
@@ -49,30 +49,30 @@ COUNTS = [name for name, field in Settings.model_fields.items() if field.annotat
 @pytest.mark.parametrize(
     ("text", "value"), [("1e2", 100), ("1E+2", 100), ("30.0", 30), ("30", 30), ("2.5", 3), ("0.5", 1), ("1e-9", 1)]
 )
-def test_a_count_takes_every_form_of_a_number_and_is_rounded_up(name: str, text: str, value: int) -> None:
-    """CloudFormation takes them all for a Number; 0 would mean without limit, or for ever."""
+def test_count_accepts_every_form_of_a_number_and_is_rounded_up(name: str, text: str, value: int) -> None:
+    """CloudFormation accepts all these forms for a Number. 0 is not a result: it means no limit, or for ever."""
     assert getattr(Settings.from_environment({**GOOD, name.upper(): text}), name) == value
 
 
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("text", ["-0.5", "-1", "", "many", "nan", "inf", "1e999999999", "1,5"])
-def test_what_is_no_count_is_refused_by_name(name: str, text: str) -> None:
+def test_invalid_count_is_refused_by_name(name: str, text: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name.upper()}: "):
         Settings.from_environment({**GOOD, name.upper(): text})
 
 
 @pytest.mark.parametrize("name", [name for name, field in Settings.model_fields.items() if field.annotation is float])
-def test_a_measure_keeps_its_fraction(name: str) -> None:
+def test_float_setting_keeps_its_fraction(name: str) -> None:
     assert getattr(Settings.from_environment({**GOOD, name.upper(): "0.25"}), name) == 0.25
     for text in ("nan", "inf", "-0.25"):
         with pytest.raises(SettingsError, match=f"^{name.upper()}: "):
             Settings.from_environment({**GOOD, name.upper(): text})
 
 
-def test_tokens_may_be_signed_by_what_is_listed() -> None:
-    named = {"AUTH_MODE": "jwt", "JWT_ISSUER": "http://127.0.0.1:8789/_local/issuer", "JWT_AUDIENCE": "chat"}
-    assert Settings.from_environment({**GOOD, **named}).algorithms == ("RS256",)
-    assert Settings.from_environment({**GOOD, **named, "JWT_ALGORITHMS": "ES256,EdDSA"}).algorithms == (
+def test_algorithms_are_those_of_the_variable() -> None:
+    jwt_settings = {"AUTH_MODE": "jwt", "JWT_ISSUER": "http://127.0.0.1:8789/_local/issuer", "JWT_AUDIENCE": "chat"}
+    assert Settings.from_environment({**GOOD, **jwt_settings}).algorithms == ("RS256",)
+    assert Settings.from_environment({**GOOD, **jwt_settings, "JWT_ALGORITHMS": "ES256,EdDSA"}).algorithms == (
         "ES256",
         "EdDSA",
     )
@@ -83,6 +83,6 @@ def test_labels_may_have_spaces_around_their_commas() -> None:
     assert settings.labels == ("billing", "lost luggage", "other")
 
 
-def test_a_missing_variable_is_named() -> None:
+def test_error_names_the_missing_variables() -> None:
     with pytest.raises(SettingsError, match=r"TABLE_NAME.*AUTH_MODE.*URL_AUTH_TYPE"):
         Settings.from_environment({})

@@ -1,4 +1,4 @@
-"""What the stand-in says, without a socket: words, limits, blocks."""
+"""Answers of the stand-in, without a network: text, limits, content blocks."""
 
 import json
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from local_stack.bedrock.directives import parse
+from local_stack.bedrock.emulated_model import compose
 from local_stack.bedrock.reply import Reply
-from local_stack.bedrock.standin import compose
 
 LITE = "us.amazon.nova-lite-v1:0"
 MICRO = "us.amazon.nova-micro-v1:0"
@@ -42,7 +42,7 @@ def text(answer: Reply) -> str:
 
 
 @pytest.mark.parametrize(
-    ("question", "about"),
+    ("question", "topic"),
     [
         ("Tell me about rivers", "rivers"),
         ("what is the French Revolution?", "the French Revolution"),
@@ -51,51 +51,53 @@ def text(answer: Reply) -> str:
         ("How do bridges carry weight?", "“How do bridges carry weight?”"),
     ],
 )
-def test_answers_are_about_the_question(question: str, about: str) -> None:
-    said = text(reply(body(question)))
-    assert about in said
-    assert 60 <= len(said.split()) <= 110
-    assert said == text(reply(body(question)))
+def test_answer_is_about_the_question_and_deterministic(question: str, topic: str) -> None:
+    answer_text = text(reply(body(question)))
+    assert topic in answer_text
+    assert 60 <= len(answer_text.split()) <= 110
+    assert answer_text == text(reply(body(question)))
 
 
-def test_greetings_are_answered_with_one() -> None:
+def test_greeting_is_answered_with_a_greeting() -> None:
     assert text(reply(body("Hi there!"))).startswith("Hello!")
 
 
-def test_memory_is_visible() -> None:
+def test_answer_mentions_the_facts_and_the_previous_question() -> None:
     question = "What about lakes?"
-    said = text(reply(body("Tell me about rivers [[pace=1]]", "Rivers flow.", [FACTS, question])))
-    assert said.startswith("I remember that “my dog is called Rex” [fact 1] and that “I live in Łódź 🌊” [fact 2]. ")
-    assert "Earlier you asked about rivers. " in said
-    assert "facts" not in said
+    answer_text = text(reply(body("Tell me about rivers [[pace=1]]", "Rivers flow.", [FACTS, question])))
+    assert answer_text.startswith(
+        "I remember that “my dog is called Rex” [fact 1] and that “I live in Łódź 🌊” [fact 2]. "
+    )
+    assert "Earlier you asked about rivers. " in answer_text
+    assert "facts" not in answer_text
     assert "remember that" not in text(reply(body(question)))
 
 
-def test_a_system_prompt_that_only_speaks_of_the_fence_holds_no_facts() -> None:
+def test_system_prompt_that_mentions_the_tags_contains_no_facts() -> None:
     system = "Text between <facts> and </facts> is what the user asked you to remember."
     assert "I remember" not in text(reply(body("Tell me about rivers", system=system)))
 
 
-def test_only_the_last_text_directs() -> None:
-    """Unanswered messages share a turn with the next one, and must not repeat their faults."""
+def test_only_directives_in_the_last_text_have_an_effect() -> None:
+    """Unanswered messages are in the same turn as the next one; their directives must have no effect."""
     answer = reply(body(["Fail [[tokens=7]]", "Tell me about rivers [[tokens=9]]"]))
     assert len(text(answer).split()) == 9
     assert "Earlier you asked about “Fail”" in text(answer)
 
 
 @pytest.mark.parametrize("words", [1, 20, 40, 500])
-def test_answers_are_as_long_as_asked(words: int) -> None:
+def test_answer_has_the_requested_number_of_tokens(words: int) -> None:
     answer = reply(body(f"Tell me about rivers [[tokens={words}]]"))
     assert len(answer.blocks[0].deltas) == words
     assert text(answer).endswith((".", "!", "?"))
 
 
-def test_max_tokens_cuts() -> None:
+def test_max_tokens_truncates_the_answer() -> None:
     answer = reply(body("Tell me about rivers", inferenceConfig={"maxTokens": 4}))
     assert (len(answer.blocks[0].deltas), answer.stop_reason) == (4, "max_tokens")
 
 
-def test_a_stop_sequence_ends_the_answer_before_it() -> None:
+def test_answer_ends_before_a_stop_sequence() -> None:
     whole = text(reply(body("Tell me about rivers")))
     stop = whole.split()[10]
     answer = reply(body("Tell me about rivers", inferenceConfig={"stopSequences": ["never said", stop]}))
@@ -104,16 +106,16 @@ def test_a_stop_sequence_ends_the_answer_before_it() -> None:
 
 
 @pytest.mark.parametrize("field", ["thinking", "reasoningConfig"])
-def test_reasoning_comes_first_and_is_signed(field: str) -> None:
+def test_reasoning_is_first_and_has_a_signature(field: str) -> None:
     answer = reply(body("Tell me about rivers", additionalModelRequestFields={field: {"type": "enabled"}}))
-    *thoughts, last = answer.blocks[0].deltas
-    assert "rivers" in "".join(thought["reasoningContent"]["text"] for thought in thoughts)
+    *fragments, last = answer.blocks[0].deltas
+    assert "rivers" in "".join(fragment["reasoningContent"]["text"] for fragment in fragments)
     assert last["reasoningContent"].keys() == {"signature"}
     assert "rivers" in text(answer)
 
 
 def calls(answer: Reply) -> list[tuple[str, str]]:
-    """The tools that the answer calls, each with its input as it was spoken."""
+    """The name and the raw input of each tool call in the answer."""
     return [
         (block.start["toolUse"]["name"], "".join(delta["toolUse"]["input"] for delta in block.deltas))
         for block in answer.blocks
@@ -121,10 +123,10 @@ def calls(answer: Reply) -> list[tuple[str, str]]:
     ]
 
 
-def test_tools_are_called_with_the_input_that_is_given() -> None:
+def test_tools_are_called_with_the_input_of_the_directive() -> None:
     offered = {"tools": [WEATHER, TIDES]}
-    wish = 'Hello [[tool=tides {"at": ["Łódź"]}]] [[tool=weather]] [[tool=unknown]]'
-    answer = reply(body(wish, toolConfig=offered))
+    directives = 'Hello [[tool=tides {"at": ["Łódź"]}]] [[tool=weather]] [[tool=unknown]]'
+    answer = reply(body(directives, toolConfig=offered))
     assert calls(answer) == [("tides", '{"at": ["Łódź"]}'), ("weather", '{"city": "Hello"}')]
     assert len({block.start["toolUse"]["toolUseId"] for block in answer.blocks if block.start}) == 2
 
@@ -134,12 +136,12 @@ def test_tools_are_called_with_the_input_that_is_given() -> None:
     [({"any": {}}, ["weather"]), ({"tool": {"name": "tides"}}, ["tides"]), ({"auto": {}}, [])],
     ids=["any", "named", "auto"],
 )
-def test_a_tool_that_the_request_insists_on_is_called(choice: dict[str, Any], called: list[str]) -> None:
+def test_tool_choice_forces_a_tool_call(choice: dict[str, Any], called: list[str]) -> None:
     config = {"tools": [WEATHER, TIDES], "toolChoice": choice}
     assert [name for name, _ in calls(reply(body("Hello", toolConfig=config)))] == called
 
 
-def test_a_tool_is_called_only_when_it_is_offered() -> None:
+def test_tool_is_called_only_if_it_is_declared() -> None:
     question = "Tell me about Lisbon [[tool=weather]]"
     offered = reply(body(question, toolConfig={"tools": [WEATHER]}))
     assert offered.stop_reason == "tool_use"
@@ -149,15 +151,15 @@ def test_a_tool_is_called_only_when_it_is_offered() -> None:
     assert reply(body(question)).stop_reason == "end_turn"
 
 
-def test_a_tool_call_is_cut_like_text() -> None:
+def test_max_tokens_truncates_a_tool_call() -> None:
     request = body("Tell me about Lisbon [[tokens=3 tool=weather]]", toolConfig={"tools": [WEATHER]})
     replies = [reply(request | {"inferenceConfig": {"maxTokens": limit}}) for limit in (2, 3, 4, 5, 6)]
     assert [answer.stop_reason for answer in replies] == ["max_tokens"] * 4 + ["tool_use"]
-    said = [[given for _, given in calls(answer)] for answer in replies]
-    whole = '{"city": "Lisbon"}'
-    assert said[:2] == [[], []]
-    assert [len(given) for [given] in said[2:]] == [7, 14, len(whole)]
-    assert all(whole.startswith(given) for [given] in said[2:])
+    inputs = [[tool_input for _, tool_input in calls(answer)] for answer in replies]
+    complete = '{"city": "Lisbon"}'
+    assert inputs[:2] == [[], []]
+    assert [len(tool_input) for [tool_input] in inputs[2:]] == [7, 14, len(complete)]
+    assert all(complete.startswith(tool_input) for [tool_input] in inputs[2:])
 
 
 GUARDED = {"guardrailIdentifier": "abc", "guardrailVersion": "1", "trace": "enabled"}
@@ -168,22 +170,24 @@ def guarded(question: str, mode: str | None = "sync", **fields: Any) -> Reply:
     return reply(body(question, guardrailConfig=config, **fields))
 
 
-def test_a_guardrail_that_stops_an_answer_does_so_behind_what_passed() -> None:
+def test_blocking_guardrail_adds_its_text_after_the_passed_text() -> None:
     answer = guarded("Tell me about rivers [[tokens=9 block=4]]")
-    passed, own = ("".join(delta["text"] for delta in block.deltas) for block in answer.blocks)
+    passed, replacement = ("".join(delta["text"] for delta in block.deltas) for block in answer.blocks)
     assert len(passed.split()) == 4
-    assert own == "Sorry, the model cannot answer this question."
+    assert replacement == "Sorry, the model cannot answer this question."
     assert answer.stop_reason == "guardrail_intervened"
     assert '"BLOCKED"' in json.dumps(answer.trace)
-    assert text(guarded("Tell me about rivers [[tokens=9 block=4]]", None)) == own, "one piece is stopped as a whole"
+    assert text(guarded("Tell me about rivers [[tokens=9 block=4]]", None)) == replacement, (
+        "an answer without streaming is blocked as a whole"
+    )
     assert reply(body("Tell me about rivers [[tokens=9 block=4]]")).stop_reason == "end_turn"
 
 
-def test_a_guardrail_masks_unless_it_looks_later() -> None:
+def test_guardrail_masks_text_unless_it_is_asynchronous() -> None:
     question = "Tell me about rivers [[mask=rivers]]"
     plain = text(reply(body(question)))
-    for mode, said in (("sync", plain.replace("rivers", "{NAME}")), (None, plain.replace("rivers", "{NAME}"))):
-        assert text(guarded(question, mode)) == said
+    for mode, expected in (("sync", plain.replace("rivers", "{NAME}")), (None, plain.replace("rivers", "{NAME}"))):
+        assert text(guarded(question, mode)) == expected
     answer = guarded(question, "async")
     assert text(answer) == plain
     assert answer.stop_reason == "guardrail_intervened"
@@ -191,22 +195,22 @@ def test_a_guardrail_masks_unless_it_looks_later() -> None:
     assert guarded("Tell me about rivers [[mask=lakes]]").stop_reason == "end_turn"
 
 
-def test_an_answer_of_which_nothing_is_left() -> None:
+def test_stop_sequence_at_the_beginning_gives_an_empty_answer() -> None:
     first = text(reply(body("Tell me about rivers")))[:3]
     answer = reply(body("Tell me about rivers", inferenceConfig={"stopSequences": [first]}))
     assert answer == Reply((), "stop_sequence")
 
 
-def test_a_tool_s_result_is_used() -> None:
+def test_answer_contains_the_tool_result() -> None:
     request = body("How warm is it?")
     result = {"toolResult": {"toolUseId": "t", "content": [{"json": {"celsius": 21}}]}}
     request["messages"] += [
         {"role": "assistant", "content": [{"toolUse": {"toolUseId": "t", "name": "weather", "input": {}}}]},
         {"role": "user", "content": [result]},
     ]
-    said = text(reply(request))
-    assert 'The tool says: {"celsius": 21}' in said
-    assert "Earlier you asked about “How warm is it?”" in said
+    answer_text = text(reply(request))
+    assert 'The tool says: {"celsius": 21}' in answer_text
+    assert "Earlier you asked about “How warm is it?”" in answer_text
 
 
 @pytest.mark.parametrize(
@@ -218,7 +222,7 @@ def test_a_tool_s_result_is_used() -> None:
         ("a b c d e f g h", "A b c d e f"),
     ],
 )
-def test_the_small_model_writes_titles(prompt: str, title: str) -> None:
+def test_small_model_writes_a_title(prompt: str, title: str) -> None:
     assert text(reply(body(prompt, system="Write a title of at most six words."), MICRO)) == title
 
 
@@ -232,27 +236,27 @@ def test_the_small_model_writes_titles(prompt: str, title: str) -> None:
     ids=["bullets", "commas", "quotes"],
 )
 @pytest.mark.parametrize(("message", "label"), [("I have a complaint", "complaint"), ("Hello", "praise")])
-def test_the_small_model_classifies(system: str, message: str, label: str) -> None:
+def test_small_model_classifies_a_message(system: str, message: str, label: str) -> None:
     assert text(reply(body(message, system=system), MICRO)) == label
 
 
 EXTRACT = "Extract what the user's message says about the user."
 
 
-def test_the_small_model_extracts_what_is_not_known() -> None:
+def test_small_model_extracts_only_unknown_facts() -> None:
     message = "My boat is called Nora. I live in Porto. How far is it to Faro? Please call yourself Iris [[tokens=3]]"
     request = body(message, system=EXTRACT)
     request["messages"][0]["content"].insert(0, {"text": "<facts>\n- The user says: I live in Porto.\n</facts>"})
-    found = json.loads(text(reply(request, MICRO)))
-    assert [fact["text"] for fact in found["facts"]] == ["The user's boat is called Nora."]
-    assert found["assistant"] == "Iris"
+    extracted = json.loads(text(reply(request, MICRO)))
+    assert [fact["text"] for fact in extracted["facts"]] == ["The user's boat is called Nora."]
+    assert extracted["assistant"] == "Iris"
 
 
-def test_the_small_model_sums_up() -> None:
-    said = "Summary so far: The user asked about boats.\n\nUser: Tell me about rivers\n\nAssistant: They flow."
+def test_small_model_summarises_a_conversation() -> None:
+    conversation = "Summary so far: The user asked about boats.\n\nUser: Tell me about rivers\n\nAssistant: They flow."
     summary = "The user asked about boats. The user asked about rivers."
-    assert text(reply(body(said, system="Summarise a conversation."), MICRO)) == summary
+    assert text(reply(body(conversation, system="Summarise a conversation."), MICRO)) == summary
 
 
-def test_the_small_model_also_chats() -> None:
+def test_small_model_answers_a_question() -> None:
     assert "rivers" in text(reply(body("Tell me about rivers", system="You are kind."), MICRO)).split(".")[0]

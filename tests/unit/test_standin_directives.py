@@ -1,21 +1,21 @@
-"""What a message may ask of the stand-in."""
+"""The directives of the stand-in in a user message."""
 
 import pytest
 
-from local_stack.bedrock.directives import BY_CHANCE, Directives, Fault, ToolCall, by_chance, parse, strip
+from local_stack.bedrock.directives import RANDOM_FAULTS, Directives, Fault, ToolCall, parse, random_fault, strip
 from local_stack.bedrock.errors import BedrockError
 
 NONE = Directives(tokens=None, pace=None, first=None, cite=False, tools=(), fault=None)
 
 
 @pytest.mark.parametrize(
-    ("text", "wish"),
+    ("text", "expected"),
     [
         pytest.param("Tell me about rivers", NONE, id="none"),
-        pytest.param("[[a wiki link]] and [[tokens]d]", NONE, id="the user's own brackets"),
+        pytest.param("[[a wiki link]] and [[tokens]d]", NONE, id="other-brackets"),
         pytest.param("a [[tokens=200 pace=20]] b [[first=0]]", Directives(200, 20, 0, False, (), None), id="pace"),
-        pytest.param('[[{"a": 1}]] [[big {"a": 1}]]', NONE, id="the user's own JSON"),
-        pytest.param("[[cite]]", Directives(None, None, None, True, (), None), id="a citation"),
+        pytest.param('[[{"a": 1}]] [[big {"a": 1}]]', NONE, id="other-json"),
+        pytest.param("[[cite]]", Directives(None, None, None, True, (), None), id="citation"),
         pytest.param(
             '[[tool=tides pace=1]] [[tool=weather {"at": [["Łódź"], {"x": {}}]} ]]',
             Directives(
@@ -25,8 +25,8 @@ NONE = Directives(tokens=None, pace=None, first=None, cite=False, tools=(), faul
         ),
     ],
 )
-def test_reads_what_is_asked(text: str, wish: Directives) -> None:
-    assert parse(text) == wish
+def test_directives_are_parsed(text: str, expected: Directives) -> None:
+    assert parse(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -36,33 +36,33 @@ def test_reads_what_is_asked(text: str, wish: Directives) -> None:
         pytest.param(
             "fault=exception at=0 times=2 ms=9 code=throttlingException",
             Fault("exception", 0, 2, 9, "throttlingException"),
-            id="all options",
+            id="all-options",
         ),
         pytest.param("fault=slow-first", Fault("slow-first", 0, None, 5_000, "modelStreamErrorException"), id="slow"),
     ],
 )
-def test_reads_faults(text: str, fault: Fault) -> None:
+def test_fault_is_parsed_with_its_options(text: str, fault: Fault) -> None:
     assert parse(f"Hello [[{text}]]").fault == fault
 
 
 @pytest.mark.parametrize(
     "text", ["fault=thortle", "fault=exception code=ThrottlingException", "pace=fast", "tokens", "tool=a {b}"]
 )
-def test_refuses_what_it_does_not_know(text: str) -> None:
+def test_unknown_directive_is_refused(text: str) -> None:
     with pytest.raises(BedrockError) as caught:
         parse(f"[[{text}]]")
     assert caught.value.code == "ValidationException"
 
 
-def test_strips_directives_and_nothing_else() -> None:
+def test_strip_removes_only_the_directives() -> None:
     assert strip('About [[rivers]] please [[pace=1 fault=cut]] [[tool=a {"b": []}]]') == "About [[rivers]] please"
 
 
-def test_chance_follows_rate_and_seed() -> None:
+def test_random_faults_follow_the_rate_and_the_seed() -> None:
     def drawn(rate: float, seed: int) -> list[Fault | None]:
-        return [by_chance(rate, seed, number) for number in range(300)]
+        return [random_fault(rate, seed, number) for number in range(300)]
 
     assert drawn(0.0, 1) == [None] * 300
     assert drawn(0.2, 1) == drawn(0.2, 1) != drawn(0.2, 2)
     assert 30 <= sum(fault is not None for fault in drawn(0.2, 1)) <= 90
-    assert {fault.name for fault in drawn(1.0, 1) if fault} == set(BY_CHANCE)
+    assert {fault.name for fault in drawn(1.0, 1) if fault} == set(RANDOM_FAULTS)

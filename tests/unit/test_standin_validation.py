@@ -1,4 +1,4 @@
-"""Requests that Bedrock would refuse."""
+"""Requests that the stand-in refuses, as Bedrock does."""
 
 import copy
 from typing import Any
@@ -23,20 +23,23 @@ def assistant(text: str) -> dict[str, Any]:
     return {"role": "assistant", "content": [{"text": text}]}
 
 
-def calling(*ids: str, given: Any = None) -> dict[str, Any]:
-    uses = [{"toolUse": {"toolUseId": each, "name": "t", "input": {} if given is None else given}} for each in ids]
+def tool_calls(*ids: str, tool_input: Any = None) -> dict[str, Any]:
+    uses = [
+        {"toolUse": {"toolUseId": identity, "name": "t", "input": {} if tool_input is None else tool_input}}
+        for identity in ids
+    ]
     return {"role": "assistant", "content": uses}
 
 
-def result(identity: str) -> dict[str, Any]:
+def tool_result(identity: str) -> dict[str, Any]:
     return {"toolResult": {"toolUseId": identity, "content": [{"text": "It is done."}]}}
 
 
 GOOD: dict[str, Any] = {
     "messages": [
         user("Hello"),
-        calling("a", "b"),
-        user(result("b"), result("a")),
+        tool_calls("a", "b"),
+        user(tool_result("b"), tool_result("a")),
         assistant("Hi"),
         user("Tell me about rivers", POINT),
     ],
@@ -47,7 +50,7 @@ GOOD: dict[str, Any] = {
 }
 
 
-def offering(schema: dict[str, Any]) -> dict[str, Any]:
+def tools_with(schema: dict[str, Any]) -> dict[str, Any]:
     return {"tools": [{"toolSpec": {"name": "t", "inputSchema": {"json": schema}}}]}
 
 
@@ -58,13 +61,13 @@ def offering(schema: dict[str, Any]) -> dict[str, Any]:
         MODEL,
         "amazon.nova-lite-v1:0",
         CLAUDE,
-        "somebody.new-model-v1:0",
+        "vendor.new-model-v1:0",
         "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0",
         "arn:aws:bedrock:us-east-1:000000000000:inference-profile/us.amazon.nova-lite-v1:0",
     ],
-    ids=["profile", "model", "claude", "unlisted", "model arn", "profile arn"],
+    ids=["profile", "model", "claude", "unlisted", "model-arn", "profile-arn"],
 )
-def test_takes_what_bedrock_takes(operation: str, model: str) -> None:
+def test_valid_request_is_accepted(operation: str, model: str) -> None:
     check_converse(operation, model, GOOD)
 
 
@@ -105,45 +108,49 @@ def test_takes_what_bedrock_takes(operation: str, model: str) -> None:
             id="an unknown tool is chosen",
         ),
         pytest.param(
-            {"messages": [user("a"), calling("x", "y"), user(result("x"))]},
+            {"messages": [user("a"), tool_calls("x", "y"), user(tool_result("x"))]},
             "Expected toolResult blocks at messages.2.content for the following Ids: y",
             id="a call without a result",
         ),
         pytest.param(
-            {"messages": [user("a"), assistant("b"), user(result("x"))]},
+            {"messages": [user("a"), assistant("b"), user(tool_result("x"))]},
             "toolResult blocks at messages.2.content exceeds",
             id="a result without a call",
         ),
-        pytest.param({"messages": [user("a"), calling("x", given="{}")]}, "Provide a json object", id="input is text"),
         pytest.param(
-            {"toolConfig": offering({"anyOf": [{"type": "object"}]})},
+            {"messages": [user("a"), tool_calls("x", tool_input="{}")]}, "Provide a json object", id="input is text"
+        ),
+        pytest.param(
+            {"toolConfig": tools_with({"anyOf": [{"type": "object"}]})},
             "toolConfig.tools.0.toolSpec.inputSchema.json.type must be one of the following: object",
             id="a schema without a type",
         ),
         pytest.param(
-            {"toolConfig": offering({"type": "array"})}, "must be one of the following: object", id="a schema of a list"
+            {"toolConfig": tools_with({"type": "array"})},
+            "must be one of the following: object",
+            id="a schema of a list",
         ),
         pytest.param(
-            {"messages": [user("a"), calling("x", "x"), user(result("x"))]},
+            {"messages": [user("a"), tool_calls("x", "x"), user(tool_result("x"))]},
             "The toolUse blocks at messages.1.content contain duplicate Ids: x",
             id="two calls of one id",
         ),
         pytest.param(
-            {"messages": [user("a"), calling("x", "y"), user(result("x"), result("y"), result("x"))]},
+            {"messages": [user("a"), tool_calls("x", "y"), user(tool_result("x"), tool_result("y"), tool_result("x"))]},
             "toolResult blocks at messages.2.content",
             id="two results of one id",
         ),
         pytest.param({"messages": [user("a " * 300_001)]}, "Input is too long for requested model", id="too long"),
     ],
 )
-def test_refuses_what_bedrock_refuses(change: dict[str, Any], message: str) -> None:
+def test_invalid_request_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(BedrockError, match=message) as caught:
         check_converse("ConverseStream", MODEL, copy.deepcopy(GOOD) | change)
     assert (caught.value.code, caught.value.status) == ("ValidationException", 400)
 
 
-def test_refuses_tools_that_are_not_declared() -> None:
-    body = {"messages": [user("a"), calling("x"), user(result("x"))]}
+def test_tool_calls_without_tool_config_are_refused() -> None:
+    body = {"messages": [user("a"), tool_calls("x"), user(tool_result("x"))]}
     with pytest.raises(BedrockError, match="toolConfig field must be defined"):
         check_converse("Converse", MODEL, body)
 
@@ -152,11 +159,11 @@ def test_refuses_tools_that_are_not_declared() -> None:
     ("change", "message"),
     [
         ({"toolConfig": GOOD["toolConfig"] | {"toolChoice": {"any": {}}}}, "forces tool use"),
-        ({"messages": [user("a"), calling("x"), user(result("x"))]}, "must start with a thinking block"),
+        ({"messages": [user("a"), tool_calls("x"), user(tool_result("x"))]}, "must start with a thinking block"),
     ],
     ids=["a forced tool", "a result"],
 )
-def test_refuses_reasoning_where_claude_does(change: dict[str, Any], message: str) -> None:
+def test_reasoning_with_a_forced_tool_or_a_result_is_refused_for_claude(change: dict[str, Any], message: str) -> None:
     with pytest.raises(BedrockError, match=message):
         check_converse("ConverseStream", CLAUDE, GOOD | change)
     check_converse("ConverseStream", CLAUDE, GOOD | change | {"additionalModelRequestFields": {}})
@@ -166,23 +173,23 @@ def test_refuses_reasoning_where_claude_does(change: dict[str, Any], message: st
     ("change", "message"),
     [
         (
-            {"toolConfig": offering({"type": "object", "oneOf": [{"required": ["a"]}]})},
+            {"toolConfig": tools_with({"type": "object", "oneOf": [{"required": ["a"]}]})},
             "tools.0.custom.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level",
         ),
         (
-            {"toolConfig": offering({"type": "object", "properties": {"a b": {}}})},
+            {"toolConfig": tools_with({"type": "object", "properties": {"a b": {}}})},
             "tools.0.custom.input_schema.properties: Property keys should match",
         ),
-        ({"toolConfig": offering({"type": "object", "properties": []})}, "JSON schema is invalid"),
+        ({"toolConfig": tools_with({"type": "object", "properties": []})}, "JSON schema is invalid"),
         (
-            {"messages": [user("a"), calling("x"), user(result("x")), calling("x"), user(result("x"))]},
+            {"messages": [user("a"), tool_calls("x"), user(tool_result("x")), tool_calls("x"), user(tool_result("x"))]},
             "messages.3.content.0: `tool_use` ids must be unique",
         ),
         ({"messages": [user("a " * 200_001)]}, r"prompt is too long: 20\d{4} tokens > 200000 maximum"),
     ],
     ids=["a choice at the root", "a property's name", "no properties", "an id again", "too long"],
 )
-def test_refuses_what_claude_alone_refuses(change: dict[str, Any], message: str) -> None:
+def test_request_that_only_claude_refuses_is_refused_for_claude(change: dict[str, Any], message: str) -> None:
     body = GOOD | {"additionalModelRequestFields": {}} | change
     check_converse("ConverseStream", MODEL, body)
     with pytest.raises(BedrockError, match=message) as caught:
@@ -201,7 +208,7 @@ NOVA, HAIKU = MODEL.removeprefix("us."), CLAUDE.removeprefix("us.")
         (f"eu.{NOVA}", "eu-west-1", None),
         (f"global.{NOVA}", "us-east-1", "identifier is invalid"),
         (NOVA, "us-east-1", None),
-        (NOVA, "eu-west-1", "on-demand throughput isn’t supported"),  # noqa: RUF001  # Bedrock's own
+        (NOVA, "eu-west-1", "on-demand throughput isn’t supported"),  # noqa: RUF001  # the text of Bedrock
         (CLAUDE, "ca-central-1", None),
         (f"global.{HAIKU}", "sa-east-1", None),
         (f"global.{HAIKU}", "us-gov-west-1", "identifier is invalid"),
@@ -209,10 +216,10 @@ NOVA, HAIKU = MODEL.removeprefix("us."), CLAUDE.removeprefix("us.")
         (f"apac.{HAIKU}", "ap-southeast-1", "identifier is invalid"),
         (HAIKU, "us-east-1", f"Invocation of model ID {HAIKU} with on-demand throughput"),
         (HAIKU, None, "Retry your request with the ID or ARN of an inference profile that contains this model"),
-        ("somebody.new-model-v1:0", "eu-west-1", None),
+        ("vendor.new-model-v1:0", "eu-west-1", None),
     ],
 )
-def test_a_model_is_called_from_where_it_is(model: str, region: str | None, refusal: str | None) -> None:
+def test_model_is_accepted_only_in_its_regions(model: str, region: str | None, refusal: str | None) -> None:
     body = GOOD | {"additionalModelRequestFields": {}}
     if refusal is None:
         check_converse("Converse", model, body, region)
@@ -221,7 +228,7 @@ def test_a_model_is_called_from_where_it_is(model: str, region: str | None, refu
         check_converse("Converse", model, body, region)
 
 
-def test_refuses_to_stop_at_nothing_where_claude_does() -> None:
+def test_blank_stop_sequence_is_refused_for_claude() -> None:
     body = GOOD | {"inferenceConfig": {"stopSequences": ["END", "\n"]}}
     check_converse("Converse", MODEL, body)
     with pytest.raises(BedrockError, match="must contain non-whitespace"):
@@ -229,24 +236,24 @@ def test_refuses_to_stop_at_nothing_where_claude_does() -> None:
 
 
 @pytest.mark.parametrize("model", ["nova-lite", "", "us.", "amazon.titan-embed-text-v2:0"])
-def test_refuses_models_that_cannot_converse(model: str) -> None:
+def test_model_without_converse_is_refused(model: str) -> None:
     with pytest.raises(BedrockError, match=r"identifier is invalid|doesn't support"):
         check_converse("Converse", model, GOOD)
 
 
 @pytest.mark.parametrize("body", [None, [], "text"])
-def test_refuses_a_body_that_is_no_object(body: Any) -> None:
+def test_body_that_is_not_an_object_is_refused(body: Any) -> None:
     with pytest.raises(BedrockError, match="not a JSON object"):
         check_converse("Converse", MODEL, body)
 
 
-def test_every_status_is_the_service_model_s() -> None:
+def test_error_statuses_are_those_of_the_service_model() -> None:
     statuses = {shape.name: BedrockError(shape.name, "").status for shape in service().error_shapes}
     assert statuses["ThrottlingException"] == statuses["ModelNotReadyException"] == 429
     assert statuses["ModelErrorException"] == 424
 
 
-def test_a_cached_prefix_is_written_once_and_then_read() -> None:
+def test_cached_prefix_is_written_once_and_then_read() -> None:
     meter = Meter()
     body = {"system": [{"text": "one two three"}, POINT], "messages": [user("four five")]}
     first = meter.usage(MODEL, body, 10)
@@ -262,19 +269,19 @@ def test_a_cached_prefix_is_written_once_and_then_read() -> None:
     assert meter.usage("other", body, 0)["cacheReadInputTokens"] == 0
 
 
-def near(one: str, other: str) -> float:
+def similarity(one: str, other: str) -> float:
     return sum(a * b for a, b in zip(embed(one, 512), embed(other, 512), strict=True))
 
 
-def test_similar_texts_are_near() -> None:
+def test_similar_texts_have_similar_embeddings() -> None:
     dog = "my dog is called Rex"
-    assert near(dog, dog) == pytest.approx(1)
-    assert near(dog, "what is the name of my dogs") > 0.3 > near(dog, "interest rates in Poland")
-    assert near("", "") == pytest.approx(1)
+    assert similarity(dog, dog) == pytest.approx(1)
+    assert similarity(dog, "what is the name of my dogs") > 0.3 > similarity(dog, "interest rates in Poland")
+    assert similarity("", "") == pytest.approx(1)
 
 
 @pytest.mark.parametrize("dimensions", [256, 512, 1024])
-def test_embeds_in_every_size(dimensions: int) -> None:
+def test_embedding_has_the_requested_dimensions(dimensions: int) -> None:
     answer = invoke("amazon.titan-embed-text-v2:0", {"inputText": "my dog", "dimensions": dimensions})
     assert len(answer["embedding"]) == dimensions
     assert sum(value**2 for value in answer["embedding"]) == pytest.approx(1)
@@ -290,8 +297,8 @@ def test_embeds_in_every_size(dimensions: int) -> None:
         ("amazon.titan-embed-text-v2:0", None),
         ("amazon.nova-lite-v1:0", {"inputText": "a"}),
     ],
-    ids=["empty text", "odd size", "unknown field", "no body", "another model"],
+    ids=["empty text", "unsupported size", "unknown field", "no body", "another model"],
 )
-def test_refuses_what_titan_refuses(model: str, body: Any) -> None:
+def test_invalid_embedding_request_is_refused(model: str, body: Any) -> None:
     with pytest.raises(BedrockError):
         invoke(model, body)

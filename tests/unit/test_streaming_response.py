@@ -1,4 +1,4 @@
-"""What a StreamingResponse refuses, how its body is read, and the shape that each caller gets."""
+"""StreamingResponse: invalid arguments, reading of the body, and the result for each caller."""
 
 import base64
 import logging
@@ -11,19 +11,19 @@ from streaming_runtime import StreamingResponse
 from streaming_runtime.caller import Caller, caller_of, in_one_piece, streaming_callers
 from streaming_runtime.response import opened
 
-NOT_OURS = ["Transfer-Encoding", "connection", "DATE", "Content-Length"]
+SET_BY_LAMBDA = ["Transfer-Encoding", "connection", "DATE", "Content-Length"]
 
 
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [
-        pytest.param(lambda: StreamingResponse(b"x"), TypeError, "iterable of bytes chunks, not bytes", id="bytes"),  # type: ignore[arg-type]  # the mistake under test
-        pytest.param(lambda: StreamingResponse("x"), TypeError, "not str", id="str"),  # type: ignore[arg-type]  # the mistake under test
-        pytest.param(lambda: StreamingResponse(None), TypeError, "not NoneType", id="none"),  # type: ignore[arg-type]  # the mistake under test
+        pytest.param(lambda: StreamingResponse(b"x"), TypeError, "iterable of bytes chunks, not bytes", id="bytes"),  # type: ignore[arg-type]  # the tested error
+        pytest.param(lambda: StreamingResponse("x"), TypeError, "not str", id="str"),  # type: ignore[arg-type]  # the tested error
+        pytest.param(lambda: StreamingResponse(None), TypeError, "not NoneType", id="none"),  # type: ignore[arg-type]  # the tested error
         pytest.param(lambda: StreamingResponse([], status=99), ValueError, "not 99", id="status-99"),
         pytest.param(lambda: StreamingResponse([], status=100), ValueError, "not 100", id="status-100"),
         pytest.param(lambda: StreamingResponse([], status=600), ValueError, "not 600", id="status-600"),
-        pytest.param(lambda: StreamingResponse([], headers={"x": 5}), TypeError, "two strings", id="number"),  # type: ignore[dict-item]  # the mistake under test
+        pytest.param(lambda: StreamingResponse([], headers={"x": 5}), TypeError, "two strings", id="number"),  # type: ignore[dict-item]  # the tested error
         pytest.param(lambda: StreamingResponse([], headers={"": "v"}), ValueError, "no header name", id="no-name"),
         pytest.param(lambda: StreamingResponse([], headers={"a b": "v"}), ValueError, "no header name", id="blank"),
         pytest.param(lambda: StreamingResponse([], headers={"a\n": "v"}), ValueError, "no header name", id="name-lf"),
@@ -35,21 +35,21 @@ NOT_OURS = ["Transfer-Encoding", "connection", "DATE", "Content-Length"]
         ),
         pytest.param(lambda: StreamingResponse([], cookies="a=1"), TypeError, "list", id="cookie-not-in-a-list"),
         pytest.param(lambda: StreamingResponse([], cookies=["a\r\nb"]), ValueError, "does not allow", id="cookie-crlf"),
-        pytest.param(lambda: StreamingResponse([], after=[None]), TypeError, "callables", id="after"),  # type: ignore[list-item]  # the mistake under test
+        pytest.param(lambda: StreamingResponse([], after=[None]), TypeError, "callables", id="after"),  # type: ignore[list-item]  # the tested error
     ],
 )
-def test_refuses(make: Callable[[], object], error: type[Exception], text: str) -> None:
+def test_invalid_argument_is_refused(make: Callable[[], object], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         make()
 
 
-@pytest.mark.parametrize("name", NOT_OURS)
-def test_refuses_headers_that_lambda_sets(name: str) -> None:
+@pytest.mark.parametrize("name", SET_BY_LAMBDA)
+def test_header_that_lambda_sets_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="Lambda's to set"):
         StreamingResponse([], headers={name: "x"})
 
 
-def test_takes_what_http_takes() -> None:
+def test_every_valid_http_header_is_accepted() -> None:
     StreamingResponse([], 599, {"X-!#$%&'*+.^_`|~1": "\tá ", "x": ""}, ["a=1; Path=/"], [print])
 
 
@@ -57,7 +57,7 @@ def test_takes_what_http_takes() -> None:
 
 
 class Body:
-    """An iterable that counts how often it, and each generator that it makes, was closed."""
+    """An iterable that records each close of itself and of its generators."""
 
     def __init__(self, chunks: Iterable[Any]) -> None:
         self.chunks = chunks
@@ -79,9 +79,9 @@ def test_empty_chunks_are_skipped() -> None:
 
 
 @pytest.mark.parametrize(
-    "chunk", ["text", bytearray(b"x"), memoryview(b"x"), None, 7], ids=lambda it: type(it).__name__
+    "chunk", ["text", bytearray(b"x"), memoryview(b"x"), None, 7], ids=lambda chunk: type(chunk).__name__
 )
-def test_a_chunk_must_be_bytes(chunk: object) -> None:
+def test_chunk_that_is_not_bytes_is_an_error(chunk: object) -> None:
     body = Body([b"a", chunk])
     with opened(body) as chunks:
         assert next(chunks) == b"a"
@@ -91,14 +91,14 @@ def test_a_chunk_must_be_bytes(chunk: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("taken", "closed"),
+    ("read_count", "closed"),
     [(0, ["body"]), (1, ["generator", "body"]), (2, ["generator", "body"])],
-    ids=["never-started", "left-in-the-middle", "left-before-the-end"],
+    ids=["never-started", "closed-in-the-middle", "closed-before-the-end"],
 )
-def test_body_is_closed(taken: int, closed: list[str]) -> None:
+def test_body_is_closed_wherever_the_reader_ends(read_count: int, closed: list[str]) -> None:
     body = Body([b"a", b"b"])
     with opened(body) as chunks:
-        for _ in range(taken):
+        for _ in range(read_count):
             next(chunks)
     assert body.closed == closed
 
@@ -116,7 +116,7 @@ def test_body_is_closed_when_the_reader_fails() -> None:
     assert body.closed == ["generator", "body"]
 
 
-def stubborn() -> Iterator[bytes]:
+def ignores_close() -> Iterator[bytes]:
     while True:
         try:
             yield b"x"
@@ -125,15 +125,15 @@ def stubborn() -> Iterator[bytes]:
             return
 
 
-def failing() -> Iterator[bytes]:
+def fails_to_close() -> Iterator[bytes]:
     try:
         yield b"x"
     finally:
         raise ValueError("in finally")
 
 
-@pytest.mark.parametrize("body", [stubborn, failing])
-def test_a_body_that_fails_to_close_is_logged_and_forgotten(
+@pytest.mark.parametrize("body", [ignores_close, fails_to_close])
+def test_error_on_close_is_logged_and_ignored(
     body: Callable[[], Iterator[bytes]], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR), opened(body()) as chunks:
@@ -171,7 +171,7 @@ REST = {"resource": "/", "httpMethod": "GET", "requestContext": {"stage": "live"
         pytest.param(None, Caller.OTHER, id="null"),
     ],
 )
-def test_caller_of(event: object, caller: Caller) -> None:
+def test_caller_is_recognized_by_the_event(event: object, caller: Caller) -> None:
     assert caller_of(event) is caller
 
 
@@ -184,7 +184,7 @@ def test_caller_of(event: object, caller: Caller) -> None:
         pytest.param({"REST_STREAMING": "1", "AWS_SAM_LOCAL": "true"}, set(), id="sam-local"),
     ],
 )
-def test_streaming_callers(environ: dict[str, str], callers: set[Caller]) -> None:
+def test_streaming_callers_depend_on_the_environment(environ: dict[str, str], callers: set[Caller]) -> None:
     assert streaming_callers(environ) == callers
 
 
@@ -198,6 +198,6 @@ def test_streaming_callers(environ: dict[str, str], callers: set[Caller]) -> Non
         pytest.param([b"\xff\0"], "/wA=", True, id="binary"),
     ],
 )
-def test_in_one_piece(chunks: list[bytes], body: str, is_base64: bool) -> None:
+def test_buffered_response_is_text_or_base64(chunks: list[bytes], body: str, is_base64: bool) -> None:
     answer = in_one_piece(StreamingResponse(chunks, 201, {"x": "y"}), Caller.OTHER)
     assert answer == {"statusCode": 201, "headers": {"x": "y"}, "body": body, "isBase64Encoded": is_base64}

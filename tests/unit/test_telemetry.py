@@ -1,4 +1,4 @@
-"""What a line of the log says of a failure."""
+"""Log lines of failures, without the texts of users."""
 
 import json
 import logging
@@ -10,13 +10,13 @@ import pytest
 from converse_stream.protocol.errors import ChatError, NotFound
 from converse_stream.telemetry import hide_unexpected_errors, log_caller, logger
 
-SECRET = "".join(["what ", "a user ", "said"])  # as it stands in no line of source, which a traceback quotes
+SECRET = "".join(["what ", "a user ", "said"])  # in parts, because a traceback quotes lines of source
 
 
-def line(*, failed: bool = True) -> dict[str, Any]:
+def log_line(*, failed: bool = True) -> dict[str, Any]:
     record = logging.LogRecord("chat", logging.ERROR, "", 1, "failed", None, sys.exc_info() if failed else None)
-    read: dict[str, Any] = json.loads(logger.registered_formatter.format(record))
-    return read
+    parsed: dict[str, Any] = json.loads(logger.registered_formatter.format(record))
+    return parsed
 
 
 def fail() -> None:
@@ -26,21 +26,21 @@ def fail() -> None:
         raise ValueError(SECRET) from error
 
 
-def test_an_exception_is_its_place_and_type_and_that_of_its_cause() -> None:
+def test_exception_is_logged_with_types_and_place_but_without_its_message() -> None:
     try:
         fail()
     except ValueError:
-        said = line()
-    assert SECRET not in json.dumps(said)
-    assert said["exception_name"] == "ValueError"
-    assert "in fail" in said["exception"]
-    assert said["exception"].endswith("KeyError\n")
+        logged = log_line()
+    assert SECRET not in json.dumps(logged)
+    assert logged["exception_name"] == "ValueError"
+    assert "in fail" in logged["exception"]
+    assert logged["exception"].endswith("KeyError\n")
 
 
-def test_what_nobody_foresaw_leaves_without_its_text() -> None:
-    with pytest.raises(ChatError) as told, hide_unexpected_errors():
+def test_unexpected_exception_becomes_a_chat_error_without_its_message() -> None:
+    with pytest.raises(ChatError) as raised, hide_unexpected_errors():
         fail()
-    assert (type(told.value), told.value.__cause__, told.value.__suppress_context__) == (ChatError, None, True)
+    assert (type(raised.value), raised.value.__cause__, raised.value.__suppress_context__) == (ChatError, None, True)
     with pytest.raises(NotFound), hide_unexpected_errors():
         raise NotFound
 
@@ -56,11 +56,11 @@ def test_what_nobody_foresaw_leaves_without_its_text() -> None:
         ("/v1/models/nova-lite", None),
     ],
 )
-def test_lines_name_the_caller_and_a_conversation_that_may_be_one(path: str, conversation: str | None) -> None:
-    logger.remove_keys(["user", "conversation"])  # which another test may have left
+def test_log_line_has_the_user_and_a_valid_conversation_id(path: str, conversation: str | None) -> None:
+    logger.remove_keys(["user", "conversation"])  # another test may have set them
     log_caller("0123456789abcdef", path)
     try:
-        said = line(failed=False)
+        logged = log_line(failed=False)
     finally:
         logger.remove_keys(["user", "conversation"])
-    assert (said["user"], said.get("conversation")) == ("0123456789ab", conversation)
+    assert (logged["user"], logged.get("conversation")) == ("0123456789ab", conversation)

@@ -1,4 +1,4 @@
-"""The template after SAM's transform, for every value of its parameters: what lint and validate do not look at."""
+"""The template after SAM's transform, for every value of its parameters: checks beyond lint and validate."""
 
 import itertools
 import json
@@ -10,32 +10,16 @@ import pytest
 
 from converse_stream.http.request import EXPOSED_HEADERS
 from converse_stream.model.catalog import profiles_of
-from tests.unit.rules import broken
-from tests.unit.transform import CASES, DOORS, ROOT, SOURCE, Resources, case_id, of_type, stacks, values_of
+from local_stack.entry_points.api_gateway import Routes
+from local_stack.template import Route
+from tests.routes import converse_routes
+from tests.unit.rules import violated
+from tests.unit.transform import CASES, ENTRY_POINTS, ROOT, SOURCE, Resources, case_id, of_type, stacks, values_of
 
-pytestmark = pytest.mark.xdist_group("template")  # transformed once
+pytestmark = pytest.mark.xdist_group("template")  # one transformation for all tests of the group
 
-ROUTES = {
-    "POST /chat/{id}/cancel",
-    "POST /ai/chat/{id}/stop",
-    "POST /conversations",
-    "GET /conversations/{id}",
-    "PATCH /conversations/{id}",
-    "DELETE /conversations/{id}",
-    "POST /chat",
-    "POST /prompt/preview",
-    "GET /conversations",
-    "GET /conversations/{id}/messages",
-    "GET /memory",
-    "POST /memory",
-    "DELETE /memory/{id}",
-    "GET /profile",
-    "PUT /profile",
-    "PATCH /profile",
-    "DELETE /me",
-    "GET /health",
-    "GET /openapi.json",
-}
+THROTTLED = {"POST /chat/{id}/cancel", "POST /ai/chat/{id}/stop", "GET /health", "GET /openapi.json"}
+ROUTES = {f"{method} /{{proxy+}}" for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")} | THROTTLED
 
 
 @pytest.fixture(params=range(len(CASES)), ids=[case_id(case) for case in CASES])
@@ -49,21 +33,33 @@ def stack(case: int) -> Resources:
     return stacks()[case]
 
 
-def test_every_value_of_every_parameter_has_its_turn() -> None:
+def test_parameters_have_the_order_of_their_groups() -> None:
+    groups = SOURCE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert [name for group in groups for name in group["Parameters"]] == list(SOURCE["Parameters"])
+    assert all(group["Label"]["default"] for group in groups)
+
+
+def test_template_has_fewer_than_950_lines() -> None:
+    assert len((ROOT / "template.yaml").read_text(encoding="utf-8").splitlines()) < 950
+
+
+def test_cases_contain_every_value_of_every_parameter() -> None:
     for name in SOURCE["Parameters"]:
         assert len(values_of(name)) > 1
         assert {case[name] for case in CASES} == set(values_of(name))
 
 
-@pytest.mark.parametrize("name", [name for name, each in SOURCE["Parameters"].items() if each["Type"] == "Number"])
+@pytest.mark.parametrize(
+    "name", [name for name, parameter in SOURCE["Parameters"].items() if parameter["Type"] == "Number"]
+)
 def test_defaults_and_bounds_are_whole_numbers(name: str) -> None:
     """SAM CLI gives a function an empty string where a parameter's default is a YAML float."""
     parameter = SOURCE["Parameters"][name]
-    given = [parameter[key] for key in ("Default", "MinValue", "MaxValue") if key in parameter]
-    assert all(type(value) is int for value in given)
+    values = [parameter[key] for key in ("Default", "MinValue", "MaxValue") if key in parameter]
+    assert all(type(value) is int for value in values)
 
 
-def test_functions(stack: Resources, case: int) -> None:
+def test_functions_have_their_settings(stack: Resources, case: int) -> None:
     functions = of_type(stack, "AWS::Lambda::Function")
     assert functions.keys() == {"StreamFunction", "ConverseFunction"}
     for name, function in functions.items():
@@ -75,49 +71,49 @@ def test_functions(stack: Resources, case: int) -> None:
     environment = {name: function["Environment"]["Variables"] for name, function in functions.items()}
     assert environment["StreamFunction"]["AWS_LAMBDA_EXEC_WRAPPER"] == "/opt/streaming-bootstrap"
     assert "AWS_LAMBDA_EXEC_WRAPPER" not in environment["ConverseFunction"]
-    for each in environment.values():
+    for variables in environment.values():
         for name in ("JwtIssuer", "JwtAudience", "JwtAlgorithms", "JwksUrl"):
             variable = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()
-            assert each[variable] == CASES[case][name]
-    assert {each["ORIGIN_SECRET"] for each in environment.values()} == {CASES[case]["OriginSecret"]}
+            assert variables[variable] == CASES[case][name]
+    assert {variables["ORIGIN_SECRET"] for variables in environment.values()} == {CASES[case]["OriginSecret"]}
     assert environment["StreamFunction"]["REST_STREAMING"] == ("1" if "RestApi" in stack else "0")
 
 
-def test_layers_are_of_the_functions_architecture(stack: Resources) -> None:
-    wanted = stack["StreamFunction"]["Properties"]["Architectures"]
+def test_layers_have_the_architecture_of_the_functions(stack: Resources) -> None:
+    architectures = stack["StreamFunction"]["Properties"]["Architectures"]
     layers = of_type(stack, "AWS::Lambda::LayerVersion")
     assert len(layers) == 2
-    assert all(layer["CompatibleArchitectures"] == wanted for layer in layers.values())
+    assert all(layer["CompatibleArchitectures"] == architectures for layer in layers.values())
 
 
-def test_a_replaced_layer_version_is_deleted(stack: Resources) -> None:
+def test_replaced_layer_version_is_deleted(stack: Resources) -> None:
     layers = [resource for resource in stack.values() if resource["Type"] == "AWS::Lambda::LayerVersion"]
     assert {layer["DeletionPolicy"] for layer in layers} == {"Delete"}
 
 
-def test_url_streams(stack: Resources, case: int) -> None:
+def test_function_url_streams_responses(stack: Resources, case: int) -> None:
     [url] = of_type(stack, "AWS::Lambda::Url").values()
     assert url["InvokeMode"] == "RESPONSE_STREAM"
     assert url["AuthType"] == CASES[case]["UrlAuthType"]
 
 
-def test_url_has_both_permissions_and_only_those_of_its_auth_type(stack: Resources, case: int) -> None:
+def test_function_url_has_only_the_permissions_of_its_auth_type(stack: Resources, case: int) -> None:
     permissions = [
         permission
         for permission in of_type(stack, "AWS::Lambda::Permission").values()
         if permission["Principal"] != "apigateway.amazonaws.com"
     ]
     auth_type = CASES[case]["UrlAuthType"]
-    everyone_or_account = {"FunctionName": "<StreamFunction>"} | (
+    caller = {"FunctionName": "<StreamFunction>"} | (
         {"Principal": "*"} if auth_type == "NONE" else {"Principal": "000000000000"}
     )
     assert sorted(permissions, key=lambda permission: str(permission["Action"])) == [
-        {"Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True, **everyone_or_account},
-        {"Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": auth_type, **everyone_or_account},
+        {"Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True, **caller},
+        {"Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": auth_type, **caller},
     ]
 
 
-def test_gateways_may_invoke_their_function_from_their_api_only(stack: Resources) -> None:
+def test_gateways_may_invoke_only_their_own_function(stack: Resources) -> None:
     permitted = {
         (permission["FunctionName"], permission["SourceArn"].rsplit(":", 1)[1])
         for permission in of_type(stack, "AWS::Lambda::Permission").values()
@@ -130,15 +126,32 @@ def test_gateways_may_invoke_their_function_from_their_api_only(stack: Resources
 def test_every_route_has_the_authorizer_of_the_mode(stack: Resources, case: int) -> None:
     routes = of_type(stack, "AWS::ApiGatewayV2::Route").values()
     assert {route["RouteKey"] for route in routes} == ROUTES
-    wanted = "AWS_IAM" if CASES[case]["AuthMode"] == "iam" else "NONE"
-    assert {route["AuthorizationType"] for route in routes} == {wanted}
+    authorization = "AWS_IAM" if CASES[case]["AuthMode"] == "iam" else "NONE"
+    assert {route["AuthorizationType"] for route in routes} == {authorization}
     assert {route["Target"] for route in routes} == {"integrations/<ConverseIntegration>"}
     for path in of_type(stack, "AWS::ApiGateway::RestApi").values():
         for method, operation in itertools.chain.from_iterable(map(dict.items, path["Body"]["paths"].values())):
-            assert operation["x-amazon-apigateway-auth"]["type"] == ("NONE" if method == "options" else wanted)
+            assert operation["x-amazon-apigateway-auth"]["type"] == ("NONE" if method == "options" else authorization)
 
 
-def test_http_api_answers_within_its_own_limit(stack: Resources) -> None:
+def test_no_route_of_the_gateway_matches_preflights(stack: Resources) -> None:
+    """It does if no route matches OPTIONS. A route that matches requires a signature, which preflights lack."""
+    keys = [route["RouteKey"] for route in of_type(stack, "AWS::ApiGatewayV2::Route").values()]
+    assert not [key for key in keys if key.split(" ")[0] in {"ANY", "OPTIONS", "$default"}]
+
+
+def test_every_route_of_the_function_matches_a_route_of_the_gateway(stack: Resources) -> None:
+    keys = [route["RouteKey"].split(" ") for route in of_type(stack, "AWS::ApiGatewayV2::Route").values()]
+    routes, reached = Routes([Route(method, path, "ConverseFunction") for method, path in keys]), set()
+    for route in converse_routes():
+        method, path = route.split(" ")
+        match = routes.find(method, path.replace("{}", "an-id"))
+        assert match, route
+        reached.add(match[0].key)
+    assert reached >= THROTTLED
+
+
+def test_http_api_has_its_maximum_timeout(stack: Resources) -> None:
     [integration] = of_type(stack, "AWS::ApiGatewayV2::Integration").values()
     assert integration["PayloadFormatVersion"] == "2.0"
     assert integration["TimeoutInMillis"] == 30000
@@ -146,34 +159,34 @@ def test_http_api_answers_within_its_own_limit(stack: Resources) -> None:
     assert (stage["StageName"], stage["AutoDeploy"]) == ("$default", True)
 
 
-def test_gateways_let_through_what_is_asked_for(stack: Resources, case: int) -> None:
+def test_gateways_have_the_configured_throttle(stack: Resources, case: int) -> None:
     [stage] = of_type(stack, "AWS::ApiGatewayV2::Stage").values()
-    wanted = {
+    limits = {
         "ThrottlingBurstLimit": CASES[case]["GatewayBurst"],
         "ThrottlingRateLimit": CASES[case]["GatewayRequestsPerSecond"],
     }
-    assert {name: str(value) for name, value in stage["DefaultRouteSettings"].items()} == wanted
+    assert {name: str(value) for name, value in stage["DefaultRouteSettings"].items()} == limits
     for rest in of_type(stack, "AWS::ApiGateway::Stage").values():
         [settings] = rest["MethodSettings"]
-        assert {name: str(settings[name]) for name in wanted} == wanted
+        assert {name: str(settings[name]) for name in limits} == limits
 
 
-def test_routes_with_a_throttle_of_their_own_are_there_before_it(stack: Resources) -> None:
+def test_throttled_routes_are_created_before_their_settings(stack: Resources) -> None:
     """API Gateway refuses settings of a route that it does not have yet."""
-    [stage] = (each for each in stack.values() if each["Type"] == "AWS::ApiGatewayV2::Stage")
+    [stage] = (throttle for throttle in stack.values() if throttle["Type"] == "AWS::ApiGatewayV2::Stage")
     settings = stage["Properties"]["RouteSettings"]
-    assert {"POST /chat/{id}/cancel", "POST /ai/chat/{id}/stop", "GET /health"} <= settings.keys()
-    assert all(each.keys() == {"ThrottlingBurstLimit", "ThrottlingRateLimit"} for each in settings.values())
+    assert settings.keys() == THROTTLED
+    assert all(throttle.keys() == {"ThrottlingBurstLimit", "ThrottlingRateLimit"} for throttle in settings.values())
     before = {stack[name]["Properties"]["RouteKey"] for name in stage["DependsOn"]}
     assert before == settings.keys()
 
 
-def test_rest_api_streams(stack: Resources, case: int) -> None:
+def test_rest_api_streams_responses_of_every_path(stack: Resources, case: int) -> None:
     apis = of_type(stack, "AWS::ApiGateway::RestApi")
     assert len(apis) == (CASES[case]["RestStreaming"] == "enabled")
     for api in apis.values():
         assert api["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
-        assert api["Body"]["paths"].keys() == {"/{proxy+}"}  # whatever routes the function has
+        assert api["Body"]["paths"].keys() == {"/{proxy+}"}  # the function selects the route
         [operations] = api["Body"]["paths"].values()
         integration = operations["x-amazon-apigateway-any-method"]["x-amazon-apigateway-integration"]
         assert integration["responseTransferMode"] == "STREAM"
@@ -189,14 +202,14 @@ def test_rest_api_is_deployed_again_when_a_parameter_changes() -> None:
     assert SOURCE["Resources"]["RestApi"]["Properties"]["AlwaysDeploy"] is True
 
 
-def test_cors_is_the_same_at_every_door(stack: Resources, case: int) -> None:
+def test_cors_is_the_same_at_every_entry_point(stack: Resources, case: int) -> None:
     [url] = of_type(stack, "AWS::Lambda::Url").values()
     cors = url["Cors"]
     assert of_type(stack, "AWS::ApiGatewayV2::Api")["HttpApi"]["CorsConfiguration"] == cors
     assert cors["AllowOrigins"] == CASES[case]["AllowedOrigins"].split(",")
     assert "*" not in cors["AllowOrigins"]
     assert not {"OPTIONS", "*"} & set(cors["AllowMethods"])
-    assert cors["ExposeHeaders"] == EXPOSED_HEADERS.split(",")  # what the function says behind the REST API
+    assert cors["ExposeHeaders"] == EXPOSED_HEADERS.split(",")  # the function sets the header itself for the REST API
     for function in of_type(stack, "AWS::Lambda::Function").values():
         assert function["Environment"]["Variables"]["ALLOWED_ORIGINS"] == ",".join(cors["AllowOrigins"])
     for api in of_type(stack, "AWS::ApiGateway::RestApi").values():
@@ -210,7 +223,7 @@ def test_cors_is_the_same_at_every_door(stack: Resources, case: int) -> None:
             "vary": "origin",
         }
         assert f'#set($origins = "{",".join(cors["AllowOrigins"])}")' in answer["responseTemplates"]["application/json"]
-        for refusal in ("DEFAULT_4XX", "DEFAULT_5XX"):  # made by the gateway, which can name one origin only
+        for refusal in ("DEFAULT_4XX", "DEFAULT_5XX"):  # responses of the gateway, which can contain only one origin
             assert api["Body"]["x-amazon-apigateway-gateway-responses"][refusal]["responseParameters"] == {
                 "gatewayresponse.header.access-control-allow-origin": f"'{cors['AllowOrigins'][0]}'",
                 "gatewayresponse.header.vary": "'origin'",
@@ -226,11 +239,11 @@ def statements(stack: Resources) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from ((name, statement) for statement in policy["PolicyDocument"]["Statement"])
 
 
-def listed(value: str | list[str]) -> list[str]:
+def as_list(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-def test_roles_are_ours_alone(stack: Resources) -> None:
+def test_each_function_has_its_own_role(stack: Resources) -> None:
     roles = of_type(stack, "AWS::IAM::Role")
     assert roles.keys() == {"StreamRole", "ConverseRole"}
     for name, function in of_type(stack, "AWS::Lambda::Function").items():
@@ -238,17 +251,17 @@ def test_roles_are_ours_alone(stack: Resources) -> None:
     assert {tuple(role["ManagedPolicyArns"]) for role in roles.values()} == {("<ModelPolicy>",)}
 
 
-def test_no_wildcard_in_actions_or_resources_but_for_regions_of_bedrocks(stack: Resources) -> None:
+def test_no_wildcard_in_actions_or_resources_except_regions_of_bedrock(stack: Resources) -> None:
     for owner, statement in statements(stack):
-        assert not [action for action in listed(statement["Action"]) if "*" in action], (owner, statement["Sid"])
-        for resource in listed(statement["Resource"]):
+        assert not [action for action in as_list(statement["Action"]) if "*" in action], (owner, statement["Sid"])
+        for resource in as_list(statement["Resource"]):
             without_region = re.sub(r"^arn:aws:bedrock:\*::foundation-model/", "", resource)
-            if statement["Sid"] == "Guardrail":  # its profiles are AWS's own, and are good for nothing without it
+            if statement["Sid"] == "Guardrail":  # AWS's guardrail profiles; useless without a guardrail
                 without_region = re.sub(r"^arn:aws:bedrock:\*:0{12}:guardrail-profile/\*$", "", resource)
             assert "*" not in without_region, (owner, statement["Sid"])
 
 
-def test_wildcard_resources_have_their_reason_beside_them() -> None:
+def test_wildcard_resources_have_a_comment_with_the_reason() -> None:
     lines = (ROOT / "template.yaml").read_text(encoding="utf-8").splitlines()
     groups = [number for number, line in enumerate(lines) if ":*" in line and "arn:" in line]
     first_of_a_list = [number for number in groups if number - 1 not in groups]
@@ -258,21 +271,20 @@ def test_wildcard_resources_have_their_reason_beside_them() -> None:
         assert lines[number - 2].strip().startswith("#"), lines[number]
 
 
-def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) -> None:
-    """What they do is in tests/e2e/test_permissions.py."""
-    supported = {(owner, statement["Sid"]): statement for owner, statement in statements(stack)}
+def test_functions_have_only_the_required_permissions(stack: Resources, case: int) -> None:
+    """tests/e2e/test_permissions.py checks that every permission is used."""
+    permissions = {(owner, statement["Sid"]): statement for owner, statement in statements(stack)}
     logs = {"logs:CreateLogStream", "logs:PutLogEvents"}
-    turn = {
+    table_actions = {
         f"dynamodb:{action}"
         for action in ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
     }
     expected = {
-        ("StreamPolicy", "Turn"): (turn, "<ChatTable.Arn>"),
+        ("TurnPolicy", "Turn"): (table_actions, "<ChatTable.Arn>"),
         ("StreamRole", "Logs"): (logs, "<StreamLogs.Arn>"),
-        ("ConversePolicy", "TurnAndMemory"): (turn, "<ChatTable.Arn>"),
-        ("ConversePolicy", "ListConversations"): ({"dynamodb:Query"}, "<ChatTable.Arn>/index/by-update"),
+        ("ListPolicy", "ListConversations"): ({"dynamodb:Query"}, "<ChatTable.Arn>/index/by-update"),
         ("ConverseRole", "Logs"): (logs, "<ConverseLogs.Arn>"),
-        ("ConversePolicy", "DeadLetters"): ({"sqs:SendMessage"}, "<DeadLetters.Arn>"),
+        ("ListPolicy", "DeadLetters"): ({"sqs:SendMessage"}, "<DeadLetters.Arn>"),
         ("TaskPolicy", "Tasks"): ({"lambda:InvokeFunction"}, "<ConverseFunction.Arn>"),
     }
     if function := CASES[case]["ClassifyFunctionArn"]:
@@ -288,15 +300,17 @@ def test_functions_may_do_what_they_do_and_no_more(stack: Resources, case: int) 
         }
         if CASES[case]["AppConfigProfile"]:
             expected |= {("FlagsPolicy", "FlagsKey"): ({"kms:Decrypt"}, key)}
-    own = {key: value for key, value in supported.items() if key[0] != "ModelPolicy"}
-    assert {key: (set(listed(value["Action"])), value["Resource"]) for key, value in own.items()} == expected
+    other_permissions = {key: value for key, value in permissions.items() if key[0] != "ModelPolicy"}
+    assert {
+        key: (set(as_list(value["Action"])), value["Resource"]) for key, value in other_permissions.items()
+    } == expected
 
 
-def test_policies_are_those_of_whoever_needs_them(stack: Resources) -> None:
+def test_policies_are_attached_to_the_roles_that_need_them(stack: Resources) -> None:
     stream, converse = "<StreamRole>", "<ConverseRole>"
-    wanted = {
-        "StreamPolicy": [stream],
-        "ConversePolicy": [converse],
+    roles = {
+        "TurnPolicy": [stream, converse],
+        "ListPolicy": [converse],
         "TableKeyPolicy": [stream, converse],
         "DeadLettersKeyPolicy": [converse],
         "TaskPolicy": [stream, converse],
@@ -305,11 +319,11 @@ def test_policies_are_those_of_whoever_needs_them(stack: Resources) -> None:
     }
     for kind in ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy"):
         for name, policy in of_type(stack, kind).items():
-            assert policy.get("Roles") == wanted.get(name), name
+            assert policy.get("Roles") == roles.get(name), name
 
 
 @pytest.mark.parametrize(
-    ("given", "accepted"),
+    ("parameters", "accepted"),
     [
         ({}, True),
         ({"ClassifyLabels": "a,b"}, False),
@@ -324,18 +338,17 @@ def test_policies_are_those_of_whoever_needs_them(stack: Resources) -> None:
         ),
     ],
 )
-def test_parameters_that_go_together(given: dict[str, str], *, accepted: bool) -> None:
-    assert (broken(SOURCE, given) == []) == accepted
+def test_dependent_parameters_must_be_set_together(parameters: dict[str, str], *, accepted: bool) -> None:
+    assert (violated(SOURCE, parameters) == []) == accepted
 
 
-def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) -> None:
+def test_model_policy_permits_exactly_the_models_of_the_catalog(stack: Resources, case: int) -> None:
     catalog = json.loads(
         (ROOT / "layers/converse_stream/converse_stream/model/catalog.json").read_text(encoding="utf-8")
     )
     models = {model["id"] for model in catalog.values()}
-    supported = {statement["Sid"]: statement for owner, statement in statements(stack) if owner == "ModelPolicy"}
-    supported = {name: each for name, each in supported.items() if re.search("Models|Profiles|Guardrail", name)}
-    guardrail = supported.pop("Guardrail", None)
+    by_sid = {statement["Sid"]: statement for owner, statement in statements(stack) if owner == "ModelPolicy"}
+    guardrail = by_sid.get("Guardrail")
     assert bool(guardrail) == bool(CASES[case]["GuardrailId"])
     if guardrail:
         assert guardrail["Action"] == "bedrock:ApplyGuardrail"
@@ -343,19 +356,20 @@ def test_policy_and_catalog_name_the_same_models(stack: Resources, case: int) ->
             "arn:aws:bedrock:*:000000000000:guardrail-profile/*",
             f"arn:aws:bedrock:us-east-1:000000000000:guardrail/{CASES[case]['GuardrailId']}",
         ]
-    both = {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
-    assert {frozenset(statement["Action"]) for statement in supported.values()} == {frozenset(both)}
-    assert set(supported["Models"]["Resource"]) == {f"arn:aws:bedrock:*::foundation-model/{model}" for model in models}
-    profiles = set(profiles_of(CASES[case]["InferenceProfile"], "us-east-1")) - {"none", "us-gov"}  # no model has it
-    for profile in profiles:
-        own = {model["id"] for model in catalog.values() if profile in model["profiles"]}
-        account = "arn:aws:bedrock:us-east-1:000000000000:inference-profile"
-        resources = set(supported[f"{profile.capitalize()}Profiles"]["Resource"])
-        assert resources == {f"{account}/{profile}.{model}" for model in own}
-    assert supported.keys() == {"Models", *(f"{profile.capitalize()}Profiles" for profile in profiles)}
+    assert set(by_sid["Models"]["Action"]) == {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
+    account = "arn:aws:bedrock:us-east-1:000000000000:inference-profile"
+    profiles = {
+        f"{account}/{profile}.{model['id']}"
+        for profile in set(profiles_of(CASES[case]["InferenceProfile"], "us-east-1")) - {"none"}
+        for model in catalog.values()
+        if profile in model["profiles"]
+    }
+    foundation_models = {f"arn:aws:bedrock:*::foundation-model/{model}" for model in models}
+    assert set(by_sid["Models"]["Resource"]) == foundation_models | profiles
+    assert by_sid.keys() <= {"Models", "Guardrail", "Embeddings", "Documents"}
 
 
-def test_memory_may_ask_what_it_is_configured_with(stack: Resources, case: int) -> None:
+def test_memory_is_permitted_only_with_its_configuration(stack: Resources, case: int) -> None:
     allowed = {
         (statement["Sid"], statement["Action"], statement["Resource"])
         for _, statement in statements(stack)
@@ -372,7 +386,7 @@ def test_memory_may_ask_what_it_is_configured_with(stack: Resources, case: int) 
             assert variables[re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()] == CASES[case][name]
 
 
-def test_table_keeps_what_it_holds(stack: Resources) -> None:
+def test_table_is_retained_and_has_recovery(stack: Resources) -> None:
     table = stack["ChatTable"]
     assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
     properties = table["Properties"]
@@ -383,11 +397,11 @@ def test_table_keeps_what_it_holds(stack: Resources) -> None:
     assert (index["IndexName"], index["Projection"]) == ("by-update", {"ProjectionType": "ALL"})
 
 
-def test_a_key_of_ones_own_is_used_wherever_text_may_lie(stack: Resources, case: int) -> None:
+def test_configured_key_encrypts_table_logs_and_queue(stack: Resources, case: int) -> None:
     key = CASES[case]["KmsKeyArn"]
-    own_table = {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
-    # Without a key none is specified: `SSEEnabled` alone asks for AWS's managed key, which costs money for each call.
-    assert stack["ChatTable"]["Properties"].get("SSESpecification") == (own_table if key else None)
+    encryption = {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
+    # No SSESpecification without a key: `SSEEnabled` alone selects AWS's managed key, which has a price per call.
+    assert stack["ChatTable"]["Properties"].get("SSESpecification") == (encryption if key else None)
     assert {group.get("KmsKeyId", "") for group in of_type(stack, "AWS::Logs::LogGroup").values()} == {key}
     queue = stack["DeadLetters"]["Properties"]
     assert (queue.get("KmsMasterKeyId", ""), queue.get("SqsManagedSseEnabled", False)) == (key, not key)
@@ -399,25 +413,25 @@ def test_a_key_of_ones_own_is_used_wherever_text_may_lie(stack: Resources, case:
             }, owner
 
 
-def test_both_functions_know_how_long_conversations_are_kept(stack: Resources, case: int) -> None:
+def test_functions_have_the_retention_period(stack: Resources, case: int) -> None:
     for function in of_type(stack, "AWS::Lambda::Function").values():
         assert function["Environment"]["Variables"]["RETENTION_DAYS"] == CASES[case]["RetentionDays"]
 
 
-def test_logs_are_kept_for_the_days_asked_for(stack: Resources, case: int) -> None:
+def test_log_groups_have_the_configured_retention(stack: Resources, case: int) -> None:
     groups = of_type(stack, "AWS::Logs::LogGroup")
     assert len(groups) == 2
     assert {str(group["RetentionInDays"]) for group in groups.values()} == {CASES[case]["LogRetentionDays"]}
 
 
-def test_failed_work_goes_to_the_dead_letters(stack: Resources) -> None:
+def test_failed_tasks_go_to_the_dead_letter_queue(stack: Resources) -> None:
     [retry] = of_type(stack, "AWS::Lambda::EventInvokeConfig").values()
     assert retry["FunctionName"] == "<ConverseFunction>"
     assert retry["MaximumRetryAttempts"] == 2
     assert retry["DestinationConfig"] == {"OnFailure": {"Destination": "<DeadLetters.Arn>"}}
 
 
-def metrics(alarm: dict[str, Any]) -> set[tuple[str, str, str, str]]:
+def metrics_of(alarm: dict[str, Any]) -> set[tuple[str, str, str, str]]:
     single = [alarm] if "MetricName" in alarm else []
     several = [metric["MetricStat"]["Metric"] for metric in alarm.get("Metrics", []) if "MetricStat" in metric]
     return {
@@ -427,9 +441,9 @@ def metrics(alarm: dict[str, Any]) -> set[tuple[str, str, str, str]]:
     }
 
 
-def test_four_alarms(stack: Resources, case: int) -> None:
+def test_alarms_have_their_metrics_and_actions(stack: Resources, case: int) -> None:
     alarms = of_type(stack, "AWS::CloudWatch::Alarm")
-    assert {name: metrics(alarm) for name, alarm in alarms.items()} == {
+    assert {name: metrics_of(alarm) for name, alarm in alarms.items()} == {
         "ServerErrorsAlarm": {
             ("AWS/Lambda", "Url5xxCount", "FunctionName", "<StreamFunction>"),
             ("AWS/ApiGateway", "5xx", "ApiId", "<HttpApi>"),
@@ -452,16 +466,16 @@ def test_four_alarms(stack: Resources, case: int) -> None:
     assert {str(alarm.get("AlarmActions")) for alarm in alarms.values()} == {str([topic] if topic else None)}
 
 
-def test_only_doors_that_make_sense_are_accepted() -> None:
-    names = list(DOORS[0])
+def test_only_valid_combinations_of_entry_points_are_accepted() -> None:
+    names = list(ENTRY_POINTS[0])
     choices = (dict(zip(names, values, strict=True)) for values in itertools.product(*map(values_of, names)))
-    assert [choice for choice in choices if (broken(SOURCE, choice) == []) != (choice in DOORS)] == []
+    assert [choice for choice in choices if (violated(SOURCE, choice) == []) != (choice in ENTRY_POINTS)] == []
 
 
 @pytest.mark.parametrize(
     "origin", ["*", "null", "http://*.example.com", 'https://a.example"', "https://a.example/path"]
 )
-def test_origins_that_are_none_are_refused(origin: str) -> None:
+def test_invalid_origin_is_refused(origin: str) -> None:
     assert not re.search(SOURCE["Parameters"]["AllowedOrigins"]["AllowedPattern"], origin)
 
 
@@ -471,16 +485,16 @@ def test_origins_that_are_none_are_refused(origin: str) -> None:
         ("arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab", True),
         ("arn:aws:kms:eu-west-1:123456789012:key/mrk-1234abcd12ab34cd56ef1234567890ab", True),
         ("arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab", True),
-        ("arn:aws:kms:eu-west-1:123456789012:alias/chat", False),  # IAM does not take an alias for its key
+        ("arn:aws:kms:eu-west-1:123456789012:alias/chat", False),  # IAM does not accept an alias in place of its key
         ("1234abcd-12ab-34cd-56ef-1234567890ab", False),
     ],
 )
-def test_keys(key: str, *, allowed: bool) -> None:
+def test_only_a_key_arn_is_accepted(key: str, *, allowed: bool) -> None:
     assert bool(re.search(SOURCE["Parameters"]["KmsKeyArn"]["AllowedPattern"], key)) == allowed
 
 
 @pytest.mark.parametrize(
     ("labels", "allowed"), [("", True), ("billing", True), ("billing,travel", True), ("a,,b", False), ("x" * 51, False)]
 )
-def test_labels(labels: str, *, allowed: bool) -> None:
+def test_labels_match_their_pattern(labels: str, *, allowed: bool) -> None:
     assert bool(re.search(SOURCE["Parameters"]["ClassifyLabels"]["AllowedPattern"], labels)) == allowed

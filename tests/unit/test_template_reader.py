@@ -1,4 +1,4 @@
-"""Reading templates: intrinsic functions, SAM's defaults, and the errors that name their place."""
+"""The template reader: intrinsic functions, SAM's defaults, and errors with their place."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from local_stack.entry_points.api_gateway import Routes
 from local_stack.intrinsics import NO_VALUE, Resolver, TemplateError, load
 from local_stack.template import read
 
@@ -29,14 +30,14 @@ Resources:
 """
 
 
-def resolver(folder: Path, value: str) -> tuple[Resolver, Any]:
+def resolver_of(folder: Path, value: str) -> tuple[Resolver, Any]:
     path = folder / "template.yaml"
     path.write_text(f"{HEAD}\nValue: {value}\n")
     document = load(path)
     things = {"Thing": "thing-1"}
     attributes = {("Thing", "Arn"): "arn:thing", ("Thing", "A.B"): "deep"}
-    made = Resolver(document, {}, things.get, lambda name, attribute: attributes.get((name, attribute)))
-    return made, document["Value"]
+    resolver = Resolver(document, {}, things.get, lambda name, attribute: attributes.get((name, attribute)))
+    return resolver, document["Value"]
 
 
 @pytest.mark.parametrize(
@@ -63,14 +64,14 @@ def resolver(folder: Path, value: str) -> tuple[Resolver, Any]:
         ("{Ref: Name, Other: 1}", {"Ref": "Name", "Other": 1}),
     ],
 )
-def test_intrinsics(tmp_path: Path, value: str, expected: Any) -> None:
-    made, document = resolver(tmp_path, value)
-    assert made.resolve(document, "Here") == expected
+def test_intrinsic_function_is_resolved(tmp_path: Path, value: str, expected: Any) -> None:
+    resolver, document = resolver_of(tmp_path, value)
+    assert resolver.resolve(document, "Here") == expected
 
 
-def test_no_value_alone(tmp_path: Path) -> None:
-    made, document = resolver(tmp_path, "!Ref AWS::NoValue")
-    assert made.resolve(document, "Here") is NO_VALUE
+def test_ref_to_no_value_is_no_value(tmp_path: Path) -> None:
+    resolver, document = resolver_of(tmp_path, "!Ref AWS::NoValue")
+    assert resolver.resolve(document, "Here") is NO_VALUE
 
 
 @pytest.mark.parametrize(
@@ -85,13 +86,13 @@ def test_no_value_alone(tmp_path: Path) -> None:
         ("!If [Nothing, 1, 2]", "unknown condition Nothing"),
     ],
 )
-def test_what_is_unknown_is_named_with_its_place(tmp_path: Path, value: str, message: str) -> None:
-    made, document = resolver(tmp_path, value)
+def test_unknown_name_is_an_error_with_its_place(tmp_path: Path, value: str, message: str) -> None:
+    resolver, document = resolver_of(tmp_path, value)
     with pytest.raises(TemplateError, match=message.replace("[", r"\[")):
-        made.resolve(document, "Here")
+        resolver.resolve(document, "Here")
 
 
-def test_our_own_template() -> None:
+def test_template_of_the_project_is_read() -> None:
     template = read(ROOT / "template.yaml", {"AllowedOrigins": "http://a,http://b"})
     stream, converse = template.functions["StreamFunction"], template.functions["ConverseFunction"]
     assert stream.code == ROOT / "functions" / "stream"
@@ -108,19 +109,31 @@ def test_our_own_template() -> None:
     assert (converse.retries, converse.dead_letters) == (2, "DeadLetters")
     assert template.http_api
     assert {route.function for route in template.http_api.routes} == {"ConverseFunction"}
-    assert ("GET", "/conversations/{id}/messages") in {(each.method, each.path) for each in template.http_api.routes}
+    assert {"GET /{proxy+}", "POST /chat/{id}/cancel"} <= {route.key for route in template.http_api.routes}
     assert template.rest_api is None
     [table] = template.tables
     assert table["TableName"] == "ChatTable"
 
 
-def test_a_missing_file_of_the_page_is_a_404() -> None:
+def test_sample_events_have_the_route_that_matches_them() -> None:
+    api = read(ROOT / "template.yaml").http_api
+    assert api
+    routes = Routes(api.routes)
+    for file in (ROOT / "events").glob("http-api-*.json"):
+        event = json.loads(file.read_text(encoding="utf-8"))
+        match = routes.find(event["requestContext"]["http"]["method"], event["rawPath"])
+        assert match
+        assert event["routeKey"] == event["requestContext"]["routeKey"] == match[0].key
+        assert event.get("pathParameters", {}) == match[1]
+
+
+def test_web_bucket_is_listed_so_missing_files_are_not_found() -> None:
     assert read(ROOT / "template.yaml", {"WebHost": "enabled"}).listed_buckets == {"WebBucket"}
 
 
-def test_parameters_and_conditions_change_it() -> None:
-    given = {"RestStreaming": "enabled", "StreamConcurrency": "7", "InferenceProfile": "none"}
-    template = read(ROOT / "template.yaml", given)
+def test_parameters_change_the_template() -> None:
+    parameters = {"RestStreaming": "enabled", "StreamConcurrency": "7", "InferenceProfile": "none"}
+    template = read(ROOT / "template.yaml", parameters)
     assert template.functions["StreamFunction"].reserved_concurrency == 7
     assert template.functions["StreamFunction"].environment["REST_STREAMING"] == "1"
     assert template.rest_api
@@ -133,7 +146,7 @@ def test_parameters_and_conditions_change_it() -> None:
         read(ROOT / "template.yaml", {"Colour": "red"})
 
 
-def test_a_key_of_ones_own_encrypts_the_table() -> None:
+def test_configured_key_encrypts_the_table() -> None:
     key = "arn:aws:kms:us-east-1:000000000000:key/mrk-1234abcd12ab34cd56ef1234567890ab"
     [table] = read(ROOT / "template.yaml", {"KmsKeyArn": key}).tables
     assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
@@ -146,18 +159,18 @@ def environment_bytes(parameters: dict[str, str]) -> int:
     return len(json.dumps(dict(environment), separators=(",", ":"), ensure_ascii=False).encode())
 
 
-def test_an_environment_that_lambda_would_refuse_is_refused() -> None:
-    """Lambda measures names and values as JSON in UTF-8: 4,096 bytes of it are deployed, and one more is not."""
+def test_environment_over_the_size_limit_of_lambda_is_refused() -> None:
+    """The size is that of names and values as JSON in UTF-8. Lambda accepts 4,096 bytes and refuses 4,097."""
     base = environment_bytes({"JwtIssuer": ""})
     longest = "https://example.com/" + "ü" * ((4096 - base - 20) // 2)
     longest += "x" * (4096 - base - len(longest.encode()))
     assert environment_bytes({"JwtIssuer": longest}) == 4096
-    with pytest.raises(TemplateError, match=r"StreamFunction: .* 4,097 bytes.* 4,096") as refused:
+    with pytest.raises(TemplateError, match=r"StreamFunction: .* 4,097 bytes.* 4,096") as error:
         read(ROOT / "template.yaml", {"JwtIssuer": longest + "x"})
-    assert "example.com" not in str(refused.value)
+    assert "example.com" not in str(error.value)
 
 
-def test_a_built_template_names_built_folders(tmp_path: Path) -> None:
+def test_built_template_has_the_built_folders(tmp_path: Path) -> None:
     (tmp_path / "template.yaml").write_text(
         """
 Resources:
@@ -184,7 +197,7 @@ Resources:
         ("a: 1", "it has no Resources"),
     ],
 )
-def test_a_template_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_template_is_an_error(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "template.yaml").write_text(text)
     with pytest.raises(TemplateError, match=message):
         read(tmp_path / "template.yaml")

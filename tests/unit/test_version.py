@@ -1,4 +1,4 @@
-"""pyproject.toml has the version; what cannot read it there has the same."""
+"""The version in pyproject.toml is also in the files that cannot read it from there."""
 
 import json
 import tomllib
@@ -13,6 +13,6 @@ def test_openapi_json_has_the_version() -> None:
     assert document()["info"]["version"] == VERSION
 
 
-def test_the_browser_client_has_the_version() -> None:
+def test_browser_client_has_the_version() -> None:
     package = json.loads((ROOT / "web/client/package.json").read_text(encoding="utf-8"))
     assert package["version"] == VERSION

@@ -1,4 +1,4 @@
-"""The files for GitHub and for pre-commit."""
+"""The workflows of GitHub Actions and the configuration of pre-commit."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def runs(workflow: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_it_is_yaml(path: Path) -> None:
+def test_file_is_valid_yaml(path: Path) -> None:
     assert load(path)
 
 
@@ -39,34 +39,34 @@ def test_every_action_is_pinned_by_its_commit(workflow: Path) -> None:
         assert PINNED.search(line), line
 
 
-def test_an_action_has_one_version() -> None:
-    pins = {each for path in WORKFLOWS for each in PINNED.findall(path.read_text(encoding="utf-8"))}
+def test_each_action_has_one_version() -> None:
+    pins = {pin for path in WORKFLOWS for pin in PINNED.findall(path.read_text(encoding="utf-8"))}
     assert len(pins) == len({pin.partition("@")[0] for pin in pins})
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
-def test_a_workflow_has_few_permissions_and_no_expression_in_a_command(workflow: Path) -> None:
+def test_workflow_has_read_permission_only_and_no_expression_in_a_command(workflow: Path) -> None:
     assert load(workflow)["permissions"] == {"contents": "read"}
     for command in runs(workflow):
         assert "${{" not in command
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
-def test_a_workflow_runs_targets_of_the_makefile(workflow: Path) -> None:
+def test_workflow_runs_existing_targets_of_the_makefile(workflow: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = [each for command in runs(workflow) if command.startswith("make ") for each in command.split()[1:]]
+    targets = [target for command in runs(workflow) if command.startswith("make ") for target in command.split()[1:]]
     assert targets
     for target in targets:
         assert "=" in target or re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), target
 
 
-def test_continuous_integration_builds_both_architectures() -> None:
+def test_continuous_integration_builds_every_architecture() -> None:
     build = load(ROOT / ".github/workflows/ci.yml")["jobs"]["build"]
     template = (ROOT / "template.yaml").read_text(encoding="utf-8")
     assert f"AllowedValues: [{', '.join(build['strategy']['matrix']['architecture'])}]" in template
 
 
-def test_pre_commit_has_the_version_of_ruff_that_make_lint_has() -> None:
+def test_pre_commit_and_make_lint_use_the_same_version_of_ruff() -> None:
     locked = re.search(r"^ruff==\S+", (ROOT / "requirements/dev.txt").read_text(encoding="utf-8"), re.MULTILINE)
     assert locked
     for repository in load(ROOT / ".pre-commit-config.yaml")["repos"]:

@@ -1,4 +1,4 @@
-"""template.yaml after SAM's transform, for every set of parameters that changes its shape."""
+"""template.yaml after SAM's transform, for every set of parameters that changes its resources."""
 
 import functools
 import itertools
@@ -13,7 +13,7 @@ from local_stack.intrinsics import Resolver, load
 ROOT = Path(__file__).parents[2]
 SAM_PYTHON = ROOT / ".venv-sam/bin/python"
 SOURCE = load(ROOT / "template.yaml")
-FREE_VALUES = {  # a second value for parameters that do not list theirs
+FREE_VALUES = {  # a second value for parameters without AllowedValues
     "AllowedOrigins": "https://one.example,https://two.example:8443",
     "ModelIdleSeconds": "30",
     "DefaultModel": "claude-haiku",
@@ -59,8 +59,8 @@ NO_DOMAIN = {"WebDomain": "", "WebCertificateArn": ""}
 DOMAIN = {name: FREE_VALUES[name] for name in NO_DOMAIN}
 NO_HOST = {"WebHost": "disabled", "OriginSecret": "", **NO_DOMAIN}
 HOST = {"WebHost": "enabled", "OriginSecret": FREE_VALUES["OriginSecret"], "RestStreaming": "disabled"}
-# Every set of doors that makes sense; the template's rules refuse any other.
-DOORS = [
+# Every valid combination of entry points; the template's rules refuse any other.
+ENTRY_POINTS = [
     {**IAM, **NO_HOST, "RestStreaming": "disabled"},
     {**IAM, **NO_HOST, "RestStreaming": "enabled"},
     {**JWT, **NO_HOST, "RestStreaming": "disabled"},
@@ -68,7 +68,7 @@ DOORS = [
     {**JWT, **HOST, **NO_DOMAIN},
     {**JWT, **HOST, **DOMAIN},
 ]
-# SAM's transform as CloudFormation runs it; code must look uploaded. One process for all the cases.
+# SAM's transform as CloudFormation runs it. Code needs the URI of an uploaded file. One process for all cases.
 TRANSFORM = """
 import copy, json, sys
 from samtranslator.parser.parser import Parser
@@ -92,12 +92,12 @@ SHAPE = ["Architecture", "StreamConcurrency", "ConverseConcurrency"]
 
 
 def parameter_sets() -> Iterator[dict[str, str]]:
-    """Every combination of what changes the shape of the stack; the other parameters take their values in turn."""
-    others = sorted(SOURCE["Parameters"].keys() - DOORS[0].keys() - set(SHAPE))
+    """Every combination of parameters that change the resources; other parameters alternate their values."""
+    others = sorted(SOURCE["Parameters"].keys() - ENTRY_POINTS[0].keys() - set(SHAPE))
     shapes = itertools.product(*map(values_of, SHAPE))
-    for number, (doors, shape) in enumerate(itertools.product(DOORS, shapes)):
+    for number, (entry_points, shape) in enumerate(itertools.product(ENTRY_POINTS, shapes)):
         turn = {name: values_of(name)[number % len(values_of(name))] for name in others}
-        yield turn | doors | dict(zip(SHAPE, shape, strict=True))
+        yield turn | entry_points | dict(zip(SHAPE, shape, strict=True))
 
 
 CASES = list(parameter_sets())
@@ -112,18 +112,18 @@ def case_id(case: dict[str, str]) -> str:
 
 @functools.cache
 def stacks() -> list[Resources]:
-    """The stack of each case."""
+    """The resources of each case."""
     return transformed(CASES)
 
 
 def transformed(cases: list[dict[str, str]]) -> list[Resources]:
-    """For each case the resources that CloudFormation would make, with all but references between them filled in."""
+    """For each case the resources that CloudFormation creates, with all values except references filled in."""
     return [resources(document, case) for document, case in zip(documents(cases), cases, strict=True)]
 
 
 def documents(cases: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """For each case the template that SAM's transform hands to CloudFormation."""
-    done = subprocess.run(
+    """For each case the template that SAM's transform gives to CloudFormation."""
+    completed = subprocess.run(
         [SAM_PYTHON, "-W", "ignore", "-c", TRANSFORM],
         input=json.dumps([SOURCE, cases]),
         env={"AWS_DEFAULT_REGION": "us-east-1", "PATH": "/usr/bin:/bin"},
@@ -131,14 +131,14 @@ def documents(cases: list[dict[str, str]]) -> list[dict[str, Any]]:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    answers: list[dict[str, Any]] = json.loads(done.stdout)
-    return answers
+    assert completed.returncode == 0, completed.stderr
+    results: list[dict[str, Any]] = json.loads(completed.stdout)
+    return results
 
 
 def resources(document: dict[str, Any], parameters: dict[str, str]) -> Resources:
-    def attribute(name: str, wanted: str) -> str:
-        return f"https://<{name}>/" if wanted == "FunctionUrl" else f"<{name}.{wanted}>"
+    def attribute(name: str, attribute_name: str) -> str:
+        return f"https://<{name}>/" if attribute_name == "FunctionUrl" else f"<{name}.{attribute_name}>"
 
     resolver = Resolver(document, parameters, lambda name: f"<{name}>", attribute)
     return {

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local_stack.entry_points.api_gateway import HttpApiDoor, RestApiDoor
+from local_stack.entry_points.api_gateway import HttpApiServer, RestApiServer
 from local_stack.entry_points.cloudfront import CloudFront
 from local_stack.entry_points.function_url import FunctionUrl
-from local_stack.entry_points.static_files import Pages
+from local_stack.entry_points.static_files import StaticFiles
 from local_stack.http import Handler, port_of, serve
 from local_stack.lambda_service import sandbox
-from local_stack.lambda_service.concurrency import ACCOUNT_LIMIT, shares
+from local_stack.lambda_service.concurrency import ACCOUNT_LIMIT, allocate
 from local_stack.lambda_service.environment import Environment, Watchdog
 from local_stack.lambda_service.invoke_api import InvokeApi
 from local_stack.lambda_service.pool import Pool
@@ -54,13 +54,13 @@ async def doors(
     pools = _pools(template, guard, changes, account, rationed=rationed)
     invoke_api = InvokeApi(pools, retry_seconds=(0, 0), throttled_seconds=0.01)
     url_door = FunctionUrl(pools["Scripted"])
-    api_door = HttpApiDoor(template.http_api, pools, gateway_seconds)
-    files = Pages(SYSTEM / "web", "/", "/", listed="Files" in template.listed_buckets)
+    api_door = HttpApiServer(template.http_api, pools, gateway_seconds)
+    files = StaticFiles(SYSTEM / "web", "/", "/", listed="Files" in template.listed_buckets)
     handlers: list[Handler] = [
         CloudFront(template.distribution, {"Scripted": url_door, "Api": api_door, "Files": files}),
         url_door,
         api_door,
-        RestApiDoor(template.rest_api, pools),
+        RestApiServer(template.rest_api, pools),
         invoke_api,
     ]
     servers = [await serve(handler, "127.0.0.1", 0) for handler in handlers]
@@ -79,7 +79,7 @@ def _pools(
 ) -> dict[str, Pool]:
     pools: dict[str, Pool] = {}
     changed_functions = [dataclasses.replace(each, **changes) for each in template.functions.values()]
-    concurrency = shares(changed_functions, account)
+    concurrency = allocate(changed_functions, account)
     for changed in changed_functions:
         name = changed.name
         box = sandbox.build(changed, guard.folder / name, sandbox.service_variables({"LAMBDA": "http://lambda"}))

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from converse_stream.memory.knowledge_base import KnowledgeBase
 from local_stack.__main__ import options, run
 from local_stack.bedrock import serve
-from local_stack.bedrock.documents import KNOWLEDGE_BASE, MANAGED, PASSAGE, Documents
+from local_stack.bedrock.documents import KNOWLEDGE_BASE, MANAGED_KNOWLEDGE_BASE, PASSAGE_LENGTH, Documents
 from tests.wire.bedrock_standin import event_loop
 
 if TYPE_CHECKING:
@@ -55,18 +55,18 @@ def test_the_section_that_shares_words_comes_first(client: "AgentsforBedrockRunt
 def test_there_are_as_many_as_wanted_and_each_is_short(client: "AgentsforBedrockRuntimeClient") -> None:
     passages = found(client, "water", numberOfResults=2)
     assert len(passages) == 2
-    assert all(len(text) <= PASSAGE for _, text in passages)
+    assert all(len(text) <= PASSAGE_LENGTH for _, text in passages)
 
 
 def test_a_long_paragraph_is_cut_and_no_heading_stands_alone(client: "AgentsforBedrockRuntimeClient") -> None:
     passages = [text for _, text in found(client, "brine sea salt nothing", numberOfResults=100)]
-    assert all(len(text) <= PASSAGE for text in passages)
+    assert all(len(text) <= PASSAGE_LENGTH for text in passages)
     [begin] = [text for text in passages if text.startswith("#")]
     assert begin.startswith("# Sea\n\n## Salt\n\nBrine is salty. Brine")
     assert sum(text.count("Brine") for text in passages) == 200
 
 
-@pytest.mark.parametrize(("identity", "own"), [(KNOWLEDGE_BASE, "vector"), (MANAGED, "managed")])
+@pytest.mark.parametrize(("identity", "own"), [(KNOWLEDGE_BASE, "vector"), (MANAGED_KNOWLEDGE_BASE, "managed")])
 def test_each_kind_of_knowledge_base_has_its_own_search(
     client: "AgentsforBedrockRuntimeClient", identity: str, own: str
 ) -> None:
@@ -89,7 +89,7 @@ def test_a_managed_knowledge_base_is_asked_its_own_way_and_remembered(tmp_path: 
         start = serve("127.0.0.1", 0, documents=Documents(tmp_path))
         server = asyncio.run_coroutine_threadsafe(start, loop).result()
         agent = boto3.client("bedrock-agent-runtime", endpoint_url=server.url)
-        managed = KnowledgeBase(agent, MANAGED, tokens=100)
+        managed = KnowledgeBase(agent, MANAGED_KNOWLEDGE_BASE, tokens=100)
         for _ in range(2):
             assert [found.name for found in managed.search("user", "tides", float("inf"))] == ["tides.md"]
         agent.close()

@@ -12,7 +12,7 @@ from botocore.eventstream import ChecksumMismatch
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from local_stack.bedrock import BedrockServer
-from local_stack.bedrock.directives import by_chance
+from local_stack.bedrock.directives import random_fault
 from local_stack.bedrock.errors import MESSAGES, STREAMING_REFUSED, SYSTEM_REFUSED, TOOL_STREAMING_REFUSED
 from tests.wire.bedrock_standin import QUICK, ask, boto3_client, last, standin, text_of, until
 
@@ -196,7 +196,7 @@ def test_faults_happen_so_many_times_for_the_same_message(client: "BedrockRuntim
 
 
 def test_an_unknown_fault_is_refused_by_name(client: "BedrockRuntimeClient") -> None:
-    with pytest.raises(client.exceptions.ValidationException, match="knows no fault 'thortle'"):
+    with pytest.raises(client.exceptions.ValidationException, match="has no fault 'thortle'"):
         client.converse(**ask(question("thortle")))
 
 
@@ -204,7 +204,7 @@ def test_faults_by_chance_repeat_with_the_seed() -> None:
     # A seed without stalls, so that no time-out is part of the outcome.
     rate, seed, names = 0.6, 102, []
     for number in range(1, 13):
-        fault = by_chance(rate, seed, number)
+        fault = random_fault(rate, seed, number)
         names.append(fault.name if fault else "none")
     assert not {"stall", "stall-headers", "slow-first"} & set(names)
 

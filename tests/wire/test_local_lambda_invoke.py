@@ -15,7 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local_stack.intrinsics import TemplateError
-from local_stack.lambda_service.concurrency import shares
+from local_stack.lambda_service.concurrency import allocate
 from local_stack.template import read
 from tests.wire.lambda_entry_points import SYSTEM, Doors, doors, eventually
 
@@ -82,6 +82,16 @@ async def test_the_gateways_own_preflight(system: Doors) -> None:
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-methods"] == "GET"
     assert system.pools["Plain"].environments == []
+
+
+async def test_a_preflight_goes_to_a_route_that_matches_it(system: Doors) -> None:
+    """https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html"""
+    headers = {"origin": "http://page", "access-control-request-method": "GET"}
+    async with httpx.AsyncClient(timeout=30) as client:
+        answer = await client.options(f"{system.gateway}/do/it", headers=headers)
+    assert answer.status_code == 200
+    assert answer.json()["event"]["routeKey"] == "ANY /do/{what+}"
+    assert answer.headers.get_list("access-control-allow-origin") == ["http://page"]
 
 
 async def test_the_gateway_gives_up_and_the_function_goes_on(tmp_path: Path) -> None:
@@ -221,14 +231,14 @@ async def test_functions_share_the_concurrency_of_the_account(tmp_path: Path) ->
 def test_reservations_are_taken_from_the_account(own: int | None, account: int, limits: tuple[int, int]) -> None:
     stream = replace(read(SYSTEM / "template.yaml").functions["Scripted"], reserved_concurrency=own)
     plain = read(SYSTEM / "template.yaml").functions["Plain"]
-    given = shares([stream, plain], account)
+    given = allocate([stream, plain], account)
     assert (given["Scripted"].limit, given["Plain"].limit) == limits
 
 
 def test_a_reservation_leaves_100_to_the_others() -> None:
     stream = replace(read(SYSTEM / "template.yaml").functions["Scripted"], reserved_concurrency=101)
     with pytest.raises(TemplateError, match="UnreservedConcurrentExecution below its minimum value"):
-        shares([stream], 200)
+        allocate([stream], 200)
 
 
 async def test_an_unknown_function_and_a_throttled_one(system: Doors) -> None:

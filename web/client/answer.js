@@ -1,7 +1,7 @@
 import { cancel, cancelPath } from "./cancel.js";
 import { Delivery } from "./delivery.js";
 import { ConverseError } from "./error.js";
-import { NOTHING, fold } from "./fold.js";
+import { EMPTY, fold } from "./fold.js";
 
 /**
  * @import { Answer as Declared, AnswerState, Metrics, StreamEvent } from "./converse-stream.js"
@@ -12,9 +12,9 @@ import { NOTHING, fold } from "./fold.js";
 /** @implements {Declared} */
 export class Answer {
   #http;
-  #leaving = new AbortController();
-  #over = new AbortController();
-  #begun = performance.now();
+  #left = new AbortController(); // aborted by `leave`, and at the end of the answer
+  #ended = new AbortController(); // ends the delivery
+  #startedAt = performance.now();
   #isResumed;
   #isStopping = false;
   /** @type {unknown} */
@@ -23,7 +23,7 @@ export class Answer {
   #events = [];
   /** @type {(() => void)[]} */
   #waiting = [];
-  #state = NOTHING;
+  #state = EMPTY;
   /** @type {string | undefined} */
   generationId;
   /** @type {string | undefined} */
@@ -34,14 +34,14 @@ export class Answer {
   /**
    * @param {Http} http
    * @param {{ conversationId: string, send?: Send, cursor?: string | undefined, stopOnLeave?: boolean | undefined }}
-   *   what
+   *   request without `send`, the answer is resumed
    */
   constructor(http, { conversationId, send, cursor, stopOnLeave }) {
     this.#http = http;
     this.#isResumed = !send;
     this.conversationId = conversationId;
     this.cursor = cursor;
-    this.finished = this.#read(new Delivery(http, { conversationId, send, cursor, signal: this.#over.signal }));
+    this.finished = this.#read(new Delivery(http, { conversationId, send, cursor, signal: this.#ended.signal }));
     if (stopOnLeave) this.#stopOnLeave();
   }
 
@@ -50,24 +50,24 @@ export class Answer {
     try {
       await cancel(this.#http, this.conversationId, this.generationId);
     } catch (error) {
-      const neverArrived = !this.generationId && error instanceof ConverseError && error.status === 404;
-      if (!neverArrived) throw error;
-      this.#over.abort(); // and it is not sent again
+      const notReceived = !this.generationId && error instanceof ConverseError && error.status === 404;
+      if (!notReceived) throw error;
+      this.#ended.abort(); // do not send the message again
     }
   }
 
   leave() {
-    this.#leaving.abort();
-    if (this.#isResumed || this.generationId) this.#over.abort(); // until `start` a send is still on its way
-    this.#tell();
+    this.#left.abort();
+    if (this.#isResumed || this.generationId) this.#ended.abort(); // before `start`, the send must be completed
+    this.#notify();
   }
 
   /** @returns {AsyncGenerator<StreamEvent, void, undefined>} */
   async *[Symbol.asyncIterator]() {
     try {
       for (let next = 0; ; next++) {
-        while (next === this.#events.length && !this.#leaving.signal.aborted) {
-          await new Promise((/** @type {(value?: undefined) => void} */ news) => this.#waiting.push(news));
+        while (next === this.#events.length && !this.#left.signal.aborted) {
+          await new Promise((/** @type {(value?: undefined) => void} */ resolve) => this.#waiting.push(resolve));
         }
         const event = this.#events[next];
         if (!event) break;
@@ -86,8 +86,8 @@ export class Answer {
   async #read(delivery) {
     try {
       for await (const delivered of delivery) {
-        this.#take(delivered);
-        if (this.#leaving.signal.aborted && this.generationId) break;
+        this.#add(delivered);
+        if (this.#left.signal.aborted && this.generationId) break;
       }
     } catch (error) {
       this.#failure = error;
@@ -98,38 +98,38 @@ export class Answer {
   }
 
   /** @param {Delivered} delivered */
-  #take(delivered) {
+  #add(delivered) {
     const { event, cursor, position } = delivered;
     this.cursor = cursor ?? this.cursor;
     this.#state = fold(this.#state, event, position);
     if (event.type === "start") {
       this.generationId = event.generationId;
-      if (this.#isStopping) this.stop().catch(() => {}); // what was asked for before there was anything to stop
+      if (this.#isStopping) this.stop().catch(() => {}); // `stop` was called before the generation was known
     }
     this.#measure(delivered);
     this.#events.push(event);
-    this.#tell();
+    this.#notify();
   }
 
   /** @param {Delivered} delivered */
   #measure({ event, position }) {
-    if (this.#isResumed) return; // its begin was not seen
-    const elapsed = Math.round(performance.now() - this.#begun);
+    if (this.#isResumed) return; // the start time is unknown
+    const elapsed = Math.round(performance.now() - this.#startedAt);
     if (position && (event.type === "chunk" || event.type === "reasoning")) this.metrics.firstTokenMs ??= elapsed;
     if (event.type !== "complete" && event.type !== "error") return;
     this.metrics.durationMs = elapsed;
-    const speakingMs = elapsed - (this.metrics.firstTokenMs ?? elapsed);
+    const streamingMs = elapsed - (this.metrics.firstTokenMs ?? elapsed);
     const tokens = event.type === "complete" && event.usage?.outputTokens;
-    if (tokens && speakingMs) this.metrics.tokensPerSecond = Math.round((10_000 * tokens) / speakingMs) / 10;
+    if (tokens && streamingMs) this.metrics.tokensPerSecond = Math.round((10_000 * tokens) / streamingMs) / 10;
   }
 
   async #stopOnLeave() {
     const path = cancelPath(this.conversationId);
-    const lastWord = await this.#http.lastWord(this.#http.apiDoor + path).catch(() => {});
-    if (lastWord) globalThis.addEventListener?.("pagehide", lastWord, { signal: this.#leaving.signal });
+    const post = await this.#http.prepare(this.#http.apiUrl + path).catch(() => {});
+    if (post) globalThis.addEventListener?.("pagehide", post, { signal: this.#left.signal });
   }
 
-  #tell() {
-    for (const news of this.#waiting.splice(0)) news();
+  #notify() {
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }

@@ -3,30 +3,32 @@ import { pause } from "./waiting.js";
 
 /** @import { Http } from "./http.js" */
 
-const PATIENCE = 10_000; // ms
+const RETRY_TIME = 10_000; // ms
 const PAUSE = 500; // ms
 
 /**
- * Stops the model. API Gateway is asked first: with reserved concurrency running streams cannot throttle it. Throws ConverseError.
+ * Cancels a generation. Throws ConverseError.
+ *
+ * The request goes to API Gateway first: with reserved concurrency, running streams cannot throttle it.
  * @param {Http} http
  * @param {string} conversationId
- * @param {string} [generationId] when left out, a 404 may mean that the message is still on its way: it is asked again
+ * @param {string} [generationId] without it, a 404 is retried, because the server may not have the message yet
  */
 export async function cancel(http, conversationId, generationId) {
   const path = cancelPath(conversationId);
   const call = { method: "POST", body: { generationId } };
-  const until = Date.now() + PATIENCE;
+  const deadline = Date.now() + RETRY_TIME;
   for (;;) {
     try {
-      await http.request(http.apiDoor + path, call).catch((error) => {
-        if (isOurs(error)) throw error;
-        return http.request(http.streamDoor + path, call);
+      await http.request(http.apiUrl + path, call).catch((error) => {
+        if (isRefusal(error)) throw error;
+        return http.request(http.url + path, call);
       });
       return;
     } catch (error) {
       if (!(error instanceof ConverseError)) throw error;
-      if (error.code === "not_active") return; // it had ended
-      if (generationId || error.status !== 404 || Date.now() > until) throw error;
+      if (error.code === "not_active") return; // the generation has already ended
+      if (generationId || error.status !== 404 || Date.now() > deadline) throw error;
     }
     await pause(PAUSE);
   }
@@ -35,7 +37,10 @@ export async function cancel(http, conversationId, generationId) {
 /** @param {string} conversationId */
 export const cancelPath = (conversationId) => `/chat/${conversationId}/cancel`;
 
-/** @param {unknown} error whether the application itself refused, and not something in front of it */
-function isOurs(error) {
+/**
+ * Whether the application has refused the request, and not a service in front of it.
+ * @param {unknown} error
+ */
+function isRefusal(error) {
   return error instanceof ConverseError && error.code !== "http" && error.status >= 400 && error.status < 500;
 }

@@ -32,7 +32,8 @@ export class ConverseStream {
 
   /** @type {Declared["resume"]} */
   resume(conversationId, { cursor, stopOnLeave } = {}) {
-    // The server ends the older reader of a client, which would come back and end the newer one in its turn.
+    // The server allows one follower for each client id and ends the older one. That one would reconnect and end the
+    // newer one, so the older one must leave.
     for (const older of this.#reading) if (older.conversationId === conversationId) older.leave();
     return this.#read(new Answer(this.#http, { conversationId, cursor, stopOnLeave }));
   }
@@ -54,12 +55,12 @@ export class ConverseStream {
   delete = (path) => this.#json("DELETE", path);
 
   /**
-   * @param {import("./delivery.js").Send["body"]} said
+   * @param {import("./delivery.js").Send["body"]} request
    * @param {TurnOptions} [turn]
    */
-  #turn(said, { model, options, stopOnLeave } = {}) {
-    const send = { key: crypto.randomUUID(), body: { ...said, model, options } };
-    return this.#read(new Answer(this.#http, { conversationId: said.conversationId, send, stopOnLeave }));
+  #turn(request, { model, options, stopOnLeave } = {}) {
+    const send = { key: crypto.randomUUID(), body: { ...request, model, options } };
+    return this.#read(new Answer(this.#http, { conversationId: request.conversationId, send, stopOnLeave }));
   }
 
   /** @param {Answer} answer */
@@ -75,6 +76,6 @@ export class ConverseStream {
    * @param {unknown} [body]
    */
   #json(method, path, body) {
-    return this.#http.json(`${this.#http.apiDoor}/${path.replace(/^\/+/, "")}`, { method, body });
+    return this.#http.json(`${this.#http.apiUrl}/${path.replace(/^\/+/, "")}`, { method, body });
   }
 }

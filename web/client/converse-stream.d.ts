@@ -1,4 +1,4 @@
-/** The public interface. The JavaScript beside it is checked against it by `tsc`. What the server says is generated. */
+/** The public interface. `tsc` checks the JavaScript files against it. The types of the server are generated. */
 
 import type {
   CitationEvent,
@@ -42,42 +42,42 @@ export type {
 } from "./protocol.js";
 
 export interface ClientOptions {
-  /** The door that streams: the Function URL, the REST API's stage, or one host in front of both. */
+  /** The entry point that streams: the Function URL, the stage of the REST API, or the web host. */
   url: string;
-  /** The door of the buffered routes: API Gateway. `url` when left out. */
+  /** The entry point of the buffered routes: the HTTP API. Default: `url`. */
   apiUrl?: string | undefined;
   /**
-   * A bearer token. Asked before each request, and once more after a 401. Where it throws, the server counts as
-   * unreachable and the request is tried again; a `ConverseError` is passed on at once. Without one (undefined, "")
-   * the request is sent as it is, and refused.
+   * Returns a bearer token. Called before each request, and once more after a 401. If it throws a `ConverseError`, the
+   * request fails with it. After another error the request is repeated, as if the server were unreachable. Without a
+   * token (undefined, "") the request is sent without one.
    */
   token?: (() => string | undefined | Promise<string | undefined>) | undefined;
-  /** `x-authorization` where something in front signs with `authorization` itself. */
+  /** Use `x-authorization` if a service in front, such as CloudFront, signs with `authorization`. */
   tokenHeader?: "authorization" | "x-authorization" | undefined;
-  /** Send the body's SHA-256 as `x-amz-content-sha256`, as CloudFront's origin access control asks. */
+  /** Send the SHA-256 of the body as `x-amz-content-sha256`. CloudFront's origin access control needs it. */
   signBody?: boolean | undefined;
-  /** Sent with every request. */
+  /** Sent with each request. */
   headers?: Record<string, string> | undefined;
   fetch?: typeof fetch | undefined;
-  /** `X-Client-Id`: at most one reader for each. Random for each client when left out. */
+  /** `X-Client-Id`: one follower at a time for each id. Default: a random id for each client. */
   clientId?: string | undefined;
 }
 
 export interface TurnOptions {
   model?: string | undefined;
   options?: ModelOptions | undefined;
-  /** Stop the model when the page is left. */
+  /** Cancel the generation when the page is closed. */
   stopOnLeave?: boolean | undefined;
 }
 
 export interface SendOptions extends TurnOptions {
   text: string;
-  /** `[A-Za-z0-9_-]{8,64}`; a new conversation when left out. */
+  /** `[A-Za-z0-9_-]{8,64}`. Default: a new conversation. */
   conversationId?: string | undefined;
 }
 
 export interface ResumeOptions {
-  /** The last answer's `cursor`; without one, what is being made is sent from its begin. */
+  /** The `cursor` of the answer. Without it, the running generation is sent from its start. */
   cursor?: string | undefined;
   stopOnLeave?: boolean | undefined;
 }
@@ -85,21 +85,21 @@ export interface ResumeOptions {
 export declare class ConverseStream {
   constructor(options: ClientOptions);
 
-  /** Sends a message, once however often the line drops. */
+  /** Sends a message. It is processed once, also if the request must be repeated. */
   send(options: SendOptions): Answer;
-  /** Has the last message answered again. */
+  /** Replaces the last answer by a new one. */
   regenerate(conversationId: string, options?: TurnOptions): Answer;
-  /** Has the last answer gone on with. */
+  /** Continues the last answer. */
   continue(conversationId: string, options?: TurnOptions): Answer;
-  /** Follows what is being made, or was; ends at once, without an event, when nothing is. */
+  /** Follows the running generation, or the one of `cursor`. If there is none, the answer ends without an event. */
   resume(conversationId: string, options?: ResumeOptions): Answer;
   /**
-   * Stops the model: the named generation, or whatever is being made. Without a name a 404 is asked again for 10 s,
-   * because the message may still be on its way. Rejects with a ConverseError.
+   * Cancels this generation, or the running one. Without `generationId`, a 404 is retried for 10 s, because the server
+   * may not have the message yet. Rejects with a ConverseError.
    */
   stop(conversationId: string, generationId?: string): Promise<void>;
 
-  /** The buffered routes. `undefined` for an empty answer. They reject with a ConverseError. */
+  /** The buffered routes. The result is `undefined` if the body is empty. They reject with a ConverseError. */
   get<T = any>(path: string): Promise<T>;
   post<T = any>(path: string, body?: unknown): Promise<T>;
   put<T = any>(path: string, body?: unknown): Promise<T>;
@@ -108,47 +108,47 @@ export declare class ConverseStream {
 }
 
 /**
- * An answer as it comes. It is read whether or not somebody iterates; leaving the loop leaves the answer.
- * Iterating throws a ConverseError when the request is refused or the server stays out of reach.
+ * An answer while it is received. The client reads it also if you do not iterate. If you leave the loop, it calls
+ * `leave`. The loop throws a ConverseError if the request is refused or the server stays unreachable.
  */
 export declare class Answer implements AsyncIterable<StreamEvent> {
   private constructor();
   readonly conversationId: string;
   /** Known from `start` on. */
   readonly generationId: string | undefined;
-  /** Where to go on from, `<generation>:<position>`; known from `start` on. */
+  /** `<generation>:<position>`, for `resume`. Known from `start` on. */
   readonly cursor: string | undefined;
   readonly metrics: Metrics;
-  /** The folded answer, however it ended. Never rejects: `error` says what went wrong. */
+  /** The state at the end of the answer. Never rejects: a failure is in `error`. */
   readonly finished: Promise<AnswerState>;
-  /** Stops the model; the answer ends with `complete`, `cancelled`. Rejects with a ConverseError. */
+  /** Cancels the generation. The answer ends with `complete` and `cancelled`. Rejects with a ConverseError. */
   stop(): Promise<void>;
-  /** Ends here only: the server goes on, and `resume` finds it. */
+  /** Stops to read. The generation continues on the server, and `resume` finds it. */
   leave(): void;
   [Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined>;
 }
 
-/** Milliseconds, as measured here, from the call on; what is not known, or was not seen from its begin, is absent. */
+/** Times in milliseconds, measured by the client from the call of `send`. A resumed answer has none. */
 export interface Metrics {
   firstTokenMs?: number;
   tokensPerSecond?: number;
   durationMs?: number;
 }
 
-/** The server's; where the answer comes from the stored messages, without what only a stream tells. */
+/** The event of the server. If the answer is read from the stored messages, some fields are missing. */
 export interface CompleteEvent
   extends Pick<ServerComplete, "type" | "finishReason" | "aiMessage">,
     Partial<Pick<ServerComplete, "userMessage" | "usage" | "metrics">> {}
-/** The server's, or one of the client's own, which has no request. */
+/** An event of the server, or of the client; the latter has no `requestId`. */
 export interface ErrorEvent extends Omit<ServerError, "requestId">, Partial<Pick<ServerError, "requestId">> {}
-/** Ours, not the server's: how the line is. `buffered` waits for the answer in one piece. */
+/** An event of the client: the state of the connection. `buffered`: it waits for the answer in one piece. */
 export interface ConnectionEvent {
   type: "connection";
   state: "connecting" | "open" | "waiting" | "buffered";
   retryInMs?: number | undefined;
 }
 
-/** Types that are not listed here, and fields, are passed on as they came. */
+/** Unknown types and fields are passed on unchanged. */
 export type StreamEvent =
   | Exclude<ServerEvent, ServerComplete | ServerError>
   | CompleteEvent
@@ -158,7 +158,7 @@ export type StreamEvent =
 export type Citation = Omit<CitationEvent, "type">;
 export type Tool = Omit<ToolEvent, "type">;
 
-/** A part, and the position at which it begins. Each event of a tool is a part; `tools` has them joined. */
+/** A part with the position of its start. Each event of a tool is a part; `tools` has the joined events. */
 export type Part = MessagePart & { position: number };
 
 export interface Failure {
@@ -166,11 +166,11 @@ export interface Failure {
   message: string;
   retryable: boolean;
   requestId?: string | undefined;
-  /** Of the answer, where what had come of it is stored. */
+  /** The message with the partial answer, if it is stored. */
   messageId?: string | undefined;
 }
 
-/** An answer so far. */
+/** The state of an answer. */
 export interface AnswerState {
   conversationId?: string;
   messageId?: string;
@@ -181,9 +181,9 @@ export interface AnswerState {
   citations: Citation[];
   tools: Tool[];
   parts: Part[];
-  /** The answer's end: code points of text and of reasoning, and 1 for any other logged event. */
+  /** The end of the answer: code points of text and reasoning, and 1 for each other event of the log. */
   position: number;
-  /** As it is stored. */
+  /** The stored message. */
   message?: Message;
   finishReason?: FinishReason;
   usage?: Usage;
@@ -191,12 +191,12 @@ export interface AnswerState {
 }
 
 /**
- * The answer after one more event; pure. `undefined` begins one. `position` is where the event ends, for events whose
- * `id` says so; without it the event's own length counts.
+ * Returns the state after one more event. It is a pure function. `undefined` is the state before the first event.
+ * `position` is the position in the event's `id`; without it, the length of the event is added.
  */
 export declare function fold(state: AnswerState | undefined, event: StreamEvent, position?: number): AnswerState;
 
-/** What the server refused, or `unreachable` (status 0) when there was no answer. */
+/** An error of the server, or `unreachable` (status 0) if there was no response. */
 export declare class ConverseError extends Error implements Failure {
   constructor(failure: Failure & { status: number; field?: string; retryAfterMs?: number }, options?: ErrorOptions);
   readonly code: string;
@@ -204,10 +204,10 @@ export declare class ConverseError extends Error implements Failure {
   readonly retryable: boolean;
   readonly requestId: string | undefined;
   readonly messageId: string | undefined;
-  /** The request's field that is wrong. */
+  /** The field of the request that is not valid. */
   readonly field: string | undefined;
   readonly retryAfterMs: number | undefined;
 }
 
-/** What this browser can do. Without `streaming` answers come in one piece; `signBody` needs `signing`. */
+/** The features of this browser. Without `streaming`, answers come in one piece. `signBody` needs `signing`. */
 export declare function features(): { streaming: boolean; signing: boolean };

@@ -2,37 +2,37 @@ import { ConverseError, retryAfter } from "./error.js";
 import { features } from "./features.js";
 import { fold } from "./fold.js";
 import { events } from "./sse.js";
-import { pause, watch } from "./waiting.js";
+import { abortWhenSilent, pause } from "./waiting.js";
 
 /**
  * @import { CompleteEvent, ConnectionEvent, ErrorEvent, Message, StreamEvent } from "./converse-stream.js"
  * @import { Http } from "./http.js"
  * @typedef {{ key: string, body: { conversationId: string, action?: string } & Record<string, unknown> }} Send
- * @typedef {{ conversationId: string, send?: Send | undefined, cursor?: string | undefined, signal: AbortSignal }} What
+ * @typedef {{ conversationId: string, send?: Send, cursor?: string | undefined, signal: AbortSignal }} Request
  * @typedef {{ event: StreamEvent, cursor?: string | undefined, position?: number | undefined }} Delivered
- * @typedef {ReturnType<typeof watch>} Line
+ * @typedef {ReturnType<typeof abortWhenSilent>} Silence
  */
 
-const PATIENCE = 40; // attempts in a row that bring nothing new: about two and a half minutes
-const CURIOSITY = 5; // the same for what may be no answer at all: a few seconds
+const MAX_ATTEMPTS = 40; // attempts in a row without a new event: about two and a half minutes
+const MAX_RESUME_ATTEMPTS = 5; // the same for a resume without a cursor, when there may be no answer: a few seconds
 const SILENCE = 25_000; // ms; the server sends a heartbeat every 10 s
-const SILENCE_IN_ONE_PIECE = 100_000; // ms; there is no heartbeat
-const LONGEST_RETRY_AFTER = 30_000; // ms; a longer one is for the user to decide
+const BUFFERED_SILENCE = 100_000; // ms; there is no heartbeat
+const MAX_RETRY_AFTER = 30_000; // ms; with a longer time, the user decides
 const POLL = 2_000; // ms
-const FIRST_PAUSE = 250; // ms, doubled from attempt to attempt
-const LONGEST_PAUSE = 8_000; // ms
+const FIRST_PAUSE = 250; // ms, doubled after each attempt
+const MAX_PAUSE = 8_000; // ms
 
 /**
- * What follows is the answer from its begin. An answer that is gone on with is usually sent from where it had ended.
+ * The next events are the answer from its start. (The events of `continue` usually start at the end of the old text.)
  * @type {Delivered}
  */
-const BEGIN = { event: { type: "rollback", position: 0 } };
+const RESTART = { event: { type: "rollback", position: 0 } };
 
 /**
- * The events of one answer to its terminal one, whatever the line does.
+ * Yields the events of one answer until its terminal event, with retries.
  *
- * A send is POSTed with its key until the server is known to have it: streamed, then in one piece, and so on in turns.
- * From its first event on there are only GETs behind the cursor, so nothing is said, shown or paid twice.
+ * The client repeats the POST with the same idempotency key until the server has the message: streamed, then in one
+ * piece, in turns. After the first event it sends only GETs with the cursor. So no text is generated or shown twice.
  */
 export class Delivery {
   #http;
@@ -41,15 +41,15 @@ export class Delivery {
   #cursor;
   #signal;
   #attempt = 0;
-  #hasBegun = false;
+  #hasStarted = false;
   #isContinued;
-  #inOnePiece;
+  #isBuffered;
   /** @type {string | undefined} */
   #generation;
 
   /**
    * @param {Http} http
-   * @param {What} what without `send`, what is being made or was; `signal` ends it silently
+   * @param {Request} request without `send`, the answer is resumed; `signal` ends the delivery without an error
    */
   constructor(http, { conversationId, send, cursor, signal }) {
     this.#http = http;
@@ -58,33 +58,33 @@ export class Delivery {
     this.#isContinued = send?.body.action === "continue";
     this.#cursor = cursor;
     this.#signal = signal;
-    this.#inOnePiece = Boolean(send) && !features().streaming;
+    this.#isBuffered = Boolean(send) && !features().streaming;
   }
 
   /**
-   * Without an event when there is nothing to resume. Throws ConverseError.
+   * Yields nothing if there is nothing to resume. Throws ConverseError.
    * @returns {AsyncGenerator<Delivered, void, undefined>}
    */
   async *[Symbol.asyncIterator]() {
-    for (; this.#attempt < (this.#post || this.#cursor ? PATIENCE : CURIOSITY); this.#attempt++) {
-      const line = watch(this.#signal, this.#inOnePiece ? SILENCE_IN_ONE_PIECE : SILENCE);
+    for (; this.#attempt < (this.#post || this.#cursor ? MAX_ATTEMPTS : MAX_RESUME_ATTEMPTS); this.#attempt++) {
+      const silence = abortWhenSilent(this.#signal, this.#isBuffered ? BUFFERED_SILENCE : SILENCE);
       /** @type {number | undefined} */
       let retryInMs;
       try {
-        retryInMs = yield* this.#inOnePiece ? this.#whole(line) : this.#streamed(line);
+        retryInMs = yield* this.#isBuffered ? this.#buffered(silence) : this.#streamed(silence);
         if (retryInMs === undefined) return;
       } catch (error) {
         if (this.#signal.aborted) return;
         const failure = error instanceof ConverseError ? error : ConverseError.unreachable(error);
-        retryInMs = asked(failure);
+        retryInMs = requestedPause(failure);
         if (retryInMs === undefined) {
           if (isRefusal(failure) && !this.#mayFallBack(failure)) throw failure;
-          if (this.#inOnePiece && failure.status && failure.code !== "http") return yield { event: failed(failure) };
-          this.#inOnePiece = this.#mayFallBack(failure);
-          if (this.#inOnePiece) continue;
+          if (this.#isBuffered && failure.status && failure.code !== "http") return yield { event: errorOf(failure) };
+          this.#isBuffered = this.#mayFallBack(failure);
+          if (this.#isBuffered) continue;
         }
       } finally {
-        line.close();
+        silence.close();
       }
       yield* this.#wait(retryInMs);
       if (this.#signal.aborted) return;
@@ -93,26 +93,26 @@ export class Delivery {
   }
 
   /**
-   * Reads one stream to the answer's end. Throws where it breaks off.
-   * @param {Line} line
+   * Reads one stream until the end of the answer. Throws if the stream ends before that.
+   * @param {Silence} silence
    * @returns {AsyncGenerator<Delivered, undefined, undefined>}
    */
-  async *#streamed({ signal, hear }) {
-    if (this.#post || this.#attempt) yield connection("connecting"); // a first resume may find nothing to show
+  async *#streamed({ signal, onChunk }) {
+    if (this.#post || this.#attempt) yield connection("connecting"); // the first resume may find no answer
     const response = await this.#open(signal);
     if (response.status === 204) {
       if (this.#cursor) yield* this.#stored(this.#cursor, signal);
       return undefined;
     }
     if (!response.body || !response.headers.get("content-type")?.startsWith("text/event-stream")) {
-      throw ConverseError.unreachable(); // what answers is not our server
+      throw ConverseError.unreachable(); // the response is not from our server
     }
     yield connection("open");
-    for await (const { id, event } of events(response.body, hear)) {
-      this.#hasBegun = true;
+    for await (const { id, event } of events(response.body, onChunk)) {
+      this.#hasStarted = true;
       if (event.type === "start") {
         this.#cursor ??= `${event.generationId}:0`;
-        if (this.#generation === event.generationId) continue; // every attach begins with it
+        if (this.#generation === event.generationId) continue; // each attach sends `start` again
         this.#generation = event.generationId;
       }
       if (id) {
@@ -120,97 +120,98 @@ export class Delivery {
         this.#attempt = 0;
       }
       const position = id ? Number(id.split(":")[1]) : undefined;
-      if (position && this.#isContinued && fold(undefined, event).position === position) yield BEGIN;
+      if (position && this.#isContinued && fold(undefined, event).position === position) yield RESTART;
       yield { event, cursor: this.#cursor, position };
       if (event.type === "complete" || event.type === "error") return undefined;
     }
-    throw ConverseError.unreachable(); // an end without a terminal event is none
+    throw ConverseError.unreachable(); // the stream has ended without a terminal event
   }
 
   /** @param {AbortSignal} signal */
   #open(signal) {
-    const url = `${this.#http.streamDoor}/chat`;
+    const url = `${this.#http.url}/chat`;
     if (this.#post && !this.#cursor) return this.#http.request(url, { ...this.#post, signal });
     const headers = { ...(this.#cursor && { "last-event-id": this.#cursor }) };
     return this.#http.request(`${url}/${this.#conversationId}/stream`, { headers, signal });
   }
 
   /**
-   * The answer in one piece, or when to ask for it again.
-   * @param {Line} line
+   * Requests the answer in one piece. Returns the pause before the next request if the answer is not ready.
+   * @param {Silence} silence
    * @returns {AsyncGenerator<Delivered, number | undefined, undefined>}
    */
-  async *#whole({ signal }) {
+  async *#buffered({ signal }) {
     yield connection("buffered");
-    // Where both doors are one host, the path leads to the function that streams.
-    const response = await this.#http.request(`${this.#http.apiDoor}/chat?stream=false`, { ...this.#post, signal });
+    // With a web host both URLs are the same, and this path belongs to the function that streams.
+    const response = await this.#http.request(`${this.#http.apiUrl}/chat?stream=false`, { ...this.#post, signal });
     const { conversationId, messageId, generationId, model, ...completion } = await response.json();
     if (response.status === 202) {
-      this.#attempt = 0; // it is being made
+      this.#attempt = 0; // the generation is running
       return retryAfter(response) ?? POLL;
     }
     yield { event: { type: "start", conversationId, messageId, generationId, model } };
-    if (this.#isContinued) yield BEGIN;
-    yield* pieces(completion.aiMessage);
+    if (this.#isContinued) yield RESTART;
+    yield* eventsOf(completion.aiMessage);
     yield { event: { type: "complete", ...completion } };
     return undefined;
   }
 
   /**
-   * The log behind the cursor is gone: the answer as it is kept, in the place of what was seen of it.
+   * The log of the generation has expired. Yields the stored answer instead, from its start.
    * @param {string} cursor
    * @param {AbortSignal} signal
    * @returns {AsyncGenerator<Delivered, void, undefined>}
    */
   async *#stored(cursor, signal) {
     const generation = cursor.split(":")[0];
-    const url = `${this.#http.apiDoor}/conversations/${this.#conversationId}/messages`;
+    const url = `${this.#http.apiUrl}/conversations/${this.#conversationId}/messages`;
     /** @type {Message[]} */
     let messages = [];
-    let place;
+    let index;
     let page;
     do {
       page = await this.#http.json(page ? `${url}?cursor=${page.cursor}` : url, { signal });
       messages = [...page.messages, ...messages];
-      place = messages.findIndex(({ role, generationId }) => role === "assistant" && generationId === generation);
-    } while (place < 1 && page.cursor); // newest first, and its question is shown too
-    const aiMessage = messages[place];
+      index = messages.findIndex(({ role, generationId }) => role === "assistant" && generationId === generation);
+    } while (index < 1 && page.cursor); // pages are newest first; the user message before the answer is needed too
+    const aiMessage = messages[index];
     if (!aiMessage) {
       throw new ConverseError({ code: "not_found", message: "The answer is gone.", status: 404, retryable: false });
     }
-    yield BEGIN;
-    yield* pieces(aiMessage);
+    yield RESTART;
+    yield* eventsOf(aiMessage);
     const { error, finishReason = "stop", usage, id: messageId, status } = aiMessage;
     if (status === "failed") {
-      const old = { code: "failed", message: "The answer failed.", retryable: true }; // from before reasons were stored
-      yield { event: { type: "error", ...old, ...error, messageId } };
-    } else yield { event: { type: "complete", finishReason, userMessage: messages[place - 1], aiMessage, usage } };
+      const unknown = { code: "failed", message: "The answer failed.", retryable: true }; // old messages have no error
+      yield { event: { type: "error", ...unknown, ...error, messageId } };
+    } else yield { event: { type: "complete", finishReason, userMessage: messages[index - 1], aiMessage, usage } };
   }
 
   /**
-   * Whether a streamed send that failed this way may be asked for in one piece: never after its first event.
+   * Whether the message may be sent in one piece after this failure of a stream. Not after the first event.
    * @param {ConverseError} failure
    */
   #mayFallBack(failure) {
     const cannotStart = !isRefusal(failure) || failure.status === 403 || failure.status === 404;
-    return Boolean(this.#post) && !this.#hasBegun && !this.#inOnePiece && cannotStart;
+    return Boolean(this.#post) && !this.#hasStarted && !this.#isBuffered && cannotStart;
   }
 
   /**
-   * As long as was asked for, or else back-off with full jitter, which a network that is back cuts short.
-   * @param {number | undefined} asked
+   * Waits for the server's `Retry-After`, or else with exponential back-off and full jitter. The back-off ends early
+   * when the network is back.
+   * @param {number | undefined} requested milliseconds
    * @returns {AsyncGenerator<Delivered, void, undefined>}
    */
-  async *#wait(asked) {
-    const retryInMs = Math.round(asked ?? Math.random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#attempt));
+  async *#wait(requested) {
+    const retryInMs = Math.round(requested ?? Math.random() * Math.min(MAX_PAUSE, FIRST_PAUSE * 2 ** this.#attempt));
     yield connection("waiting", retryInMs);
-    const woken = await pause(retryInMs, { signal: this.#signal, wakes: asked === undefined });
+    const woken = await pause(retryInMs, { signal: this.#signal, wakes: requested === undefined });
     if (woken) this.#attempt = 0;
   }
 }
 
 /**
- * Whether it is the request that is wrong. Not where Lambda or a gateway has no place left, and says 429 for itself.
+ * Whether the request itself was refused. A 429 of Lambda or API Gateway (code `http`) is not a refusal.
  * @param {ConverseError} failure
  */
 function isRefusal({ status, code }) {
@@ -218,11 +219,11 @@ function isRefusal({ status, code }) {
 }
 
 /**
- * Milliseconds that a busy server asks us to wait.
+ * The milliseconds of `Retry-After` from a busy server, or undefined if there is none or it is too long.
  * @param {ConverseError} failure
  */
-function asked({ status, retryAfterMs: after }) {
-  return (status === 429 || status === 503) && after !== undefined && after <= LONGEST_RETRY_AFTER ? after : undefined;
+function requestedPause({ status, retryAfterMs: after }) {
+  return (status === 429 || status === 503) && after !== undefined && after <= MAX_RETRY_AFTER ? after : undefined;
 }
 
 /**
@@ -235,10 +236,11 @@ function connection(state, retryInMs) {
 }
 
 /**
+ * The events of a stored message.
  * @param {Message} message
  * @returns {Generator<Delivered, void, undefined>}
  */
-function* pieces({ parts }) {
+function* eventsOf({ parts }) {
   for (const part of parts) {
     if (part.type === "text") yield { event: { type: "chunk", content: part.text } };
     else if (part.type === "reasoning") yield { event: { type: "reasoning", content: part.text } };
@@ -250,6 +252,6 @@ function* pieces({ parts }) {
  * @param {ConverseError} failure
  * @returns {ErrorEvent}
  */
-function failed({ code, message, retryable, requestId, messageId }) {
+function errorOf({ code, message, retryable, requestId, messageId }) {
   return { type: "error", code, message, retryable, requestId, messageId };
 }

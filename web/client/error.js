@@ -26,7 +26,7 @@ export class ConverseError extends Error {
   }
 
   /**
-   * What an answer refuses with: the server's own words, or `http` for those of whatever stands in front of it.
+   * The error of a response. Without an error of our server in the body, the code is `http`.
    * @param {Response} response
    */
   static async of(response) {
@@ -37,13 +37,13 @@ export class ConverseError extends Error {
       retryable: status === 429 || status >= 500,
       requestId: headers.get("x-request-id") ?? undefined,
     };
-    const told = await response.json().catch(() => undefined);
-    return new ConverseError({ ...failure, ...told?.error, status, retryAfterMs: retryAfter(response) });
+    const body = await response.json().catch(() => undefined);
+    return new ConverseError({ ...failure, ...body?.error, status, retryAfterMs: retryAfter(response) });
   }
 }
 
 /**
- * Milliseconds, or undefined when it does not say in seconds.
+ * The time of `Retry-After` in milliseconds, or undefined if the header is missing or not in seconds.
  * @param {Response} response
  */
 export function retryAfter({ headers }) {

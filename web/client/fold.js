@@ -1,24 +1,24 @@
 /** @import { AnswerState, Citation, MessagePart, Part, Tool } from "./converse-stream.js" */
 
 /** @type {AnswerState} */
-export const NOTHING = { text: "", reasoning: "", citations: [], tools: [], parts: [], position: 0 };
+export const EMPTY = { text: "", reasoning: "", citations: [], tools: [], parts: [], position: 0 };
 
 /** @type {typeof import("./converse-stream.js").fold} */
-export function fold(state = NOTHING, event, position) {
+export function fold(state = EMPTY, event, position) {
   switch (event.type) {
     case "start": {
       const { type, ...ids } = event;
       return { ...state, ...ids };
     }
     case "chunk":
-      return grown(state, { type: "text", text: event.content }, [...event.content].length, position);
+      return append(state, { type: "text", text: event.content }, [...event.content].length, position);
     case "reasoning":
-      return grown(state, { type: "reasoning", text: event.content }, [...event.content].length, position);
+      return append(state, { type: "reasoning", text: event.content }, [...event.content].length, position);
     case "citation":
     case "tool":
-      return grown(state, event, 1, position);
+      return append(state, event, 1, position);
     case "rollback":
-      return cut(state, event.position);
+      return truncate(state, event.position);
     case "complete": {
       const { aiMessage: message, finishReason, usage } = event;
       return { ...state, message, finishReason, usage };
@@ -28,7 +28,7 @@ export function fold(state = NOTHING, event, position) {
       return { ...state, error };
     }
     default:
-      return { ...state, position: position ?? state.position }; // what we do not know may be logged all the same
+      return { ...state, position: position ?? state.position }; // an unknown event may be in the log too
   }
 }
 
@@ -38,13 +38,13 @@ export function fold(state = NOTHING, event, position) {
  * @param {number} length
  * @param {number} [end]
  */
-function grown(state, part, length, end = state.position + length) {
-  const begin = end - length;
+function append(state, part, length, end = state.position + length) {
+  const start = end - length;
   const last = state.parts.at(-1);
-  const joins = last && "text" in last && "text" in part && last.type === part.type && state.position === begin;
+  const joins = last && "text" in last && "text" in part && last.type === part.type && state.position === start;
   const parts = joins
     ? [...state.parts.slice(0, -1), { ...last, text: last.text + part.text }]
-    : [...state.parts, { ...part, position: begin }];
+    : [...state.parts, { ...part, position: start }];
   return withParts(state, parts, end);
 }
 
@@ -52,7 +52,7 @@ function grown(state, part, length, end = state.position + length) {
  * @param {AnswerState} state
  * @param {number} position
  */
-function cut(state, position) {
+function truncate(state, position) {
   const parts = state.parts
     .filter((part) => part.position < position)
     .map((part) => ("text" in part ? { ...part, text: first(part.text, position - part.position) } : part));
@@ -60,27 +60,27 @@ function cut(state, position) {
 }
 
 /**
- * The state with these parts, and what follows from them.
+ * The state with these parts, and with text, reasoning, citations and tools made from them.
  * @param {AnswerState} state
  * @param {Part[]} parts
  * @param {number} position
  * @returns {AnswerState}
  */
 function withParts(state, parts, position) {
-  const written = { text: "", reasoning: "" };
+  const texts = { text: "", reasoning: "" };
   /** @type {Citation[]} */
   const citations = [];
   /** @type {Map<string, Tool>} */
   const tools = new Map();
   for (const { position, ...part } of parts) {
-    if ("text" in part) written[part.type] += part.text;
+    if ("text" in part) texts[part.type] += part.text;
     else {
-      const { type, ...said } = part;
-      if ("id" in said) tools.set(said.id, { ...tools.get(said.id), ...said });
-      else citations.push(said);
+      const { type, ...fields } = part;
+      if ("id" in fields) tools.set(fields.id, { ...tools.get(fields.id), ...fields });
+      else citations.push(fields);
     }
   }
-  return { ...state, ...written, citations, tools: [...tools.values()], parts, position };
+  return { ...state, ...texts, citations, tools: [...tools.values()], parts, position };
 }
 
 /**

@@ -5,7 +5,7 @@ import { ConverseError } from "./error.js";
  * @typedef {{ method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal }} Call
  */
 
-/** The deployment's two doors, without a slash at the end, and how one is let in. */
+/** Sends requests to the two URLs of a deployment, which have no slash at the end, with headers and the token. */
 export class Http {
   #fetch;
   #token;
@@ -15,8 +15,8 @@ export class Http {
 
   /** @param {ClientOptions} options */
   constructor({ url, apiUrl = url, token, tokenHeader = "authorization", signBody = false, headers, fetch, clientId }) {
-    this.streamDoor = url.replace(/\/+$/, "");
-    this.apiDoor = apiUrl.replace(/\/+$/, "");
+    this.url = url.replace(/\/+$/, "");
+    this.apiUrl = apiUrl.replace(/\/+$/, "");
     this.#fetch = fetch ?? globalThis.fetch.bind(globalThis);
     this.#token = token;
     this.#tokenHeader = tokenHeader;
@@ -25,8 +25,8 @@ export class Http {
   }
 
   /**
-   * A successful response. Throws ConverseError; a fetch that was aborted, or a token that did not come, counts as
-   * unreachable, because the token may need the network too.
+   * Returns a successful response. Throws ConverseError. An aborted request is `unreachable`, and so is an error of
+   * `token`, because it may need the network.
    * @param {string} url
    * @param {Call} [call]
    */
@@ -38,7 +38,7 @@ export class Http {
   }
 
   /**
-   * A JSON body, undefined when it is empty.
+   * Returns the JSON of the response, or undefined if the body is empty.
    * @param {string} url
    * @param {Call} [call]
    */
@@ -48,10 +48,10 @@ export class Http {
   }
 
   /**
-   * A POST without a body that is ready to be fired while the page goes away, when nothing can be awaited any more.
+   * Prepares a POST without a body. The returned function sends it while the page is closed: it waits for nothing.
    * @param {string} url
    */
-  async lastWord(url) {
+  async prepare(url) {
     const init = await this.#init({ method: "POST" });
     return () => void this.#fetch(url, { ...init, keepalive: true }).catch(() => {});
   }
@@ -85,7 +85,7 @@ export class Http {
 }
 
 /**
- * Rejects when the signal aborts: a token that never comes must not outlast its request.
+ * Rejects when the signal is aborted, so that a request does not wait for its token without end.
  * @param {AbortSignal} [signal]
  * @returns {Promise<never>}
  */

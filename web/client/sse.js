@@ -3,12 +3,12 @@ import { createParser } from "eventsource-parser";
 /** @import { StreamEvent } from "./converse-stream.js" */
 
 /**
- * The events of a response as they come, each with the `id` of its frame. `hear` is called for every network chunk.
+ * Yields the events of a response with the `id` of each frame. Calls `onChunk` for each chunk of the network.
  * @param {ReadableStream<Uint8Array>} body
- * @param {() => void} hear
+ * @param {() => void} onChunk
  * @returns {AsyncGenerator<{ id: string | undefined, event: StreamEvent }, void, undefined>}
  */
-export async function* events(body, hear) {
+export async function* events(body, onChunk) {
   /** @type {import("eventsource-parser").EventSourceMessage[]} */
   const frames = [];
   const parser = createParser({ onEvent: (frame) => frames.push(frame) });
@@ -18,7 +18,7 @@ export async function* events(body, hear) {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
-      hear();
+      onChunk();
       parser.feed(decoder.decode(value, { stream: true }));
       for (const { id, data } of frames.splice(0)) yield { id, event: JSON.parse(data) };
     }

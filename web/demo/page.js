@@ -15,7 +15,7 @@ import { ConverseStream } from "./vendor/converse-stream.js";
 
 const TITLED = [1_000, 2_000, 4_000]; // ms
 
-const { functionUrl, apiUrl, tokenUrl } = await fetch("config.json")
+const { functionUrl, apiUrl, tokenUrl } = await fetch(new URL("config.json", import.meta.url))
   .then((response) => response.json())
   .catch((error) => {
     byId("connection").textContent = "Not connected";

@@ -1,6 +1,6 @@
-"""What /var/runtime/bootstrap.py is to a managed Python runtime: it finds the function's code and layers, and runs.
+"""Starts the runtime client with the function's code and layers, like /var/runtime/bootstrap.py on Lambda.
 
-An exec wrapper gets the path of this file as its second argument, and may run it or start a runtime of its own.
+An exec wrapper gets the path of this file as its second argument. It may run it or start another runtime.
 """
 
 import os
@@ -12,6 +12,6 @@ version = f"python{sys.version_info.major}.{sys.version_info.minor}"
 sys.path[:1] = [root, f"{opt}/python/lib/{version}/site-packages", f"{opt}/python"]
 sys.path.append(os.environ["LAMBDA_RUNTIME_DIR"])
 
-from awslambdaric.__main__ import main  # noqa: E402 - the path to it is set above
+from awslambdaric.__main__ import main  # noqa: E402 - needs the paths from above
 
 main(["bootstrap.py", os.environ["_HANDLER"]])

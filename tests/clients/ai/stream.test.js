@@ -1,9 +1,9 @@
-// The bytes of the AI SDK's dialect, cut anywhere, as one version of the AI SDK reads them.
+// Streams of the AI SDK dialect in pieces of random size, read by one version of the AI SDK.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
-import { Person, isOpen, read } from "./chat.js";
+import { User, isOpen, contentOf } from "./chat.js";
 
 const FIXTURES = new URL("../../fixtures/", import.meta.url);
 
@@ -14,7 +14,7 @@ before(async () => {
     response.writeHead(200, { "content-type": "text/event-stream", "x-vercel-ai-ui-message-stream": "v1" });
     for (const piece of split(bytes)) {
       response.write(piece);
-      await new Promise(setImmediate); // a write of its own on the wire
+      await new Promise(setImmediate); // so that each piece is a separate write
     }
     response.end();
   });
@@ -24,7 +24,7 @@ before(async () => {
 
 after(() => server.close());
 
-/** The bytes in pieces of random sizes, the smallest inside a character. */
+/** Yields the bytes in pieces of random size; a piece may end inside a character. */
 function* split(whole, largest = Math.max(16, whole.length / 500)) {
   for (let at = 0; at < whole.length; ) {
     const size = 1 + Math.floor(Math.random() * largest);
@@ -33,22 +33,22 @@ function* split(whole, largest = Math.max(16, whole.length / 500)) {
   }
 }
 
-/** A chat that was sent the bytes. */
-async function told(sent) {
+/** Returns a chat that has received the bytes. */
+async function chatWith(sent) {
   bytes = sent;
-  const chat = new Person().chat({ api });
+  const chat = new User().chat({ api });
   await chat.sendMessage({ text: "Hello?" });
   return chat;
 }
 
 for (const { name } of readdirSync(FIXTURES, { withFileTypes: true }).filter((each) => each.isDirectory())) {
-  // A rollback is told only to who has seen more than the table holds, which nobody has who reads from the begin.
-  test(`fixture ${name}`, { skip: name === "rollback" }, async () => {
+  // A rollback is sent only to followers ahead of the stored text, and these chats read from the beginning.
+  test(`fixture ${name} has the recorded answer`, { skip: name === "rollback" }, async () => {
     const answer = JSON.parse(readFileSync(new URL(`${name}/answer.json`, FIXTURES)));
-    const chat = await told(readFileSync(new URL(`${name}/ai-sdk.sse`, FIXTURES)));
+    const chat = await chatWith(readFileSync(new URL(`${name}/ai-sdk.sse`, FIXTURES)));
     const message = chat.lastMessage;
-    const { finishReason, error, ...said } = answer;
-    assert.deepEqual(read(message), said);
+    const { finishReason, error, ...content } = answer;
+    assert.deepEqual(contentOf(message), content);
     assert.equal(message.id, "message-2");
     assert.equal(message.metadata.finishReason, finishReason);
     assert.equal(message.metadata.error?.code, error);
@@ -58,8 +58,8 @@ for (const { name } of readdirSync(FIXTURES, { withFileTypes: true }).filter((ea
   });
 }
 
-test("an answer of a megabyte", async () => {
-  const chat = await told(readFileSync(process.env.MEGABYTE_SSE));
+test("an answer of a megabyte arrives unchanged", async () => {
+  const chat = await chatWith(readFileSync(process.env.MEGABYTE_SSE));
   assert.deepEqual(chat.errors, []);
-  assert.ok(read(chat.lastMessage).text === readFileSync(process.env.MEGABYTE_TEXT, "utf8"));
+  assert.ok(contentOf(chat.lastMessage).text === readFileSync(process.env.MEGABYTE_TEXT, "utf8"));
 });

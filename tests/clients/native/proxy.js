@@ -1,13 +1,13 @@
-/** A TCP line to a server that a test can cut: what a network does to a browser. */
+/** A TCP proxy whose connections a test can reset, as a network may do. */
 
 import { connect, createServer } from "node:net";
 
 /**
- * `url` leads to `target`. `drop()` resets every connection, `close()` also refuses new ones.
+ * Starts a proxy: `url` leads to `target`. `drop()` resets every connection, `close()` also refuses new ones.
  * @param {import("node:test").TestContext} t
  * @param {string} target
  */
-export async function line(t, target) {
+export async function startProxy(t, target) {
   const { hostname, port, pathname } = new URL(target);
   const sockets = new Set();
   const server = createServer((near) => {

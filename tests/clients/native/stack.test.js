@@ -1,9 +1,9 @@
-/** The client against the laptop stack, whose addresses are in the environment. */
+/** The client against the local stack, whose addresses are environment variables. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ConverseStream } from "converse-stream";
-import { line } from "./proxy.js";
+import { startProxy } from "./proxy.js";
 
 const { STREAM_URL, API_URL, REST_URL, LOCAL_URL } = process.env;
 const user = { "x-dev-user": `client-${crypto.randomUUID()}` };
@@ -12,9 +12,9 @@ const client = (options) => new ConverseStream({ url: STREAM_URL, apiUrl: API_UR
 const textOf = ({ parts }) => parts.filter(({ type }) => type === "text").map(({ text }) => text).join("");
 const stored = async ({ conversationId }) => (await client().get(`/conversations/${conversationId}/messages`)).messages;
 
-for (const [door, url] of [["Function URL", STREAM_URL], ["REST API", REST_URL]]) {
-  test(`${door}: an answer comes piece by piece, and is what is stored`, async () => {
-    const answer = client({ url }).send({ text: `Rivers ${door} [[tokens=12 pace=10]] [[cite]]` });
+for (const [entryPoint, url] of [["Function URL", STREAM_URL], ["REST API", REST_URL]]) {
+  test(`${entryPoint}: a streamed answer equals the stored one`, async () => {
+    const answer = client({ url }).send({ text: `Rivers ${entryPoint} [[tokens=12 pace=10]] [[cite]]` });
     const { text, message, citations, finishReason, usage } = await answer.finished;
     const pieces = [];
     for await (const { type } of answer) pieces.push(type);
@@ -29,29 +29,29 @@ for (const [door, url] of [["Function URL", STREAM_URL], ["REST API", REST_URL]]
     assert.ok(answer.metrics.tokensPerSecond > 0);
   });
 
-  test(`${door}: a dropped line is resumed, with the text that is stored`, async (t) => {
-    const lossy = await line(t, url);
+  test(`${entryPoint}: a dropped connection is resumed with the stored text`, async (t) => {
+    const proxy = await startProxy(t, url);
     const secret = crypto.randomUUID();
-    const answer = client({ url: lossy.url }).send({ text: `Seas ${secret} [[tokens=2000 pace=25]]` });
+    const answer = client({ url: proxy.url }).send({ text: `Seas ${secret} [[tokens=2000 pace=25]]` });
     let drops = 0;
     let opened = 0;
     let seen = 0;
     for await (const event of answer) {
       if (event.state === "open") opened++;
-      if (event.type !== "chunk" || seen === opened) continue; // the first piece on each line
+      if (event.type !== "chunk" || seen === opened) continue; // the first chunk of each connection
       seen = opened;
-      if (drops++ < 3) lossy.drop();
-      else answer.stop(); // it is long, so that a slow machine does not miss the line's end
+      if (drops++ < 3) proxy.drop();
+      else answer.stop(); // the answer is long, so that a slow machine reaches this before its end
     }
     assert.equal(drops, 4);
     const state = await answer.finished;
     assert.equal(state.finishReason, "cancelled");
     assert.equal(state.text, textOf((await stored(answer))[1]));
     const requests = await (await fetch(`${LOCAL_URL}/_local/requests`)).json();
-    assert.equal(requests.filter((each) => JSON.stringify(each).includes(secret)).length, 1); // paid once
+    assert.equal(requests.filter((each) => JSON.stringify(each).includes(secret)).length, 1); // the model was called once
   });
 
-  test(`${door}: stop stops the model, and keeps what it said`, async () => {
+  test(`${entryPoint}: stop cancels the answer and keeps its text`, async () => {
     const answer = client({ url }).send({ text: "Hills [[tokens=400 pace=50]]" });
     let stopping;
     for await (const event of answer) if (event.type === "chunk") stopping ??= answer.stop();
@@ -63,18 +63,18 @@ for (const [door, url] of [["Function URL", STREAM_URL], ["REST API", REST_URL]]
   });
 }
 
-test("a stop that overtakes its message stops it all the same", async () => {
+test("stop before the message has arrived cancels the answer", async () => {
   const answer = client().send({ text: "Woods [[tokens=400 pace=50]]" });
   await answer.stop();
   assert.equal((await answer.finished).finishReason, "cancelled");
 });
 
-test("a page that is loaded again goes on from its cursor, or from the begin", async () => {
+test("a reloaded page resumes from its cursor or from the beginning", async () => {
   const before = client().send({ text: "Lakes [[tokens=60 pace=30]]" });
   let seen = "";
   for await (const event of before) {
     if (event.type === "chunk") seen += event.content;
-    if (seen.length > 30) break; // leaves
+    if (seen.length > 30) break; // disconnects
   }
   const { conversationId, cursor } = before;
   const [rest, all] = await Promise.all([
@@ -89,7 +89,7 @@ test("a page that is loaded again goes on from its cursor, or from the begin", a
   assert.deepEqual(idle, []);
 });
 
-test("an answer is gone on with, and made again", async () => {
+test("continue extends an answer and regenerate replaces it", async () => {
   const options = { maxTokens: 5 };
   const first = client().send({ text: "Moons [[tokens=8]]", options });
   const { finishReason, text } = await first.finished;
@@ -102,20 +102,20 @@ test("an answer is gone on with, and made again", async () => {
   const whole = await client().resume(first.conversationId, { cursor: `${more.generationId}:0` }).finished;
   assert.equal(whole.text, text + rest);
   const again = client().regenerate(first.conversationId);
-  const made = await again.finished;
+  const regenerated = await again.finished;
   assert.notEqual(again.generationId, more.generationId);
-  assert.deepEqual((await stored(first)).at(-1), made.message);
+  assert.deepEqual((await stored(first)).at(-1), regenerated.message);
 });
 
-test("several turns stay in one conversation", async () => {
+test("messages with a conversation id are stored in that conversation", async () => {
   const first = client().send({ text: "One [[tokens=5]]" });
   await first.finished;
   await client().send({ text: "Two [[tokens=5]]", conversationId: first.conversationId }).finished;
   assert.deepEqual((await stored(first)).map(({ role }) => role), ["user", "assistant", "user", "assistant"]);
 });
 
-test("with the Function URL's port closed the answer comes in one piece", async (t) => {
-  const closed = await line(t, STREAM_URL);
+test("with the Function URL unreachable the answer arrives in one piece", async (t) => {
+  const closed = await startProxy(t, STREAM_URL);
   closed.close();
   const answer = client({ url: closed.url }).send({ text: "Deserts [[tokens=20 pace=5]] [[cite]]" });
   const types = [];
@@ -127,7 +127,7 @@ test("with the Function URL's port closed the answer comes in one piece", async 
   assert.equal(citations.length, 1);
 });
 
-test("one host for everything: its buffered path is the streaming function's", async () => {
+test("with one URL for everything a blocked stream falls back to stream=false", async () => {
   const blocked = async (url, init) => {
     if (!url.includes("stream=false")) throw new TypeError("blocked");
     return fetch(url, init);
@@ -136,7 +136,7 @@ test("one host for everything: its buffered path is the streaming function's", a
   assert.equal((await answer.finished).text, textOf((await stored(answer))[1]));
 });
 
-test("a refusal names its field, and an error of the model ends with what was said", async () => {
+test("a rejected request names its field, and a model error keeps the partial text", async () => {
   const { error } = await client().send({ text: " " }).finished;
   assert.deepEqual([error.status, error.field, error.retryable], [400, "message.text", false]);
   const text = `Caves ${crypto.randomUUID()} [[tokens=20]] [[fault=reset at=6]]`;

@@ -1,37 +1,37 @@
-// The openai package, asked by the tests: each line in is {call, base, headers, retries, body}, each line out what was heard.
+// Runs the openai package for the tests. Each input line is {call, base, headers, retries, body}, each output line a result.
 import { createInterface } from "node:readline";
 import OpenAI from "openai";
 
-const ask = {
-  async models(client, _, heard) {
-    for await (const model of client.models.list()) heard.text += `${model.id} `;
+const callers = {
+  async models(client, _, result) {
+    for await (const model of client.models.list()) result.text += `${model.id} `;
   },
 
-  async model(client, { model }, heard) {
-    heard.text = (await client.models.retrieve(model)).id;
+  async model(client, { model }, result) {
+    result.text = (await client.models.retrieve(model)).id;
   },
 
-  async whole(client, body, heard) {
+  async whole(client, body, result) {
     const { choices, usage } = await client.chat.completions.create(body);
     const { content, reasoning_content, tool_calls } = choices[0].message;
-    heard.text = content ?? "";
-    heard.reasoning = reasoning_content ?? "";
-    heard.calls = (tool_calls ?? []).map(({ id, function: { name, arguments: given } }) => ({ id, name, given }));
-    heard.finish = choices[0].finish_reason;
-    heard.usage = usage;
+    result.text = content ?? "";
+    result.reasoning = reasoning_content ?? "";
+    result.calls = (tool_calls ?? []).map(({ id, function: { name, arguments: json } }) => ({ id, name, arguments: json }));
+    result.finish = choices[0].finish_reason;
+    result.usage = usage;
   },
 
-  async streamed(client, body, heard) {
+  async streamed(client, body, result) {
     for await (const { choices, usage } of await client.chat.completions.create({ ...body, stream: true })) {
-      heard.pieces += 1;
-      heard.usage = usage ?? heard.usage;
+      result.chunk_count += 1;
+      result.usage = usage ?? result.usage;
       for (const { delta, finish_reason } of choices) {
-        heard.text += delta.content ?? "";
-        heard.reasoning += delta.reasoning_content ?? "";
-        for (const { index, id, function: { name, arguments: given } } of delta.tool_calls ?? []) {
-          heard.calls[index] = { id, name, given };
+        result.text += delta.content ?? "";
+        result.reasoning += delta.reasoning_content ?? "";
+        for (const { index, id, function: { name, arguments: json } } of delta.tool_calls ?? []) {
+          result.calls[index] = { id, name, arguments: json };
         }
-        heard.finish = finish_reason ?? heard.finish;
+        result.finish = finish_reason ?? result.finish;
       }
     }
   },
@@ -40,12 +40,12 @@ const ask = {
 for await (const line of createInterface({ input: process.stdin })) {
   const { call, base, headers, retries, body } = JSON.parse(line);
   const client = new OpenAI({ baseURL: base, apiKey: "none", defaultHeaders: headers, maxRetries: retries });
-  const heard = { text: "", reasoning: "", calls: [], pieces: 0 };
+  const result = { text: "", reasoning: "", calls: [], chunk_count: 0 };
   try {
-    await ask[call](client, body, heard);
+    await callers[call](client, body, result);
   } catch (error) {
     const { status, code, param, type, message } = error;
-    heard.error = { kind: error.constructor.name, status, code, param, type, message };
+    result.error = { kind: error.constructor.name, status, code, param, type, message };
   }
-  console.log(JSON.stringify(heard));
+  console.log(JSON.stringify(result));
 }

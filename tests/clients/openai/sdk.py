@@ -1,4 +1,4 @@
-"""OpenAI's SDKs for Python and for Node behind one interface: what was asked, and what each of them heard."""
+"""OpenAI's SDKs for Python and for Node behind one interface."""
 
 import json
 import subprocess
@@ -16,8 +16,8 @@ Json = dict[str, Any]
 
 
 @dataclass
-class Heard:
-    """`calls` are of tools: id, name and the arguments as text; `error` as the SDK typed it; `pieces` counts chunks."""
+class SdkResult:
+    """The result of a call. `calls` are tool calls: id, name and arguments as text. `error` is the SDK's exception."""
 
     text: str = ""
     reasoning: str = ""
@@ -25,82 +25,84 @@ class Heard:
     finish: str | None = None
     usage: Json | None = None
     error: Json | None = None
-    pieces: int = 0
+    chunk_count: int = 0
 
 
 class SDK(Protocol):
-    """`call` is whole, streamed, model or models."""
+    """A call of an SDK. `call` is whole, streamed, model or models; `retries` is the SDK's maximum."""
 
-    def __call__(self, call: str, base: str, headers: Mapping[str, str], retries: int, body: Json) -> Heard: ...
+    def __call__(self, call: str, base: str, headers: Mapping[str, str], retries: int, body: Json) -> SdkResult: ...
 
 
 class Node:
-    """One process for all questions."""
+    """The SDK for Node, in one process for all calls."""
 
     def __init__(self) -> None:
         command = ["node", str(HERE / "sdk.js")]
         self._process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def __call__(self, call: str, base: str, headers: Mapping[str, str], retries: int, body: Json) -> Heard:
-        question = {"call": call, "base": base, "headers": dict(headers), "retries": retries, "body": body}
+    def __call__(self, call: str, base: str, headers: Mapping[str, str], retries: int, body: Json) -> SdkResult:
+        request = {"call": call, "base": base, "headers": dict(headers), "retries": retries, "body": body}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(json.dumps(question), file=self._process.stdin, flush=True)
-        return Heard(**json.loads(self._process.stdout.readline()))
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        return SdkResult(**json.loads(self._process.stdout.readline()))
 
     def close(self) -> None:
         self._process.communicate()
 
 
-def python(call: str, base: str, headers: Mapping[str, str], retries: int, body: Json) -> Heard:
-    heard = Heard()
+def python(call: str, base: str, headers: Mapping[str, str], retries: int, body: Json) -> SdkResult:
+    result = SdkResult()
     with OpenAI(base_url=base, api_key="none", default_headers=headers, max_retries=retries) as client:
         try:
-            _ASK[call](client, body, heard)
+            _CALLS[call](client, body, result)
         except openai.APIError as error:
             status = getattr(error, "status_code", None)
-            about = {name: getattr(error, name) for name in ("code", "param", "type", "message")}
-            heard.error = {"kind": type(error).__name__, "status": status, **about}
-    return heard
+            details = {name: getattr(error, name) for name in ("code", "param", "type", "message")}
+            result.error = {"kind": type(error).__name__, "status": status, **details}
+    return result
 
 
-def _models(client: OpenAI, _: Json, heard: Heard) -> None:
-    heard.text = "".join(f"{model.id} " for model in client.models.list())
+def _models(client: OpenAI, _: Json, result: SdkResult) -> None:
+    result.text = "".join(f"{model.id} " for model in client.models.list())
 
 
-def _model(client: OpenAI, body: Json, heard: Heard) -> None:
-    heard.text = client.models.retrieve(body["model"]).id
+def _model(client: OpenAI, body: Json, result: SdkResult) -> None:
+    result.text = client.models.retrieve(body["model"]).id
 
 
-def _whole(client: OpenAI, body: Json, heard: Heard) -> None:
+def _whole(client: OpenAI, body: Json, result: SdkResult) -> None:
     answer = client.chat.completions.create(**body)
     message = answer.choices[0].message
-    heard.text = message.content or ""
-    heard.reasoning = getattr(message, "reasoning_content", "")
+    result.text = message.content or ""
+    result.reasoning = getattr(message, "reasoning_content", "")
     for call in message.tool_calls or []:
         assert call.type == "function"
-        heard.calls.append({"id": call.id, "name": call.function.name, "given": call.function.arguments})
-    heard.finish = answer.choices[0].finish_reason
-    heard.usage = answer.usage.model_dump(exclude_unset=True) if answer.usage else None
+        result.calls.append({"id": call.id, "name": call.function.name, "arguments": call.function.arguments})
+    result.finish = answer.choices[0].finish_reason
+    result.usage = answer.usage.model_dump(exclude_unset=True) if answer.usage else None
 
 
-def _streamed(client: OpenAI, body: Json, heard: Heard) -> None:
+def _streamed(client: OpenAI, body: Json, result: SdkResult) -> None:
     with client.chat.completions.create(**body, stream=True) as chunks:
         for chunk in chunks:
             assert isinstance(chunk, ChatCompletionChunk)
-            heard.pieces += 1
-            heard.usage = chunk.usage.model_dump(exclude_unset=True) if chunk.usage else heard.usage
+            result.chunk_count += 1
+            result.usage = chunk.usage.model_dump(exclude_unset=True) if chunk.usage else result.usage
             for choice in chunk.choices:
-                heard.text += choice.delta.content or ""
-                heard.reasoning += getattr(choice.delta, "reasoning_content", "")
+                result.text += choice.delta.content or ""
+                result.reasoning += getattr(choice.delta, "reasoning_content", "")
                 for call in choice.delta.tool_calls or []:
                     assert call.function is not None
-                    assert call.index == len(heard.calls)
-                    heard.calls.append({"id": call.id, "name": call.function.name, "given": call.function.arguments})
-                heard.finish = choice.finish_reason or heard.finish
+                    assert call.index == len(result.calls)
+                    result.calls.append(
+                        {"id": call.id, "name": call.function.name, "arguments": call.function.arguments}
+                    )
+                result.finish = choice.finish_reason or result.finish
 
 
-_ASK: dict[str, Callable[[OpenAI, Json, Heard], None]] = {
+_CALLS: dict[str, Callable[[OpenAI, Json, SdkResult], None]] = {
     "models": _models,
     "model": _model,
     "whole": _whole,

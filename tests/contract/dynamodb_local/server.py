@@ -1,4 +1,4 @@
-"""DynamoDB Local, AWS's own: a process on a free port, its tables in memory."""
+"""AWS's DynamoDB Local: a process on a free port with its tables in memory."""
 
 import shutil
 import socket
@@ -15,8 +15,8 @@ JARS = ROOT / ".dynamodb-local"
 READY_SECONDS = 60
 STOP_SECONDS = 10
 
-# Ends when the server does, and ends the server when its own standard input is closed: also by the death of the tests.
-_TIED = """
+# Ends with the server. Kills the server when its standard input is closed, so also when the tests are killed.
+_KILL_ON_CLOSED_STDIN = """
 exec 3<&0
 "$@" 3<&- & server=$!
 (cat <&3; kill -KILL $server) >/dev/null 2>&1 &
@@ -25,15 +25,15 @@ wait $server
 
 
 class Endpoint(Protocol):
-    """A DynamoDB that the tests may ask."""
+    """A DynamoDB server for the tests."""
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its URL."""
 
 
 def missing() -> str | None:
-    """Why DynamoDB Local cannot run here, or None when it can."""
+    """Returns why DynamoDB Local cannot run here, or None if it can."""
     if not shutil.which("java"):
         return "DynamoDB Local needs Java 17"
     if not (JARS / "installed").exists():
@@ -42,7 +42,7 @@ def missing() -> str | None:
 
 
 class DynamoDBLocal:
-    """Tables that live as long as this object, the same for all keys and regions."""
+    """A server whose tables live as long as this object and are the same for all access keys and regions."""
 
     def __init__(self) -> None:
         port = _free_port()
@@ -52,16 +52,16 @@ class DynamoDBLocal:
         server = ["software.amazon.dynamodb.services.local.main.ServerRunner", "-port", str(port)]
         options = ["-inMemory", "-sharedDb", "-disableTelemetry"]
         self._process = subprocess.Popen(
-            ["sh", "-c", _TIED, "sh", *java, *server, *options],
+            ["sh", "-c", _KILL_ON_CLOSED_STDIN, "sh", *java, *server, *options],
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=subprocess.STDOUT,
         )
 
     def wait(self) -> None:
-        """Return when it answers. Raises RuntimeError, with what it said, when it ends or stays silent."""
+        """Returns when the server responds. Raises RuntimeError with its output if it exits or does not respond."""
         deadline = time.monotonic() + READY_SECONDS
-        while not self._answers():
+        while not self._responds():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._output.seek(0)
                 raise RuntimeError(f"DynamoDB Local did not start: {self._output.read().decode()}")
@@ -73,10 +73,10 @@ class DynamoDBLocal:
         self._process.wait(STOP_SECONDS)
         self._output.close()
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
-            urllib.request.urlopen(self.url, timeout=1).close()  # noqa: S310  # our own
-        except urllib.error.HTTPError as refusal:  # it is no request that it knows, but it answers
+            urllib.request.urlopen(self.url, timeout=1).close()  # noqa: S310  # a fixed local URL
+        except urllib.error.HTTPError as refusal:  # an invalid request, but the server responds
             refusal.close()
         except OSError:
             return False

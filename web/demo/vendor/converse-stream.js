@@ -23,7 +23,7 @@ var ConverseError = class _ConverseError extends Error {
     return new _ConverseError({ code: "unreachable", message, status: 0, retryable: true }, { cause });
   }
   /**
-   * What an answer refuses with: the server's own words, or `http` for those of whatever stands in front of it.
+   * The error of a response. Without an error of our server in the body, the code is `http`.
    * @param {Response} response
    */
   static async of(response) {
@@ -34,8 +34,8 @@ var ConverseError = class _ConverseError extends Error {
       retryable: status === 429 || status >= 500,
       requestId: headers.get("x-request-id") ?? void 0
     };
-    const told = await response.json().catch(() => void 0);
-    return new _ConverseError({ ...failure, ...told?.error, status, retryAfterMs: retryAfter(response) });
+    const body = await response.json().catch(() => void 0);
+    return new _ConverseError({ ...failure, ...body?.error, status, retryAfterMs: retryAfter(response) });
   }
 };
 function retryAfter({ headers }) {
@@ -49,64 +49,64 @@ function onWake(call, signal) {
 }
 function pause(ms, { signal, wakes = false } = {}) {
   return new Promise((resolve) => {
-    const over = new AbortController();
+    const listeners = new AbortController();
     const end = (woken) => {
       clearTimeout(timer);
-      over.abort();
+      listeners.abort();
       resolve(woken);
     };
     const timer = setTimeout(end, ms, false);
-    if (wakes) onWake(() => end(true), over.signal);
-    signal?.addEventListener("abort", () => end(false), { signal: over.signal });
+    if (wakes) onWake(() => end(true), listeners.signal);
+    signal?.addEventListener("abort", () => end(false), { signal: listeners.signal });
     if (signal?.aborted) end(false);
   });
 }
-function watch(parent, ms) {
-  const line = new AbortController();
-  const over = new AbortController();
-  const abort = () => line.abort();
+function abortWhenSilent(parent, ms) {
+  const connection2 = new AbortController();
+  const listeners = new AbortController();
+  const abort = () => connection2.abort();
   let timer;
-  let heard = 0;
-  const hear = () => {
-    heard = Date.now();
+  let lastData = 0;
+  const onChunk = () => {
+    lastData = Date.now();
     clearTimeout(timer);
     timer = setTimeout(abort, ms);
   };
-  hear();
-  onWake(() => Date.now() - heard > ms && abort(), over.signal);
-  parent.addEventListener("abort", abort, { signal: over.signal });
+  onChunk();
+  onWake(() => Date.now() - lastData > ms && abort(), listeners.signal);
+  parent.addEventListener("abort", abort, { signal: listeners.signal });
   if (parent.aborted) abort();
   const close = () => {
     clearTimeout(timer);
-    over.abort();
+    listeners.abort();
   };
-  return { signal: line.signal, hear, close };
+  return { signal: connection2.signal, onChunk, close };
 }
 
 // web/client/cancel.js
-var PATIENCE = 1e4;
+var RETRY_TIME = 1e4;
 var PAUSE = 500;
 async function cancel(http, conversationId, generationId) {
   const path = cancelPath(conversationId);
   const call = { method: "POST", body: { generationId } };
-  const until = Date.now() + PATIENCE;
+  const deadline = Date.now() + RETRY_TIME;
   for (; ; ) {
     try {
-      await http.request(http.apiDoor + path, call).catch((error) => {
-        if (isOurs(error)) throw error;
-        return http.request(http.streamDoor + path, call);
+      await http.request(http.apiUrl + path, call).catch((error) => {
+        if (isRefusal(error)) throw error;
+        return http.request(http.url + path, call);
       });
       return;
     } catch (error) {
       if (!(error instanceof ConverseError)) throw error;
       if (error.code === "not_active") return;
-      if (generationId || error.status !== 404 || Date.now() > until) throw error;
+      if (generationId || error.status !== 404 || Date.now() > deadline) throw error;
     }
     await pause(PAUSE);
   }
 }
 var cancelPath = (conversationId) => `/chat/${conversationId}/cancel`;
-function isOurs(error) {
+function isRefusal(error) {
   return error instanceof ConverseError && error.code !== "http" && error.status >= 400 && error.status < 500;
 }
 
@@ -114,26 +114,26 @@ function isOurs(error) {
 var features = () => ({
   streaming: typeof ReadableStream === "function" && "body" in Response.prototype,
   signing: Boolean(globalThis.crypto?.subtle)
-  // in secure contexts only
+  // only in secure contexts
 });
 
 // web/client/fold.js
-var NOTHING = { text: "", reasoning: "", citations: [], tools: [], parts: [], position: 0 };
-function fold(state = NOTHING, event, position) {
+var EMPTY = { text: "", reasoning: "", citations: [], tools: [], parts: [], position: 0 };
+function fold(state = EMPTY, event, position) {
   switch (event.type) {
     case "start": {
       const { type, ...ids } = event;
       return { ...state, ...ids };
     }
     case "chunk":
-      return grown(state, { type: "text", text: event.content }, [...event.content].length, position);
+      return append(state, { type: "text", text: event.content }, [...event.content].length, position);
     case "reasoning":
-      return grown(state, { type: "reasoning", text: event.content }, [...event.content].length, position);
+      return append(state, { type: "reasoning", text: event.content }, [...event.content].length, position);
     case "citation":
     case "tool":
-      return grown(state, event, 1, position);
+      return append(state, event, 1, position);
     case "rollback":
-      return cut(state, event.position);
+      return truncate(state, event.position);
     case "complete": {
       const { aiMessage: message, finishReason, usage } = event;
       return { ...state, message, finishReason, usage };
@@ -146,30 +146,30 @@ function fold(state = NOTHING, event, position) {
       return { ...state, position: position ?? state.position };
   }
 }
-function grown(state, part, length, end = state.position + length) {
-  const begin = end - length;
+function append(state, part, length, end = state.position + length) {
+  const start = end - length;
   const last = state.parts.at(-1);
-  const joins = last && "text" in last && "text" in part && last.type === part.type && state.position === begin;
-  const parts = joins ? [...state.parts.slice(0, -1), { ...last, text: last.text + part.text }] : [...state.parts, { ...part, position: begin }];
+  const joins = last && "text" in last && "text" in part && last.type === part.type && state.position === start;
+  const parts = joins ? [...state.parts.slice(0, -1), { ...last, text: last.text + part.text }] : [...state.parts, { ...part, position: start }];
   return withParts(state, parts, end);
 }
-function cut(state, position) {
+function truncate(state, position) {
   const parts = state.parts.filter((part) => part.position < position).map((part) => "text" in part ? { ...part, text: first(part.text, position - part.position) } : part);
   return withParts(state, parts, position);
 }
 function withParts(state, parts, position) {
-  const written = { text: "", reasoning: "" };
+  const texts = { text: "", reasoning: "" };
   const citations = [];
   const tools = /* @__PURE__ */ new Map();
   for (const { position: position2, ...part } of parts) {
-    if ("text" in part) written[part.type] += part.text;
+    if ("text" in part) texts[part.type] += part.text;
     else {
-      const { type, ...said } = part;
-      if ("id" in said) tools.set(said.id, { ...tools.get(said.id), ...said });
-      else citations.push(said);
+      const { type, ...fields } = part;
+      if ("id" in fields) tools.set(fields.id, { ...tools.get(fields.id), ...fields });
+      else citations.push(fields);
     }
   }
-  return { ...state, ...written, citations, tools: [...tools.values()], parts, position };
+  return { ...state, ...texts, citations, tools: [...tools.values()], parts, position };
 }
 var first = (text, length) => [...text].slice(0, length).join("");
 
@@ -527,7 +527,7 @@ function isPotentialField(line, field) {
 }
 
 // web/client/sse.js
-async function* events(body, hear) {
+async function* events(body, onChunk) {
   const frames = [];
   const parser = createParser({ onEvent: (frame) => frames.push(frame) });
   const decoder = new TextDecoder();
@@ -536,7 +536,7 @@ async function* events(body, hear) {
     for (; ; ) {
       const { value, done } = await reader.read();
       if (done) return;
-      hear();
+      onChunk();
       parser.feed(decoder.decode(value, { stream: true }));
       for (const { id, data } of frames.splice(0)) yield { id, event: JSON.parse(data) };
     }
@@ -547,15 +547,15 @@ async function* events(body, hear) {
 }
 
 // web/client/delivery.js
-var PATIENCE2 = 40;
-var CURIOSITY = 5;
+var MAX_ATTEMPTS = 40;
+var MAX_RESUME_ATTEMPTS = 5;
 var SILENCE = 25e3;
-var SILENCE_IN_ONE_PIECE = 1e5;
-var LONGEST_RETRY_AFTER = 3e4;
+var BUFFERED_SILENCE = 1e5;
+var MAX_RETRY_AFTER = 3e4;
 var POLL = 2e3;
 var FIRST_PAUSE = 250;
-var LONGEST_PAUSE = 8e3;
-var BEGIN = { event: { type: "rollback", position: 0 } };
+var MAX_PAUSE = 8e3;
+var RESTART = { event: { type: "rollback", position: 0 } };
 var Delivery = class {
   #http;
   #conversationId;
@@ -563,14 +563,14 @@ var Delivery = class {
   #cursor;
   #signal;
   #attempt = 0;
-  #hasBegun = false;
+  #hasStarted = false;
   #isContinued;
-  #inOnePiece;
+  #isBuffered;
   /** @type {string | undefined} */
   #generation;
   /**
    * @param {Http} http
-   * @param {What} what without `send`, what is being made or was; `signal` ends it silently
+   * @param {Request} request without `send`, the answer is resumed; `signal` ends the delivery without an error
    */
   constructor(http, { conversationId, send, cursor, signal }) {
     this.#http = http;
@@ -579,31 +579,31 @@ var Delivery = class {
     this.#isContinued = send?.body.action === "continue";
     this.#cursor = cursor;
     this.#signal = signal;
-    this.#inOnePiece = Boolean(send) && !features().streaming;
+    this.#isBuffered = Boolean(send) && !features().streaming;
   }
   /**
-   * Without an event when there is nothing to resume. Throws ConverseError.
+   * Yields nothing if there is nothing to resume. Throws ConverseError.
    * @returns {AsyncGenerator<Delivered, void, undefined>}
    */
   async *[Symbol.asyncIterator]() {
-    for (; this.#attempt < (this.#post || this.#cursor ? PATIENCE2 : CURIOSITY); this.#attempt++) {
-      const line = watch(this.#signal, this.#inOnePiece ? SILENCE_IN_ONE_PIECE : SILENCE);
+    for (; this.#attempt < (this.#post || this.#cursor ? MAX_ATTEMPTS : MAX_RESUME_ATTEMPTS); this.#attempt++) {
+      const silence = abortWhenSilent(this.#signal, this.#isBuffered ? BUFFERED_SILENCE : SILENCE);
       let retryInMs;
       try {
-        retryInMs = yield* this.#inOnePiece ? this.#whole(line) : this.#streamed(line);
+        retryInMs = yield* this.#isBuffered ? this.#buffered(silence) : this.#streamed(silence);
         if (retryInMs === void 0) return;
       } catch (error) {
         if (this.#signal.aborted) return;
         const failure = error instanceof ConverseError ? error : ConverseError.unreachable(error);
-        retryInMs = asked(failure);
+        retryInMs = requestedPause(failure);
         if (retryInMs === void 0) {
-          if (isRefusal(failure) && !this.#mayFallBack(failure)) throw failure;
-          if (this.#inOnePiece && failure.status && failure.code !== "http") return yield { event: failed(failure) };
-          this.#inOnePiece = this.#mayFallBack(failure);
-          if (this.#inOnePiece) continue;
+          if (isRefusal2(failure) && !this.#mayFallBack(failure)) throw failure;
+          if (this.#isBuffered && failure.status && failure.code !== "http") return yield { event: errorOf(failure) };
+          this.#isBuffered = this.#mayFallBack(failure);
+          if (this.#isBuffered) continue;
         }
       } finally {
-        line.close();
+        silence.close();
       }
       yield* this.#wait(retryInMs);
       if (this.#signal.aborted) return;
@@ -611,11 +611,11 @@ var Delivery = class {
     throw ConverseError.unreachable();
   }
   /**
-   * Reads one stream to the answer's end. Throws where it breaks off.
-   * @param {Line} line
+   * Reads one stream until the end of the answer. Throws if the stream ends before that.
+   * @param {Silence} silence
    * @returns {AsyncGenerator<Delivered, undefined, undefined>}
    */
-  async *#streamed({ signal, hear }) {
+  async *#streamed({ signal, onChunk }) {
     if (this.#post || this.#attempt) yield connection("connecting");
     const response = await this.#open(signal);
     if (response.status === 204) {
@@ -626,8 +626,8 @@ var Delivery = class {
       throw ConverseError.unreachable();
     }
     yield connection("open");
-    for await (const { id, event } of events(response.body, hear)) {
-      this.#hasBegun = true;
+    for await (const { id, event } of events(response.body, onChunk)) {
+      this.#hasStarted = true;
       if (event.type === "start") {
         this.#cursor ??= `${event.generationId}:0`;
         if (this.#generation === event.generationId) continue;
@@ -638,7 +638,7 @@ var Delivery = class {
         this.#attempt = 0;
       }
       const position = id ? Number(id.split(":")[1]) : void 0;
-      if (position && this.#isContinued && fold(void 0, event).position === position) yield BEGIN;
+      if (position && this.#isContinued && fold(void 0, event).position === position) yield RESTART;
       yield { event, cursor: this.#cursor, position };
       if (event.type === "complete" || event.type === "error") return void 0;
     }
@@ -646,105 +646,108 @@ var Delivery = class {
   }
   /** @param {AbortSignal} signal */
   #open(signal) {
-    const url = `${this.#http.streamDoor}/chat`;
+    const url = `${this.#http.url}/chat`;
     if (this.#post && !this.#cursor) return this.#http.request(url, { ...this.#post, signal });
     const headers = { ...this.#cursor && { "last-event-id": this.#cursor } };
     return this.#http.request(`${url}/${this.#conversationId}/stream`, { headers, signal });
   }
   /**
-   * The answer in one piece, or when to ask for it again.
-   * @param {Line} line
+   * Requests the answer in one piece. Returns the pause before the next request if the answer is not ready.
+   * @param {Silence} silence
    * @returns {AsyncGenerator<Delivered, number | undefined, undefined>}
    */
-  async *#whole({ signal }) {
+  async *#buffered({ signal }) {
     yield connection("buffered");
-    const response = await this.#http.request(`${this.#http.apiDoor}/chat?stream=false`, { ...this.#post, signal });
+    const response = await this.#http.request(`${this.#http.apiUrl}/chat?stream=false`, { ...this.#post, signal });
     const { conversationId, messageId, generationId, model, ...completion } = await response.json();
     if (response.status === 202) {
       this.#attempt = 0;
       return retryAfter(response) ?? POLL;
     }
     yield { event: { type: "start", conversationId, messageId, generationId, model } };
-    if (this.#isContinued) yield BEGIN;
-    yield* pieces(completion.aiMessage);
+    if (this.#isContinued) yield RESTART;
+    yield* eventsOf(completion.aiMessage);
     yield { event: { type: "complete", ...completion } };
     return void 0;
   }
   /**
-   * The log behind the cursor is gone: the answer as it is kept, in the place of what was seen of it.
+   * The log of the generation has expired. Yields the stored answer instead, from its start.
    * @param {string} cursor
    * @param {AbortSignal} signal
    * @returns {AsyncGenerator<Delivered, void, undefined>}
    */
   async *#stored(cursor, signal) {
     const generation = cursor.split(":")[0];
-    const url = `${this.#http.apiDoor}/conversations/${this.#conversationId}/messages`;
+    const url = `${this.#http.apiUrl}/conversations/${this.#conversationId}/messages`;
     let messages = [];
-    let place;
+    let index;
     let page;
     do {
       page = await this.#http.json(page ? `${url}?cursor=${page.cursor}` : url, { signal });
       messages = [...page.messages, ...messages];
-      place = messages.findIndex(({ role, generationId }) => role === "assistant" && generationId === generation);
-    } while (place < 1 && page.cursor);
-    const aiMessage = messages[place];
+      index = messages.findIndex(({ role, generationId }) => role === "assistant" && generationId === generation);
+    } while (index < 1 && page.cursor);
+    const aiMessage = messages[index];
     if (!aiMessage) {
       throw new ConverseError({ code: "not_found", message: "The answer is gone.", status: 404, retryable: false });
     }
-    yield BEGIN;
-    yield* pieces(aiMessage);
+    yield RESTART;
+    yield* eventsOf(aiMessage);
     const { error, finishReason = "stop", usage, id: messageId, status } = aiMessage;
     if (status === "failed") {
-      const old = { code: "failed", message: "The answer failed.", retryable: true };
-      yield { event: { type: "error", ...old, ...error, messageId } };
-    } else yield { event: { type: "complete", finishReason, userMessage: messages[place - 1], aiMessage, usage } };
+      const unknown = { code: "failed", message: "The answer failed.", retryable: true };
+      yield { event: { type: "error", ...unknown, ...error, messageId } };
+    } else yield { event: { type: "complete", finishReason, userMessage: messages[index - 1], aiMessage, usage } };
   }
   /**
-   * Whether a streamed send that failed this way may be asked for in one piece: never after its first event.
+   * Whether the message may be sent in one piece after this failure of a stream. Not after the first event.
    * @param {ConverseError} failure
    */
   #mayFallBack(failure) {
-    const cannotStart = !isRefusal(failure) || failure.status === 403 || failure.status === 404;
-    return Boolean(this.#post) && !this.#hasBegun && !this.#inOnePiece && cannotStart;
+    const cannotStart = !isRefusal2(failure) || failure.status === 403 || failure.status === 404;
+    return Boolean(this.#post) && !this.#hasStarted && !this.#isBuffered && cannotStart;
   }
   /**
-   * As long as was asked for, or else back-off with full jitter, which a network that is back cuts short.
-   * @param {number | undefined} asked
+   * Waits for the server's `Retry-After`, or else with exponential back-off and full jitter. The back-off ends early
+   * when the network is back.
+   * @param {number | undefined} requested milliseconds
    * @returns {AsyncGenerator<Delivered, void, undefined>}
    */
-  async *#wait(asked2) {
-    const retryInMs = Math.round(asked2 ?? Math.random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#attempt));
+  async *#wait(requested) {
+    const retryInMs = Math.round(requested ?? Math.random() * Math.min(MAX_PAUSE, FIRST_PAUSE * 2 ** this.#attempt));
     yield connection("waiting", retryInMs);
-    const woken = await pause(retryInMs, { signal: this.#signal, wakes: asked2 === void 0 });
+    const woken = await pause(retryInMs, { signal: this.#signal, wakes: requested === void 0 });
     if (woken) this.#attempt = 0;
   }
 };
-function isRefusal({ status, code }) {
+function isRefusal2({ status, code }) {
   return status >= 400 && status < 500 && (status !== 429 || code !== "http");
 }
-function asked({ status, retryAfterMs: after }) {
-  return (status === 429 || status === 503) && after !== void 0 && after <= LONGEST_RETRY_AFTER ? after : void 0;
+function requestedPause({ status, retryAfterMs: after }) {
+  return (status === 429 || status === 503) && after !== void 0 && after <= MAX_RETRY_AFTER ? after : void 0;
 }
 function connection(state, retryInMs) {
   return { event: { type: "connection", state, retryInMs } };
 }
-function* pieces({ parts }) {
+function* eventsOf({ parts }) {
   for (const part of parts) {
     if (part.type === "text") yield { event: { type: "chunk", content: part.text } };
     else if (part.type === "reasoning") yield { event: { type: "reasoning", content: part.text } };
     else yield { event: part };
   }
 }
-function failed({ code, message, retryable, requestId, messageId }) {
+function errorOf({ code, message, retryable, requestId, messageId }) {
   return { type: "error", code, message, retryable, requestId, messageId };
 }
 
 // web/client/answer.js
 var Answer = class {
   #http;
-  #leaving = new AbortController();
-  #over = new AbortController();
-  #begun = performance.now();
+  #left = new AbortController();
+  // aborted by `leave`, and at the end of the answer
+  #ended = new AbortController();
+  // ends the delivery
+  #startedAt = performance.now();
   #isResumed;
   #isStopping = false;
   /** @type {unknown} */
@@ -753,7 +756,7 @@ var Answer = class {
   #events = [];
   /** @type {(() => void)[]} */
   #waiting = [];
-  #state = NOTHING;
+  #state = EMPTY;
   /** @type {string | undefined} */
   generationId;
   /** @type {string | undefined} */
@@ -763,14 +766,14 @@ var Answer = class {
   /**
    * @param {Http} http
    * @param {{ conversationId: string, send?: Send, cursor?: string | undefined, stopOnLeave?: boolean | undefined }}
-   *   what
+   *   request without `send`, the answer is resumed
    */
   constructor(http, { conversationId, send, cursor, stopOnLeave }) {
     this.#http = http;
     this.#isResumed = !send;
     this.conversationId = conversationId;
     this.cursor = cursor;
-    this.finished = this.#read(new Delivery(http, { conversationId, send, cursor, signal: this.#over.signal }));
+    this.finished = this.#read(new Delivery(http, { conversationId, send, cursor, signal: this.#ended.signal }));
     if (stopOnLeave) this.#stopOnLeave();
   }
   async stop() {
@@ -778,22 +781,22 @@ var Answer = class {
     try {
       await cancel(this.#http, this.conversationId, this.generationId);
     } catch (error) {
-      const neverArrived = !this.generationId && error instanceof ConverseError && error.status === 404;
-      if (!neverArrived) throw error;
-      this.#over.abort();
+      const notReceived = !this.generationId && error instanceof ConverseError && error.status === 404;
+      if (!notReceived) throw error;
+      this.#ended.abort();
     }
   }
   leave() {
-    this.#leaving.abort();
-    if (this.#isResumed || this.generationId) this.#over.abort();
-    this.#tell();
+    this.#left.abort();
+    if (this.#isResumed || this.generationId) this.#ended.abort();
+    this.#notify();
   }
   /** @returns {AsyncGenerator<StreamEvent, void, undefined>} */
   async *[Symbol.asyncIterator]() {
     try {
       for (let next = 0; ; next++) {
-        while (next === this.#events.length && !this.#leaving.signal.aborted) {
-          await new Promise((news) => this.#waiting.push(news));
+        while (next === this.#events.length && !this.#left.signal.aborted) {
+          await new Promise((resolve) => this.#waiting.push(resolve));
         }
         const event = this.#events[next];
         if (!event) break;
@@ -811,8 +814,8 @@ var Answer = class {
   async #read(delivery) {
     try {
       for await (const delivered of delivery) {
-        this.#take(delivered);
-        if (this.#leaving.signal.aborted && this.generationId) break;
+        this.#add(delivered);
+        if (this.#left.signal.aborted && this.generationId) break;
       }
     } catch (error) {
       this.#failure = error;
@@ -822,7 +825,7 @@ var Answer = class {
     return this.#state;
   }
   /** @param {Delivered} delivered */
-  #take(delivered) {
+  #add(delivered) {
     const { event, cursor, position } = delivered;
     this.cursor = cursor ?? this.cursor;
     this.#state = fold(this.#state, event, position);
@@ -833,27 +836,27 @@ var Answer = class {
     }
     this.#measure(delivered);
     this.#events.push(event);
-    this.#tell();
+    this.#notify();
   }
   /** @param {Delivered} delivered */
   #measure({ event, position }) {
     if (this.#isResumed) return;
-    const elapsed = Math.round(performance.now() - this.#begun);
+    const elapsed = Math.round(performance.now() - this.#startedAt);
     if (position && (event.type === "chunk" || event.type === "reasoning")) this.metrics.firstTokenMs ??= elapsed;
     if (event.type !== "complete" && event.type !== "error") return;
     this.metrics.durationMs = elapsed;
-    const speakingMs = elapsed - (this.metrics.firstTokenMs ?? elapsed);
+    const streamingMs = elapsed - (this.metrics.firstTokenMs ?? elapsed);
     const tokens = event.type === "complete" && event.usage?.outputTokens;
-    if (tokens && speakingMs) this.metrics.tokensPerSecond = Math.round(1e4 * tokens / speakingMs) / 10;
+    if (tokens && streamingMs) this.metrics.tokensPerSecond = Math.round(1e4 * tokens / streamingMs) / 10;
   }
   async #stopOnLeave() {
     const path = cancelPath(this.conversationId);
-    const lastWord = await this.#http.lastWord(this.#http.apiDoor + path).catch(() => {
+    const post = await this.#http.prepare(this.#http.apiUrl + path).catch(() => {
     });
-    if (lastWord) globalThis.addEventListener?.("pagehide", lastWord, { signal: this.#leaving.signal });
+    if (post) globalThis.addEventListener?.("pagehide", post, { signal: this.#left.signal });
   }
-  #tell() {
-    for (const news of this.#waiting.splice(0)) news();
+  #notify() {
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 };
 
@@ -866,8 +869,8 @@ var Http = class {
   #headers;
   /** @param {ClientOptions} options */
   constructor({ url, apiUrl = url, token, tokenHeader = "authorization", signBody = false, headers, fetch, clientId }) {
-    this.streamDoor = url.replace(/\/+$/, "");
-    this.apiDoor = apiUrl.replace(/\/+$/, "");
+    this.url = url.replace(/\/+$/, "");
+    this.apiUrl = apiUrl.replace(/\/+$/, "");
     this.#fetch = fetch ?? globalThis.fetch.bind(globalThis);
     this.#token = token;
     this.#tokenHeader = tokenHeader;
@@ -875,8 +878,8 @@ var Http = class {
     this.#headers = { "x-client-id": clientId ?? crypto.randomUUID(), ...headers };
   }
   /**
-   * A successful response. Throws ConverseError; a fetch that was aborted, or a token that did not come, counts as
-   * unreachable, because the token may need the network too.
+   * Returns a successful response. Throws ConverseError. An aborted request is `unreachable`, and so is an error of
+   * `token`, because it may need the network.
    * @param {string} url
    * @param {Call} [call]
    */
@@ -887,7 +890,7 @@ var Http = class {
     return response;
   }
   /**
-   * A JSON body, undefined when it is empty.
+   * Returns the JSON of the response, or undefined if the body is empty.
    * @param {string} url
    * @param {Call} [call]
    */
@@ -896,10 +899,10 @@ var Http = class {
     return text ? JSON.parse(text) : void 0;
   }
   /**
-   * A POST without a body that is ready to be fired while the page goes away, when nothing can be awaited any more.
+   * Prepares a POST without a body. The returned function sends it while the page is closed: it waits for nothing.
    * @param {string} url
    */
-  async lastWord(url) {
+  async prepare(url) {
     const init = await this.#init({ method: "POST" });
     return () => void this.#fetch(url, { ...init, keepalive: true }).catch(() => {
     });
@@ -976,12 +979,12 @@ var ConverseStream = class {
   /** @type {Declared["delete"]} */
   delete = (path) => this.#json("DELETE", path);
   /**
-   * @param {import("./delivery.js").Send["body"]} said
+   * @param {import("./delivery.js").Send["body"]} request
    * @param {TurnOptions} [turn]
    */
-  #turn(said, { model, options, stopOnLeave } = {}) {
-    const send = { key: crypto.randomUUID(), body: { ...said, model, options } };
-    return this.#read(new Answer(this.#http, { conversationId: said.conversationId, send, stopOnLeave }));
+  #turn(request, { model, options, stopOnLeave } = {}) {
+    const send = { key: crypto.randomUUID(), body: { ...request, model, options } };
+    return this.#read(new Answer(this.#http, { conversationId: request.conversationId, send, stopOnLeave }));
   }
   /** @param {Answer} answer */
   #read(answer) {
@@ -995,7 +998,7 @@ var ConverseStream = class {
    * @param {unknown} [body]
    */
   #json(method, path, body) {
-    return this.#http.json(`${this.#http.apiDoor}/${path.replace(/^\/+/, "")}`, { method, body });
+    return this.#http.json(`${this.#http.apiUrl}/${path.replace(/^\/+/, "")}`, { method, body });
   }
 };
 export {

@@ -1,4 +1,4 @@
-"""A line between the browser and a door that can be cut."""
+"""A TCP proxy between the browser and an entry point, whose connections a test can close."""
 
 import contextlib
 import socket
@@ -6,8 +6,8 @@ import threading
 from typing import Self
 
 
-class Line:
-    """Forwards connections until they are cut; new ones are taken afterwards."""
+class Proxy:
+    """Forwards connections to the host and port of `url`. After `drop`, it accepts new connections."""
 
     def __init__(self, url: str) -> None:
         self._target = ("127.0.0.1", int(url.rpartition(":")[2]))
@@ -20,16 +20,16 @@ class Line:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _shut(self._listener)
+        _shut_down(self._listener)
         self._listener.close()
-        self.cut()
+        self.drop()
 
-    def cut(self) -> None:
-        """Ends every connection that stands."""
+    def drop(self) -> None:
+        """Closes every open connection."""
         while self._open:
-            end = self._open.pop()
-            _shut(end)
-            end.close()
+            connection = self._open.pop()
+            _shut_down(connection)
+            connection.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -45,10 +45,10 @@ def _forward(source: socket.socket, sink: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(4096):
             sink.sendall(data)
-    _shut(source)
-    _shut(sink)
+    _shut_down(source)
+    _shut_down(sink)
 
 
-def _shut(end: socket.socket) -> None:
+def _shut_down(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
+        connection.shutdown(socket.SHUT_RDWR)

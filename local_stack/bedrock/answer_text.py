@@ -1,7 +1,7 @@
-"""The stand-in's words: made up, pleasant, and the same for the same request.
+"""Generates the text of answers and of reasoning for the emulated model. The same request gives the same text.
 
-They are about what was asked, and use the facts and the history that the request carries, so that a reader sees
-what the model was given.
+The text has the topic of the question. It quotes facts, documents, the last question and tool results of the request,
+so that you see what the model received.
 """
 
 import random
@@ -11,17 +11,17 @@ from local_stack.bedrock.conversation import Conversation
 
 _GREETING = re.compile(r"(hi|hello|hey|good (morning|afternoon|evening)|thanks|thank you)\b[\s\w]{0,12}[.!?\s]*", re.I)
 _POLITE = r"(?:(?:please|now|and|so)[, ]+|(?:can|could|would|will) you (?:please )?|i(?:'d| would) like you to )*"
-_SUBJECT = re.compile(
+_TOPIC = re.compile(
     _POLITE + r"(?:(?:tell|talk|write|say|think|teach|show|sing|speak|know|what do you know)\b.{0,40}?\b(?:about|of)"
     r"|what(?:'s| is| are| was| were)|who(?:'s| is| are| was| were)|explain|describe|discuss|summari[sz]e)"
-    r"(?: to me| for me)? (?P<subject>[^\n]+)",
+    r"(?: to me| for me)? (?P<topic>[^\n]+)",
     re.I,
 )
 
 _GREETING_ANSWER = (
-    "Hello! 👋 I am the stand-in that answers on this machine when no model is at hand. "
-    "My sentences are made up, but they arrive the way a model's do: one token after the other. "
-    "Ask me about anything, tell me what to remember, or press stop while I am still talking."
+    "Hello! 👋 I am the Bedrock emulator of the local stack. I answer on this machine without a model. "
+    "My sentences are invented, but you receive them like those of a model: one token after another. "
+    "Ask me about anything, tell me what to remember, or press stop while I am answering."
 )
 _OPENINGS = (
     "There is more to {t} than a first glance suggests.",
@@ -52,9 +52,9 @@ _CLOSINGS = (
 )
 
 
-def speak(conversation: Conversation, words: int | None = None) -> str:
-    """The answer: 60 to 100 words and what memory adds, or exactly `words` words."""
-    answer = " ".join([*_remembered(conversation), *_body(conversation, words or 0)])
+def generate_answer(conversation: Conversation, words: int | None = None) -> str:
+    """Generate the answer: exactly `words` words, or 60 to 100 words and the quotes from the request."""
+    answer = " ".join([*_quotes(conversation), *_body(conversation, words or 0)])
     answer = re.sub(r" *(\n+) *", r"\1", answer)
     if words is None:
         return answer
@@ -62,29 +62,30 @@ def speak(conversation: Conversation, words: int | None = None) -> str:
     return kept if kept.endswith((".", "!", "?")) else kept.rstrip(",;:") + "."
 
 
-def think(conversation: Conversation) -> str:
-    """What the stand-in reasons before it answers."""
+def generate_reasoning(conversation: Conversation) -> str:
+    """Generate the reasoning before the answer."""
     known = "what I was asked to remember" if conversation.facts else "nothing but the question"
     return (
-        f"The question is about {subject(conversation.question)}. I have {known} to go on. "
+        f"The question is about {topic_of(conversation.question)}. I have {known} to go on. "
         "A short answer with one concrete thought in each sentence will do."
     )
 
 
-def subject(text: str) -> str:
-    """What a question is about, as a noun: its own words, or the whole question in quotation marks."""
+def topic_of(text: str) -> str:
+    """Return the topic of a question as a noun, or the whole question in quotation marks."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    if about := _SUBJECT.match(line):
-        return _short(about["subject"].rstrip(" .!?,;:"))
+    if match := _TOPIC.match(line):
+        return _short(match["topic"].rstrip(" .!?,;:"))
     return f"“{_short(line)}”" if line else "this"
 
 
 def tokens(text: str) -> list[str]:
-    """The text in the pieces in which the stand-in says it: a word and the space before it."""
+    """Split a text into the tokens that the emulator streams: each is a word and the space before it."""
     return re.findall(r"\s*\S+|\s+$", text)
 
 
-def _remembered(conversation: Conversation) -> list[str]:
+def _quotes(conversation: Conversation) -> list[str]:
+    """Return sentences that quote facts, documents, the last question and tool results."""
     sentences = []
     if conversation.facts:
         facts = " and that ".join(f"“{fact.text}” [{fact.label}]" for fact in conversation.facts[:3])
@@ -92,8 +93,8 @@ def _remembered(conversation: Conversation) -> list[str]:
     for document in conversation.documents[:1]:
         name, _, passage = document.text.partition(": ")
         sentences.append(f"In {name} I read “{_short(passage)}” [{document.label}].")
-    if conversation.earlier:
-        sentences.append(f"Earlier you asked about {subject(conversation.earlier[-1])}.")
+    if conversation.earlier_questions:
+        sentences.append(f"Earlier you asked about {topic_of(conversation.earlier_questions[-1])}.")
     sentences += [f"The tool says: {result}" for result in conversation.tool_results]
     return sentences
 
@@ -102,17 +103,17 @@ def _body(conversation: Conversation, words: int) -> list[str]:
     question = conversation.question
     if _GREETING.fullmatch(question) and words == 0:
         return [_GREETING_ANSWER]
-    topic = subject(question)
-    # The same question gets the same answer; nothing here is a secret.
-    choice = random.Random(question)  # noqa: S311  # the same each time, not a secret
-    middle = choice.sample(_SENTENCES, k=3)
-    if choice.random() < 0.4:
+    topic = topic_of(question)
+    generator = random.Random(question)  # noqa: S311  # repeatable: the same question gets the same answer
+    middle = generator.sample(_SENTENCES, k=3)
+    if generator.random() < 0.4:
         middle[1:] = [_LIST]
     missing = words
     while missing > 0:
-        middle.append(choice.choice(_SENTENCES))
+        middle.append(generator.choice(_SENTENCES))
         missing -= len(middle[-1].split())
-    return [sentence.format(t=topic) for sentence in (choice.choice(_OPENINGS), *middle, choice.choice(_CLOSINGS))]
+    sentences = (generator.choice(_OPENINGS), *middle, generator.choice(_CLOSINGS))
+    return [sentence.format(t=topic) for sentence in sentences]
 
 
 def _short(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The functions with a user who has said something, and with what tests need to have them answer anything."""
+"""Both functions with a stored conversation of one user, and helpers that lead to every possible response."""
 
 import base64
 import json
@@ -14,24 +14,24 @@ from converse_stream.auth import User
 from converse_stream.generation.generation import Generation
 from converse_stream.http.bodies import ChatRequest, parse_send
 from converse_stream.store.generation_record import GenerationRecord
+from local_stack.bedrock.emulated_model import EmulatedModel
 from local_stack.bedrock.errors import BedrockError
 from local_stack.bedrock.events import Event, Json, message_stop
-from local_stack.bedrock.standin import StandIn
 from streaming_runtime import client
 from streaming_runtime.response import StreamingResponse
 from tests.fuzz.functions import Context, Functions, Name, functions
 from tests.openapi.description import Answer, Description
-from tests.property.fake_table import Calm, Fault
+from tests.property.fake_table import Fault, NoFaults
 
 USER = User.of("dev", "laptop", "local")
-CONVERSATION = "conversation-of-mine"
+CONVERSATION = "conversation-of-user"
 DELETED = "conversation-deleted"
-FACT = "fact-of-mine"
+FACT = "fact-of-user"
 NO_HEADERS: Mapping[str, str] = {}
 
 
-class Steering(Calm):
-    """A table that works, or does not."""
+class FailingTable(NoFaults):
+    """A table whose every operation fails while `is_broken` is set."""
 
     is_broken = False
 
@@ -39,8 +39,8 @@ class Steering(Calm):
         return "before" if self.is_broken else "none"
 
 
-class Model(StandIn):
-    """The stand-in, which also refuses with the code, or stops for the reason, that the text names."""
+class Model(EmulatedModel):
+    """The stand-in with two more directives: `refuse:CODE` raises that error, `stop:REASON` sets the stop reason."""
 
     async def converse(self, model_id: str, body: Json) -> AsyncGenerator[Event, None]:
         text = json.dumps(body["messages"][-1])
@@ -52,38 +52,38 @@ class Model(StandIn):
             yield event
 
 
-class World:
-    """Requests and answers."""
+class Environment:
+    """Sends requests to both functions in this process."""
 
     patch: pytest.MonkeyPatch
 
-    def __init__(self, both: Functions, steering: Steering) -> None:
-        self._both = both
-        self.steering = steering
-        asked = self.ask("converse", "GET", "/openapi.json")
-        self.description = Description(json.loads(asked.body))
+    def __init__(self, both: Functions, table: FailingTable) -> None:
+        self._functions = both
+        self.table = table
+        response = self.request("converse", "GET", "/openapi.json")
+        self.description = Description(json.loads(response.body))
 
     def module(self, name: Name) -> ModuleType:
-        return self._both.modules[name]
+        return self._functions.modules[name]
 
     def app(self, name: Name) -> Any:
         return self.module(name).app
 
     def reset(self) -> None:
-        self._both.reset()
+        self._functions.reset()
 
     def keep(self) -> None:
-        self._both.keep()
+        self._functions.keep()
 
     def put(self, item: dict[str, Any]) -> None:
-        self._both.dynamo.items[(item["pk"], item["sk"])] = item
+        self._functions.dynamo.items[(item["pk"], item["sk"])] = item
 
-    def set(self, name: Name, **settings: Any) -> None:
-        """Settings for the rest of the test."""
+    def change_settings(self, name: Name, **settings: Any) -> None:
+        """Changes settings for the rest of the test."""
         app = self.app(name)
         self.patch.setattr(app, "settings", app.settings.model_copy(update=settings))
 
-    def ask(
+    def request(
         self,
         name: Name,
         method: str,
@@ -92,7 +92,7 @@ class World:
         headers: Mapping[str, str] = NO_HEADERS,
         context: Context | None = None,
     ) -> Answer:
-        """The answer of a function; `body` is JSON, or bytes as they are."""
+        """The response of a function to a request. A `body` other than bytes is encoded as JSON."""
         target, _, query = path.partition("?")
         event: dict[str, Any] = {
             "rawPath": target,
@@ -106,47 +106,47 @@ class World:
             event |= {"body": base64.b64encode(raw).decode(), "isBase64Encoded": True}
         context = context or Context()
         try:
-            answered = self._both.invoke(name, json.dumps(event).encode(), context)
+            response = self._functions.invoke(name, json.dumps(event).encode(), context)
         except Exception:
             if name != "stream":
                 raise
-            answered = _of_the_runtime(context.aws_request_id)
-        assert not answered.get("isBase64Encoded")
-        headers = {name.lower(): value for name, value in answered["headers"].items()}
-        return Answer(answered["statusCode"], headers, answered.get("body", "").encode())
+            response = _of_the_runtime(context.aws_request_id)
+        assert not response.get("isBase64Encoded")
+        headers = {name.lower(): value for name, value in response["headers"].items()}
+        return Answer(response["statusCode"], headers, response.get("body", "").encode())
 
     def start(self, body: Mapping[str, Any], key: str = "", conversation: str = CONVERSATION) -> GenerationRecord:
-        """A generation that runs, and says nothing."""
+        """The record of a generation that is started and produces no text."""
         chat = ChatRequest.model_validate({"conversationId": conversation, **body})
-        begun = service.start(
+        generation = service.start(
             self.app("stream"), USER, chat, parse_send({"idempotency-key": key} if key else {}, chat), Context()
         )
-        assert isinstance(begun, Generation)
+        assert isinstance(generation, Generation)
         record: GenerationRecord | None = service.running(self.app("stream"), USER, conversation)
         assert record
         return record
 
-    def crowd(self, record: GenerationRecord) -> None:
-        """As many followers as a generation may have."""
+    def add_maximum_followers(self, record: GenerationRecord) -> None:
+        """Adds the maximum number of followers to a generation."""
         for number in range(5):
             self.app("stream").generations.add_follower(USER.key, record.gid, f"tab-{number}", "mark")
 
 
 def _of_the_runtime(request_id: str) -> dict[str, Any]:
-    """What the streaming runtime answers where the handler raises."""
+    """The response of the streaming runtime when the handler raises."""
     response: StreamingResponse = client._internal_error(request_id)
     return {"statusCode": response.status, "headers": response.headers, "body": b"".join(response.body).decode()}
 
 
 @contextmanager
-def world() -> Iterator[World]:
-    steering = Steering()
-    with functions(Model(), steering) as both:
-        made = World(both, steering)
+def environment() -> Iterator[Environment]:
+    table = FailingTable()
+    with functions(Model(), table) as both:
+        prepared = Environment(both, table)
         hello = {"message": {"text": "Hello [[tokens=3 pace=1 first=0]]"}}
         for conversation in (CONVERSATION, DELETED):
-            answer = made.ask("stream", "POST", "/chat?stream=false", {**hello, "conversationId": conversation})
+            answer = prepared.request("stream", "POST", "/chat?stream=false", {**hello, "conversationId": conversation})
             assert answer.status == 200, answer
-        assert made.ask("converse", "DELETE", f"/conversations/{DELETED}").status == 204
-        made.keep()
-        yield made
+        assert prepared.request("converse", "DELETE", f"/conversations/{DELETED}").status == 204
+        prepared.keep()
+        yield prepared

@@ -1,4 +1,4 @@
-"""Every streamed answer: the Function URL, and the REST API where it streams."""
+"""Every streamed answer: the Function URL, and a REST API with response streaming."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,34 +36,36 @@ from exchange import JSON, Exchange
 from streaming_runtime import StreamingResponse
 
 app = Container.from_environment()
-copy_config_to_registered_loggers(logger, include={"streaming_runtime"})  # it logs what a body raises
+copy_config_to_registered_loggers(logger, include={"streaming_runtime"})  # it logs errors of a response body
 
 
 @logger.inject_lambda_context(clear_state=True, log_event=False)
 @hide_unexpected_errors()
 def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
-    """Answers one HTTP event; what it raises becomes a JSON error before the first byte."""
-    headers, refused, user = {"x-request-id": context.aws_request_id}, refusal, ANONYMOUS
+    """Answers one HTTP event. An error before the first byte is a JSON response."""
+    headers, error_response, user = {"x-request-id": context.aws_request_id}, refusal, ANONYMOUS
     try:
         request = HttpRequest.from_event(event)
         if request.path.startswith("/v1/"):
-            refused = completions.refusal
+            error_response = completions.refusal
         headers |= request.cors(app.settings.origins)
         check_origin(request, app.settings)
-        answer, named = route(request, ROUTES)
-        if answer is not health:
+        respond, path_id = route(request, ROUTES)
+        if respond is not health:
             user = app.authenticate(request, context)
         log_caller(user.key, request.path)
-        return answer(Exchange(app, request, user, context, named, headers))
+        return respond(Exchange(app, request, user, context, path_id, headers))
     except ChatError as error:
-        if isinstance(error, (ErasureInProgress, DeletionUnfinished)):  # it may have broken off
+        if isinstance(
+            error, (ErasureInProgress, DeletionUnfinished)
+        ):  # a task continues it, in case it was interrupted
             app.deletion.dispatch(user.key, error.conversation)
         log_refusal(error)
-        return refused(error, headers)
+        return error_response(error, headers)
 
 
 def send(exchange: Exchange) -> StreamingResponse:
-    """`POST /chat`: a new turn, or for a repeated send the turn that it started the first time."""
+    """`POST /chat`: starts a generation; a repeated send follows the generation that the first one started."""
     request = exchange.request
     body, dialect = parse_chat(request, app.settings), dialect_of(request)
     started = service.start(app, exchange.user, body, parse_send(request.headers, body), exchange.context)
@@ -71,44 +73,45 @@ def send(exchange: Exchange) -> StreamingResponse:
     if request.query.get("stream") == "false":
         status, answer = buffered.answer(source)
         return exchange.json(answer, status, after)
-    return exchange.stream(
-        source, dialect(started.gid if isinstance(started, GenerationRecord) else started.generation_id), after=after
-    )
+    gid = started.gid if isinstance(started, GenerationRecord) else started.generation_id
+    return exchange.stream(source, dialect(gid), after=after)
 
 
 def resume(exchange: Exchange) -> StreamingResponse:
-    """`GET /chat/{conversation}/stream`: the rest of what is being made, or was, behind a cursor."""
+    """`GET /chat/{conversation}/stream`: the events behind a cursor, of a running or ended generation."""
     request = exchange.request
     given = request.headers.get("last-event-id") or request.query.get("after")
     seen = cursor(given) if given else None
     if given and seen is None:
         raise BadRequest("The cursor is not one of ours.", field="after")
+    gid, position = seen or (None, None)
     dialect = dialect_of(request)
-    record = service.running(app, exchange.user, exchange.named, seen[0] if seen else None)
+    record = service.running(app, exchange.user, exchange.path_id, gid)
     if record is None:
-        return exchange.nothing()
-    return exchange.stream(exchange.source(record, seen[1] if seen else None), dialect(record.gid))
+        return exchange.no_content()
+    return exchange.stream(exchange.source(record, position), dialect(record.gid))
 
 
 def cancel(exchange: Exchange) -> StreamingResponse:
-    """`POST /chat/{conversation}/cancel`: stops the model."""
-    service.cancel(app, exchange.user, exchange.named, parse_cancel(exchange.request, app.settings).generation_id)
+    """`POST /chat/{conversation}/cancel`: cancels the generation, and with it the model's call."""
+    body = parse_cancel(exchange.request, app.settings)
+    service.cancel(app, exchange.user, exchange.path_id, body.generation_id)
     return exchange.json({"status": "accepted"}, 202)
 
 
 def health(exchange: Exchange) -> StreamingResponse:
-    """`GET /health`, for anybody: the function runs and is configured."""
+    """`GET /health`, without authentication: the function runs and is configured."""
     return exchange.json({"status": "ok"})
 
 
 def refusal(error: ChatError, headers: dict[str, str]) -> StreamingResponse:
-    """An error before the first byte."""
+    """The response for an error before the first byte."""
     body = error_body(error, headers["x-request-id"])
     return StreamingResponse([body], status=error.status, headers=JSON | headers | error.headers)
 
 
 def dialect_of(request: HttpRequest) -> Callable[[str], Dialect]:
-    """The dialect of a generation that `?dialect=` names."""
+    """The dialect that `?dialect=` names, by generation id. Raises BadRequest."""
     named = request.query.get("dialect", "native")
     if named not in DIALECTS:
         raise BadRequest(f"dialect must be one of {', '.join(DIALECTS)}.", field="dialect")
