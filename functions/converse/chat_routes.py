@@ -5,7 +5,7 @@ from aws_lambda_powertools.event_handler import Response
 from api import Api, Id, reply
 from converse_stream import service
 from converse_stream.dialects import buffered
-from converse_stream.http.bodies import CancelRequest, ChatRequest, checked_chat, send_of
+from converse_stream.http.bodies import CancelRequest, ChatRequest, check_chat, parse_send
 from converse_stream.http.validation import parse
 from converse_stream.store.generation_record import GenerationRecord
 
@@ -18,11 +18,11 @@ def add_routes(api: Api) -> None:
     @resolver.post("/chat")
     def chat(body: ChatRequest) -> Response[str]:
         """Sends a message and returns the answer in one piece, within API Gateway's time limit."""
-        checked_chat(body, app.settings)
-        send = send_of(api.headers, body)
-        started = service.start(app, api.user, body, send, api.context, at_most=seconds)
+        check_chat(body, app.settings)
+        send = parse_send(api.headers, body)
+        started = service.start(app, api.user, body, send, api.context, max_seconds=seconds)
         if isinstance(started, GenerationRecord):
-            status, answer = buffered.answer(service.follow(app, api.user, started, api.context, at_most=seconds))
+            status, answer = buffered.answer(service.follow(app, api.user, started, api.context, max_seconds=seconds))
         else:
             status, answer = buffered.answer(started)
         app.learning.dispatch(api.user, started)  # before the response, because nothing runs after it
@@ -31,8 +31,8 @@ def add_routes(api: Api) -> None:
     @resolver.post("/prompt/preview")
     def preview(body: ChatRequest) -> Response[str]:
         """Returns the model request for this message and an estimate of its tokens. Calls no model."""
-        shown = service.preview(app, api.user, checked_chat(body, app.settings))
-        completion = shown.asked
+        shown = service.preview(app, api.user, check_chat(body, app.settings))
+        completion = shown.completion
         operation, request = app.models.request(
             completion.prompt, completion.model, completion.options, stream=completion.stream
         )

@@ -57,7 +57,7 @@ def add_routes(api: Api) -> None:
     @resolver.get("/conversations/<conversation>/messages")
     def messages(conversation: Id, limit: Limit = 50, cursor: Cursor = None) -> Response[str]:
         """Returns the latest messages, oldest first; `cursor` leads to older ones."""
-        before = cursors.read_place(cursor) if cursor else None
+        before = cursors.read_seq(cursor) if cursor else None
         page, older = app.conversations.messages(api.user.key, conversation, limit=limit, before=before)
         items = [native.message(message) for message in page]
         return reply({"messages": items} | ({"cursor": cursors.write(older)} if older else {}))

@@ -17,7 +17,7 @@ from converse_stream.container import Container
 from converse_stream.http.request import HttpRequest, check_origin, error_body
 from converse_stream.http.validation import check_json, refusal
 from converse_stream.protocol.errors import ChatError, DeletionUnfinished, ErasureInProgress, NotFound
-from converse_stream.telemetry import contained, log_caller, log_refusal, logger
+from converse_stream.telemetry import hide_unexpected_errors, log_caller, log_refusal, logger
 
 app = Container.from_environment()
 resolver = APIGatewayHttpResolver(enable_validation=True, debug=False)
@@ -33,7 +33,7 @@ BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers an HTTP event, or runs a task: `{"task": "title" | "classify" | "learn" | "erase", ...}`."""
     if isinstance(event, dict) and "task" in event:
-        with contained():
+        with hide_unexpected_errors():
             return tasks.run(event, app, context.get_remaining_time_in_millis() / 1000 - 1)
     user, request_id = ANONYMOUS, context.aws_request_id
     try:

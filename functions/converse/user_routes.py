@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler import Response
 
 from api import Api, Id, deletion, reply
 from converse_stream.http.bodies import NewFact, NewProfile, ProfileChange
-from converse_stream.http.validation import bounded
+from converse_stream.http.validation import check_text
 from converse_stream.store.facts import Fact, Profile
 
 
@@ -22,7 +22,7 @@ def add_routes(api: Api) -> None:
     @resolver.post("/memory")
     def add_fact(body: NewFact) -> Response[str]:
         """Stores a fact."""
-        text = bounded(body.text, app.settings.max_fact_chars, "text")
+        text = check_text(body.text, app.settings.max_fact_chars, "text")
         fact = app.facts.add(api.user.key, text, body.kind, limit=app.settings.max_facts)
         return reply(_fact(fact), 201)
 

@@ -6,7 +6,7 @@ from converse_stream.container import Container
 from converse_stream.dialects.ai_sdk.frames import HEADERS, AiSdk
 from converse_stream.dialects.ai_sdk.request import Question, parse_question
 from converse_stream.generation.generation import Generation
-from converse_stream.http.bodies import ChatRequest, Send, send_of
+from converse_stream.http.bodies import ChatRequest, Send, parse_send
 from converse_stream.protocol.errors import BadRequest, ConversationBusy
 from converse_stream.store.generation_record import GenerationRecord, generation_id
 from exchange import Exchange
@@ -23,7 +23,7 @@ def send(exchange: Exchange) -> StreamingResponse:
         started = _regenerate(exchange, question)
     else:
         chat = question.request("send")
-        started = _start(exchange, chat, send_of({"idempotency-key": question.key()}, chat))
+        started = _start(exchange, chat, parse_send({"idempotency-key": question.key()}, chat))
     return exchange.stream(exchange.source(started), AiSdk(), HEADERS, exchange.after(started))
 
 
@@ -39,7 +39,7 @@ def _start(exchange: Exchange, chat: ChatRequest, key: Send) -> Generation | Gen
     try:
         return service.start(app, user, chat, key, exchange.context)
     except ConversationBusy as busy:
-        if busy.generation is None or not service.stop(app, user, busy.generation, CANCEL_SECONDS):
+        if busy.generation is None or not service.cancel_and_wait(app, user, busy.generation, CANCEL_SECONDS):
             raise
         return service.start(app, user, chat, key, exchange.context)
 
@@ -67,7 +67,7 @@ def _regenerate(exchange: Exchange, question: Question) -> Generation | Generati
     app, user, chat = exchange.app, exchange.user, question.request("regenerate")
     headers = {"idempotency-key": question.key(question.answer)} if question.answer else {}
     try:
-        return service.start(app, user, chat, send_of(headers, chat), exchange.context)
+        return service.start(app, user, chat, parse_send(headers, chat), exchange.context)
     except ConversationBusy as busy:
         if question.answer or busy.generation is None:
             raise

@@ -12,7 +12,7 @@ from converse_stream.auth import User
 from converse_stream.container import Container
 from converse_stream.dialects import sse
 from converse_stream.generation.generation import Generation
-from converse_stream.http.bodies import client_of
+from converse_stream.http.bodies import parse_client_id
 from converse_stream.http.request import HttpRequest, json_bytes
 from converse_stream.store.generation_record import GenerationRecord
 from streaming_runtime import StreamingResponse
@@ -37,7 +37,7 @@ class Exchange:
         """The generation, or a follower of one that another invocation runs, from a position on."""
         if isinstance(started, Generation):
             return started
-        client = client_of(self.request.headers)
+        client = parse_client_id(self.request.headers)
         follower = service.follow(self.app, self.user, started, self.context, after=after, client=client)
         follower.attach()
         return follower

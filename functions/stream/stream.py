@@ -16,7 +16,7 @@ from converse_stream.dialects.native import Native
 from converse_stream.dialects.plain import Plain
 from converse_stream.dialects.sse import Dialect
 from converse_stream.generation.follower import cursor
-from converse_stream.http.bodies import parse_cancel, parse_chat, send_of
+from converse_stream.http.bodies import parse_cancel, parse_chat, parse_send
 from converse_stream.http.request import HttpRequest, check_origin, error_body
 from converse_stream.http.routing import route
 from converse_stream.protocol.errors import (
@@ -27,7 +27,7 @@ from converse_stream.protocol.errors import (
 )
 from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.telemetry import (
-    contained,
+    hide_unexpected_errors,
     log_caller,
     log_refusal,
     logger,
@@ -40,7 +40,7 @@ copy_config_to_registered_loggers(logger, include={"streaming_runtime"})  # it l
 
 
 @logger.inject_lambda_context(clear_state=True, log_event=False)
-@contained()
+@hide_unexpected_errors()
 def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
     """Answers one HTTP event. An error before the first byte is a JSON response."""
     headers, error_response, user = {"x-request-id": context.aws_request_id}, refusal, ANONYMOUS
@@ -68,12 +68,12 @@ def send(exchange: Exchange) -> StreamingResponse:
     """`POST /chat`: starts a generation; a repeated send follows the generation that the first one started."""
     request = exchange.request
     body, dialect = parse_chat(request, app.settings), dialect_of(request)
-    started = service.start(app, exchange.user, body, send_of(request.headers, body), exchange.context)
+    started = service.start(app, exchange.user, body, parse_send(request.headers, body), exchange.context)
     source, after = exchange.source(started), exchange.after(started)
     if request.query.get("stream") == "false":
         status, answer = buffered.answer(source)
         return exchange.json(answer, status, after)
-    gid = started.gid if isinstance(started, GenerationRecord) else started.generation
+    gid = started.gid if isinstance(started, GenerationRecord) else started.generation_id
     return exchange.stream(source, dialect(gid), after=after)
 
 

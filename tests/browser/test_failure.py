@@ -39,7 +39,7 @@ def test_retryable_failure_offers_try_again_also_after_a_reload(stack: RunningSt
     page.goto(stack.demo)
     send(page, "lakes [[fault=cut at=4 times=1]] [[tokens=12 pace=1 first=1]]")
     for _ in range(2):
-        expect(page.locator(".note.failed")).to_contain_text("The answer broke off.")
+        expect(page.locator(".note.failed")).to_contain_text("The answer was interrupted.")
         expect(page.get_by_role("button", name="Try again")).to_be_visible()
         expect(page.get_by_label("Your message")).to_have_value("")
         page.reload()

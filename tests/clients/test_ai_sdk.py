@@ -224,7 +224,7 @@ def test_an_answer_is_replayed_for_ten_minutes(
     newest = Message("message", role, (), at, generation_id="newest")
     known = Conversation("chat", 2, active=active, deleted=deleted)
     recent = SimpleNamespace(recent=lambda *_: (known, [newest]))
-    app = SimpleNamespace(conversations=recent, generations=SimpleNamespace(alive=lambda _, gid: gid))
+    app = SimpleNamespace(conversations=recent, generations=SimpleNamespace(get_or_reap=lambda _, gid: gid))
     record: Any = service.latest(cast("Container", app), User("alice"), "chat", within=600)
     assert record == replayed
 
@@ -279,7 +279,7 @@ def events_after(pieces: list[str], after: int | None) -> list[Event]:
     )
     events: list[PositionedEvent] = []
     with pytest.MonkeyPatch.context() as patched, source:
-        patched.setattr(follower, "INTERVAL", 0)
+        patched.setattr(follower, "POLL_SECONDS", 0)
         while batch := source.wait(len(events), 5):
             events += batch
     return [item.event for item in events]

@@ -12,7 +12,7 @@ from converse_stream.limits import (
     Budget,
     Rate,
     Rules,
-    slot,
+    make_slot,
 )
 from converse_stream.protocol.errors import TooManyRequests
 from converse_stream.protocol.ids import new_id
@@ -39,7 +39,7 @@ def test_fifty_concurrent_requests_are_admitted_up_to_the_rate(usages: UsageStor
 
     def admit(number: int) -> tuple[str, bool]:
         user = light_user if number % 10 == 0 else heavy_user
-        request_slot = slot(int(time.time() * 1000) + 60_000, str(number))
+        request_slot = make_slot(int(time.time() * 1000) + 60_000, str(number))
         try:
             usages.admit(user, address, request_slot, usages.read(user, address))
         except TooManyRequests:

@@ -310,7 +310,7 @@ def test_hanging_services_delay_an_answer_by_the_budget_once_and_leave_no_thread
 ) -> None:
     """If a call cannot be cancelled, its timeouts end it shortly after."""
     if not cancellable:
-        monkeypatch.setattr(deadlines, "announce_sockets", lambda _: None)
+        monkeypatch.setattr(deadlines, "attach_sockets", lambda _: None)
     user, parts = User(new_id(), "address"), ("history", "profile", "facts", "documents")
     with slow_server(first) as server:
         hanging = dict.fromkeys(("DYNAMODB", "BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), server.url)

@@ -64,7 +64,7 @@ def test_a_repeated_request_attaches_to_the_first_although_the_lookup_missed_it(
     assert isinstance(first, Generation)
     if ended:
         first._writer.flush([Chunk("new text")])
-        record = app.generations.get(user.key, first.generation)
+        record = app.generations.get(user.key, first.generation_id)
         assert record is not None
         app.generations.reap(user.key, record)
         app.settings = app.settings.model_copy(update={"max_continued_bytes": 1})
@@ -77,7 +77,7 @@ def test_a_repeated_request_attaches_to_the_first_although_the_lookup_missed_it(
     monkeypatch.setattr(GenerationRecords, "get", record_once)
     second = service.start(app, user, request_body(action, chat_user), send, Context())
     assert isinstance(second, GenerationRecord)
-    assert second.gid == first.generation
+    assert second.gid == first.generation_id
 
 
 @pytest.mark.parametrize("key", [None, SecretStr("user's own key")])
@@ -90,7 +90,7 @@ def test_the_record_has_the_estimated_cost_of_the_prompt_before_the_model_call(
     body = ChatRequest.model_validate({"message": {"text": text}, "conversationId": chat_user.conversation})
     turn = service.start(app, user, body, Send(new_id(), "payload"), Context())
     assert isinstance(turn, Generation)
-    record = app.generations.get(user.key, turn.generation)
+    record = app.generations.get(user.key, turn.generation_id)
     assert record is not None
     assert len(text) / 4 < record.estimate.input_tokens < len(text)
     parts = (Chunk("word " * 400),)

@@ -12,7 +12,7 @@ from converse_stream.limits import (
     Budget,
     Rate,
     Rules,
-    slot,
+    make_slot,
 )
 from converse_stream.protocol.events import Chunk, Usage
 from converse_stream.protocol.ids import new_id
@@ -75,7 +75,7 @@ def test_write_units_of_a_1000_token_answer_at_one_flush_per_second(
 
     rules = Rules(Rate.per_minute(30, 10), Rate.per_minute(300, 100), 5, Budget(1_000_000, 0), Budget(0, 0))
     usages = UsageStore(conversations._table, rules)
-    usages.admit(ALICE, "address", slot(int(time.time() * 1000) + 60_000, "gid"), usages.read(ALICE, "address"))
+    usages.admit(ALICE, "address", make_slot(int(time.time() * 1000) + 60_000, "gid"), usages.read(ALICE, "address"))
     admitted, write_units.table[:] = write_units.total, []
     assert admitted == 2
 

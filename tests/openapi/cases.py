@@ -186,7 +186,7 @@ def with_an_invalid_id(environment: Environment, name: Name, route: str) -> Answ
 def during_another_generation(environment: Environment, name: Name, route: str) -> Answer:
     environment.start(chat_body())
     if route == "POST /ai/chat":  # this route cancels it first, and waits for its end
-        environment.patch.setattr(service, "stop", lambda *_: False)
+        environment.patch.setattr(service, "cancel_and_wait", lambda *_: False)
         return VALID[route](environment, name)
     return VALID[route](environment, name, body=chat_body(conversationId=CONVERSATION))
 

@@ -12,7 +12,7 @@ import pytest
 from converse_stream import service
 from converse_stream.auth import User
 from converse_stream.generation.generation import Generation
-from converse_stream.http.bodies import ChatRequest, send_of
+from converse_stream.http.bodies import ChatRequest, parse_send
 from converse_stream.store.generation_record import GenerationRecord
 from local_stack.bedrock.emulated_model import EmulatedModel
 from local_stack.bedrock.errors import BedrockError
@@ -119,7 +119,7 @@ class Environment:
         """The record of a generation that is started and produces no text."""
         chat = ChatRequest.model_validate({"conversationId": conversation, **body})
         generation = service.start(
-            self.app("stream"), USER, chat, send_of({"idempotency-key": key} if key else {}, chat), Context()
+            self.app("stream"), USER, chat, parse_send({"idempotency-key": key} if key else {}, chat), Context()
         )
         assert isinstance(generation, Generation)
         record: GenerationRecord | None = service.running(self.app("stream"), USER, conversation)

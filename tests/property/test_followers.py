@@ -8,7 +8,7 @@ import pytest
 
 from converse_stream.generation import follower
 from converse_stream.generation.follower import Follower
-from converse_stream.generation.generation import UNSAVED
+from converse_stream.generation.generation import MAX_UNSAVED_SECONDS
 from converse_stream.protocol.events import (
     Chunk,
     Complete,
@@ -121,7 +121,7 @@ def test_a_follower_retries_a_failing_table_as_long_as_the_owner_does(store: Sto
 
     store.hook.arm("query", fail)
     started_at = store.now
-    while not follower.view.over:
+    while not follower.view.ended:
         assert follower.read() == []
         assert store.now - started_at < 60
-    assert store.now - started_at == pytest.approx(UNSAVED, abs=1)
+    assert store.now - started_at == pytest.approx(MAX_UNSAVED_SECONDS, abs=1)

@@ -20,8 +20,8 @@ from converse_stream.limits import (
     Rate,
     Rules,
     Spent,
-    live,
-    slot,
+    make_slot,
+    running_slots,
 )
 from converse_stream.protocol.errors import (
     BudgetExhausted,
@@ -77,7 +77,7 @@ class World(NoFaults):
         self._number += 1
         usages, address = self.random.choice(self.usages), self.random.choice(("here", "there"))
         length = self.random.choice((500, 3_000))
-        request_slot = slot(int(self.now * 1000) + length, str(self._number))
+        request_slot = make_slot(int(self.now * 1000) + length, str(self._number))
         try:
             usages.admit("alice", address, request_slot, usages.read("alice", address))
         except (TooManyRequests, TooManyGenerations):
@@ -90,7 +90,9 @@ class World(NoFaults):
         finally:
             self._depth -= 1
         item = self.dynamo.items.get((keys.limits("alice"), keys.RATE), {})
-        self.max_slots = max(self.max_slots, len(live(item.get("act", frozenset()), int((self.now + SKEW) * 1000))))
+        self.max_slots = max(
+            self.max_slots, len(running_slots(item.get("act", frozenset()), int((self.now + SKEW) * 1000)))
+        )
 
     def run(self) -> None:
         """Runs bursts of requests with pauses."""
@@ -182,7 +184,11 @@ NOW = int(BEGIN * 1000)
     [
         (CurrentUsage(paused=True), Paused, "paused"),
         (CurrentUsage(user=Spent(1_000)), BudgetExhausted, "user's budget"),
-        (CurrentUsage(slots={slot(NOW + 1, str(number)) for number in range(3)}), TooManyGenerations, "3 answers"),
+        (
+            CurrentUsage(slots={make_slot(NOW + 1, str(number)) for number in range(3)}),
+            TooManyGenerations,
+            "generations is 3",
+        ),
         (CurrentUsage(tat=NOW + 4_001), TooManyRequests, "user"),
         (CurrentUsage(address_tat=NOW + 1_901), TooManyRequests, "address"),
     ],
@@ -194,7 +200,7 @@ def test_a_refusal_has_its_limit_and_retry_after(used: CurrentUsage, error: type
 
 
 def test_an_expired_slot_is_not_counted() -> None:
-    RULES.check(CurrentUsage(slots={slot(NOW - 1, str(number)) for number in range(9)}), NOW)
+    RULES.check(CurrentUsage(slots={make_slot(NOW - 1, str(number)) for number in range(9)}), NOW)
 
 
 def test_a_budget_is_renewed_at_midnight() -> None:
@@ -212,7 +218,7 @@ def test_a_failed_write_of_the_address_rate_takes_no_slot() -> None:
     usages = UsageStore(dynamo.table(), RULES, lambda: BEGIN)
     for number in range(RULES.generations + 1):
         with pytest.raises(StorageError):
-            usages.admit("alice", "here", slot(NOW + 60_000, str(number)), CurrentUsage())
+            usages.admit("alice", "here", make_slot(NOW + 60_000, str(number)), CurrentUsage())
     assert "act" not in dynamo.items[keys.limits("alice"), keys.RATE]
 
 

@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 from botocore.exceptions import ClientError
 
-from converse_stream.limits import CurrentUsage, slot
+from converse_stream.limits import CurrentUsage, make_slot
 from converse_stream.protocol.errors import NotFound, StorageError
 from converse_stream.store import keys, table
 from converse_stream.store.facts import Facts
@@ -134,7 +134,7 @@ def test_a_rate_update_repeated_by_boto3_counts_once(store: Store, ahead: int, *
     rates = [(keys.limits(ALICE), keys.RATE), keys.address("here")]
     for pk, sk in rates:
         store.dynamo.items[pk, sk] = {"pk": pk, "sk": sk, "tat": Decimal(now + ahead)}
-    request_slot = slot(now + 60_000, "gid") if runs else None
+    request_slot = make_slot(now + 60_000, "gid") if runs else None
     with mock.patch.object(
         store.hook, "before", lambda operation, *_, **__: "again" if operation == "update" else "none"
     ):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from converse_stream.limits import NO_SLOTS, CurrentUsage, slot
+from converse_stream.limits import NO_SLOTS, CurrentUsage, make_slot
 from converse_stream.protocol.errors import StorageError
 from converse_stream.protocol.events import (
     Chunk,
@@ -26,7 +26,7 @@ def test_the_usage_of_a_task_is_counted_if_the_table_is_throttled(store: Store, 
 
 def test_a_temporary_answer_is_counted_once_after_repeated_finishes(store: Store) -> None:
     usages = UsageStore(store.dynamo.table(), HIGH_LIMITS, lambda: store.now)
-    request_slot = slot(int(store.now * 1000) + 60_000, "gid")
+    request_slot = make_slot(int(store.now * 1000) + 60_000, "gid")
     usages.admit(ALICE, "here", request_slot, CurrentUsage())
     writer = UsageWriter(store.dynamo.table(), ALICE, request_slot, lambda: store.now)
     message = Message("m", "assistant", (), "t")

@@ -108,7 +108,7 @@ class Readers(Changes):
             view = client.follower
             if view is None:
                 return
-            events = view.wait(client.cursor, follower.INTERVAL)
+            events = view.wait(client.cursor, follower.POLL_SECONDS)
         except StorageError:
             self._storage_error()
             client.follower, client.from_start = None, False  # it resumes with its cursor
@@ -124,7 +124,7 @@ class Readers(Changes):
             return
         for positioned in events:
             self._receive(client, known, positioned)
-        if view.over and not client.ended:
+        if view.ended and not client.ended:
             client.follower, client.from_start = None, False
 
     def _attach(self, environment: Environment, client: Client) -> bool:

@@ -28,7 +28,7 @@ ERROR = Error("model_throttled", "The model is busy.", True, 503, "r", None)
 class Script:
     """A source that returns one event every 10 ms, and no events after the last."""
 
-    over = False
+    ended = False
 
     def __init__(self, *events: Event) -> None:
         self._log = [PositionedEvent(event, 0) for event in events]

@@ -79,7 +79,7 @@ def test_frames_closed_early_still_store_the_answer() -> None:
 class FailingSource:
     """A source that fails after its first events."""
 
-    over = False
+    ended = False
 
     def __enter__(self) -> None:
         pass

@@ -142,14 +142,14 @@ def test_answer_over_the_size_limit_ends_with_length() -> None:
 
 def test_answer_that_cannot_be_stored_ends_with_a_storage_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("converse_stream.generation.generation.FINISH_SECONDS", 0)
-    monkeypatch.setattr("converse_stream.generation.generation.FINISH_PAUSE", 0)
+    monkeypatch.setattr("converse_stream.generation.generation.FINISH_RETRY_SECONDS", 0)
     end = read_to_end(new_generation(model_sending(Chunk("a"), ModelEnd("stop", USAGE)), FakeWriter(fails=True)))[-1]
     assert isinstance(end, Error)
     assert (end.code, end.message_id) == ("storage", None)
 
 
 def test_reader_that_ignores_the_cancellation_does_not_delay_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("converse_stream.generation.generation.READER_GRACE", 0.1)
+    monkeypatch.setattr("converse_stream.generation.generation.READER_GRACE_SECONDS", 0.1)
     released = threading.Event()
 
     def model(_: Call) -> ModelEvents:
@@ -271,7 +271,7 @@ def test_text_is_flushed_before_the_generation_ends() -> None:
         while not writer.flushed:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        assert not generation.over
+        assert not generation.ended
         writer.signals = Signals(cancelled=True, followed=False)
     assert writer.answers[0].text == "".join(entry.content for entry in writer.flushed if isinstance(entry, Chunk))
 
@@ -298,7 +298,7 @@ def test_cancel_before_the_first_model_event_ends_the_generation() -> None:
 
 
 def test_temporary_storage_failure_loses_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("converse_stream.generation.generation.FLUSH", 0.05)
+    monkeypatch.setattr("converse_stream.generation.generation.FLUSH_SECONDS", 0.05)
     writer = FakeWriter(fails=True)
     threading.Timer(0.5, lambda: setattr(writer, "fails", False)).start()
     end = read_to_end(new_generation(model_sending_for(seconds=1), writer, size=100_000))[-1]
@@ -307,7 +307,12 @@ def test_temporary_storage_failure_loses_no_text(monkeypatch: pytest.MonkeyPatch
 
 
 def test_permanent_storage_failure_ends_the_generation_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("UNSAVED", 0.3), ("FLUSH", 0.05), ("FIRST_FLUSH", 0.05), ("FINISH_SECONDS", 0.1)):
+    for name, value in (
+        ("MAX_UNSAVED_SECONDS", 0.3),
+        ("FLUSH_SECONDS", 0.05),
+        ("FIRST_FLUSH_SECONDS", 0.05),
+        ("FINISH_SECONDS", 0.1),
+    ):
         monkeypatch.setattr(f"converse_stream.generation.generation.{name}", value)
     writer = FakeWriter(fails=True)
     started = time.monotonic()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from converse_stream.generation.plan import plan_of
+from converse_stream.generation.plan import make_plan
 from converse_stream.http.bodies import ChatRequest
 from converse_stream.memory.lookup import Memory
 from converse_stream.protocol.errors import BadRequest
@@ -24,12 +24,12 @@ def action_request(action: str) -> ChatRequest:
 @pytest.mark.parametrize("parts", [(), (Chunk(" \n"),)])
 def test_continue_without_any_text_is_refused(parts: tuple[Part, ...]) -> None:
     """It was cancelled before its first text: the model would continue the previous answer."""
-    with pytest.raises(BadRequest, match="There is no answer to go on from"):
-        plan_of(action_request("continue"), memory(*parts), "gid", 1000)
-    assert plan_of(action_request("regenerate"), memory(*parts), "gid", 1000).text == "Why?"
+    with pytest.raises(BadRequest, match="There is no answer to regenerate or to continue"):
+        make_plan(action_request("continue"), memory(*parts), "gid", 1000)
+    assert make_plan(action_request("regenerate"), memory(*parts), "gid", 1000).text == "Why?"
 
 
 def test_continue_with_text_has_it_as_the_prefix() -> None:
-    plan = plan_of(action_request("continue"), memory(Chunk("Because")), "gid", 1000)
+    plan = make_plan(action_request("continue"), memory(Chunk("Because")), "gid", 1000)
     assert plan.prefix == (Chunk("Because"),)
     assert [message.id for message in plan.history] == ["question", "answer"]

@@ -42,7 +42,7 @@ def text(value: Any, **more: Any) -> bytes:
         (b"[]", "body", "must be an object"),
         (b"{}", "message", "is required"),
         (b'{"action": "regenerate"}', "conversationId", "is required"),
-        (b'{"action": "continue", "message": {"text": "hi"}}', "message", "cannot go with"),
+        (b'{"action": "continue", "message": {"text": "hi"}}', "message", "not allowed with"),
         (b'{"action": "invent", "message": {"text": "hi"}}', "action", "must be one of"),
         (b'{"message": "hi"}', "message", "must be an object"),
         (b'{"message": {}}', "message.text", "is required"),
@@ -119,7 +119,7 @@ def test_valid_body_is_parsed(content_type: str) -> None:
 
 def test_invalid_base64_is_refused() -> None:
     request = HttpRequest("POST", "/chat", {}, {"content-type": "application/json"}, "n0 base64!", True, {}, False)
-    with pytest.raises(BadRequest, match="not the base64"):
+    with pytest.raises(BadRequest, match="not valid base64"):
         parse_chat(request, SETTINGS)
 
 

@@ -221,7 +221,7 @@ def test_disabled_memory_is_not_searched(chat: Chat, store: RecordingStore) -> N
     chat.app.flags = mock.Mock(for_user=lambda _: replace(DEFAULT_FLAGS, memory=False))
     preview = service.preview(chat.app, ALICE, request({"message": {"text": "rivers"}}))
     chat.send("rivers")
-    assert (preview.asked.sources, chat.prompts[-1].facts, store.questions) == ((), "", [])
+    assert (preview.completion.sources, chat.prompts[-1].facts, store.questions) == ((), "", [])
 
 
 def test_truncated_answer_has_the_price_of_its_model_or_none_with_an_own_key() -> None:
@@ -264,7 +264,7 @@ def test_settings_with_an_unknown_model_are_refused(settings: dict[str, str], va
 
 def test_failed_start_releases_its_slot(chat: Chat) -> None:
     with (
-        mock.patch("converse_stream.service.start.completion_of", side_effect=ValueError("a fault")),
+        mock.patch("converse_stream.service.start.build_completion", side_effect=ValueError("a fault")),
         pytest.raises(ValueError, match="fault"),
     ):
         service.start(chat.app, ALICE, request({"message": {"text": "first"}}), Send("key", "payload"), CONTEXT)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from converse_stream.protocol.errors import ChatError, NotFound
-from converse_stream.telemetry import contained, log_caller, logger
+from converse_stream.telemetry import hide_unexpected_errors, log_caller, logger
 
 SECRET = "".join(["what ", "a user ", "said"])  # in parts, because a traceback quotes lines of source
 
@@ -38,10 +38,10 @@ def test_exception_is_logged_with_types_and_place_but_without_its_message() -> N
 
 
 def test_unexpected_exception_becomes_a_chat_error_without_its_message() -> None:
-    with pytest.raises(ChatError) as raised, contained():
+    with pytest.raises(ChatError) as raised, hide_unexpected_errors():
         fail()
     assert (type(raised.value), raised.value.__cause__, raised.value.__suppress_context__) == (ChatError, None, True)
-    with pytest.raises(NotFound), contained():
+    with pytest.raises(NotFound), hide_unexpected_errors():
         raise NotFound
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from converse_stream.auth.jwks import UnknownKey
-from converse_stream.auth.jwt import MAX_LENGTH, Tokens
+from converse_stream.auth.jwt import MAX_LENGTH, TokenVerifier
 from converse_stream.auth.user import User
 from converse_stream.http.request import HttpRequest
 from converse_stream.protocol.errors import Unauthenticated
@@ -49,7 +49,7 @@ def find_key(key_id: str) -> Mapping[str, Any]:
     return KEYS[key_id]
 
 
-TOKENS = Tokens(ISSUER, AUDIENCE, ALGORITHMS, find_key)
+TOKENS = TokenVerifier(ISSUER, AUDIENCE, ALGORITHMS, find_key)
 ALICE = User.of("jwt", ISSUER, "alice")
 
 

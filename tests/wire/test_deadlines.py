@@ -32,7 +32,7 @@ def test_a_call_ends_at_the_deadline_whatever_the_server_does(first: bytes, *, w
             assert time.monotonic() - started_at >= 0.2
         else:
             assert server.request_received.wait(5)
-            executor.stop()
+            executor.cancel()
         assert threads_ended("call")
         assert time.monotonic() - started_at < 5
 

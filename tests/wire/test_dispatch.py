@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from converse_stream.auth import User
 from converse_stream.aws import deadlines
-from converse_stream.dispatch.learning import SECONDS, Learning
+from converse_stream.dispatch.learning import DISPATCH_SECONDS, Learning
 from converse_stream.flags.feature_flags import FlagProvider, flags_of
 from converse_stream.generation.generation import Generation
 from converse_stream.protocol.events import (
@@ -72,7 +72,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lambda]:
 
 @pytest.fixture
 def learning(aws: Lambda) -> Iterator[Learning]:
-    client = deadlines.client("lambda", SECONDS)
+    client = deadlines.client("lambda", DISPATCH_SECONDS)
     yield Learning(client, "tasks", FlagProvider())
     client.close()
 
@@ -107,7 +107,7 @@ def test_a_user_with_the_learning_flag_off_is_not_dispatched(aws: Lambda, tmp_pa
     off = {"default": True, "rules": {"her": {"when_match": False, "conditions": [condition]}}}
     path.write_text(json.dumps({"learning": off}))
     settings = Settings(table_name="chat", auth_mode="dev", url_auth_type="AWS_IAM", flags_file=str(path))
-    learning = Learning(deadlines.client("lambda", SECONDS), "tasks", flags_of(settings))
+    learning = Learning(deadlines.client("lambda", DISPATCH_SECONDS), "tasks", flags_of(settings))
     for user in ("alice", "bob"):
         learning.dispatch(User(user), ended_generation())
     assert [event["user"] for event in aws.events] == ["bob"]

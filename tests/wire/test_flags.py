@@ -14,7 +14,7 @@ import pytest
 from aws_lambda_powertools.utilities.feature_flags import FeatureFlags
 
 from converse_stream.flags import appconfig as source_module
-from converse_stream.flags.appconfig import FRESH, PAUSE, CachedDocument
+from converse_stream.flags.appconfig import FRESH_SECONDS, RETRY_SECONDS, CachedDocument
 from converse_stream.flags.feature_flags import (
     DEFAULT_FLAGS,
     FlagProvider,
@@ -88,13 +88,13 @@ def test_a_document_is_cached_and_kept_after_a_failed_fetch() -> None:
     clock, documents = Clock(), iter([{"memory": {"default": False}}, None, {"memory": {"default": True}}])
     cached = CachedDocument(lambda: json.loads(json.dumps(next(documents))), clock)
     first = cached.get_configuration()
-    clock.now = FRESH - 1
+    clock.now = FRESH_SECONDS - 1
     assert cached.get_configuration() is first
-    clock.now = FRESH
+    clock.now = FRESH_SECONDS
     assert cached.get_configuration() is first, "the second document is invalid"
-    clock.now = FRESH + PAUSE - 1
+    clock.now = FRESH_SECONDS + RETRY_SECONDS - 1
     assert cached.get_configuration() is first
-    clock.now = FRESH + PAUSE
+    clock.now = FRESH_SECONDS + RETRY_SECONDS
     assert cached.get_configuration() == {"memory": {"default": True}}
 
 
@@ -194,7 +194,7 @@ def configured() -> Settings:
 @pytest.fixture
 def long_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy test machine responds late."""
-    monkeypatch.setattr(source_module, "SECONDS", 10)
+    monkeypatch.setattr(source_module, "REFRESH_SECONDS", 10)
 
 
 @pytest.mark.usefixtures("long_timeout")

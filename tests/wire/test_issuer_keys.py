@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from converse_stream.auth.jwks import (
-    FIRST_PAUSE,
-    FRESH,
-    LARGEST,
-    PAUSE,
-    Keys,
+    EMPTY_RETRY_SECONDS,
+    FRESH_SECONDS,
+    MAX_DOCUMENT_BYTES,
+    RETRY_SECONDS,
+    IssuerKeys,
     UnknownKey,
 )
 
@@ -94,18 +94,18 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def keys(issuer: Issuer, clock: Clock) -> Keys:
-    return Keys(issuer.url, clock=clock)
+def keys(issuer: Issuer, clock: Clock) -> IssuerKeys:
+    return IssuerKeys(issuer.url, clock=clock)
 
 
-def is_known(keys: Keys, key_id: str) -> bool:
+def is_known(keys: IssuerKeys, key_id: str) -> bool:
     try:
         return bool(keys.find(key_id)["kid"] == key_id)
     except UnknownKey:
         return False
 
 
-def test_keys_are_discovered_at_their_first_use(issuer: Issuer, keys: Keys) -> None:
+def test_keys_are_discovered_at_their_first_use(issuer: Issuer, keys: IssuerKeys) -> None:
     assert issuer.requests == []
     assert keys.find("one") == {"kty": "RSA", "kid": "one"}
     assert issuer.requests == [DISCOVERY, "/keys"]
@@ -114,14 +114,14 @@ def test_keys_are_discovered_at_their_first_use(issuer: Issuer, keys: Keys) -> N
 
 
 def test_a_configured_jwks_url_needs_no_discovery(issuer: Issuer, clock: Clock) -> None:
-    assert is_known(Keys("https://issuer.example", f"{issuer.url}/keys", clock), "one")
+    assert is_known(IssuerKeys("https://issuer.example", f"{issuer.url}/keys", clock), "one")
     assert issuer.requests == ["/keys"]
 
 
-def test_keys_are_fetched_again_after_an_hour(issuer: Issuer, keys: Keys, clock: Clock) -> None:
+def test_keys_are_fetched_again_after_an_hour(issuer: Issuer, keys: IssuerKeys, clock: Clock) -> None:
     assert is_known(keys, "one")
     issuer.publish("two")
-    clock.advance(FRESH - 1)
+    clock.advance(FRESH_SECONDS - 1)
     assert is_known(keys, "one")
     clock.advance(1)
     assert not is_known(keys, "one")  # the issuer has removed it
@@ -139,36 +139,38 @@ def test_keys_expire_while_the_environment_is_frozen(
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)  # loaded again, because defaults are evaluated at import
     spec.loader.exec_module(module)
-    keys = module.Keys(issuer.url)
+    keys = module.IssuerKeys(issuer.url)
     assert keys.find("one")
     issuer.publish("two")
-    clock.advance(FRESH)
+    clock.advance(FRESH_SECONDS)
     with pytest.raises(module.UnknownKey):
         keys.find("one")
 
 
-def test_keys_are_refreshed_on_a_new_connection(issuer: Issuer, keys: Keys, clock: Clock) -> None:
+def test_keys_are_refreshed_on_a_new_connection(issuer: Issuer, keys: IssuerKeys, clock: Clock) -> None:
     """A connection that the issuer has dropped would end in a timeout, without new keys."""
     assert is_known(keys, "one")
     before = issuer.connections
-    clock.advance(FRESH)
+    clock.advance(FRESH_SECONDS)
     assert is_known(keys, "one")
     assert issuer.connections == before + 1, "one connection for both documents"
 
 
-def test_an_unknown_key_id_fetches_the_keys_at_most_once_a_minute(issuer: Issuer, keys: Keys, clock: Clock) -> None:
+def test_an_unknown_key_id_fetches_the_keys_at_most_once_a_minute(
+    issuer: Issuer, keys: IssuerKeys, clock: Clock
+) -> None:
     assert is_known(keys, "one")
     issuer.publish("one", "two")
     for number in range(100):
         assert not is_known(keys, f"invented {number}")
     assert not is_known(keys, "two")
     assert issuer.requests.count("/keys") == 1
-    clock.advance(PAUSE)
+    clock.advance(RETRY_SECONDS)
     assert is_known(keys, "two")
     assert issuer.requests.count("/keys") == 2
 
 
-def test_concurrent_lookups_fetch_the_keys_once(issuer: Issuer, keys: Keys) -> None:
+def test_concurrent_lookups_fetch_the_keys_once(issuer: Issuer, keys: IssuerKeys) -> None:
     issuer.delay = 0.05
     with ThreadPoolExecutor(20) as pool:
         assert all(pool.map(lambda _: is_known(keys, "one"), range(20)))
@@ -176,13 +178,13 @@ def test_concurrent_lookups_fetch_the_keys_once(issuer: Issuer, keys: Keys) -> N
 
 
 @pytest.mark.parametrize("fault", ["refused", "status", "redirect", "html", "empty", "too large", "not a set", "slow"])
-def test_known_keys_are_kept_while_the_issuer_fails(issuer: Issuer, keys: Keys, clock: Clock, fault: str) -> None:
+def test_known_keys_are_kept_while_the_issuer_fails(issuer: Issuer, keys: IssuerKeys, clock: Clock, fault: str) -> None:
     assert is_known(keys, "one")
     valid = issuer.documents["/keys"]
     faults: dict[str, Any] = {
         "html": b"<html>",
         "empty": {"keys": []},
-        "too large": {**valid, "padding": "a" * LARGEST},
+        "too large": {**valid, "padding": "a" * MAX_DOCUMENT_BYTES},
         "not a set": [1, 2],
     }
     issuer.documents["/keys"] = faults.get(fault, valid)
@@ -191,7 +193,7 @@ def test_known_keys_are_kept_while_the_issuer_fails(issuer: Issuer, keys: Keys, 
     issuer.delay = 3 if fault == "slow" else 0
     if fault == "refused":
         issuer.socket.close()
-    clock.advance(FRESH)
+    clock.advance(FRESH_SECONDS)
     for _ in range(3):
         assert is_known(keys, "one")
         assert not is_known(keys, "two")
@@ -199,18 +201,18 @@ def test_known_keys_are_kept_while_the_issuer_fails(issuer: Issuer, keys: Keys, 
         assert "/redirected" not in issuer.requests
         requests = len(issuer.requests)
         assert 3 <= requests <= 4  # one refresh for all lookups
-        clock.advance(PAUSE)
+        clock.advance(RETRY_SECONDS)
         issuer.documents["/keys"], issuer.status, issuer.delay = valid, 200, 0
         assert is_known(keys, "one")
         assert len(issuer.requests) == requests + 2
 
 
-def test_missing_keys_are_fetched_again_sooner(issuer: Issuer, keys: Keys, clock: Clock) -> None:
+def test_missing_keys_are_fetched_again_sooner(issuer: Issuer, keys: IssuerKeys, clock: Clock) -> None:
     issuer.status = 500
     assert not is_known(keys, "one")
     issuer.status = 200
     assert not is_known(keys, "one")
-    clock.advance(FIRST_PAUSE)
+    clock.advance(EMPTY_RETRY_SECONDS)
     assert is_known(keys, "one")
 
 
@@ -226,14 +228,14 @@ def test_missing_keys_are_fetched_again_sooner(issuer: Issuer, keys: Keys, clock
         [],
     ],
 )
-def test_an_invalid_discovery_document_is_not_followed(issuer: Issuer, keys: Keys, discovered: Any) -> None:
+def test_an_invalid_discovery_document_is_not_followed(issuer: Issuer, keys: IssuerKeys, discovered: Any) -> None:
     text = json.dumps(discovered).replace("ISSUER", issuer.url).replace("KEYS", f"{issuer.url}/keys")
     issuer.documents[DISCOVERY] = text.encode()
     assert not is_known(keys, "one")
     assert issuer.requests == [DISCOVERY]
 
 
-def test_keys_for_other_uses_are_ignored(issuer: Issuer, keys: Keys) -> None:
+def test_keys_for_other_uses_are_ignored(issuer: Issuer, keys: IssuerKeys) -> None:
     issuer.publish("one", use="enc")
     issuer.documents["/keys"]["keys"] += [{"kty": "RSA"}, {"kty": "RSA", "kid": "two", "use": "sig"}]
     assert not is_known(keys, "one")

@@ -10,7 +10,7 @@ from converse_stream.dialects.ai_sdk.frames import AiSdk
 from converse_stream.dialects.ai_sdk.request import MAX_BODY_BYTES
 from converse_stream.dialects.openai.frames import error as openai_error
 from converse_stream.generation import follower
-from converse_stream.generation.generation import SILENT_FLUSH
+from converse_stream.generation.generation import IDLE_FLUSH_SECONDS
 from converse_stream.http.request import CREDENTIALS_LIMIT
 from converse_stream.model.client import ATTEMPTS
 from converse_stream.model.options import DEFAULT_OUTPUT_TOKENS, REASONING_TOKENS
@@ -62,7 +62,7 @@ AI_SDK_BODY_BYTES = MAX_BODY_BYTES
 AI_SDK_REPLAY_SECONDS = ai_sdk_routes.REPLAY_SECONDS
 AI_SDK_STOP_SECONDS = ai_sdk_routes.CANCEL_SECONDS
 ATTACH_SECONDS = follower.ATTACH_SECONDS
-CANCEL_SECONDS = SILENT_FLUSH
+CANCEL_SECONDS = IDLE_FLUSH_SECONDS
 DELETED_ID_SECONDS = conversations.MARKER_SECONDS
 ERASE_SECONDS = erasure.INDEX_LAG
 FOLLOWERS = follower.MAX_FOLLOWERS

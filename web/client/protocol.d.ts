@@ -20,12 +20,12 @@ export interface Answer {
   missing?: string[];
 }
 
-/** `POST /chat/{conversation}/cancel`; nothing named means whatever is being made. */
+/** `POST /chat/{conversation}/cancel`. Without an id, the running generation is cancelled. */
 export interface CancelRequest {
   generationId?: string | null | undefined;
 }
 
-/** `POST /chat`. `regenerate` answers the last message again, `continue` goes on with the last answer. */
+/** `POST /chat`. `regenerate` replaces the last answer, `continue` continues it. */
 export interface ChatRequest {
   message?: NewMessage | null | undefined;
   action?: "send" | "regenerate" | "continue" | undefined;
@@ -184,7 +184,7 @@ export interface Metrics {
   tokensPerSecond?: number;
 }
 
-/** `POST /conversations`; the id may be the caller's. */
+/** `POST /conversations`. The client may choose the id. */
 export interface NewConversation {
   id?: string | null | undefined;
   title?: string | null | undefined;
@@ -201,7 +201,7 @@ export interface NewMessage {
   text: string;
 }
 
-/** `PUT /profile`: how the user wants to be addressed, and what the assistant is called for them. */
+/** `PUT /profile`: the name of the user, the name of the assistant for this user, and more about the user. */
 export interface NewProfile {
   name?: string | null | undefined;
   assistantName?: string | null | undefined;
@@ -209,7 +209,7 @@ export interface NewProfile {
   learning?: boolean | null | undefined;
 }
 
-/** How the model should answer; the model's own defaults where nothing is said. */
+/** How the model should answer. Options without a value have the default of the model. */
 export interface Options {
   maxTokens?: number | null | undefined;
   temperature?: number | null | undefined;
@@ -239,7 +239,7 @@ export interface Profile {
   learning: boolean;
 }
 
-/** `PATCH /profile`: what is to change of it. Null takes a text away, and changes nothing of `learning`. */
+/** `PATCH /profile`: the fields to change. Null removes a text; for `learning` it changes nothing. */
 export interface ProfileChange {
   name?: string | null | undefined;
   assistantName?: string | null | undefined;

@@ -1,4 +1,4 @@
-"""The composition root: settings in, collaborators out. It lives as long as the execution environment."""
+"""The composition root: builds all clients and stores from the settings, once in an execution environment."""
 
 import time
 from functools import cached_property
@@ -9,12 +9,11 @@ from botocore.config import Config
 
 from converse_stream.auth import User, authenticator
 from converse_stream.aws import deadlines
-from converse_stream.aws.connection_pools import IDLE_CONNECTION, announce_sockets
+from converse_stream.aws.connection_pools import IDLE_CONNECTION_SECONDS, attach_sockets
 from converse_stream.aws.connections import open_connections
 from converse_stream.aws.embedder import Embedder, Titan
 from converse_stream.dispatch.deletion import Deletion
-from converse_stream.dispatch.learning import SECONDS as DISPATCH_SECONDS
-from converse_stream.dispatch.learning import Invoker, Learning
+from converse_stream.dispatch.learning import DISPATCH_SECONDS, Invoker, Learning
 from converse_stream.flags.feature_flags import flags_of
 from converse_stream.limits import Budget, Rate, Rules
 from converse_stream.memory.fact_memory import FactMemory
@@ -39,13 +38,13 @@ from converse_stream.store.usage import PARALLEL_CALLS, UsageStore
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-ATTEMPT_CONNECT_SECONDS, ATTEMPT_READ_SECONDS = 0.5, 1.2  # of one attempt of the store's client
-CONNECT_SECONDS = 2.0  # that the first connections may take; Lambda gives the whole init 10
-FACT_EMBEDDING_SECONDS = 2.0  # for the embedding of a new fact; the one of a question has less
+ATTEMPT_CONNECT_SECONDS, ATTEMPT_READ_SECONDS = 0.5, 1.2  # time-outs of one attempt of the client for the table
+CONNECT_SECONDS = 2.0  # to open the first connections; Lambda limits the whole init to 10
+FACT_EMBEDDING_SECONDS = 2.0  # for the embedding of a new fact; that of a question has less time
 
 
 class Container:
-    """What the use cases of `converse_stream.service` and the tasks work with."""
+    """The objects that the use cases in `converse_stream.service` and the tasks work with."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -76,35 +75,38 @@ class Container:
             stores = {"documents": base}
         self.documents = Recall(stores)
         self.models = ModelClient(Bedrock(bedrock), _catalog(settings), settings.models, _guardrail(settings))
-        self._looked_up = 0.0  # time of the last lookup, by the wall clock: a frozen sandbox stops the monotonic one
+        self._last_lookup_at = 0.0  # by the wall clock, because the monotonic clock stops while the sandbox is frozen
         open_connections([*[store] * PARALLEL_CALLS, *[lookups] * LOOKUPS, bedrock, *documents], CONNECT_SECONDS)
 
     @classmethod
     def from_environment(cls) -> "Container":
-        """Raises SettingsError, and then the function does not start."""
+        """Builds the container from the environment. Raises SettingsError: then the function does not start."""
         return cls(Settings.from_environment())
 
     @cached_property
     def invoker(self) -> Invoker:
-        """The client that starts tasks, made when the first one is started."""
+        """The client that starts tasks, created for the first one."""
         invoker: Invoker = deadlines.client("lambda", DISPATCH_SECONDS)
         return invoker
 
     def usages_of(self, user: User) -> UsageStore:
-        """The user's limits; without costs where the user pays with a Bedrock key of their own."""
+        """The limits of the user; without costs if the request has its own Bedrock key."""
         return self._own_key_usages if user.bedrock_key else self.usages
 
     def lookup_deadline(self) -> float:
-        """When a lookup that begins now must end, by the monotonic clock; later where connections may be closed."""
-        before, self._looked_up = self._looked_up, time.time()
-        cold = self._looked_up - before > IDLE_CONNECTION
-        return time.monotonic() + (self.settings.cold_memory_seconds if cold else self.settings.memory_seconds)
+        """The deadline of a lookup that begins now, by the monotonic clock.
+
+        It is later if the connections may have to be opened.
+        """
+        previous, self._last_lookup_at = self._last_lookup_at, time.time()
+        is_cold = self._last_lookup_at - previous > IDLE_CONNECTION_SECONDS
+        return time.monotonic() + (self.settings.cold_memory_seconds if is_cold else self.settings.memory_seconds)
 
 
 def _store_client() -> "DynamoDBClient":
-    """A client for the table with two attempts, because the table fails now and then.
+    """Returns a client for the table with two attempts, because single requests fail now and then.
 
-    With the pause between them they fit into `deadline_margin_seconds`, beside the reader's grace.
+    Both attempts, the pause between them and the grace period of the reader fit into `deadline_margin_seconds`.
     """
     config = Config(
         retries={"mode": "standard", "total_max_attempts": 2},
@@ -112,44 +114,47 @@ def _store_client() -> "DynamoDBClient":
         read_timeout=ATTEMPT_READ_SECONDS,
     )
     client = boto3.client("dynamodb", config=config)
-    announce_sockets(client)
+    attach_sockets(client)
     return client
 
 
 def _catalog(settings: Settings) -> Catalog:
-    """Raises SettingsError for models that it does not list, and a default or task model that cannot be called."""
-    made, allowed = Catalog(settings.inference_profile, settings.aws_region), settings.models
+    """Returns the catalog.
+
+    Raises SettingsError for unknown models, and for a default or task model that cannot be called.
+    """
+    catalog, allowed = Catalog(settings.inference_profile, settings.aws_region), settings.models
     needed = {"DEFAULT_MODEL": settings.default_model, "TASK_MODEL": settings.task_model}
     for name, alias in (*needed.items(), *(("ALLOWED_MODELS", alias) for alias in allowed)):
-        if alias not in made.all_aliases:
+        if alias not in catalog.all_aliases:
             raise SettingsError(f"{name}: the catalog has no such model")
-        if name in needed and (reason := made.unavailable_reason(alias)):
+        if name in needed and (reason := catalog.unavailable_reason(alias)):
             raise SettingsError(f"{name}: {reason}")
     if allowed and settings.default_model not in allowed:
         raise SettingsError("DEFAULT_MODEL: it is not one of ALLOWED_MODELS")
-    return made
+    return catalog
 
 
 def _guardrail(settings: Settings) -> Guardrail | None:
-    """None where there is none."""
-    made = Guardrail(settings.guardrail_id, settings.guardrail_version, settings.guardrail_streaming)
-    return made if made.id else None
+    """The guardrail of the settings, None without one."""
+    guardrail = Guardrail(settings.guardrail_id, settings.guardrail_version, settings.guardrail_streaming)
+    return guardrail if guardrail.id else None
 
 
 def _embedder(settings: Settings, seconds: float) -> Embedder | None:
-    """One that may take so many seconds; None where facts have no embeddings."""
+    """An embedder with a time limit of `seconds`; None if embeddings are disabled."""
     if not settings.embedding_model:
         return None
     return Titan(deadlines.client("bedrock-runtime", seconds), settings.embedding_model, seconds=seconds)
 
 
 def _fact_memory(settings: Settings, table: Table) -> FactMemory:
-    """A question's embedding may take half of the budget, so that facts are there in time without it."""
+    """The embedding of a question may take half of the time limit, so that facts are found in time without it."""
     return FactMemory(table, _embedder(settings, settings.memory_seconds / 2), tokens=settings.facts_tokens)
 
 
 def _rules(settings: Settings) -> Rules:
-    """The limits of users, of addresses and of the whole deployment."""
+    """The limits of users, of IP addresses and of the deployment."""
     return Rules(
         Rate.per_minute(settings.user_requests_per_minute, settings.user_burst),
         Rate.per_minute(settings.address_requests_per_minute, settings.address_burst),
@@ -160,5 +165,5 @@ def _rules(settings: Settings) -> Rules:
 
 
 def _billionths(usd: float) -> int:
-    """Of a dollar; never 0 for a budget that is not 0, because that is without limit."""
+    """Billionths of a US dollar. 0 means no limit, so a budget above 0 is never rounded to 0."""
     return max(1, round(usd * 1e9)) if usd else 0

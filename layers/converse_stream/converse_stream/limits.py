@@ -1,9 +1,9 @@
-"""How much may be asked for: the rules and their arithmetic, pure. What was used is in `converse_stream.store.usage`.
+"""The limits of requests, generations and spending, as pure functions. The I/O is in `converse_stream.store.usage`.
 
-A rate is the generic cell rate algorithm (https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm): a user's item
-holds one time, `tat`, the theoretical arrival of their next request, which each request moves on by the interval. A
-request is admitted while `tat` is not further ahead than the tolerance. So in any window W at most
-1 + tolerance / interval + W / interval requests are admitted.
+A rate limit uses the generic cell rate algorithm (https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm). The item
+of a user has one time, `tat`: the theoretical arrival time of the next request. Each request moves it forward by the
+interval. A request is admitted if `tat` is at most the tolerance ahead of now. So at most
+1 + tolerance / interval + W / interval requests are admitted in any window of length W.
 """
 
 from collections.abc import Set
@@ -23,25 +23,25 @@ NO_SLOTS: frozenset[str] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Milliseconds: one request each `interval`, and as many at once as are within `tolerance`."""
+    """One request each `interval`, with bursts that `tolerance` bounds. Both are in milliseconds."""
 
     interval: int
     tolerance: int
 
     @classmethod
     def per_minute(cls, requests: int, burst: int) -> Self:
-        """So many requests a minute on average, `burst` of them at once."""
+        """The rate of `requests` a minute on average, of which `burst` may come at once."""
         interval = 60_000 // requests
         return cls(interval, (burst - 1) * interval)
 
     def wait(self, tat: int, now: int) -> int:
-        """Milliseconds until a request would be admitted; 0 admits."""
+        """Milliseconds until a request is admitted, 0 if it is admitted now. `now` is in ms since the epoch."""
         return max(0, tat - now - self.tolerance)
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """A day's use so far. `cost` is in billionths of a US dollar."""
+    """The usage of one day (UTC) so far. `cost` is in billionths of a US dollar."""
 
     tokens: int = 0
     cost: int = 0
@@ -49,21 +49,22 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A day's use at most; 0 is without limit."""
+    """The limit of one day's usage, in the units of `Spent`. 0 means no limit."""
 
     tokens: int
     cost: int
 
-    def exhausted(self, spent: Spent) -> bool:
-        """Whether nothing is left."""
+    def is_exhausted(self, spent: Spent) -> bool:
+        """Whether a limit is reached."""
         return (0 < self.tokens <= spent.tokens) or (0 < self.cost <= spent.cost)
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentUsage:
-    """What one read found: of the user, of their address, and of everybody.
+    """The usage of a user, of their IP address and of the whole deployment, as one read found it.
 
-    `slots` are the user's running answers, each `<deadline in ms>:<generation>`; past its deadline one is dead.
+    `slots` has the running generations of the user, each as `<deadline in ms>:<generation>`. A slot after its deadline
+    does not count. `paused` is the operator's switch.
     """
 
     tat: int = 0
@@ -80,37 +81,37 @@ class Rules:
 
     user: Rate
     address: Rate
-    generations: int  # at once, for one user
+    generations: int  # that may run at the same time for one user
     user_day: Budget
     deployment_budget: Budget
 
     def without_costs(self) -> Self:
-        """The rules where somebody else pays: the same, but for the money."""
+        """The same rules without limits of costs, for users who pay with a Bedrock key of their own."""
         user_day, deployment_budget = replace(self.user_day, cost=0), replace(self.deployment_budget, cost=0)
         return replace(self, user_day=user_day, deployment_budget=deployment_budget)
 
-    def check(self, used: CurrentUsage, at: int, *, runs: bool = True) -> None:
-        """Refuses what must not begin; `at` is in ms since the epoch, `runs` whether it would be an answer.
+    def check(self, used: CurrentUsage, at: int, *, starts_generation: bool = True) -> None:
+        """Raises an error if a request is over a limit. `at` is the time of the request, in ms since the epoch.
 
-        Raises Paused, BudgetExhausted, TooManyGenerations, TooManyRequests, each with the time to wait.
+        Raises Paused, BudgetExhausted, TooManyGenerations, TooManyRequests, each with the seconds to wait.
         """
         self.check_spending(used, at)
-        if runs and len(live(used.slots, at)) >= self.generations:
+        if starts_generation and len(running_slots(used.slots, at)) >= self.generations:
             raise TooManyGenerations(self.generations)
         for limit, rate, tat in (("user", self.user, used.tat), ("address", self.address, used.address_tat)):
             if wait := rate.wait(tat, at):
                 raise TooManyRequests(limit, -(-wait // 1000))
 
     def check_spending(self, used: CurrentUsage, at: int) -> None:
-        """Refuses what costs anything, whoever asks for it. Raises Paused, BudgetExhausted."""
+        """Raises Paused or BudgetExhausted if no more may be spent. Background tasks check only this."""
         if used.paused:
             raise Paused
         for limit, budget, spent in self._budgets(used):
-            if budget.exhausted(spent):
+            if budget.is_exhausted(spent):
                 raise budget_exhausted(limit, at)
 
-    def left(self, used: CurrentUsage) -> Budget:
-        """What one answer may use before the nearest budget is empty."""
+    def remaining(self, used: CurrentUsage) -> Budget:
+        """What one answer may use before the first budget is exhausted."""
         tokens = [budget.tokens - spent.tokens for _, budget, spent in self._budgets(used) if budget.tokens]
         costs = [budget.cost - spent.cost for _, budget, spent in self._budgets(used) if budget.cost]
         return Budget(min(tokens, default=0), min(costs, default=0))
@@ -119,18 +120,18 @@ class Rules:
         return ("user", self.user_day, used.user), ("deployment", self.deployment_budget, used.deployment)
 
 
-def slot(deadline: int, gid: str) -> str:
-    """A running answer among its user's; `deadline` in ms since the epoch, when it cannot run any more."""
+def make_slot(deadline: int, gid: str) -> str:
+    """The slot of a running generation. After `deadline`, in ms since the epoch, its function cannot run any more."""
     return f"{deadline}:{gid}"
 
 
-def live(slots: Set[str], at: int) -> Set[str]:
-    """Those that may still run."""
-    return {each for each in slots if int(each.partition(":")[0]) > at}
+def running_slots(slots: Set[str], at: int) -> Set[str]:
+    """The slots of generations that may still run at `at`, in ms since the epoch."""
+    return {slot for slot in slots if int(slot.partition(":")[0]) > at}
 
 
 def budget_exhausted(limit: str, at: int) -> BudgetExhausted:
-    """The refusal until the day of `at`, in ms since the epoch, ends in UTC."""
+    """The error for a request at `at`, in ms since the epoch. The budget is renewed when that day ends in UTC."""
     day = datetime.fromtimestamp(at / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     reset = day + timedelta(days=1)
     return BudgetExhausted(limit, reset.isoformat(), int(reset.timestamp() - at / 1000) + 1)

@@ -1,4 +1,4 @@
-"""The environment, read once and validated before the first request."""
+"""The settings: environment variables, read once and validated before the first request."""
 
 import os
 import re
@@ -8,22 +8,22 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-# Where an issuer and its keys may be. Without encryption only on this machine, for the laptop's own issuer.
+# The URLs of an issuer and its keys: https, or http on the same host for the issuer of the local stack.
 SECURE_URL = re.compile(r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?)(/\S*)?")
 ASYMMETRIC = frozenset({f"{family}{bits}" for family in ("RS", "PS", "ES") for bits in (256, 384, 512)} | {"EdDSA"})
 
 
 class SettingsError(Exception):
-    """The function is configured wrongly and must not start; names the variables, never their values."""
+    """The configuration is wrong, and the function must not start. The message has names of variables, never values."""
 
 
-MOST_DIGITS = 18  # of a count
+MAX_DIGITS = 18  # of a count
 
 
 def _count(value: object) -> object:
-    """The whole number of a text such as `1e6` or `30.0`: CloudFormation takes both for a parameter of type Number.
+    """Parses a whole number such as `1e6` or `30.0`: CloudFormation accepts both for a parameter of type Number.
 
-    Fractions are rounded away from 0, because 0 means without limit, or for ever.
+    Fractions are rounded away from 0, because 0 means no limit.
     """
     if not isinstance(value, str):
         return value
@@ -31,8 +31,8 @@ def _count(value: object) -> object:
         number = Decimal(value)
     except InvalidOperation:
         raise ValueError("a number is needed") from None
-    if not number.is_finite() or number.adjusted() >= MOST_DIGITS:
-        raise ValueError(f"a number of at most {MOST_DIGITS} digits is needed")
+    if not number.is_finite() or number.adjusted() >= MAX_DIGITS:
+        raise ValueError(f"a number of at most {MAX_DIGITS} digits is needed")
     return int(number.to_integral_value(ROUND_UP))
 
 
@@ -40,7 +40,7 @@ Count = Annotated[int, BeforeValidator(_count)]
 
 
 class Settings(BaseModel):
-    """One field per environment variable of template.yaml, in lower case; sizes in code points unless said."""
+    """One field for each environment variable of template.yaml, in lower case. `_chars` are Unicode code points."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
@@ -50,43 +50,43 @@ class Settings(BaseModel):
     allowed_origins: str = ""
     origin_secret: str = Field(
         default="", pattern=r"^([A-Za-z0-9_-]{32,128})?$", repr=False
-    )  # only the web host has it
-    jwt_issuer: str = ""  # as its tokens name it
+    )  # known to the web host only
+    jwt_issuer: str = ""  # as in the `iss` claim of its tokens
     jwt_audience: str = ""
     jwt_algorithms: str = "RS256"
-    jwks_url: str = ""  # for an issuer without OpenID Connect's discovery
+    jwks_url: str = ""  # for an issuer without OpenID Connect Discovery
     default_model: str = "nova-lite"
     task_model: str = "nova-micro"
-    allowed_models: str = ""  # aliases that callers may name, separated by commas; empty allows all
+    allowed_models: str = ""  # aliases for requests, separated by commas; empty allows all
     guardrail_id: str = Field(default="", pattern=r"^[a-z0-9]*$")
     guardrail_version: str = Field(default="", pattern=r"^([1-9][0-9]{0,7}|DRAFT)?$")
     guardrail_streaming: Literal["sync", "async"] = "sync"
     inference_profile: Literal["auto", "us", "eu", "apac", "us-gov", "global", "none"] = "auto"
-    aws_region: str = ""  # set by Lambda; `auto` chooses by it
+    aws_region: str = ""  # set by Lambda; `auto` depends on it
     learning: Literal["enabled", "disabled"] = "disabled"
-    task_function: str = ""  # runs the tasks; empty where that is this one itself
+    task_function: str = ""  # runs the tasks; empty if this function does
     aws_lambda_function_name: str = ""  # set by Lambda
     classify_labels: str = ""
-    classify_function: str = ""  # is started with the label of each message
+    classify_function: str = ""  # invoked with the label of each message
     appconfig_application: str = ""
     appconfig_environment: str = ""
     appconfig_profile: str = ""
-    flags_file: str = ""  # in place of AppConfig
+    flags_file: str = ""  # instead of AppConfig
     assistant_name: str = Field(default="Assistant", min_length=1, max_length=60)
 
-    buffered_turn_seconds: float = Field(default=25, gt=0)  # API Gateway hangs up at 30 s
-    deadline_margin_seconds: float = Field(default=7, gt=0)  # left for storing the answer before Lambda kills us
-    model_idle_seconds: float = Field(default=90, gt=0)  # a model silent for longer is given up, in one piece too
-    memory_milliseconds: Count = Field(default=300, gt=0)  # what a lookup may cost the waiting user
-    cold_memory_milliseconds: Count = Field(default=1_000, gt=0)  # the same where connections may have to be opened
-    documents_milliseconds: Count = Field(default=1_500, gt=0)  # what the search for documents may cost them
-    knowledge_base_id: str = Field(default="", pattern=r"^([0-9A-Za-z]{10})?$")  # where documents are looked up
-    embedding_model: Literal["", "titan-embed-v2"] = ""  # ranks facts by meaning too
+    buffered_turn_seconds: float = Field(default=25, gt=0)  # API Gateway ends a request after 30 s
+    deadline_margin_seconds: float = Field(default=7, gt=0)  # to store the answer before Lambda ends the invocation
+    model_idle_seconds: float = Field(default=90, gt=0)  # longest silence of a model, also in one piece
+    memory_milliseconds: Count = Field(default=300, gt=0)  # time limit of a lookup
+    cold_memory_milliseconds: Count = Field(default=1_000, gt=0)  # the same if connections may have to be opened
+    documents_milliseconds: Count = Field(default=1_500, gt=0)  # time limit of the search for documents
+    knowledge_base_id: str = Field(default="", pattern=r"^([0-9A-Za-z]{10})?$")  # for the search for documents
+    embedding_model: Literal["", "titan-embed-v2"] = ""  # facts are also ranked by meaning
 
     max_body_bytes: Count = Field(default=256 * 1024, gt=0)
-    max_completion_bytes: Count = Field(default=2 * 1024 * 1024, gt=0)  # where callers send their whole history
+    max_completion_bytes: Count = Field(default=2 * 1024 * 1024, gt=0)  # with the whole history
     max_message_chars: Count = Field(default=32_000, gt=0)
-    max_answer_bytes: Count = Field(default=3 * 1024 * 1024, gt=0)  # as stored; a transaction takes 4 MB
+    max_answer_bytes: Count = Field(default=3 * 1024 * 1024, gt=0)  # as stored; a transaction is limited to 4 MB
     max_continued_bytes: Count = Field(default=100_000, gt=0)  # as stored: the new log begins with it, in one item
     max_fact_chars: Count = Field(default=500, gt=0)
     max_facts: Count = Field(default=500, gt=0)
@@ -99,12 +99,12 @@ class Settings(BaseModel):
     user_burst: Count = Field(default=10, gt=0)
     address_requests_per_minute: Count = Field(default=300, gt=0, le=60_000)
     address_burst: Count = Field(default=100, gt=0)
-    user_generations: Count = Field(default=5, gt=0)  # being made at once
-    user_day_tokens: Count = Field(default=1_000_000, ge=0)  # of a day in UTC; here and below 0 is without limit
+    user_generations: Count = Field(default=5, gt=0)  # running at the same time
+    user_day_tokens: Count = Field(default=1_000_000, ge=0)  # of a day in UTC; here and below, 0 means no limit
     user_day_usd: float = Field(default=5, ge=0)
     day_tokens: Count = Field(default=0, ge=0)  # of the whole deployment
     day_usd: float = Field(default=100, ge=0)
-    retention_days: Count = Field(default=0, ge=0)  # of conversations, after their last change; 0 keeps them
+    retention_days: Count = Field(default=0, ge=0)  # of conversations after their last change; 0 keeps them
 
     @field_validator("allowed_origins")
     @classmethod
@@ -128,7 +128,7 @@ class Settings(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _door_and_mode_match(self) -> Self:
+    def _auth_settings_fit(self) -> Self:
         if self.auth_mode == "jwt" and not (self.jwt_issuer and self.jwt_audience):
             raise ValueError("AUTH_MODE jwt needs JWT_ISSUER and JWT_AUDIENCE")
         if self.auth_mode == "iam" and self.url_auth_type != "AWS_IAM":
@@ -143,45 +143,45 @@ class Settings(BaseModel):
 
     @property
     def memory_seconds(self) -> float:
-        """How long a lookup may take, in seconds."""
+        """The time limit of a lookup, in seconds."""
         return self.memory_milliseconds / 1000
 
     @property
     def cold_memory_seconds(self) -> float:
-        """How long a lookup may take when its connections may have to be opened, in seconds."""
+        """The time limit of a lookup whose connections may have to be opened, in seconds."""
         return max(self.memory_milliseconds, self.cold_memory_milliseconds) / 1000
 
     @property
     def documents_seconds(self) -> float:
-        """How long the search for documents may take, in seconds."""
+        """The time limit of the search for documents, in seconds."""
         return self.documents_milliseconds / 1000
 
     @property
     def models(self) -> frozenset[str]:
-        """The aliases that callers may name; none where they may name all."""
+        """The aliases that requests may name; empty if all are allowed."""
         return frozenset(alias.strip() for alias in self.allowed_models.split(",") if alias.strip())
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What messages may be classified as."""
+        """The labels for the classification of messages."""
         return tuple(label.strip() for label in self.classify_labels.split(","))
 
     @property
     def origins(self) -> frozenset[str]:
-        """The origins that browsers may call from."""
+        """The allowed origins of browsers."""
         return frozenset(origin.strip() for origin in self.allowed_origins.split(",") if origin.strip())
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """By which tokens may be signed."""
+        """The allowed signature algorithms of tokens."""
         return tuple(self.jwt_algorithms.split(","))
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Raises SettingsError, which names every variable that is missing or wrong."""
-        given = {name: environ[name.upper()] for name in cls.model_fields if name.upper() in environ}
+        """Reads the settings. Raises SettingsError, which names every variable that is missing or wrong."""
+        values = {name: environ[name.upper()] for name in cls.model_fields if name.upper() in environ}
         try:
-            return cls.model_validate(given)
+            return cls.model_validate(values)
         except ValidationError as error:
             reasons = [f"{'_'.join(map(str, e['loc'])).upper() or 'environment'}: {e['msg']}" for e in error.errors()]
             raise SettingsError("; ".join(reasons)) from None

@@ -1,4 +1,4 @@
-"""Logs and metrics. No message text, token or key is ever logged: of an exception not its text, which may hold some."""
+"""Logs and metrics. They never have texts of messages, tokens, keys or texts of exceptions, which may contain these."""
 
 import logging
 import re
@@ -25,7 +25,7 @@ _CONVERSATION = re.compile(r"/(?:ai/)?(?:chat|conversations)/([A-Za-z0-9_-]{8,64
 
 
 class _Formatter(LambdaPowertoolsFormatter):
-    """Says of an exception, and of what it came from, where it was raised and its type."""
+    """Formats an exception and its causes as stack traces with types, without their texts."""
 
     def formatException(self, ei: _ExcInfo) -> str:
         lines: list[str] = []
@@ -36,33 +36,33 @@ class _Formatter(LambdaPowertoolsFormatter):
         return "".join(lines)
 
 
-logging.getLogger("aws_lambda_powertools").setLevel(logging.INFO)  # with POWERTOOLS_DEBUG it would quote requests
+logging.getLogger("aws_lambda_powertools").setLevel(logging.INFO)  # with POWERTOOLS_DEBUG it would log requests
 logger = Logger(logger_formatter=_Formatter(serialize_stacktrace=False))
 _metrics = Metrics()
 
 
 @contextmanager
-def contained() -> Iterator[None]:
-    """What fails unforeseen is logged here and becomes an internal error: the runtime would log its text."""
+def hide_unexpected_errors() -> Iterator[None]:
+    """Logs an unexpected exception and raises ChatError instead. Otherwise the runtime would log its text."""
     try:
         yield
     except ChatError:
         raise
     except Exception:
-        logger.exception("unforeseen")
+        logger.exception("unexpected error")
         raise ChatError from None
 
 
 def log_caller(user: str, path: str) -> None:
-    """From now on every line of this request names its user, by hash, and the conversation in its path."""
-    found = _CONVERSATION.match(path)
-    logger.append_keys(user=user[:12], **({"conversation": found[1]} if found else {}))
+    """Adds the user (first characters of a hash) and the conversation in `path` to all log lines of the request."""
+    match = _CONVERSATION.match(path)
+    logger.append_keys(user=user[:12], **({"conversation": match[1]} if match else {}))
 
 
 def log_refusal(error: ChatError) -> None:
-    """A request that is answered with an error. Its field is not named here: a caller may have made it up.
+    """Logs a request that is answered with an error, with its code and the class of its cause.
 
-    `reason` is the class of what caused it.
+    The field is not logged, because it may be text of the caller.
     """
     log = logger.error if error.status >= 500 else logger.info
     reason = {"reason": type(error.__cause__).__name__} if error.__cause__ else {}
@@ -70,16 +70,16 @@ def log_refusal(error: ChatError) -> None:
 
 
 def count_lost(model: str) -> None:
-    """A generation whose owner died, counted by whoever ended it."""
+    """Counts a generation whose owner died."""
     _count_outcome("lost", model)
     _metrics.add_metric("Lost", MetricUnit.Count, 1)
     _metrics.flush_metrics()
 
 
-def count_turn(end: Complete | Error, usage: Usage, timing: Timing, model: str) -> None:
-    """EMF lines for one turn, written at its end: its numbers, and `Turns` by outcome.
+def count_generation(end: Complete | Error, usage: Usage, timing: Timing, model: str) -> None:
+    """Writes the metrics of one generation as EMF lines: its times and tokens, and `Turns` by outcome.
 
-    An outcome is the finish reason or the error's code, so errors by code and cancelled turns are there too.
+    The outcome is the finish reason or the code of the error.
     """
     _count_outcome(end.finish_reason if isinstance(end, Complete) else end.code, model)
     _metrics.add_metric("Lost", MetricUnit.Count, int(isinstance(end, Error) and end.message_id is None))

@@ -197,7 +197,7 @@ describe(process.env.AI_SDK, { concurrency: 2 }, () => {
     const chat = user.chat();
     await chat.sendMessage({ text: `${chat.id} [[fault=cut at=5 times=1]] ${QUICK}` });
     assert.equal(chat.status, "error");
-    assert.deepEqual(chat.errors.map((error) => error.message), ["The answer broke off."]);
+    assert.deepEqual(chat.errors.map((error) => error.message), ["The answer was interrupted."]);
     const stored = await assertStored(user, chat);
     assert.equal(stored.status, "failed");
     const { code, retryable } = chat.lastMessage.metadata.error;

@@ -1,4 +1,4 @@
-"""Who is asking: one code path for both functions, with one of three modes behind it."""
+"""Authentication: the user of a request, in one of three modes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from converse_stream.auth import dev, iam
-from converse_stream.auth.user import ANONYMOUS, User, hashed
+from converse_stream.auth.user import ANONYMOUS, User, hash_address
 from converse_stream.http.request import HttpRequest
 from converse_stream.settings import Settings
 
@@ -16,12 +16,16 @@ Authenticate = Callable[[HttpRequest, LambdaContext], User]
 
 
 def authenticator(settings: Settings) -> Authenticate:
-    """How callers are known in the mode of the settings. It raises Unauthenticated, the same for every reason."""
-    identify, behind_host = _identify(settings), bool(settings.origin_secret)
+    """Returns the function that authenticates requests in the mode of the settings.
+
+    It raises Unauthenticated, with the same response for every reason, and BadRequest.
+    """
+    identify, behind_web_host = _identify(settings), bool(settings.origin_secret)
 
     def authenticate(request: HttpRequest, context: LambdaContext) -> User:
-        known, address = identify(request, context), hashed(request.address(behind_host=behind_host))
-        return replace(known, address=address, bedrock_key=request.bedrock_key())
+        user = identify(request, context)
+        address = hash_address(request.address(behind_web_host=behind_web_host))
+        return replace(user, address=address, bedrock_key=request.bedrock_key())
 
     return authenticate
 
@@ -33,9 +37,9 @@ def _identify(settings: Settings) -> Authenticate:
         case "iam":
             return iam.identify
         case "jwt":
-            # Here, because other modes need not pay for the import; now, because a request should not.
-            from converse_stream.auth.jwks import Keys
-            from converse_stream.auth.jwt import Tokens
+            # Imported here because other modes do not need it, and at init so that no request waits for the import.
+            from converse_stream.auth.jwks import IssuerKeys
+            from converse_stream.auth.jwt import TokenVerifier
 
-            keys = Keys(settings.jwt_issuer, settings.jwks_url)
-            return Tokens(settings.jwt_issuer, settings.jwt_audience, settings.algorithms, keys.find).identify
+            keys = IssuerKeys(settings.jwt_issuer, settings.jwks_url)
+            return TokenVerifier(settings.jwt_issuer, settings.jwt_audience, settings.algorithms, keys.find).identify

@@ -1,6 +1,7 @@
-"""Mode `dev`: whoever the caller says, on the laptop only.
+"""Mode `dev`: a header names the user. Works in the local stack only.
 
-A context cannot be configured, an environment variable can, so the account in the function's own ARN decides.
+The account in the ARN of the function decides where it runs. An environment variable could be set by mistake in an AWS
+account, but the ARN cannot.
 """
 
 import re
@@ -11,14 +12,14 @@ from converse_stream.auth.user import User
 from converse_stream.http.request import HttpRequest
 from converse_stream.protocol.errors import BadRequest, Unauthenticated
 
-LAPTOP_ACCOUNTS = frozenset({"000000000000", "012345678912"})  # the local stack; AWS's Runtime Interface Emulator
+LOCAL_ACCOUNTS = frozenset({"000000000000", "012345678912"})  # local stack; AWS's Runtime Interface Emulator
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 
 
 def identify(request: HttpRequest, context: LambdaContext) -> User:
-    """The user that `X-Dev-User` names, else `local`. Raises Unauthenticated, and BadRequest for an odd name."""
+    """The user in `X-Dev-User`, else `local`. Raises Unauthenticated in AWS, and BadRequest for an invalid name."""
     account = context.invoked_function_arn.split(":")[4:5]
-    if not LAPTOP_ACCOUNTS.issuperset(account) or not account:
+    if not LOCAL_ACCOUNTS.issuperset(account) or not account:
         raise Unauthenticated
     name = request.headers.get("x-dev-user", "local")
     if not _NAME.fullmatch(name):

@@ -1,4 +1,4 @@
-"""Mode `jwt`: callers carry a token of one issuer, which is checked here (RFC 7519, as RFC 8725 advises)."""
+"""Mode `jwt`: verifies tokens of one issuer (RFC 7519), by the rules of RFC 8725."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,22 +12,25 @@ from converse_stream.auth.user import User
 from converse_stream.http.request import CREDENTIALS_LIMIT, HttpRequest
 from converse_stream.protocol.errors import Unauthenticated
 
-MAX_LENGTH = CREDENTIALS_LIMIT  # characters; what is longer is not looked at
-LEEWAY = 60  # seconds that the issuer's clock and ours may be apart
-MAX_SUBJECT = 255  # as OpenID Connect has it
-_COMPACT = re.compile(r"[A-Za-z0-9_.-]+")  # no padding, so that one token has one spelling
+MAX_LENGTH = CREDENTIALS_LIMIT  # characters; longer tokens are refused unread
+LEEWAY = 60  # seconds: allowed difference between the clocks
+MAX_SUBJECT = 255  # characters, as in OpenID Connect
+_COMPACT = re.compile(r"[A-Za-z0-9_.-]+")  # no padding, so each token has exactly one form
 
 
 class NoToken(jwt.InvalidTokenError):
-    """There is no bearer token, or it has characters that none has."""
+    """There is no bearer token, or it has characters that are not allowed."""
 
 
 class TokenTooLong(jwt.InvalidTokenError):
-    """The token is longer than we look at."""
+    """The token is longer than MAX_LENGTH."""
 
 
-class Tokens:
-    """Tokens of one issuer for one audience. `find_key` returns the JWK with an id, or raises a jwt.PyJWTError."""
+class TokenVerifier:
+    """Verifies tokens of one issuer for one audience.
+
+    `find_key` returns the JWK with a key id, or raises a jwt.PyJWTError.
+    """
 
     def __init__(
         self, issuer: str, audience: str, algorithms: Sequence[str], find_key: Callable[[str], Mapping[str, Any]]
@@ -38,7 +41,7 @@ class Tokens:
         self._find_key = find_key
 
     def identify(self, request: HttpRequest, _: LambdaContext) -> User:
-        """The subject of the request's token. Raises Unauthenticated, with the reason as its cause, for the log."""
+        """Returns the user of the token. Raises Unauthenticated; its cause has the reason for the log."""
         try:
             return User.of("jwt", self._issuer, self._subject(bearer_token(request.headers)))
         except jwt.PyJWTError as error:
@@ -50,13 +53,13 @@ class Tokens:
         if algorithm not in self._algorithms:
             raise jwt.InvalidAlgorithmError
         if not key_id:
-            raise jwt.InvalidKeyError("a token must say which key signed it")
+            raise jwt.InvalidKeyError("the token has no key id")
         key = self._find_key(key_id)
         if key.get("alg", algorithm) != algorithm:
             raise jwt.InvalidAlgorithmError
         claims = jwt.decode(
             token,
-            jwt.PyJWK(dict(key), algorithm),  # refuses a key of another type than the algorithm's
+            jwt.PyJWK(dict(key), algorithm),  # raises if the key type does not fit the algorithm
             algorithms=self._algorithms,
             issuer=self._issuer,
             audience=self._audience,
@@ -70,9 +73,9 @@ class Tokens:
 
 
 def bearer_token(headers: Mapping[str, str]) -> str:
-    """The token in `X-Authorization`, for callers whose `Authorization` a signature takes; else in that.
+    """Returns the token in `X-Authorization`, else the one in `Authorization`.
 
-    Raises NoToken and TokenTooLong.
+    A request that is signed with SigV4 has the signature in `Authorization`. Raises NoToken and TokenTooLong.
     """
     scheme, _, token = headers.get("x-authorization", headers.get("authorization", "")).partition(" ")
     if len(token) > MAX_LENGTH:

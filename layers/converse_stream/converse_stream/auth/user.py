@@ -1,4 +1,4 @@
-"""One user, however they were known."""
+"""The user of a request, the same in all modes."""
 
 import base64
 import hashlib
@@ -10,15 +10,15 @@ from pydantic import SecretStr
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """`key` is safe inside a table key: no raw input enters it, and no other identity can make it."""
+    """A user. `key` is a hash of the identity and safe as part of a table key."""
 
     key: str
-    address: str = field(default="", compare=False)  # where the request came from, hashed
-    bedrock_key: SecretStr | None = field(default=None, compare=False)  # their own, for this request alone
+    address: str = field(default="", compare=False)  # hash of the IP address of the request
+    bedrock_key: SecretStr | None = field(default=None, compare=False)  # the key in the request, never stored
 
     @classmethod
     def of(cls, mode: str, issuer: str, subject: str) -> "User":
-        """The user with this subject at this issuer."""
+        """Returns the user with this subject of this issuer. Different identities have different keys."""
         digest = hashlib.sha256()
         for part in (mode, issuer, subject):
             encoded = part.encode("utf-8", "surrogatepass")
@@ -26,11 +26,11 @@ class User:
         return cls(base64.urlsafe_b64encode(digest.digest()).decode().rstrip("="))
 
 
-ANONYMOUS = User("nobody")  # who asks where nobody has to be known
+ANONYMOUS = User("anonymous")  # of requests without authentication
 
 
-def hashed(address: str) -> str:
-    """An IP address as a key; of IPv6 the network alone, because one host has a whole one."""
+def hash_address(address: str) -> str:
+    """Hashes an IP address. Of IPv6 only the /64 network counts, because one host has all its addresses."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

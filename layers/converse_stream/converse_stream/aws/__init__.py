@@ -1,1 +1,1 @@
-"""Clients for AWS: their connections, deadlines and cancellation."""
+"""boto3 clients: their connections, deadlines and cancellation."""

@@ -1,9 +1,10 @@
-"""Calls to AWS that can be stopped from another thread, at every moment but a name's resolution: while they connect,
-while the headers are awaited (there is no stream object yet, and the pool holds no reference to a busy connection) and
-while the answer comes.
+"""Calls to AWS that another thread can cancel.
 
-For that a client's connections (see `pools`) tell the call which socket it uses, before it connects, and
-`Stoppable.stop` shuts that.
+boto3 has no such feature. A call blocks in one of three phases: it connects, it waits for the response headers, or it
+reads the response. In the first two there is no object yet that could be closed, and a connection pool has no
+reference to a connection in use. So the connections of `connection_pools` attach their socket to the call before they
+connect, and `CancellationToken.cancel` shuts this socket down: the blocked call fails at once. Only the resolution of
+a host name cannot be cancelled.
 """
 
 import os
@@ -15,75 +16,75 @@ from contextvars import ContextVar
 
 
 class Cancelled(Exception):
-    """The call was stopped by us; what failed afterwards says nothing about the other side."""
+    """The call was cancelled. Errors of its connection after that are caused by the cancellation."""
 
 
 class CancellationToken:
-    """The right to talk through a client that announces its sockets, until it is stopped."""
+    """Cancels one call, if its client attaches sockets (see `connection_pools.attach_sockets`)."""
 
     def __init__(self) -> None:
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
-        self._other: Callable[[], None] | None = None
+        self._callback: Callable[[], None] | None = None
 
     def cancel(self) -> None:
-        """From any thread. A blocked read or connect of this call ends at once."""
+        """Cancels the call: a blocked read or connect fails at once. Any thread may call this."""
         with self._lock:
             self._cancelled.set()
-            self._shut()
-            other = self._other
-        if other is not None:
-            other()
+            self._shut_down()
+            callback = self._callback
+        if callback is not None:
+            callback()
 
     @contextmanager
-    def on_cancel(self, other: Callable[[], None]) -> Iterator[None]:
-        """Within the context a stop of this call calls `other` too, for work that other threads do for it."""
+    def on_cancel(self, callback: Callable[[], None]) -> Iterator[None]:
+        """While the context is open, `cancel` also calls `callback`, for work of the call in other threads."""
         with self._lock:
-            self._other = other
+            self._callback = callback
         if self.cancelled:
-            other()
+            callback()
         try:
             yield
         finally:
             with self._lock:
-                self._other = None
+                self._callback = None
 
     def pause(self, seconds: float) -> None:
-        """Waits between two attempts. Raises Stopped as soon as the call is stopped."""
+        """Sleeps for `seconds`. Raises Cancelled as soon as the call is cancelled, also with 0 seconds."""
         if self._cancelled.wait(seconds):
             raise Cancelled
 
     def attach_socket(self, descriptor: int) -> None:
-        """The call speaks over this socket from now on, until `leaves`.
+        """Sets the socket that `cancel` shuts down, until `detach_socket`.
 
-        It keeps a duplicate: TLS takes the connected socket's object over, and SSLSocket's own shutdown would take
-        its state from under the reader.
+        The token keeps a duplicate of the descriptor. TLS takes over the object of the connected socket, and
+        `SSLSocket.shutdown` would remove the TLS state that the reader is using.
         """
         with self._lock:
-            self._drop()
+            self._close_duplicate()
             self._socket = socket.socket(fileno=os.dup(descriptor))
             if self._cancelled.is_set():
-                self._shut()
+                self._shut_down()
 
     def detach_socket(self) -> None:
-        """The connection may serve somebody else now."""
+        """From now on `cancel` does not shut the socket down: another call may use the connection."""
         with self._lock:
-            self._drop()
+            self._close_duplicate()
 
-    def _shut(self) -> None:
+    def _shut_down(self) -> None:
         if self._socket is not None:
-            with suppress(OSError):  # it may have ended by itself
+            with suppress(OSError):  # the connection has ended
                 self._socket.shutdown(socket.SHUT_RDWR)
 
-    def _drop(self) -> None:
+    def _close_duplicate(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     @property
     def cancelled(self) -> bool:
-        """Whether the call has been stopped."""
+        """Whether `cancel` was called."""
         return self._cancelled.is_set()
 
 
@@ -91,16 +92,16 @@ _current: ContextVar[CancellationToken | None] = ContextVar("current_call", defa
 
 
 def current() -> CancellationToken | None:
-    """The call that this thread makes."""
+    """The token of the call that this thread makes, None without one."""
     return _current.get()
 
 
 @contextmanager
 def cancel_scope(call: CancellationToken) -> Iterator[None]:
-    """This thread makes the call, until the context is left."""
-    token = _current.set(call)
+    """While the context is open, the calls of this thread belong to `call`."""
+    previous = _current.set(call)
     try:
         yield
     finally:
         call.detach_socket()
-        _current.reset(token)
+        _current.reset(previous)

@@ -1,13 +1,13 @@
 """The connections of boto3 clients.
 
-- A call can be stopped: its connection tells it which socket it uses (see `stoppable`).
-- All connections share one TLS context. urllib3 reads the file of certificates again for each connection, some 16 ms
-  of CPU each time.
-- A pause closes no connection. urllib3 replaces those whose end has arrived. Where the other side forgot a connection
-  while the environment was frozen, the first request fails before the other side's TCP has acknowledged a byte of it.
-  It was not processed then, and is made again on a new connection.
+- A call can be cancelled: its connection attaches its socket to the call (see `cancellation`).
+- All connections share one TLS context. Otherwise urllib3 reads the CA bundle for each connection, which takes about
+  16 ms of CPU time.
+- Connections are kept while the environment is frozen. urllib3 replaces those that the server has closed. If the server
+  has dropped a connection without a message, the first request fails, and TCP has not acknowledged any byte of it. So
+  the server did not process the request, and it is sent again on a new connection.
 
-botocore's session and urllib3's connections are private paths: tests hold them against the pinned versions.
+The session of botocore and the connections of urllib3 are private attributes. Tests check them in the pinned versions.
 """
 
 import fcntl
@@ -32,23 +32,23 @@ from botocore.httpsession import create_urllib3_context
 from converse_stream.aws.cancellation import Cancelled, current
 from converse_stream.telemetry import logger
 
-IDLE_CONNECTION = 30  # seconds after which the other side may have dropped a pooled connection
+IDLE_CONNECTION_SECONDS = 30  # seconds after which a server may have dropped a pooled connection
 
-_reading = threading.Lock()
+_context_lock = threading.Lock()
 
 
-def announce_sockets(client: Any) -> None:
-    """Makes a boto3 client's calls stoppable, with connections as this module describes them."""
+def attach_sockets(client: Any) -> None:
+    """Makes the calls of a boto3 client cancellable: it uses the connections of this module."""
     try:
-        pools = client._endpoint.http_session._pool_classes_by_scheme  # noqa: SLF001  # see the module's docstring
+        pools = client._endpoint.http_session._pool_classes_by_scheme  # noqa: SLF001  # private, see the module
         pools.update(http=_HttpPool, https=_HttpsPool)
     except AttributeError:
-        logger.warning("botocore has changed: a call can only be stopped by its time-outs")
+        logger.warning("botocore internals changed: calls cannot be cancelled and end by their time-outs")
 
 
 def tls_context(ca_bundle: str) -> ssl.SSLContext:
-    """The context that trusts the certificates in this file, which is read once; threads wait for one reading."""
-    with _reading:
+    """Returns the TLS context for a CA bundle. The file is read once, also with several threads."""
+    with _context_lock:
         return _read_context(ca_bundle)
 
 
@@ -59,66 +59,66 @@ def _read_context(ca_bundle: str) -> ssl.SSLContext:
     return context
 
 
-def _announce(descriptor: int) -> None:
+def _attach(descriptor: int) -> None:
     if call := current():
         call.pause(0)
         call.attach_socket(descriptor)
 
 
 def _unacknowledged(sock: socket.socket) -> int:
-    """Bytes that were sent and that the other side's TCP has not acknowledged (SIOCOUTQ of tcp(7))."""
+    """How many sent bytes the TCP of the server has not acknowledged (SIOCOUTQ of tcp(7))."""
     try:
-        [left] = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))
+        [count] = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))
     except (OSError, ValueError):  # closed already
         return 0
-    return int(left)
+    return int(count)
 
 
 class _Connection:
-    """Mixin for a connection. When it is closed, `lost` says whether no byte of the last request arrived."""
+    """Mixin of a connection. After `close`, `lost` says whether no byte of the last request was acknowledged."""
 
     sock: socket.socket | None
     timeout: float | None
     port: int
     socket_options: Iterable[tuple[int, int, int]] | None
     lost = False
-    _sent = 0  # bytes of the last request; with TLS more are on their way
+    _sent = 0  # bytes of the last request, before TLS
     _dns_host: str
 
     def _new_conn(self) -> socket.socket:
-        """urllib3's own, but for the announcement before each attempt to connect."""
+        """Like urllib3, but attaches the socket to the call before each attempt to connect."""
         failure: OSError | None = None
         try:
             addresses = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
         except socket.gaierror as error:
             addresses, failure = [], error
         for family, kind, protocol, _, address in addresses:
-            connecting = socket.socket(family, kind, protocol)
+            sock = socket.socket(family, kind, protocol)
             try:
                 for option in self.socket_options or ():
-                    connecting.setsockopt(*option)
-                connecting.settimeout(self.timeout)
-                _announce(connecting.fileno())
-                connecting.connect(address)
-                return connecting
+                    sock.setsockopt(*option)
+                sock.settimeout(self.timeout)
+                _attach(sock.fileno())
+                sock.connect(address)
+                return sock
             except OSError as error:
-                connecting.close()
+                sock.close()
                 failure = error
             except Cancelled:
-                connecting.close()
+                sock.close()
                 raise
         timed_out = isinstance(failure, TimeoutError)
         error_class = urllib3.exceptions.ConnectTimeoutError if timed_out else urllib3.exceptions.NewConnectionError
         raise error_class(self, f"{self._dns_host}: {failure}")  # type: ignore[arg-type]  # its connection is us
 
     def request(self, *args: Any, **kwargs: Any) -> Any:
-        """Sends a request. One that nobody acknowledges fails when a connection attempt would."""
+        """Sends a request. If TCP does not acknowledge it, it fails after the connect time-out."""
         self._sent = 0
         if self.sock is not None:
-            _announce(self.sock.fileno())
+            _attach(self.sock.fileno())
             if self.timeout and hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux
                 self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self.timeout * 1000))
-        return super().request(*args, **kwargs)  # type: ignore[misc]  # the class beside us in the bases has it
+        return super().request(*args, **kwargs)  # type: ignore[misc]  # the other base class has it
 
     def send(self, data: Any) -> None:
         super().send(data)  # type: ignore[misc]  # the same
@@ -136,16 +136,16 @@ class _HttpConnection(_Connection, AWSHTTPConnection):  # type: ignore[misc]  # 
 
 class _HttpsConnection(_Connection, AWSHTTPSConnection):  # type: ignore[misc]  # the same
     def connect(self) -> None:
-        if self.ca_certs and self.proxy is None:  # a proxy's certificates are checked by a context of its own
+        if self.ca_certs and self.proxy is None:  # a proxy has its own context
             self.ssl_context, self.ca_certs = tls_context(self.ca_certs), None
         super().connect()
 
     @property
     def is_connected(self) -> bool:
-        """Whether the other side has not closed it.
+        """Whether the server has not closed the connection.
 
-        urllib3 takes anything that can be read for the end. A TLS 1.3 server sends tickets after the handshake, so
-        that a connection which was opened ahead would never be used.
+        urllib3 treats any readable data as the end. But a TLS 1.3 server sends session tickets after the handshake, so
+        urllib3 would never use a connection that was opened in advance.
         """
         if self.sock is None or super().is_connected:
             return self.sock is not None
@@ -153,24 +153,24 @@ class _HttpsConnection(_Connection, AWSHTTPSConnection):  # type: ignore[misc]  
         self.sock.settimeout(0)
         try:
             self.sock.recv(1)
-        except ssl.SSLWantReadError:  # there was nothing but tickets
+        except ssl.SSLWantReadError:  # only session tickets were read
             self.sock.settimeout(timeout)
             return True
         except OSError:
             return False
-        return False  # its end, or bytes that nobody asked for
+        return False  # the end, or unexpected data
 
 
 class _Pool:
-    """Mixin for a pool: makes a request again, once, that went into a connection which the other side had forgotten."""
+    """Mixin of a pool: if the server had dropped a pooled connection, the request is sent once more, on a new one."""
 
     def _make_request(self, conn: Any, *args: Any, **kwargs: Any) -> Any:
-        pooled = conn.sock is not None
+        is_pooled = conn.sock is not None
         try:
-            return super()._make_request(conn, *args, **kwargs)  # type: ignore[misc]  # the class beside us has it
+            return super()._make_request(conn, *args, **kwargs)  # type: ignore[misc]  # the other base class has it
         except (OSError, urllib3.exceptions.HTTPError):
             conn.close()
-            if not (pooled and conn.lost):
+            if not (is_pooled and conn.lost):
                 raise
         return super()._make_request(conn, *args, **kwargs)  # type: ignore[misc]  # the same
 

@@ -1,7 +1,8 @@
-"""Connections that are opened before a request needs them: name, TCP and TLS, and nothing is sent.
+"""Opens connections before the first request: name resolution, TCP and TLS. No request is sent.
 
-A first TLS handshake takes longer than a lookup may, most of it the processor's time for the certificates. A client's
-HTTP session and its pools are private paths of botocore and urllib3: tests hold them against the pinned versions.
+The first TLS handshake takes longer than the deadline of a lookup. Most of that is CPU time for the certificates. The
+HTTP session of a client and its pools are private attributes of botocore and urllib3. Tests check them in the pinned
+versions.
 """
 
 import time
@@ -13,24 +14,25 @@ from converse_stream.telemetry import logger
 
 
 def open_connections(clients: Sequence[Any], seconds: float) -> None:
-    """Opens a connection for each boto3 client, side by side; a client that stands there twice gets two.
+    """Opens a connection for each boto3 client, in parallel. A client that is listed twice gets two.
 
-    They lie in the clients' pools then. Returns after `seconds` at the latest. What fails is logged, and a request
-    opens its own; so does one in an environment that was restored from a snapshot, where these are dead.
+    The connections are put into the pools of the clients. Returns after `seconds` at the latest. A failure is logged,
+    and the first request opens a connection itself. It also does so in an environment that was restored from a
+    snapshot, where these connections are dead.
     """
-    errands = DeadlineExecutor("connect", len(clients), time.monotonic() + seconds)
-    # All are taken out of the pools before the first is put back: the next would be given the same one.
-    taken = list(filter(None, map(_taken, clients)))
-    opening = [errands.submit(_connect, pool, connection, seconds) for pool, connection in taken]
-    ended = errands.wait()
-    for each in opening:
-        failure = each.exception() if each in ended else TimeoutError()
+    executor = DeadlineExecutor("connect", len(clients), time.monotonic() + seconds)
+    # All are taken out of the pools before one is put back: otherwise a client would get the same one twice.
+    checked_out = list(filter(None, map(_take, clients)))
+    futures = [executor.submit(_connect, pool, connection, seconds) for pool, connection in checked_out]
+    ended = executor.wait()
+    for future in futures:
+        failure = future.exception() if future in ended else TimeoutError()
         if failure is not None:
             logger.warning("connection not opened", extra={"cause": type(failure).__name__, "reason": str(failure)})
 
 
-def _taken(client: Any) -> tuple[Any, Any] | None:
-    """A pool and a connection out of it, as botocore's session takes it; None where there is a proxy."""
+def _take(client: Any) -> tuple[Any, Any] | None:
+    """Takes a connection out of the client's pool like botocore's session does. None if there is a proxy."""
     try:
         session, url = client._endpoint.http_session, client.meta.endpoint_url  # noqa: SLF001  # see above
         if session._proxy_config.proxy_url_for(url):  # noqa: SLF001
@@ -39,17 +41,17 @@ def _taken(client: Any) -> tuple[Any, Any] | None:
         session._setup_ssl_cert(pool, url, session._verify)  # noqa: SLF001
         return pool, pool._get_conn()  # noqa: SLF001
     except AttributeError:
-        logger.warning("botocore has changed: connections are opened by the first request")
+        logger.warning("botocore internals changed: connections are opened by the first request")
         return None
 
 
 def _connect(pool: Any, connection: Any, seconds: float) -> None:
-    usual, connection.timeout = connection.timeout, seconds
+    timeout, connection.timeout = connection.timeout, seconds
     try:
         connection.connect()
-        connection.sock.settimeout(usual)
+        connection.sock.settimeout(timeout)
     except BaseException:
         connection.close()
         raise
-    connection.timeout = usual
+    connection.timeout = timeout
     pool._put_conn(connection)  # noqa: SLF001

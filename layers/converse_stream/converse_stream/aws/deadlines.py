@@ -1,4 +1,4 @@
-"""For what must not keep a user waiting: clients that give up early, and errands that are broken off."""
+"""Calls with a deadline: clients with short time-outs, and an executor that cancels late work."""
 
 import time
 from collections.abc import Callable
@@ -9,32 +9,32 @@ import boto3
 from botocore.config import Config
 
 from converse_stream.aws.cancellation import CancellationToken, Cancelled, cancel_scope
-from converse_stream.aws.connection_pools import announce_sockets
+from converse_stream.aws.connection_pools import attach_sockets
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def client(service: str, seconds: float) -> Any:
-    """A boto3 client with one attempt: a quarter of `seconds` for a connection, the rest for an answer.
+    """Returns a boto3 client without retries: a quarter of `seconds` to connect, the rest to read.
 
-    Each wait for bytes is bounded by that, not their sum: who must not wait longer sends somebody on `Errands`.
+    The read time-out limits the wait for the next bytes, and not the whole call. Use `DeadlineExecutor` to limit that.
     """
     config = Config(
         retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=seconds / 4,
         read_timeout=seconds * 3 / 4,
     )
-    made = boto3.client(service, config=config)  # type: ignore[call-overload]  # any service
-    announce_sockets(made)
-    return made
+    created = boto3.client(service, config=config)  # type: ignore[call-overload]  # any service
+    attach_sockets(created)
+    return created
 
 
 class _DeadlineToken(CancellationToken):
-    """One that is stopped fails as by a time-out of its socket: botocore closes that, and knows the error."""
+    """A token whose `pause` raises TimeoutError: botocore handles that like a time-out of the socket, and closes it."""
 
     def pause(self, seconds: float) -> None:
-        """See Stoppable."""
+        """See CancellationToken."""
         try:
             super().pause(seconds)
         except Cancelled:
@@ -42,39 +42,43 @@ class _DeadlineToken(CancellationToken):
 
 
 class DeadlineExecutor:
-    """Work in `threads` of its own, named after `kind`, that nobody waits for after `deadline`.
+    """Runs work in its own threads, and cancels what has not ended at `deadline`, a time of the monotonic clock.
 
-    That is a time of the monotonic clock. What still talks through a client of this module when the errands are
-    stopped is broken off at once, by its socket: so no thread outlives its invocation, whatever the other side does.
-    A connection is its errand's until that ends, though it is in the pool again: nobody else may use the client then.
+    `threads` is their number and `kind` the prefix of their names. Calls through a client of this module are cancelled
+    through their sockets, so no thread outlives the invocation, even if the service never responds. A call owns its
+    socket until its work ends, also after the connection is back in the pool. So until then, no other work may use the
+    same client.
     """
 
     def __init__(self, kind: str, threads: int, deadline: float) -> None:
         self._pool = ThreadPoolExecutor(max(1, threads), kind)
         self._deadline = deadline
-        self._sent: dict[Future[Any], CancellationToken] = {}
+        self._calls: dict[Future[Any], CancellationToken] = {}
 
     def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Begins the work as soon as a thread is free."""
+        """Runs the work as soon as a thread is free."""
         call = _DeadlineToken()
 
         def run() -> T:
             with cancel_scope(call):
                 return work(*args, **kwargs)
 
-        errand = self._pool.submit(run)
-        self._sent[errand] = call
-        return errand
+        future = self._pool.submit(run)
+        self._calls[future] = call
+        return future
 
     def wait(self) -> set[Future[Any]]:
-        """Those that have ended, well or not, at the deadline at the latest; the others are stopped."""
-        ended, _ = wait(self._sent, timeout=max(0.0, self._deadline - time.monotonic()))
-        self.stop()
+        """Waits until all work has ended, until the deadline at most, and cancels the rest.
+
+        Returns the futures of the work that has ended, with a result or with an exception.
+        """
+        ended, _ = wait(self._calls, timeout=max(0.0, self._deadline - time.monotonic()))
+        self.cancel()
         return ended
 
-    def stop(self) -> None:
-        """Nobody waits any more."""
+    def cancel(self) -> None:
+        """Cancels the work that has not ended."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for errand, call in self._sent.items():
-            if not errand.done():
+        for future, call in self._calls.items():
+            if not future.done():
                 call.cancel()

@@ -1,4 +1,4 @@
-"""Embeddings: texts as vectors that are near each other when the texts mean something alike."""
+"""Embeddings: vectors of texts. Texts with a similar meaning have vectors that are close to each other."""
 
 import json
 from array import array
@@ -11,22 +11,22 @@ from converse_stream.telemetry import logger
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
 
-MODEL_IDS = {"": "", "titan-embed-v2": "amazon.titan-embed-text-v2:0"}  # by alias; none without a name
-DIMENSIONS = 256  # the fewest that Titan has: a kilobyte for each fact, and little lost against 1024
-MAX_CHARS = 2_000  # of a text that are read; Titan takes 50,000, and takes its time
+MODEL_IDS = {"": "", "titan-embed-v2": "amazon.titan-embed-text-v2:0"}  # by alias; empty: no embeddings
+DIMENSIONS = 256  # the fewest that Titan supports: 1 KB for each fact; 1024 are hardly better
+MAX_CHARS = 2_000  # longer texts are cut; Titan accepts 50,000, but is slower then
 
 
 class Embedder(Protocol):
-    """`seconds` is what an embedding may take, at the most."""
+    """Makes embeddings. `seconds` is the longest time for one."""
 
     seconds: float
 
     def embed(self, text: str) -> bytes | None:
-        """32-bit floats of this machine, a vector of length 1; None where there is none to be had in time."""
+        """Returns a vector of length 1 as 32-bit floats in native byte order; None if it fails or takes too long."""
 
 
 class Titan:
-    """Titan text embeddings v2, by a client whose time-outs add up to `seconds`.
+    """Titan Text Embeddings V2. The time-outs of `client` add up to `seconds`.
 
     https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html
     """
@@ -38,11 +38,11 @@ class Titan:
 
     def embed(self, text: str) -> bytes | None:
         """See Embedder."""
-        wanted = {"inputText": text[:MAX_CHARS], "dimensions": DIMENSIONS, "normalize": True}
+        request = {"inputText": text[:MAX_CHARS], "dimensions": DIMENSIONS, "normalize": True}
         try:
-            answer = self._client.invoke_model(modelId=self._model_id, body=json.dumps(wanted))
-            vector = array("f", json.loads(answer["body"].read())["embedding"])
+            response = self._client.invoke_model(modelId=self._model_id, body=json.dumps(request))
+            vector = array("f", json.loads(response["body"].read())["embedding"])
         except (BotoCoreError, ClientError, ValueError, KeyError, TypeError) as error:
-            logger.warning("embedding left out", extra={"cause": type(error).__name__})
+            logger.warning("embedding failed", extra={"cause": type(error).__name__})
             return None
         return vector.tobytes() if len(vector) == DIMENSIONS else None

@@ -33,7 +33,7 @@ class Source(Protocol):
         """Ends the source."""
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         """Whether there will be no more events."""
 
     def wait(self, cursor: int, timeout: float) -> Sequence[PositionedEvent]:
@@ -87,7 +87,7 @@ def _encode_all(source: Source, dialect: Dialect) -> Generator[bytes, None, bool
             written, interval = time.monotonic(), NUDGE_AFTER
         if batch and isinstance(batch[-1].event, TERMINAL):
             return True
-        if not batch and source.over:
+        if not batch and source.ended:
             return False
         if not encoded and time.monotonic() >= due:  # also after events that the dialect does not have
             yield ((NUDGE if interval == NUDGE_AFTER else HEARTBEAT) + dialect.comment_end).encode()

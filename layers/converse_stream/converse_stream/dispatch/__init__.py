@@ -1,1 +1,1 @@
-"""Work that is handed to the task function."""
+"""Starts background tasks in the task function."""

@@ -1,4 +1,4 @@
-"""A deletion that its caller waits for. Where that takes too long or fails, a task goes on with it."""
+"""Deletions within a request. If one takes too long or fails, a background task continues it."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from converse_stream.telemetry import logger
 
 
 class Deletion:
-    """`invoker` makes the client when the first task is started; `function` runs the tasks."""
+    """Runs deletions. `invoker` returns the client for the tasks, and `function` is the task function."""
 
     def __init__(self, erasure: Erasure, invoker: Callable[[], Invoker], function: str) -> None:
         self._erasure = erasure
@@ -18,9 +18,10 @@ class Deletion:
         self._function = function
 
     def run(self, user: str, conversation_id: str | None, seconds: float) -> bool:
-        """Whether the conversation, or all of the user's for None, is gone within so many seconds.
+        """Deletes a conversation, or all data of the user if `conversation_id` is None.
 
-        If not, a task goes on. Raises NotFound and StorageError.
+        Returns whether that ended within `seconds`. If not, a task continues it. Raises NotFound and StorageError;
+        after the latter a task continues too.
         """
         deadline = time.monotonic() + seconds
         try:
@@ -36,9 +37,12 @@ class Deletion:
         return done
 
     def dispatch(self, user: str, conversation_id: str | None) -> None:
-        """Starts a task that goes on with a deletion. Never raises: whoever looks next may start it too."""
-        named = {} if conversation_id is None else {"conversation": conversation_id}
+        """Starts a task that continues a deletion.
+
+        Never raises: the next request that finds the unfinished deletion starts a task again.
+        """
+        scope = {} if conversation_id is None else {"conversation": conversation_id}
         try:
-            start_task(self._invoker(), self._function, {"task": "erase", "user": user, **named})
+            start_task(self._invoker(), self._function, {"task": "erase", "user": user, **scope})
         except DispatchFailed as error:
-            logger.warning("a deletion is not handed over", extra={"cause": type(error.__cause__).__name__})
+            logger.warning("deletion task not started", extra={"cause": type(error.__cause__).__name__})

@@ -1,7 +1,7 @@
-"""Starts tasks by asynchronous invocations of Lambda. The caller does not wait, and Lambda tries each three times.
+"""Starts tasks as asynchronous invocations of Lambda. The caller does not wait, and Lambda tries each task three times.
 
-`converse_stream.tasks` runs them in invocations of their own. The event of a learning task names the generation and
-holds no text, because it may stay in the dead letter queue for two weeks.
+`converse_stream.tasks` runs the tasks. The event of a learning task has the id of the generation and no text, because
+it may stay in the dead letter queue for two weeks.
 """
 
 from collections.abc import Mapping
@@ -18,59 +18,59 @@ from converse_stream.protocol.events import Complete
 from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.telemetry import logger
 
-# Who gets an answer in one piece waits for it, and what is lost is little.
-SECONDS = 1.0  # of the one attempt
+# Time for the only attempt. It is short: clients of answers in one piece wait for it, and a lost task is no great loss.
+DISPATCH_SECONDS = 1.0
 
 
 class Invoker(Protocol):
-    """What we need of boto3's Lambda client."""
+    """The part of boto3's Lambda client that is used here."""
 
     def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> Mapping[str, Any]:
         """See boto3."""
 
 
 class Learning:
-    """`invoker` is None where nothing is to be learned of anybody; `function` runs the tasks."""
+    """Starts learning tasks. `invoker` is None if learning is disabled. `function` is the task function."""
 
     def __init__(self, invoker: Invoker | None, function: str, flags: FlagProvider) -> None:
         self._invoker = invoker
         self._function = function
         self._flags = flags
 
-    def wanted(self, user: str) -> bool:
-        """Whether the deployment learns from this user; the user may not want it all the same.
+    def is_enabled_for(self, user: str) -> bool:
+        """Whether the deployment and the flags allow learning from this user. The profile may still forbid it.
 
-        Raises FlagsUnknown: who may be switched off is not learned from until that is known.
+        Raises FlagsUnavailable if the flags could not be read: a user may be excluded by them.
         """
         return self._invoker is not None and self._flags.confirmed_for(user).learning
 
     def dispatch(self, user: User, started: Generation | GenerationRecord) -> None:
-        """After an answer that is stored, whoever made it has it learned from. Never raises.
+        """Starts the learning task for a stored answer, if this invocation generated it. Never raises.
 
-        Not one that the caller's own key has paid for: their budget in dollars does not bound what a lesson costs us.
+        There is no task if the request had its own Bedrock key: the budget of the user does not limit its costs then.
         """
         if isinstance(started, GenerationRecord) or not isinstance(started.wait(0, 0)[-1].event, Complete):
             return
         if self._invoker is not None and user.bedrock_key is None and self._flags.for_user(user.key).learning:
             try:
-                self.start(self._function, {"task": "learn", "user": user.key, "generation": started.generation})
+                self.start(self._function, {"task": "learn", "user": user.key, "generation": started.generation_id})
             except DispatchFailed as error:
                 reason = type(error.__cause__).__name__
                 logger.warning(
-                    "an answer is not learned from", extra={"generation": started.generation, "cause": reason}
+                    "learning task not started", extra={"generation": started.generation_id, "cause": reason}
                 )
 
     def start(self, function: str, event: Mapping[str, Any]) -> None:
-        """Starts a task. Raises HandOverFailed."""
+        """Starts a task. Raises DispatchFailed."""
         if self._invoker is None:
             raise DispatchFailed
         start_task(self._invoker, function, event)
 
 
 def start_task(invoker: Invoker, function: str, event: Mapping[str, Any]) -> None:
-    """Invokes the function asynchronously with the event. Raises HandOverFailed."""
+    """Invokes the function asynchronously with the event. Raises DispatchFailed."""
     try:
-        answer = invoker.invoke(FunctionName=function, InvocationType="Event", Payload=json_bytes(event))
-        answer["Payload"].read()  # nothing, but only then is the connection free for the next one
+        response = invoker.invoke(FunctionName=function, InvocationType="Event", Payload=json_bytes(event))
+        response["Payload"].read()  # it is empty, but this returns the connection to the pool
     except (BotoCoreError, ClientError) as error:
         raise DispatchFailed from error

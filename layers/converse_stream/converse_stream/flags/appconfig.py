@@ -1,4 +1,4 @@
-"""Where the flags' document comes from. It is kept for a minute, and outlives a store that fails, hangs or is slow."""
+"""The document of the feature flags, cached for a minute. If the source fails or is slow, the old one stays valid."""
 
 import json
 import threading
@@ -20,13 +20,13 @@ from converse_stream.aws import deadlines
 from converse_stream.settings import Settings
 from converse_stream.telemetry import logger
 
-FRESH = 60.0  # seconds until the document is asked for again
-PAUSE = 10.0  # the same after a failure
-SECONDS = 0.3  # that a refresh is waited for, as long as for a memory lookup beside it
+FRESH_SECONDS = 60.0  # until the document is requested again
+RETRY_SECONDS = 10.0  # the same after a failure
+REFRESH_SECONDS = 0.3  # how long a request waits for a refresh; as long as for the lookups of the memory
 
 
 def source(settings: Settings) -> FeatureFlags:
-    """Flags by Powertools' rules, from the file or the AppConfig profile of the settings."""
+    """Returns the flags of Powertools, from the file or the AppConfig profile in the settings."""
     if settings.flags_file:
         path = Path(settings.flags_file)
         return FeatureFlags(CachedDocument(lambda: json.loads(path.read_text(encoding="utf-8"))))
@@ -38,15 +38,15 @@ class AppConfig:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client = deadlines.client("appconfigdata", SECONDS)
+        self._client = deadlines.client("appconfigdata", REFRESH_SECONDS)
         self._store = self._session()
 
     def fetch(self) -> dict[str, Any]:
-        """The document as it is now. Raises what Powertools makes of a failure."""
+        """Returns the current document. Raises the errors of Powertools."""
         try:
             return self._store.get_configuration()
         except Exception:
-            self._store = self._session()  # the old one may be what is wrong: unused for a day, it is over
+            self._store = self._session()  # the session may have expired: it is valid for a day
             raise
 
     def _session(self) -> AppConfigStore:
@@ -60,10 +60,10 @@ class AppConfig:
 
 
 class CachedDocument(StoreProvider):
-    """What `fetch` got last. Powertools' own cache forgets it when its time is over, whatever comes then.
+    """The last valid document that `fetch` returned. Powertools' own cache drops it when it expires.
 
-    Nobody waits for it for longer than `SECONDS`: what comes later counts for the next one who asks. `clock` is the
-    wall's: the monotonic one stands still while the sandbox is frozen.
+    A caller waits for a refresh for `REFRESH_SECONDS` at most. A document that comes later is used for later requests.
+    `clock` is the wall clock, because the monotonic clock stops while the sandbox is frozen.
     """
 
     def __init__(self, fetch: Callable[[], dict[str, Any]], clock: Callable[[], float] = time.time) -> None:
@@ -71,8 +71,8 @@ class CachedDocument(StoreProvider):
         self._clock = clock
         self._lock = threading.Lock()
         self._document: dict[str, Any] | None = None
-        self._coming: Future[dict[str, Any]] | None = None
-        self._again = clock()
+        self._pending: Future[dict[str, Any]] | None = None
+        self._refresh_after = clock()
 
     @property
     def get_raw_configuration(self) -> dict[str, Any]:
@@ -80,29 +80,29 @@ class CachedDocument(StoreProvider):
         return self.get_configuration()
 
     def get_configuration(self) -> dict[str, Any]:
-        """The newest document that there was. Raises ConfigurationStoreError while there never was one."""
+        """Returns the last valid document. Raises ConfigurationStoreError if there was none yet."""
         with self._lock:
-            if self._clock() >= self._again or (self._coming and self._coming.done()):
+            if self._clock() >= self._refresh_after or (self._pending and self._pending.done()):
                 self._refresh()
             if self._document is None:
                 raise ConfigurationStoreError
             return self._document
 
     def _refresh(self) -> None:
-        coming = self._coming or self._begun()
-        wait([coming], SECONDS)
-        self._coming = None if coming.done() else coming
+        pending = self._pending or self._begin_fetch()
+        wait([pending], REFRESH_SECONDS)
+        self._pending = None if pending.done() else pending
         try:
-            document = coming.result(0)
+            document = pending.result(0)
             SchemaValidator(document).validate()
-            self._document, pause = document, FRESH
-        except Exception as error:  # whatever is wrong with it, what is known must go on to count
-            logger.warning("the flags did not come", extra={"reason": type(error).__name__})
-            pause = PAUSE
-        self._again = self._clock() + pause
+            self._document, pause = document, FRESH_SECONDS
+        except Exception as error:  # the document may be wrong in any way: the old one stays
+            logger.warning("feature flags not refreshed", extra={"reason": type(error).__name__})
+            pause = RETRY_SECONDS
+        self._refresh_after = self._clock() + pause
 
-    def _begun(self) -> Future[dict[str, Any]]:
+    def _begin_fetch(self) -> Future[dict[str, Any]]:
         pool = ThreadPoolExecutor(1, "flags")
-        coming = pool.submit(self._fetch)
-        pool.shutdown(wait=False)  # its thread ends with the document
-        return coming
+        pending = pool.submit(self._fetch)
+        pool.shutdown(wait=False)  # the thread ends when `fetch` returns
+        return pending

@@ -1,13 +1,13 @@
-"""What is switched on for whom: Powertools' feature flags, from AppConfig or from a file.
+"""The feature flags of a user: Powertools' feature flags, from AppConfig or from a file.
 
-    streaming    the model is asked to stream; else in one piece, with the same events
-    learning     answers are learned from
-    memory       answers know the user's facts, and documents
-    tools        callers may bring tools
-    responder    alias of the model that answers where the request names none
+    streaming    the model is called with streaming; otherwise it answers in one piece, with the same events
+    learning     background tasks learn from answers
+    memory       answers use the user's facts, and documents
+    tools        requests may have tools
+    responder    alias of the model for requests that name none
 
-Rules see `user`, the user's key, and `share`, a number from 0 to 99 that stays theirs. A flag that nobody has set, or
-not to what it can be, is as in `Switches`.
+Rules can use `user`, the key of the user, and `share`, a number from 0 to 99 that never changes for a user. A flag that
+is not set, or has a value of the wrong type, has its default of `UserFlags`.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class UserFlags:
-    """One user's flags, and what they are where nobody has set them."""
+    """The flags of one user, with their defaults."""
 
     streaming: bool = True
     learning: bool = True
@@ -36,25 +36,28 @@ DEFAULT_FLAGS = UserFlags()
 
 
 class FlagProvider:
-    """`source` is None where there are none to be looked at."""
+    """Reads the flags of users. `source` is None if the deployment has no flags."""
 
     def __init__(self, source: "FeatureFlags | None" = None) -> None:
         self._source = source
 
     def for_user(self, user: str) -> UserFlags:
-        """The user's flags, by their key. Never raises."""
+        """Returns the flags of the user with this key. Never raises."""
         if self._source is None:
             return DEFAULT_FLAGS
         context = {"user": user, "share": share(user)}
-        chosen: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for name, default in asdict(DEFAULT_FLAGS).items():
             value = self._source.evaluate(name=name, context=context, default=default)
             if type(value) is type(default):
-                chosen[name] = value
-        return replace(DEFAULT_FLAGS, **chosen)
+                values[name] = value
+        return replace(DEFAULT_FLAGS, **values)
 
     def confirmed_for(self, user: str) -> UserFlags:
-        """The same, for what can wait. Raises FlagsUnknown while there never was a document."""
+        """Like `for_user`, but without defaults for a missing document: raises FlagsUnavailable if none was read yet.
+
+        For background tasks, which can be repeated.
+        """
         if self._source is not None:
             from aws_lambda_powertools.utilities.feature_flags import ConfigurationStoreError
 
@@ -66,15 +69,15 @@ class FlagProvider:
 
 
 def share(user: str) -> int:
-    """A number from 0 to 99, the same for this user every time."""
+    """A number from 0 to 99, always the same for one user."""
     return int.from_bytes(hashlib.sha256(user.encode()).digest()[:8], "big") % 100
 
 
 def flags_of(settings: Settings) -> FlagProvider:
-    """The flags that the settings name; nothing is asked before the first user comes."""
+    """Returns the flags of the settings. The first request of AppConfig is made for the first user."""
     if not (settings.flags_file or settings.appconfig_profile):
         return FlagProvider()
-    # Here, because few have flags and the import takes its time; now, because a request should not pay for it.
+    # Imported here because few deployments have flags, and at init so that no request waits for the slow import.
     from converse_stream.flags.appconfig import source
 
     return FlagProvider(source(settings))

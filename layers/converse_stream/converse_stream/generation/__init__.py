@@ -1,1 +1,1 @@
-"""The running answer: its plan, its threads and its followers."""
+"""The generation of an answer: its plan, its threads and its followers."""

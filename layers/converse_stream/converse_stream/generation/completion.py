@@ -1,4 +1,4 @@
-"""What a model is asked, as a value."""
+"""A request to a model, as a value."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from converse_stream.protocol.options import Options
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model is asked: the prompt, the model's alias and how it should answer.
+    """One request to a model: the prompt, the alias of the model, and the options.
 
-    `sources` are in the prompt; `stream` false asks for one piece.
+    `sources` are the sources in the prompt, for citations. If `stream` is false, the model answers in one piece.
     """
 
     prompt: prompt.Prompt
@@ -24,19 +24,19 @@ class Completion:
 
     @property
     def token_counts(self) -> dict[str, int]:
-        """Roughly its tokens by part; a schema for the answer counts as a tool."""
+        """The estimated tokens of each part of the prompt. A schema for the answer counts as a tool."""
         parts = prompt.tokens_by_part(self.prompt)
         return parts | {"tools": parts["tools"] + extra_prompt_tokens(self.options)}
 
     @property
     def tokens(self) -> int:
-        """Roughly the tokens of all of it."""
+        """The estimated tokens of the whole prompt."""
         return sum(self.token_counts.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What would be asked, and what of the memory did not come in time."""
+    """The completion that the model would get, and the parts of the memory that were not read in time."""
 
-    asked: Completion
+    completion: Completion
     missing: tuple[str, ...]

@@ -1,7 +1,7 @@
-"""Following a generation from the table: what a client sees that was not there, or left and came back.
+"""Follows a generation from the table: for clients that resume, and for clients other than the one that started it.
 
-The durable log is read up to where it ends, then its head is looked at a few times a second until the generation has
-ended. One log and one cursor: there is no seam between what was missed and what is new.
+The follower reads the stored log to its end. Then it polls the record of the generation until that has ended. Missed
+and new events come from the same log with the same cursor, so there is no gap between them.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Self
 
-from converse_stream.generation.generation import UNSAVED
+from converse_stream.generation.generation import MAX_UNSAVED_SECONDS
 from converse_stream.protocol import errors, log
 from converse_stream.protocol.errors import (
     ChatError,
@@ -33,18 +33,18 @@ from converse_stream.store.conversations import Conversations
 from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.store.generations import Generations
 
-INTERVAL = 0.4  # seconds between two looks at the head
-NOTICE_SECONDS = 5  # seconds between two notes to the owner that somebody follows; each is good for 10
-ATTACH_SECONDS = 60  # seconds that an attach with a cursor lasts; then the client attaches again
-MAX_FOLLOWERS = 5  # independent followers of one generation
+POLL_SECONDS = 0.4  # between two reads of the record
+NOTIFY_SECONDS = 5  # between two notifications of the owner; each is valid for twice as long
+ATTACH_SECONDS = 60  # how long an attach with a cursor lasts; then the client attaches again
+MAX_FOLLOWERS = 5  # clients that follow one generation at the same time
 CURSOR = re.compile(r"([A-Za-z0-9_-]{8,64}):([0-9]{1,9})")
 
 
 class Follower:
-    """One client's view of a generation, with the turn's own interface for frames.
+    """One client's view of a generation that another invocation runs: a source of events, like `Generation`.
 
-    `after` is the position that the client has seen, None for one that has seen nothing. `client` names a browser tab:
-    its newer attach ends the older one.
+    `after` is the position up to which the client has the log, None for a client that has nothing. `client` identifies
+    a browser tab: a new attach of the same client ends the older one. `deadline` is a time of the monotonic clock.
     """
 
     def __init__(
@@ -62,86 +62,89 @@ class Follower:
         self._generations = generations
         self._conversations = conversations
         self._user = user
-        self._head = record
+        self._record = record
         self._position = after or 0
-        self._read_from = 0
+        self._read_from = 0  # position where the next read of the log begins
         self._client = client or new_id()
-        self._attached = new_id()
+        self._attach_id = new_id()
         self._is_attached = False
         self._request_id = request_id
-        self._until = min(deadline, time.monotonic() + ATTACH_SECONDS) if after is not None else deadline
-        self._noted = self._looked = float("-inf")
-        self._answered = time.monotonic()  # when the table last did
-        self._over = False
+        self._deadline = min(deadline, time.monotonic() + ATTACH_SECONDS) if after is not None else deadline
+        self._notified_at = self._polled_at = float("-inf")
+        self._last_success_at = time.monotonic()  # of a read of the table
+        self._ended = False
         self._events: list[PositionedEvent] = [
             PositionedEvent(Start(record.conversation, record.message_id, record.gid, record.model), 0)
         ]
 
     def __enter__(self) -> Self:
-        """Attaches, unless `attach` has. Raises TooManyFollowers."""
+        """Attaches, unless `attach` was called before. Raises TooManyFollowers."""
         if not self._is_attached:
             self.attach()
         return self
 
     def attach(self) -> None:
-        """Takes the client's place as a follower, and ends its older one. Raises TooManyFollowers."""
-        record, marks = self._generations.observe(self._user, self._head.gid)
-        runs = record is not None and record.status == "run"
-        if runs and len(marks.keys() - {self._client}) >= MAX_FOLLOWERS:
+        """Registers the client as a follower and ends its older attach. Raises TooManyFollowers."""
+        record, attach_ids = self._generations.observe(self._user, self._record.gid)
+        is_running = record is not None and record.status == "run"
+        if is_running and len(attach_ids.keys() - {self._client}) >= MAX_FOLLOWERS:
             raise TooManyFollowers
-        self._generations.add_follower(self._user, self._head.gid, self._client, self._attached)
+        self._generations.add_follower(self._user, self._record.gid, self._client, self._attach_id)
         self._is_attached = True
 
     def __exit__(self, *_: object) -> None:
-        """A follower that ends makes room for another, and leaves the generation as it is."""
+        """Removes the follower. The generation continues."""
         with suppress(StorageError):
-            self._generations.remove_follower(self._user, self._head.gid, self._client, self._attached)
+            self._generations.remove_follower(self._user, self._record.gid, self._client, self._attach_id)
 
     @property
-    def over(self) -> bool:
-        """Whether nothing more will come; without a terminal event the client attaches again."""
-        return self._over
+    def ended(self) -> bool:
+        """Whether no more events will come. If the last one is not terminal, the client has to attach again."""
+        return self._ended
 
     def wait(self, cursor: int, timeout: float) -> Sequence[PositionedEvent]:
-        """The events after the first `cursor` ones; empty when none came within `timeout` seconds, or it is over."""
+        """Returns the events after the first `cursor` ones.
+
+        The list is empty if none come within `timeout` seconds, or if the follower has ended.
+        """
         end = time.monotonic() + timeout
-        while len(self._events) == cursor and not self._over:
-            due = self._looked + INTERVAL
+        while len(self._events) == cursor and not self._ended:
+            due = self._polled_at + POLL_SECONDS
             if due > end:
                 time.sleep(max(0.0, end - time.monotonic()))
                 break
             time.sleep(max(0.0, due - time.monotonic()))
-            self._look()
+            self._poll()
         return self._events[cursor:]
 
-    def _look(self) -> None:
-        """Reads what is new. A table that fails is asked again, for as long as the answer's owner does."""
-        self._looked = time.monotonic()
+    def _poll(self) -> None:
+        """Reads new events. If the table fails, it is read again for as long as the owner retries its writes."""
+        self._polled_at = time.monotonic()
         try:
             self._read()
-            self._answered = self._looked
+            self._last_success_at = self._polled_at
         except StorageError:
-            self._over = self._looked > min(self._until, self._answered + UNSAVED)
+            self._ended = self._polled_at > min(self._deadline, self._last_success_at + MAX_UNSAVED_SECONDS)
 
     def _read(self) -> None:
-        record, marks = self._generations.observe(self._user, self._head.gid)
-        if record is None or marks.get(self._client) != self._attached:
-            self._over = True  # its time is over, or a newer attach of the same client took its place
+        record, attach_ids = self._generations.observe(self._user, self._record.gid)
+        if record is None or attach_ids.get(self._client) != self._attach_id:
+            self._ended = True  # the log has expired, or the client has attached again
             return
         if record.status == "run":
             self._notify_owner(record)
         try:
-            self._take(record)
+            self._append_new(record)
         except NotFound:
-            self._over = True
+            self._ended = True
             return
         if record.status != "run":
-            self._end(record)
-        elif time.monotonic() > self._until:
-            self._over = True
+            self._append_end(record)
+        elif time.monotonic() > self._deadline:
+            self._ended = True
 
-    def _take(self, record: GenerationRecord) -> None:
-        """Appends what the durable log has behind our position."""
+    def _append_new(self, record: GenerationRecord) -> None:
+        """Appends what the stored log has after our position."""
         if record.length <= self._position:
             return
         since = self._read_from if self._read_from <= self._position else 0
@@ -151,43 +154,44 @@ class Follower:
             self._position += log.length(entry)
             self._events.append(PositionedEvent(entry, self._position))
 
-    def _end(self, record: GenerationRecord) -> None:
-        terminal = self._terminal(record)  # first: it may fail, and is then asked for again
-        if record.length < self._position:  # it died before what the client saw was stored
+    def _append_end(self, record: GenerationRecord) -> None:
+        terminal = self._terminal(record)  # before any event is appended: it may fail and is then tried again
+        if record.length < self._position:  # the owner died before it stored what the client has received
             self._events.append(PositionedEvent(Rollback(record.length), record.length))
         self._events.append(PositionedEvent(terminal, record.length))
-        self._over = True
+        self._ended = True
 
     def _terminal(self, record: GenerationRecord) -> Event:
-        failed = errors.by_code(record.reason or "internal") if record.status == "error" else None
-        if failed and not record.restores_replaced:
-            return self._error(failed, record.message_id)
+        error = errors.by_code(record.reason or "internal") if record.status == "error" else None
+        if error and not record.restores_replaced:
+            return self._error(error, record.message_id)
         try:
-            asked, answer = self._conversations.exchange(
+            user_message, answer = self._conversations.exchange(
                 self._user, record.conversation, record.seq, *record.answer_generations
             )
-        except NotFound as gone:  # the conversation was deleted meanwhile
-            return self._error(failed or gone, None)
-        if (
-            answer.id != record.message_id and not record.restores_replaced
-        ):  # the same, and this is of an earlier use of the key
-            return self._error(failed or errors.NotFound(), None)
-        if failed:
-            return self._error(failed, answer.id)
+        except NotFound as not_found:  # the conversation was deleted
+            return self._error(error or not_found, None)
+        if answer.id != record.message_id and not record.restores_replaced:
+            # The conversation was deleted, and this answer is of an earlier generation with the same id.
+            return self._error(error or errors.NotFound(), None)
+        if error:
+            return self._error(error, answer.id)
         usage = record.usage or Usage()
-        return Complete(record.reason or "stop", asked, answer, usage, Timing(0))
+        return Complete(record.reason or "stop", user_message, answer, usage, Timing(0))
 
     def _error(self, error: ChatError, message_id: str | None) -> Error:
         return Error(error.code, error.message, error.retryable, error.status, self._request_id, message_id)
 
     def _notify_owner(self, record: GenerationRecord) -> None:
-        if time.monotonic() - self._noted > NOTICE_SECONDS:
-            self._noted = time.monotonic()
-            with suppress(StorageError):  # a log that is written less often is all that it costs
-                self._generations.mark_followed(self._user, record, self._generations.now() + 2 * NOTICE_SECONDS * 1000)
+        """Notifies the owner that a client follows, so that it writes the log more often."""
+        if time.monotonic() - self._notified_at > NOTIFY_SECONDS:
+            self._notified_at = time.monotonic()
+            with suppress(StorageError):  # without the notification the owner only writes less often
+                valid_until = self._generations.now() + 2 * NOTIFY_SECONDS * 1000
+                self._generations.mark_followed(self._user, record, valid_until)
 
 
 def cursor(value: str) -> tuple[str, int] | None:
-    """The generation and the position that `<generation>:<position>` names, or None."""
-    found = CURSOR.fullmatch(value)
-    return (found[1], int(found[2])) if found else None
+    """The generation and the position in `<generation>:<position>`, None for any other value."""
+    match = CURSOR.fullmatch(value)
+    return (match[1], int(match[2])) if match else None

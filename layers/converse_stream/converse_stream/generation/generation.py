@@ -1,12 +1,15 @@
-"""One turn: from the model's first event to the stored answer, with three threads that never wait for the wrong one.
+"""The generation of one answer: from the model's first event to the stored answer.
 
-- The *reader* owns the model's iteration and appends to the turn's log.
-- The *keeper* owns what must happen whatever the client does: flush, lease, cancel, deadline, silence of the model,
-  finish, the terminal event. It wakes by timer and at the end, not per token.
-- Whoever *follows* looks at the log from a cursor of its own: a client that stops reading blocks nobody else.
+A generation uses three threads. None of them blocks another.
 
-A slow table delays the keeper and no token. A turn ends exactly once, with one terminal event, and what came before it
-is stored first. Both threads have ended when `join` returns.
+- The *reader* iterates over the model's events and appends them to the log in memory.
+- The *supervisor* does what must happen even if the client is gone: it writes the log to the table and renews the
+  lease, reads cancellations, watches the deadline and the silence of the model, stores the answer, and appends the
+  terminal event. It wakes up by timer and when the reader ends, not for each token.
+- A *consumer* reads the log from its own cursor with `wait`. It may be slow.
+
+A slow table delays the supervisor, but no token. A generation ends exactly once, with one terminal event. The answer is
+stored before the terminal event is visible. Both threads have ended when `join` returns.
 """
 
 import json
@@ -55,109 +58,112 @@ from converse_stream.protocol.log import (
 from converse_stream.protocol.tokens import quarters
 from converse_stream.store.generation_record import End, Status
 from converse_stream.store.generation_writer import Fenced, GenerationWriter
-from converse_stream.telemetry import count_turn, logger
+from converse_stream.telemetry import count_generation, logger
 
-READER_GRACE = 1  # seconds in which the reader notices that its socket was shut
+READER_GRACE_SECONDS = 1  # time for the reader to end after its socket was shut down
 
-# Seconds between two flushes. Together with their size they make the bill: docs/durability.md.
-FIRST_FLUSH = 0.25  # after the first token
-FLUSH = 1.0
-FOLLOWED_FLUSH = 0.5  # while somebody reads along from the table
-SILENT_FLUSH = 2.0  # with nothing new, for the lease and to hear of a cancel
-UNSAVED = 10.0  # seconds that text may wait for a table that fails
-FINISH_SECONDS, FINISH_PAUSE = 3.0, 0.5  # how long storing the end is tried again, and how often
+# Seconds between two flushes. Together with the size of a flush they determine the costs: docs/durability.md.
+FIRST_FLUSH_SECONDS = 0.25  # after the first token
+FLUSH_SECONDS = 1.0
+FOLLOWED_FLUSH_SECONDS = 0.5  # while a follower reads from the table
+IDLE_FLUSH_SECONDS = 2.0  # without new entries: renews the lease and reads cancellations
+MAX_UNSAVED_SECONDS = 10.0  # the generation fails if entries could not be stored for longer
+FINISH_SECONDS, FINISH_RETRY_SECONDS = 3.0, 0.5  # how long storing the answer is retried, and how often
 
-PARTIAL = frozenset({"deadline", "cancelled", "budget", "lost"})
-NOTHING_COUNTED = Usage()
+PARTIAL = frozenset({"deadline", "cancelled", "budget", "lost"})  # finish reasons of incomplete answers
+UNKNOWN_USAGE = Usage()
 
 ModelEvents: TypeAlias = Generator[Part | Progress | ModelEnd, None, None]
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationLimits:
-    """`deadline` is a time of the monotonic clock, `idle` seconds of silence, `size` bytes of the answer's UTF-8.
+    """The limits of one generation.
 
-    `tokens` is what the answer may say, by our estimate, before a budget is empty.
+    `deadline` is a time of the monotonic clock. `idle_seconds` is the longest silence of the model. `max_bytes` is the
+    size of the answer's events in UTF-8. `max_tokens` is the estimated number of output tokens that the budgets allow.
     """
 
     deadline: float
-    idle: float
-    size: int
-    tokens: float = inf
+    idle_seconds: float
+    max_bytes: int
+    max_tokens: float = inf
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the model's part ended: with a finish reason, or with an error."""
+    """How the model call ended: with a finish reason or with an error."""
 
     finish_reason: FinishReason | None = None
     error: ChatError | None = None
-    usage: Usage = NOTHING_COUNTED
-    model: str = ""  # the alias that answered, where it is known
+    usage: Usage = UNKNOWN_USAGE
+    model: str = ""  # alias of the model that answered, empty if unknown
 
 
 class Generation:
-    """`speak` yields the model's events; `ledger` keeps them; `estimate` guesses what a text without an end cost by a
-    model's alias.
+    """Generates one answer in two threads, and provides its events.
 
-    `prefix` is the log so far of an answer that is gone on with: it is durable already, and not sent again.
+    `call_model` yields the model's events and ends when its `Call` is cancelled. `writer` stores the log and the
+    answer. `estimate_usage` returns the estimated usage for a text and a model alias; it is used if Bedrock did not
+    report the usage. `preamble` has the events to send before the model's first one. `prefix` is the stored log that
+    this generation continues: it is part of the answer, and is not sent again.
     """
 
     def __init__(
         self,
         start: Start,
         user_message: Message,
-        speak: Callable[[Call], ModelEvents],
+        call_model: Callable[[Call], ModelEvents],
         writer: GenerationWriter,
-        estimate: Callable[[str, str], Usage],
-        bounds: GenerationLimits,
+        estimate_usage: Callable[[str, str], Usage],
+        limits: GenerationLimits,
         request_id: str,
         *,
-        before: Sequence[Event] = (),
+        preamble: Sequence[Event] = (),
         prefix: Sequence[Entry] = (),
     ) -> None:
         self._start = start
         self._user_message = user_message
-        self._speak = speak
+        self._call_model = call_model
         self._writer = writer
-        self._estimate = estimate
-        self._bounds = bounds
+        self._estimate_usage = estimate_usage
+        self._limits = limits
         self._request_id = request_id
-        self._log: list[PositionedEvent] = [PositionedEvent(event, end_of(prefix)) for event in (start, *before)]
-        self._entries: list[Entry] = list(prefix)  # an answer that is gone on with
-        self._prefix_entries = len(prefix)  # how many of them were paid for before
-        self._flushed = len(prefix)  # how many of them are durable
-        self._model = start.model  # who speaks
+        self._log: list[PositionedEvent] = [PositionedEvent(event, end_of(prefix)) for event in (start, *preamble)]
+        self._entries: list[Entry] = list(prefix)
+        self._prefix_count = len(prefix)  # entries that an earlier generation was charged for
+        self._flushed_count = len(prefix)  # entries in the table
+        self._model = start.model  # alias of the model that is called now
         self._flushed_at: float | None = None
-        self._saved = time.monotonic()  # when everything that had come was durable
-        self._followed = False
+        self._all_saved_at = time.monotonic()  # start of the last flush after which the table had all entries
+        self._is_followed = False
         self._changed = threading.Condition()
-        self._sealed = False
+        self._is_closed = False  # the reader may not append any more
         self._call = Call()
-        self._early_end: Outcome | None = None  # the keeper's, when it stopped the call
-        self._outcome: Outcome | None = None  # the reader's
-        self._read = threading.Event()
-        self._started = time.monotonic()
-        self._first_token: float | None = None
-        self._reader_ended: float | None = None  # when the reader ended
+        self._early_outcome: Outcome | None = None  # set by the supervisor when it cancels the call
+        self._reader_outcome: Outcome | None = None
+        self._reader_done = threading.Event()
+        self._started_at = time.monotonic()
+        self._first_token_at: float | None = None
+        self._reader_ended_at: float | None = None
         self._threads = [
-            threading.Thread(target=self._run_supervisor, name="keeper", daemon=True),
+            threading.Thread(target=self._run_supervisor, name="supervisor", daemon=True),
             threading.Thread(target=self._run_reader, name="reader", daemon=True),
         ]
 
     def __enter__(self) -> Self:
-        """Begins the turn, unless `begin` has."""
+        """Begins the generation, unless `begin` was called before."""
         self.begin()
         return self
 
     def begin(self) -> None:
-        """From now on the model is asked, and the answer is stored whoever follows it."""
+        """Starts the threads. From now on the model is called, and the answer is stored even without a consumer."""
         for thread in self._threads:
-            if thread.ident is None:  # it has not been started
+            if thread.ident is None:  # not started yet
                 thread.start()
 
     def __exit__(self, *_: object) -> None:
-        """Waits for the turn's end, whether or not anybody still follows."""
+        """Waits for the end of the generation."""
         self.join()
 
     def join(self) -> None:
@@ -166,17 +172,17 @@ class Generation:
             thread.join()
 
     @property
-    def generation(self) -> str:
-        """Its id."""
+    def generation_id(self) -> str:
+        """The id of the generation."""
         return self._start.generation_id
 
     @property
-    def over(self) -> bool:
-        """Whether the terminal event is there."""
+    def ended(self) -> bool:
+        """Whether the log has its terminal event."""
         return isinstance(self._log[-1].event, TERMINAL)
 
     def wait(self, cursor: int, timeout: float) -> Sequence[PositionedEvent]:
-        """The events after the first `cursor` ones; empty when none came within `timeout` seconds."""
+        """Returns the events after the first `cursor` ones; an empty list if none come within `timeout` seconds."""
         with self._changed:
             if len(self._log) == cursor:
                 self._changed.wait(timeout)
@@ -186,132 +192,139 @@ class Generation:
 
     def _run_reader(self) -> None:
         try:
-            self._outcome = self._read_model()
+            self._reader_outcome = self._read_model()
         except Cancelled:
-            self._outcome = None
+            self._reader_outcome = None
         except ModelError as error:
-            self._outcome = Outcome(error=error)
+            self._reader_outcome = Outcome(error=error)
         except Exception:
-            logger.exception("the turn's reader failed")
-            self._outcome = Outcome(error=ChatError())
+            logger.exception("generation reader failed")
+            self._reader_outcome = Outcome(error=ChatError())
         finally:
-            self._reader_ended = time.monotonic()
-            self._read.set()
+            self._reader_ended_at = time.monotonic()
+            self._reader_done.set()
 
     def _read_model(self) -> Outcome:
-        if self._bounds.tokens <= 0:
+        if self._limits.max_tokens <= 0:
             return Outcome("budget")
-        size, said = 0, 0
-        with closing(self._speak(self._call)) as speech:
-            for event in speech:
+        size, token_quarters = 0, 0
+        with closing(self._call_model(self._call)) as events:
+            for event in events:
                 if isinstance(event, ModelEnd):
                     return Outcome(event.finish_reason, usage=event.usage, model=event.model)
-                if self._first_token is None and isinstance(event, (Chunk, Reasoning)):
-                    self._first_token = time.monotonic()
+                if self._first_token_at is None and isinstance(event, (Chunk, Reasoning)):
+                    self._first_token_at = time.monotonic()
                 if isinstance(event, Progress) and event.stage == "fallback" and event.detail:
                     self._model = event.detail
                 size += len(json.dumps(asdict(event), ensure_ascii=False).encode())
-                if size > self._bounds.size:
+                if size > self._limits.max_bytes:
                     return Outcome("length")
                 self._append(event)
-                if isinstance(event, (Chunk, Reasoning)) and self._bounds.tokens < inf:
-                    said += quarters(event.content)  # the piece that goes too far was paid for as well
-                    if said > 4 * self._bounds.tokens:
+                if isinstance(event, (Chunk, Reasoning)) and self._limits.max_tokens < inf:
+                    token_quarters += quarters(event.content)  # the chunk over the limit is sent: it is charged too
+                    if token_quarters > 4 * self._limits.max_tokens:
                         return Outcome("budget")
         return Outcome(error=ModelError())
 
     def _append(self, event: Event) -> None:
         with self._changed:
-            if self._sealed:
+            if self._is_closed:
                 raise Cancelled
             self._log.append(PositionedEvent(event, self._log[-1].position + length(event)))
             if isinstance(event, ENTRIES):
                 self._entries.append(event)
             self._changed.notify_all()
 
-    # The keeper
+    # The supervisor
 
     def _run_supervisor(self) -> None:
         try:
-            while not self._read.wait(self._until_due()):
-                if self._early_end is not None:  # its grace is over, and still it reads
+            while not self._reader_done.wait(self._seconds_until_due()):
+                if self._early_outcome is not None:  # the reader did not end within its grace period
                     break
                 self._check_limits(time.monotonic())
-                if self._early_end is None and time.monotonic() >= self._next_flush():
+                if self._early_outcome is None and time.monotonic() >= self._next_flush_at():
                     self._flush()
         except Exception:
-            logger.exception("the turn's keeper failed")
-            self._early_end = Outcome(error=ChatError())
+            logger.exception("generation supervisor failed")
+            self._early_outcome = Outcome(error=ChatError())
         with self._changed:
-            self._sealed = True
-        done = self._outcome is not None and self._outcome.finish_reason is not None  # it won the race
-        outcome = self._outcome if done else self._early_end or self._outcome
-        outcome = self._priced(outcome or Outcome(error=ModelError()))
+            self._is_closed = True
+        outcome = self._with_usage(self._final_outcome())
         timing = self._timing(outcome.usage)
-        end = self._finish(outcome, timing)
+        terminal = self._finish(outcome, timing)
         with self._changed:
-            self._log.append(PositionedEvent(end, self._log[-1].position))
+            self._log.append(PositionedEvent(terminal, self._log[-1].position))
             self._changed.notify_all()
-        count_turn(end, outcome.usage, timing, outcome.model or self._model)
+        count_generation(terminal, outcome.usage, timing, outcome.model or self._model)
 
-    def _until_due(self) -> float:
-        if self._early_end is not None:
-            return READER_GRACE
-        due = min(self._bounds.deadline, self._call.last_received + self._bounds.idle, self._next_flush())
-        if self._first_token is None:  # the first flush after it comes early
-            due = min(due, time.monotonic() + FIRST_FLUSH)
+    def _final_outcome(self) -> Outcome:
+        """The reader's outcome if the model finished; otherwise the supervisor's, if it cancelled the call."""
+        if self._reader_outcome is not None and self._reader_outcome.finish_reason is not None:
+            return self._reader_outcome
+        return self._early_outcome or self._reader_outcome or Outcome(error=ModelError())
+
+    def _seconds_until_due(self) -> float:
+        """How long the supervisor may wait for the reader before it has something to do."""
+        if self._early_outcome is not None:
+            return READER_GRACE_SECONDS
+        due = min(self._limits.deadline, self._call.last_received + self._limits.idle_seconds, self._next_flush_at())
+        if self._first_token_at is None:  # wake up often: the flush after the first token comes early
+            due = min(due, time.monotonic() + FIRST_FLUSH_SECONDS)
         return max(0.0, due - time.monotonic())
 
-    def _next_flush(self) -> float:
-        if self._first_token is not None and self._saved < self._first_token:
-            return max(self._first_token, self._flushed_at or 0.0) + FIRST_FLUSH
-        waits = len(self._entries) > self._flushed
-        pause = (FOLLOWED_FLUSH if self._followed else FLUSH) if waits else SILENT_FLUSH
-        return (self._flushed_at or self._started) + pause
+    def _next_flush_at(self) -> float:
+        if self._first_token_at is not None and self._all_saved_at < self._first_token_at:
+            return max(self._first_token_at, self._flushed_at or 0.0) + FIRST_FLUSH_SECONDS
+        if len(self._entries) > self._flushed_count:
+            pause = FOLLOWED_FLUSH_SECONDS if self._is_followed else FLUSH_SECONDS
+        else:
+            pause = IDLE_FLUSH_SECONDS
+        return (self._flushed_at or self._started_at) + pause
 
     def _flush(self) -> None:
-        """Makes durable what has come. A table that fails is asked again at the next turn of the clock."""
+        """Stores the new entries and reads the signals. After a failure the next flush tries again."""
         with self._changed:
-            entries = self._entries[self._flushed :]
-        self._flushed_at = asked = time.monotonic()
+            entries = self._entries[self._flushed_count :]
+        self._flushed_at = flush_started_at = time.monotonic()
         try:
             signals = self._writer.flush(entries)
         except StorageError:
-            if entries and asked - self._saved > UNSAVED:
-                self._end_by(Outcome(error=StorageError()))
+            if entries and flush_started_at - self._all_saved_at > MAX_UNSAVED_SECONDS:
+                self._end_early(Outcome(error=StorageError()))
             return
         except Fenced:
-            self._end_by(Outcome(error=StorageError()))
+            self._end_early(Outcome(error=StorageError()))
             return
-        self._flushed += len(entries)
-        self._saved = asked
-        self._followed = signals.followed
+        self._flushed_count += len(entries)
+        self._all_saved_at = flush_started_at
+        self._is_followed = signals.followed
         if signals.cancelled:
-            self._end_by(Outcome("cancelled"))
+            self._end_early(Outcome("cancelled"))
 
-    def _end_by(self, verdict: Outcome) -> None:
-        self._early_end = verdict
+    def _check_limits(self, monotonic_now: float) -> None:
+        if monotonic_now >= self._limits.deadline:
+            self._end_early(Outcome("deadline"))
+        elif monotonic_now >= self._call.last_received + self._limits.idle_seconds:
+            self._end_early(Outcome(error=ModelTimeout()))
+
+    def _end_early(self, outcome: Outcome) -> None:
+        self._early_outcome = outcome
         self._call.cancel()
 
-    def _priced(self, outcome: Outcome) -> Outcome:
-        """Tokens that Bedrock did not count are guessed: what it had read is paid for, whatever it said."""
-        new = self._entries[self._prefix_entries :]
-        not_asked = outcome.finish_reason == "budget" or isinstance(outcome.error, REFUSALS)
-        if outcome.usage.basis == "exact" or (not_asked and not new):
+    def _with_usage(self, outcome: Outcome) -> Outcome:
+        """The outcome with estimated usage if Bedrock reported none. A call that Bedrock never accepted has none."""
+        new_entries = self._entries[self._prefix_count :]
+        is_free = outcome.finish_reason == "budget" or isinstance(outcome.error, REFUSALS)
+        if outcome.usage.basis == "exact" or (is_free and not new_entries):
             return outcome
-        said = "".join(entry.content for entry in new if isinstance(entry, (Chunk, Reasoning)))
-        return replace(outcome, usage=self._estimate(said, outcome.model or self._model))
-
-    def _check_limits(self, time_now: float) -> None:
-        if time_now >= self._bounds.deadline:
-            self._end_by(Outcome("deadline"))
-        elif time_now >= self._call.last_received + self._bounds.idle:
-            self._end_by(Outcome(error=ModelTimeout()))
+        text = "".join(entry.content for entry in new_entries if isinstance(entry, (Chunk, Reasoning)))
+        return replace(outcome, usage=self._estimate_usage(text, outcome.model or self._model))
 
     def _finish(self, outcome: Outcome, timing: Timing) -> Complete | Error:
-        """Stores the answer, then says how it ended. Never raises."""
-        answer = self._message(tuple(joined(self._entries)), outcome)
-        stored = self._keep(answer, outcome)  # another message than `answer` where that had nothing new
+        """Stores the answer and returns the terminal event. Never raises."""
+        answer = self._answer(tuple(joined(self._entries)), outcome)
+        stored = self._store(answer, outcome)
         error = outcome.error or (None if stored else StorageError())
         if error is not None:
             return Error(
@@ -324,27 +337,30 @@ class Generation:
             )
         return Complete(outcome.finish_reason or "stop", self._user_message, stored or answer, outcome.usage, timing)
 
-    def _keep(self, answer: Message, outcome: Outcome) -> Message | None:
-        """Stores the end; the message that the conversation has then, None when it could not be stored."""
+    def _store(self, answer: Message, outcome: Outcome) -> Message | None:
+        """Stores the end of the generation. Returns the answer that the conversation has now, None after a failure.
+
+        That is the replaced answer, and not `answer`, if this generation had no new entries.
+        """
         status: Status = "error" if outcome.error else "cancel" if outcome.finish_reason == "cancelled" else "done"
         end = End(status, answer.finish_reason or "stop", outcome.usage)
-        give_up = time.monotonic() + FINISH_SECONDS
+        retry_until = time.monotonic() + FINISH_SECONDS
         while True:
             try:
-                if entries := self._entries[self._flushed :]:
+                if entries := self._entries[self._flushed_count :]:
                     self._writer.flush(entries)
-                    self._flushed += len(entries)
+                    self._flushed_count += len(entries)
                 return self._writer.finish(answer, end) or answer
             except StorageError:
-                if time.monotonic() > give_up:
-                    logger.exception("an answer could not be stored")
+                if time.monotonic() > retry_until:
+                    logger.exception("answer not stored")
                     return None
-                time.sleep(FINISH_PAUSE)
+                time.sleep(FINISH_RETRY_SECONDS)
             except Exception:
-                logger.exception("an answer could not be stored")
+                logger.exception("answer not stored")
                 return None
 
-    def _message(self, parts: tuple[Part, ...], outcome: Outcome) -> Message:
+    def _answer(self, parts: tuple[Part, ...], outcome: Outcome) -> Message:
         return Message(
             id=self._start.message_id,
             role="assistant",
@@ -358,11 +374,11 @@ class Generation:
         )
 
     def _timing(self, usage: Usage) -> Timing:
-        end = self._reader_ended or time.monotonic()
-        first = self._first_token
-        speaking = end - first if first is not None else 0.0
+        end = self._reader_ended_at or time.monotonic()
+        first = self._first_token_at
+        seconds = end - first if first is not None else 0.0
         return Timing(
-            duration_ms=round((end - self._started) * 1000),
-            first_token_ms=round((first - self._started) * 1000) if first is not None else None,
-            tokens_per_second=round(usage.output_tokens / speaking, 1) if usage.output_tokens and speaking else None,
+            duration_ms=round((end - self._started_at) * 1000),
+            first_token_ms=round((first - self._started_at) * 1000) if first is not None else None,
+            tokens_per_second=round(usage.output_tokens / seconds, 1) if usage.output_tokens and seconds else None,
         )

@@ -1,4 +1,4 @@
-"""What a request comes to, in the light of what was said before."""
+"""What a request does in its conversation: which message it answers, and which answer it replaces or continues."""
 
 from dataclasses import dataclass
 
@@ -13,29 +13,38 @@ from converse_stream.protocol.log import Entry, encode
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a request comes to: the question, its history, and the answer that is replaced or gone on with."""
+    """The plan for one request.
 
-    asked: Message
+    `user_message` is the message to answer. `text` is the last turn of the prompt: the text of that message, or the
+    instruction to continue. `history` has the messages before that turn. `replaces` is the answer that the new one
+    replaces, and `prefix` its log, if the new answer continues it.
+    """
+
+    user_message: Message
     text: str
     history: tuple[Message, ...]
     replaces: Message | None = None
     prefix: tuple[Entry, ...] = ()
 
 
-def plan_of(request: ChatRequest, memory: Memory, gid: str, longest: int) -> Plan:
-    """`longest` is the bytes of an answer that may be gone on with. Raises BadRequest and StorageError."""
+def make_plan(request: ChatRequest, memory: Memory, gid: str, max_continued_bytes: int) -> Plan:
+    """Returns the plan for a request, from what was read of its conversation.
+
+    `gid` is the id of the new generation. An answer of more than `max_continued_bytes` cannot be continued. Raises
+    BadRequest if there is no answer to regenerate or to continue, and StorageError if the history was not read in time.
+    """
     if request.message is not None:
         parts = (Chunk(request.message.text),)
-        asked = Message(id=new_id(), role="user", parts=parts, created_at=now(), generation_id=gid)
-        return Plan(asked, request.message.text, memory.history)
+        user_message = Message(id=new_id(), role="user", parts=parts, created_at=now(), generation_id=gid)
+        return Plan(user_message, request.message.text, memory.history)
     if "history" in memory.missing:
         raise StorageError
     match memory.history:
-        case [*before, Message(role="user") as asked, Message(role="assistant") as last]:
+        case [*earlier, Message(role="user") as user_message, Message(role="assistant") as answer]:
             if request.action == "regenerate":
-                return Plan(asked, asked.text, tuple(before), last)
-            if len(encode(last.parts)) > longest:
+                return Plan(user_message, user_message.text, tuple(earlier), answer)
+            if len(encode(answer.parts)) > max_continued_bytes:
                 raise BadRequest("This answer is too long to be continued.", field="action")
-            if last.text.strip() and last.finish_reason != "content-filter":
-                return Plan(asked, render("continue"), memory.history, last, last.parts)
-    raise BadRequest("There is no answer to go on from.", field="action")
+            if answer.text.strip() and answer.finish_reason != "content-filter":
+                return Plan(user_message, render("continue"), memory.history, answer, answer.parts)
+    raise BadRequest("There is no answer to regenerate or to continue.", field="action")

@@ -1,4 +1,4 @@
-"""A search for documents that goes on while the answer has begun: its client has `start`, and can stop it."""
+"""The search for documents, which may end after the generation has started: the client already has `start`."""
 
 import time
 from collections.abc import Callable, Generator
@@ -13,27 +13,31 @@ from converse_stream.protocol.events import Progress
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """`asked` is the model's request of `memory`, which is all but the documents; `completed` makes one with them."""
+    """A running search for documents, and the completion for the case that it finds none.
 
-    searching: PendingRecall
+    `memory` has everything but the documents. `completion` is built from it. `build_completion` builds the completion
+    from a memory with documents.
+    """
+
+    pending: PendingRecall
     memory: Memory
-    asked: Completion
-    completed: Callable[[Memory], Completion]
+    completion: Completion
+    build_completion: Callable[[Memory], Completion]
 
     def wait(self, call: Call) -> Generator[Progress, None, Completion]:
-        """Yields what the waiting user is told, and returns the request with what was found. Raises Stopped.
+        """Waits for the documents: yields progress for the user, and returns the completion with the documents found.
 
-        A knowledge base that hangs costs the search's own budget; a stop of the call ends the wait.
+        The wait ends after the time budget of the search at the latest. Raises Cancelled if the call is cancelled.
         """
-        if not self.searching.ended:
+        if not self.pending.ended:
             yield Progress("search")
-        with call.on_cancel(self.searching.stop):
-            found = self.searching.merged_into(replace(self.memory, missing=()))
+        with call.on_cancel(self.pending.stop):
+            memory = self.pending.merged_into(replace(self.memory, missing=()))
         call.pause(0)
-        yield from found.progress()
-        call.last_received = time.monotonic()  # the model's silence begins here
-        return self.asked if found.sources == self.memory.sources else self.completed(found)
+        yield from memory.progress()
+        call.last_received = time.monotonic()  # the silence of the model is measured from here
+        return self.completion if memory.sources == self.memory.sources else self.build_completion(memory)
 
-    def stop(self) -> None:
-        """Nobody waits any more."""
-        self.searching.stop()
+    def cancel(self) -> None:
+        """Cancels the search."""
+        self.pending.stop()

@@ -1,4 +1,4 @@
-"""The bodies that callers send to the native routes. Unknown fields are refused, and every size is bounded."""
+"""The request bodies of the native routes. Unknown fields are refused, and every size has a limit."""
 
 import hashlib
 import re
@@ -9,9 +9,17 @@ from typing import Annotated, Literal
 from pydantic import StringConstraints
 
 from converse_stream.http.request import HttpRequest
-from converse_stream.http.validation import bounded, parse
+from converse_stream.http.validation import check_text, parse
 from converse_stream.protocol.errors import BadRequest
-from converse_stream.protocol.fields import MAX_LENGTH, Alias, Body, ConversationId, Named, Normal, Text
+from converse_stream.protocol.fields import (
+    MAX_LENGTH,
+    Alias,
+    Body,
+    ConversationId,
+    NonBlankNormalized,
+    NonBlankText,
+    Normalized,
+)
 from converse_stream.protocol.ids import new_id
 from converse_stream.protocol.options import Options
 from converse_stream.settings import Settings
@@ -20,11 +28,11 @@ from converse_stream.settings import Settings
 class NewMessage(Body):
     """The user's message."""
 
-    text: Text
+    text: NonBlankText
 
 
 class ChatRequest(Body):
-    """`POST /chat`. `regenerate` answers the last message again, `continue` goes on with the last answer."""
+    """`POST /chat`. `regenerate` replaces the last answer, `continue` continues it."""
 
     message: NewMessage | None = None
     action: Literal["send", "regenerate", "continue"] = "send"
@@ -34,16 +42,16 @@ class ChatRequest(Body):
 
 
 class CancelRequest(Body):
-    """`POST /chat/{conversation}/cancel`; nothing named means whatever is being made."""
+    """`POST /chat/{conversation}/cancel`. Without an id, the running generation is cancelled."""
 
     generation_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")] | None = None
 
 
-Title = Annotated[str, StringConstraints(min_length=1, max_length=200), Named]
+Title = Annotated[str, StringConstraints(min_length=1, max_length=200), NonBlankNormalized]
 
 
 class NewConversation(Body):
-    """`POST /conversations`; the id may be the caller's."""
+    """`POST /conversations`. The client may choose the id."""
 
     id: ConversationId | None = None
     title: Title | None = None
@@ -58,25 +66,25 @@ class ConversationChange(Body):
 class NewFact(Body):
     """`POST /memory`."""
 
-    text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_LENGTH), Named]
+    text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_LENGTH), NonBlankNormalized]
     kind: Literal["fact", "preference"] = "fact"
 
 
-# A name and no more: it is in every prompt, and may be learned from what the user says.
-AssistantName = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .'\u2019-]{0,39}$"), Normal]
+# Restricted to the characters of a name: it is in every prompt, and background tasks learn it from messages.
+AssistantName = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .'\u2019-]{0,39}$"), Normalized]
 
 
 class NewProfile(Body):
-    """`PUT /profile`: how the user wants to be addressed, and what the assistant is called for them."""
+    """`PUT /profile`: the name of the user, the name of the assistant for this user, and more about the user."""
 
-    name: Annotated[str, StringConstraints(max_length=100), Normal] | None = None
+    name: Annotated[str, StringConstraints(max_length=100), Normalized] | None = None
     assistant_name: AssistantName | None = None
-    about: Annotated[str, StringConstraints(max_length=1_000), Normal] | None = None
-    learning: bool | None = None  # where nothing is said, the user's choice stays as it is: forms may not know of it
+    about: Annotated[str, StringConstraints(max_length=1_000), Normalized] | None = None
+    learning: bool | None = None  # stays as it is if it is absent: a form may not have this field
 
 
 class ProfileChange(NewProfile):
-    """`PATCH /profile`: what is to change of it. Null takes a text away, and changes nothing of `learning`."""
+    """`PATCH /profile`: the fields to change. Null removes a text; for `learning` it changes nothing."""
 
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
@@ -85,22 +93,22 @@ CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """What makes two sends the same: the caller's key, and what was said with it."""
+    """The identity of a send: the idempotency key, and a fingerprint of the body."""
 
     key: str
     fingerprint: str
 
 
-def send_of(headers: Mapping[str, str], body: ChatRequest) -> Send:
-    """The caller's idempotency key, or one of our own, which protects from nothing. Raises BadRequest."""
+def parse_send(headers: Mapping[str, str], body: ChatRequest) -> Send:
+    """Returns the send of a request. Without the header, its key is a new one. Raises BadRequest."""
     key = headers.get("idempotency-key")
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
         raise BadRequest("Idempotency-Key must be 1 to 128 visible characters.", field="idempotency-key")
     return Send(key or new_id(), hashlib.sha256(body.model_dump_json().encode()).hexdigest()[:32])
 
 
-def client_of(headers: Mapping[str, str]) -> str | None:
-    """What a browser tab calls itself. Raises BadRequest."""
+def parse_client_id(headers: Mapping[str, str]) -> str | None:
+    """The id of the browser tab, None without the header. Raises BadRequest."""
     client = headers.get("x-client-id")
     if client is not None and not CLIENT_ID.fullmatch(client):
         raise BadRequest("X-Client-Id must be 1 to 64 letters, digits, - or _.", field="x-client-id")
@@ -108,23 +116,23 @@ def client_of(headers: Mapping[str, str]) -> str | None:
 
 
 def parse_chat(request: HttpRequest, settings: Settings) -> ChatRequest:
-    """The body of `POST /chat`. Raises UnsupportedMediaType, TooLarge, BadRequest."""
-    return checked_chat(parse(ChatRequest, request.json_body(settings.max_body_bytes)), settings)
+    """Parses the body of `POST /chat`. Raises UnsupportedMediaType, TooLarge, BadRequest."""
+    return check_chat(parse(ChatRequest, request.json_body(settings.max_body_bytes)), settings)
 
 
 def parse_cancel(request: HttpRequest, settings: Settings) -> CancelRequest:
-    """The body of a cancel, which may be empty."""
+    """Parses the body of a cancel request, which may be empty. Raises what `parse_chat` raises."""
     return parse(CancelRequest, request.json_body(settings.max_body_bytes)) if request.raw_body else CancelRequest()
 
 
-def checked_chat(body: ChatRequest, settings: Settings) -> ChatRequest:
-    """The same, if it makes sense and is within the deployment's limits."""
+def check_chat(body: ChatRequest, settings: Settings) -> ChatRequest:
+    """Returns the body, if it fits its action and is within the limits. Raises BadRequest, TooLarge."""
     if body.action == "send":
         if body.message is None:
             raise BadRequest("message is required.", field="message")
-        bounded(body.message.text, settings.max_message_chars, "message.text")
+        check_text(body.message.text, settings.max_message_chars, "message.text")
     elif body.message is not None:
-        raise BadRequest(f"message cannot go with action {body.action}.", field="message")
+        raise BadRequest(f"message is not allowed with action {body.action}.", field="message")
     elif body.conversation_id is None:
         raise BadRequest("conversationId is required.", field="conversationId")
     return body

@@ -1,4 +1,4 @@
-"""Finds the route of a request."""
+"""Finds the route of a request by method and path."""
 
 import re
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ R = TypeVar("R")
 
 
 def route(request: HttpRequest, routes: Mapping[str, R]) -> tuple[R, str]:
-    """What `routes` has for the request's method and path, and the id that stands in the path for its `{}`.
+    """Returns the value in `routes` for a request, and the id in its path, empty for a route without one.
 
-    Raises NotFound or MethodNotAllowed.
+    The keys of `routes` are like `GET /chat/{}/stream`. Raises NotFound or MethodNotAllowed.
     """
-    known = False
-    for pattern, name in routes.items():
+    path_exists = False
+    for pattern, value in routes.items():
         method, _, path = pattern.partition(" ")
-        before, braces, behind = path.partition("{}")
-        inside = request.path[len(before) : len(request.path) - len(behind)] if braces else ""
-        if request.path == before + inside + behind and (not braces or re.fullmatch(ID, inside)):
+        prefix, braces, suffix = path.partition("{}")
+        item_id = request.path[len(prefix) : len(request.path) - len(suffix)] if braces else ""
+        if request.path == prefix + item_id + suffix and (not braces or re.fullmatch(ID, item_id)):
             if request.method == method:
-                return name, inside
-            known = True
-    raise MethodNotAllowed if known else NotFound
+                return value, item_id
+            path_exists = True
+    raise MethodNotAllowed if path_exists else NotFound

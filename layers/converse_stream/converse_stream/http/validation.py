@@ -1,4 +1,4 @@
-"""Reads JSON bodies into models. Every refusal names its field, in our words instead of pydantic's."""
+"""Parses JSON bodies into models. Every error names the wrong field, with a message of our own."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -11,8 +11,8 @@ from converse_stream.protocol.fields import Body
 
 B = TypeVar("B", bound=Body)
 
-# pydantic's error types, in our words; `ctx` fills the braces.
-_WORDS = {
+# The messages for the error types of pydantic. `ctx` of the error has the values for the braces.
+_MESSAGES = {
     "missing": "is required",
     "extra_forbidden": "is not a known field",
     "string_type": "must be a string",
@@ -34,7 +34,7 @@ _WORDS = {
     "model_attributes_type": "must be an object",
     "string_unicode": "is not valid Unicode",
     "blank": "is blank",
-    "document": "nests too deep, or has a number that is out of range",
+    "document": "is nested too deeply, or has a number that is out of range",
     "schema": "must be of type object",
     "int_parsing": "must be a whole number",
     "int_parsing_size": "is out of range",
@@ -42,7 +42,7 @@ _WORDS = {
 
 
 def parse(model: type[B], body: bytes) -> B:
-    """Raises BadRequest, which names the first wrong field."""
+    """Parses a JSON body. Raises BadRequest for the first wrong field."""
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -50,7 +50,7 @@ def parse(model: type[B], body: bytes) -> B:
 
 
 def check_json(body: bytes) -> None:
-    """Raises BadRequest for what is not a JSON object: lone surrogates and bottomless nesting included."""
+    """Raises BadRequest if the body is not a JSON object, has lone surrogates, or is nested too deeply."""
     try:
         value = from_json(body, allow_inf_nan=False)
     except ValueError:
@@ -60,17 +60,17 @@ def check_json(body: bytes) -> None:
 
 
 def refusal(errors: Sequence[Mapping[str, Any]]) -> BadRequest:
-    """The first of pydantic's errors as one of ours."""
+    """Returns the first error of pydantic as a BadRequest."""
     first = errors[0]
-    field = ".".join(str(step) for step in first["loc"])[:100]
+    field = ".".join(str(part) for part in first["loc"])[:100]
     if first["type"] == "json_invalid":
         return BadRequest("The body is not valid JSON.", field="body")
-    words = _WORDS.get(first["type"], "is not valid").format(**first.get("ctx", {}))
-    return BadRequest(f"{field or 'The body'} {words}.", field=field or "body")
+    message = _MESSAGES.get(first["type"], "is not valid").format(**first.get("ctx", {}))
+    return BadRequest(f"{field or 'The body'} {message}.", field=field or "body")
 
 
-def bounded(text: str, limit: int, field: str) -> str:
-    """The text, if the deployment's limit allows it and it says anything at all."""
+def check_text(text: str, limit: int, field: str) -> str:
+    """Returns the text. Raises TooLarge if it has more than `limit` characters, and BadRequest if it is blank."""
     if len(text) > limit:
         raise TooLarge(f"{field} is longer than {limit} characters.", field=field)
     if not text.strip():

@@ -53,7 +53,7 @@ class PendingRecall:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._executor.stop()
+        self._executor.cancel()
 
     @property
     def empty(self) -> bool:
@@ -67,7 +67,7 @@ class PendingRecall:
 
     def stop(self) -> None:
         """Stops the searches that have not ended."""
-        self._executor.stop()
+        self._executor.cancel()
 
     def merged_into(self, memory: Memory) -> Memory:
         """The memory with the sources found until the deadline, and the names of the late or failed stores as missing.

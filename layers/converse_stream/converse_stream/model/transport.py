@@ -28,7 +28,7 @@ from converse_stream.aws.cancellation import (
     cancel_scope,
     current,
 )
-from converse_stream.aws.connection_pools import announce_sockets
+from converse_stream.aws.connection_pools import attach_sockets
 from converse_stream.protocol import errors
 from converse_stream.settings import SECURE_URL
 from converse_stream.telemetry import logger
@@ -64,7 +64,7 @@ class Bedrock:
 
     def __init__(self, client: "BedrockRuntimeClient") -> None:
         self._client = client
-        announce_sockets(client)
+        attach_sockets(client)
         client.meta.events.register("choose-signer.bedrock-runtime", _unsigned)
         client.meta.events.register("before-send.bedrock-runtime", _set_bearer_token)
 

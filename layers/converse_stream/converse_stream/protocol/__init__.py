@@ -1,1 +1,1 @@
-"""The events of an answer, its messages and errors: values that every other package uses."""
+"""Events, messages and errors: the values that all other packages use."""

@@ -1,7 +1,8 @@
-"""One tree of errors. Each has a public code, an HTTP status and a word on whether asking again may help.
+"""The errors that clients get: subclasses of ChatError with a public code, an HTTP status and a message.
 
-The messages are ours and are sent to clients; the text of a foreign exception never is: it goes to the log,
-beside the request id.
+`retryable` says whether the same request may succeed later.
+
+The text of an exception from a library is never sent to a client. Its type is in the log, with the request id.
 """
 
 from collections.abc import Iterator
@@ -9,12 +10,12 @@ from typing import Any, ClassVar
 
 
 class ChatError(Exception):
-    """Base of everything that a client may be told."""
+    """An unexpected failure."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = True
-    default: ClassVar[str] = "Something went wrong on our side."
+    default: ClassVar[str] = "An internal error occurred."
 
     def __init__(self, message: str | None = None, *, field: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(message or self.default)
@@ -24,11 +25,11 @@ class ChatError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What goes with an answer that has not started to stream."""
+        """The headers of an error response."""
         return {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """The JSON body of an answer that has not started to stream."""
+        """The JSON body of an error response. After the first byte of a stream, errors are events."""
         error: dict[str, Any] = {
             "code": self.code,
             "message": self.message,
@@ -41,31 +42,31 @@ class ChatError(Exception):
 
 
 class BadRequest(ChatError):
-    """The request cannot be read or breaks a rule; `field` names what."""
+    """The request cannot be parsed or is not valid; `field` names the wrong field or header."""
 
     code, status, retryable, default = "bad_request", 400, False, "The request is not valid."
 
 
 class Unauthenticated(ChatError):
-    """Nobody we know; the same answer whatever was wrong."""
+    """No valid identity. The response is the same for every reason."""
 
-    code, status, retryable, default = "unauthenticated", 401, False, "Authentication is needed."
+    code, status, retryable, default = "unauthenticated", 401, False, "Authentication is required."
 
 
 class Forbidden(ChatError):
-    """The request did not come through the host in front."""
+    """The request did not come through the web host."""
 
-    code, status, retryable, default = "forbidden", 403, False, "This address is not open to you."
+    code, status, retryable, default = "forbidden", 403, False, "Requests must be sent to the web host."
 
 
 class NotFound(ChatError):
-    """Unknown, or not the caller's: the same answer for both."""
+    """It does not exist, or belongs to another user. The response is the same for both."""
 
-    code, status, retryable, default = "not_found", 404, False, "There is nothing here."
+    code, status, retryable, default = "not_found", 404, False, "Not found."
 
 
 class DeletionUnfinished(NotFound):
-    """A conversation whose deletion broke off; a client is told that there is nothing."""
+    """The conversation is deleted, but some of its items are still stored. Clients get `not_found`."""
 
     def __init__(self, conversation: str) -> None:
         super().__init__()
@@ -73,22 +74,22 @@ class DeletionUnfinished(NotFound):
 
 
 class MethodNotAllowed(ChatError):
-    """The path exists, the method does not."""
+    """The path exists, but not with this method."""
 
-    code, status, retryable, default = "method_not_allowed", 405, False, "This method is not allowed here."
+    code, status, retryable, default = "method_not_allowed", 405, False, "Method not allowed."
 
 
 class ConversationBusy(ChatError):
-    """An answer to the conversation is being made: `generation`, if it is known."""
+    """The conversation has a running generation: `generation`, if its id is known."""
 
-    code, status, default = "conversation_busy", 409, "An answer is being made in this conversation."
+    code, status, default = "conversation_busy", 409, "The conversation has a running generation."
 
     def __init__(self, message: str | None = None, *, generation: str | None = None) -> None:
         super().__init__(message)
         self.generation = generation
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """With the running generation, so that the client can follow it."""
+        """The JSON body, with the id of the running generation, which the client can follow."""
         body = super().body(request_id)
         if self.generation:
             body["error"]["generationId"] = self.generation
@@ -96,131 +97,131 @@ class ConversationBusy(ChatError):
 
 
 class NotActive(ChatError):
-    """The generation that was named is not the one that is being made."""
+    """The generation in the request is not the active one."""
 
-    code, status, retryable, default = "not_active", 409, False, "This answer is not being made any more."
+    code, status, retryable, default = "not_active", 409, False, "This generation is not active."
 
 
 class AlreadyExists(ChatError):
-    """There is something with this id already."""
+    """The id is already in use."""
 
-    code, status, retryable, default = "exists", 409, False, "There is something with this id already."
+    code, status, retryable, default = "exists", 409, False, "This id is already in use."
 
 
 class ErasureInProgress(ChatError):
-    """Everything that the user has is being erased; afterwards they may begin again."""
+    """All data of the user is being erased. New messages are possible afterwards."""
 
-    code, status, default = "being_erased", 409, "Your data is being erased; try again when that is done."
-    conversation: ClassVar[None] = None  # all of them
+    code, status, default = "being_erased", 409, "Your data is being erased. Try again when that has ended."
+    conversation: ClassVar[None] = None  # all conversations
 
     def __init__(self) -> None:
         super().__init__(retry_after=5)
 
 
 class IdempotencyKeyReused(ChatError):
-    """The same idempotency key came with another payload."""
+    """The idempotency key was already used with another payload."""
 
     code, status, retryable = "idempotency_key_reused", 422, False
-    default = "This idempotency key was used for another message."
+    default = "This Idempotency-Key was already used for another request."
 
 
 class TooManyFollowers(ChatError):
-    """Too many clients follow one generation."""
+    """Too many clients follow the generation."""
 
-    code, status, default = "too_many_followers", 429, "Too many clients follow this answer."
+    code, status, default = "too_many_followers", 429, "Too many clients follow this generation."
 
     def __init__(self) -> None:
         super().__init__(retry_after=5)
 
 
 class TooManyRequests(ChatError):
-    """The user, or the address that they come from, asks too often."""
+    """The user or the IP address has sent too many requests."""
 
     code, status = "too_many_requests", 429
 
     def __init__(self, limit: str, seconds: int) -> None:
-        super().__init__(f"Too many requests by this {limit}.", retry_after=seconds)
+        super().__init__(f"Too many requests from this {limit}.", retry_after=seconds)
 
 
 class TooManyGenerations(ChatError):
-    """The user has as many answers being made as they may have at once."""
+    """The user has too many running generations."""
 
     code, status = "too_many_generations", 429
 
-    def __init__(self, most: int) -> None:
-        super().__init__(f"No more than {most} answers can be made at once.", retry_after=5)
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The limit of running generations is {limit}.", retry_after=5)
 
 
 class BudgetExhausted(ChatError):
-    """The day's tokens or money are used up; `limit` says whose."""
+    """The tokens or the money for today are used up, of the user or of the deployment."""
 
     code, status = "budget_exhausted", 429
 
     def __init__(self, limit: str, reset: str, seconds: int) -> None:
-        super().__init__(f"The {limit}'s budget for today is used up. It is renewed at {reset}.", retry_after=seconds)
+        super().__init__(f"The {limit}'s budget for today is exhausted. It is renewed at {reset}.", retry_after=seconds)
 
 
 class Paused(ChatError):
-    """The operator has switched new answers off."""
+    """The operator has disabled new answers."""
 
-    code, status, default = "paused", 503, "New answers are paused by the operator."
+    code, status, default = "paused", 503, "The operator has paused new answers."
 
     def __init__(self) -> None:
         super().__init__(retry_after=60)
 
 
 class TooLarge(ChatError):
-    """A size limit; the message names it."""
+    """The request is over a size limit, which the message names."""
 
     code, status, retryable, default = "too_large", 413, False, "The request is too large."
 
 
 class UnsupportedMediaType(ChatError):
-    """The body is not declared as JSON."""
+    """The content type of the request is not JSON."""
 
-    code, status, retryable, default = "unsupported_media_type", 415, False, "Send application/json."
+    code, status, retryable, default = "unsupported_media_type", 415, False, "Content-Type must be application/json."
 
 
 class StorageError(ChatError):
-    """The table did not answer or refused a write."""
+    """The table did not respond, or refused a write."""
 
-    code, status, default = "storage", 503, "The conversation could not be stored."
+    code, status, default = "storage", 503, "The conversation could not be read or stored."
 
 
 class DispatchFailed(ChatError):
-    """Lambda did not take work over."""
+    """Lambda did not accept the asynchronous invocation of a task."""
 
-    code, status, default = "hand_over", 503, "Work could not be handed over."
+    code, status, default = "hand_over", 503, "A background task could not be started."
 
 
 class FlagsUnavailable(ChatError):
-    """Nobody can say what is switched on for the user."""
+    """The feature flags of the user could not be read."""
 
-    code, status, default = "flags", 503, "It is not known what is switched on."
+    code, status, default = "flags", 503, "The feature flags could not be read."
 
 
 class ModelError(ChatError):
-    """Base of what can go wrong with the model. What came before it is kept."""
+    """The model failed in a way that has no code of its own."""
 
     code, status, default = "model_failed", 502, "The model failed."
 
 
 class ModelThrottled(ModelError):
-    """Too many requests or tokens for the account or the model."""
+    """The account or the model is over its quota of requests or tokens."""
 
-    code, status, default = "model_throttled", 503, "The model is busy; try again in a moment."
+    code, status, default = "model_throttled", 503, "The model is busy. Try again in a moment."
 
 
 class ModelUnavailable(ModelError):
-    """The service could not be reached or is out of order."""
+    """Bedrock could not be reached, or is not available."""
 
     code, status, default = "model_unavailable", 503, "The model is not available at the moment."
 
 
 class ModelNotReady(ModelError):
-    """The model is still being loaded."""
+    """The model is still loading."""
 
-    code, status, default = "model_not_ready", 503, "The model is being started; try again in a moment."
+    code, status, default = "model_not_ready", 503, "The model is starting. Try again in a moment."
 
 
 class ModelAccessDenied(ModelError):
@@ -230,7 +231,7 @@ class ModelAccessDenied(ModelError):
 
 
 class BedrockKeyRefused(ModelError):
-    """Bedrock does not know the caller's own key, or it may not use the model."""
+    """Bedrock did not accept the key of the request for this model."""
 
     code, status, retryable, default = "key_refused", 403, False, "Bedrock did not accept this key for the model."
 
@@ -242,16 +243,16 @@ class ModelNotFound(ModelError):
 
 
 class InferenceProfileNeeded(ModelNotFound):
-    """The model is called by an inference profile only, and this deployment calls it without one."""
+    """The model needs an inference profile, and this deployment calls it without one."""
 
     code, default = (
         "inference_profile_needed",
-        "This deployment calls the model without the inference profile it needs.",
+        "The model needs an inference profile, which this deployment does not use.",
     )
 
 
 class ModelInvalidRequest(ModelError):
-    """The model refused the request as it was built."""
+    """The model did not accept the request."""
 
     code, retryable, default = "model_invalid_request", False, "The model did not accept this request."
 
@@ -259,31 +260,31 @@ class ModelInvalidRequest(ModelError):
 class ContextLengthExceeded(ModelInvalidRequest):
     """The prompt is longer than the model's context window."""
 
-    code, status, default = "context_length_exceeded", 400, "This is longer than the model's context window."
+    code, status, default = "context_length_exceeded", 400, "The prompt is longer than the model's context window."
 
 
 class StreamingRefused(ModelInvalidRequest):
-    """This model answers in one piece only. Handled before it reaches a client."""
+    """The model does not support streaming. It is called again without; no client gets this error."""
 
 
 class ToolStreamingRefused(ModelInvalidRequest):
-    """This model streams, but not where there are tools. Handled before it reaches a client."""
+    """The model does not support streaming with tools. It is called again without; no client gets this error."""
 
 
 class SystemPromptRefused(ModelInvalidRequest):
-    """This model takes no system prompt. Handled before it reaches a client."""
+    """The model does not support a system prompt. It is called again without; no client gets this error."""
 
 
 class ModelTimeout(ModelError):
-    """The model was silent for too long."""
+    """The model sent nothing for too long."""
 
-    code, status, default = "model_timeout", 504, "The model was silent for too long."
+    code, status, default = "model_timeout", 504, "The model sent nothing for too long."
 
 
 class ModelTruncated(ModelError):
-    """The stream ended without the model's own stop."""
+    """The stream ended without a stop reason."""
 
-    code, default = "model_truncated", "The answer broke off."
+    code, default = "model_truncated", "The answer was interrupted."
 
 
 class ModelConnectionLost(ModelError):
@@ -293,24 +294,24 @@ class ModelConnectionLost(ModelError):
 
 
 class ModelCorrupt(ModelError):
-    """A frame's checksum or shape was wrong."""
+    """A frame of the stream had a wrong checksum or format."""
 
-    code, default = "model_corrupt", "The model's answer arrived damaged."
+    code, default = "model_corrupt", "The model's answer was damaged in transit."
 
 
 class ModelInternal(ModelError):
-    """The model's own failure, before or during the stream."""
+    """The model failed before or during the stream."""
 
     code, default = "model_internal", "The model failed while answering."
 
 
 class ModelMalformed(ModelError):
-    """The model wrote something that its own service could not read."""
+    """Bedrock could not parse the output of the model."""
 
-    code, default = "model_malformed", "The model wrote an answer that could not be read."
+    code, default = "model_malformed", "The model's output could not be parsed."
 
 
-# The model's refusals that come before it has read anything that is paid for.
+# Errors before the model has read any input: these calls cost nothing.
 REFUSALS = (
     ModelThrottled,
     ModelUnavailable,
@@ -323,12 +324,12 @@ REFUSALS = (
 
 
 def by_code(code: str) -> ChatError:
-    """The error with this public code that ended an answer, as it is told again to whoever asks later."""
+    """The error that ended a generation, by the code that was stored; an internal error for any other code."""
 
-    def below(kind: type[ChatError]) -> Iterator[type[ChatError]]:
-        yield kind
-        for each in kind.__subclasses__():
-            yield from below(each)
+    def subtree(error: type[ChatError]) -> Iterator[type[ChatError]]:
+        yield error
+        for subclass in error.__subclasses__():
+            yield from subtree(subclass)
 
-    kinds: list[type[ChatError]] = [StorageError, *below(ModelError)]
-    return next((kind() for kind in kinds if kind.code == code), ChatError())
+    errors: list[type[ChatError]] = [StorageError, *subtree(ModelError)]
+    return next((error() for error in errors if error.code == code), ChatError())

@@ -1,20 +1,20 @@
-"""The closed union of events that a turn yields, and the fold over them.
+"""The events of a generation, and their fold into one answer.
 
-A dialect turns these into bytes; `accumulate` turns them into the answer in one piece. Nothing else may know
-what the model said, so a streamed and a buffered answer cannot differ.
+A dialect encodes events as bytes, and `accumulate` collects them into an answer. Both read the same events, so a
+streamed and a non-streamed answer cannot differ.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-FinishReason: TypeAlias = str  # one of chat.finish, or a model's unknown reason as it is
+FinishReason: TypeAlias = str  # one of `finish_reasons.FINISH`, or an unknown reason of a model, unchanged
 Stage: TypeAlias = Literal["memory", "search", "retry", "fallback"]
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The turn is stored and begins; sent before the model is asked."""
+    """The generation is stored and starts. Sent before the model is called."""
 
     conversation_id: str
     message_id: str  # of the answer
@@ -24,30 +24,30 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """For the waiting user; never stored."""
+    """What happens while the user waits; not stored."""
 
     stage: Stage
     detail: str | None = None
-    missing: str | None = None  # the part of the memory that the answer does without
+    missing: str | None = None  # a part of the memory that was not read in time
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of the answer's text."""
+    """A part of the text of the answer."""
 
     content: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """A piece of the model's reasoning, shown apart from the text."""
+    """A part of the model's reasoning, which is not part of the text."""
 
     content: str
 
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Where something in the answer comes from; `fact` is the id of one that the user's memory holds."""
+    """A source of the answer. `fact` is the id of a fact in the user's memory."""
 
     title: str | None = None
     url: str | None = None
@@ -58,7 +58,7 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool's call, and what it came to: another event with the same id. `input` and `output` are JSON text."""
+    """A tool call, or its result as another event with the same id. `input` and `output` are JSON text."""
 
     id: str
     name: str
@@ -70,19 +70,19 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as Bedrock counted them (`exact`), or as we guess after a stop or a cut (`estimated`)."""
+    """Tokens as reported by Bedrock (`exact`), or our estimate if it reported none (`estimated`)."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     basis: Literal["exact", "estimated", "unknown"] = "unknown"
-    cost: int | None = None  # billionths of a US dollar, by the catalog's prices
+    cost: int | None = None  # in billionths of a US dollar, by the prices of the catalog
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Milliseconds from the turn's begin; `first_token_ms` is None when there was no token."""
+    """Milliseconds since the start of the generation. `first_token_ms` is None if there was no token."""
 
     duration_ms: int
     first_token_ms: int | None = None
@@ -91,17 +91,17 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """The log ends at `position`: a client that has seen more cuts back."""
+    """The log ends at `position`. A client removes what it has received after it."""
 
     position: int
 
 
-Part: TypeAlias = Chunk | Reasoning | Citation | Tool  # what is logged, and what a message holds
+Part: TypeAlias = Chunk | Reasoning | Citation | Tool  # in the log and in messages
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A stored message. `status` is complete, partial (stopped, out of time, lost) or failed."""
+    """A stored message. `status` is complete, partial (cancelled, deadline, budget, lost) or failed."""
 
     id: str
     role: Literal["user", "assistant"]
@@ -115,13 +115,13 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text alone."""
+        """The text, without reasoning, citations and tools."""
         return "".join(part.content for part in self.parts if isinstance(part, Chunk))
 
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Terminal: the answer is stored."""
+    """Terminal event: the answer is stored."""
 
     finish_reason: FinishReason
     user_message: Message
@@ -132,12 +132,12 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """Terminal: the answer failed. What had come is stored under `message_id`; None when it could not be."""
+    """Terminal event: the generation failed. The answer so far is stored as `message_id`; None if it is not stored."""
 
     code: str
     message: str
     retryable: bool
-    status: int  # of the HTTP answer, where nothing was streamed
+    status: int  # of the HTTP response, if it is not streamed
     request_id: str
     message_id: str | None
 
@@ -147,8 +147,8 @@ TERMINAL = (Complete, Error)
 
 
 def merge(events: Iterable[Event]) -> Iterator[Event]:
-    """Joins neighbouring pieces of text, and of reasoning; batching never changes what an answer says."""
-    kind: type[Chunk | Reasoning] | None = None
+    """Joins consecutive chunks of text, and of reasoning. The answer stays the same."""
+    kind: type[Chunk | Reasoning] | None = None  # of `pieces`
     pieces: list[str] = []
     for event in events:
         if isinstance(event, (Chunk, Reasoning)):
@@ -168,52 +168,52 @@ def merge(events: Iterable[Event]) -> Iterator[Event]:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer so far: what `accumulate` makes of the events seen."""
+    """The state of an answer after some of its events."""
 
     start: Start | None = None
     parts: tuple[Part, ...] = ()
-    missing: tuple[str, ...] = ()  # parts of the memory that it does without
+    missing: tuple[str, ...] = ()  # parts of the memory that were not read in time
     end: Complete | Error | None = None
 
 
 def accumulate(answer: Answer, event: Event) -> Answer:
-    """The answer after one more event. Pure; feed it `merge`d events when there are many."""
+    """Returns the answer after one more event. `merge` the events first if there are many."""
     match event:
         case Start():
             return replace(answer, start=event)
         case Chunk() | Reasoning() | Citation() | Tool():
-            return replace(answer, parts=_joined(answer.parts, event))
+            return replace(answer, parts=_append(answer.parts, event))
         case Complete() | Error():
             return replace(answer, end=event)
         case Rollback(position):
-            return replace(answer, parts=_until(answer.parts, position))
+            return replace(answer, parts=_cut_at(answer.parts, position))
         case Progress():
             return replace(answer, missing=(*answer.missing, event.missing)) if event.missing else answer
 
 
 def fold(events: Iterable[Event]) -> Answer:
-    """The whole answer."""
+    """Returns the answer after all events."""
     answer = Answer()
     for event in merge(events):
         answer = accumulate(answer, event)
     return answer
 
 
-def _until(parts: tuple[Part, ...], position: int) -> tuple[Part, ...]:
-    kept: list[Part] = []
+def _cut_at(parts: tuple[Part, ...], position: int) -> tuple[Part, ...]:
+    prefix: list[Part] = []
     for part in parts:
         if position <= 0:
             break
         if isinstance(part, (Chunk, Reasoning)):
-            kept.append(type(part)(part.content[:position]))
+            prefix.append(type(part)(part.content[:position]))
             position -= len(part.content)
         else:
-            kept.append(part)
+            prefix.append(part)
             position -= 1
-    return tuple(kept)
+    return tuple(prefix)
 
 
-def _joined(parts: tuple[Part, ...], part: Part) -> tuple[Part, ...]:
+def _append(parts: tuple[Part, ...], part: Part) -> tuple[Part, ...]:
     if parts and isinstance(part, (Chunk, Reasoning)):
         last = parts[-1]
         if isinstance(last, type(part)):

@@ -1,4 +1,4 @@
-"""Field types of everything that comes from outside, and the base of its models."""
+"""Field types and the base class for the models of request bodies."""
 
 import math
 import re
@@ -11,43 +11,46 @@ from pydantic_core import PydanticCustomError
 
 ConversationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 Alias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
-MAX_LENGTH = 1_000_000  # the hard ceiling of a text; the deployment's own limits are settings, checked in `bounded`
+MAX_LENGTH = 1_000_000  # characters of any text; lower limits are settings, which `check_text` checks
 
 _CONTROL = re.compile(r"[\x00-\x08\v\f\x0e-\x1f\x7f-\x9f]")
 
 
-def _readable(text: str) -> str:
-    """Without control characters: some break a line, the others say nothing to a reader or a model."""
-    return _CONTROL.sub(lambda found: "\n" if found[0] in "\v\f\x85" else "", text)
+def _without_controls(text: str) -> str:
+    """The text with line feeds for the control characters that break a line, and without the other ones."""
+    return _CONTROL.sub(lambda match: "\n" if match[0] in "\v\f\x85" else "", text)
 
 
-def normal(text: str) -> str:
-    """As it is listed and compared: NFC, without control characters and space around it."""
-    return unicodedata.normalize("NFC", _readable(text)).strip()
+def normalize(text: str) -> str:
+    """The text in NFC, without control characters and surrounding space: the form for lists and searches."""
+    return unicodedata.normalize("NFC", _without_controls(text)).strip()
 
 
-def _said(text: str) -> str:
+def _not_blank(text: str) -> str:
     if not text.strip():
         raise PydanticCustomError("blank", "is blank")
     return text
 
 
-# What is said is kept as it was sent, but for control characters; what is shown in lists and looked for is normal.
-Said = Annotated[str, StringConstraints(max_length=MAX_LENGTH), AfterValidator(_readable)]
-Text = Annotated[
-    str, StringConstraints(min_length=1, max_length=MAX_LENGTH), AfterValidator(_readable), AfterValidator(_said)
+# Messages keep their form, without control characters. Names and titles, which are listed and searched, are normalized.
+ReadableText = Annotated[str, StringConstraints(max_length=MAX_LENGTH), AfterValidator(_without_controls)]
+NonBlankText = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_LENGTH),
+    AfterValidator(_without_controls),
+    AfterValidator(_not_blank),
 ]
-Normal = AfterValidator(normal)
-Named = AfterValidator(lambda text: _said(normal(text)))
+Normalized = AfterValidator(normalize)
+NonBlankNormalized = AfterValidator(lambda text: _not_blank(normalize(text)))
 
 
-def fits(value: Any, levels: int = 32) -> bool:
-    """Whether Bedrock takes it as part of a document: nested no deeper than so, and numbers that others can read."""
+def is_document(value: Any, levels: int = 32) -> bool:
+    """Whether Bedrock accepts a value in a JSON document: at most `levels` nested, with finite numbers of 64 bits."""
     match value:
         case dict():
-            return levels > 0 and all(fits(each, levels - 1) for each in value.values())
+            return levels > 0 and all(is_document(item, levels - 1) for item in value.values())
         case list():
-            return levels > 0 and all(fits(each, levels - 1) for each in value)
+            return levels > 0 and all(is_document(item, levels - 1) for item in value)
         case float():
             return math.isfinite(value)
         case int():
@@ -56,8 +59,8 @@ def fits(value: Any, levels: int = 32) -> bool:
 
 
 def _document(value: dict[str, Any]) -> dict[str, Any]:
-    if not fits(value):
-        raise PydanticCustomError("document", "nests too deep, or has a number that is out of range")
+    if not is_document(value):
+        raise PydanticCustomError("document", "is nested too deeply, or has a number that is out of range")
     return value
 
 
@@ -68,10 +71,10 @@ def _object(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 Document = Annotated[dict[str, Any], AfterValidator(_document)]
-Schema = Annotated[Document, AfterValidator(_object)]  # JSON Schema of an answer
+Schema = Annotated[Document, AfterValidator(_object)]  # a JSON Schema of type object
 
 
 class Body(BaseModel):
-    """Base of every request: camelCase on the wire, no unknown fields, no coercion."""
+    """Base of all request bodies: camelCase in JSON, no unknown fields, no type coercion."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True, frozen=True)

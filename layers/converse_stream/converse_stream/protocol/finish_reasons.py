@@ -1,11 +1,11 @@
-"""Why an answer ended: our words, Bedrock's and OpenAI's, in this one table. The AI SDK is told ours as they are."""
+"""The finish reasons of answers, with those of Bedrock and of OpenAI. The AI SDK uses ours unchanged."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Bedrock's stop reasons, none for an end of ours, and the `finish_reason` of OpenAI's chat completions.
+    """One finish reason: the stop reasons of Bedrock (none if we ended the answer), and the `finish_reason` of OpenAI.
 
     https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html (stopReason)
     """
@@ -24,12 +24,12 @@ FINISH = {
     "budget": Finish((), "length"),
     "lost": Finish((), "length"),
 }
-UNKNOWN = Finish((), "stop")  # a reason that a model made up since
-MALFORMED = frozenset({"malformed_model_output", "malformed_tool_use"})  # no end of an answer: an error
+UNKNOWN = Finish((), "stop")  # a stop reason that is not in the table
+MALFORMED = frozenset({"malformed_model_output", "malformed_tool_use"})  # stop reasons that are errors
 
 _BEDROCK = {reason: ours for ours, finish in FINISH.items() for reason in finish.bedrock}
 
 
 def from_bedrock(stop_reason: str) -> str:
-    """Ours for Bedrock's; an unknown one as it is."""
+    """Returns our finish reason for a stop reason of Bedrock; an unknown one unchanged."""
     return _BEDROCK.get(stop_reason, stop_reason)

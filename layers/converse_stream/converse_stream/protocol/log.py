@@ -1,8 +1,8 @@
-"""The position-addressed log of one answer, pure.
+"""The log of one answer, and positions in it. Pure functions.
 
-A piece of text or of reasoning is as long as its code points, any other entry is 1 long. A position is a sum of such
-lengths from the answer's begin, so it stays the same however the pieces are cut or joined: in memory, in the table and
-on the wire. What a client has seen up to a position and what the log holds after it are the whole, for every position.
+The length of text and reasoning is its number of Unicode code points. The length of any other entry is 1. A position is
+the sum of the lengths before it. So positions do not depend on how the text is cut into entries, which differs between
+memory, table and stream. For every position: what is before it and what `after` returns are together the whole log.
 """
 
 import json
@@ -24,34 +24,34 @@ from converse_stream.protocol.events import (
 Entry: TypeAlias = Part
 ENTRIES = (Chunk, Reasoning, Citation, Tool)
 
-WORTH_PACKING = 200  # bytes; less hardly shrinks
+MIN_COMPRESSED = 200  # bytes; shorter entries hardly become smaller
 
-_NAMES: dict[type[Entry], str] = {Chunk: "t", Reasoning: "r", Citation: "c", Tool: "x"}
-_KINDS: dict[str, Callable[..., Entry]] = {name: kind for kind, name in _NAMES.items()}
+_TYPE_NAMES: dict[type[Entry], str] = {Chunk: "t", Reasoning: "r", Citation: "c", Tool: "x"}
+_TYPES: dict[str, Callable[..., Entry]] = {name: kind for kind, name in _TYPE_NAMES.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class PositionedEvent:
-    """An event and the log's position behind it; what is not logged leaves the position where it was."""
+    """An event and the position after it. Events that are not in the log do not change the position."""
 
     event: Event
     position: int
 
 
 def length(event: Event) -> int:
-    """How far the event moves the position."""
+    """The length of an event, 0 if it is not in the log."""
     if isinstance(event, (Chunk, Reasoning)):
         return len(event.content)
     return 1 if isinstance(event, ENTRIES) else 0
 
 
 def end_of(entries: Iterable[Entry], start: int = 0) -> int:
-    """The position behind the entries."""
+    """The position after entries that begin at `start`."""
     return start + sum(map(length, entries))
 
 
 def after(entries: Iterable[Entry], position: int, start: int = 0) -> list[Entry]:
-    """The entries behind `position`, the first of them cut where it must be; `entries` begin at `start`."""
+    """The entries after `position`; the first one may be cut. `entries` begin at `start`."""
     rest: list[Entry] = []
     for entry in entries:
         end = start + length(entry)
@@ -64,19 +64,19 @@ def after(entries: Iterable[Entry], position: int, start: int = 0) -> list[Entry
 
 
 def joined(entries: Iterable[Entry]) -> list[Entry]:
-    """The same log in as few entries as it has kinds in a row."""
+    """The same log with consecutive text, and consecutive reasoning, joined."""
     return [event for event in merge(entries) if isinstance(event, ENTRIES)]
 
 
 def encode(entries: Iterable[Entry]) -> bytes:
-    """The entries as they are stored: compact JSON, deflated where that is shorter. Each kilobyte is paid for."""
+    """Encodes entries for the table: compact JSON, compressed with zlib if that is shorter."""
     plain = to_bytes(entries)
-    packed = zlib.compress(plain) if len(plain) > WORTH_PACKING else plain
-    return min(plain, packed, key=len)
+    compressed = zlib.compress(plain) if len(plain) > MIN_COMPRESSED else plain
+    return min(plain, compressed, key=len)
 
 
 def decode(stored: bytes) -> list[Entry]:
-    """What `encode` made."""
+    """Decodes the result of `encode`."""
     plain = stored if stored.startswith(b"[") else zlib.decompress(stored)
     return [_entry(name, value) for name, value in json.loads(plain)]
 
@@ -87,31 +87,31 @@ def to_bytes(entries: Iterable[Entry]) -> bytes:
 
 
 def cut(entries: Iterable[Entry], size: int) -> Iterator[list[Entry]]:
-    """The log in runs of at most about `size` code points each."""
+    """Splits the log into runs with a length of at most `size` each."""
     run: list[Entry] = []
-    room = size
+    remaining = size
     for entry in joined(entries):
         pieces: Sequence[Entry] = [entry]
         if isinstance(entry, (Chunk, Reasoning)):
             text, kind = entry.content, type(entry)
             pieces = [kind(text[at : at + size]) for at in range(0, len(text), size)]
         for piece in pieces:
-            if run and length(piece) > room:
+            if run and length(piece) > remaining:
                 yield run
-                run, room = [], size
+                run, remaining = [], size
             run.append(piece)
-            room -= length(piece)
+            remaining -= length(piece)
     if run:
         yield run
 
 
 def _pair(entry: Entry) -> list[Any]:
-    name = _NAMES[type(entry)]
+    name = _TYPE_NAMES[type(entry)]
     if isinstance(entry, (Chunk, Reasoning)):
         return [name, entry.content]
     return [name, {field: value for field, value in asdict(entry).items() if value is not None}]
 
 
 def _entry(name: str, value: Any) -> Entry:
-    kind = _KINDS[name]
+    kind = _TYPES[name]
     return kind(**value) if isinstance(value, dict) else kind(value)

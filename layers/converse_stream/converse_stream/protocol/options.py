@@ -1,4 +1,4 @@
-"""The options of a model call, as callers name them."""
+"""The options of a model call in requests."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from converse_stream.protocol.fields import Body, Schema
 
 
 class Options(Body):
-    """How the model should answer; the model's own defaults where nothing is said."""
+    """How the model should answer. Options without a value have the default of the model."""
 
     max_tokens: int | None = Field(default=None, ge=1, le=200_000)
     temperature: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
@@ -19,4 +19,4 @@ class Options(Body):
     reasoning: Literal["low", "medium", "high"] | None = None
     service_tier: Literal["priority", "flex"] | None = None
     latency: Literal["optimized"] | None = None
-    answer_schema: Schema | None = Field(default=None, alias="schema")  # the answer's text is JSON of this schema
+    answer_schema: Schema | None = Field(default=None, alias="schema")  # of the answer: its text is JSON

@@ -1,10 +1,10 @@
-"""Text that others made, as UTF-8 can hold it."""
+"""Makes text valid Unicode."""
 
 
 def well_formed(text: str) -> str:
-    """The text with each pair of surrogates as the character that it stands for, and U+FFFD for half a pair.
+    """Returns the text with surrogate pairs joined to their character, and U+FFFD for lone surrogates.
 
-    JSON may carry either, and Python's `json` reads half a pair as it is. UTF-8 has no form for it: no frame, no item
-    of the log and no request could be encoded.
+    JSON may contain lone surrogates, and Python's `json` keeps them. They cannot be encoded as UTF-8, so neither a
+    frame nor an item of the table nor a request could be.
     """
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

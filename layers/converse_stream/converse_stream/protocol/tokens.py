@@ -1,11 +1,11 @@
-"""Estimates of how many tokens a text has."""
+"""Estimates of token counts."""
 
 
 def estimate_tokens(text: str) -> int:
-    """Roughly what a model counts: four ASCII characters a token, other scripts about one a token."""
+    """The estimated tokens of a text, rounded up: a quarter for an ASCII character, one for any other."""
     return -(-quarters(text) // 4)
 
 
 def quarters(text: str) -> int:
-    """The same in quarters of a token, which add up."""
+    """The estimate in quarters of a token. The quarters of parts of a text add up to those of the whole."""
     return 4 * len(text) - 3 * len(text.encode("ascii", "ignore"))

@@ -1,4 +1,4 @@
-"""The generation of a completion: the model's call, what it is expected to cost, and its limits."""
+"""Makes the generation of a completion: the model call, its estimated usage, and its limits."""
 
 from collections.abc import Sequence
 
@@ -22,49 +22,63 @@ from converse_stream.store.generation_writer import GenerationWriter
 def answer(
     app: Container,
     start: Start,
-    message: Message,
-    asked: Completion,
+    user_message: Message,
+    completion: Completion,
     user: User,
     writer: GenerationWriter,
-    left: Budget,
+    budget: Budget,
     deadline: float,
     context: LambdaContext,
     *,
-    before: Sequence[Event] = (),
+    preamble: Sequence[Event] = (),
     prefix: Sequence[Entry] = (),
     search: Search | None = None,
 ) -> Generation:
-    """A generation that is not yet running. `before` are events to send first, `prefix` is the log so far."""
-    model, called = app.models[asked.model], False
+    """Returns a generation that is not running yet.
+
+    `budget` is what this answer may use, and `deadline` a time of the monotonic clock. `preamble` has the events to
+    send before the model's, and `prefix` the stored log that is continued. `search` may replace the completion.
+    """
+    model, is_called = app.models[completion.model], False
 
     def call_model(call: Call) -> ModelEvents:
-        nonlocal asked, called
+        nonlocal completion, is_called
         call.bedrock_key = user.bedrock_key
         if search is not None:
-            asked = yield from search.wait(call)
-        called = True
-        events = app.models.answer(asked.prompt, asked.model, asked.options, call, stream=asked.stream)
-        yield from extract_citations(events, asked.sources, before=prefix)
+            completion = yield from search.wait(call)
+        is_called = True
+        events = app.models.answer(
+            completion.prompt, completion.model, completion.options, call, stream=completion.stream
+        )
+        yield from extract_citations(events, completion.sources, before=prefix)
 
-    def estimate(text: str, alias: str) -> Usage:
-        usage = Usage(asked.tokens if called else 0, estimate_tokens(text), basis="estimated")
-        return usage if user.bedrock_key else app.models[alias].priced(usage, asked.options)
+    def estimate_usage(text: str, alias: str) -> Usage:
+        usage = Usage(completion.tokens if is_called else 0, estimate_tokens(text), basis="estimated")
+        return usage if user.bedrock_key else app.models[alias].priced(usage, completion.options)
 
     reserve = app.settings.documents_tokens if search is not None else 0
-    affordable = model.affordable(left, asked.tokens + reserve, asked.options)
-    if search is not None and affordable <= 0:  # nothing will wait for it
-        search.stop()
-    limits = GenerationLimits(deadline, app.settings.model_idle_seconds, app.settings.max_answer_bytes, affordable)
+    max_tokens = model.affordable(budget, completion.tokens + reserve, completion.options)
+    if search is not None and max_tokens <= 0:  # the generation ends without a model call
+        search.cancel()
+    limits = GenerationLimits(deadline, app.settings.model_idle_seconds, app.settings.max_answer_bytes, max_tokens)
     return Generation(
-        start, message, call_model, writer, estimate, limits, context.aws_request_id, before=before, prefix=prefix
+        start,
+        user_message,
+        call_model,
+        writer,
+        estimate_usage,
+        limits,
+        context.aws_request_id,
+        preamble=preamble,
+        prefix=prefix,
     )
 
 
-def estimate_of(app: Container, user: User, asked: Completion) -> Estimate:
-    """The costs that a record states, for whichever function ends the generation when its owner is dead."""
+def estimate_costs(app: Container, user: User, completion: Completion) -> Estimate:
+    """The estimate for the record. If the owner dies, another function charges the lost answer by it."""
     if user.bedrock_key:
-        return Estimate(asked.tokens)
-    model = app.models[asked.model]
-    read = model.priced(Usage(asked.tokens), asked.options)
-    million = model.priced(Usage(output_tokens=1_000_000), asked.options)
-    return Estimate(asked.tokens, read.cost, million.cost or 0)
+        return Estimate(completion.tokens)
+    model = app.models[completion.model]
+    input_usage = model.priced(Usage(completion.tokens), completion.options)
+    million = model.priced(Usage(output_tokens=1_000_000), completion.options)
+    return Estimate(completion.tokens, input_usage.cost, million.cost or 0)

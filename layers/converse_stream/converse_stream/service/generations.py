@@ -1,4 +1,4 @@
-"""A generation that was started before: follow it, find it, cancel it."""
+"""Use cases of a generation that has started: follow it, find it, cancel it."""
 
 import time
 
@@ -21,10 +21,10 @@ def follow(
     *,
     after: int | None = None,
     client: str | None = None,
-    at_most: float = float("inf"),
+    max_seconds: float = float("inf"),
 ) -> Follower:
-    """A view of a generation for one client. It lasts until a margin before Lambda's deadline."""
-    left = context.get_remaining_time_in_millis() / 1000 - app.settings.deadline_margin_seconds
+    """Returns a follower of a generation. It ends after `max_seconds`, and a margin before Lambda's deadline."""
+    seconds = context.get_remaining_time_in_millis() / 1000 - app.settings.deadline_margin_seconds
     return Follower(
         app.generations,
         app.conversations,
@@ -33,27 +33,27 @@ def follow(
         after=after,
         client=client,
         request_id=context.aws_request_id,
-        deadline=time.monotonic() + min(left, at_most),
+        deadline=time.monotonic() + min(seconds, max_seconds),
     )
 
 
 def running(app: Container, user: User, conversation_id: str, gid: str | None = None) -> GenerationRecord | None:
-    """The conversation's active generation, or the one named; None when there is none or its log is gone.
+    """Returns the generation `gid`, else the active one; None if there is none, or if its log has expired.
 
-    Raises NotFound when the conversation is not the user's, or the named generation is another conversation's.
+    Raises NotFound if the user has no such conversation, or if the generation belongs to another conversation.
     """
     conversation = app.conversations.get(user.key, conversation_id)
     if conversation.deleted or not (conversation.seq or conversation.updated_at):
         raise conversation.not_found()
-    wanted = gid or conversation.active
-    record = app.generations.get_or_reap(user.key, wanted) if wanted else None
+    gid = gid or conversation.active
+    record = app.generations.get_or_reap(user.key, gid) if gid else None
     if record and record.conversation != conversation_id:
         raise NotFound
     return record
 
 
 def latest(app: Container, user: User, conversation_id: str, *, within: float) -> GenerationRecord | None:
-    """The conversation's active generation, or its last one if it ended within so many seconds."""
+    """Returns the active generation of a conversation, else its last one if that is at most `within` seconds old."""
     conversation, newest = app.conversations.recent(user.key, conversation_id, 1)
     if conversation.deleted:
         return None
@@ -65,7 +65,7 @@ def latest(app: Container, user: User, conversation_id: str, *, within: float) -
 
 
 def cancel(app: Container, user: User, conversation_id: str, gid: str | None) -> None:
-    """Asks the active generation to stop. Raises NotFound, and NotActive when `gid` names another one."""
+    """Cancels the active generation, if there is one. Raises NotFound, and NotActive if `gid` is another generation."""
     active = app.conversations.get(user.key, conversation_id).active
     record = running(app, user, conversation_id)
     if gid is not None and gid != active:
@@ -74,8 +74,8 @@ def cancel(app: Container, user: User, conversation_id: str, gid: str | None) ->
         app.generations.cancel(user.key, record)
 
 
-def stop(app: Container, user: User, gid: str, seconds: float) -> bool:
-    """Cancels a generation and waits for its end; returns whether it ended in time."""
+def cancel_and_wait(app: Container, user: User, gid: str, seconds: float) -> bool:
+    """Cancels a generation and waits for its end. Returns whether it ended within `seconds`."""
     if record := app.generations.get(user.key, gid):
         app.generations.cancel(user.key, record)
     return app.generations.wait_for_end(user.key, gid, time.monotonic() + seconds)

@@ -1,35 +1,35 @@
-"""Preview: the prompt that a request would be answered from."""
+"""Preview: the prompt that a request would send to the model."""
 
 from dataclasses import replace
 
 from converse_stream.auth import User
 from converse_stream.container import Container
 from converse_stream.generation.completion import Preview
-from converse_stream.generation.plan import plan_of
+from converse_stream.generation.plan import make_plan
 from converse_stream.http.bodies import ChatRequest
 from converse_stream.protocol.errors import NotFound
 from converse_stream.protocol.ids import new_id
-from converse_stream.service.prompts import begin_recall, completion_of, model_of
+from converse_stream.service.prompts import begin_recall, build_completion, choose_model
 from converse_stream.store.generation_record import conversation_id as derived_conversation
 
 
 def preview(app: Container, user: User, request: ChatRequest) -> Preview:
-    """The prompt that the model would get for this request. Stores nothing and calls no model.
+    """Returns the prompt that the model would get for this request. Stores nothing and calls no model.
 
-    A conversation with a running generation is shown as it is stored. Raises what `start` raises for a request that is
+    The text of a running generation is not part of the prompt. Raises the errors of `start` for a request that is
     invalid or over a limit.
     """
     gid, flags, usages = new_id(), app.flags.for_user(user.key), app.usages_of(user)
-    model = model_of(app, request, flags)
+    model = choose_model(app, request, flags)
     app.models.check(model, request.options)
     deadline = app.lookup_deadline()
     memory = app.lookup(user.key, request.conversation_id or derived_conversation(gid), gid, deadline)
     if memory.conversation and memory.conversation.deleted:
         raise NotFound
-    plan = plan_of(request, memory, gid, app.settings.max_continued_bytes)
+    plan = make_plan(request, memory, gid, app.settings.max_continued_bytes)
     usages.admit(user.key, user.address, None, usages.read(user.key, user.address))
-    facts, documents = begin_recall(app, user, plan.asked.text, deadline, flags)
+    facts, documents = begin_recall(app, user, plan.user_message.text, deadline, flags)
     with facts, documents:
         memory = documents.merged_into(facts.merged_into(memory))
-    completion = completion_of(app, memory, plan, model, request.options)
+    completion = build_completion(app, memory, plan, model, request.options)
     return Preview(replace(completion, stream=flags.streaming), memory.missing)

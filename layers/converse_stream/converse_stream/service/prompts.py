@@ -1,4 +1,4 @@
-"""Steps that a start and a preview share: the model's alias, the searches and the prompt."""
+"""The steps that `start` and `preview` have in common: choice of the model, searches, prompt."""
 
 import time
 
@@ -15,23 +15,26 @@ from converse_stream.prompts.builder import PromptBudget
 from converse_stream.protocol.options import Options
 
 
-def model_of(app: Container, request: ChatRequest, flags: UserFlags) -> str:
-    """The alias that the request names, else the one of the user's flags, else the default."""
-    responder = flags.responder if flags.responder in app.models.aliases else app.settings.default_model
-    return request.model or responder
+def choose_model(app: Container, request: ChatRequest, flags: UserFlags) -> str:
+    """The alias in the request, else the one in the user's flags, else the default model."""
+    default = flags.responder if flags.responder in app.models.aliases else app.settings.default_model
+    return request.model or default
 
 
 def begin_recall(
     app: Container, user: User, question: str, deadline: float, flags: UserFlags
 ) -> tuple[PendingRecall, PendingRecall]:
-    """Starts the search for facts, until `deadline`, and the search for documents, which has a budget of its own."""
+    """Starts two searches: for facts, until `deadline`, and for documents, for `documents_seconds` of the settings.
+
+    `deadline` is a time of the monotonic clock.
+    """
     facts, documents = (app.recall, app.documents) if flags.memory else (Recall({}), Recall({}))
-    until = time.monotonic() + app.settings.documents_seconds
-    return facts.begin(user.key, question, deadline), documents.begin(user.key, question, until)
+    documents_deadline = time.monotonic() + app.settings.documents_seconds
+    return facts.begin(user.key, question, deadline), documents.begin(user.key, question, documents_deadline)
 
 
-def completion_of(app: Container, memory: Memory, plan: Plan, model: str, options: Options) -> Completion:
-    """The prompt for the model, built from what the lookups and searches found."""
+def build_completion(app: Container, memory: Memory, plan: Plan, model: str, options: Options) -> Completion:
+    """Builds the prompt from the results of the lookups and searches."""
     budget = PromptBudget(app.models.window(model, options), app.settings.history_tokens)
     built = builder.build(memory, plan.history, plan.text, assistant=app.settings.assistant_name, budget=budget)
     return Completion(built, model, options, memory.sources)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
-from converse_stream.limits import slot
+from converse_stream.limits import make_slot
 from converse_stream.protocol.errors import StorageError
 from converse_stream.protocol.events import Message
 from converse_stream.protocol.ids import now
@@ -101,7 +101,7 @@ class GenerationRecords:
             put = self.restore_parts(restored)
         else:
             put = [self._table.put_new_part(item) for item in self._items(pk, record.seq, answer)]
-        cost = settle_parts(self._table, user, slot(record.deadline, record.gid), end.usage, self._clock())
+        cost = settle_parts(self._table, user, make_slot(record.deadline, record.gid), end.usage, self._clock())
         for parts in ([finished, *cost, freed, *put], [finished, *cost]):  # the second one: for a deleted conversation
             try:
                 self._table.transact(parts)

@@ -80,7 +80,7 @@ class UsageStore:
         Raises the errors of `Rules.check`, and StorageError.
         """
         now = self._now()  # read once: with a later time, each attempt on a slow table would find the rate unused
-        self.rules.check(used, now, runs=slot is not None)
+        self.rules.check(used, now, starts_generation=slot is not None)
         with ThreadPoolExecutor(1, "limits") as pool:
             address_step = pool.submit(self._admit_address, address, used.address_tat, now)
             self._admit_user(user, slot, used, now)
@@ -109,8 +109,8 @@ class UsageStore:
     def _admit_user(self, user: str, slot: str | None, used: CurrentUsage, now: int) -> None:
         step = slot or new_id()
         for _ in range(ATTEMPTS):
-            self.rules.check(used, now, runs=slot is not None)
-            if expired := used.slots - limits.live(used.slots, now):
+            self.rules.check(used, now, starts_generation=slot is not None)
+            if expired := used.slots - limits.running_slots(used.slots, now):
                 with suppress(ConditionFailed):
                     self._remove_slots(user, expired)
             key = keys.limits(user), keys.RATE

@@ -5,21 +5,21 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from converse_stream.http.request import ID
-from converse_stream.protocol.fields import Body, Text
+from converse_stream.protocol.fields import Body, NonBlankText
 
 
 class TitleTask(Body):
     """Direct invocation: writes a title for a conversation that begins with `text`."""
 
     task: Literal["title"]
-    text: Text
+    text: NonBlankText
 
 
 class ClassifyTask(Body):
     """Direct invocation: chooses the one of `labels` that fits `text` best."""
 
     task: Literal["classify"]
-    text: Text
+    text: NonBlankText
     labels: Annotated[
         list[Annotated[str, StringConstraints(min_length=1, max_length=50)]], Field(min_length=2, max_length=20)
     ]

@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from converse_stream.http.bodies import AssistantName
 from converse_stream.memory.ranking import fit_budget, rank
 from converse_stream.prompts.templates import fenced
-from converse_stream.protocol.fields import Named, normal
+from converse_stream.protocol.fields import NonBlankNormalized, normalize
 from converse_stream.store.facts import SearchableFact
 from converse_stream.tasks.task_model import TaskModel
 from converse_stream.telemetry import logger
@@ -45,7 +45,7 @@ _Name = TypeAdapter[str](AssistantName)
 class FoundFact(BaseModel):
     """A fact in the model's answer. `confidence` is the model's value, from 0 to 1."""
 
-    text: Annotated[str, StringConstraints(min_length=1), Named]
+    text: Annotated[str, StringConstraints(min_length=1), NonBlankNormalized]
     kind: Literal["fact", "preference"] = "fact"
     confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -70,7 +70,7 @@ def extract(ask: TaskModel, message: str, known: Sequence[str], *, tokens: int, 
     The prompt has those of the `known` facts, oldest first, that fit into `tokens`. Invalid parts of the model's answer
     are ignored. Raises the errors of `ask`.
     """
-    message = normal(message)[:MAX_MESSAGE]
+    message = normalize(message)[:MAX_MESSAGE]
     known_facts = fenced("facts", [("-", fact) for fact in _nearest(known, message, tokens)])
     answer = _parse(ask(_EXTRACT, message, 600, facts=known_facts))
     seen, facts = {_words(each) for each in known} | {()}, []

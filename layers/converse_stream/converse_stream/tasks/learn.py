@@ -43,7 +43,7 @@ def learn(task: LearnTask, app: "Container", ask: TaskModel) -> list[str]:
     """
     logger.append_keys(user=task.user[:12], generation=task.generation)
     record = app.generations.get(task.user, task.generation)
-    if record is None or not app.learning.wanted(task.user):
+    if record is None or not app.learning.is_enabled_for(task.user):
         return []
     conversation = app.conversations.get(task.user, record.conversation)
     if conversation.deleted or not app.facts.profile(task.user).learning:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from converse_stream.protocol.events import Message
-from converse_stream.protocol.fields import normal
+from converse_stream.protocol.fields import normalize
 from converse_stream.tasks.task_model import TaskModel
 
 MAX_TITLE = 80
@@ -42,8 +42,8 @@ def summary(ask: TaskModel, before: str | None, messages: Sequence[Message]) -> 
     """A summary of the conversation. `before` is the summary so far, `messages` are those that it lacks."""
     blocks = [f"Summary so far: {before}"] if before else []
     blocks += [f"{each.role.capitalize()}: {each.text[:MAX_MESSAGE]}" for each in messages if each.text.strip()]
-    return normal(ask(_SUMMARISE, "\n\n".join(blocks), 600))[:MAX_SUMMARY]
+    return normalize(ask(_SUMMARISE, "\n\n".join(blocks), 600))[:MAX_SUMMARY]
 
 
 def _one_line(text: str) -> str:
-    return " ".join(normal(text).split()).strip(" \"'`*#-.")
+    return " ".join(normalize(text).split()).strip(" \"'`*#-.")

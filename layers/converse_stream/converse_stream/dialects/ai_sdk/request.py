@@ -9,9 +9,9 @@ from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 
 from converse_stream.http.bodies import ChatRequest
 from converse_stream.http.request import HttpRequest
-from converse_stream.http.validation import bounded, parse, refusal
+from converse_stream.http.validation import check_text, parse, refusal
 from converse_stream.protocol.errors import BadRequest
-from converse_stream.protocol.fields import Alias, Body, ConversationId, Said
+from converse_stream.protocol.fields import Alias, Body, ConversationId, ReadableText
 from converse_stream.protocol.options import Options
 from converse_stream.settings import Settings
 
@@ -28,7 +28,7 @@ class _Lenient(Body):
 
 class _Text(_Lenient):
     type: Literal["text"]
-    text: Said
+    text: ReadableText
 
 
 class _Question(_Lenient):
@@ -94,5 +94,5 @@ def parse_question(request: HttpRequest, settings: Settings) -> Question:
     if body.message_id is not None and not regenerates:
         raise BadRequest("A message cannot be edited; send a new one.", field="messageId")
     answer = body.message_id if body.message_id != last.id else None
-    text = bounded("\n".join(part.text for part in last.parts), settings.max_message_chars, f"messages.{index}")
+    text = check_text("\n".join(part.text for part in last.parts), settings.max_message_chars, f"messages.{index}")
     return Question(last.id, text, body.id, regenerates, answer, body.model, body.options)

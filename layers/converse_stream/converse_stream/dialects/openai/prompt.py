@@ -30,7 +30,7 @@ from converse_stream.prompts.prompt import (
 )
 from converse_stream.prompts.templates import fenced
 from converse_stream.protocol.errors import BadRequest
-from converse_stream.protocol.fields import fits
+from converse_stream.protocol.fields import is_document
 from converse_stream.protocol.options import Options
 
 MAX_ID = 64  # characters of the id of a tool call
@@ -164,7 +164,7 @@ def _tool_use(call: Call, call_id: str, call_field: str) -> ToolUse:
         arguments = from_json(call.function.arguments or "{}", allow_inf_nan=False)
     except ValueError:
         arguments = None
-    if not isinstance(arguments, dict) or not fits(arguments):
+    if not isinstance(arguments, dict) or not is_document(arguments):
         raise BadRequest(f"{field} is not a JSON object, nests too deep, or has a number out of range.", field=field)
     return ToolUse(call_id, call.function.name, arguments)
 

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, Vali
 
 from converse_stream.http.request import HttpRequest
 from converse_stream.http.validation import check_json, refusal
-from converse_stream.protocol.fields import MAX_LENGTH, Body, Document, Said, Schema
+from converse_stream.protocol.fields import MAX_LENGTH, Body, Document, ReadableText, Schema
 from converse_stream.settings import Settings
 
 
@@ -24,7 +24,7 @@ class Part(_Body):
     """Text; images, audio and files are refused by their type."""
 
     type: Literal["text"]
-    text: Said
+    text: ReadableText
 
 
 def _parts(value: Any) -> Any:
@@ -85,7 +85,7 @@ class AssistantMessage(_Body):
     role: Literal["assistant"]
     content: Parts | None = None
     tool_calls: Annotated[list[Call], Field(max_length=128)] | None = None
-    reasoning_content: Said | None = None  # not sent to the model: models require reasoning with a signature
+    reasoning_content: ReadableText | None = None  # not sent to the model: models require reasoning with a signature
     name: Label | None = None
     refusal: None = None
     annotations: None = None
@@ -111,7 +111,7 @@ class Function(_Body):
     """A tool of the client. `strict` is not enforced."""
 
     name: ToolName
-    description: Said | None = None
+    description: ReadableText | None = None
     parameters: Document | None = None
     strict: bool | None = None
 
@@ -156,7 +156,7 @@ class AnswerSchema(_Body):
     """A schema of the answer. `strict` is ignored: it is always taken as true."""
 
     name: ToolName
-    description: Said | None = None
+    description: ReadableText | None = None
     json_schema: Schema = Field(alias="schema")
     strict: bool | None = None
 
