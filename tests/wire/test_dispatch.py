@@ -79,7 +79,7 @@ def learning(aws: Lambda) -> Iterator[Learning]:
 
 def ended_generation(last: Event = STORED) -> Generation:
     """Returns a stand-in for an ended generation with this last event."""
-    generation: Any = SimpleNamespace(generation="a-generation", wait=lambda *_: [SimpleNamespace(event=last)])
+    generation: Any = SimpleNamespace(generation_id="a-generation", wait=lambda *_: [SimpleNamespace(event=last)])
     return generation  # type: ignore[no-any-return]  # see above
 
 
