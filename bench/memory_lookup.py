@@ -1,7 +1,7 @@
-"""What does it cost to find the facts that help, among 500? CPU of the searching thread, from request to choice.
+"""Measures the CPU time to find relevant facts among 500, in the thread that searches.
 
-Run by `make bench`. The table answers from the same process, in threads of its own whose CPU is not counted; nearly
-all of `read` is boto3 and its parsers. 15 ms in all is good.
+Run by `make bench`. The DynamoDB emulator runs in the same process, in other threads, which are not counted. Most of
+`read` is boto3 and its parsers. 15 ms in total is good.
 """
 
 import os
@@ -16,7 +16,7 @@ from unittest import mock
 
 from converse_stream.aws import deadlines
 from converse_stream.memory.fact_memory import FactMemory
-from converse_stream.memory.ranking import ranked
+from converse_stream.memory.ranking import rank
 from converse_stream.store.facts import Facts
 from converse_stream.store.table import Table
 from local_stack import template
@@ -29,27 +29,27 @@ QUESTION = "What was the name of the village by the river where we had lunch?"
 
 
 class Embedder:
-    """The stand-in's embeddings, made before the clock runs."""
+    """The embeddings of the Bedrock emulator, computed before the measurement."""
 
     seconds = 0.0
 
     def __init__(self) -> None:
-        self._known: dict[str, bytes] = {}
+        self._cache: dict[str, bytes] = {}
 
     def embed(self, text: str) -> bytes:
-        if text not in self._known:
-            self._known[text] = array("f", embed(text, 256)).tobytes()
-        return self._known[text]
+        if text not in self._cache:
+            self._cache[text] = array("f", embed(text, 256)).tobytes()
+        return self._cache[text]
 
 
 def cpu(run: Callable[[], object]) -> float:
-    """Milliseconds of this thread's CPU, the median of the rounds."""
-    run()  # warm
+    """Return the CPU time of this thread in milliseconds, the median of the rounds."""
+    run()  # warm-up
     times = []
     for _ in range(ROUNDS):
-        begun = time.thread_time()
+        start = time.thread_time()
         run()
-        times.append(1000 * (time.thread_time() - begun))
+        times.append(1000 * (time.thread_time() - start))
     return statistics.median(times)
 
 
@@ -73,9 +73,9 @@ def main() -> None:
                 facts.add(name, text, "fact", limit=FACTS)
         vector = own.embed(QUESTION) if own else None
         read = cpu(partial(facts.searchable, name))
-        rank = cpu(partial(ranked, facts.searchable(name), QUESTION, vector))
+        ranking = cpu(partial(rank, facts.searchable(name), QUESTION, vector))
         search = cpu(partial(memory.search, name, QUESTION, float("inf")))
-        print(f"{name:>16} {read:7.1f} {rank:7.1f} {search:7.1f}")
+        print(f"{name:>16} {read:7.1f} {ranking:7.1f} {search:7.1f}")
     server.stop()
 
 

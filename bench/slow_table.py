@@ -1,6 +1,6 @@
-"""Does a slow table delay tokens? Gaps between chunks with a fast table and with one that takes 200 ms a request.
+"""Measures whether a slow table delays tokens: gaps between chunks with a fast table and with 200 ms per request.
 
-Run by `make bench`. Both in one run, in turn, against the laptop stack; quote the ratios, not the milliseconds.
+Run by `make bench`. Uses the local stack with both in turn. Compare the ratios, not the milliseconds.
 """
 
 import statistics
@@ -14,10 +14,10 @@ TOKENS = 300
 
 
 def gaps(stack: RunningStack, delay: int) -> list[float]:
-    """Milliseconds between the chunks of one answer at 20 ms a token."""
+    """Return the milliseconds between the chunks of an answer with 20 ms per token."""
     stack.faults(table={"delayMs": delay})
     with Person(stack) as person:
-        times = person.say(f"[[tokens={TOKENS} pace=20 first=100]] rivers").times_of("chunk")
+        times = person.send(f"[[tokens={TOKENS} pace=20 first=100]] rivers").times_of("chunk")
     return [(later - earlier) * 1000 for earlier, later in pairwise(times)]
 
 

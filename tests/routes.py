@@ -4,7 +4,7 @@ import re
 
 from tests.stack import ROOT
 
-OPEN = frozenset({"GET /health", "GET /openapi.json"})  # need no token
+PUBLIC = frozenset({"GET /health", "GET /openapi.json"})  # need no token
 
 
 def stream_routes() -> set[str]:

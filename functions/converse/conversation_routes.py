@@ -39,7 +39,7 @@ def add_routes(api: Api) -> None:
         """Returns one conversation; `active` is the id of its running generation."""
         known = app.conversations.get(api.user.key, conversation)
         if known.deleted or known.updated_at is None:
-            raise known.missing()
+            raise known.not_found()
         running = service.running(app, api.user, conversation)
         active = running.gid if running and running.status == "run" else None
         return reply(_conversation(known) | ({"active": active} if active else {}))

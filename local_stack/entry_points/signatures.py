@@ -67,10 +67,10 @@ def signer(request: Request, body: bytes, service: str, now: datetime) -> Identi
 
     The signature's date must be within 5 minutes of `now`.
     """
-    found = AUTHORIZATION.fullmatch(request.header("authorization") or "")
-    if not found:
+    match = AUTHORIZATION.fullmatch(request.header("authorization") or "")
+    if not match:
         raise Refused("MissingAuthenticationTokenException", "Missing Authentication Token")
-    key, day, region, for_service, signed, signature = found.groups()
+    key, day, region, for_service, signed, signature = match.groups()
     identity = IDENTITIES.get(key)
     if identity is None or request.header("x-amz-security-token") != identity.session_token:
         raise Refused("UnrecognizedClientException", "The security token included in the request is invalid.")

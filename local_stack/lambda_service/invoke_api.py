@@ -65,11 +65,11 @@ class InvokeApi:
         self._events: set[asyncio.Task[None]] = set()
 
     async def __call__(self, request: Request, responder: Responder) -> None:
-        found = PATH.fullmatch(request.path)
-        if not found or request.method != "POST":
+        match = PATH.fullmatch(request.path)
+        if not match or request.method != "POST":
             await _refuse(responder, 404, "ResourceNotFoundException", f"no such operation: {request.path}")
             return
-        name = unquote(found[1]).rpartition(":function:")[2].partition(":")[0]
+        name = unquote(match[1]).rpartition(":function:")[2].partition(":")[0]
         pool = self._pools.get(name)
         if pool is None:
             await _refuse(responder, 404, "ResourceNotFoundException", f"Function not found: {function_arn(name)}")

@@ -93,8 +93,8 @@ class RuntimeApi:
                 await responder.send(200)
             case "POST", "/2018-06-01/runtime/restore/error":
                 await responder.send(202, JSON, b'{"status":"OK"}')
-            case "POST", path if found := INVOCATION.fullmatch(path):
-                await self._serve_invocation(found[1], found[2], request, responder)
+            case "POST", path if route := INVOCATION.fullmatch(path):
+                await self._serve_invocation(route[1], route[2], request, responder)
             case _:
                 await responder.send(404, JSON, b"{}")
 

@@ -256,7 +256,7 @@ def test_code_block_shows_its_language_and_can_be_copied(stack: RunningStack, pa
     wait_until_complete(page)
     expect(page.locator("figcaption")).to_have_text("python")
     page.get_by_role("button", name="Copy code").click()
-    expect(page.get_by_role("button", name="Copy code")).to_have_attribute("data-said", "Copied")
+    expect(page.get_by_role("button", name="Copy code")).to_have_attribute("data-result", "Copied")
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied == "print('a')\n\nprint('b')"  # without a final newline: a shell would run the command
 

@@ -16,7 +16,7 @@ def test_conversations_are_listed_opened_renamed_and_deleted(
     stack: RunningStack, context: BrowserContext, page: Page
 ) -> None:
     page.goto(stack.demo)
-    expect(page.get_by_text("What you talk about will be listed here.")).to_be_visible()
+    expect(page.get_by_text("Your conversations are listed here.")).to_be_visible()
     for subject in ("Rivers", "Mountains"):
         page.get_by_role("button", name="New chat").click()
         send(page, f"{subject} [[tokens=5 pace=1 first=1]]")

@@ -166,7 +166,7 @@ def test_copied_answer_is_the_stored_text(
     send(page, "Tell me about rivers [[tokens=20 pace=1 first=1]]")
     wait_until_complete(page)
     page.get_by_role("button", name="Copy answer").click()
-    expect(page.get_by_role("button", name="Copy answer")).to_have_attribute("data-said", "Copied")
+    expect(page.get_by_role("button", name="Copy answer")).to_have_attribute("data-result", "Copied")
     assert page.evaluate("navigator.clipboard.readText()") == stored_text(stack, page, user)
 
 

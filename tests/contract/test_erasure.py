@@ -20,7 +20,7 @@ from converse_stream.protocol.errors import (
 from converse_stream.protocol.events import Chunk, Usage
 from converse_stream.protocol.ids import new_id
 from converse_stream.store import erasure as erasures
-from converse_stream.store import erasure_mark, keys
+from converse_stream.store import erasure_marker, keys
 from converse_stream.store.conversations import Conversations
 from converse_stream.store.erasure import Erasure
 from converse_stream.store.facts import Facts
@@ -235,7 +235,7 @@ def test_nothing_starts_during_an_erasure_and_conversations_start_after_it(
 def test_a_repeated_send_returns_its_generation_during_an_erasure(table: Table, alice: str) -> None:
     conversations = Conversations(table)
     running = start_generation(conversations, alice, new_id())
-    erasure_mark.begin(table, alice)
+    erasure_marker.begin(table, alice)
     again = Generations(table, conversations).start(
         alice, replace(running.record, owner="another"), None, user_message("a question")
     )
@@ -255,7 +255,7 @@ def test_a_late_erasure_keeps_what_was_stored_after_it_was_completed(table: Tabl
 
         def query_index(self, index: str, pk: str, **page: Any) -> Any:
             result = super().query_index(index, pk, **page)
-            if result[0] and erasure_mark.since(table, alice):
+            if result[0] and erasure_marker.get(table, alice):
                 assert erasure(table).erase_user(alice, time.monotonic() + ERASURE_SECONDS)
                 store_answer(conversations, alice, conversation, "new")
                 facts.add(alice, "a new fact", "fact", limit=5)

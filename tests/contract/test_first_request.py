@@ -23,7 +23,7 @@ from local_stack.identity.certificates import Authority
 from tests.contract.test_recall import endpoints, message
 from tests.contract.test_round_trips import Context
 from tests.wire.bedrock_standin import standin
-from tests.wire.slow_server import gone, slow_server
+from tests.wire.slow_server import slow_server, threads_ended
 from tests.wire.slow_tls import SlowTls, slow_tls
 
 HANDSHAKE = 0.35  # seconds, longer than the connect timeout of a lookup's client
@@ -130,4 +130,4 @@ def test_an_endpoint_that_does_not_respond_only_delays_the_init_phase(monkeypatc
             started_at = time.monotonic()
             Container(settings())
             assert 0.5 <= time.monotonic() - started_at < 3
-        assert gone("connect", 2)
+        assert threads_ended("connect", 2)

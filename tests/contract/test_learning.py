@@ -19,7 +19,7 @@ from converse_stream.protocol.errors import (
     ModelUnavailable,
     StorageError,
 )
-from converse_stream.store import erasure_mark, keys
+from converse_stream.store import erasure_marker, keys
 from converse_stream.store.facts import Profile
 from tests.contract.chat_user import FACTS, ChatUser, SmallModel
 from tests.contract.test_erasure import items_of
@@ -99,7 +99,7 @@ def test_nothing_is_learned_if_an_erasure_of_the_user_begins_during_the_task(app
     chat_user = ChatUser(app, history_messages=4)
     chat_user.model.texts["Extract"] = FACTS.replace("null", name)
     gid = chat_user.sends("I sail, Iris.")
-    chat_user.during_first_call(lambda: erasure_mark.begin(app.conversations._table, chat_user.key))
+    chat_user.during_first_call(lambda: erasure_marker.begin(app.conversations._table, chat_user.key))
     assert chat_user.learn(gid) == []
     assert (chat_user.facts, chat_user.stored.title, chat_user.stored.summary) == ([], None, None)
     assert app.facts.profile(chat_user.key) == Profile()

@@ -40,7 +40,7 @@ from local_stack.dynamodb.server import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
 from tests.contract.test_round_trips import Context
 from tests.wire.bedrock_standin import standin
-from tests.wire.slow_server import DRIPS, gone, slow_server
+from tests.wire.slow_server import FIRST_BYTES, slow_server, threads_ended
 
 EMPTY = Memory(None)
 NO_DEADLINE = float("inf")
@@ -67,8 +67,8 @@ def titan(url: str, seconds: float = 5) -> Titan:
         return Titan(deadlines.client("bedrock-runtime", seconds), "titan-embed-v2", seconds=seconds)
 
 
-def texts(found: Sequence[Source]) -> list[str]:
-    return [source.text for source in found]
+def texts(sources: Sequence[Source]) -> list[str]:
+    return [source.text for source in sources]
 
 
 def test_facts_within_the_budget_are_all_returned_oldest_first(dynamodb: Endpoint) -> None:
@@ -84,8 +84,10 @@ def test_the_budget_of_facts_includes_their_labels(moto: DynamoDB) -> None:
     user, facts = new_id(), Facts(table(moto.url))
     for _ in range(30):
         facts.add(user, "tea", "fact", limit=99)
-    found = FactMemory(table(moto.url), None, tokens=50).search(user, "?", NO_DEADLINE)
-    built = builder.build(Memory(None, sources=tuple(found)), (), "?", assistant="Ada", room=PromptBudget(10_000, 100))
+    sources = FactMemory(table(moto.url), None, tokens=50).search(user, "?", NO_DEADLINE)
+    built = builder.build(
+        Memory(None, sources=tuple(sources)), (), "?", assistant="Ada", budget=PromptBudget(10_000, 100)
+    )
     assert 30 < estimate_tokens(built.facts) - estimate_tokens("<facts>\n</facts>") <= 50
 
 
@@ -101,8 +103,8 @@ def test_the_relevant_facts_are_chosen_in_a_stable_order_when_not_all_fit(dynamo
         time.sleep(0.002)
     chosen = ["the dog is called Rex 1", "the dog is called Rex 4", "plays 7"]
     budget = sum(tokens_of(SearchableFact("", text)) for text in chosen)
-    found = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "What is my dog called?", NO_DEADLINE)
-    assert texts(found) == chosen
+    sources = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "What is my dog called?", NO_DEADLINE)
+    assert texts(sources) == chosen
 
 
 def test_an_embedding_is_stored_with_its_fact_and_used_in_the_search(dynamodb: Endpoint) -> None:
@@ -187,7 +189,7 @@ def search(stores: dict[str, MemoryStore], user: str) -> tuple[Memory, float]:
     started_at = time.monotonic()
     memory = Recall(stores).begin(user, "harbour", started_at + SEARCH_SECONDS).merged_into(EMPTY)
     seconds = time.monotonic() - started_at
-    assert gone("recall")
+    assert threads_ended("recall")
     return memory, seconds
 
 
@@ -229,10 +231,10 @@ def test_a_store_that_is_late_or_fails_is_missing_and_the_others_are_returned() 
     assert slow.deadlines == [started_at + SEARCH_SECONDS]
     assert SEARCH_SECONDS <= time.monotonic() - started_at < 5
     released.set()
-    assert gone("recall")
+    assert threads_ended("recall")
 
 
-@pytest.mark.parametrize("first", DRIPS.values(), ids=DRIPS)
+@pytest.mark.parametrize("first", FIRST_BYTES.values(), ids=FIRST_BYTES)
 def test_a_hanging_store_is_missing_after_the_deadline_and_leaves_no_thread(moto: DynamoDB, first: bytes) -> None:
     user, facts = new_id(), Facts(table(moto.url))
     for number in range(3):
@@ -262,11 +264,11 @@ def test_facts_are_returned_although_the_embedder_hangs(moto: DynamoDB) -> None:
         slow, late = titan(server.url, SEARCH_SECONDS / 2), titan(server.url, SEARCH_SECONDS * 2)
         memory, _ = search({"facts": FactMemory(table(moto.url), slow, tokens=budget)}, user)
         assert (len(memory.sources), memory.missing) == (2, ())  # ranked without embeddings
-        assert server.asked.wait(5)
-        server.asked.clear()
+        assert server.request_received.wait(5)
+        server.request_received.clear()
         memory, _ = search({"facts": FactMemory(table(moto.url), late, tokens=budget)}, user)
         assert (len(memory.sources), memory.missing) == (2, ())
-        assert not server.asked.is_set()  # its timeout exceeds the remaining time
+        assert not server.request_received.is_set()  # its timeout exceeds the remaining time
 
 
 @contextmanager
@@ -300,7 +302,8 @@ def message(text: str) -> ChatRequest:
 
 
 @pytest.mark.parametrize(
-    ("first", "cancellable"), [(DRIPS["silence"], False), (DRIPS["headers"], True), (DRIPS["a body"], True)]
+    ("first", "cancellable"),
+    [(FIRST_BYTES["silence"], False), (FIRST_BYTES["headers"], True), (FIRST_BYTES["body"], True)],
 )
 def test_hanging_services_delay_an_answer_by_the_budget_once_and_leave_no_thread(
     moto: DynamoDB, monkeypatch: pytest.MonkeyPatch, first: bytes, *, cancellable: bool
@@ -317,14 +320,14 @@ def test_hanging_services_delay_an_answer_by_the_budget_once_and_leave_no_thread
                 started_at = time.monotonic()
                 answer = request(app, user, body)
                 assert time.monotonic() - started_at < 4  # the lookup of a cold environment, and then the documents
-                assert gone("lookup", 2)
+                assert threads_ended("lookup", 2)
                 if isinstance(answer, Generation):
                     with answer:
                         pass
                     events = [entry.event for entry in answer.wait(0, 0)[1:6]]
                     missing = [Progress("memory", f"{part} left out", missing=part) for part in parts]
                     assert events == [*missing[:-1], Progress("search"), missing[-1]]
-                assert gone("recall", 2)
+                assert threads_ended("recall", 2)
                 if not isinstance(answer, Generation):
                     assert isinstance(answer, Preview)
                     assert answer.missing == parts
@@ -335,7 +338,7 @@ def test_a_refused_start_ends_its_search(moto: DynamoDB, outcome: Any) -> None:
     with slow_server() as server, application(moto, 30_000, DYNAMODB=moto.url, BEDROCK_AGENT_RUNTIME=server.url) as app:
 
         def start(*_: Any, **__: Any) -> Any:
-            assert server.asked.wait(5)
+            assert server.request_received.wait(5)
             if isinstance(outcome, Exception):
                 raise outcome
             return outcome
@@ -344,7 +347,7 @@ def test_a_refused_start_ends_its_search(moto: DynamoDB, outcome: Any) -> None:
             expected_error = pytest.raises(type(outcome)) if isinstance(outcome, Exception) else nullcontext()
             with expected_error:
                 service.start(app, User(new_id(), "address"), message("harbour"), Send(new_id(), "payload"), Context())
-        assert gone("recall")
+        assert threads_ended("recall")
 
 
 def test_an_answer_is_generated_without_documents_if_the_knowledge_base_hangs(moto: DynamoDB) -> None:
@@ -395,7 +398,7 @@ def test_a_cancellation_ends_the_search_for_documents_and_no_model_is_called(mot
             end = turn.wait(0, 0)[-1].event
             assert isinstance(end, Complete)
             assert (end.finish_reason, end.usage.input_tokens) == ("cancelled", 0)
-            assert gone("recall", 2)
+            assert threads_ended("recall", 2)
 
 
 @contextmanager

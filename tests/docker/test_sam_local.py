@@ -18,7 +18,7 @@ import pytest
 from local_stack import template as templates
 from local_stack.emulator import ARCHITECTURES, free_port, function_for
 from tests.documented import commands
-from tests.e2e.test_invoke import STORY
+from tests.e2e.test_invoke import EVENT_SEQUENCE
 from tests.stack import ROOT
 
 pytestmark = [
@@ -110,7 +110,7 @@ def test_documented_invoke_returns_a_complete_answer(shell: Shell) -> None:
     assert '"type":"complete","finishReason":"stop"' in answer["body"]
 
 
-@pytest.mark.parametrize("event", STORY)
+@pytest.mark.parametrize("event", EVENT_SEQUENCE)
 def test_every_event_gets_its_documented_status(shell: Shell, event: str) -> None:
     payload = json.loads((ROOT / f"events/{event}.json").read_text(encoding="utf-8"))
     answer = invoke(shell, function_for(payload, templates.read(ROOT / "template.yaml")).name, event)

@@ -1,4 +1,4 @@
-"""A user of the chat, for tests: real HTTP through the doors, a real SSE client, real events."""
+"""A user of the chat for tests: HTTP requests through the entry points, and an SSE client."""
 
 import itertools
 import json
@@ -19,8 +19,8 @@ _numbers = itertools.count()
 
 
 @dataclass
-class Streamed:
-    """An answer as it came: events, and when each arrived (seconds since the request was sent)."""
+class StreamedAnswer:
+    """A streamed answer: its events, and the time of each, in seconds since the request was sent."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
     cursor: str = ""  # the last event's id
@@ -47,7 +47,7 @@ class Streamed:
 
 
 class Person:
-    """Somebody of their own, so that no two tests share a conversation or a fact."""
+    """A user with a new id, so that no two tests share a conversation or a fact."""
 
     def __init__(self, stack: RunningStack) -> None:
         self.stack = stack
@@ -61,50 +61,52 @@ class Person:
         self.http.close()
 
     def warm(self, environments: int) -> None:
-        """Has so many environments of the stream function started, so that what follows waits for no start."""
+        """Starts this many environments of the stream function, so that later requests need no cold start."""
         with ThreadPoolExecutor(environments) as pool:
-            list(pool.map(lambda _: self.say("[[tokens=40 pace=50 first=1]]"), range(environments)))
+            list(pool.map(lambda _: self.send("[[tokens=40 pace=50 first=1]]"), range(environments)))
 
-    def say(
-        self, text: str, *, door: str | None = None, headers: Mapping[str, str] = NO_HEADERS, **body: Any
-    ) -> Streamed:
-        """Sends a message through a streaming door and reads the answer to its end."""
-        url, payload = f"{door or self.stack.url}/chat", {"message": {"text": text}, **body}
+    def send(
+        self, text: str, *, entry_point: str | None = None, headers: Mapping[str, str] = NO_HEADERS, **body: Any
+    ) -> StreamedAnswer:
+        """Sends a message to a streaming entry point, and reads the answer to its end."""
+        url, payload = f"{entry_point or self.stack.url}/chat", {"message": {"text": text}, **body}
         return self._read("POST", url, None, json=payload, headers=headers)
 
-    def leave(self, text: str, events: int, **body: Any) -> Streamed:
-        """Sends a message, reads so many events of the answer, and leaves."""
+    def send_and_disconnect(self, text: str, events: int, **body: Any) -> StreamedAnswer:
+        """Sends a message, reads `events` events of the answer, and disconnects."""
         return self._read("POST", f"{self.stack.url}/chat", events, json={"message": {"text": text}, **body})
 
-    def act(self, action: str, conversation: str) -> Streamed:
-        """Has the last answer made again, or gone on with."""
+    def request_action(self, action: str, conversation: str) -> StreamedAnswer:
+        """Requests the action "regenerate" or "continue" for the last answer."""
         body = {"action": action, "conversationId": conversation}
         return self._read("POST", f"{self.stack.url}/chat", None, json=body)
 
-    def resume(self, conversation: str, cursor: str = "", *, events: int | None = None, client: str = "") -> Streamed:
-        """Reads on behind a cursor, or from the begin of what is being made."""
+    def resume(
+        self, conversation: str, cursor: str = "", *, events: int | None = None, client: str = ""
+    ) -> StreamedAnswer:
+        """Resumes after a cursor, or follows the running answer from its start."""
         headers = {"last-event-id": cursor} if cursor else {}
         headers |= {"x-client-id": client} if client else {}
         return self._read("GET", f"{self.stack.url}/chat/{conversation}/stream", events, headers=headers)
 
-    def cancel(self, conversation: str, *, door: str | None = None, **body: Any) -> httpx.Response:
-        """Asks for the answer that is being made to be stopped."""
-        return self.http.post(f"{door or self.stack.gateway}/chat/{conversation}/cancel", json=body)
+    def cancel(self, conversation: str, *, entry_point: str | None = None, **body: Any) -> httpx.Response:
+        """Cancels the running answer."""
+        return self.http.post(f"{entry_point or self.stack.gateway}/chat/{conversation}/cancel", json=body)
 
-    def _read(self, method: str, url: str, at_most: int | None, **request: Any) -> Streamed:
-        answer, begun = Streamed(), time.monotonic()
+    def _read(self, method: str, url: str, max_events: int | None, **request: Any) -> StreamedAnswer:
+        answer, started_at = StreamedAnswer(), time.monotonic()
         with connect_sse(self.http, method, url, **request) as source:
             assert source.response.status_code == 200, source.response.read()
             for event in source.iter_sse():
                 answer.events.append(json.loads(event.data))
-                answer.times.append(time.monotonic() - begun)
+                answer.times.append(time.monotonic() - started_at)
                 answer.cursor = event.id or answer.cursor
-                if len(answer.events) == at_most:
+                if len(answer.events) == max_events:
                     break
         return answer
 
-    def ask(self, text: str, **body: Any) -> httpx.Response:
-        """The same through API Gateway, in one piece."""
+    def send_buffered(self, text: str, **body: Any) -> httpx.Response:
+        """Sends a message through API Gateway. The response is buffered."""
         return self.http.post(f"{self.stack.gateway}/chat", json={"message": {"text": text}, **body})
 
     def remember(self, text: str) -> dict[str, Any]:
@@ -122,5 +124,5 @@ class Person:
 
 
 def text_of(message: dict[str, Any]) -> str:
-    """A message's text as the routes return it."""
+    """Returns the text of a message as the routes return it."""
     return "".join(part["text"] for part in message["parts"] if part["type"] == "text")

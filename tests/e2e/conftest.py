@@ -1,4 +1,4 @@
-"""Two people of their own for each test, and a table to look into."""
+"""Fixtures: two users per test, and a table that tests can read."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ def other(stack: RunningStack) -> Iterator[Person]:
 
 @pytest.fixture(scope="module")
 def table() -> Iterator[DynamoDB]:
-    """For a stack of the module's own, which makes its tables in it: AWS_ENDPOINT_URL_DYNAMODB is its `url`."""
+    """A DynamoDB server for a module's own stack: set AWS_ENDPOINT_URL_DYNAMODB to its `url`."""
     server = DynamoDB()
     server.start()
     yield server

@@ -1,4 +1,4 @@
-"""`sam build` for both architectures on a machine of either, without Docker: what is in the artifacts."""
+"""Artifacts of `sam build` for both architectures, built without Docker on a machine of either."""
 
 import os
 import platform
@@ -12,13 +12,13 @@ import pytest
 from local_stack.emulator import ARCHITECTURES, SAM
 from local_stack.lambda_service.sandbox import interpreter
 
-# What takes the whole processor comes one after the other.
+# Tests that use all processors run one after the other.
 pytestmark = [pytest.mark.clients, pytest.mark.xdist_group("processor")]
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ["StreamingRuntimeLayer", "ChatLayer"]
 ELF_MACHINES = {"arm64": 183, "x86_64": 62}  # e_machine, as elf.h numbers them
-LIMIT = 30 * 1000 * 1000  # bytes, all layers and functions unzipped, without what checks signatures
+LIMIT = 30 * 1000 * 1000  # bytes, all layers and functions unzipped, without cryptography
 CRYPTOGRAPHY_LIMIT = 16 * 1000 * 1000
 UNCHECKED_HASH = 1  # the flags of such a .pyc (PEP 552)
 WITHOUT_TARGET = interpreter("python3.13") is None
@@ -62,13 +62,13 @@ def test_machine_code_is_for_the_architecture(artifacts: Path, architecture: str
         assert (magic, machine) == (b"\x7fELF", ELF_MACHINES[architecture]), library.name
 
 
-def test_everything_is_within_the_size_limit(artifacts: Path) -> None:
+def test_the_artifacts_are_within_the_size_limit(artifacts: Path) -> None:
     cryptography = size(artifacts / "ChatLayer/python/cryptography")
     assert 0 < cryptography <= CRYPTOGRAPHY_LIMIT
     assert size(artifacts) - cryptography <= LIMIT
 
 
-def test_functions_hold_their_own_modules_alone(artifacts: Path) -> None:
+def test_functions_contain_only_their_own_modules(artifacts: Path) -> None:
     for name, source in {"StreamFunction": "stream", "ConverseFunction": "converse"}.items():
         assert files(artifacts / name) == sorted(path.name for path in (ROOT / "functions" / source).glob("*.py"))
 
@@ -79,17 +79,17 @@ def test_only_packages_and_the_wrapper_are_in_opt(artifacts: Path) -> None:
     assert os.access(artifacts / "StreamingRuntimeLayer/streaming-bootstrap", os.X_OK)
 
 
-def test_our_sources_are_whole(artifacts: Path) -> None:
+def test_all_source_files_are_in_the_layers(artifacts: Path) -> None:
     for layer, package in {"StreamingRuntimeLayer": "streaming_runtime", "ChatLayer": "converse_stream"}.items():
         source = ROOT / "layers" / package / package
-        wanted = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
-        wanted = {name for name in wanted if not re.search(r"__pycache__|py\.typed", name)}
-        assert wanted <= set(files(artifacts / layer / "python" / package))
+        required = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
+        required = {name for name in required if not re.search(r"__pycache__|py\.typed", name)}
+        assert required <= set(files(artifacts / layer / "python" / package))
 
 
-def test_nothing_is_shipped_that_nobody_reads(artifacts: Path) -> None:
-    unread = re.compile(r"(^|/)(Makefile|README\.md|requirements.*|tests|bin|[^/]*\.dist-info|[^/]*\.pyi|\.lock)(/|$)")
-    assert not [name for layer in LAYERS for name in files(artifacts / layer) if unread.search(name)]
+def test_no_unused_files_are_in_the_layers(artifacts: Path) -> None:
+    unused = re.compile(r"(^|/)(Makefile|README\.md|requirements.*|tests|bin|[^/]*\.dist-info|[^/]*\.pyi|\.lock)(/|$)")
+    assert not [name for layer in LAYERS for name in files(artifacts / layer) if unused.search(name)]
 
 
 CHECK = """
@@ -104,22 +104,22 @@ assert jwt.__file__.startswith(sys.argv[1])
 """
 
 
-@pytest.mark.skipif(WITHOUT_TARGET, reason="there is no python3.13 here to try it with")
-def test_signatures_are_checked_with_what_is_left_of_the_packages(artifacts: Path, architecture: str) -> None:
+@pytest.mark.skipif(WITHOUT_TARGET, reason="python3.13 is not installed")
+def test_the_reduced_packages_check_signatures(artifacts: Path, architecture: str) -> None:
     if architecture != ARCHITECTURES[platform.machine()]:
-        pytest.skip("its machine code is for another processor")
+        pytest.skip("the machine code is for another processor")
     python = [str(interpreter("python3.13")), "-S", "-W", "error"]
     subprocess.run([*python, "-c", CHECK, artifacts / "ChatLayer/python"], check=True, timeout=60)
 
 
-def test_botocore_knows_the_services_that_are_called(artifacts: Path) -> None:
+def test_botocore_has_only_the_used_services(artifacts: Path) -> None:
     data = artifacts / "ChatLayer/python/botocore/data"
     services = {entry.name for entry in data.iterdir() if entry.is_dir()}
     assert services == {"appconfigdata", "bedrock-agent-runtime", "bedrock-runtime", "dynamodb", "lambda", "sts"}
 
 
-@pytest.mark.skipif(WITHOUT_TARGET, reason="there is no python3.13 here to compile with")
-def test_every_module_is_compiled_for_good(artifacts: Path) -> None:
+@pytest.mark.skipif(WITHOUT_TARGET, reason="python3.13 is not installed")
+def test_every_module_is_compiled_with_unchecked_hash(artifacts: Path) -> None:
     """unchecked-hash: Lambda's /opt cannot be written, and its modification times are not those of the build."""
     for layer in LAYERS:
         for source in (artifacts / layer).rglob("*.py"):
@@ -127,20 +127,20 @@ def test_every_module_is_compiled_for_good(artifacts: Path) -> None:
             content = compiled.read_bytes()
             assert struct.unpack_from("<4xI", content) == (UNCHECKED_HASH,), source
             on_lambda = f"/opt/{source.relative_to(artifacts / layer)}".encode()
-            assert on_lambda in content  # what a traceback shows
+            assert on_lambda in content  # the path in tracebacks
             assert str(artifacts).encode() not in content
 
 
-def test_without_the_target_interpreter_sources_are_shipped_and_it_is_said(tmp_path: Path) -> None:
+def test_a_build_without_the_target_interpreter_ships_sources_and_prints_a_notice(tmp_path: Path) -> None:
     makefile = ROOT / "layers/make/x86_64/Makefile"
-    made = subprocess.run(
+    build = subprocess.run(
         ["make", "--makefile", makefile, "build-StreamingRuntimeLayer", f"ARTIFACTS_DIR={tmp_path}", "TARGET_PYTHON="],
         cwd=ROOT / "layers/streaming_runtime",
         capture_output=True,
         text=True,
         check=False,
     )
-    assert made.returncode == 0, made.stderr
-    assert "No python3.13 here to compile StreamingRuntimeLayer" in made.stdout
+    assert build.returncode == 0, build.stderr
+    assert "No python3.13 here to compile StreamingRuntimeLayer" in build.stdout
     assert not [*tmp_path.rglob("*.pyc")]
     assert (tmp_path / "python/awslambdaric/bootstrap.py").exists()

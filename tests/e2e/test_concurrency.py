@@ -1,4 +1,4 @@
-"""Many conversations at once, each in an execution environment of its own."""
+"""Concurrent conversations, each in its own execution environment."""
 
 import os
 import time
@@ -8,15 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.contract.dynamodb_local.server import DynamoDBLocal, missing
-from tests.e2e.chat import Person, Streamed, text_of
+from tests.e2e.chat import Person, StreamedAnswer, text_of
 from tests.stack import RunningStack, start_stack, stop_stack
 
-ARRIVAL = 0.1  # seconds from one to the next: all speak at the same time
+ARRIVAL_SECONDS = 0.1  # time between two starts, so that all streams overlap
 
 
 @pytest.fixture
-def crowd(streams: int) -> Iterator[RunningStack]:
-    """With AWS's own table: moto answers one request at a time, and fifty answers ask it a hundred a second."""
+def prewarmed_stack(streams: int) -> Iterator[RunningStack]:
+    """A stack with DynamoDB Local: moto handles one request at a time, and fifty streams send a hundred a second."""
     if reason := missing():
         pytest.skip(reason)
     table = DynamoDBLocal()
@@ -32,16 +32,16 @@ def crowd(streams: int) -> Iterator[RunningStack]:
 
 @pytest.mark.xdist_group("processor")  # see test_build
 @pytest.mark.parametrize("streams", [12, pytest.param(50, marks=pytest.mark.long)])
-def test_streams_at_once_are_each_complete_and_in_order(crowd: RunningStack, streams: int) -> None:
-    people = [Person(crowd) for _ in range(streams)]
+def test_concurrent_streams_are_complete_and_in_order(prewarmed_stack: RunningStack, streams: int) -> None:
+    people = [Person(prewarmed_stack) for _ in range(streams)]
 
-    def talk(number: int) -> Streamed:
-        time.sleep(number * ARRIVAL)
-        return people[number].say("Tell me about rivers [[tokens=100 pace=120 first=100]]")
+    def send(number: int) -> StreamedAnswer:
+        time.sleep(number * ARRIVAL_SECONDS)
+        return people[number].send("Tell me about rivers [[tokens=100 pace=120 first=100]]")
 
     with ThreadPoolExecutor(streams) as pool:
-        answers = list(pool.map(talk, range(streams)))
-    assert len(crowd.environments("StreamFunction")) >= streams
+        answers = list(pool.map(send, range(streams)))
+    assert len(prewarmed_stack.environments("StreamFunction")) >= streams
     for person, answer in zip(people, answers, strict=True):
         with person:
             assert answer.kinds[0] == "start"

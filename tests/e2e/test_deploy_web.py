@@ -1,4 +1,4 @@
-"""`make deploy-web`, with another program in the place of the AWS CLI."""
+"""`make deploy-web` with a script instead of the AWS CLI."""
 
 import json
 import os
@@ -21,8 +21,8 @@ esac
 """
 
 
-@pytest.mark.xdist_group("deploy-web")  # they share a folder
-@pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+@pytest.mark.xdist_group("deploy-web")  # the tests share a folder
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize("environment", ["dev", "prod"])
 def test_the_page_is_uploaded_with_its_configuration(environment: str, tmp_path: Path) -> None:
     calls, uploaded = tmp_path / "calls", tmp_path / "uploaded"
@@ -34,10 +34,10 @@ def test_the_page_is_uploaded_with_its_configuration(environment: str, tmp_path:
     subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, timeout=60)
 
     stack = tomllib.loads((ROOT / "samconfig.toml").read_text())[environment]["global"]["parameters"]["stack_name"]
-    asked = calls.read_text().splitlines()
-    assert [f"--stack-name {stack} " in call for call in asked] == [True, True, False, True, False]
-    assert asked[2].startswith("s3 sync .aws-sam/web s3://the-bucket --delete --cache-control ")
-    assert asked[4] == "cloudfront create-invalidation --distribution-id THEDISTRIBUTION --paths /*"
+    commands = calls.read_text().splitlines()
+    assert [f"--stack-name {stack} " in call for call in commands] == [True, True, False, True, False]
+    assert commands[2].startswith("s3 sync .aws-sam/web s3://the-bucket --delete --cache-control ")
+    assert commands[4] == "cloudfront create-invalidation --distribution-id THEDISTRIBUTION --paths /*"
     assert json.loads((uploaded / "page/config.json").read_text()) == {"functionUrl": "/", "apiUrl": "/"}
     for file in (ROOT / "web/demo").rglob("*"):
         assert (uploaded / "page" / file.relative_to(ROOT / "web/demo")).exists()

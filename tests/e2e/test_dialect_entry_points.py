@@ -1,4 +1,4 @@
-"""Each dialect at each streaming door, and what its clients may do that the native one's do not."""
+"""Each dialect at each streaming entry point, and behaviour that only some dialects have."""
 
 import json
 from typing import Any
@@ -8,63 +8,65 @@ import pytest
 
 from tests.e2e.chat import Person, text_of
 
-QUICK = "[[tokens=5 pace=1 first=1]]"
+SHORT = "[[tokens=5 pace=1 first=1]]"
 CHAT = "ai-chat-of-a-test"
 
 
-def ai(person: Person, text: str, identity: str = "m1", door: str | None = None, **body: Any) -> httpx.Response:
+def send_ai_sdk(
+    person: Person, text: str, identity: str = "m1", entry_point: str | None = None, **body: Any
+) -> httpx.Response:
     message = {"id": identity, "role": "user", "parts": [{"type": "text", "text": text}]}
-    url = f"{door or person.stack.url}/ai/chat"
+    url = f"{entry_point or person.stack.url}/ai/chat"
     return person.http.post(url, json={"id": CHAT, "messages": [message], "trigger": "submit-message", **body})
 
 
-def spoken(response: httpx.Response) -> str:
+def text_of_deltas(response: httpx.Response) -> str:
     lines = [line[6:] for line in response.text.splitlines() if line.startswith("data: {")]
     return "".join(json.loads(line).get("delta", "") for line in lines)
 
 
-@pytest.mark.parametrize("door", ["url", "rest", "host"])
-def test_every_dialect_streams_at_every_door(person: Person, door: str) -> None:
-    base = getattr(person.stack, door)
-    plain = person.http.post(f"{base}/chat?dialect=plain", json={"message": {"text": QUICK}})
+@pytest.mark.parametrize("entry_point", ["url", "rest", "host"])
+def test_every_dialect_streams_at_every_entry_point(person: Person, entry_point: str) -> None:
+    base = getattr(person.stack, entry_point)
+    plain = person.http.post(f"{base}/chat?dialect=plain", json={"message": {"text": SHORT}})
     assert plain.text.endswith("data: [DONE]\n\n")
-    answer = ai(person, QUICK, door=base)
+    answer = send_ai_sdk(person, SHORT, entry_point=base)
     assert answer.headers["x-vercel-ai-ui-message-stream"] == "v1"
-    assert spoken(answer) == text_of(person.messages(CHAT)[-1])
-    asked = {"model": "nova-lite", "stream": True, "messages": [{"role": "user", "content": QUICK}]}
-    completion = person.http.post(f"{base}/v1/chat/completions", json=asked)
+    assert text_of_deltas(answer) == text_of(person.messages(CHAT)[-1])
+    completion_request = {"model": "nova-lite", "stream": True, "messages": [{"role": "user", "content": SHORT}]}
+    completion = person.http.post(f"{base}/v1/chat/completions", json=completion_request)
     assert completion.text.endswith("data: [DONE]\n\n")
     assert '"finish_reason":"stop"' in completion.text
 
 
-def test_a_new_question_after_the_front_end_hung_up_is_answered(person: Person) -> None:
-    """useChat's stop() only hangs up; what was being made is then stopped by the next question."""
+def test_a_new_ai_sdk_message_cancels_the_running_generation(person: Person) -> None:
+    """useChat's stop() only closes the connection, so the next message cancels the running generation."""
     message = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": "[[tokens=400 pace=50 first=1]]"}]}
     body = {"id": CHAT, "messages": [message], "trigger": "submit-message"}
     with person.http.stream("POST", f"{person.stack.url}/ai/chat", json=body) as response:
         assert any("text-delta" in line for line in response.iter_lines())
-    assert spoken(ai(person, QUICK, "m2"))
+    assert text_of_deltas(send_ai_sdk(person, SHORT, "m2"))
     stored = person.messages(CHAT)
-    assert [each["role"] for each in stored] == ["user", "assistant"] * 2
+    assert [message["role"] for message in stored] == ["user", "assistant"] * 2
     assert stored[1]["finishReason"] == "cancelled"
     assert text_of(stored[1])
 
 
-def test_an_edited_question_is_not_answered_as_the_old_one(person: Person) -> None:
-    ai(person, QUICK)
-    refused = ai(person, f"changed {QUICK}", trigger="regenerate-message")
+def test_a_regeneration_with_an_edited_message_is_refused(person: Person) -> None:
+    send_ai_sdk(person, SHORT)
+    refused = send_ai_sdk(person, f"changed {SHORT}", trigger="regenerate-message")
     assert (refused.status_code, refused.json()["error"]["field"]) == (400, "messages")
-    assert ai(person, QUICK, trigger="regenerate-message").status_code == 200
+    assert send_ai_sdk(person, SHORT, trigger="regenerate-message").status_code == 200
 
 
-def test_one_follower_too_many_is_told_so_before_the_stream(person: Person) -> None:
+def test_a_follower_over_the_limit_gets_429(person: Person) -> None:
     body = {"message": {"text": "[[tokens=400 pace=50 first=1]]"}, "conversationId": "many-follow"}
     key = {"idempotency-key": "the-same"}
     url = f"{person.stack.url}/chat"
     streams = [person.http.stream("POST", url, json=body, headers=key) for _ in range(6)]
     opened = [stream.__enter__() for stream in streams]
     try:
-        assert [each.status_code for each in opened] == [200] * 6
+        assert [response.status_code for response in opened] == [200] * 6
         refused = person.http.post(url, json=body, headers=key)
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_followers")
         assert refused.headers["retry-after"] == "5"
@@ -74,7 +76,7 @@ def test_one_follower_too_many_is_told_so_before_the_stream(person: Person) -> N
             stream.__exit__(None, None, None)
 
 
-def test_an_early_stop_is_charged_for_what_the_model_had_read(person: Person) -> None:
+def test_an_early_cancellation_is_charged_for_the_input(person: Person) -> None:
     text = f"[[first=5000 tokens=5]] {'word ' * 400}"
     body = {"message": {"text": text}, "conversationId": "early-stop"}
     with person.http.stream("POST", f"{person.stack.url}/chat", json=body) as response:
@@ -91,13 +93,13 @@ def test_an_early_stop_is_charged_for_what_the_model_had_read(person: Person) ->
 @pytest.mark.parametrize(
     ("model", "words", "sent"),
     [("nova-micro", 128_001, True), ("claude-haiku", 200_001, True), ("nova-micro", 520_000, False)],
-    ids=["refused by Nova", "refused by Claude", "not sent at all"],
+    ids=["refused by Nova", "refused by Claude", "not sent"],
 )
-@pytest.mark.parametrize("stream", [False, True], ids=["one piece", "streamed"])
-def test_a_conversation_above_the_window_is_the_callers_error(
+@pytest.mark.parametrize("stream", [False, True], ids=["buffered", "streamed"])
+def test_a_conversation_over_the_context_window_is_a_client_error(
     person: Person, model: str, words: int, sent: bool, stream: bool
 ) -> None:
-    asked = len(person.stack.requests())
+    requests_before = len(person.stack.requests())
     half = {"role": "user", "content": "a " * (words // 2 + 1)}
     body = {"model": model, "stream": stream, "messages": [half, half]}
     answer = person.http.post(f"{person.stack.url}/v1/chat/completions", json=body)
@@ -107,11 +109,11 @@ def test_a_conversation_above_the_window_is_the_callers_error(
         "invalid_request_error",
         "context_length_exceeded",
     )
-    assert (len(person.stack.requests()) > asked) == sent
+    assert (len(person.stack.requests()) > requests_before) == sent
 
 
-def test_a_tool_call_that_the_limit_cuts_ends_with_length(person: Person) -> None:
-    schema = {"properties": {"city": {"type": "string"}}}  # its type is added
+def test_a_truncated_tool_call_ends_with_length(person: Person) -> None:
+    schema = {"properties": {"city": {"type": "string"}}}  # the type "object" is added
     body = {
         "model": "nova-lite",
         "messages": [{"role": "user", "content": "Tell me about Lisbon [[tokens=3 tool=weather pace=1 first=1]]"}],

@@ -1,4 +1,4 @@
-"""Whatever fails, at whichever door: an answer says it in our words, and nothing of what is behind."""
+"""Errors of the model and the table at every entry point: the response has our messages, and no internals."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -11,12 +11,12 @@ from local_stack.bedrock.directives import HTTP_FAULTS, STREAM_FAULTS
 from tests.e2e.chat import Person
 from tests.stack import RunningStack, start_stack, stop_stack
 
-pytestmark = pytest.mark.xdist_group("errors-at-the-doors")  # one stack for all
+pytestmark = pytest.mark.xdist_group("entry-point-errors")  # one stack for all tests
 
 FAULTS = {f"{name} at=2": name for name in (*HTTP_FAULTS, *STREAM_FAULTS, "stall-headers")}
 FAULTS |= {f"exception at=2 code={code}": code for code in ("validationException", "modelStreamErrorException")}
-ENDS_WELL = {"slow-first", "split"}
-BEHIND = re.compile(
+NO_ERROR = {"slow-first", "split"}
+INTERNALS = re.compile(
     r"arn:aws|us\.amazon|amazon\.nova|anthropic\.|Exception|Traceback|botocore|boto3|urllib3|ClientError"
     r"|ChatTable|dynamodb|bedrock|You are|\.py|RequestId:",
     re.IGNORECASE,
@@ -28,9 +28,9 @@ def openai(stack: RunningStack, text: str) -> tuple[str, object]:
     return f"{stack.url}/v1/chat/completions", body
 
 
-DOORS: dict[str, Callable[[RunningStack, str], tuple[str, object]]] = {
+ENTRY_POINTS: dict[str, Callable[[RunningStack, str], tuple[str, object]]] = {
     "Function URL": lambda stack, text: (f"{stack.url}/chat", {"message": {"text": text}}),
-    "in one piece": lambda stack, text: (f"{stack.url}/chat?stream=false", {"message": {"text": text}}),
+    "buffered": lambda stack, text: (f"{stack.url}/chat?stream=false", {"message": {"text": text}}),
     "plain": lambda stack, text: (f"{stack.url}/chat?dialect=plain", {"message": {"text": text}}),
     "API Gateway": lambda stack, text: (f"{stack.gateway}/chat", {"message": {"text": text}}),
     "REST API": lambda stack, text: (f"{stack.rest}/chat", {"message": {"text": text}}),
@@ -45,30 +45,30 @@ def stack() -> Iterator[RunningStack]:
     stop_stack(running)
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_no_fault_of_the_model_shows_what_is_behind(stack: RunningStack, door: str) -> None:
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_no_model_fault_reveals_internals(stack: RunningStack, entry_point: str) -> None:
     def ask(fault: str) -> httpx.Response:
-        url, body = DOORS[door](stack, f"[[fault={fault}]] [[tokens=4 pace=1 first=1]]")
+        url, body = ENTRY_POINTS[entry_point](stack, f"[[fault={fault}]] [[tokens=4 pace=1 first=1]]")
         with Person(stack) as person:
             return person.http.post(url, json=body)
 
     with ThreadPoolExecutor(4) as pool:
         answers = dict(zip(FAULTS, pool.map(ask, FAULTS), strict=True))
-    shown = {fault: BEHIND.findall(answer.text) for fault, answer in answers.items()}
-    assert {fault: words for fault, words in shown.items() if words} == {}
+    revealed = {fault: INTERNALS.findall(answer.text) for fault, answer in answers.items()}
+    assert {fault: words for fault, words in revealed.items() if words} == {}
     silent = [fault for fault, answer in answers.items() if "error" not in answer.text]
-    assert {FAULTS[fault] for fault in silent} <= ENDS_WELL
+    assert {FAULTS[fault] for fault in silent} <= NO_ERROR
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_no_fault_of_the_table_shows_what_is_behind(stack: RunningStack, door: str) -> None:
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_no_table_fault_reveals_internals(stack: RunningStack, entry_point: str) -> None:
     stack.faults(table={"failForMs": 60_000})
     try:
-        url, body = DOORS[door](stack, "hello")
+        url, body = ENTRY_POINTS[entry_point](stack, "hello")
         with Person(stack) as person:
             answer = person.http.post(url, json=body)
     finally:
         stack.faults(table={"failForMs": 0})
     assert answer.status_code == 503
     assert "error" in answer.json()
-    assert BEHIND.findall(answer.text) == []
+    assert INTERNALS.findall(answer.text) == []

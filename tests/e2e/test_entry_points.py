@@ -1,4 +1,4 @@
-"""What the entry points do before any function: their limits, and which path they hand over."""
+"""Entry points before the functions: their limits, and the paths they forward."""
 
 from collections.abc import Iterator
 
@@ -7,27 +7,27 @@ import pytest
 from tests.e2e.chat import Person
 from tests.stack import RunningStack, start_stack, stop_stack
 
-BRIEF = "[[tokens=4 pace=1 first=1]]"
+SHORT = "[[tokens=4 pace=1 first=1]]"
 SLOW = "Tell me about rivers [[tokens=400 pace=50 first=1]]"
 
 
-@pytest.mark.parametrize("door", ["gateway", "host"])
-def test_an_encoded_question_mark_names_no_other_conversation(person: Person, door: str) -> None:
-    """An HTTP API would hand over the path of the conversation itself."""
-    base = getattr(person.stack, door)
-    known = person.say(f"hello {BRIEF}").start["conversationId"]
-    refused = person.http.delete(f"{base}/conversations/{known}%3Fx")
+@pytest.mark.parametrize("entry_point", ["gateway", "host"])
+def test_an_encoded_question_mark_in_a_conversation_id_is_refused(person: Person, entry_point: str) -> None:
+    """An HTTP API decodes it, and would forward the path of the conversation itself."""
+    base = getattr(person.stack, entry_point)
+    conversation_id = person.send(f"hello {SHORT}").start["conversationId"]
+    refused = person.http.delete(f"{base}/conversations/{conversation_id}%3Fx")
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_request")
     # An encoded slash is decoded in `rawPath` and in the greedy parameter alike: the function sees the plain path.
-    messages = [person.http.get(f"{base}/conversations/{known}{slash}messages") for slash in ("/", "%2F")]
+    messages = [person.http.get(f"{base}/conversations/{conversation_id}{slash}messages") for slash in ("/", "%2F")]
     assert messages[0].json() == messages[1].json()
-    assert person.http.post(f"{base}/chat/{known}%2Fx/cancel", json={}).status_code == 400
-    assert person.http.get(f"{base}/conversations/{known}").status_code == 200
-    encoded = "".join(f"%{ord(letter):02X}" for letter in known)
-    assert person.http.get(f"{base}/conversations/{encoded}").json()["id"] == known
+    assert person.http.post(f"{base}/chat/{conversation_id}%2Fx/cancel", json={}).status_code == 400
+    assert person.http.get(f"{base}/conversations/{conversation_id}").status_code == 200
+    encoded = "".join(f"%{ord(letter):02X}" for letter in conversation_id)
+    assert person.http.get(f"{base}/conversations/{encoded}").json()["id"] == conversation_id
 
 
-@pytest.mark.parametrize("door", ["gateway", "host"])
+@pytest.mark.parametrize("entry_point", ["gateway", "host"])
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -38,30 +38,30 @@ def test_an_encoded_question_mark_names_no_other_conversation(person: Person, do
         ("GET", "/chat/a/cancel"),
     ],
 )
-def test_the_function_answers_404_for_what_is_no_route(person: Person, door: str, method: str, path: str) -> None:
-    answer = person.http.request(method, f"{getattr(person.stack, door)}{path}")
+def test_the_function_answers_unknown_paths_with_404(person: Person, entry_point: str, method: str, path: str) -> None:
+    answer = person.http.request(method, f"{getattr(person.stack, entry_point)}{path}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
-@pytest.mark.parametrize("door", ["gateway", "host"])
-def test_names_with_dots_reach_the_api(person: Person, door: str) -> None:
-    """They look like files of the page."""
+@pytest.mark.parametrize("entry_point", ["gateway", "host"])
+def test_ids_that_look_like_file_names_reach_the_api(person: Person, entry_point: str) -> None:
+    """The paths look like files of the web page."""
     for path in ("/conversations/page.js", "/conversations/page.js/messages"):
-        answer = person.http.get(getattr(person.stack, door) + path)
+        answer = person.http.get(getattr(person.stack, entry_point) + path)
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
-def test_a_long_token_and_key_fit_through_every_entry_point(person: Person) -> None:
-    """7 KB of them, and what a browser sends beside them; the mode dev looks at no token."""
-    beside = {"user-agent": "x" * 200, "accept": "x" * 100, "origin": person.stack.demo, "cookie": "x" * 200}
-    headers = {"authorization": f"Bearer {'x' * 3065}", "x-bedrock-api-key": "k" * 4096, **beside}
+def test_a_long_token_and_key_are_accepted_by_every_entry_point(person: Person) -> None:
+    """7 KB of tokens and keys, and the other headers of a browser. The auth mode dev ignores tokens."""
+    browser_headers = {"user-agent": "x" * 200, "accept": "x" * 100, "origin": person.stack.demo, "cookie": "x" * 200}
+    headers = {"authorization": f"Bearer {'x' * 3065}", "x-bedrock-api-key": "k" * 4096, **browser_headers}
     for base in (person.stack.host, person.stack.gateway, person.stack.rest, person.stack.url):
-        answer = person.http.post(f"{base}/chat", json={"message": {"text": f"hello {BRIEF}"}}, headers=headers)
+        answer = person.http.post(f"{base}/chat", json={"message": {"text": f"hello {SHORT}"}}, headers=headers)
         assert answer.status_code == 200, (base, answer.text)
 
 
 @pytest.mark.parametrize("header", ["authorization", "x-authorization"])
-def test_a_token_and_a_key_that_would_not_fit_are_refused_everywhere(person: Person, header: str) -> None:
+def test_a_token_and_a_key_over_the_limit_are_refused_by_every_entry_point(person: Person, header: str) -> None:
     headers = {header: f"Bearer {'x' * 3073}", "x-bedrock-api-key": "k" * 4096}
     for base in (person.stack.host, person.stack.gateway, person.stack.rest, person.stack.url):
         answer = person.http.post(f"{base}/chat", json={"message": {"text": "hello"}}, headers=headers)
@@ -69,17 +69,17 @@ def test_a_token_and_a_key_that_would_not_fit_are_refused_everywhere(person: Per
 
 
 @pytest.mark.parametrize(
-    ("door", "size", "status"),
+    ("entry_point", "size", "status"),
     [("gateway", 10_240, 431), ("rest", 10_240, 431), ("host", 20_480, 413), ("gateway", 9_500, 200)],
 )
-def test_an_entry_point_takes_so_much(person: Person, door: str, size: int, status: int) -> None:
-    url = f"{getattr(person.stack, door)}/health"
+def test_an_entry_point_limits_the_size_of_headers(person: Person, entry_point: str, size: int, status: int) -> None:
+    url = f"{getattr(person.stack, entry_point)}/health"
     assert person.http.get(url, headers={"x-long": "x" * size}).status_code == status
 
 
 @pytest.fixture
 def small() -> Iterator[RunningStack]:
-    """An account of which two streams take everything."""
+    """A stack whose account concurrency is used by two streams."""
     running = start_stack("--concurrency", "2")
     yield running
     stop_stack(running)
@@ -87,23 +87,23 @@ def small() -> Iterator[RunningStack]:
 
 @pytest.fixture
 def reserved() -> Iterator[RunningStack]:
-    """One stream at a time has its own concurrency, so the rest is for the other function."""
+    """A stack with a reserved concurrency of one stream, so the rest is for the other function."""
     running = start_stack("--concurrency", "101", "--parameter", "StreamConcurrency=1")
     yield running
     stop_stack(running)
 
 
-def test_streams_that_fill_the_account_throttle_cancellation(small: RunningStack) -> None:
+def test_streams_that_use_the_account_concurrency_throttle_cancellation(small: RunningStack) -> None:
     with Person(small) as person, Person(small) as other:
-        running = person.leave(SLOW, 2), other.leave(SLOW, 2)
+        running = person.send_and_disconnect(SLOW, 2), other.send_and_disconnect(SLOW, 2)
         refused = person.cancel(running[0].start["conversationId"])
         assert (refused.status_code, refused.json()) == (503, {"message": "Service Unavailable"})
         assert other.http.get(f"{small.host}/conversations").status_code == 503
 
 
-def test_a_reservation_keeps_cancellation_free(reserved: RunningStack) -> None:
+def test_cancellation_works_if_streams_have_reserved_concurrency(reserved: RunningStack) -> None:
     with Person(reserved) as person:
-        running = person.leave(SLOW, 2)
+        running = person.send_and_disconnect(SLOW, 2)
         assert person.http.post(f"{reserved.url}/chat", json={"message": {"text": "hello"}}).status_code == 429
         assert person.cancel(running.start["conversationId"]).status_code == 202
 
@@ -115,9 +115,9 @@ def throttled() -> Iterator[RunningStack]:
     stop_stack(running)
 
 
-def test_the_stage_throttles_before_any_function_but_not_cancellation(throttled: RunningStack) -> None:
+def test_the_stage_throttles_all_routes_except_health_and_cancellation(throttled: RunningStack) -> None:
     with Person(throttled) as person:
-        running = person.leave(SLOW, 2)
+        running = person.send_and_disconnect(SLOW, 2)
         listed = [person.http.get(f"{throttled.gateway}/conversations") for _ in range(8)]
         refused = [answer for answer in listed if answer.status_code == 429]
         assert len(refused) >= 4
@@ -128,7 +128,7 @@ def test_the_stage_throttles_before_any_function_but_not_cancellation(throttled:
         assert rest.count(429) >= 4
 
 
-def test_an_error_of_one_user_is_not_another_s(stack: RunningStack) -> None:
+def test_an_error_of_one_user_is_not_cached_for_another(stack: RunningStack) -> None:
     with Person(stack) as one, Person(stack) as other:
         url = f"{stack.host}/conversations"
         assert other.http.get(url).status_code == 200

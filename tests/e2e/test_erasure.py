@@ -1,4 +1,4 @@
-"""`DELETE /me` through the doors, with a table of the test's own to look into."""
+"""`DELETE /me` through the entry points, with a table that the tests read."""
 
 import os
 import time
@@ -28,36 +28,36 @@ def people(table: DynamoDB) -> Iterator[tuple[Person, Person]]:
 def items(table: DynamoDB, person: Person) -> set[tuple[str, str]]:
     key = User.of("dev", "laptop", person.headers["x-dev-user"]).key
     pages = boto3.client("dynamodb", endpoint_url=table.url).get_paginator("scan").paginate(TableName="ChatTable")
-    found = [item for page in pages for item in page["Items"] if key in str(item)]
-    return {(item["pk"]["S"].removeprefix(f"U#{key}"), item["sk"]["S"]) for item in found}
+    matching = [item for page in pages for item in page["Items"] if key in str(item)]
+    return {(item["pk"]["S"].removeprefix(f"U#{key}"), item["sk"]["S"]) for item in matching}
 
 
-def test_nothing_is_left_of_who_erases_themselves_in_the_middle_of_an_answer(
+def test_an_erasure_during_an_answer_removes_everything_except_the_usage(
     people: tuple[Person, Person], table: DynamoDB
 ) -> None:
     alice, bob = people
     for person in people:
-        person.say("Tell me about rivers [[tokens=4 pace=1 first=1]]")
+        person.send("Tell me about rivers [[tokens=4 pace=1 first=1]]")
         person.remember("my dog is called Rex")
-    running = alice.leave(SLOW, 3)
+    running = alice.send_and_disconnect(SLOW, 3)
     before = items(table, bob)
     assert alice.http.delete(f"{alice.stack.gateway}/me").status_code == 204
-    assert {pk for pk, _ in items(table, alice)} == {"#R"}, "what they have used of their limits"
+    assert {pk for pk, _ in items(table, alice)} == {"#R"}, "the usage"
     assert (alice.conversations(), alice.http.get(f"{alice.stack.gateway}/memory").json()) == ([], {"facts": []})
     url = f"{alice.stack.url}/chat/{running.start['conversationId']}/stream"
     assert alice.http.get(url, headers={"last-event-id": running.cursor}).status_code == 404
-    assert alice.stack.requests()[-1]["state"] == "client-closed", "nobody pays for the rest"
+    assert alice.stack.requests()[-1]["state"] == "client-closed", "the model call is cancelled"
     assert items(table, bob) == before
-    assert alice.say("hello again [[tokens=4 pace=1 first=1]]").kinds[-1] == "complete"
+    assert alice.send("hello again [[tokens=4 pace=1 first=1]]").kinds[-1] == "complete"
 
 
-@pytest.mark.parametrize("look", ["GET", "PATCH", "DELETE"])
-def test_a_deletion_that_broke_off_goes_on_when_somebody_looks(
-    people: tuple[Person, Person], table: DynamoDB, look: str
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+def test_an_unfinished_deletion_continues_at_the_next_request(
+    people: tuple[Person, Person], table: DynamoDB, method: str
 ) -> None:
-    """The environment died after the mark: the rest is a task of whoever looks next."""
+    """The environment died after it stored the mark. The next request starts a task for the rest."""
     alice, _ = people
-    conversation = alice.say("Tell me about rivers [[tokens=4 pace=1 first=1]]").start["conversationId"]
+    conversation = alice.send("Tell me about rivers [[tokens=4 pace=1 first=1]]").start["conversationId"]
     key = User.of("dev", "laptop", alice.headers["x-dev-user"]).key
     boto3.client("dynamodb", endpoint_url=table.url).update_item(
         TableName="ChatTable",
@@ -66,13 +66,15 @@ def test_a_deletion_that_broke_off_goes_on_when_somebody_looks(
         ExpressionAttributeValues={":true": {"BOOL": True}, ":deleted": {"S": f"U#{key}#D"}},
     )
     url = f"{alice.stack.gateway}/conversations/{conversation}"
-    body = {"title": "a title"} if look == "PATCH" else None
-    assert alice.http.request(look, url, json=body).status_code == (204 if look == "DELETE" else 404)
-    give_up = time.monotonic() + 20
-    left = {(f"#C#{conversation}", "~META")}
-    while (found := {each for each in items(table, alice) if "#C#" in each[0]}) != left and time.monotonic() < give_up:
+    body = {"title": "a title"} if method == "PATCH" else None
+    assert alice.http.request(method, url, json=body).status_code == (204 if method == "DELETE" else 404)
+    deadline = time.monotonic() + 20
+    expected = {(f"#C#{conversation}", "~META")}
+    while (
+        remaining := {key for key in items(table, alice) if "#C#" in key[0]}
+    ) != expected and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert found == left
+    assert remaining == expected
 
 
 @pytest.mark.parametrize(
@@ -83,12 +85,12 @@ def test_a_deletion_that_broke_off_goes_on_when_somebody_looks(
         ("url", "chat", {"message": {"text": "hello again"}}),
     ],
 )
-def test_an_erasure_that_broke_off_goes_on_when_the_user_begins_again(
+def test_an_unfinished_erasure_continues_at_the_next_message(
     people: tuple[Person, Person], table: DynamoDB, entry_point: str, route: str, body: dict[str, object]
 ) -> None:
-    """The environment died after the mark, and no task was started."""
+    """The environment died after it stored the mark, before it started a task."""
     alice, _ = people
-    alice.say("Tell me about rivers [[tokens=4 pace=1 first=1]]")
+    alice.send("Tell me about rivers [[tokens=4 pace=1 first=1]]")
     key = User.of("dev", "laptop", alice.headers["x-dev-user"]).key
     boto3.client("dynamodb", endpoint_url=table.url).update_item(
         TableName="ChatTable",
@@ -98,8 +100,8 @@ def test_an_erasure_that_broke_off_goes_on_when_the_user_begins_again(
     )
     answer = alice.http.post(f"{getattr(alice.stack, entry_point)}/{route}", json=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "being_erased")
-    give_up = time.monotonic() + 20
-    while (found := {pk for pk, _ in items(table, alice)}) != {"#R"} and time.monotonic() < give_up:
+    deadline = time.monotonic() + 20
+    while (remaining := {pk for pk, _ in items(table, alice)}) != {"#R"} and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert found == {"#R"}
-    assert alice.say("hello again [[tokens=4 pace=1 first=1]]").kinds[-1] == "complete"
+    assert remaining == {"#R"}
+    assert alice.send("hello again [[tokens=4 pace=1 first=1]]").kinds[-1] == "complete"

@@ -1,4 +1,4 @@
-"""The built artifacts for this machine under AWS's Runtime Interface Emulator: they start, and answer every event."""
+"""The built artifacts in AWS's Runtime Interface Emulator: they start, and answer every sample event."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.routes import converse_routes
 pytestmark = [pytest.mark.clients, pytest.mark.xdist_group("processor")]  # see test_build
 
 ROOT = Path(__file__).parents[2]
-# As clients and the functions make them; the variables are empty as in the template.
+# As the functions create clients. The endpoint variables are empty, as in the template.
 CLIENTS = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -28,7 +28,7 @@ for service in sys.argv[2:]:
 
 
 class Answer(NamedTuple):
-    """What `make invoke` printed: `head` is the status and headers, or for a task empty."""
+    """The output of `make invoke`. `head` has the status and headers, and is empty for a task."""
 
     function: str
     head: list[str]
@@ -42,8 +42,8 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
-# In this order: later events show what earlier ones have stored.
-STORY = [
+# The order matters: later events return what earlier ones have stored.
+EVENT_SEQUENCE = [
     "http-api-set-profile",
     "http-api-change-profile",
     "http-api-profile",
@@ -82,13 +82,13 @@ def artifacts(built: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def answers(artifacts: Path) -> dict[str, Answer]:
-    """Every event once, against one table."""
-    events = [f"events/{name}.json" for name in STORY]
+    """Runs every event once, with one table. Returns the answers by event name."""
+    events = [f"events/{name}.json" for name in EVENT_SEQUENCE]
     command = [sys.executable, "-m", "local_stack.emulator", "--artifacts", str(artifacts), *events]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
     printed = {}
-    for block in done.stdout.split("events/")[1:]:
+    for block in process.stdout.split("events/")[1:]:
         title, _, text = block.partition("\n")
         name, _, function = title.partition(".json -> ")
         head, _, body = text.rstrip().partition("\n\n") if text[0].isdigit() else ("", "", text)
@@ -96,12 +96,12 @@ def answers(artifacts: Path) -> dict[str, Answer]:
     return printed
 
 
-def test_every_sample_is_in_the_story() -> None:
-    assert sorted(STORY) == sorted({path.stem for path in (ROOT / "events").glob("*.json")} - {"env"})
+def test_every_sample_event_is_in_the_sequence() -> None:
+    assert sorted(EVENT_SEQUENCE) == sorted({path.stem for path in (ROOT / "events").glob("*.json")} - {"env"})
 
 
 @pytest.mark.parametrize("name", ["chat", "chat-iam", "chat-base64", "chat-rest"])
-def test_chat_streams_to_its_end(answers: dict[str, Answer], name: str) -> None:
+def test_chat_events_stream_to_their_end(answers: dict[str, Answer], name: str) -> None:
     answer = answers[name]
     assert (answer.function, answer.status) == ("StreamFunction", 200)
     assert "content-type: text/event-stream" in answer.head
@@ -111,40 +111,43 @@ def test_chat_streams_to_its_end(answers: dict[str, Answer], name: str) -> None:
     assert json.loads(complete)["finishReason"] == "stop"
 
 
-def test_base64_body_is_decoded(answers: dict[str, Answer]) -> None:
+def test_a_base64_body_is_decoded(answers: dict[str, Answer]) -> None:
     assert "Erzähl mir von Flüssen 🏞" in answers["chat-base64"].body.splitlines()[-1]
 
 
-def test_rest_event_has_cors_from_the_function_and_url_events_have_not(answers: dict[str, Answer]) -> None:
+def test_the_function_adds_cors_headers_for_rest_events_only(answers: dict[str, Answer]) -> None:
     assert "access-control-allow-origin: http://localhost:8789" in answers["chat-rest"].head
     assert not [line for line in answers["chat"].head if line.startswith("access-control-")]
 
 
-def test_the_ai_sdk_is_told_the_same_again(answers: dict[str, Answer]) -> None:
+def test_a_resumed_ai_sdk_stream_equals_the_first(answers: dict[str, Answer]) -> None:
     answer, again = answers["ai-sdk"], answers["ai-sdk-resume"]
-    for each in (answer, again):
-        assert (each.function, each.status) == ("StreamFunction", 200)
-        assert "x-vercel-ai-ui-message-stream: v1" in each.head
-        assert [json.loads(line)["type"] for line in each.body.splitlines()[-3:-1]] == ["message-metadata", "finish"]
-        assert each.body.endswith("[DONE]")
+    for response in (answer, again):
+        assert (response.function, response.status) == ("StreamFunction", 200)
+        assert "x-vercel-ai-ui-message-stream: v1" in response.head
+        assert [json.loads(line)["type"] for line in response.body.splitlines()[-3:-1]] == [
+            "message-metadata",
+            "finish",
+        ]
+        assert response.body.endswith("[DONE]")
     assert answer.body.splitlines()[0] == again.body.splitlines()[0]
     stopped = answers["http-api-ai-sdk-stop"]
     assert (stopped.function, stopped.status) == ("ConverseFunction", 202)
 
 
-def test_in_one_piece_is_json(answers: dict[str, Answer]) -> None:
+def test_a_buffered_answer_is_json(answers: dict[str, Answer]) -> None:
     answer = answers["chat-in-one-piece"]
     assert (answer.function, answer.status) == ("StreamFunction", 200)
     assert answer.json()["finishReason"] == "stop"
 
 
-def test_malformed_body_is_refused_by_name(answers: dict[str, Answer]) -> None:
+def test_a_malformed_body_is_refused_with_its_field(answers: dict[str, Answer]) -> None:
     answer = answers["chat-malformed"]
     assert (answer.function, answer.status) == ("StreamFunction", 400)
     assert answer.json()["error"]["field"] == "body"
 
 
-def test_what_was_stored_is_there_and_used(answers: dict[str, Answer]) -> None:
+def test_stored_facts_and_profile_are_returned_and_used(answers: dict[str, Answer]) -> None:
     assert answers["http-api-add-fact"].status == 201
     assert [fact["text"] for fact in answers["http-api-facts"].json()["facts"]] == ["My boat is called Nora."]
     assert answers["http-api-profile"].json() == answers["http-api-set-profile"].json() | {"learning": False}
@@ -154,11 +157,11 @@ def test_what_was_stored_is_there_and_used(answers: dict[str, Answer]) -> None:
     assert "about-rivers" in {listed["id"] for listed in answers["http-api-conversations"].json()["conversations"]}
 
 
-def test_openai_s_routes(answers: dict[str, Answer]) -> None:
-    streamed, whole, models = (answers[name] for name in ("openai", "openai-in-one-piece", "openai-models"))
-    assert {each.function for each in (streamed, whole, models)} == {"StreamFunction"}
+def test_openai_routes_are_served_by_the_stream_function(answers: dict[str, Answer]) -> None:
+    streamed, buffered, models = (answers[name] for name in ("openai", "openai-in-one-piece", "openai-models"))
+    assert {response.function for response in (streamed, buffered, models)} == {"StreamFunction"}
     assert "content-type: text/event-stream" in streamed.head
-    assert whole.json()["choices"][0]["finish_reason"] == "tool_calls"
+    assert buffered.json()["choices"][0]["finish_reason"] == "tool_calls"
     assert "nova-lite" in {model["id"] for model in models.json()["data"]}
 
 
@@ -177,11 +180,13 @@ def test_openai_s_routes(answers: dict[str, Answer]) -> None:
         ("http-api-openapi", 200),
     ],
 )
-def test_http_api_is_answered_by_the_other_function(answers: dict[str, Answer], name: str, status: int) -> None:
+def test_http_api_events_are_answered_by_the_converse_function(
+    answers: dict[str, Answer], name: str, status: int
+) -> None:
     assert (answers[name].function, answers[name].status) == ("ConverseFunction", status)
 
 
-def test_openapi_names_the_functions_routes(answers: dict[str, Answer]) -> None:
+def test_openapi_describes_the_routes_of_the_functions(answers: dict[str, Answer]) -> None:
     paths = answers["http-api-openapi"].json()["paths"]
     described = {
         f"{method.upper()} {path}"
@@ -193,11 +198,11 @@ def test_openapi_names_the_functions_routes(answers: dict[str, Answer]) -> None:
 
 
 def without_names(route: str) -> str:
-    """The route with `{}` for its path parameters."""
+    """Returns the route with `{}` for its path parameters."""
     return "/".join("{}" if part.startswith("{") else part for part in route.split("/"))
 
 
-def test_health_is_answered_at_the_url_too(answers: dict[str, Answer]) -> None:
+def test_health_is_answered_by_the_stream_function(answers: dict[str, Answer]) -> None:
     assert (answers["health"].function, answers["health"].status) == ("StreamFunction", 200)
 
 
@@ -207,10 +212,10 @@ def test_tasks_are_answered_without_http(answers: dict[str, Answer]) -> None:
     assert {answers[name].function for name in ("task-title", "task-classify")} == {"ConverseFunction"}
 
 
-def test_clients_work_with_the_service_models_that_were_kept(artifacts: Path) -> None:
+def test_boto3_clients_work_with_the_reduced_service_models(artifacts: Path) -> None:
     packages = str(artifacts / "ChatLayer/python")
     services = ["bedrock-runtime", "bedrock-agent-runtime", "dynamodb", "lambda", "sts"]
-    done = subprocess.run(
+    process = subprocess.run(
         [interpreter("python3.13") or Path(sys.executable).resolve(), "-I", "-c", CLIENTS, packages, *services],
         env={
             "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "",
@@ -222,20 +227,20 @@ def test_clients_work_with_the_service_models_that_were_kept(artifacts: Path) ->
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"True https://{name}.eu-central-1.amazonaws.com" for name in services]
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines() == [f"True https://{name}.eu-central-1.amazonaws.com" for name in services]
 
 
-def test_env_file_sets_only_what_the_template_declares() -> None:
-    """`sam local invoke` drops every other variable without a word."""
+def test_the_env_file_has_only_variables_of_the_template() -> None:
+    """`sam local invoke` ignores other variables without an error."""
     given = json.loads((ROOT / "events/env.json").read_text(encoding="utf-8"))["Parameters"]
     for function in templates.read(ROOT / "template.yaml").functions.values():
         assert given.keys() <= function.environment.keys()
 
 
-def test_missing_event_is_said_and_fails(artifacts: Path) -> None:
+def test_a_missing_event_file_is_named_and_fails(artifacts: Path) -> None:
     command = [sys.executable, "-m", "local_stack.emulator", "--artifacts", str(artifacts), "events/none.json"]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "events/none.json" in done.stderr
-    assert "Traceback" not in done.stderr
+    process = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+    assert process.returncode == 1
+    assert "events/none.json" in process.stderr
+    assert "Traceback" not in process.stderr

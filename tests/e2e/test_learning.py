@@ -1,4 +1,4 @@
-"""What is learned after an answer: through real doors, processes and Lambda's asynchronous invocations."""
+"""The learn task after an answer, through real entry points, processes and asynchronous invocations."""
 
 import json
 import time
@@ -9,15 +9,15 @@ import boto3
 import pytest
 
 from converse_stream.auth import User
-from tests.e2e.chat import Person, Streamed
+from tests.e2e.chat import Person, StreamedAnswer
 from tests.e2e.tour import run
 from tests.stack import RunningStack, start_stack, stop_stack
 
 pytestmark = pytest.mark.xdist_group("learning")
 
 T = TypeVar("T")
-PATIENCE = 20.0  # seconds
-BRIEF = "[[pace=1 first=1]]"
+WAIT_SECONDS = 20.0  # seconds
+SHORT = "[[pace=1 first=1]]"
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +27,12 @@ def stack() -> Iterator[RunningStack]:
     stop_stack(running)
 
 
-def eventually(look: Callable[[], T]) -> T:
-    """What is found within patience, or the last nothing."""
-    give_up = time.monotonic() + PATIENCE
-    while not (found := look()) and time.monotonic() < give_up:
+def eventually(read: Callable[[], T]) -> T:
+    """Returns the first true result of `read`, or its last result after the timeout."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (result := read()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return found
+    return result
 
 
 def facts(person: Person) -> list[dict[str, Any]]:
@@ -41,13 +41,13 @@ def facts(person: Person) -> list[dict[str, Any]]:
 
 
 def conversation(person: Person, conversation_id: str) -> dict[str, Any]:
-    known: dict[str, Any] = person.http.get(f"{person.stack.gateway}/conversations/{conversation_id}").json()
-    return known
+    response: dict[str, Any] = person.http.get(f"{person.stack.gateway}/conversations/{conversation_id}").json()
+    return response
 
 
 def profile(person: Person) -> dict[str, Any]:
-    known: dict[str, Any] = person.http.get(f"{person.stack.gateway}/profile").json()
-    return known
+    response: dict[str, Any] = person.http.get(f"{person.stack.gateway}/profile").json()
+    return response
 
 
 def lambda_client(stack: RunningStack) -> Any:
@@ -55,28 +55,32 @@ def lambda_client(stack: RunningStack) -> Any:
 
 
 def task_requests(stack: RunningStack) -> int:
-    """How often the small model was asked."""
+    """Returns the number of calls of the small model."""
     return sum("nova-micro" in request["modelId"] for request in stack.requests())
 
 
-def test_a_learned_fact_is_used_named_and_forgotten(person: Person) -> None:
-    first = person.say(f"My boat is called Nora. Tell me about rivers {BRIEF}")
+def test_a_learned_fact_is_used_and_can_be_forgotten(person: Person) -> None:
+    first = person.send(f"My boat is called Nora. Tell me about rivers {SHORT}")
     [fact] = eventually(lambda: facts(person))
-    known = first.start["conversationId"]
-    assert (fact["text"], fact["source"], fact["confidence"]) == ("The user's boat is called Nora.", known, 0.9)
-    assert eventually(lambda: conversation(person, known)["title"] == "My boat is called Nora. Tell")
+    conversation_id = first.start["conversationId"]
+    assert (fact["text"], fact["source"], fact["confidence"]) == (
+        "The user's boat is called Nora.",
+        conversation_id,
+        0.9,
+    )
+    assert eventually(lambda: conversation(person, conversation_id)["title"] == "My boat is called Nora. Tell")
 
-    assert fact["text"] in person.say(f"What do you know of me? {BRIEF}").text
+    assert fact["text"] in person.send(f"What do you know of me? {SHORT}").text
     person.http.delete(f"{person.stack.gateway}/memory/{fact['id']}")
-    assert fact["text"] not in person.say(f"And what now? {BRIEF}").text
+    assert fact["text"] not in person.send(f"And what now? {SHORT}").text
     assert facts(person) == []
 
 
-@pytest.mark.parametrize("door", ["in one piece", "ai-sdk"])
-def test_every_door_hands_over(person: Person, door: str) -> None:
-    text = f"I live in Porto. Tell me about tides {BRIEF}"
-    if door == "in one piece":
-        person.ask(text)
+@pytest.mark.parametrize("entry_point", ["buffered", "ai-sdk"])
+def test_every_entry_point_dispatches_the_learn_task(person: Person, entry_point: str) -> None:
+    text = f"I live in Porto. Tell me about tides {SHORT}"
+    if entry_point == "buffered":
+        person.send_buffered(text)
     else:
         message = {"id": "the-first-message", "role": "user", "parts": [{"type": "text", "text": text}]}
         body = {"id": "a-conversation", "trigger": "submit-message", "messages": [message]}
@@ -84,98 +88,100 @@ def test_every_door_hands_over(person: Person, door: str) -> None:
     assert [fact["text"] for fact in eventually(lambda: facts(person))] == ["The user says: I live in Porto."]
 
 
-def test_a_title_of_the_users_own_stays(person: Person) -> None:
+def test_a_title_of_the_user_is_kept(person: Person) -> None:
     api = person.stack.gateway
-    own = person.http.post(f"{api}/conversations", json={"title": "My own"}).json()["id"]
-    person.say(f"I like tea. Tell me about rivers {BRIEF}", conversationId=own)
+    titled = person.http.post(f"{api}/conversations", json={"title": "My own"}).json()["id"]
+    person.send(f"I like tea. Tell me about rivers {SHORT}", conversationId=titled)
     assert eventually(lambda: facts(person))
-    assert conversation(person, own)["title"] == "My own"
+    assert conversation(person, titled)["title"] == "My own"
 
 
-def test_the_assistant_takes_the_name_that_it_is_given(person: Person) -> None:
+def test_the_assistant_name_is_learned_from_the_message(person: Person) -> None:
     person.http.put(f"{person.stack.gateway}/profile", json={"name": "Ada"})
-    person.say(f"Please call yourself Iris {BRIEF}")
+    person.send(f"Please call yourself Iris {SHORT}")
     assert eventually(lambda: profile(person).get("assistantName")) == "Iris"
     assert profile(person)["name"] == "Ada"
-    person.say(f"Who are you? {BRIEF}")
-    [asked] = [
-        each for each in person.stack.requests() if "Who are you?" in str(each) and "nova-lite" in each["modelId"]
+    person.send(f"Who are you? {SHORT}")
+    [request] = [
+        record
+        for record in person.stack.requests()
+        if "Who are you?" in str(record) and "nova-lite" in record["modelId"]
     ]
-    assert "Your name, as the user wants it: Iris" in str(asked)
+    assert "Your name, as the user wants it: Iris" in str(request)
 
 
-def test_nothing_is_learned_of_who_does_not_want_it(person: Person) -> None:
-    not_wanted(person)
-    answer = person.http.put(f"{person.stack.gateway}/profile", json={"name": "Ada"})
-    assert answer.json() == {"name": "Ada", "learning": False}
-    opening = f"My boat is called Nora {BRIEF}"
-    said = person.say(opening)
-    assert run(person, task(person, said)) == '{"learned": []}'
-    assert conversation(person, said.start["conversationId"])["title"] == opening
+def test_nothing_is_learned_if_the_user_has_disabled_learning(person: Person) -> None:
+    disable_learning(person)
+    profile_response = person.http.put(f"{person.stack.gateway}/profile", json={"name": "Ada"})
+    assert profile_response.json() == {"name": "Ada", "learning": False}
+    opening = f"My boat is called Nora {SHORT}"
+    answer = person.send(opening)
+    assert run(person, task(person, answer)) == '{"learned": []}'
+    assert conversation(person, answer.start["conversationId"])["title"] == opening
     assert facts(person) == []
 
 
-def test_a_failed_task_is_among_the_dead_letters_and_is_run_again_once(person: Person) -> None:
+def test_a_failed_task_becomes_a_dead_letter_and_can_be_run_again(person: Person) -> None:
     stack = person.stack
-    not_wanted(person)
+    disable_learning(person)
     before = eventually(lambda: invocations(stack))
-    said = person.say(f"My boat is called Nora. Tell me about rivers {BRIEF}")
-    assert eventually(lambda: invocations(stack) > before), "in vain, because it is not wanted"
+    answer = person.send(f"My boat is called Nora. Tell me about rivers {SHORT}")
+    assert eventually(lambda: invocations(stack) > before), "without effect, because learning is disabled"
     person.http.patch(f"{stack.gateway}/profile", json={"learning": True})
     stack.faults(table={"failForMs": 120_000})
     try:
         lambda_client(stack).invoke(
-            FunctionName="ConverseFunction", InvocationType="Event", Payload=json.dumps(task(person, said))
+            FunctionName="ConverseFunction", InvocationType="Event", Payload=json.dumps(task(person, answer))
         )
         letters = eventually(
-            lambda: [each for each in stack.dead_letters() if said.start["generationId"] in each["body"]]
+            lambda: [letter for letter in stack.dead_letters() if answer.start["generationId"] in letter["body"]]
         )
     finally:
         stack.faults(table={"failForMs": 0})
     [event] = [json.loads(letter["body"])["requestPayload"] for letter in letters]
-    assert event == task(person, said), "the event, without any text"
+    assert event == task(person, answer), "the event has no text"
     assert run(person, event) == '{"learned": ["title", "facts"]}'
-    asked = task_requests(stack)
+    calls = task_requests(stack)
     assert run(person, event) == '{"learned": []}'
-    assert task_requests(stack) == asked
+    assert task_requests(stack) == calls
     assert len(facts(person)) == 1
 
 
-def test_a_task_that_is_delivered_twice_does_nothing_twice(person: Person) -> None:
+def test_a_task_delivered_twice_runs_each_step_once(person: Person) -> None:
     stack = person.stack
     before = eventually(lambda: invocations(stack))
     stack.faults(events={"twice": True})
     try:
-        said = person.say(f"My boat is called Nora. Tell me about rivers {BRIEF}")
+        answer = person.send(f"My boat is called Nora. Tell me about rivers {SHORT}")
         assert eventually(lambda: invocations(stack) >= before + 2)
     finally:
         stack.faults(events={"twice": False})
     assert [fact["text"] for fact in facts(person)] == ["The user's boat is called Nora."]
-    assert conversation(person, said.start["conversationId"])["title"] == "My boat is called Nora. Tell"
-    assert run(person, task(person, said)) == '{"learned": []}'
-    assert [each for each in stack.dead_letters() if said.start["generationId"] in each["body"]] == []
+    assert conversation(person, answer.start["conversationId"])["title"] == "My boat is called Nora. Tell"
+    assert run(person, task(person, answer)) == '{"learned": []}'
+    assert [letter for letter in stack.dead_letters() if answer.start["generationId"] in letter["body"]] == []
 
 
 def invocations(stack: RunningStack) -> int:
-    """Those of the function with the tasks that have ended; none while one runs."""
+    """Returns the ended invocations of the function with the tasks, or 0 while one is running."""
     environments = stack.environments("ConverseFunction")
-    idle = all(each["state"] == "waiting" for each in environments)
-    return sum(each["invocations"] for each in environments) if idle else 0
+    idle = all(environment["state"] == "waiting" for environment in environments)
+    return sum(environment["invocations"] for environment in environments) if idle else 0
 
 
-def not_wanted(person: Person) -> None:
+def disable_learning(person: Person) -> None:
     answer = person.http.patch(f"{person.stack.gateway}/profile", json={"learning": False})
     assert answer.json() == {"learning": False}
 
 
-def task(person: Person, said: Streamed) -> dict[str, str]:
-    """The event that is handed over after this answer."""
+def task(person: Person, answer: StreamedAnswer) -> dict[str, str]:
+    """Returns the event that is dispatched after this answer."""
     user = User.of("dev", "laptop", person.headers["x-dev-user"]).key
-    return {"task": "learn", "user": user, "generation": said.start["generationId"]}
+    return {"task": "learn", "user": user, "generation": answer.start["generationId"]}
 
 
-def test_nothing_of_it_is_in_a_log(person: Person) -> None:
-    person.say(f"I love quetzals. Call yourself Xochitl {BRIEF}")
+def test_learned_text_is_not_logged(person: Person) -> None:
+    person.send(f"I love quetzals. Call yourself Xochitl {SHORT}")
     assert eventually(lambda: facts(person))
     log = "".join(person.stack.log)
     assert '"message":"learned"' in log

@@ -1,4 +1,4 @@
-"""The limits, as callers meet them: a stack with small ones, and a table that the operator reaches."""
+"""Limits in HTTP responses: a stack with small limits, and a table with the operator's kill switch."""
 
 import os
 from collections.abc import Iterator
@@ -14,36 +14,36 @@ from local_stack.dynamodb.server import DynamoDB
 from tests.e2e.chat import Person, text_of
 from tests.stack import RunningStack, start_stack, stop_stack
 
-pytestmark = pytest.mark.xdist_group("limits")  # one stack for all
+pytestmark = pytest.mark.xdist_group("limits")  # one stack for all tests
 
-BURST, EVERY = 6, 30.0  # requests at once, and seconds for one more
-SMALL = ("UserRequestsPerMinute=2", f"UserBurst={BURST}", "UserGenerations=3", "UserDayTokens=600")
-QUICK = "[[tokens=2 pace=1 first=1]]"
+BURST, INTERVAL = 6, 30.0  # the burst in requests, and the seconds per additional request
+LIMITS = ("UserRequestsPerMinute=2", f"UserBurst={BURST}", "UserGenerations=3", "UserDayTokens=600")
+SHORT = "[[tokens=2 pace=1 first=1]]"
 
 
 @pytest.fixture(scope="module")
 def stack(table: DynamoDB) -> Iterator[RunningStack]:
-    options = [word for parameter in SMALL for word in ("--parameter", parameter)]
+    options = [word for parameter in LIMITS for word in ("--parameter", parameter)]
     running = start_stack("--prewarm", "6", *options, env={**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": table.url})
     yield running
     stop_stack(running)
 
 
-def ask(person: Person, text: str = QUICK, **headers: str) -> httpx.Response:
+def ask(person: Person, text: str = SHORT, **headers: str) -> httpx.Response:
     body = {"message": {"text": text}}
     return person.http.post(f"{person.stack.url}/chat?stream=false", json=body, headers=headers)
 
 
-def test_a_user_at_the_limit_is_told_when_to_come_back_and_others_notice_nothing(person: Person, other: Person) -> None:
-    """Fifty at once are in tests/contract: here each is a process, and the machine the limit."""
+def test_a_user_over_the_rate_gets_retry_after_and_others_are_not_limited(person: Person, other: Person) -> None:
+    """A few requests only, because each needs a process; tests/contract sends fifty concurrently."""
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda number: ask(other if number % 4 == 0 else person), range(12)))
-    others, mine = answers[::4], [answer for number, answer in enumerate(answers) if number % 4]
-    assert [answer.status_code for answer in others] == [200] * len(others)
-    admitted = [answer for answer in mine if answer.status_code == 200]
-    took = max(answer.elapsed.total_seconds() for answer in answers)
-    assert 1 <= len(admitted) <= 1 + (BURST - 1) + took / EVERY
-    for refused in (answer for answer in mine if answer.status_code != 200):
+    other_answers, own = answers[::4], [answer for number, answer in enumerate(answers) if number % 4]
+    assert [answer.status_code for answer in other_answers] == [200] * len(other_answers)
+    admitted = [answer for answer in own if answer.status_code == 200]
+    seconds = max(answer.elapsed.total_seconds() for answer in answers)
+    assert 1 <= len(admitted) <= 1 + (BURST - 1) + seconds / INTERVAL
+    for refused in (answer for answer in own if answer.status_code != 200):
         assert refused.status_code == 429
         assert refused.json()["error"]["code"] in ("too_many_requests", "too_many_generations")
         assert int(refused.headers["retry-after"]) >= 1
@@ -58,21 +58,21 @@ def test_a_repeated_send_is_not_charged(person: Person) -> None:
     assert ask(person).status_code == 429
 
 
-def test_answers_at_once_are_counted_until_they_end(person: Person) -> None:
-    left = [person.leave("[[tokens=150 pace=100 first=1]]", 2) for _ in range(3)]
+def test_concurrent_answers_are_counted_until_they_end(person: Person) -> None:
+    running = [person.send_and_disconnect("[[tokens=150 pace=100 first=1]]", 2) for _ in range(3)]
     refused = ask(person)
     assert refused.status_code == 429
     assert refused.json()["error"]["code"] == "too_many_generations"
-    preview = person.http.post(f"{person.stack.gateway}/prompt/preview", json={"message": {"text": QUICK}})
-    assert preview.status_code == 200, "it makes no answer"
-    conversation = left[0].start["conversationId"]
+    preview = person.http.post(f"{person.stack.gateway}/prompt/preview", json={"message": {"text": SHORT}})
+    assert preview.status_code == 200, "a preview generates no answer"
+    conversation = running[0].start["conversationId"]
     person.cancel(conversation)
     assert person.resume(conversation).end["finishReason"] == "cancelled"
     assert ask(person).status_code == 200
 
 
-def test_a_budget_that_ends_mid_answer_ends_it_and_the_next_is_refused(person: Person) -> None:
-    answer = person.say("Tell me about rivers [[tokens=2000 pace=1 first=1]]")
+def test_a_budget_used_up_during_an_answer_ends_it_and_refuses_the_next(person: Person) -> None:
+    answer = person.send("Tell me about rivers [[tokens=2000 pace=1 first=1]]")
     assert answer.end["finishReason"] == "budget"
     assert answer.end["usage"]["costUsd"] > 0
     stored = person.messages(answer.start["conversationId"])[-1]
@@ -87,8 +87,8 @@ def test_a_budget_that_ends_mid_answer_ends_it_and_the_next_is_refused(person: P
     assert abs(reset.timestamp() - (datetime.now(reset.tzinfo).timestamp() + seconds)) < 5
 
 
-def test_the_openai_door_has_the_same_limits(person: Person) -> None:
-    body = {"model": "nova-lite", "messages": [{"role": "user", "content": QUICK}]}
+def test_the_openai_route_has_the_same_limits(person: Person) -> None:
+    body = {"model": "nova-lite", "messages": [{"role": "user", "content": SHORT}]}
     url = f"{person.stack.url}/v1/chat/completions"
     answers = [person.http.post(url, json=body) for _ in range(BURST + 1)]
     assert [answer.status_code for answer in answers] == [200] * BURST + [429]
@@ -97,38 +97,38 @@ def test_the_openai_door_has_the_same_limits(person: Person) -> None:
 
 
 def test_a_preview_searches_and_counts_as_a_request(person: Person) -> None:
-    url, body = f"{person.stack.gateway}/prompt/preview", {"message": {"text": QUICK}}
+    url, body = f"{person.stack.gateway}/prompt/preview", {"message": {"text": SHORT}}
     answers = [person.http.post(url, json=body) for _ in range(BURST + 1)]
     assert [answer.status_code for answer in answers] == [200] * BURST + [429]
     assert ask(person).json()["error"]["code"] == "too_many_requests"
 
 
-def test_a_prompt_beyond_the_budget_is_refused_with_its_tools_counted(person: Person) -> None:
+def test_a_prompt_over_the_budget_including_its_tools_is_refused(person: Person) -> None:
     tool = {"type": "function", "function": {"name": "a", "description": "x" * 4_000, "parameters": {}}}
-    body = {"model": "nova-lite", "messages": [{"role": "user", "content": QUICK}]}
+    body = {"model": "nova-lite", "messages": [{"role": "user", "content": SHORT}]}
     url = f"{person.stack.url}/v1/chat/completions"
     refused = person.http.post(url, json={**body, "tools": [tool]})
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget_exhausted")
     assert person.http.post(url, json=body).status_code == 200
 
 
-def test_the_switch_refuses_what_is_new_at_every_door(person: Person, table: DynamoDB) -> None:
+def test_the_kill_switch_refuses_new_messages_at_every_entry_point(person: Person, table: DynamoDB) -> None:
     client = boto3.client("dynamodb", endpoint_url=table.url)
     [name] = client.list_tables()["TableNames"]
     switch: Any = {"pk": {"S": "R#all"}, "sk": {"S": "paused"}}
-    known = person.say(QUICK).start["conversationId"]
+    conversation = person.send(SHORT).start["conversationId"]
     client.put_item(TableName=name, Item=switch)
     try:
-        openai = {"model": "nova-lite", "messages": [{"role": "user", "content": QUICK}]}
-        doors: tuple[tuple[str, Any], ...] = (
-            (f"{person.stack.url}/chat", {"message": {"text": QUICK}}),
-            (f"{person.stack.gateway}/chat", {"message": {"text": QUICK}}),
+        openai = {"model": "nova-lite", "messages": [{"role": "user", "content": SHORT}]}
+        entry_points: tuple[tuple[str, Any], ...] = (
+            (f"{person.stack.url}/chat", {"message": {"text": SHORT}}),
+            (f"{person.stack.gateway}/chat", {"message": {"text": SHORT}}),
             (f"{person.stack.url}/v1/chat/completions", openai),
         )
-        for url, body in doors:
+        for url, body in entry_points:
             refused = person.http.post(url, json=body)
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "paused")
-        assert person.messages(known), "what is there can be read"
+        assert person.messages(conversation), "stored messages can be read"
     finally:
         client.delete_item(TableName=name, Key=switch)
         client.close()

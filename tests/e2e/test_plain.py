@@ -1,4 +1,4 @@
-"""The plain dialect, read as front ends of that shape read: split at blank lines, nothing known of comments."""
+"""The plain dialect, read by a simple reader that splits at blank lines and does not know comments."""
 
 import json
 
@@ -8,8 +8,8 @@ from tests.e2e.chat import Person, text_of
 
 
 def read(person: Person, text: str) -> tuple[str, list[str]]:
-    """What such a reader shows, and the errors among it."""
-    said, rest = "", ""
+    """Returns the text and the errors that such a reader receives."""
+    text_read, rest = "", ""
     errors: list[str] = []
     url, body = f"{person.stack.url}/chat?dialect=plain", {"message": {"text": text}}
     with person.http.stream("POST", url, json=body) as response:
@@ -20,25 +20,25 @@ def read(person: Person, text: str) -> tuple[str, list[str]]:
                 if not block.startswith("data: "):
                     continue
                 if block == "data: [DONE]":
-                    return said, errors
+                    return text_read, errors
                 data = json.loads(block.removeprefix("data: "))
-                said += data.get("content", "")
+                text_read += data.get("content", "")
                 errors += [data["error"]] if "error" in data else []
     raise AssertionError("the answer has no end")
 
 
-@pytest.mark.parametrize("pace", [1, 150])  # 150 ms: a nudge after every token
-def test_the_text_is_the_stored_one(person: Person, pace: int) -> None:
-    said, errors = read(person, f"[[tokens=12 pace={pace} first=150]] rivers")
+@pytest.mark.parametrize("pace", [1, 150])  # 150 ms: a heartbeat after every token
+def test_the_plain_dialect_has_the_stored_text(person: Person, pace: int) -> None:
+    text_read, errors = read(person, f"[[tokens=12 pace={pace} first=150]] rivers")
     [conversation] = person.conversations()
-    assert said == text_of(person.messages(conversation["id"])[-1])
-    assert len(said) > 20
+    assert text_read == text_of(person.messages(conversation["id"])[-1])
+    assert len(text_read) > 20
     assert errors == []
 
 
-def test_an_error_is_told_and_what_came_before_it_is_kept(person: Person) -> None:
-    said, errors = read(person, "[[tokens=12 pace=1 first=1 fault=reset at=6]] rivers")
-    assert said
+def test_an_error_follows_the_received_text(person: Person) -> None:
+    text_read, errors = read(person, "[[tokens=12 pace=1 first=1 fault=reset at=6]] rivers")
+    assert text_read
     assert errors == ["The connection to the model was lost."]
 
 

@@ -1,4 +1,4 @@
-"""What users and models say, and what proves who somebody is, is in no line that the functions write."""
+"""The functions log no text of users or models, and no credentials."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ KEYS = ("authorization", "x-authorization", "x-bedrock-api-key")
 FAULTS = [*HTTP_FAULTS, *STREAM_FAULTS, "refuse-stream", "refuse-system", "stall-headers"]
 
 
-# What a deployment logs is among what DEBUG logs, so that it alone is among the quick tests.
+# DEBUG includes the lines of INFO, so only DEBUG is among the quick tests.
 LEVELS = [
     pytest.param("DEBUG", marks=pytest.mark.xdist_group("secrets-in-logs")),
     pytest.param("INFO", marks=pytest.mark.long),
@@ -29,15 +29,17 @@ LEVELS = [
 
 @pytest.fixture(scope="module", params=LEVELS)
 def toured(request: pytest.FixtureRequest) -> Iterator[tuple[RunningStack, list[str]]]:
-    """A stack after a tour with canaries, and what was answered."""
+    """Runs a tour with canaries. Yields the stack and the responses."""
     parameters = f"LogLevel={request.param}", "ModelIdleSeconds=1", "Learning=enabled", "EmbeddingModel=titan-embed-v2"
-    stack = start_stack("--documents", "docs", *(part for each in parameters for part in ("--parameter", each)))
+    stack = start_stack(
+        "--documents", "docs", *(part for parameter in parameters for part in ("--parameter", parameter))
+    )
     try:
         with Person(stack) as person:
             secrets = {name: f"{CANARY}-{name}" for name in KEYS}
-            answers = [learned(person), *tour(person, CANARY, secrets)]
+            answers = [learn(person), *tour(person, CANARY, secrets)]
             answers += [fail(person, fault) for fault in FAULTS]
-            answers += list(refused(person))
+            answers += list(send_invalid_requests(person))
         yield stack, answers
     finally:
         stop_stack(stack)
@@ -48,60 +50,62 @@ def fail(person: Person, fault: str) -> str:
     return person.http.post(f"{person.stack.url}/chat", json={"message": {"text": text}}).text
 
 
-def learned(person: Person) -> str:
-    """What was learned of a message with the canary in it."""
-    person.say(f"My boat is called {CANARY} [[tokens=4 pace=1 first=1]]")
-    facts, give_up = "", time.monotonic() + 20
-    while CANARY not in facts and time.monotonic() < give_up:
+def learn(person: Person) -> str:
+    """Sends a message with the canary. Returns the learned facts."""
+    person.send(f"My boat is called {CANARY} [[tokens=4 pace=1 first=1]]")
+    facts, deadline = "", time.monotonic() + 20
+    while CANARY not in facts and time.monotonic() < deadline:
         time.sleep(0.1)
         facts = person.http.get(f"{person.stack.gateway}/memory").text
     assert CANARY in facts
-    person.http.patch(f"{person.stack.gateway}/profile", json={"learning": False})  # what follows is much at once
+    person.http.patch(
+        f"{person.stack.gateway}/profile", json={"learning": False}
+    )  # the next requests would start many tasks
     return facts
 
 
-def refused(person: Person) -> Iterator[str]:
-    """Requests that are wrong in the places where a parser might quote them."""
-    for door in (person.stack.url, person.stack.gateway):
+def send_invalid_requests(person: Person) -> Iterator[str]:
+    """Sends invalid requests whose values a parser could quote in its error. Yields the responses."""
+    for entry_point in (person.stack.url, person.stack.gateway):
         for body in (f'{{"message": "{CANARY}', f'{{"{CANARY}": 1}}', f'["{CANARY}"]', f'{{"model": "{CANARY}"}}'):
-            answer = person.http.post(f"{door}/chat", content=body, headers={"content-type": "application/json"})
+            answer = person.http.post(f"{entry_point}/chat", content=body, headers={"content-type": "application/json"})
             assert answer.status_code == 400
             yield answer.text
-        yield person.http.get(f"{door}/{CANARY}/nowhere").text
+        yield person.http.get(f"{entry_point}/{CANARY}/nowhere").text
 
 
-def disguises(secret: str) -> Iterator[str]:
-    """As it is, and as base64 begun at any of three places."""
+def encodings(secret: str) -> Iterator[str]:
+    """Yields the secret as plain text, and as base64 with each of the three offsets."""
     yield secret
     for before in range(3):
         encoded = base64.b64encode(b" " * before + secret.encode()).decode().rstrip("=")
         yield encoded[4:-4]
 
 
-def test_no_line_holds_a_canary(toured: tuple[RunningStack, list[str]]) -> None:
+def test_no_log_line_has_a_canary(toured: tuple[RunningStack, list[str]]) -> None:
     stack, answers = toured
     log = "".join(stack.log)
-    assert any(CANARY in answer for answer in answers), "it was heard"
+    assert any(CANARY in answer for answer in answers), "the canary was sent"
     assert log.count("refused") >= 5
-    assert [each for each in disguises(CANARY) if each in log] == []
+    assert [encoded for encoded in encodings(CANARY) if encoded in log] == []
 
 
-def test_no_line_holds_what_the_model_said(toured: tuple[RunningStack, list[str]]) -> None:
+def test_no_log_line_has_text_of_the_model(toured: tuple[RunningStack, list[str]]) -> None:
     stack, answers = toured
     log = "".join(stack.log)
-    said = [part["text"] for answer in answers for part in parts_of(answer) if len(part["text"]) > 12]
-    assert len(said) > 10
-    assert [text for text in said if text[:20] in log] == []
+    texts = [part["text"] for answer in answers for part in parts_of(answer) if len(part["text"]) > 12]
+    assert len(texts) > 10
+    assert [text for text in texts if text[:20] in log] == []
 
 
 def parts_of(answer: str) -> list[dict[str, str]]:
     try:
-        return [each for each in json.loads(answer)["aiMessage"]["parts"] if each["type"] == "text"]
+        return [part for part in json.loads(answer)["aiMessage"]["parts"] if part["type"] == "text"]
     except (ValueError, KeyError, TypeError):
         return []
 
 
-def test_a_refused_request_names_its_caller_and_conversation(toured: tuple[RunningStack, list[str]]) -> None:
+def test_a_refused_request_is_logged_with_user_and_conversation(toured: tuple[RunningStack, list[str]]) -> None:
     stack, _ = toured
     with Person(stack) as person:
         person.http.get(f"{stack.gateway}/conversations/no-such-conversation")
@@ -117,8 +121,8 @@ def test_a_refused_request_names_its_caller_and_conversation(toured: tuple[Runni
     assert all(line["function_request_id"] for line in refusals)
 
 
-# Whoever runs the functions may set these of Powertools'.
-CURIOUS = ("POWERTOOLS_LOGGER_LOG_EVENT", "POWERTOOLS_DEV", "POWERTOOLS_DEBUG")
+# Powertools variables that an operator may set.
+LOGGING_VARIABLES = ("POWERTOOLS_LOGGER_LOG_EVENT", "POWERTOOLS_DEV", "POWERTOOLS_DEBUG")
 INVOKE_BOTH = """
 import json, sys
 from tests.fuzz.functions import functions
@@ -128,7 +132,7 @@ with functions() as both:
 """
 
 
-def test_no_variable_of_powertools_has_a_request_logged() -> None:
+def test_no_powertools_variable_enables_logging_of_requests() -> None:
     headers = {name: f"Bearer {CANARY}" if "auth" in name else CANARY for name in KEYS}
     event = {
         "rawPath": "/chat",
@@ -136,9 +140,9 @@ def test_no_variable_of_powertools_has_a_request_logged() -> None:
         "headers": {"content-type": "application/json", **headers},
         "body": json.dumps({"message": {"text": CANARY}}),
     }
-    environment = os.environ | dict.fromkeys(CURIOUS, "true") | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | dict.fromkeys(LOGGING_VARIABLES, "true") | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-W", "ignore", "-c", INVOKE_BOTH, json.dumps(event)]
-    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    assert "CloudWatchMetrics" in ran.stdout
-    assert CANARY not in ran.stdout + ran.stderr
+    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert "CloudWatchMetrics" in process.stdout
+    assert CANARY not in process.stdout + process.stderr

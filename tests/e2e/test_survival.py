@@ -1,4 +1,4 @@
-"""Answers that survive: clients that come back, a Stop that stops, repeated sends, environments that die."""
+"""Durable answers: resumed clients, cancellation, repeated sends, and environments that die."""
 
 import json
 import random
@@ -11,84 +11,86 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.chat import Person, Streamed, text_of
+from tests.e2e.chat import Person, StreamedAnswer, text_of
 from tests.stack import RunningStack
 
 
 def until(condition: Callable[[], Any], seconds: float = 10) -> Any:
     end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it never came true"
+    while not (result := condition()):
+        assert time.monotonic() < end, "the condition is not true in time"
         time.sleep(0.02)
-    return found
+    return result
 
 
-def follow_to_the_end(person: Person, conversation: str, seen: Streamed) -> str:
-    """What a client shows that came back as often as it took."""
-    text = seen.text
+def follow_to_the_end(person: Person, conversation: str, received: StreamedAnswer) -> str:
+    """Resumes until the end of the answer. Returns the text that the client has received."""
+    text = received.text
     while True:
-        rest = person.resume(conversation, seen.cursor)
+        rest = person.resume(conversation, received.cursor)
         text += rest.text
         if rest.kinds[-1] in {"complete", "error"}:
             return text
-        rest.cursor = rest.cursor or seen.cursor
-        seen = rest
+        rest.cursor = rest.cursor or received.cursor
+        received = rest
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_client_that_comes_back_misses_nothing_and_sees_nothing_twice(stack: RunningStack, seed: int) -> None:
-    """Twenty cuts of a 1000-token answer in all, five at a time."""
-    dice = random.Random(seed)  # noqa: S311  # the same cuts every time
+def test_a_resumed_client_receives_every_token_once(stack: RunningStack, seed: int) -> None:
+    """Five disconnects per seed, concurrently, during answers of 1000 tokens."""
+    cuts = random.Random(seed)  # noqa: S311  # reproducible
 
-    def cut(number: int, at: int) -> None:
+    def resume_after_disconnect(number: int, at: int) -> None:
         with Person(stack) as person:
             conversation = f"cut-{seed}-{number:04}"
             text = f"Tell me about river {number} 🌊 [[tokens=1000 pace=8 first=50]]"
-            seen = person.leave(text, at, conversationId=conversation)
-            shown = follow_to_the_end(person, conversation, seen)
+            received = person.send_and_disconnect(text, at, conversationId=conversation)
+            received_text = follow_to_the_end(person, conversation, received)
             stored = until(lambda: person.messages(conversation)[1:], 20)
-            assert shown == text_of(stored[0])
-            assert len(shown.split()) == 1000
+            assert received_text == text_of(stored[0])
+            assert len(received_text.split()) == 1000
 
     with ThreadPoolExecutor(5) as pool:
-        list(pool.map(cut, range(5), [dice.randint(1, 900) for _ in range(5)]))
+        list(pool.map(resume_after_disconnect, range(5), [cuts.randint(1, 900) for _ in range(5)]))
 
 
-def test_two_followers_and_the_sender_read_the_same(person: Person) -> None:
-    answers: list[Streamed] = []
+def test_two_followers_receive_the_same_text_as_the_sender(person: Person) -> None:
+    answers: list[StreamedAnswer] = []
     sending = threading.Thread(
-        target=lambda: answers.append(person.say("[[tokens=150 pace=20 first=50]] rivers", conversationId="followed"))
+        target=lambda: answers.append(person.send("[[tokens=150 pace=20 first=50]] rivers", conversationId="followed"))
     )
     sending.start()
-    until(lambda: any(each["id"] == "followed" for each in person.conversations()))
+    until(lambda: any(item["id"] == "followed" for item in person.conversations()))
     with ThreadPoolExecutor(2) as pool:
         followed = list(pool.map(lambda _: person.resume("followed"), range(2)))
     sending.join()
-    for each in followed:
-        assert each.kinds[0] == "start"
-        assert each.kinds[-1] == "complete"
-        assert each.text == answers[0].text
-        assert each.start["messageId"] == answers[0].start["messageId"]
+    for answer in followed:
+        assert answer.kinds[0] == "start"
+        assert answer.kinds[-1] == "complete"
+        assert answer.text == answers[0].text
+        assert answer.start["messageId"] == answers[0].start["messageId"]
 
 
-def test_an_answer_that_ended_meanwhile_is_read_to_its_end(person: Person) -> None:
-    seen = person.leave("[[tokens=50 pace=2 first=1]] rivers", 10, conversationId="ended-meanwhile")
-    until(lambda: person.messages("ended-meanwhile")[1:])
-    rest = person.resume("ended-meanwhile", seen.cursor)
+def test_an_ended_answer_can_be_resumed(person: Person) -> None:
+    received = person.send_and_disconnect("[[tokens=50 pace=2 first=1]] rivers", 10, conversationId="ended-answer")
+    until(lambda: person.messages("ended-answer")[1:])
+    rest = person.resume("ended-answer", received.cursor)
     assert rest.kinds[-1] == "complete"
-    assert seen.text + rest.text == text_of(rest.end["aiMessage"])
+    assert received.text + rest.text == text_of(rest.end["aiMessage"])
     assert rest.end["usage"]["basis"] == "exact"
 
 
-def test_a_slow_table_changes_nothing_for_who_comes_back(stack: RunningStack) -> None:
+def test_resume_works_with_a_slow_table(stack: RunningStack) -> None:
     with Person(stack) as person:
         stack.faults(table={"delayMs": 150})
         try:
-            seen = person.leave("[[tokens=120 pace=20 first=50]] rivers", 40, conversationId="slow-table")
-            shown = follow_to_the_end(person, "slow-table", seen)
+            received = person.send_and_disconnect(
+                "[[tokens=120 pace=20 first=50]] rivers", 40, conversationId="slow-table"
+            )
+            received_text = follow_to_the_end(person, "slow-table", received)
         finally:
             stack.faults(table={"delayMs": 0})
-        assert shown == text_of(person.messages("slow-table")[-1])
+        assert received_text == text_of(person.messages("slow-table")[-1])
 
 
 @pytest.mark.xdist_group("survival-failing-table")
@@ -100,30 +102,30 @@ def test_a_slow_table_changes_nothing_for_who_comes_back(stack: RunningStack) ->
         ("/chat/{}/stream", '"type":"complete"'),
     ],
 )
-def test_a_table_that_fails_for_a_moment_cuts_off_nobody_who_follows(person: Person, path: str, last: str) -> None:
+def test_followers_continue_after_a_short_table_failure(person: Person, path: str, last: str) -> None:
     person.warm(2)
-    seen = person.leave("[[tokens=200 pace=20 first=50]] rivers", 3, conversationId="brief-failure")
+    received = person.send_and_disconnect("[[tokens=200 pace=20 first=50]] rivers", 3, conversationId="brief-failure")
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(person.http.get, person.stack.url + path.format("brief-failure"))
         time.sleep(1)
         person.stack.faults(table={"failForMs": 1500})
-        shown = following.result().text
-    assert last in shown.rstrip().rpartition("\n")[2]
-    assert '"error' not in shown
-    told = [json.loads(line[6:]) for line in shown.splitlines() if line.startswith("data: {")]
-    text = "".join(each.get("content") or each.get("delta") or "" for each in told)
-    assert text == text_of(person.messages(seen.start["conversationId"])[-1])
+        body = following.result().text
+    assert last in body.rstrip().rpartition("\n")[2]
+    assert '"error' not in body
+    events = [json.loads(line[6:]) for line in body.splitlines() if line.startswith("data: {")]
+    text = "".join(event.get("content") or event.get("delta") or "" for event in events)
+    assert text == text_of(person.messages(received.start["conversationId"])[-1])
 
 
-def test_nothing_runs_and_nothing_is_asked_for(person: Person) -> None:
-    person.say("[[tokens=2 pace=1 first=1]]", conversationId="quiet-one")
+def test_resume_without_a_running_answer_is_204(person: Person) -> None:
+    person.send("[[tokens=2 pace=1 first=1]]", conversationId="quiet-one")
     answer = person.http.get(f"{person.stack.url}/chat/quiet-one/stream")
     assert answer.status_code == 204
 
 
-def test_a_newer_attach_of_the_same_tab_ends_the_older(person: Person) -> None:
-    person.leave("[[tokens=200 pace=20 first=50]] rivers", 5, conversationId="two-tabs")
-    ended: list[Streamed] = []
+def test_a_new_attach_of_the_same_client_ends_the_older_one(person: Person) -> None:
+    person.send_and_disconnect("[[tokens=200 pace=20 first=50]] rivers", 5, conversationId="two-tabs")
+    ended: list[StreamedAnswer] = []
     older = threading.Thread(target=lambda: ended.append(person.resume("two-tabs", client="tab-1")))
     older.start()
     time.sleep(0.6)
@@ -133,25 +135,25 @@ def test_a_newer_attach_of_the_same_tab_ends_the_older(person: Person) -> None:
     assert ended[0].kinds[-1] not in {"complete", "error"}
 
 
-def test_at_most_five_follow_one_answer(person: Person) -> None:
+def test_a_sixth_follower_is_refused(person: Person) -> None:
     person.warm(7)
-    person.leave("[[tokens=300 pace=30 first=50]] rivers", 3, conversationId="much-crowded")
+    person.send_and_disconnect("[[tokens=300 pace=30 first=50]] rivers", 3, conversationId="much-crowded")
     with ThreadPoolExecutor(5) as pool:
         followers = [pool.submit(person.resume, "much-crowded", client=f"tab-{number}") for number in range(5)]
         time.sleep(0.8)
         sixth = person.http.get(f"{person.stack.url}/chat/much-crowded/stream")
         assert (sixth.status_code, sixth.json()["error"]["code"]) == (429, "too_many_followers")
-        assert all(each.result().kinds[-1] == "complete" for each in followers)
+        assert all(follower.result().kinds[-1] == "complete" for follower in followers)
 
 
 @pytest.mark.parametrize("cursor", ["nonsense", "gid:", "gid:-1", "gid:1e3", ":5"])
-def test_a_cursor_that_is_none_is_refused(person: Person, cursor: str) -> None:
-    person.say("[[tokens=2 pace=1 first=1]]", conversationId="cursor-test")
+def test_an_invalid_cursor_is_refused(person: Person, cursor: str) -> None:
+    person.send("[[tokens=2 pace=1 first=1]]", conversationId="cursor-test")
     answer = person.http.get(f"{person.stack.url}/chat/cursor-test/stream", params={"after": cursor})
     assert answer.status_code == 400
 
 
-# Stop
+# Cancellation
 
 MOMENTS = {
     "before the headers": ("[[fault=stall-headers]]", 0, 3.4),
@@ -162,26 +164,26 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("door", ["url", "gateway"])
-def test_stop_stops_the_model(person: Person, moment: str, door: str) -> None:
+@pytest.mark.parametrize("entry_point", ["url", "gateway"])
+def test_a_cancellation_ends_the_model_call(person: Person, moment: str, entry_point: str) -> None:
     directive, tokens, within = MOMENTS[moment]
-    answers: list[Streamed] = []
-    text, conversation = f"{directive} rivers {moment} {door}", "stop-it-now"
-    sending = threading.Thread(target=lambda: answers.append(person.say(text, conversationId=conversation)))
+    answers: list[StreamedAnswer] = []
+    text, conversation = f"{directive} rivers {moment} {entry_point}", "stop-it-now"
+    sending = threading.Thread(target=lambda: answers.append(person.send(text, conversationId=conversation)))
     sending.start()
 
-    def asked() -> Any:
-        records = [each for each in person.stack.requests() if text in str(each["body"])]
+    def model_request() -> Any:
+        records = [record for record in person.stack.requests() if text in str(record["body"])]
         return records and records[-1]
 
-    until(asked)
+    until(model_request)
     if tokens:
         time.sleep(0.6)
-    begun = time.monotonic()
-    stopped = person.cancel(conversation, door=getattr(person.stack, door))
+    started_at = time.monotonic()
+    stopped = person.cancel(conversation, entry_point=getattr(person.stack, entry_point))
     assert stopped.status_code == 202
-    until(lambda: asked()["state"] == "client-closed")
-    assert time.monotonic() - begun < within, "one flush interval and a little"
+    until(lambda: model_request()["state"] == "client-closed")
+    assert time.monotonic() - started_at < within, "one flush interval and some tolerance"
     sending.join(10)
     end = answers[0].end
     assert (end["type"], end["finishReason"]) == ("complete", "cancelled")
@@ -190,71 +192,71 @@ def test_stop_stops_the_model(person: Person, moment: str, door: str) -> None:
     assert text_of(stored) == answers[0].text
     if tokens:
         assert end["usage"]["basis"] == "estimated"
-    assert person.say("and now? [[tokens=2 pace=1 first=1]]", conversationId=conversation).kinds[-1] == "complete"
+    assert person.send("and now? [[tokens=2 pace=1 first=1]]", conversationId=conversation).kinds[-1] == "complete"
 
 
 @pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=[pytest.mark.long, pytest.mark.timeout(150)])])
-def test_a_client_that_stops_reading_holds_up_neither_the_lease_nor_stop(person: Person, seconds: int) -> None:
-    text, conversation = f"[[tokens=5000 pace=20 first=50]] unread {seconds}", "nobody-reads"
+def test_a_client_that_stops_reading_delays_neither_the_lease_nor_a_cancellation(person: Person, seconds: int) -> None:
+    text, conversation = f"[[tokens=5000 pace=20 first=50]] unread {seconds}", "unread-answer"
     body = {"message": {"text": text}, "conversationId": conversation}
     with person.http.stream("POST", f"{person.stack.url}/chat", json=body) as response:
         next(response.iter_raw(1))
         end = time.monotonic() + seconds
-        while time.monotonic() < end:  # each of these would end a generation whose lease had run out
+        while time.monotonic() < end:  # each request would end a generation with an expired lease
             time.sleep(1)
             assert person.http.get(f"{person.stack.gateway}/conversations/{conversation}").json()["active"]
         assert person.cancel(conversation).status_code == 202
         stored = until(lambda: person.messages(conversation)[1:])
     assert stored[0]["finishReason"] == "cancelled"
     assert len(text_of(stored[0]).split()) > 20 * seconds
-    asked = [each for each in person.stack.requests() if text in str(each["body"])]
-    assert [each["state"] for each in asked] == ["client-closed"]
+    records = [record for record in person.stack.requests() if text in str(record["body"])]
+    assert [record["state"] for record in records] == ["client-closed"]
 
 
-def test_stop_on_a_resumed_stream(person: Person) -> None:
-    seen = person.leave("[[tokens=500 pace=20 first=50]] rivers", 20, conversationId="stop-resumed")
-    ended: list[Streamed] = []
-    following = threading.Thread(target=lambda: ended.append(person.resume("stop-resumed", seen.cursor)))
+def test_a_resumed_stream_can_be_cancelled(person: Person) -> None:
+    received = person.send_and_disconnect("[[tokens=500 pace=20 first=50]] rivers", 20, conversationId="stop-resumed")
+    ended: list[StreamedAnswer] = []
+    following = threading.Thread(target=lambda: ended.append(person.resume("stop-resumed", received.cursor)))
     following.start()
     time.sleep(0.5)
-    assert person.cancel("stop-resumed", generationId=seen.start["generationId"]).status_code == 202
+    assert person.cancel("stop-resumed", generationId=received.start["generationId"]).status_code == 202
     following.join(10)
     assert ended[0].end["finishReason"] == "cancelled"
-    assert seen.text + ended[0].text == text_of(person.messages("stop-resumed")[-1])
+    assert received.text + ended[0].text == text_of(person.messages("stop-resumed")[-1])
 
 
-def test_a_stop_of_another_answer_is_refused(person: Person) -> None:
-    seen = person.leave("[[tokens=100 pace=20 first=50]] rivers", 5, conversationId="other-answer")
+def test_a_cancellation_of_another_generation_is_refused(person: Person) -> None:
+    received = person.send_and_disconnect("[[tokens=100 pace=20 first=50]] rivers", 5, conversationId="other-answer")
     refused = person.cancel("other-answer", generationId="another-generation")
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "not_active")
-    assert person.resume("other-answer", seen.cursor).end["finishReason"] == "stop"
+    assert person.resume("other-answer", received.cursor).end["finishReason"] == "stop"
 
 
-# Sending again
+# Repeated sends
 
 
-@pytest.mark.parametrize("named", [True, False], ids=["with a conversation id", "without"])
-def test_the_same_send_five_times_at_once_is_one_model_call(person: Person, named: bool) -> None:
+@pytest.mark.parametrize("named", [True, False], ids=["with a conversation id", "without a conversation id"])
+def test_five_concurrent_sends_with_one_key_call_the_model_once(person: Person, named: bool) -> None:
     text = f"[[tokens=60 pace=20 first=50]] once only {named}"
     body = {"conversationId": "sent-five-times"} if named else {}
     with ThreadPoolExecutor(5) as pool:
-        sends = [pool.submit(person.say, text, headers={"idempotency-key": f"key-{named}"}, **body) for _ in range(5)]
+        sends = [pool.submit(person.send, text, headers={"idempotency-key": f"key-{named}"}, **body) for _ in range(5)]
         answers = [send.result() for send in sends]
     assert len({answer.text for answer in answers}) == 1
     assert len({answer.start["messageId"] for answer in answers}) == 1
     assert all(answer.kinds[-1] == "complete" for answer in answers)
-    assert sum(text in str(each["body"]) for each in person.stack.requests()) == 1
+    assert sum(text in str(record["body"]) for record in person.stack.requests()) == 1
     assert len(person.messages(answers[0].start["conversationId"])) == 2
 
 
-def test_a_key_that_was_used_for_another_message(person: Person) -> None:
+def test_a_key_reused_for_another_message_is_refused(person: Person) -> None:
     headers = {"idempotency-key": "used-before"}
-    person.say("[[tokens=2 pace=1 first=1]] one", headers=headers)
+    person.send("[[tokens=2 pace=1 first=1]] one", headers=headers)
     again = person.http.post(f"{person.stack.url}/chat", json={"message": {"text": "two"}}, headers=headers)
     assert (again.status_code, again.json()["error"]["code"]) == (422, "idempotency_key_reused")
 
 
-def test_a_repeated_send_through_the_gateway_is_told_to_wait_or_gets_the_answer(person: Person) -> None:
+def test_a_repeated_buffered_send_gets_the_same_answer(person: Person) -> None:
     headers, body = {"idempotency-key": "buffered"}, {"message": {"text": "[[tokens=100 pace=20 first=50]] rivers"}}
     url = f"{person.stack.gateway}/chat"
     with ThreadPoolExecutor(2) as pool:
@@ -264,57 +266,57 @@ def test_a_repeated_send_through_the_gateway_is_told_to_wait_or_gets_the_answer(
     assert third.json()["aiMessage"] == first.result().json()["aiMessage"]
 
 
-def test_one_answer_at_a_time_in_a_conversation(person: Person) -> None:
-    seen = person.leave("[[tokens=100 pace=20 first=50]] rivers", 3, conversationId="one-at-a-time")
+def test_a_second_message_during_an_answer_gets_conversation_busy(person: Person) -> None:
+    received = person.send_and_disconnect("[[tokens=100 pace=20 first=50]] rivers", 3, conversationId="one-at-a-time")
     busy = person.http.post(
         f"{person.stack.url}/chat", json={"message": {"text": "me too"}, "conversationId": "one-at-a-time"}
     )
     assert (busy.status_code, busy.json()["error"]["code"]) == (409, "conversation_busy")
-    assert busy.json()["error"]["generationId"] == seen.start["generationId"]
+    assert busy.json()["error"]["generationId"] == received.start["generationId"]
 
 
-# Again, and on
+# Regenerate and continue
 
 
-def test_an_answer_is_made_again_in_its_place(person: Person) -> None:
-    first = person.say("Tell me about rivers [[pace=1 first=1]]", conversationId="made-again")
-    again = person.act("regenerate", "made-again")
+def test_a_regeneration_replaces_the_answer(person: Person) -> None:
+    first = person.send("Tell me about rivers [[pace=1 first=1]]", conversationId="regenerated")
+    again = person.request_action("regenerate", "regenerated")
     assert again.kinds[-1] == "complete"
     assert again.start["messageId"] != first.start["messageId"]
-    stored = person.messages("made-again")
+    stored = person.messages("regenerated")
     assert [message["role"] for message in stored] == ["user", "assistant"]
     assert stored[1]["id"] == again.start["messageId"]
     assert [message["role"] for message in person.stack.requests()[-1]["body"]["messages"]] == ["user"]
-    assert person.say("and now? [[tokens=2 pace=1 first=1]]", conversationId="made-again").kinds[-1] == "complete"
-    assert len(person.messages("made-again")) == 4
+    assert person.send("and now? [[tokens=2 pace=1 first=1]]", conversationId="regenerated").kinds[-1] == "complete"
+    assert len(person.messages("regenerated")) == 4
 
 
-def test_an_answer_that_is_stopped_before_anything_new_came_leaves_the_old_one(person: Person) -> None:
+def test_a_regeneration_cancelled_before_its_first_token_keeps_the_old_answer(person: Person) -> None:
     conversation = "stopped-early"
-    person.say("[[tokens=20 pace=1 first=3400]] rivers", conversationId=conversation)
+    person.send("[[tokens=20 pace=1 first=3400]] rivers", conversationId=conversation)
     [good] = person.messages(conversation)[1:]
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(person.act, "regenerate", conversation)
+        regeneration = pool.submit(person.request_action, "regenerate", conversation)
         url = f"{person.stack.gateway}/conversations/{conversation}"
-        until(lambda: asked.done() or person.http.get(url).json().get("active"))
+        until(lambda: regeneration.done() or person.http.get(url).json().get("active"))
         person.cancel(conversation)
-        stopped = asked.result()
+        stopped = regeneration.result()
     assert (stopped.kinds[-1], stopped.end["finishReason"]) == ("complete", "cancelled")
     assert stopped.end["aiMessage"] == good
     assert person.messages(conversation)[1:] == [good]
     seen_later = person.resume(conversation, f"{stopped.start['generationId']}:0")
     assert seen_later.end["aiMessage"] == good
-    again = person.act("regenerate", conversation)
+    again = person.request_action("regenerate", conversation)
     assert person.messages(conversation)[1]["id"] == again.start["messageId"]
 
 
-def test_an_answer_that_was_stopped_goes_on(person: Person) -> None:
-    seen = person.leave("[[tokens=500 pace=20 first=50]] rivers", 30, conversationId="goes-on-now")
+def test_a_cancelled_answer_can_be_continued(person: Person) -> None:
+    received = person.send_and_disconnect("[[tokens=500 pace=20 first=50]] rivers", 30, conversationId="goes-on-now")
     person.cancel("goes-on-now")
     until(lambda: person.messages("goes-on-now")[1:])
     stopped = text_of(person.messages("goes-on-now")[1])
-    assert stopped.startswith(seen.text)
-    more = person.act("continue", "goes-on-now")
+    assert stopped.startswith(received.text)
+    more = person.request_action("continue", "goes-on-now")
     assert more.kinds[-1] == "complete"
     assert text_of(more.end["aiMessage"]) == stopped + more.text
     [_, answer] = person.messages("goes-on-now")
@@ -324,17 +326,17 @@ def test_an_answer_that_was_stopped_goes_on(person: Person) -> None:
 
 
 @pytest.mark.parametrize("action", ["regenerate", "continue"])
-def test_there_must_be_an_answer_to_go_on_from(person: Person, action: str) -> None:
+def test_actions_without_an_answer_are_refused(person: Person, action: str) -> None:
     body = {"action": action, "conversationId": "nothing-here"}
     refused = person.http.post(f"{person.stack.url}/chat", json=body)
     assert (refused.status_code, refused.json()["error"]["field"]) == (400, "action")
     assert person.conversations() == []
 
 
-# Death
+# Failures
 
 
-def test_an_environment_that_is_killed_leaves_a_partial_answer_and_nobody_stuck(person: Person) -> None:
+def test_a_killed_environment_leaves_a_partial_answer_and_a_usable_conversation(person: Person) -> None:
     body = {"message": {"text": "[[tokens=400 pace=50 first=50]] doomed"}, "conversationId": "doomed-one"}
     events: list[bytes] = []
     with person.http.stream("POST", f"{person.stack.url}/chat", json=body) as response:
@@ -355,15 +357,15 @@ def test_an_environment_that_is_killed_leaves_a_partial_answer_and_nobody_stuck(
     assert [event["position"] for event in rest.events if event["type"] == "rollback"] == (
         [durable] if durable < ahead else []
     )
-    assert person.say("and now? [[tokens=2 pace=1 first=1]]", conversationId="doomed-one").kinds[-1] == "complete"
+    assert person.send("and now? [[tokens=2 pace=1 first=1]]", conversationId="doomed-one").kinds[-1] == "complete"
 
 
 @pytest.mark.xdist_group("survival-failing-table")
-def test_a_table_that_fails_for_three_seconds_loses_nothing(person: Person) -> None:
+def test_an_answer_is_complete_after_a_table_failure_of_three_seconds(person: Person) -> None:
     person.warm(1)
-    answers: list[Streamed] = []
+    answers: list[StreamedAnswer] = []
     sending = threading.Thread(
-        target=lambda: answers.append(person.say("[[tokens=300 pace=20 first=50]] rivers", conversationId="bad-table"))
+        target=lambda: answers.append(person.send("[[tokens=300 pace=20 first=50]] rivers", conversationId="bad-table"))
     )
     sending.start()
     time.sleep(1.5)
@@ -374,10 +376,10 @@ def test_a_table_that_fails_for_three_seconds_loses_nothing(person: Person) -> N
     assert text_of(person.messages("bad-table")[-1]) == answers[0].text
 
 
-def test_a_table_that_stays_away_ends_the_answer(person: Person) -> None:
-    answers: list[Streamed] = []
+def test_a_permanent_table_failure_ends_the_answer(person: Person) -> None:
+    answers: list[StreamedAnswer] = []
     sending = threading.Thread(
-        target=lambda: answers.append(person.say("[[tokens=900 pace=20 first=50]] rivers", conversationId="no-table"))
+        target=lambda: answers.append(person.send("[[tokens=900 pace=20 first=50]] rivers", conversationId="no-table"))
     )
     sending.start()
     time.sleep(1)
@@ -388,39 +390,41 @@ def test_a_table_that_stays_away_ends_the_answer(person: Person) -> None:
         person.stack.faults(table={})
     assert answers[0].end["type"] == "error"
     assert answers[0].end["code"] == "storage"
-    assert "messageId" not in answers[0].end, "nothing is named that could not be stored"
-    assert person.stack.requests()[-1]["state"] == "client-closed", "the model is not paid for longer"
+    assert "messageId" not in answers[0].end, "a message that was not stored has no id"
+    assert person.stack.requests()[-1]["state"] == "client-closed", "the model call is cancelled"
 
 
 # Ownership and deletion
 
 
-def test_nobody_else_can_follow_stop_or_change_it(person: Person, other: Person) -> None:
-    seen = person.leave("[[tokens=100 pace=20 first=50]] secret", 3, conversationId="not-theirs")
+def test_another_user_cannot_follow_cancel_or_change_a_conversation(person: Person, other: Person) -> None:
+    received = person.send_and_disconnect("[[tokens=100 pace=20 first=50]] secret", 3, conversationId="of-another-user")
     gateway, url = person.stack.gateway, person.stack.url
     attempts = [
-        other.http.get(f"{url}/chat/not-theirs/stream"),
-        other.http.get(f"{url}/chat/not-theirs/stream", headers={"last-event-id": seen.cursor}),
-        other.http.post(f"{url}/chat/not-theirs/cancel", json={}),
-        other.http.post(f"{gateway}/chat/not-theirs/cancel", json={"generationId": seen.start["generationId"]}),
-        other.http.get(f"{gateway}/conversations/not-theirs"),
-        other.http.patch(f"{gateway}/conversations/not-theirs", json={"title": "mine"}),
-        other.http.delete(f"{gateway}/conversations/not-theirs"),
-        other.http.get(f"{gateway}/conversations/not-theirs/messages"),
+        other.http.get(f"{url}/chat/of-another-user/stream"),
+        other.http.get(f"{url}/chat/of-another-user/stream", headers={"last-event-id": received.cursor}),
+        other.http.post(f"{url}/chat/of-another-user/cancel", json={}),
+        other.http.post(
+            f"{gateway}/chat/of-another-user/cancel", json={"generationId": received.start["generationId"]}
+        ),
+        other.http.get(f"{gateway}/conversations/of-another-user"),
+        other.http.patch(f"{gateway}/conversations/of-another-user", json={"title": "mine"}),
+        other.http.delete(f"{gateway}/conversations/of-another-user"),
+        other.http.get(f"{gateway}/conversations/of-another-user/messages"),
     ]
     assert [attempt.status_code for attempt in attempts] == [404] * len(attempts)
-    other.say("[[tokens=2 pace=1 first=1]]", conversationId="not-theirs")
-    theirs = other.http.get(f"{url}/chat/not-theirs/stream", headers={"last-event-id": seen.cursor})
-    assert (theirs.status_code, theirs.text) == (204, ""), "as for a log that is gone"
-    assert person.resume("not-theirs", seen.cursor).end["finishReason"] == "stop"
+    other.send("[[tokens=2 pace=1 first=1]]", conversationId="of-another-user")
+    other_response = other.http.get(f"{url}/chat/of-another-user/stream", headers={"last-event-id": received.cursor})
+    assert (other_response.status_code, other_response.text) == (204, ""), "as for a log that does not exist"
+    assert person.resume("of-another-user", received.cursor).end["finishReason"] == "stop"
 
 
-def test_a_deleted_conversation_never_comes_back(person: Person) -> None:
+def test_a_conversation_deleted_during_an_answer_stays_deleted(person: Person) -> None:
     gateway = person.stack.gateway
     text = "[[tokens=500 pace=20 first=50]] delete me"
-    person.leave(text, 5, conversationId="deleted-mid-answer")
+    person.send_and_disconnect(text, 5, conversationId="deleted-mid-answer")
     assert person.http.delete(f"{gateway}/conversations/deleted-mid-answer").status_code == 204
-    until(lambda: [each for each in person.stack.requests() if text in str(each["body"])][-1]["state"] != "open")
+    until(lambda: [record for record in person.stack.requests() if text in str(record["body"])][-1]["state"] != "open")
     time.sleep(0.5)
     assert person.conversations() == []
     assert person.http.get(f"{gateway}/conversations/deleted-mid-answer/messages").status_code == 404
@@ -431,15 +435,15 @@ def test_a_deleted_conversation_never_comes_back(person: Person) -> None:
     assert again.status_code == 404
 
 
-def test_conversations_are_created_renamed_and_shown(person: Person) -> None:
+def test_conversations_are_created_renamed_and_listed(person: Person) -> None:
     gateway = person.stack.gateway
     created = person.http.post(f"{gateway}/conversations", json={"title": "Rivers"})
     assert created.status_code == 201
     conversation = created.json()["id"]
-    person.say("[[tokens=2 pace=1 first=1]]", conversationId=conversation)
+    person.send("[[tokens=2 pace=1 first=1]]", conversationId=conversation)
     renamed = person.http.patch(f"{gateway}/conversations/{conversation}", json={"title": "Lakes"})
     assert renamed.json()["title"] == "Lakes"
     assert person.http.get(f"{gateway}/conversations/{conversation}").json()["title"] == "Lakes"
-    assert [each["title"] for each in person.conversations()] == ["Lakes"]
+    assert [item["title"] for item in person.conversations()] == ["Lakes"]
     again = person.http.post(f"{gateway}/conversations", json={"id": conversation})
     assert (again.status_code, again.json()["error"]["code"]) == (409, "exists")

@@ -1,4 +1,4 @@
-"""Documents at the speed at which Bedrock finds them, from the kind of knowledge base that refuses our first way."""
+"""Documents with Bedrock's usual delays, from a managed knowledge base, which refuses a vector search."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,7 @@ from local_stack.bedrock.documents import MANAGED_KNOWLEDGE_BASE
 from tests.e2e.chat import Person
 from tests.stack import RunningStack, start_stack, stop_stack
 
-pytestmark = pytest.mark.xdist_group("usual delays")  # one stack for all
+pytestmark = pytest.mark.xdist_group("usual-delays")  # one stack for all tests
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +21,14 @@ def stack() -> Iterator[RunningStack]:
     stop_stack(running)
 
 
-def test_documents_are_found_in_time_by_a_managed_knowledge_base(person: Person) -> None:
-    """The environment remembers which kind it is."""
+def test_a_managed_knowledge_base_returns_documents_in_time(person: Person) -> None:
+    """The environment remembers the kind of the knowledge base."""
     for _ in range(2):
-        answer = person.say("How deep is the harbour basin of Aveiro? [[pace=1 first=1]]")
+        answer = person.send("How deep is the harbour basin of Aveiro? [[pace=1 first=1]]")
         assert "guides/harbour.md" in {event.get("document") for event in answer.events if event["type"] == "citation"}
         assert answer.times_of("complete")[0] > 0.34
-    asked: list[dict[str, Any]] = [each["body"] for each in person.stack.requests() if "retrieve" in each["path"]]
-    ways = [next(iter(each["retrievalConfiguration"])) for each in asked]
-    assert ways == ["vectorSearchConfiguration", *["managedSearchConfiguration"] * 2]
+    bodies: list[dict[str, Any]] = [
+        record["body"] for record in person.stack.requests() if "retrieve" in record["path"]
+    ]
+    configurations = [next(iter(body["retrievalConfiguration"])) for body in bodies]
+    assert configurations == ["vectorSearchConfiguration", *["managedSearchConfiguration"] * 2]

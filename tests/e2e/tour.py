@@ -1,4 +1,4 @@
-"""Every route and task, through both functions: for tests that look at what it leaves behind."""
+"""Requests to every route and task of both functions, for tests of logs, permissions and descriptions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,13 +10,13 @@ from converse_stream.http.request import json_bytes
 from converse_stream.model.catalog import Catalog
 from tests.e2e.chat import NO_HEADERS, Person
 
-BRIEF = "[[tokens=4 pace=1 first=1]]"
+SHORT = "[[tokens=4 pace=1 first=1]]"
 
 
 def tour(person: Person, words: str = "Tell-me-about-rivers", headers: Mapping[str, str] = NO_HEADERS) -> list[str]:
-    """Says `words` wherever something may be said, sends `headers` with all of it; what was answered, as text."""
+    """Sends `words` in every text field, with `headers` in every request. Returns the responses as text."""
     http, url, api = person.http, person.stack.url, person.stack.gateway
-    send = {"message": {"text": f"{words} {BRIEF}"}}
+    send = {"message": {"text": f"{words} {SHORT}"}}
     answers: list[httpx.Response] = []
 
     def ask(method: str, target: str, body: Any = None) -> Any:
@@ -28,26 +28,30 @@ def tour(person: Person, words: str = "Tell-me-about-rivers", headers: Mapping[s
         return answer.json() if is_json else {}
 
     for alias in Catalog("us"):
-        for door in (f"{url}/chat?stream=false", f"{api}/chat"):
-            ask("POST", door, {**send, "model": alias})
+        for entry_point in (f"{url}/chat?stream=false", f"{api}/chat"):
+            ask("POST", entry_point, {**send, "model": alias})
     conversation = ask("POST", f"{api}/conversations", {"title": words})["id"]
     ask("POST", f"{api}/memory", {"text": words})
     ask("PUT", f"{api}/profile", {"name": words, "assistantName": words, "about": words})
     ask("PATCH", f"{api}/profile", {"about": words})
-    for door in (url, api):
-        known = {"conversationId": conversation}
-        ask("POST", f"{door}/chat", {**send, **known})
-        ask("POST", f"{door}/chat", {"action": "regenerate", **known})
-        ask("POST", f"{door}/chat", {"message": {"text": f"{words} [[fault=refuse-stream]] {BRIEF}"}, **known})
-        ask("POST", f"{door}/chat/{conversation}/cancel")
-        ask("POST", f"{door}/ai/chat/{conversation}/stop")
-        ask("GET", f"{door}/health")
+    for entry_point in (url, api):
+        conversation_field = {"conversationId": conversation}
+        ask("POST", f"{entry_point}/chat", {**send, **conversation_field})
+        ask("POST", f"{entry_point}/chat", {"action": "regenerate", **conversation_field})
+        ask(
+            "POST",
+            f"{entry_point}/chat",
+            {"message": {"text": f"{words} [[fault=refuse-stream]] {SHORT}"}, **conversation_field},
+        )
+        ask("POST", f"{entry_point}/chat/{conversation}/cancel")
+        ask("POST", f"{entry_point}/ai/chat/{conversation}/stop")
+        ask("GET", f"{entry_point}/health")
     ask("POST", f"{api}/prompt/preview", send)
     for path in ("/conversations", f"/conversations/{conversation}", f"/conversations/{conversation}/messages"):
         ask("GET", api + path)
     ask("PATCH", f"{api}/conversations/{conversation}", {"title": words})
 
-    slow = person.leave(f"{words} [[tokens=60 pace=20 first=1]]", 3)
+    slow = person.send_and_disconnect(f"{words} [[tokens=60 pace=20 first=1]]", 3)
     running = slow.start["conversationId"]
     answers.append(http.get(f"{url}/chat/{running}/stream", headers={**headers, "last-event-id": slow.cursor}))
     ask("GET", f"{url}/ai/chat/{running}/stream")
@@ -69,6 +73,6 @@ def tour(person: Person, words: str = "Tell-me-about-rivers", headers: Mapping[s
 
 
 def run(person: Person, task: Mapping[str, Any]) -> str:
-    """A task, invoked as a service of the same account would."""
+    """Invokes a task as a service of the same account does. Returns the response."""
     client: Any = boto3.client("lambda", endpoint_url=person.stack.demo)
     return str(client.invoke(FunctionName="ConverseFunction", Payload=json_bytes(task))["Payload"].read().decode())

@@ -74,8 +74,9 @@ class Description:
     def operation(self, method: str, path: str) -> tuple[str, Mapping[str, Any]] | None:
         """The described path and operation of a request, or None."""
         for template, operations in self.document["paths"].items():
-            if method.lower() in operations and re.fullmatch(re.sub(r"\{.*?\}", "[^/]+", template), path):
-                return template, operations[method.lower()]
+            operation = operations.get(method.lower()) if method.isupper() else None  # methods are case-sensitive
+            if operation and re.fullmatch(re.sub(r"\{.*?\}", "[^/]+", template), path):
+                return template, operation
         return None
 
     def check(self, method: str, path: str, answer: Answer) -> None:

@@ -17,7 +17,7 @@ from converse_stream.protocol.events import Rollback, Usage
 from converse_stream.protocol.log import Entry, PositionedEvent
 from converse_stream.store import (
     erasure,
-    erasure_mark,
+    erasure_marker,
     generation_record,
     generation_records,
     generation_writer,
@@ -350,10 +350,10 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a late write deletes the mark of a later deletion",
         "I14",
-        method(erasure_mark, "same_erasure_part", _without_condition),
+        method(erasure_marker, "same_erasure_part", _without_condition),
     ),
     Mutant("an erasure does not wait for the index", "I14", changed(erasure, "INDEX_LAG", -1.0)),
-    Mutant("a start during an erasure", "I14", method(erasure_mark, "not_erasing_part", _without_condition)),
+    Mutant("a start during an erasure", "I14", method(erasure_marker, "not_erasing_part", _without_condition)),
     Mutant("the end restores a deleted conversation", "I14", changed(generation_records, "IS_ACTIVE", "active = :gid")),
     Mutant(
         "a start restores a deleted conversation",

@@ -6,7 +6,7 @@ from unittest import mock
 import pytest
 
 from converse_stream.protocol.errors import NotFound, StorageError
-from converse_stream.store import conversations, erasure_mark, keys, messages
+from converse_stream.store import conversations, erasure_marker, keys, messages
 from tests.property.controlled_store import ALICE, CONVERSATION, Store, inject
 from tests.property.fake_table import Fault
 
@@ -25,14 +25,16 @@ def test_a_late_removal_of_a_mark_does_not_remove_the_mark_of_a_later_deletion(s
     """Otherwise messages remain that no deletion finds, or the conversation can be started again."""
     store.finish(store.send("one"), "first")
     table = store.dynamo.table()
-    started_at = erasure_mark.begin(table, ALICE)
+    started_at = erasure_marker.begin(table, ALICE)
     store.conversations.mark_deleted(ALICE, CONVERSATION)
     store.conversations.remove_messages(ALICE, CONVERSATION)
     store.hook.arm("transact", inject("late"))
     with pytest.raises(StorageError):
-        store.conversations.remove_mark(ALICE, CONVERSATION, erasure_mark.same_erasure_part(table, ALICE, started_at))
-    store.conversations.remove_mark(ALICE, CONVERSATION, erasure_mark.same_erasure_part(table, ALICE, started_at))
-    erasure_mark.end(table, ALICE, started_at)
+        store.conversations.remove_marker(
+            ALICE, CONVERSATION, erasure_marker.same_erasure_part(table, ALICE, started_at)
+        )
+    store.conversations.remove_marker(ALICE, CONVERSATION, erasure_marker.same_erasure_part(table, ALICE, started_at))
+    erasure_marker.end(table, ALICE, started_at)
     store.finish(store.send("two"), "second")
     store.conversations.mark_deleted(ALICE, CONVERSATION)
     if removed:
@@ -45,13 +47,15 @@ def test_a_superseded_erasure_does_not_complete_a_later_deletion(store: Store) -
     """Otherwise an unfinished deletion is considered complete, and its messages remain."""
     table = store.dynamo.table()
     store.finish(store.send("one"), "first")
-    started_at = erasure_mark.begin(table, ALICE)
+    started_at = erasure_marker.begin(table, ALICE)
     store.conversations.mark_deleted(ALICE, CONVERSATION)
 
     def complete_erasure_and_delete_again() -> Fault:
         store.conversations.remove_messages(ALICE, CONVERSATION)
-        store.conversations.remove_mark(ALICE, CONVERSATION, erasure_mark.same_erasure_part(table, ALICE, started_at))
-        erasure_mark.end(table, ALICE, started_at)
+        store.conversations.remove_marker(
+            ALICE, CONVERSATION, erasure_marker.same_erasure_part(table, ALICE, started_at)
+        )
+        erasure_marker.end(table, ALICE, started_at)
         store.finish(store.send("two"), "second")
         store.conversations.mark_deleted(ALICE, CONVERSATION)
         return "none"

@@ -159,9 +159,9 @@ def replaced(where: object, name: str, value: object) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("where", "name", "value"),
     [
-        (usage, "_BUSY", "tat > :now AND (tat <= :latest OR tat > :latest)"),
-        (usage, "_IDLE", "(attribute_not_exists(tat) OR tat <= :now OR tat > :now)"),
-        (usage, "_ROOM", "(attribute_not_exists(act) OR size(act) < :most OR attribute_exists(act))"),
+        (usage, "_TAT_IS_TOLERATED", "tat > :now AND (tat <= :latest OR tat > :latest)"),
+        (usage, "_TAT_IS_PAST", "(attribute_not_exists(tat) OR tat <= :now OR tat > :now)"),
+        (usage, "_HAS_FREE_SLOT", "(attribute_not_exists(act) OR size(act) < :most OR attribute_exists(act))"),
     ],
     ids=["busy for any tat", "idle for any tat", "one slot too many"],
 )

@@ -19,7 +19,7 @@ from converse_stream.protocol.errors import ChatError, NotFound
 from converse_stream.store import (
     conversations,
     erasure,
-    erasure_mark,
+    erasure_marker,
     generation_records,
     generation_writer,
     generations,
@@ -34,10 +34,10 @@ from tests.property.sequential_executor import SequentialExecutor
 from tests.property.walk_actors import (
     CONFLICT_RATE,
     DEFAULT_PROFILE,
+    GRACE_SECONDS,
     MAX_BATCH_CALLS,
     MAX_DEPTH,
     MAX_REFUSALS,
-    PATIENCE_SECONDS,
     RUN,
     SHARED_PARTITIONS,
     THROTTLE_RATE,
@@ -123,7 +123,7 @@ class World(Readers):
             if chance < 0.3:
                 self.counts["zombie"] += self.zombie()
             elif chance < 0.45:
-                self.counts["exchange"] += self.answer_at_once()
+                self.counts["answer at once"] += self.answer_at_once()
             else:
                 for _ in range(self.random.choice((1, 1, 2, 4))):
                     self.step()
@@ -164,7 +164,7 @@ class World(Readers):
             if sk == keys.RECORD and record["st"] == "run" and "closed" not in record
         ]  # fmt: skip
         ends = [min(int(record["lease"]), int(record["dl"])) / 1000 for record in running_records]
-        self.now = max([self.now, *ends]) + PATIENCE_SECONDS + 0.01
+        self.now = max([self.now, *ends]) + GRACE_SECONDS + 0.01
         reader = self.environments[0]
         for known in self.known_generations.values():
             record = reader.generations.get_or_reap(known.user, known.gid)
@@ -269,7 +269,7 @@ def simulated(world: World) -> Iterator[None]:
     with (
         mock.patch.object(generations, "now", iso),
         mock.patch.object(generations, "time", clock),
-        mock.patch.object(erasure_mark, "now", iso),
+        mock.patch.object(erasure_marker, "now", iso),
         mock.patch.object(erasure, "time", clock),
         mock.patch.object(usage, "ThreadPoolExecutor", SequentialExecutor),
         mock.patch.object(usage, "random", world.random),

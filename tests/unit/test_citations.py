@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converse_stream.memory.citations import cited
+from converse_stream.memory.citations import extract_citations
 from converse_stream.memory.sources import MAX_QUOTE, Document, citation
 from converse_stream.protocol.errors import ModelError
 from converse_stream.protocol.events import (
@@ -30,7 +30,7 @@ def read(*events: Event, sources: tuple[SearchableFact | Document, ...] = SOURCE
     def model_events() -> Generator[Event, None, None]:
         yield from events
 
-    return list(merge(cited(model_events(), sources)))
+    return list(merge(extract_citations(model_events(), sources)))
 
 
 def test_mark_is_replaced_by_its_citation_in_place() -> None:
@@ -47,7 +47,7 @@ def test_source_cited_in_the_prefix_is_not_cited_again() -> None:
     def model_events() -> Generator[Event, None, None]:
         yield Chunk("You like tea [fact 1] and have a dog [fact 2].")
 
-    assert list(merge(cited(model_events(), SOURCES, before=(Chunk("Tea"), citation(TEA))))) == [
+    assert list(merge(extract_citations(model_events(), SOURCES, before=(Chunk("Tea"), citation(TEA))))) == [
         Chunk("You like tea and have a dog"),
         citation(DOG),
         Chunk("."),
@@ -128,7 +128,7 @@ def test_all_text_is_sent_when_the_model_fails_or_ends_early(data: st.DataObject
         raise ModelError
 
     with pytest.raises(ModelError):
-        events.extend(cited(model_events(), SOURCES))
+        events.extend(extract_citations(model_events(), SOURCES))
     assert list(merge(events)) == read(*chunks) == read(*chunks, Progress("retry"))[:-1]
 
 
@@ -146,11 +146,11 @@ HELD_BACK = [
 
 @pytest.mark.parametrize(("text", "sent"), HELD_BACK)
 def test_only_the_possible_beginning_of_a_mark_is_held_back(text: str, sent: str) -> None:
-    assert next(cited((Chunk(content) for content in (text, "!")), SOURCES)) == Chunk(sent)
+    assert next(extract_citations((Chunk(content) for content in (text, "!")), SOURCES)) == Chunk(sent)
 
 
 def test_closed_reader_receives_no_held_back_text() -> None:
-    reader = cited((event for event in (Chunk("a ["), Chunk("b"))), SOURCES)
+    reader = extract_citations((event for event in (Chunk("a ["), Chunk("b"))), SOURCES)
     assert next(reader) == Chunk("a")
     reader.close()
 
@@ -169,7 +169,7 @@ def test_closing_the_reader_closes_the_model_stream() -> None:
         finally:
             closed.append(True)
 
-    reader = cited(model_events(), SOURCES)
+    reader = extract_citations(model_events(), SOURCES)
     next(reader)
     reader.close()
     assert closed

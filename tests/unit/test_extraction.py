@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from converse_stream.tasks.extraction import (
-    AT_MOST,
-    ENOUGH,
+    MAX_FACTS,
+    MAX_MESSAGE,
     Extraction,
     extract,
 )
@@ -29,7 +29,7 @@ class FakeTask:
 
 def extract_from(answer: str, message: str = "I sail.", stored_facts: tuple[str, ...] = ()) -> Extraction:
     task: Any = FakeTask(answer)
-    return extract(task, message, stored_facts, tokens=100, longest=500)
+    return extract(task, message, stored_facts, tokens=100, max_chars=500)
 
 
 def texts(answer: str) -> list[str]:
@@ -67,7 +67,7 @@ def test_truncated_answer_gives_its_complete_facts() -> None:
 
 def test_number_of_facts_of_one_message_is_limited() -> None:
     many = [{**SAILS, "text": f"The user has {count} boats."} for count in range(9)]
-    assert len(texts(json.dumps({"facts": many}))) == AT_MOST
+    assert len(texts(json.dumps({"facts": many}))) == MAX_FACTS
 
 
 def test_facts_that_differ_in_case_and_punctuation_are_one_fact() -> None:
@@ -105,8 +105,8 @@ def test_assistant_name_is_accepted_only_if_the_user_wrote_it(message: str, name
 def test_long_message_is_truncated_and_only_the_nearest_facts_are_sent() -> None:
     stored_facts = [f"The user's boat number {number} is blue." for number in range(50)]
     task: Any = FakeTask(json.dumps({"facts": [{**SAILS, "text": stored_facts[30].upper()}]}))
-    extraction = extract(task, "boat number 7 " + "and so on " * 2_000, stored_facts, tokens=40, longest=500)
-    assert len(task.message) == ENOUGH
+    extraction = extract(task, "boat number 7 " + "and so on " * 2_000, stored_facts, tokens=40, max_chars=500)
+    assert len(task.message) == MAX_MESSAGE
     assert "- The user's boat number 7 is blue." in task.facts
     assert 1 <= task.facts.count("\n- ") <= 5
     assert extraction.facts == [], "a stored fact that the prompt omits is not stored again"

@@ -150,5 +150,5 @@ def test_error_does_not_suggest_a_profile_that_the_model_lacks() -> None:
     catalog = Catalog("auto", "ap-south-1")
     model = catalog["nova-lite"].model_copy(update={"profiles": {"us": 1}})
     del catalog._models["nova-lite"]
-    catalog._every["nova-lite"] = model
+    catalog._all["nova-lite"] = model
     assert "global" not in str(catalog.unavailable_reason("nova-lite"))

@@ -85,7 +85,7 @@ def test_images_and_blank_passages_are_omitted() -> None:
 def test_passages_with_labels_and_names_are_within_the_token_budget(word: str, budget: int) -> None:
     documents = search(*[passage(word * 100)] * 3, tokens=budget)
     built = builder.build(
-        Memory(None, sources=tuple(documents)), (), "?", assistant="Ada", room=builder.PromptBudget(100_000, 1_000)
+        Memory(None, sources=tuple(documents)), (), "?", assistant="Ada", budget=builder.PromptBudget(100_000, 1_000)
     )
     fence = estimate_tokens("<documents>\n</documents>")
     assert estimate_tokens(built.documents) <= budget + (fence if documents else 0)

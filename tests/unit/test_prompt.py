@@ -42,7 +42,7 @@ def build(
         profile,
     )
     room = PromptBudget(window, budget)
-    return builder.build(memory, memory.history, "now", assistant="Ada", room=room)
+    return builder.build(memory, memory.history, "now", assistant="Ada", budget=room)
 
 
 def test_first_message_has_no_history_and_no_facts() -> None:
@@ -226,8 +226,8 @@ def test_tokens_of_the_parts_add_up_to_the_total() -> None:
     built = build(
         *LONG, facts=("a fact",), documents=(Document("text", "name"),), budget=100, seq=len(LONG), summary="rivers"
     )
-    assert prompt.tokens(built) == sum(prompt.parts(built).values())
-    assert all(weight > 0 for part, weight in prompt.parts(built).items() if part != "tools")
+    assert prompt.tokens(built) == sum(prompt.tokens_by_part(built).values())
+    assert all(weight > 0 for part, weight in prompt.tokens_by_part(built).items() if part != "tools")
 
 
 def test_other_scripts_have_more_tokens_than_ascii() -> None:

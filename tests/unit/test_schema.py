@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from converse_stream.model import options as model_options
 from converse_stream.model.catalog import Catalog
-from converse_stream.model.schema import fitted
+from converse_stream.model.schema import adapt
 from converse_stream.protocol.errors import BadRequest
 from converse_stream.protocol.options import Options
 from local_stack.bedrock.errors import BedrockError
@@ -45,7 +45,7 @@ def test_every_object_at_any_depth_allows_no_additional_properties() -> None:
         "anyOf": [{"properties": {}}, {"oneOf": [OBJECT]}],
     }
     closed = OBJECT | {"additionalProperties": False}
-    assert fitted(schema) == closed | {
+    assert adapt(schema) == closed | {
         "properties": {
             "additionalProperties": closed,
             "maximum": {"type": ["object", "null"], "additionalProperties": False},
@@ -58,7 +58,7 @@ def test_every_object_at_any_depth_allows_no_additional_properties() -> None:
 def test_unsupported_constraints_become_part_of_the_description() -> None:
     number = {"type": "integer", "minimum": 1, "description": "Stars.", "format": "int32"}
     listed = {"type": "array", "items": {"type": "string", "format": "date"}, "minItems": 1, "maxItems": 3}
-    properties = fitted(OBJECT | {"properties": {"stars": number, "days": listed}})["properties"]
+    properties = adapt(OBJECT | {"properties": {"stars": number, "days": listed}})["properties"]
     assert properties["stars"] == {"type": "integer", "description": 'Stars. (minimum: 1, format: "int32")'}
     assert properties["days"] == {
         "type": "array",
@@ -88,8 +88,8 @@ def schemas() -> st.SearchStrategy[dict[str, Any]]:
 def test_fitted_schema_is_accepted_and_fitting_is_idempotent(inner: dict[str, Any]) -> None:
     schema = OBJECT | {"properties": {"inner": inner}, "$defs": {"inner": inner}}
     before = json.dumps(schema)
-    check_by_stand_in(fitted(schema))
-    assert fitted(fitted(schema)) == fitted(schema)
+    check_by_stand_in(adapt(schema))
+    assert adapt(adapt(schema)) == adapt(schema)
     assert json.dumps(schema) == before
 
 

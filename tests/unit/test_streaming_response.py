@@ -9,7 +9,7 @@ import pytest
 
 from streaming_runtime import StreamingResponse
 from streaming_runtime.caller import Caller, caller_of, in_one_piece, streaming_callers
-from streaming_runtime.response import opened
+from streaming_runtime.response import open_body
 
 SET_BY_LAMBDA = ["Transfer-Encoding", "connection", "DATE", "Content-Length"]
 
@@ -74,7 +74,7 @@ class Body:
 
 
 def test_empty_chunks_are_skipped() -> None:
-    with opened([b"", b"a", b"", b"", b"b", b""]) as chunks:
+    with open_body([b"", b"a", b"", b"", b"b", b""]) as chunks:
         assert list(chunks) == [b"a", b"b"]
 
 
@@ -83,7 +83,7 @@ def test_empty_chunks_are_skipped() -> None:
 )
 def test_chunk_that_is_not_bytes_is_an_error(chunk: object) -> None:
     body = Body([b"a", chunk])
-    with opened(body) as chunks:
+    with open_body(body) as chunks:
         assert next(chunks) == b"a"
         with pytest.raises(TypeError, match=f"must yield bytes, not {type(chunk).__name__}"):
             next(chunks)
@@ -97,7 +97,7 @@ def test_chunk_that_is_not_bytes_is_an_error(chunk: object) -> None:
 )
 def test_body_is_closed_wherever_the_reader_ends(read_count: int, closed: list[str]) -> None:
     body = Body([b"a", b"b"])
-    with opened(body) as chunks:
+    with open_body(body) as chunks:
         for _ in range(read_count):
             next(chunks)
     assert body.closed == closed
@@ -107,7 +107,7 @@ def test_body_is_closed_when_the_reader_fails() -> None:
     body = Body([b"a"])
 
     def read() -> None:
-        with opened(body) as chunks:
+        with open_body(body) as chunks:
             next(chunks)
             raise BrokenPipeError
 
@@ -136,7 +136,7 @@ def fails_to_close() -> Iterator[bytes]:
 def test_error_on_close_is_logged_and_ignored(
     body: Callable[[], Iterator[bytes]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.ERROR), opened(body()) as chunks:
+    with caplog.at_level(logging.ERROR), open_body(body()) as chunks:
         next(chunks)
     assert "closing the body failed" in caplog.text
 

@@ -1,4 +1,4 @@
-"""The Bedrock stand-in in a thread of its own, and boto3 as anybody would use it."""
+"""The Bedrock stand-in in its own thread, and an unmodified boto3 client."""
 
 import asyncio
 import threading
@@ -23,7 +23,7 @@ QUICK = "pace=1 first=0"
 
 @contextmanager
 def event_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """An event loop that runs in a thread; what still runs at the end is cancelled."""
+    """Yields an event loop in a thread. Its remaining tasks are cancelled at the end."""
     ready = threading.Event()
     loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
@@ -45,7 +45,7 @@ def event_loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 @contextmanager
 def standin(*, fault_rate: float = 0.0, seed: int = 0, model: Model | None = None) -> Iterator[BedrockServer]:
-    """A server on a free port."""
+    """Yields a stand-in on a free port."""
     with event_loop() as loop:
         start = serve("127.0.0.1", 0, fault_rate=fault_rate, seed=seed, model=model)
         server = asyncio.run_coroutine_threadsafe(start, loop).result()
@@ -55,20 +55,20 @@ def standin(*, fault_rate: float = 0.0, seed: int = 0, model: Model | None = Non
 
 @contextmanager
 def boto3_client(server: BedrockServer, **config: Any) -> Iterator["BedrockRuntimeClient"]:
-    """boto3 with nothing but the standard variables; one attempt, as our code does it."""
+    """Yields a boto3 client that is configured by environment variables only, with one attempt per call."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", server.url)
         environment.setenv("AWS_ACCESS_KEY_ID", "test")
         environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
         environment.delenv("AWS_BEARER_TOKEN_BEDROCK", raising=False)
-        once = Config(retries={"mode": "standard", "total_max_attempts": 1}, **config)
-        client = boto3.Session(region_name="us-east-1").client("bedrock-runtime", config=once)
+        no_retries = Config(retries={"mode": "standard", "total_max_attempts": 1}, **config)
+        client = boto3.Session(region_name="us-east-1").client("bedrock-runtime", config=no_retries)
     yield client
     client.close()
 
 
-def ask(text: str, model: str = LITE, **fields: Any) -> dict[str, Any]:
-    """The arguments of `converse` and `converse_stream` for one question."""
+def converse_request(text: str, model: str = LITE, **fields: Any) -> dict[str, Any]:
+    """Returns the arguments of `converse` and `converse_stream` for one user message."""
     return {"modelId": model, "messages": [{"role": "user", "content": [{"text": text}]}], **fields}
 
 
@@ -79,10 +79,10 @@ def text_of(events: list[Any]) -> str:
 
 
 def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait for a condition; fail when it does not come true in time."""
+    """Waits until a condition is true. Fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, "the condition is not true in time"
         time.sleep(0.005)
 
 

@@ -1,4 +1,4 @@
-"""What the wire tests share."""
+"""Fixtures of the wire tests."""
 
 import platform
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ MACHINES = {"x86_64": "x86_64", "aarch64": "arm64"}
 
 @pytest.fixture(scope="session")
 def emulator_binary() -> Path:
-    """AWS's Runtime Interface Emulator, which comes with the SAM CLI."""
+    """AWS's Runtime Interface Emulator, a part of the SAM CLI."""
     name = f"aws-lambda-rie-{MACHINES.get(platform.machine(), 'none')}"
-    found = sorted(ROOT.glob(f".venv-sam/lib/python3.*/site-packages/samcli/local/rapid/{name}"))
-    if not found:
+    binaries = sorted(ROOT.glob(f".venv-sam/lib/python3.*/site-packages/samcli/local/rapid/{name}"))
+    if not binaries:
         pytest.skip("the SAM CLI is not installed in .venv-sam")
-    return found[0]
+    return binaries[0]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def server() -> Iterator[BedrockServer]:
 
 @pytest.fixture
 def bedrock(server: BedrockServer) -> Iterator[Bedrock]:
-    """Our own client of it."""
+    """The application's client for the stand-in."""
     client = boto3.client("bedrock-runtime", endpoint_url=server.url, config=config(idle_seconds=20))
     yield Bedrock(client)
     client.close()

@@ -1,4 +1,4 @@
-"""The laptop's Lambda side on free ports, for the small system in local_lambda/."""
+"""The local stack's Lambda emulator and entry points on free ports, for the small system in local_lambda/."""
 
 import asyncio
 import dataclasses
@@ -26,8 +26,8 @@ SYSTEM = Path(__file__).parent / "local_lambda"
 
 
 @dataclass(frozen=True)
-class Doors:
-    """Base URLs of the one host and of the four doors, and what is behind them."""
+class EntryPoints:
+    """Base URLs of the web host and the four other entry points, and the pools and Invoke API behind them."""
 
     host: str
     url: str
@@ -39,12 +39,12 @@ class Doors:
 
 
 @asynccontextmanager
-async def doors(
+async def entry_points(
     *, gateway_seconds: float = 30, account: int = ACCOUNT_LIMIT, rationed: bool = False, **changes: Any
-) -> AsyncIterator[Doors]:
-    """The system with `changes` to every function's settings (timeout, reserved_concurrency...).
+) -> AsyncIterator[EntryPoints]:
+    """Yields the system with `changes` to every function's settings (timeout, reserved_concurrency...).
 
-    `account` is the concurrency of them all; `rationed` gives them CPU time by their memory.
+    `account` is the concurrency of the account; `rationed` limits CPU time in proportion to memory.
     """
     template = read(SYSTEM / "template.yaml")
     assert template.http_api
@@ -53,20 +53,20 @@ async def doors(
     guard = Watchdog()
     pools = _pools(template, guard, changes, account, rationed=rationed)
     invoke_api = InvokeApi(pools, retry_seconds=(0, 0), throttled_seconds=0.01)
-    url_door = FunctionUrl(pools["Scripted"])
-    api_door = HttpApiServer(template.http_api, pools, gateway_seconds)
+    function_url = FunctionUrl(pools["Scripted"])
+    http_api = HttpApiServer(template.http_api, pools, gateway_seconds)
     files = StaticFiles(SYSTEM / "web", "/", "/", listed="Files" in template.listed_buckets)
     handlers: list[Handler] = [
-        CloudFront(template.distribution, {"Scripted": url_door, "Api": api_door, "Files": files}),
-        url_door,
-        api_door,
+        CloudFront(template.distribution, {"Scripted": function_url, "Api": http_api, "Files": files}),
+        function_url,
+        http_api,
         RestApiServer(template.rest_api, pools),
         invoke_api,
     ]
     servers = [await serve(handler, "127.0.0.1", 0) for handler in handlers]
     host, url, gateway, rest, invoke = (f"http://127.0.0.1:{port_of(server)}" for server in servers)
     try:
-        yield Doors(host, url, gateway, f"{rest}/live", invoke, pools, invoke_api)
+        yield EntryPoints(host, url, gateway, f"{rest}/live", invoke, pools, invoke_api)
     finally:
         for server in servers:
             server.close()
@@ -78,19 +78,19 @@ def _pools(
     template: Template, guard: Watchdog, changes: dict[str, Any], account: int, *, rationed: bool
 ) -> dict[str, Pool]:
     pools: dict[str, Pool] = {}
-    changed_functions = [dataclasses.replace(each, **changes) for each in template.functions.values()]
+    changed_functions = [dataclasses.replace(function, **changes) for function in template.functions.values()]
     concurrency = allocate(changed_functions, account)
-    for changed in changed_functions:
-        name = changed.name
-        box = sandbox.build(changed, guard.folder / name, sandbox.service_variables({"LAMBDA": "http://lambda"}))
-        made = functools.partial(Environment, changed, box, guard, rationed=rationed)
-        pools[name] = Pool(changed, made, concurrency[name])
+    for function in changed_functions:
+        name = function.name
+        box = sandbox.build(function, guard.folder / name, sandbox.service_variables({"LAMBDA": "http://lambda"}))
+        start = functools.partial(Environment, function, box, guard, rationed=rationed)
+        pools[name] = Pool(function, start, concurrency[name])
     return pools
 
 
-async def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until `holds()`, for at most 15 s."""
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Waits until `condition()` is true. Fails after 15 s."""
     deadline = time.monotonic() + 15
-    while not holds():
-        assert time.monotonic() < deadline, "it never came true"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition is not true in time"
         await asyncio.sleep(0.01)

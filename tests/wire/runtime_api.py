@@ -1,4 +1,4 @@
-"""A Runtime API that follows a script, on raw sockets: it shows what a runtime really sends, and it can misbehave."""
+"""A scripted Runtime API on raw sockets. It records what a runtime sends, and can refuse or reset responses."""
 
 import contextlib
 import json
@@ -19,12 +19,12 @@ from typing import Self
 import h11
 
 LAYER = Path(__file__).parents[2] / "layers" / "streaming_runtime"
-PATIENCE = 30.0  # seconds until a wait is a failure
+WAIT_SECONDS = 30.0  # the timeout of a wait
 
 
 @dataclass
 class Post:
-    """What the runtime has sent, HTTP chunk by HTTP chunk, with the moment at which each was complete."""
+    """A POST of the runtime: its HTTP chunks, and the time at which each was complete."""
 
     target: str
     headers: dict[str, str]
@@ -40,7 +40,7 @@ class Post:
 
     @property
     def prelude(self) -> dict[str, object]:
-        """The first chunk, which is the whole prelude and nothing else."""
+        """The prelude, which must be the complete first chunk."""
         assert self.chunks[0].endswith(b"}" + bytes(8))
         prelude: dict[str, object] = json.loads(self.chunks[0][:-8])
         return prelude
@@ -64,8 +64,8 @@ class Peer:
         return event
 
     def read(self, post: Post, *, until: float = float("inf"), keep: bool = True) -> None:
-        """The body, up to its end or up to `until` bytes of it."""
-        whole_chunk = True
+        """Reads the body to its end, or at least `until` bytes."""
+        chunk_complete = True
         while post.size < until:
             event = self.event()
             if not isinstance(event, h11.Data):
@@ -73,13 +73,13 @@ class Peer:
                 post.trailers = _strings(event.headers)
                 return
             post.size += len(event.data)
-            if keep and whole_chunk:
+            if keep and chunk_complete:
                 post.chunks.append(bytes(event.data))
                 post.times.append(time.monotonic())
             elif keep:
                 post.chunks[-1] += bytes(event.data)
                 post.times[-1] = time.monotonic()
-            whole_chunk = event.chunk_end
+            chunk_complete = event.chunk_end
 
     def reply(self, status: int, body: bytes = b'{"status":"OK"}', headers: Sequence[tuple[str, str]] = ()) -> None:
         if status != 200:
@@ -90,7 +90,7 @@ class Peer:
             self.socket.sendall(self.http.send(event))
 
 
-Treatment = Callable[[Peer, Post], None]
+PostHandler = Callable[[Peer, Post], None]
 
 
 def accept(peer: Peer, post: Post) -> None:
@@ -103,50 +103,52 @@ def count_only(peer: Peer, post: Post) -> None:
     peer.reply(202)
 
 
-def refuse(status: int, *, after: float = float("inf")) -> Treatment:
-    """A refusal after so many bytes, or at the end. The rest is not read, and the connection stays open."""
+def refuse(status: int, *, after: float = float("inf")) -> PostHandler:
+    """Returns a handler that refuses after `after` bytes, or at the end, and keeps the connection open."""
 
-    def treat(peer: Peer, post: Post) -> None:
+    def handle(peer: Peer, post: Post) -> None:
         peer.read(post, until=after)
         peer.reply(status, b'{"errorType":"Refused"}')
 
-    return treat
+    return handle
 
 
-def reset(*, after: int) -> Treatment:
-    def treat(peer: Peer, post: Post) -> None:
+def reset(*, after: int) -> PostHandler:
+    def handle(peer: Peer, post: Post) -> None:
         peer.read(post, until=after)
         peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.socket.close()
 
-    return treat
+    return handle
 
 
 @dataclass(frozen=True)
 class Invocation:
     event: object
-    treatment: Treatment = accept
+    handler: PostHandler = accept
     headers: tuple[tuple[str, str], ...] = ()
-    seconds: float = 60.0  # until the deadline
+    seconds: float = 60.0  # time until the deadline
 
 
 class RuntimeApi:
-    """Hands out the invocations one by one, then lets /next wait.
+    """Returns the invocations one by one, then blocks /next.
 
-    `log` tells the order of things: "next", "response", "error", the codes of the replies, and marks: any other
-    GET, which a handler may send from wherever it wants to be seen. A 200 is not worth an entry.
+    `log` has the requests and responses in order: "next", "response", "error", the status codes except 200, and marks.
+    A mark is any other GET that a handler sends.
     """
 
     def __init__(self, *invocations: Invocation) -> None:
         self.posts: list[Post] = []
         self.log: list[str] = []
         self._invocations = invocations
-        self._handed_out = 0
+        self._dispatched = 0
         self._waiting = 0
         self._changed = threading.Condition()
         self._closed = False
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)  # so that a late reader is soon felt
+        self._listener.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20
+        )  # small, so that a late reader blocks the runtime soon
         self._connections: list[tuple[socket.socket, threading.Thread]] = []
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
 
@@ -161,17 +163,17 @@ class RuntimeApi:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection, thread in self._connections:
-            thread.join(5)  # what the runtime did last is still being written down
+            thread.join(5)  # the last requests of the runtime are still being recorded
             connection.close()
 
     def wait_until_idle(self, runtime: "subprocess.Popen[bytes]", waiting: int = 1) -> None:
-        """Returns when every invocation is over and `waiting` processes ask for one more."""
-        deadline = time.monotonic() + PATIENCE
+        """Returns when every invocation has ended and `waiting` processes wait in /next."""
+        deadline = time.monotonic() + WAIT_SECONDS
         with self._changed:
-            while self._handed_out < len(self._invocations) or self._waiting < waiting:
+            while self._dispatched < len(self._invocations) or self._waiting < waiting:
                 self._changed.wait(0.2)
-                assert runtime.poll() is None, f"the runtime ended with {runtime.returncode}"
-                assert time.monotonic() < deadline, f"stuck after {self.log}"
+                assert runtime.poll() is None, f"the runtime exited with {runtime.returncode}"
+                assert time.monotonic() < deadline, f"timeout after {self.log}"
 
     def _accept(self) -> None:
         while True:
@@ -185,7 +187,9 @@ class RuntimeApi:
 
     def _serve(self, connection: socket.socket) -> None:
         peer = Peer(connection, self.log)
-        with contextlib.suppress(OSError, h11.RemoteProtocolError):  # a runtime that ends, or a reset by the script
+        with contextlib.suppress(
+            OSError, h11.RemoteProtocolError
+        ):  # the runtime exited, or the script reset the connection
             while isinstance(request := peer.event(), h11.Request):
                 self._answer(peer, request)
                 if peer.http.states != {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
@@ -194,36 +198,36 @@ class RuntimeApi:
 
     def _answer(self, peer: Peer, request: h11.Request) -> None:
         target = request.target.decode()
-        what = target.rpartition("/")[2]
-        self.log.append("restore" if "restore" in target else what)
+        name = target.rpartition("/")[2]
+        self.log.append("restore" if "restore" in target else name)
         if request.method == b"GET":
             peer.event()
             if target.endswith("/invocation/next"):
-                self._hand_out(peer)
+                self._dispatch(peer)
             else:
                 peer.reply(200)
             return
         post = Post(target, _strings(request.headers))
         self.posts.append(post)
-        treat = self._invocations[int(target.split("/")[-2]) - 1].treatment if "/invocation/" in target else accept
-        treat(peer, post)
+        handle = self._invocations[int(target.split("/")[-2]) - 1].handler if "/invocation/" in target else accept
+        handle(peer, post)
         if post.trailers is not None and "lambda-runtime-function-response-mode" in post.headers:
             post.connection_closed = peer.socket.recv(1) == b""
 
-    def _hand_out(self, peer: Peer) -> None:
+    def _dispatch(self, peer: Peer) -> None:
         with self._changed:
             self._waiting += 1
             self._changed.notify_all()
-            while self._handed_out == len(self._invocations) and not self._closed:
+            while self._dispatched == len(self._invocations) and not self._closed:
                 self._changed.wait()
             if self._closed:
                 raise ConnectionAbortedError
             self._waiting -= 1
-            invocation = self._invocations[self._handed_out]
-            self._handed_out += 1
+            invocation = self._invocations[self._dispatched]
+            self._dispatched += 1
         body = invocation.event if isinstance(invocation.event, bytes) else json.dumps(invocation.event).encode()
         headers = [
-            ("Lambda-Runtime-Aws-Request-Id", str(self._handed_out)),
+            ("Lambda-Runtime-Aws-Request-Id", str(self._dispatched)),
             ("Lambda-Runtime-Deadline-Ms", str(int((time.time() + invocation.seconds) * 1000))),
             ("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:000000000000:function:f"),
             *invocation.headers,
@@ -236,7 +240,7 @@ def _strings(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 class Runtime:
-    """A real runtime process, as Lambda starts it, with `handler` as its function's app.py."""
+    """A runtime process as Lambda starts it. `handler` is the source of the function's app.py."""
 
     def __init__(self, folder: Path, handler: str, variables: Mapping[str, str], *, plain: bool = False) -> None:
         task, opt = folder / "var task", folder / "opt"
@@ -287,7 +291,7 @@ def run(
     plain: bool = False,
     processes: int = 1,
 ) -> tuple[RuntimeApi, str]:
-    """Lets a real runtime answer the invocations; the API with what it saw, and the runtime's log."""
+    """Runs a runtime until it has answered the invocations. Returns the API with its records, and the runtime's log."""
     runtime = Runtime(folder, handler, variables, plain=plain)
     with RuntimeApi(*invocations) as api, runtime.running(api.address) as process:
         try:

@@ -1,4 +1,4 @@
-"""A TLS server that is slow to shake hands, in front of another server that speaks without."""
+"""A TLS proxy with a slow handshake in front of a server without TLS."""
 
 import select
 import socket
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 @dataclass
 class SlowTls:
-    """`accepted` counts connections, `requests` those with a byte in them."""
+    """`accepted` counts connections, `requests` those on which a byte was received."""
 
     url: str
     accepted: int = 0
@@ -24,7 +24,7 @@ class SlowTls:
 
 @contextmanager
 def slow_tls(upstream: str, seconds: float, context: ssl.SSLContext) -> Iterator[SlowTls]:
-    """Each connection waits `seconds` before its handshake, and then reaches `upstream`."""
+    """Yields a proxy to `upstream` that waits `seconds` before each handshake."""
     address = urlsplit(upstream)
     clients: list[ssl.SSLSocket] = []
 
@@ -40,9 +40,9 @@ def slow_tls(upstream: str, seconds: float, context: ssl.SSLContext) -> Iterator
                     return
                 with server.lock:
                     server.requests += 1
-                with socket.create_connection((address.hostname, address.port)) as behind:
-                    behind.sendall(first)
-                    _relay(client, behind)
+                with socket.create_connection((address.hostname, address.port)) as upstream_socket:
+                    upstream_socket.sendall(first)
+                    _relay(client, upstream_socket)
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Relay) as listener:
         server = SlowTls(f"https://127.0.0.1:{listener.server_address[1]}")
@@ -58,12 +58,12 @@ def slow_tls(upstream: str, seconds: float, context: ssl.SSLContext) -> Iterator
                     client.shutdown(socket.SHUT_RDWR)
 
 
-def _relay(client: ssl.SSLSocket, behind: socket.socket) -> None:
-    """Both ways, until one side ends."""
+def _relay(client: ssl.SSLSocket, upstream_socket: socket.socket) -> None:
+    """Copies data in both directions until one side closes."""
     while True:
-        ready = [client] if client.pending() else select.select([client, behind], [], [])[0]
-        for one in ready:
-            data = one.recv(65536)
+        ready = [client] if client.pending() else select.select([client, upstream_socket], [], [])[0]
+        for source in ready:
+            data = source.recv(65536)
             if not data:
                 return
-            (behind if one is client else client).sendall(data)
+            (upstream_socket if source is client else client).sendall(data)

@@ -1,4 +1,4 @@
-"""A caller's own Bedrock API key: in the header of their own call, and in no other."""
+"""A user's own Bedrock API key is sent in the header of that user's call only."""
 
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from converse_stream.model.transport import Bedrock, Call, config
 from converse_stream.protocol import errors
 from local_stack.bedrock import BedrockServer
-from tests.wire.bedrock_standin import ask
+from tests.wire.bedrock_standin import converse_request
 
 
 def call_of(key: str | None) -> Call:
@@ -24,12 +24,12 @@ def call_of(key: str | None) -> Call:
 
 @pytest.mark.parametrize("streamed", [True, False])
 def test_each_call_has_its_own_key(server: BedrockServer, bedrock: Bedrock, streamed: bool) -> None:
-    """Over one client, at the same time; those without a key are signed as ever."""
-    asked = len(server.requests)
+    """Concurrent calls on one client. Calls without a key are signed."""
+    requests_before = len(server.requests)
 
     def send(number: int) -> None:
         call = call_of(f"key-{number}" if number % 2 else None)
-        body = ask(f"number {number} [[tokens=3 pace=5 first=20]]")
+        body = converse_request(f"number {number} [[tokens=3 pace=5 first=20]]")
         if streamed:
             list(bedrock.converse_stream(body, call))
         else:
@@ -37,17 +37,20 @@ def test_each_call_has_its_own_key(server: BedrockServer, bedrock: Bedrock, stre
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(send, range(16)))
-    seen = {each.body["messages"][0]["content"][0]["text"].split()[1]: each for each in list(server.requests)[asked:]}
-    assert {number: each.key for number, each in seen.items()} == {
+    requests = {
+        request.body["messages"][0]["content"][0]["text"].split()[1]: request
+        for request in list(server.requests)[requests_before:]
+    }
+    assert {number: request.key for number, request in requests.items()} == {
         str(number): f"key-{number}" if number % 2 else None for number in range(16)
     }
-    for number, each in seen.items():
-        assert each.signed == (int(number) % 2 == 0)
+    for number, request in requests.items():
+        assert request.signed == (int(number) % 2 == 0)
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-def test_a_key_that_bedrock_refuses(bedrock: Bedrock, streamed: bool) -> None:
-    body, refused = ask("[[fault=access-denied]]"), call_of("a-wrong-key")
+def test_a_key_refused_by_bedrock_raises_bedrock_key_refused(bedrock: Bedrock, streamed: bool) -> None:
+    body, refused = converse_request("[[fault=access-denied]]"), call_of("a-wrong-key")
     with pytest.raises(errors.BedrockKeyRefused):
         list(bedrock.converse_stream(body, refused)) if streamed else bedrock.converse(body, refused)
     with pytest.raises(errors.ModelAccessDenied):
@@ -55,7 +58,7 @@ def test_a_key_that_bedrock_refuses(bedrock: Bedrock, streamed: bool) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_key_that_nobody_knows_is_refused_whichever_way_it_is_said(status: int) -> None:
+def test_an_unknown_key_raises_bedrock_key_refused_for_both_statuses(status: int) -> None:
     client = boto3.client("bedrock-runtime", endpoint_url="http://127.0.0.1:9", config=config(idle_seconds=1))
     bedrock = Bedrock(client)
     body = SimpleNamespace(stream=lambda **_: iter([b'{"message": "Invalid API Key format"}']))
@@ -63,12 +66,12 @@ def test_a_key_that_nobody_knows_is_refused_whichever_way_it_is_said(status: int
     hooks: Any = client.meta.events
     hooks.register("before-send.bedrock-runtime", lambda **_: AWSResponse("", status, headers, body))
     with pytest.raises(errors.BedrockKeyRefused):
-        bedrock.converse(ask("hi"), call_of("key"))
+        bedrock.converse(converse_request("hi"), call_of("key"))
     client.close()
 
 
-def test_a_key_is_not_sent_in_clear_to_another_machine() -> None:
+def test_a_key_is_not_sent_over_http_to_another_host() -> None:
     client = boto3.client("bedrock-runtime", endpoint_url="http://192.0.2.1", config=config(idle_seconds=1))
     with pytest.raises(errors.BedrockKeyRefused):
-        Bedrock(client).converse(ask("hi"), call_of("key"))
+        Bedrock(client).converse(converse_request("hi"), call_of("key"))
     client.close()

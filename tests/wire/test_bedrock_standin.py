@@ -1,4 +1,4 @@
-"""The Bedrock stand-in, by boto3 over real sockets: what a healthy model sends."""
+"""The Bedrock stand-in, called by boto3 over real sockets: answers without faults."""
 
 import http.client
 import json
@@ -11,7 +11,7 @@ import pytest
 from botocore.eventstream import EventStreamBuffer
 
 from local_stack.bedrock import BedrockServer
-from tests.wire.bedrock_standin import LITE, QUICK, ask, boto3_client, last, text_of, until
+from tests.wire.bedrock_standin import LITE, QUICK, boto3_client, converse_request, last, text_of, until
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
@@ -24,15 +24,15 @@ def client(server: BedrockServer) -> Iterator["BedrockRuntimeClient"]:
 
 
 def stream(client: "BedrockRuntimeClient", text: str, **fields: Any) -> list[Any]:
-    return list(client.converse_stream(**ask(text, **fields))["stream"])
+    return list(client.converse_stream(**converse_request(text, **fields))["stream"])
 
 
 def kinds(events: list[Any]) -> list[str]:
-    """The names of the events, repeated ones once."""
+    """Returns the names of the events, without consecutive duplicates."""
     return [name for name, _ in groupby(next(iter(event)) for event in events)]
 
 
-def test_events_come_in_bedrock_s_order(client: "BedrockRuntimeClient") -> None:
+def test_events_have_bedrocks_order(client: "BedrockRuntimeClient") -> None:
     events = stream(client, f"Tell me about rivers [[{QUICK} tokens=30]]")
     assert kinds(events) == ["messageStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata"]
     assert events[0] == {"messageStart": {"role": "assistant"}}
@@ -43,7 +43,7 @@ def test_events_come_in_bedrock_s_order(client: "BedrockRuntimeClient") -> None:
     assert events[-1]["metadata"]["metrics"]["latencyMs"] >= 0
 
 
-def test_reasoning_then_text_then_a_tool(client: "BedrockRuntimeClient") -> None:
+def test_an_answer_has_reasoning_then_text_then_a_tool_call(client: "BedrockRuntimeClient") -> None:
     tool: Any = {
         "toolSpec": {
             "name": "weather",
@@ -66,7 +66,7 @@ def test_reasoning_then_text_then_a_tool(client: "BedrockRuntimeClient") -> None
     assert json.loads(source) == {"city": "Łódź 🌊"}
     assert events[-2]["messageStop"]["stopReason"] == "tool_use"
 
-    answer = client.converse(**ask(question, **fields))
+    answer = client.converse(**converse_request(question, **fields))
     reasoning, cited, called = answer["output"]["message"]["content"]
     assert reasoning["reasoningContent"]["reasoningText"]["text"].startswith("The question is about Łódź 🌊.")
     assert reasoning["reasoningContent"]["reasoningText"]["signature"]
@@ -77,9 +77,9 @@ def test_reasoning_then_text_then_a_tool(client: "BedrockRuntimeClient") -> None
     assert answer["stopReason"] == "tool_use"
 
 
-def test_one_piece_says_the_same_as_the_stream(client: "BedrockRuntimeClient") -> None:
+def test_converse_returns_the_same_text_as_the_stream(client: "BedrockRuntimeClient") -> None:
     question = f"Tell me about rivers [[{QUICK}]]"
-    answer = client.converse(**ask(question))
+    answer = client.converse(**converse_request(question))
     assert answer["output"]["message"] == {
         "role": "assistant",
         "content": [{"text": text_of(stream(client, question))}],
@@ -87,17 +87,17 @@ def test_one_piece_says_the_same_as_the_stream(client: "BedrockRuntimeClient") -
     assert answer["stopReason"] == "end_turn"
 
 
-def test_stop_reasons_of_limits(client: "BedrockRuntimeClient") -> None:
-    cut = client.converse(**ask(f"Tell me about rivers [[{QUICK}]]", inferenceConfig={"maxTokens": 3}))
+def test_limits_have_their_stop_reasons(client: "BedrockRuntimeClient") -> None:
+    cut = client.converse(**converse_request(f"Tell me about rivers [[{QUICK}]]", inferenceConfig={"maxTokens": 3}))
     assert (cut["stopReason"], cut["usage"]["outputTokens"]) == ("max_tokens", 3)
     stopped = stream(client, f"Tell me about rivers [[{QUICK}]]", inferenceConfig={"stopSequences": ["rivers"]})
     assert {"messageStop": {"stopReason": "stop_sequence"}} in stopped
     assert "rivers" not in text_of(stopped)
 
 
-def test_tokens_are_paced_and_leave_one_by_one(client: "BedrockRuntimeClient") -> None:
+def test_tokens_are_paced_and_sent_one_by_one(client: "BedrockRuntimeClient") -> None:
     started = time.monotonic()
-    events = client.converse_stream(**ask("Tell me about rivers [[tokens=6 pace=50 first=100]]"))["stream"]
+    events = client.converse_stream(**converse_request("Tell me about rivers [[tokens=6 pace=50 first=100]]"))["stream"]
     arrivals = [time.monotonic() - started for event in events if "contentBlockDelta" in event]
     assert len(arrivals) == 6
     assert arrivals[0] >= 0.1
@@ -106,27 +106,29 @@ def test_tokens_are_paced_and_leave_one_by_one(client: "BedrockRuntimeClient") -
 
 @pytest.mark.parametrize("operation", ["converse", "converse_stream"])
 @pytest.mark.parametrize(
-    ("asked", "standard"),
+    ("options", "standard"),
     [
         ({"performanceConfig": {"latency": "optimized"}}, {"performanceConfig": {"latency": "standard"}}),
         ({"serviceTier": {"type": "priority"}}, {"serviceTier": {"type": "default"}}),
     ],
     ids=["latency", "tier"],
 )
-def test_the_metadata_tells_how_a_request_was_served(
-    client: "BedrockRuntimeClient", operation: str, asked: dict[str, Any], standard: dict[str, Any]
+def test_the_metadata_has_the_latency_and_tier_of_the_request(
+    client: "BedrockRuntimeClient", operation: str, options: dict[str, Any], standard: dict[str, Any]
 ) -> None:
-    def told(directive: str) -> dict[str, Any]:
-        question = ask(f"Tell me about rivers [[{QUICK} tokens=2 {directive}]]", "us.amazon.nova-pro-v1:0", **asked)
+    def served(directive: str) -> dict[str, Any]:
+        question = converse_request(
+            f"Tell me about rivers [[{QUICK} tokens=2 {directive}]]", "us.amazon.nova-pro-v1:0", **options
+        )
         answer: Any = getattr(client, operation)(**question)
         answer = list(answer["stream"])[-1]["metadata"] if "stream" in answer else answer
-        return {name: answer.get(name) for name in asked}
+        return {name: answer.get(name) for name in options}
 
-    assert told("cite") == asked
-    assert told("standard") == standard
+    assert served("cite") == options
+    assert served("standard") == standard
 
 
-def test_a_cut_tool_call_has_its_pieces_and_its_stop(client: "BedrockRuntimeClient") -> None:
+def test_a_truncated_tool_call_has_its_deltas_and_its_stop(client: "BedrockRuntimeClient") -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string"}}}
     config: Any = {"tools": [{"toolSpec": {"name": "weather", "inputSchema": {"json": schema}}}]}
     question = f"Tell me about Lisbon [[{QUICK} tokens=3 tool=weather]]"
@@ -139,20 +141,20 @@ def test_a_cut_tool_call_has_its_pieces_and_its_stop(client: "BedrockRuntimeClie
         "metadata",
     ]
     assert {"messageStop": {"stopReason": "max_tokens"}} in events
-    whole = client.converse(**ask(question, toolConfig=config, inferenceConfig={"maxTokens": 4}))
-    assert whole["output"]["message"]["content"][1]["toolUse"]["input"] == {}
+    truncated = client.converse(**converse_request(question, toolConfig=config, inferenceConfig={"maxTokens": 4}))
+    assert truncated["output"]["message"]["content"][1]["toolUse"]["input"] == {}
 
 
-def test_a_region_knows_its_own_profiles(client: "BedrockRuntimeClient") -> None:
+def test_a_profile_of_another_region_is_refused(client: "BedrockRuntimeClient") -> None:
     with pytest.raises(client.exceptions.ValidationException, match="identifier is invalid"):
-        client.converse(**ask("Hello", "eu.amazon.nova-lite-v1:0"))
+        client.converse(**converse_request("Hello", "eu.amazon.nova-lite-v1:0"))
 
 
 def test_cache_points_are_written_and_then_read(client: "BedrockRuntimeClient") -> None:
     point = {"cachePoint": {"type": "default"}}
     system: Any = [{"text": "A prefix that this test alone uses."}, point]
     question = f"Tell me about rivers [[{QUICK} tokens=1]]"
-    first, second = (client.converse(**ask(question, system=system))["usage"] for _ in range(2))
+    first, second = (client.converse(**converse_request(question, system=system))["usage"] for _ in range(2))
     assert (first["cacheWriteInputTokens"], first["cacheReadInputTokens"]) == (7, 0)
     assert (second["cacheWriteInputTokens"], second["cacheReadInputTokens"]) == (0, 7)
 
@@ -170,7 +172,7 @@ def test_a_request_is_recorded(server: BedrockServer, client: "BedrockRuntimeCli
     question = f"Tell me about rivers [[{QUICK} tokens=4]]"
     events = stream(client, question, model=model)
     assert events
-    until(lambda: last(server).state != "open")  # the server may still be on its way back
+    until(lambda: last(server).state != "open")  # the server updates the state after the last byte
     record = last(server).as_json()
     assert record["modelId"] == model
     assert record["body"]["messages"][0]["content"] == [{"text": question}]
@@ -180,15 +182,15 @@ def test_a_request_is_recorded(server: BedrockServer, client: "BedrockRuntimeCli
     assert json.dumps(record)
 
 
-def test_embeddings(client: "BedrockRuntimeClient") -> None:
+def test_embeddings_have_the_requested_dimensions(client: "BedrockRuntimeClient") -> None:
     body = json.dumps({"inputText": "my dog is called Rex", "dimensions": 256, "normalize": True})
     answer = json.loads(client.invoke_model(modelId="amazon.titan-embed-text-v2:0", body=body)["body"].read())
     assert len(answer["embedding"]) == 256
 
 
-def test_what_bedrock_would_refuse_is_refused(client: "BedrockRuntimeClient") -> None:
+def test_a_blank_text_is_refused_as_by_bedrock(client: "BedrockRuntimeClient") -> None:
     with pytest.raises(client.exceptions.ValidationException, match=r"is blank\. Add text to the text field"):
-        client.converse_stream(**ask(" "))
+        client.converse_stream(**converse_request(" "))
 
 
 def post(server: BedrockServer, path: str, body: bytes) -> tuple[int, http.client.HTTPMessage, bytes]:
@@ -200,7 +202,7 @@ def post(server: BedrockServer, path: str, body: bytes) -> tuple[int, http.clien
     return answer
 
 
-def test_errors_look_like_bedrock_s(server: BedrockServer) -> None:
+def test_errors_have_bedrocks_format(server: BedrockServer) -> None:
     status, headers, body = post(server, f"/model/{LITE}/converse-stream", b'{"messages": [], "stream": true}')
     assert status == 400
     assert headers["x-amzn-errortype"].startswith("ValidationException:")
@@ -210,8 +212,8 @@ def test_errors_look_like_bedrock_s(server: BedrockServer) -> None:
     assert post(server, f"/model/{LITE}/count-tokens", b"{}")[0] == 404
 
 
-def test_the_body_is_chunked_with_one_frame_in_each_chunk(server: BedrockServer) -> None:
-    question = ask(f"Tell me about 🌊 [[{QUICK} tokens=8]]")
+def test_each_http_chunk_of_the_body_has_one_frame(server: BedrockServer) -> None:
+    question = converse_request(f"Tell me about 🌊 [[{QUICK} tokens=8]]")
     body = json.dumps({"messages": question["messages"]}).encode()
     connection = http.client.HTTPConnection(server.url.removeprefix("http://"))
     connection.request("POST", f"/model/{LITE}/converse-stream", body)
@@ -228,9 +230,9 @@ def test_the_body_is_chunked_with_one_frame_in_each_chunk(server: BedrockServer)
     connection.close()
 
 
-def test_a_connection_is_used_again(server: BedrockServer, client: "BedrockRuntimeClient") -> None:
+def test_a_connection_is_reused(server: BedrockServer, client: "BedrockRuntimeClient") -> None:
     for _ in range(3):
         stream(client, f"Tell me about rivers [[{QUICK} tokens=2]]")
-    manager: Any = client._endpoint.http_session  # type: ignore[attr-defined]  # botocore's own, to look at its pool
+    manager: Any = client._endpoint.http_session  # type: ignore[attr-defined]  # a private attribute, for its pool
     pool = manager._manager.connection_from_url(server.url)
     assert pool.num_connections == 1

@@ -1,4 +1,4 @@
-"""The Bedrock stand-in, by boto3 over real sockets: each fault as botocore reports it."""
+"""The Bedrock stand-in, called by boto3 over real sockets: each fault as botocore reports it."""
 
 import re
 import time
@@ -14,7 +14,7 @@ from urllib3.exceptions import ProtocolError, ReadTimeoutError
 from local_stack.bedrock import BedrockServer
 from local_stack.bedrock.directives import random_fault
 from local_stack.bedrock.errors import MESSAGES, STREAMING_REFUSED, SYSTEM_REFUSED, TOOL_STREAMING_REFUSED
-from tests.wire.bedrock_standin import QUICK, ask, boto3_client, last, standin, text_of, until
+from tests.wire.bedrock_standin import QUICK, boto3_client, converse_request, last, standin, text_of, until
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
@@ -37,9 +37,9 @@ def question(fault: str, tokens: int = 12) -> str:
 
 
 def read(client: "BedrockRuntimeClient", text: str, **fields: Any) -> tuple[list[Any], BaseException | None]:
-    """The events that arrived, and what ended the iteration if it was not the stream's end."""
+    """Returns the received events, and the exception that ended the iteration, or None."""
     events: list[Any] = []
-    stream = client.converse_stream(**ask(text, **fields))["stream"]
+    stream = client.converse_stream(**converse_request(text, **fields))["stream"]
     try:
         events.extend(event for event in stream)
     except Exception as error:
@@ -62,7 +62,7 @@ def read(client: "BedrockRuntimeClient", text: str, **fields: Any) -> tuple[list
 @pytest.mark.parametrize("operation", ["converse", "converse_stream"])
 def test_refusals(client: "BedrockRuntimeClient", operation: str, fault: str, code: str, status: int) -> None:
     with pytest.raises(ClientError) as caught:
-        getattr(client, operation)(**ask(question(fault)))
+        getattr(client, operation)(**converse_request(question(fault)))
     assert isinstance(caught.value, getattr(client.exceptions, code))
     assert caught.value.response["Error"] == {"Code": code, "Message": MESSAGES[code]}
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
@@ -76,13 +76,13 @@ def test_refusals(client: "BedrockRuntimeClient", operation: str, fault: str, co
         pytest.param("refuse-system", SYSTEM, SYSTEM_REFUSED, id="system prompt"),
     ],
 )
-def test_refusals_that_name_another_way(
+def test_refusals_of_features_have_bedrocks_messages(
     client: "BedrockRuntimeClient", fault: str, fields: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(client.exceptions.ValidationException, match=re.escape(message)):
-        client.converse_stream(**ask(question(fault), **fields))
+        client.converse_stream(**converse_request(question(fault), **fields))
     if fault == "refuse-stream":
-        assert client.converse(**ask(question(fault), **fields))["stopReason"] == "end_turn"
+        assert client.converse(**converse_request(question(fault), **fields))["stopReason"] == "end_turn"
     else:
         assert read(client, question(fault))[1] is None
 
@@ -96,7 +96,9 @@ def test_refusals_that_name_another_way(
         ("exception", botocore.exceptions.EventStreamError),
     ],
 )
-def test_a_stream_that_breaks(client: "BedrockRuntimeClient", fault: str, error: type[Exception]) -> None:
+def test_a_broken_stream_raises_after_its_events(
+    client: "BedrockRuntimeClient", fault: str, error: type[Exception]
+) -> None:
     events, raised = read(client, question(f"{fault} at=4"))
     assert isinstance(raised, error)
     assert len(text_of(events).split()) == 4
@@ -113,13 +115,13 @@ def test_a_stream_that_breaks(client: "BedrockRuntimeClient", fault: str, error:
         "serviceUnavailableException",
     ],
 )
-def test_exceptions_in_the_stream(client: "BedrockRuntimeClient", code: str) -> None:
+def test_exceptions_in_the_stream_have_their_code_and_message(client: "BedrockRuntimeClient", code: str) -> None:
     _, raised = read(client, question(f"exception at=2 code={code}"))
     assert isinstance(raised, botocore.exceptions.EventStreamError)
     http_code = code[0].upper() + code[1:]
     assert raised.response["Error"] == {"Code": code, "Message": MESSAGES[http_code]}
     with pytest.raises(ClientError) as caught:
-        client.converse(**ask(question(f"exception code={code}")))
+        client.converse(**converse_request(question(f"exception code={code}")))
     assert caught.value.response["Error"]["Code"] == http_code
 
 
@@ -132,29 +134,29 @@ def test_a_stream_that_ends_without_message_stop(client: "BedrockRuntimeClient",
     assert any("metadata" in event for event in events) == (fault == "no-stop")
 
 
-def test_an_answer_in_one_piece_that_breaks(client: "BedrockRuntimeClient") -> None:
-    """botocore does not look at the length of a body: half an answer is one without its members, and no error."""
+def test_a_broken_converse_response_is_empty_or_raises(client: "BedrockRuntimeClient") -> None:
+    """botocore does not check the length of a body: a truncated response has no members, but is not an error."""
     with pytest.raises(botocore.exceptions.ConnectionClosedError):
-        client.converse(**ask(question("reset")))
+        client.converse(**converse_request(question("reset")))
     for fault in ("cut", "truncate"):
-        assert client.converse(**ask(question(fault))).keys() == {"ResponseMetadata"}
+        assert client.converse(**converse_request(question(fault))).keys() == {"ResponseMetadata"}
 
 
-def test_split_characters_arrive_whole(client: "BedrockRuntimeClient") -> None:
-    """Every byte of every frame in a packet's worth of its own."""
-    whole, _ = read(client, f"Tell me about 🌊 rivers [[{QUICK} tokens=12]]")
+def test_split_characters_are_received_completely(client: "BedrockRuntimeClient") -> None:
+    """Every byte of every frame is sent in its own chunk."""
+    unsplit, _ = read(client, f"Tell me about 🌊 rivers [[{QUICK} tokens=12]]")
     split, raised = read(client, question("split"))
     assert raised is None
     assert "🌊" in text_of(split)
-    assert text_of(split) == text_of(whole)
+    assert text_of(split) == text_of(unsplit)
 
 
 @pytest.mark.parametrize("fault", ["stall at=3", "slow-first", "stall-headers"])
-def test_a_stall_meets_the_client_s_timeout(server: BedrockServer, fault: str) -> None:
+def test_a_stall_ends_with_the_clients_timeout(server: BedrockServer, fault: str) -> None:
     with boto3_client(server, read_timeout=0.3) as client:
         if fault == "stall-headers":
             with pytest.raises(botocore.exceptions.ReadTimeoutError):
-                client.converse_stream(**ask(question(fault)))
+                client.converse_stream(**converse_request(question(fault)))
         else:
             events, raised = read(client, question(fault))
             assert isinstance(raised, ReadTimeoutError)
@@ -164,20 +166,22 @@ def test_a_stall_meets_the_client_s_timeout(server: BedrockServer, fault: str) -
 
 @pytest.mark.parametrize("fault", ["stall at=3 ms=300", "slow-first ms=300", "stall-headers ms=300"])
 @pytest.mark.parametrize("operation", ["converse", "converse_stream"])
-def test_a_stall_that_ends(client: "BedrockRuntimeClient", operation: str, fault: str) -> None:
+def test_a_stall_shorter_than_the_timeout_only_delays_the_answer(
+    client: "BedrockRuntimeClient", operation: str, fault: str
+) -> None:
     started = time.monotonic()
-    answer = getattr(client, operation)(**ask(question(fault)))
+    answer = getattr(client, operation)(**converse_request(question(fault)))
     words = text_of(list(answer["stream"])) if "stream" in answer else answer["output"]["message"]["content"][0]["text"]
     assert len(words.split()) == 12
     assert time.monotonic() - started >= 0.3
 
 
 @pytest.mark.parametrize("fault", ["stall at=3", "split"])
-def test_a_client_that_closes_is_noticed_at_once(
+def test_a_closed_connection_is_noticed_during_stalls_and_output(
     server: BedrockServer, client: "BedrockRuntimeClient", fault: str
 ) -> None:
-    """In a stall, and while the model talks."""
-    stream = client.converse_stream(**ask(question(fault, tokens=100_000)))["stream"]
+    """During a stall, and while the model generates."""
+    stream = client.converse_stream(**converse_request(question(fault, tokens=100_000)))["stream"]
     deltas = (event for event in stream if "contentBlockDelta" in event)
     assert len(list(islice(deltas, 3))) == 3
     assert last(server).state == "open"
@@ -187,21 +191,21 @@ def test_a_client_that_closes_is_noticed_at_once(
     assert last(server).tokens < 100_000
 
 
-def test_faults_happen_so_many_times_for_the_same_message(client: "BedrockRuntimeClient") -> None:
+def test_a_fault_occurs_the_given_number_of_times_per_message(client: "BedrockRuntimeClient") -> None:
     for text in (question("throttle times=2"), question("throttle times=2") + " again"):
         for _ in range(2):
             with pytest.raises(client.exceptions.ThrottlingException):
-                client.converse_stream(**ask(text))
+                client.converse_stream(**converse_request(text))
         assert read(client, text)[1] is None
 
 
 def test_an_unknown_fault_is_refused_by_name(client: "BedrockRuntimeClient") -> None:
     with pytest.raises(client.exceptions.ValidationException, match="has no fault 'thortle'"):
-        client.converse(**ask(question("thortle")))
+        client.converse(**converse_request(question("thortle")))
 
 
-def test_faults_by_chance_repeat_with_the_seed() -> None:
-    # A seed without stalls, so that no time-out is part of the outcome.
+def test_random_faults_are_the_same_for_the_same_seed() -> None:
+    # A seed without stalls, so that no timeout is part of the outcome.
     rate, seed, names = 0.6, 102, []
     for number in range(1, 13):
         fault = random_fault(rate, seed, number)
@@ -209,20 +213,20 @@ def test_faults_by_chance_repeat_with_the_seed() -> None:
     assert not {"stall", "stall-headers", "slow-first"} & set(names)
 
     def outcomes(client: "BedrockRuntimeClient") -> list[str]:
-        found = []
+        outcomes_so_far = []
         for number in range(12):
             try:
                 events, raised = read(client, f"Tell me about {number} [[{QUICK} tokens=2]]")
             except ClientError as error:
                 events, raised = [], error
-            found.append(f"{type(raised).__name__} {len(events)}")
-        return found
+            outcomes_so_far.append(f"{type(raised).__name__} {len(events)}")
+        return outcomes_so_far
 
-    with standin(fault_rate=rate, seed=seed) as unlucky, boto3_client(unlucky) as client:
+    with standin(fault_rate=rate, seed=seed) as faulty, boto3_client(faulty) as client:
         first = outcomes(client)
-        unlucky.set_faults(rate, seed)
+        faulty.set_faults(rate, seed)
         assert outcomes(client) == first
-        unlucky.set_faults(0.0, seed)
+        faulty.set_faults(0.0, seed)
         assert outcomes(client) == ["NoneType 6"] * 12
     healthy = [name in {"none", "split"} for name in names]
     assert [outcome == "NoneType 6" for outcome in first] == healthy

@@ -1,4 +1,4 @@
-"""A model server that speaks OpenAI's chat completions behind Converse; here a small fake one."""
+"""Converse on a model server with OpenAI's chat completions API; here a fake server."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ import pytest
 from local_stack.bedrock import BedrockServer
 from local_stack.bedrock.upstream import Upstream, configured
 from local_stack.http import Request, Responder, port_of, serve
-from tests.wire.bedrock_standin import ask, boto3_client, event_loop, last, standin, text_of, until
+from tests.wire.bedrock_standin import boto3_client, converse_request, event_loop, last, standin, text_of, until
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
@@ -30,27 +30,27 @@ DONE = b"data: [DONE]\n\n"
 
 
 class FakeServer:
-    """Records what it is asked, and answers as `answer` does."""
+    """Records its requests, and responds with `answer`."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, Any]] = []
-        self.left = 0
+        self.requests: list[tuple[str, Any]] = []
+        self.disconnects = 0
         self.answer: Answer = streaming(chunk("Hello"), chunk(finish="stop"), DONE)
         self.url = ""
 
     async def handle(self, request: Request, responder: Responder) -> None:
-        self.asked.append((request.path, json.loads(await request.read())))
+        self.requests.append((request.path, json.loads(await request.read())))
         answer = asyncio.create_task(self.answer(responder))
-        left = asyncio.create_task(responder.closed())
-        await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
-        self.left += not answer.done()
+        disconnected = asyncio.create_task(responder.closed())
+        await asyncio.wait((answer, disconnected), return_when=asyncio.FIRST_COMPLETED)
+        self.disconnects += not answer.done()
         answer.cancel()
-        left.cancel()
-        await asyncio.gather(answer, left, return_exceptions=True)
+        disconnected.cancel()
+        await asyncio.gather(answer, disconnected, return_exceptions=True)
 
 
 def streaming(*pieces: bytes, end: bool = True) -> Answer:
-    """A body in these pieces; without `end` the connection stays silent after them."""
+    """Returns an answer with these body chunks. Without `end`, the response stays open after them."""
 
     async def answer(responder: Responder) -> None:
         await responder.start(200, [("content-type", "text/event-stream")])
@@ -102,10 +102,10 @@ def bedrock(url: str) -> Iterator[tuple[BedrockServer, "BedrockRuntimeClient"]]:
 
 def read(url: str, text: str = "Hello", **fields: Any) -> list[Any]:
     with bedrock(url) as (_, client):
-        return list(client.converse_stream(**ask(text, **fields))["stream"])
+        return list(client.converse_stream(**converse_request(text, **fields))["stream"])
 
 
-def test_a_request_is_translated(fake: FakeServer) -> None:
+def test_a_request_is_translated_to_chat_completions(fake: FakeServer) -> None:
     messages: Any = [
         {"role": "user", "content": [{"text": "<facts>\n- a\n</facts>"}, {"text": "Hi"}]},
         {"role": "assistant", "content": [{"text": "Hello"}]},
@@ -116,7 +116,7 @@ def test_a_request_is_translated(fake: FakeServer) -> None:
         client.converse(
             modelId="amazon.nova-lite-v1:0", messages=messages, system=[{"text": "Be kind."}], inferenceConfig=config
         )
-    assert fake.asked == [
+    assert fake.requests == [
         (
             "/v1/chat/completions",
             {
@@ -139,7 +139,7 @@ def test_a_request_is_translated(fake: FakeServer) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 5, 10_000])
-def test_an_answer_is_translated_whatever_its_pieces(fake: FakeServer, size: int) -> None:
+def test_an_answer_is_translated_for_any_chunk_size(fake: FakeServer, size: int) -> None:
     body = b": ping\n\n" + b"".join(
         [chunk("Flüsse "), chunk("🌊 "), chunk("und Seen"), chunk(finish="length"), USAGE, DONE]
     )
@@ -151,7 +151,7 @@ def test_an_answer_is_translated_whatever_its_pieces(fake: FakeServer, size: int
     assert events[-1]["metadata"]["usage"] == {"inputTokens": 7, "outputTokens": 3, "totalTokens": 10}
 
 
-def test_tokens_are_counted_when_the_server_does_not(fake: FakeServer) -> None:
+def test_tokens_are_counted_if_the_server_sends_no_usage(fake: FakeServer) -> None:
     usage = read(fake.url, "one two three")[-1]["metadata"]["usage"]
     assert usage == {"inputTokens": 3, "outputTokens": 1, "totalTokens": 4}
 
@@ -173,19 +173,19 @@ def test_tokens_are_counted_when_the_server_does_not(fake: FakeServer) -> None:
 def test_refusals(fake: FakeServer, status: int, body: bytes, code: str, message: str) -> None:
     fake.answer = refusing(status, body)
     with bedrock(fake.url) as (_, client), pytest.raises(botocore.exceptions.ClientError) as caught:
-        client.converse_stream(**ask("Hello"))
+        client.converse_stream(**converse_request("Hello"))
     assert caught.value.response["Error"]["Code"] == code
     assert message in caught.value.response["Error"]["Message"]
 
 
-def test_nobody_listens() -> None:
+def test_an_unreachable_model_server_raises_service_unavailable() -> None:
     with (
         bedrock("http://127.0.0.1:9/v1") as (_, client),
         pytest.raises(
             client.exceptions.ServiceUnavailableException, match=r"The model server at http.* does not answer"
         ),
     ):
-        client.converse(**ask("Hello"))
+        client.converse(**converse_request("Hello"))
 
 
 @pytest.mark.parametrize(
@@ -197,10 +197,10 @@ def test_nobody_listens() -> None:
         pytest.param(streaming(chunk("Hel"), b"data: {\n\n"), id="no json"),
     ],
 )
-def test_an_answer_that_breaks_off(fake: FakeServer, answer: Answer) -> None:
+def test_an_incomplete_answer_raises_after_its_text(fake: FakeServer, answer: Answer) -> None:
     fake.answer = answer
     with bedrock(fake.url) as (_, client):
-        stream = client.converse_stream(**ask("Hello"))["stream"]
+        stream = client.converse_stream(**converse_request("Hello"))["stream"]
         events: list[Any] = []
         with closing(stream), pytest.raises(botocore.exceptions.EventStreamError) as caught:
             events.extend(event for event in stream)
@@ -208,28 +208,30 @@ def test_an_answer_that_breaks_off(fake: FakeServer, answer: Answer) -> None:
     assert text_of(events) == "Hel"
 
 
-def test_stop_reaches_the_model_server(fake: FakeServer) -> None:
+def test_a_cancellation_closes_the_connection_to_the_model_server(fake: FakeServer) -> None:
     fake.answer = streaming(chunk("Hel"), end=False)
     with bedrock(fake.url) as (server, client):
-        stream = client.converse_stream(**ask("Hello"))["stream"]
+        stream = client.converse_stream(**converse_request("Hello"))["stream"]
         assert next(iter(stream)) == {"messageStart": {"role": "assistant"}}
         until(lambda: last(server).tokens == 1)
         stream.close()
-        until(lambda: fake.left == 1, seconds=2)
+        until(lambda: fake.disconnects == 1, seconds=2)
         assert last(server).state == "client-closed"
 
 
 def test_faults_work_with_any_model(fake: FakeServer) -> None:
     with bedrock(fake.url) as (_, client), pytest.raises(client.exceptions.ThrottlingException):
-        client.converse(**ask("Hello [[fault=throttle]]"))
-    assert fake.asked == []
+        client.converse(**converse_request("Hello [[fault=throttle]]"))
+    assert fake.requests == []
 
 
-def test_the_environment_chooses(fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_server_is_chosen_by_an_environment_variable(
+    fake: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert configured({}) is None
     monkeypatch.setenv("LOCAL_MODEL_URL", fake.url)
     with standin() as server, boto3_client(server) as client:
-        assert client.converse(**ask("Hi", "amazon.nova-lite-v1:0"))["output"]["message"]["content"] == [
+        assert client.converse(**converse_request("Hi", "amazon.nova-lite-v1:0"))["output"]["message"]["content"] == [
             {"text": "Hello"}
         ]
-    assert fake.asked[0][1]["model"] == "amazon.nova-lite-v1:0"
+    assert fake.requests[0][1]["model"] == "amazon.nova-lite-v1:0"

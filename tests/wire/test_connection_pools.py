@@ -1,4 +1,4 @@
-"""Connections that the other side dropped while the environment was frozen, and what becomes of a request on one."""
+"""Requests on connections that the server dropped while the environment was frozen."""
 
 import ctypes
 import socket
@@ -18,23 +18,23 @@ from converse_stream.aws import connection_pools, deadlines
 from converse_stream.model.transport import Bedrock, Call, config
 from converse_stream.protocol import errors
 from local_stack.identity.certificates import Authority
-from tests.wire.bedrock_standin import ask
+from tests.wire.bedrock_standin import converse_request
 
 KEY = {"pk": {"S": "a"}, "sk": {"S": "b"}}
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 HOST = "127.0.0.1"
-Then = Literal["close", "take", "ignore"]
+Then = Literal["close", "receive", "drop"]
 
 
 class Server:
-    """Answers each connection's first request. What it does with the first connection `then`:
+    """Answers each connection's first request. `then` says what it does with the first connection afterwards:
 
-    close it; take the second request and then close it; or let no packet in any more, as a firewall does.
+    close it, receive the second request and then close it, or drop all packets, as a firewall does.
     """
 
     def __init__(self, then: Then, tls: ssl.SSLContext | None) -> None:
         self.connections = self.requests = 0
-        self.dropped, self.over = threading.Event(), threading.Event()
+        self.dropped, self.closing = threading.Event(), threading.Event()
         self.url = ""
         self._then = then
         self._tls = tls
@@ -42,20 +42,20 @@ class Server:
     def converse(self, raw: socket.socket) -> None:
         self.connections += 1
         first = self.connections == 1
-        # It is closed when it is left.
+        # The connection is closed at the end of the block.
         with self._tls.wrap_socket(raw, server_side=True) if self._tls else raw as connection:
             while self._request(connection):
-                if first and self._then == "ignore":
+                if first and self._then == "drop":
                     drop_packets(connection)
                 connection.sendall(ANSWER)
                 if first and self._then == "close":
                     break
-                if first and self._then == "take":
+                if first and self._then == "receive":
                     self.dropped.set()
                     self._request(connection)
                     break
-                if first and self._then == "ignore":
-                    self.over.wait()
+                if first and self._then == "drop":
+                    self.closing.wait()
                     break
         self.dropped.set()
 
@@ -76,7 +76,7 @@ class Server:
 
 
 def drop_packets(connection: socket.socket) -> None:
-    """Nothing that comes for this socket arrives or is acknowledged: a filter of one instruction refuses it."""
+    """Drops all packets for this socket without acknowledgement, by a packet filter of one instruction."""
     instruction = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # return 0
     program = struct.pack("HL", 1, ctypes.addressof(instruction))
     connection.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER
@@ -101,7 +101,7 @@ def served(then: Then, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
         try:
             yield server
         finally:
-            server.over.set()
+            server.closing.set()
             listener.shutdown()
             serving.join()
 
@@ -118,8 +118,8 @@ def tls(
 
 
 @pytest.fixture
-def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of a connection does not arrive: it came while the environment was frozen."""
+def close_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client does not see that the server has closed a connection, as if the environment had been frozen."""
     for kind in (connection_pools._HttpConnection, connection_pools._HttpsConnection):
         monkeypatch.setattr(kind, "is_connected", property(lambda self: self.sock is not None))
 
@@ -130,18 +130,18 @@ def table(server: Server, seconds: float = 5) -> Any:
         return deadlines.client("dynamodb", seconds)
 
 
-def test_a_connection_outlives_a_pause(tls: ssl.SSLContext | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_is_kept_during_a_pause(tls: ssl.SSLContext | None, monkeypatch: pytest.MonkeyPatch) -> None:
     with served("close", tls) as server, closing(table(server)) as client:
         client.get_item(TableName="t", Key=KEY)
         assert server.dropped.wait(5)
-        for wall in (1e10, 2e10):  # the first connection's end is seen, the second one lives
+        for wall in (1e10, 2e10):  # the first connection is closed, the second one is open
             monkeypatch.setattr("time.time", lambda now=wall: now)
             client.get_item(TableName="t", Key=KEY)
     assert (server.connections, server.requests) == (2, 3)
 
 
-@pytest.mark.usefixtures("unseen")
-def test_a_request_that_a_forgotten_connection_did_not_take_is_made_on_a_new_one(tls: ssl.SSLContext | None) -> None:
+@pytest.mark.usefixtures("close_not_seen")
+def test_a_request_not_received_on_a_dropped_connection_is_sent_on_a_new_one(tls: ssl.SSLContext | None) -> None:
     with served("close", tls) as server, closing(table(server)) as client:
         for _ in range(3):
             client.get_item(TableName="t", Key=KEY)
@@ -149,34 +149,34 @@ def test_a_request_that_a_forgotten_connection_did_not_take_is_made_on_a_new_one
     assert (server.connections, server.requests) == (2, 3)
 
 
-@pytest.mark.usefixtures("unseen")
-def test_a_request_that_was_taken_is_not_made_again(tls: ssl.SSLContext | None) -> None:
-    """It may have been processed, and a model's answer paid for."""
-    with served("take", tls) as server, closing(table(server)) as client:
+@pytest.mark.usefixtures("close_not_seen")
+def test_a_received_request_is_not_sent_again(tls: ssl.SSLContext | None) -> None:
+    """The server may have processed it, and a model call may have been billed."""
+    with served("receive", tls) as server, closing(table(server)) as client:
         client.get_item(TableName="t", Key=KEY)
         with pytest.raises(ConnectionClosedError):
             client.get_item(TableName="t", Key=KEY)
     assert (server.connections, server.requests) == (1, 2)
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has it")
-def test_a_request_that_nobody_acknowledges_is_made_on_a_new_connection(tls: ssl.SSLContext | None) -> None:
-    """After a quarter of the time; the read time-out would be its end."""
-    with served("ignore", tls) as server, closing(table(server, seconds=4)) as client:
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="TCP_USER_TIMEOUT exists on Linux only")
+def test_an_unacknowledged_request_is_sent_on_a_new_connection(tls: ssl.SSLContext | None) -> None:
+    """It is sent again after a quarter of the timeout."""
+    with served("drop", tls) as server, closing(table(server, seconds=4)) as client:
         for _ in range(2):
             client.get_item(TableName="t", Key=KEY)
     assert (server.connections, server.requests) == (2, 2)
 
 
-@pytest.mark.usefixtures("unseen")
-def test_a_model_is_asked_once_whatever_a_connection_has_become(tls: ssl.SSLContext | None) -> None:
-    for then, connections in (("close", 2), ("take", 1)):
-        with served(then, tls) as server:  # type: ignore[arg-type]  # one of the literals
+@pytest.mark.usefixtures("close_not_seen")
+def test_a_model_request_is_received_once_on_a_dropped_connection(tls: ssl.SSLContext | None) -> None:
+    for then, connections in (("close", 2), ("receive", 1)):
+        with served(then, tls) as server:  # type: ignore[arg-type]  # a literal
             client = boto3.client("bedrock-runtime", endpoint_url=server.url, config=config(idle_seconds=20))
             bedrock = Bedrock(client)
             for _ in range(2):
-                with suppress(errors.ModelError):  # its answers are none
-                    bedrock.converse(ask("hello"), Call())
+                with suppress(errors.ModelError):  # the responses are not valid
+                    bedrock.converse(converse_request("hello"), Call())
                 assert server.dropped.wait(5)
             assert (server.connections, server.requests) == (connections, 2)
             client.close()
@@ -187,11 +187,11 @@ def test_the_certificates_are_read_once_for_all_clients(
 ) -> None:
     authority = Authority(tmp_path_factory.mktemp("authority"), [HOST])
     monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.bundle))
-    read: list[str] = []
+    files_read: list[str] = []
     load = ssl.SSLContext.load_verify_locations
 
     def counted(context: ssl.SSLContext, cafile: str | None = None, *rest: Any) -> None:
-        read.append(str(cafile))
+        files_read.append(str(cafile))
         load(context, cafile, *rest)
 
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
@@ -201,10 +201,10 @@ def test_the_certificates_are_read_once_for_all_clients(
             client.get_item(TableName="t", Key=KEY)
             client.close()
     assert server.connections == 3
-    assert read == [str(authority.bundle)]
+    assert files_read == [str(authority.bundle)]
 
 
-def test_who_speaks_no_tls_reads_no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clients_without_tls_read_no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: Any) -> None:
         raise AssertionError
 

@@ -1,4 +1,4 @@
-"""Nobody waits longer than they wanted to, and what they do not wait for ends."""
+"""Calls with a deadline: the caller stops waiting at the deadline, and the call ends."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
 from converse_stream.aws import deadlines
 from converse_stream.aws.deadlines import DeadlineExecutor
-from tests.wire.slow_server import DRIPS, gone, slow_server
+from tests.wire.slow_server import FIRST_BYTES, slow_server, threads_ended
 
 KEY = {"pk": {"S": "a"}, "sk": {"S": "b"}}
 
@@ -20,50 +20,50 @@ def client(url: str, seconds: float) -> Any:
         return deadlines.client("dynamodb", seconds)
 
 
-@pytest.mark.parametrize("first", DRIPS.values(), ids=DRIPS)
-@pytest.mark.parametrize("waited_for", [True, False])
-def test_an_errand_is_broken_off_whatever_the_other_side_does(first: bytes, *, waited_for: bool) -> None:
+@pytest.mark.parametrize("first", FIRST_BYTES.values(), ids=FIRST_BYTES)
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_call_ends_at_the_deadline_whatever_the_server_does(first: bytes, *, wait: bool) -> None:
     with slow_server(first) as server:
-        patient, begun = client(server.url, 60), time.monotonic()
-        errands = DeadlineExecutor("errand", 1, begun + 0.2)
-        late = errands.submit(patient.get_item, TableName="t", Key=KEY)
-        if waited_for:
-            assert late not in errands.wait()
-            assert time.monotonic() - begun >= 0.2
+        slow_client, started_at = client(server.url, 60), time.monotonic()
+        executor = DeadlineExecutor("call", 1, started_at + 0.2)
+        late_call = executor.submit(slow_client.get_item, TableName="t", Key=KEY)
+        if wait:
+            assert late_call not in executor.wait()
+            assert time.monotonic() - started_at >= 0.2
         else:
-            assert server.asked.wait(5)
-            errands.cancel()
-        assert gone("errand")
-        assert time.monotonic() - begun < 5
+            assert server.request_received.wait(5)
+            executor.cancel()
+        assert threads_ended("call")
+        assert time.monotonic() - started_at < 5
 
 
-def test_an_errand_without_time_is_broken_off_before_it_connects() -> None:
+def test_a_call_after_the_deadline_does_not_connect() -> None:
     with slow_server() as server:
-        patient = client(server.url, 60)
-        errands = DeadlineExecutor("errand", 1, time.monotonic())
-        stopped = threading.Event()
-        late = errands.submit(lambda: stopped.wait() and patient.get_item(TableName="t", Key=KEY))
-        assert errands.wait() == set()
-        stopped.set()
-        assert gone("errand")
-        assert type(late.exception()) is ConnectTimeoutError
-        assert not server.asked.is_set()
+        slow_client = client(server.url, 60)
+        executor = DeadlineExecutor("call", 1, time.monotonic())
+        release = threading.Event()
+        late_call = executor.submit(lambda: release.wait() and slow_client.get_item(TableName="t", Key=KEY))
+        assert executor.wait() == set()
+        release.set()
+        assert threads_ended("call")
+        assert type(late_call.exception()) is ConnectTimeoutError
+        assert not server.request_received.is_set()
 
 
-def test_what_ended_in_time_is_there_whether_it_failed_or_not() -> None:
-    errands = DeadlineExecutor("errand", 3, time.monotonic() + 0.2)
-    never = threading.Event()
-    good, bad, late = errands.submit(str, 1), errands.submit(int, "x"), errands.submit(never.wait)
-    assert errands.wait() == {good, bad}
-    assert (good.result(), type(bad.exception()), late.done()) == ("1", ValueError, False)
-    never.set()
-    assert gone("errand")
+def test_wait_returns_the_tasks_that_ended_before_the_deadline() -> None:
+    executor = DeadlineExecutor("call", 3, time.monotonic() + 0.2)
+    release = threading.Event()
+    good, bad, late_call = executor.submit(str, 1), executor.submit(int, "x"), executor.submit(release.wait)
+    assert executor.wait() == {good, bad}
+    assert (good.result(), type(bad.exception()), late_call.done()) == ("1", ValueError, False)
+    release.set()
+    assert threads_ended("call")
 
 
-def test_a_client_gives_up_by_itself() -> None:
+def test_a_client_with_a_deadline_times_out() -> None:
     with slow_server() as server:
-        quick, begun = client(server.url, 0.2), time.monotonic()
+        fast_client, started_at = client(server.url, 0.2), time.monotonic()
         with pytest.raises(ReadTimeoutError):
-            quick.get_item(TableName="t", Key=KEY)
-        assert time.monotonic() - begun < 2
-        assert quick.meta.config.connect_timeout + quick.meta.config.read_timeout <= 0.2
+            fast_client.get_item(TableName="t", Key=KEY)
+        assert time.monotonic() - started_at < 2
+        assert fast_client.meta.config.connect_timeout + fast_client.meta.config.read_timeout <= 0.2

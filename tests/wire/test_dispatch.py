@@ -1,4 +1,4 @@
-"""Whose answers are handed over, by unmodified boto3 to something that speaks Lambda's Invoke API."""
+"""Dispatch of the learn task, by unmodified boto3 to a server with Lambda's Invoke API."""
 
 import json
 import threading
@@ -31,16 +31,16 @@ FAILED = Error("storage", "Not stored.", retryable=True, status=503, request_id=
 
 
 class Lambda(ThreadingHTTPServer):
-    """Takes every event, or refuses it with `status`."""
+    """Responds to every event with `status`."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Door)
+        super().__init__(("127.0.0.1", 0), Handler)
         self.status = 202
         self.connections = 0
         self.events: list[dict[str, Any]] = []
 
 
-class Door(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     server: Lambda
     protocol_version = "HTTP/1.1"
 
@@ -77,31 +77,31 @@ def learning(aws: Lambda) -> Iterator[Learning]:
     client.close()
 
 
-def turn(last: Event = STORED) -> Generation:
-    """As much of one as is looked at when it has ended."""
-    ended: Any = SimpleNamespace(generation_id="a-generation", wait=lambda *_: [SimpleNamespace(event=last)])
-    return ended  # type: ignore[no-any-return]  # see above
+def ended_generation(last: Event = STORED) -> Generation:
+    """Returns a stand-in for an ended generation with this last event."""
+    generation: Any = SimpleNamespace(generation_id="a-generation", wait=lambda *_: [SimpleNamespace(event=last)])
+    return generation  # type: ignore[no-any-return]  # see above
 
 
-def test_answers_in_a_row_share_a_connection(aws: Lambda, learning: Learning) -> None:
+def test_consecutive_dispatches_reuse_a_connection(aws: Lambda, learning: Learning) -> None:
     for _ in range(3):
-        learning.dispatch(ALICE, turn())
+        learning.dispatch(ALICE, ended_generation())
     assert aws.events == [{"task": "learn", "user": "alice", "generation": "a-generation"}] * 3
     assert aws.connections == 1
 
 
-def test_an_answer_that_the_callers_own_key_paid_for_is_not_handed_over(aws: Lambda, learning: Learning) -> None:
-    learning.dispatch(User("alice", bedrock_key=SecretStr("their-own")), turn())
+def test_an_answer_with_the_users_own_key_is_not_dispatched(aws: Lambda, learning: Learning) -> None:
+    learning.dispatch(User("alice", bedrock_key=SecretStr("their-own")), ended_generation())
     assert aws.events == []
 
 
-@pytest.mark.parametrize("begun", [turn(FAILED), new_head("a-conversation")], ids=["failed", "seen"])
-def test_only_who_stored_an_answer_hands_it_over(aws: Lambda, learning: Learning, begun: Any) -> None:
-    learning.dispatch(ALICE, begun)
+@pytest.mark.parametrize("result", [ended_generation(FAILED), new_head("a-conversation")], ids=["failed", "attached"])
+def test_a_failed_or_attached_answer_is_not_dispatched(aws: Lambda, learning: Learning, result: Any) -> None:
+    learning.dispatch(ALICE, result)
     assert aws.events == []
 
 
-def test_who_is_switched_off_is_not_learned_from(aws: Lambda, tmp_path: Any) -> None:
+def test_a_user_with_the_learning_flag_off_is_not_dispatched(aws: Lambda, tmp_path: Any) -> None:
     path = tmp_path / "flags.json"
     condition = {"action": "EQUALS", "key": "user", "value": "alice"}
     off = {"default": True, "rules": {"her": {"when_match": False, "conditions": [condition]}}}
@@ -109,12 +109,12 @@ def test_who_is_switched_off_is_not_learned_from(aws: Lambda, tmp_path: Any) -> 
     settings = Settings(table_name="chat", auth_mode="dev", url_auth_type="AWS_IAM", flags_file=str(path))
     learning = Learning(deadlines.client("lambda", DISPATCH_SECONDS), "tasks", flags_of(settings))
     for user in ("alice", "bob"):
-        learning.dispatch(User(user), turn())
+        learning.dispatch(User(user), ended_generation())
     assert [event["user"] for event in aws.events] == ["bob"]
 
 
 @pytest.mark.parametrize("status", [429, 500])
-def test_what_cannot_be_handed_over_is_no_error_of_the_answer(aws: Lambda, learning: Learning, status: int) -> None:
+def test_a_failed_dispatch_does_not_raise(aws: Lambda, learning: Learning, status: int) -> None:
     aws.status = status
-    learning.dispatch(ALICE, turn())
+    learning.dispatch(ALICE, ended_generation())
     assert len(aws.events) == 1

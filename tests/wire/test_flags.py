@@ -1,4 +1,4 @@
-"""Feature flags: Powertools' rules over a file, and over AppConfig's wire by unmodified boto3."""
+"""Feature flags: Powertools' rules from a file, and from AppConfig by unmodified boto3."""
 
 import json
 import threading
@@ -29,7 +29,7 @@ ALICE, BOB = "alice", "bob"
 
 
 def settings(**given: str) -> Settings:
-    return Settings(table_name="chat", auth_mode="dev", url_auth_type="AWS_IAM", **given)  # type: ignore[arg-type]  # strings all
+    return Settings(table_name="chat", auth_mode="dev", url_auth_type="AWS_IAM", **given)  # type: ignore[arg-type]  # all strings
 
 
 def rule(key: str, action: str, value: Any, match: Any) -> dict[str, Any]:
@@ -41,27 +41,27 @@ def from_file(path: Path, document: Any) -> FlagProvider:
     return flags_of(settings(flags_file=str(path)))
 
 
-def test_without_flags_all_is_on() -> None:
+def test_all_flags_are_on_without_a_configuration() -> None:
     assert flags_of(settings()).for_user(ALICE) == DEFAULT_FLAGS == UserFlags(True, True, True, True, "")
 
 
-def test_one_user(tmp_path: Path) -> None:
+def test_a_flag_can_be_off_for_one_user(tmp_path: Path) -> None:
     off = {"default": True, "rules": rule("user", "EQUALS", ALICE, match=False)}
     flags = from_file(tmp_path / "flags.json", {"learning": off})
     assert (flags.for_user(ALICE).learning, flags.for_user(BOB).learning) == (False, True)
 
 
-def test_a_share_of_users(tmp_path: Path) -> None:
+def test_a_flag_can_apply_to_a_share_of_users(tmp_path: Path) -> None:
     first_ten = {"BASE": 100, "START": 0, "END": 9}
     some = {"default": "", "boolean_type": False, "rules": rule("share", "MODULO_RANGE", first_ten, "nova-pro")}
     flags = from_file(tmp_path / "flags.json", {"responder": some})
     users = [f"user {number}" for number in range(1000)]
-    chosen = [user for user in users if flags.for_user(user).responder == "nova-pro"]
-    assert chosen == [user for user in users if share(user) < 10]
-    assert 60 < len(chosen) < 140
+    matching = [user for user in users if flags.for_user(user).responder == "nova-pro"]
+    assert matching == [user for user in users if share(user) < 10]
+    assert 60 < len(matching) < 140
 
 
-def test_what_a_flag_cannot_be_is_not_set(tmp_path: Path) -> None:
+def test_invalid_flag_values_are_ignored(tmp_path: Path) -> None:
     odd = {
         "responder": {"default": True},
         "memory": {"default": 1, "boolean_type": False},
@@ -71,7 +71,7 @@ def test_what_a_flag_cannot_be_is_not_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"memory": {}}', '{"memory": {"default": false, "rules": 7}}'])
-def test_a_document_that_is_none_changes_nothing(tmp_path: Path, text: str) -> None:
+def test_an_invalid_document_keeps_the_default_flags(tmp_path: Path, text: str) -> None:
     path = tmp_path / "flags.json"
     path.write_text(text, encoding="utf-8")
     assert flags_of(settings(flags_file=str(path))).for_user(ALICE) == DEFAULT_FLAGS
@@ -84,61 +84,61 @@ class Clock:
         return self.now
 
 
-def test_what_is_known_is_kept_for_its_time_and_outlives_a_failure() -> None:
+def test_a_document_is_cached_and_kept_after_a_failed_fetch() -> None:
     clock, documents = Clock(), iter([{"memory": {"default": False}}, None, {"memory": {"default": True}}])
-    kept = CachedDocument(lambda: json.loads(json.dumps(next(documents))), clock)
-    first = kept.get_configuration()
+    cached = CachedDocument(lambda: json.loads(json.dumps(next(documents))), clock)
+    first = cached.get_configuration()
     clock.now = FRESH_SECONDS - 1
-    assert kept.get_configuration() is first
+    assert cached.get_configuration() is first
     clock.now = FRESH_SECONDS
-    assert kept.get_configuration() is first, "the second document is none"
+    assert cached.get_configuration() is first, "the second document is invalid"
     clock.now = FRESH_SECONDS + RETRY_SECONDS - 1
-    assert kept.get_configuration() is first
+    assert cached.get_configuration() is first
     clock.now = FRESH_SECONDS + RETRY_SECONDS
-    assert kept.get_configuration() == {"memory": {"default": True}}
+    assert cached.get_configuration() == {"memory": {"default": True}}
 
 
-def test_a_slow_document_is_not_waited_for_and_counts_when_it_comes() -> None:
-    clock, comes, fetched = Clock(), threading.Event(), count()
+def test_a_slow_document_applies_when_it_is_received() -> None:
+    clock, available, fetches = Clock(), threading.Event(), count()
 
     def fetch() -> dict[str, Any]:
-        next(fetched)
-        comes.wait(10)
+        next(fetches)
+        available.wait(10)
         return {"memory": {"default": False}}
 
     flags = FlagProvider(FeatureFlags(CachedDocument(fetch, clock)))
-    begun = time.monotonic()
+    started_at = time.monotonic()
     assert flags.for_user(ALICE) == DEFAULT_FLAGS
-    assert time.monotonic() - begun < 5, "SECONDS, and not until it comes"
+    assert time.monotonic() - started_at < 5, "after SECONDS, not when the document is available"
     with pytest.raises(FlagsUnavailable):
         flags.confirmed_for(ALICE)
-    comes.set()
-    give_up = time.monotonic() + 5
-    while flags.for_user(ALICE).memory and time.monotonic() < give_up:
+    available.set()
+    deadline = time.monotonic() + 5
+    while flags.for_user(ALICE).memory and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not flags.confirmed_for(ALICE).memory
-    assert next(fetched) == 1, "it was asked for once"
+    assert next(fetches) == 1, "one fetch"
 
 
 class AppConfig(ThreadingHTTPServer):
-    """As much of AppConfig's data plane as is asked for; sessions can be made to be over, and requests to hang.
+    """The AppConfig data plane calls that the client uses. Sessions can expire, and requests can hang.
 
     https://docs.aws.amazon.com/appconfig/2019-10-09/APIReference/API_Operations_AWS_AppConfig_Data.html
     """
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Door)
+        super().__init__(("127.0.0.1", 0), Handler)
         self.document: Any = {"learning": {"default": False}}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.sessions = 0
         self.connections = 0
         self.daemon_threads = True
-        self.forgets = False
-        self.answers = threading.Event()
-        self.answers.set()
+        self.session_expired = False
+        self.responding = threading.Event()
+        self.responding.set()
 
 
-class Door(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     server: AppConfig
     protocol_version = "HTTP/1.1"
 
@@ -148,25 +148,25 @@ class Door(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.asked.append(body.decode())
+        self.server.requests.append(body.decode())
         self.server.sessions += 1
-        self.server.forgets = False
+        self.server.session_expired = False
         self.answer(201, {}, json.dumps({"InitialConfigurationToken": "token"}).encode())
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        if self.server.forgets:
+        self.server.requests.append(self.path)
+        if self.server.session_expired:
             self.answer(400, {"x-amzn-errortype": "BadRequestException"}, b'{"Message": "the token has expired"}')
         else:
             document = json.dumps(self.server.document).encode()
             self.answer(200, {"Next-Poll-Configuration-Token": "next"}, document)
 
     def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.server.answers.wait(10)
+        self.server.responding.wait(10)
         self.send_response(status)
         for name, value in {"content-type": "application/json", "content-length": str(len(body)), **headers}.items():
             self.send_header(name, value)
-        with suppress(OSError):  # who asked has given up
+        with suppress(OSError):  # the client has timed out
             self.end_headers()
             self.wfile.write(body)
 
@@ -181,28 +181,28 @@ def appconfig(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppConfig]:
         thread.start()
         monkeypatch.setenv("AWS_ENDPOINT_URL_APPCONFIGDATA", f"http://127.0.0.1:{server.server_port}")
         yield server
-        server.answers.set()
+        server.responding.set()
         server.shutdown()
         thread.join()
 
 
 @pytest.fixture
-def named() -> Settings:
+def configured() -> Settings:
     return settings(appconfig_application="abc1234", appconfig_environment="def5678", appconfig_profile="ghi9012")
 
 
 @pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that tests on all its processors answers late."""
+def long_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy test machine responds late."""
     monkeypatch.setattr(source_module, "REFRESH_SECONDS", 10)
 
 
-@pytest.mark.usefixtures("patience")
-def test_appconfig_is_asked_once_and_when_somebody_comes(appconfig: AppConfig, named: Settings) -> None:
-    flags = flags_of(named)
-    assert appconfig.asked == []
+@pytest.mark.usefixtures("long_timeout")
+def test_appconfig_is_requested_once_at_the_first_user(appconfig: AppConfig, configured: Settings) -> None:
+    flags = flags_of(configured)
+    assert appconfig.requests == []
     assert [flags.for_user(user).learning for user in (ALICE, BOB)] == [False, False]
-    session, document = appconfig.asked
+    session, document = appconfig.requests
     assert json.loads(session) == {
         "ApplicationIdentifier": "abc1234",
         "EnvironmentIdentifier": "def5678",
@@ -211,28 +211,28 @@ def test_appconfig_is_asked_once_and_when_somebody_comes(appconfig: AppConfig, n
     assert document == "/configuration?configuration_token=token"
 
 
-@pytest.mark.usefixtures("patience")
-def test_a_session_that_is_over_begins_anew(appconfig: AppConfig, named: Settings) -> None:
-    source = source_module.AppConfig(named)
+@pytest.mark.usefixtures("long_timeout")
+def test_an_expired_session_is_started_again(appconfig: AppConfig, configured: Settings) -> None:
+    source = source_module.AppConfig(configured)
     assert source.fetch() == appconfig.document
-    appconfig.forgets = True
+    appconfig.session_expired = True
     with pytest.raises(Exception, match="AppConfig"):
         source.fetch()
     assert source.fetch() == appconfig.document
     assert appconfig.sessions == 2
 
 
-def test_one_that_hangs_is_given_up_and_left_alone(appconfig: AppConfig, named: Settings) -> None:
-    flags, threads = flags_of(named), threading.active_count()
-    appconfig.answers.clear()
-    begun = time.monotonic()
+def test_a_hanging_appconfig_times_out_and_is_not_requested_again(appconfig: AppConfig, configured: Settings) -> None:
+    flags, threads = flags_of(configured), threading.active_count()
+    appconfig.responding.clear()
+    started_at = time.monotonic()
     assert flags.for_user(ALICE) == DEFAULT_FLAGS
-    assert time.monotonic() - begun < 5, "its time-outs, not the server's ten seconds"
-    asked = len(appconfig.asked)
+    assert time.monotonic() - started_at < 5, "after the client's timeouts, not the server's ten seconds"
+    requests = len(appconfig.requests)
     assert flags.for_user(BOB) == DEFAULT_FLAGS
-    assert len(appconfig.asked) == asked == 1
-    appconfig.answers.set()
-    give_up = time.monotonic() + 5
-    while threading.active_count() > threads and time.monotonic() < give_up:  # the server's own
+    assert len(appconfig.requests) == requests == 1
+    appconfig.responding.set()
+    deadline = time.monotonic() + 5
+    while threading.active_count() > threads and time.monotonic() < deadline:  # threads of the server
         time.sleep(0.02)
     assert threading.active_count() <= threads

@@ -1,4 +1,4 @@
-"""The issuer's keys over real sockets: found, kept, asked for again, and never lost to an issuer that is down."""
+"""The issuer's keys over real sockets: discovery, caching, refresh, and failures of the issuer."""
 
 import http.server
 import importlib.util
@@ -24,18 +24,18 @@ DISCOVERY = "/.well-known/openid-configuration"
 
 
 class Issuer(http.server.ThreadingHTTPServer):
-    """Answers a path with its document; with `status`, or after `delay` seconds, when that is set.
+    """Responds to a path with its document, with `status` and after `delay` seconds.
 
-    It keeps connections open, as real ones do, and counts them.
+    It keeps connections open and counts them, as real issuers do.
     """
 
     daemon_threads = True
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
+        super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.documents: dict[str, Any] = {DISCOVERY: {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.connections = 0
         self.status = 200
         self.delay = 0.0
@@ -49,19 +49,19 @@ class Issuer(http.server.ThreadingHTTPServer):
         super().process_request(request, client_address)
 
 
-class Answer(http.server.BaseHTTPRequestHandler):
+class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Issuer
 
     def do_GET(self) -> None:
         issuer = self.server
-        issuer.asked.append(self.path)
+        issuer.requests.append(self.path)
         time.sleep(issuer.delay)
         document = issuer.documents[self.path]
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         self.send_response(issuer.status)
         if issuer.status == 302:
-            self.send_header("location", "/elsewhere")
+            self.send_header("location", "/redirected")
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -76,7 +76,7 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
-    def pass_by(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.now += seconds
 
 
@@ -105,56 +105,58 @@ def is_known(keys: IssuerKeys, key_id: str) -> bool:
         return False
 
 
-def test_discovery_leads_to_them_at_the_first_need(issuer: Issuer, keys: IssuerKeys) -> None:
-    assert issuer.asked == []
+def test_keys_are_discovered_at_their_first_use(issuer: Issuer, keys: IssuerKeys) -> None:
+    assert issuer.requests == []
     assert keys.find("one") == {"kty": "RSA", "kid": "one"}
-    assert issuer.asked == [DISCOVERY, "/keys"]
+    assert issuer.requests == [DISCOVERY, "/keys"]
     assert keys.find("one")
-    assert len(issuer.asked) == 2
+    assert len(issuer.requests) == 2
 
 
-def test_an_address_of_its_own_needs_no_discovery(issuer: Issuer, clock: Clock) -> None:
+def test_a_configured_jwks_url_needs_no_discovery(issuer: Issuer, clock: Clock) -> None:
     assert is_known(IssuerKeys("https://issuer.example", f"{issuer.url}/keys", clock), "one")
-    assert issuer.asked == ["/keys"]
+    assert issuer.requests == ["/keys"]
 
 
-def test_they_are_asked_for_again_after_an_hour(issuer: Issuer, keys: IssuerKeys, clock: Clock) -> None:
+def test_keys_are_fetched_again_after_an_hour(issuer: Issuer, keys: IssuerKeys, clock: Clock) -> None:
     assert is_known(keys, "one")
     issuer.publish("two")
-    clock.pass_by(FRESH_SECONDS - 1)
+    clock.advance(FRESH_SECONDS - 1)
     assert is_known(keys, "one")
-    clock.pass_by(1)
-    assert not is_known(keys, "one")  # the issuer has taken it back
+    clock.advance(1)
+    assert not is_known(keys, "one")  # the issuer has removed it
     assert is_known(keys, "two")
 
 
-def test_keys_age_while_the_sandbox_is_frozen(issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two invocations the wall clock goes on and the monotonic clock stands still."""
+def test_keys_expire_while_the_environment_is_frozen(
+    issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two invocations, the wall clock advances and the monotonic clock does not."""
     monkeypatch.setattr(time, "time", clock)
     monkeypatch.setattr(time, "monotonic", lambda: 1.0)
-    found = importlib.util.find_spec("converse_stream.auth.jwks")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)  # loaded again: defaults are made when a module is
-    found.loader.exec_module(module)
+    spec = importlib.util.find_spec("converse_stream.auth.jwks")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)  # loaded again, because defaults are evaluated at import
+    spec.loader.exec_module(module)
     keys = module.IssuerKeys(issuer.url)
     assert keys.find("one")
     issuer.publish("two")
-    clock.pass_by(FRESH_SECONDS)
+    clock.advance(FRESH_SECONDS)
     with pytest.raises(module.UnknownKey):
         keys.find("one")
 
 
-def test_a_connection_is_not_kept_until_the_keys_are_old(issuer: Issuer, keys: IssuerKeys, clock: Clock) -> None:
-    """One that the other side has dropped unseen would cost the time-out, and the keys that it was to bring."""
+def test_keys_are_refreshed_on_a_new_connection(issuer: Issuer, keys: IssuerKeys, clock: Clock) -> None:
+    """A connection that the issuer has dropped would end in a timeout, without new keys."""
     assert is_known(keys, "one")
     before = issuer.connections
-    clock.pass_by(FRESH_SECONDS)
+    clock.advance(FRESH_SECONDS)
     assert is_known(keys, "one")
-    assert issuer.connections == before + 1, "one for both documents"
+    assert issuer.connections == before + 1, "one connection for both documents"
 
 
-def test_an_unknown_one_is_looked_for_but_not_more_than_once_a_minute(
+def test_an_unknown_key_id_fetches_the_keys_at_most_once_a_minute(
     issuer: Issuer, keys: IssuerKeys, clock: Clock
 ) -> None:
     assert is_known(keys, "one")
@@ -162,57 +164,55 @@ def test_an_unknown_one_is_looked_for_but_not_more_than_once_a_minute(
     for number in range(100):
         assert not is_known(keys, f"invented {number}")
     assert not is_known(keys, "two")
-    assert issuer.asked.count("/keys") == 1
-    clock.pass_by(RETRY_SECONDS)
+    assert issuer.requests.count("/keys") == 1
+    clock.advance(RETRY_SECONDS)
     assert is_known(keys, "two")
-    assert issuer.asked.count("/keys") == 2
+    assert issuer.requests.count("/keys") == 2
 
 
-def test_many_at_once_ask_once(issuer: Issuer, keys: IssuerKeys) -> None:
+def test_concurrent_lookups_fetch_the_keys_once(issuer: Issuer, keys: IssuerKeys) -> None:
     issuer.delay = 0.05
     with ThreadPoolExecutor(20) as pool:
         assert all(pool.map(lambda _: is_known(keys, "one"), range(20)))
-    assert issuer.asked == [DISCOVERY, "/keys"]
+    assert issuer.requests == [DISCOVERY, "/keys"]
 
 
 @pytest.mark.parametrize("fault", ["refused", "status", "redirect", "html", "empty", "too large", "not a set", "slow"])
-def test_known_keys_outlive_an_issuer_that_does_not_answer(
-    issuer: Issuer, keys: IssuerKeys, clock: Clock, fault: str
-) -> None:
+def test_known_keys_are_kept_while_the_issuer_fails(issuer: Issuer, keys: IssuerKeys, clock: Clock, fault: str) -> None:
     assert is_known(keys, "one")
-    good = issuer.documents["/keys"]
+    valid = issuer.documents["/keys"]
     faults: dict[str, Any] = {
         "html": b"<html>",
         "empty": {"keys": []},
-        "too large": {**good, "padding": "a" * MAX_DOCUMENT_BYTES},
+        "too large": {**valid, "padding": "a" * MAX_DOCUMENT_BYTES},
         "not a set": [1, 2],
     }
-    issuer.documents["/keys"] = faults.get(fault, good)
-    issuer.documents["/elsewhere"] = good
+    issuer.documents["/keys"] = faults.get(fault, valid)
+    issuer.documents["/redirected"] = valid
     issuer.status = {"status": 503, "redirect": 302}.get(fault, 200)
     issuer.delay = 3 if fault == "slow" else 0
     if fault == "refused":
         issuer.socket.close()
-    clock.pass_by(FRESH_SECONDS)
+    clock.advance(FRESH_SECONDS)
     for _ in range(3):
         assert is_known(keys, "one")
         assert not is_known(keys, "two")
     if fault != "refused":
-        assert "/elsewhere" not in issuer.asked
-        asked = len(issuer.asked)
-        assert 3 <= asked <= 4  # once more, whoever asked
-        clock.pass_by(RETRY_SECONDS)
-        issuer.documents["/keys"], issuer.status, issuer.delay = good, 200, 0
+        assert "/redirected" not in issuer.requests
+        requests = len(issuer.requests)
+        assert 3 <= requests <= 4  # one refresh for all lookups
+        clock.advance(RETRY_SECONDS)
+        issuer.documents["/keys"], issuer.status, issuer.delay = valid, 200, 0
         assert is_known(keys, "one")
-        assert len(issuer.asked) == asked + 2
+        assert len(issuer.requests) == requests + 2
 
 
-def test_while_there_are_none_they_are_asked_for_sooner(issuer: Issuer, keys: IssuerKeys, clock: Clock) -> None:
+def test_missing_keys_are_fetched_again_sooner(issuer: Issuer, keys: IssuerKeys, clock: Clock) -> None:
     issuer.status = 500
     assert not is_known(keys, "one")
     issuer.status = 200
     assert not is_known(keys, "one")
-    clock.pass_by(EMPTY_RETRY_SECONDS)
+    clock.advance(EMPTY_RETRY_SECONDS)
     assert is_known(keys, "one")
 
 
@@ -228,16 +228,14 @@ def test_while_there_are_none_they_are_asked_for_sooner(issuer: Issuer, keys: Is
         [],
     ],
 )
-def test_a_discovery_that_is_not_the_issuers_own_is_not_followed(
-    issuer: Issuer, keys: IssuerKeys, discovered: Any
-) -> None:
+def test_an_invalid_discovery_document_is_not_followed(issuer: Issuer, keys: IssuerKeys, discovered: Any) -> None:
     text = json.dumps(discovered).replace("ISSUER", issuer.url).replace("KEYS", f"{issuer.url}/keys")
     issuer.documents[DISCOVERY] = text.encode()
     assert not is_known(keys, "one")
-    assert issuer.asked == [DISCOVERY]
+    assert issuer.requests == [DISCOVERY]
 
 
-def test_keys_for_something_else_are_left_out(issuer: Issuer, keys: IssuerKeys) -> None:
+def test_keys_for_other_uses_are_ignored(issuer: Issuer, keys: IssuerKeys) -> None:
     issuer.publish("one", use="enc")
     issuer.documents["/keys"]["keys"] += [{"kty": "RSA"}, {"kty": "RSA", "kid": "two", "use": "sig"}]
     assert not is_known(keys, "one")

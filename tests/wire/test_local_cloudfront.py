@@ -1,4 +1,4 @@
-"""The one host in front of the doors, over real sockets."""
+"""The web host in front of the other entry points, over real sockets."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from local_stack.entry_points.distribution import Behavior
-from tests.wire.lambda_entry_points import doors
+from tests.wire.lambda_entry_points import entry_points
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ def anyio_backend() -> str:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "path", "fits"),
+    ("pattern", "path", "matches"),
     [
         ("/chat", "/chat", True),
         ("/chat", "/chat/", False),
@@ -42,33 +42,33 @@ def anyio_backend() -> str:
         ("*", "/", True),
     ],
 )
-def test_patterns(pattern: str, path: str, fits: bool) -> None:
-    assert Behavior(pattern, "origin", frozenset(), ()).fits(path) == fits
+def test_path_patterns_match_as_in_cloudfront(pattern: str, path: str, matches: bool) -> None:
+    assert Behavior(pattern, "origin", frozenset(), ()).fits(path) == matches
 
 
-async def test_the_first_behavior_that_fits_names_the_origin() -> None:
-    async with doors() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
+async def test_the_first_matching_behavior_selects_the_origin() -> None:
+    async with entry_points() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
         page = await client.get("/")
         api = await client.get("/things/abc")
         stream = await client.post("/things/abcd", json=[["prelude"], ["send", "streamed"], ["end"]])
-        nowhere = await client.get("/nowhere")
+        missing = await client.get("/nowhere")
         refused = [await client.post("/"), await client.post("/things/abc")]
     assert "<title>The page</title>" in page.text
     assert api.json()["event"]["routeKey"] == "GET /things/{id}"
     assert stream.text == "streamed"
-    assert nowhere.status_code == 403  # the bucket may not be listed
+    assert missing.status_code == 403  # the bucket policy does not allow listing
     assert {answer.status_code for answer in refused} == {403}
 
 
-async def test_every_answer_has_the_policys_headers_once() -> None:
-    own = {"statusCode": 200, "headers": {"X-Own": "the function's", "Referrer-Policy": "unsafe-url"}}
-    async with doors() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
+async def test_every_response_has_the_headers_of_the_policy_once() -> None:
+    function_response = {"statusCode": 200, "headers": {"X-Own": "the function's", "Referrer-Policy": "unsafe-url"}}
+    async with entry_points() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
         answers = [
             await client.get("/"),
             await client.get("/nowhere"),
             await client.post("/"),
             await client.get("/things/abc"),
-            await client.post("/things", json=[["prelude", own], ["send", "x"], ["end"]]),
+            await client.post("/things", json=[["prelude", function_response], ["send", "x"], ["end"]]),
             await client.post("/things", json=[["exit"]]),
         ]
     assert [answer.status_code for answer in answers] == [200, 403, 403, 200, 200, 502]
@@ -77,53 +77,53 @@ async def test_every_answer_has_the_policys_headers_once() -> None:
 
 
 def failing(status: int, **headers: str) -> list[list[object]]:
-    """Steps of a function that answers with an error and then with another one."""
+    """Returns the steps of a function that responds with this status and its event."""
     return [["prelude", {"statusCode": status, "headers": headers}], ["event"], ["end"]]
 
 
 @pytest.mark.parametrize(
-    ("status", "cache_control", "kept"),
+    ("status", "cache_control", "cached"),
     [
         (500, "no-store", True),
         (502, "no-store", True),
         (504, "no-store", True),
-        (503, "no-store", False),  # the distribution says 0 seconds
+        (503, "no-store", False),  # the distribution caches it for 0 seconds
         (404, "no-store", False),
         (404, "max-age=0", True),
         (403, "no-store", False),
         (200, "no-store", False),
     ],
 )
-async def test_errors_of_a_get_are_kept_by_path(status: int, cache_control: str, kept: bool) -> None:
-    """A function sees the request's headers, so its answer shows whose request it answers."""
+async def test_errors_of_get_requests_are_cached_by_path(status: int, cache_control: str, cached: bool) -> None:
+    """The response has the request's headers, so it shows which request it answers."""
     steps = json.dumps(failing(status, **{"cache-control": cache_control}))
-    async with doors() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
+    async with entry_points() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
         first = await client.get("/things", params={"steps": steps}, headers={"x-viewer": "first"})
         second = await client.get("/things", params={"steps": steps}, headers={"x-viewer": "second"})
-        sent = await client.post("/things", json=failing(status), headers={"x-viewer": "third"})
-    assert (first.status_code, second.status_code, sent.status_code) == (status, status, status)
+        posted = await client.post("/things", json=failing(status), headers={"x-viewer": "third"})
+    assert (first.status_code, second.status_code, posted.status_code) == (status, status, status)
     assert first.json()["headers"]["x-viewer"] == "first"
-    assert second.json()["headers"]["x-viewer"] == ("first" if kept else "second")
-    assert sent.json()["headers"]["x-viewer"] == "third"
+    assert second.json()["headers"]["x-viewer"] == ("first" if cached else "second")
+    assert posted.json()["headers"]["x-viewer"] == "third"
 
 
-async def test_an_origin_that_is_silent_for_too_long_is_a_504_or_a_cut(tmp_path: Path) -> None:
-    over = tmp_path / "over"
-    silence = ["wait", str(over)]
+async def test_an_origin_timeout_is_a_504_or_closes_a_started_response(tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    silence = ["wait", str(release)]
     pause = [["prelude"], ["send", "a"], ["pause", 1.2], ["send", "b"], ["pause", 1.2], ["send", "c"], ["end"]]
-    async with doors() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
+    async with entry_points() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
         silent = await client.post("/things", json=[silence])
-        begun = [["prelude"], ["send", "half"], silence]
+        started = [["prelude"], ["send", "half"], silence]
         with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
-            await client.post("/things", json=begun)
+            await client.post("/things", json=started)
         slow = await client.post("/things", json=pause)
-        over.touch()
+        release.touch()
     assert silent.status_code == 504
     assert slow.text == "abc"
 
 
-async def test_limits_of_a_request() -> None:
-    async with doors() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
+async def test_requests_over_cloudfronts_limits_are_refused() -> None:
+    async with entry_points() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
         answers = [
             await client.get(f"/things/abc?q={'x' * 8_000}"),
             await client.get(f"/things/abc?q={'x' * 8_192}"),
@@ -134,12 +134,12 @@ async def test_limits_of_a_request() -> None:
     assert [answer.status_code for answer in answers] == [200, 413, 200, 413, 403]
 
 
-async def test_an_origin_gets_its_secret_and_the_viewers_address_whatever_the_viewer_says() -> None:
+async def test_the_viewer_cannot_override_the_secret_and_its_address() -> None:
     forged = [("x-origin-secret", "guessed"), ("X-Viewer-Address", "1.2.3.4"), ("x-viewer-address", "5.6.7.8")]
-    async with doors() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
-        asked = await client.post("/things", json=[["prelude"], ["event"], ["end"]], headers=forged)
+    async with entry_points() as system, httpx.AsyncClient(base_url=system.host, timeout=30) as client:
+        posted = await client.post("/things", json=[["prelude"], ["event"], ["end"]], headers=forged)
         without = await client.get("/things/abc", headers=[("x-other", "kept")])
-    headers = asked.json()["headers"]
+    headers = posted.json()["headers"]
     assert headers["x-origin-secret"] == "known"
     assert headers["x-viewer-address"] == "127.0.0.1"
     headers = without.json()["event"]["headers"]
@@ -147,13 +147,13 @@ async def test_an_origin_gets_its_secret_and_the_viewers_address_whatever_the_vi
     assert headers["x-other"] == "kept"
 
 
-async def test_each_chunk_passes_before_the_next_is_made(tmp_path: Path) -> None:
+async def test_each_chunk_is_forwarded_before_the_next_is_sent(tmp_path: Path) -> None:
     steps: list[list[object]] = [["prelude"]]
     for number in range(10):
         steps += [["send", f"chunk {number};"], ["wait", str(tmp_path / str(number))]]
     received: list[str] = []
     async with (
-        doors() as system,
+        entry_points() as system,
         httpx.AsyncClient(timeout=30) as client,
         client.stream("POST", f"{system.host}/things", json=[*steps, ["end"]]) as answer,
     ):
@@ -163,12 +163,12 @@ async def test_each_chunk_passes_before_the_next_is_made(tmp_path: Path) -> None
     assert received == [f"chunk {number};" for number in range(10)]
 
 
-async def test_a_burst_passes_whole_while_the_answer_goes_on(tmp_path: Path) -> None:
-    """The function waits for the client to show that it has every byte of the burst."""
+async def test_a_burst_is_forwarded_completely_during_the_response(tmp_path: Path) -> None:
+    """The function waits until the client has received every byte of the burst."""
     steps = [["prelude"], ["flood", 50, 60_000], ["wait", str(tmp_path / "all")], ["send", "end"], ["end"]]
     size = 0
     async with (
-        doors() as system,
+        entry_points() as system,
         httpx.AsyncClient(timeout=30) as client,
         client.stream("POST", f"{system.host}/things", json=steps) as answer,
     ):

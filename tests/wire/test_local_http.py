@@ -1,4 +1,4 @@
-"""The stack's HTTP server, over real sockets."""
+"""The local stack's HTTP server, over real sockets."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ from local_stack.http import Handler, Request, Responder, port_of, serve
 def exchange(
     handler: Handler, client: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]
 ) -> bytes:
-    """Serve `handler` and let `client` talk to it; what the client returns."""
+    """Serves `handler`, runs `client` against it, and returns the client's result."""
 
     async def run() -> bytes:
         server = await serve(handler, "127.0.0.1", 0)
@@ -28,7 +28,7 @@ def exchange(
 
 
 def raw(*pieces: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]:
-    """A client that sends pieces, each in a packet of its own, and reads until the server closes."""
+    """Returns a client that sends each piece separately, and reads until the server closes the connection."""
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         for piece in pieces:
@@ -45,7 +45,7 @@ async def echo(request: Request, responder: Responder) -> None:
     await responder.send(200, [("x-target", request.target), ("x-trailers", str(request.trailers))], body)
 
 
-def test_answers_several_requests_on_one_connection() -> None:
+def test_several_requests_on_one_connection_are_answered() -> None:
     first = b"POST /a?b=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\none"
     last = b"POST /c HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nConnection: close\r\n\r\ntwo"
     answer = exchange(echo, raw(first + last))
@@ -54,7 +54,7 @@ def test_answers_several_requests_on_one_connection() -> None:
     assert answer.endswith(b"two")
 
 
-def test_chunked_body_and_trailers_sent_byte_by_byte() -> None:
+def test_a_chunked_body_with_trailers_can_be_sent_byte_by_byte() -> None:
     message = (
         b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n"
         b"4\r\nWiki\r\n5\r\npedia\r\n0\r\nA: b\r\n\r\n"
@@ -82,7 +82,7 @@ def test_chunks_arrive_while_the_request_is_still_being_sent() -> None:
     assert exchange(handler, client).endswith(b"0\r\n\r\n")
 
 
-def test_asks_for_the_body_when_the_client_waits_for_100_continue() -> None:
+def test_expect_100_continue_is_answered_before_the_body() -> None:
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(
             b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
@@ -116,7 +116,9 @@ def test_head_and_204_have_no_body() -> None:
     assert b"body" not in answer
 
 
-def test_a_failing_handler_is_a_500_and_a_late_failure_cuts_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_handler_is_a_500_and_a_late_failure_closes_the_connection(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     async def handler(request: Request, responder: Responder) -> None:
         if request.path == "/late":
             await responder.start(200)
@@ -128,7 +130,7 @@ def test_a_failing_handler_is_a_500_and_a_late_failure_cuts_the_answer(capsys: p
     assert "ValueError: broken" in capsys.readouterr().err
 
 
-def test_abort_is_a_reset() -> None:
+def test_abort_resets_the_connection() -> None:
     async def handler(request: Request, responder: Responder) -> None:
         await responder.start(200)
         responder.abort()
@@ -143,14 +145,14 @@ def test_abort_is_a_reset() -> None:
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["close", "reset"])
-def test_closed_tells_that_the_client_left(reset: bool) -> None:
-    left = asyncio.Event()
+def test_closed_returns_when_the_client_disconnects(reset: bool) -> None:
+    disconnected = asyncio.Event()
 
     async def handler(request: Request, responder: Responder) -> None:
         await request.read()
         await responder.start(200)
         await responder.closed()
-        left.set()
+        disconnected.set()
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -159,13 +161,13 @@ def test_closed_tells_that_the_client_left(reset: bool) -> None:
             sock: socket.socket = writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         writer.close()
-        await left.wait()
+        await disconnected.wait()
         return b""
 
     exchange(handler, client)
 
 
-def test_an_answer_before_the_end_of_a_large_request_reaches_the_client() -> None:
+def test_a_response_before_the_end_of_a_large_request_is_received() -> None:
     async def handler(request: Request, responder: Responder) -> None:
         await responder.send(413, [("connection", "close")])
 
@@ -173,7 +175,7 @@ def test_an_answer_before_the_end_of_a_large_request_reaches_the_client() -> Non
     assert exchange(handler, raw(head, *[b"x" * 100_000] * 40)).startswith(b"HTTP/1.1 413")
 
 
-def test_a_client_that_stops_reading_holds_back_the_handler() -> None:
+def test_a_client_that_stops_reading_blocks_the_handler() -> None:
     written = 0
 
     async def handler(request: Request, responder: Responder) -> None:

@@ -1,4 +1,4 @@
-"""Answers in one piece: the HTTP API, the Invoke API for boto3, and what an environment is."""
+"""Buffered responses of the HTTP API, the Invoke API with boto3, and the execution environment."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from local_stack.intrinsics import TemplateError
 from local_stack.lambda_service.concurrency import allocate
 from local_stack.template import read
-from tests.wire.lambda_entry_points import SYSTEM, Doors, doors, eventually
+from tests.wire.lambda_entry_points import SYSTEM, EntryPoints, entry_points, eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -28,8 +28,8 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def system() -> AsyncIterator[Doors]:
-    async with doors() as running:
+async def system() -> AsyncIterator[EntryPoints]:
+    async with entry_points() as running:
         yield running
 
 
@@ -38,8 +38,8 @@ async def get(url: str, **headers: str) -> httpx.Response:
         return await client.get(url, headers=headers)
 
 
-def invoker(system: Doors, function: str = "Plain") -> Callable[..., Any]:
-    """boto3's Invoke, in a thread so that the stack can answer: `await call(payload dict, InvocationType=...)`."""
+def invoker(system: EntryPoints, function: str = "Plain") -> Callable[..., Any]:
+    """Returns boto3's Invoke in a thread: `await call(payload dict, InvocationType=...)`."""
     config = Config(retries={"mode": "standard", "total_max_attempts": 1})
     client: Any = boto3.client("lambda", region_name="us-east-1", endpoint_url=system.invoke, config=config)
 
@@ -51,12 +51,12 @@ def invoker(system: Doors, function: str = "Plain") -> Callable[..., Any]:
     return call
 
 
-async def test_http_api_event_and_answer(system: Doors) -> None:
+async def test_an_http_api_request_has_event_format_2(system: EntryPoints) -> None:
     answer = await get(f"{system.gateway}/things/a%20b?q=1&q=2", origin="http://page", cookie="c=1; d=2")
     assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
     assert answer.headers["x-own"] == "yes"
     assert answer.headers.get_list("access-control-allow-origin") == ["http://page"], (
-        "the gateway's, not the function's"
+        "the header of the gateway, not of the function"
     )
     event = answer.json()["event"]
     assert event["version"] == "2.0"
@@ -70,12 +70,12 @@ async def test_http_api_event_and_answer(system: Doors) -> None:
 
 
 @pytest.mark.parametrize("path", ["/things", "/things/1/2", "/other"])
-async def test_a_path_without_a_route_is_404(system: Doors, path: str) -> None:
+async def test_a_path_without_a_route_is_404(system: EntryPoints, path: str) -> None:
     answer = await get(system.gateway + path)
     assert (answer.status_code, answer.json()) == (404, {"message": "Not Found"})
 
 
-async def test_the_gateways_own_preflight(system: Doors) -> None:
+async def test_a_preflight_is_answered_by_the_gateway_without_the_function(system: EntryPoints) -> None:
     headers = {"origin": "http://page", "access-control-request-method": "GET"}
     async with httpx.AsyncClient(timeout=30) as client:
         answer = await client.options(f"{system.gateway}/things/1", headers=headers)
@@ -84,7 +84,7 @@ async def test_the_gateways_own_preflight(system: Doors) -> None:
     assert system.pools["Plain"].environments == []
 
 
-async def test_a_preflight_goes_to_a_route_that_matches_it(system: Doors) -> None:
+async def test_a_preflight_invokes_the_function_of_a_matching_route(system: EntryPoints) -> None:
     """https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html"""
     headers = {"origin": "http://page", "access-control-request-method": "GET"}
     async with httpx.AsyncClient(timeout=30) as client:
@@ -94,23 +94,25 @@ async def test_a_preflight_goes_to_a_route_that_matches_it(system: Doors) -> Non
     assert answer.headers.get_list("access-control-allow-origin") == ["http://page"]
 
 
-async def test_the_gateway_gives_up_and_the_function_goes_on(tmp_path: Path) -> None:
-    begun, done = tmp_path / "begun", tmp_path / "done"
-    async with doors(gateway_seconds=0.5) as system:
+async def test_the_gateway_times_out_and_the_function_continues(tmp_path: Path) -> None:
+    started, done = tmp_path / "started", tmp_path / "done"
+    async with entry_points(gateway_seconds=0.5) as system:
         await system.pools["Plain"].prewarm(1)
-        answer = await get(f"{system.gateway}/do/it?touch={begun}&sleep=1&touchAfter={done}")
+        answer = await get(f"{system.gateway}/do/it?touch={started}&sleep=1&touchAfter={done}")
         assert (answer.status_code, answer.json()) == (503, {"message": "Service Unavailable"})
-        await eventually(begun.exists)
+        await eventually(started.exists)
         await eventually(done.exists)
 
 
-@pytest.mark.parametrize("order", ["fail=x", "exit=1", "size=6500000"])
-async def test_a_function_that_fails_is_a_500(system: Doors, order: str) -> None:
-    answer = await get(f"{system.gateway}/do/it?{order}")
+@pytest.mark.parametrize("query", ["fail=x", "exit=1", "size=6500000"])
+async def test_a_failed_function_is_a_500(system: EntryPoints, query: str) -> None:
+    answer = await get(f"{system.gateway}/do/it?{query}")
     assert (answer.status_code, answer.json()) == (500, {"message": "Internal Server Error"})
 
 
-async def test_an_environment_is_as_lambda_makes_it(system: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_environment_has_lambdas_variables_and_context(
+    system: EntryPoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "secret")
     call = invoker(system)
     _, first = await call({"hello": "world"})
@@ -119,7 +121,7 @@ async def test_an_environment_is_as_lambda_makes_it(system: Doors, monkeypatch: 
     assert answer["ExecutedVersion"] == "$LATEST"
     one, two = json.loads(first), json.loads(second)
     assert one["event"] == {"hello": "world"}
-    assert (two["pid"], two["calls"]) == (one["pid"], 2), "warm"
+    assert (two["pid"], two["calls"]) == (one["pid"], 2), "a warm environment"
     assert one["arn"] == "arn:aws:lambda:us-east-1:000000000000:function:Plain"
     assert 20_000 < one["remaining"] <= 30_000
     environment = one["environment"]
@@ -134,7 +136,7 @@ async def test_an_environment_is_as_lambda_makes_it(system: Doors, monkeypatch: 
     assert "VIRTUAL_ENV" not in environment
 
 
-async def test_a_failed_invocation_says_so(system: Doors) -> None:
+async def test_a_failed_invocation_has_a_function_error(system: EntryPoints) -> None:
     call = invoker(system)
     answer, payload = await call({"fail": "on purpose"})
     assert answer["FunctionError"] == "Unhandled"
@@ -144,7 +146,7 @@ async def test_a_failed_invocation_says_so(system: Doors) -> None:
     assert json.loads(payload)["errorType"] == "Runtime.ExitError"
 
 
-async def test_an_event_that_fails_three_times_becomes_a_dead_letter(system: Doors, tmp_path: Path) -> None:
+async def test_an_event_that_fails_three_times_becomes_a_dead_letter(system: EntryPoints, tmp_path: Path) -> None:
     attempts = tmp_path / "attempts"
     payload = {"touch": str(attempts), "fail": "on purpose"}
     answer, _ = await invoker(system)(payload, InvocationType="Event")
@@ -165,7 +167,7 @@ async def test_an_event_that_fails_three_times_becomes_a_dead_letter(system: Doo
     assert record["responsePayload"]["errorMessage"] == "on purpose"
 
 
-async def test_an_event_that_succeeds_runs_once(system: Doors, tmp_path: Path) -> None:
+async def test_an_event_that_succeeds_runs_once(system: EntryPoints, tmp_path: Path) -> None:
     attempts = tmp_path / "attempts"
     await invoker(system)({"touch": str(attempts)}, InvocationType="Event")
     await eventually(attempts.exists)
@@ -175,11 +177,11 @@ async def test_an_event_that_succeeds_runs_once(system: Doors, tmp_path: Path) -
 
 
 async def test_throttles_do_not_use_up_the_attempts_of_an_event(tmp_path: Path) -> None:
-    begun, attempts = tmp_path / "begun", tmp_path / "attempts"
-    async with doors(reserved_concurrency=1) as system:
+    started, attempts = tmp_path / "started", tmp_path / "attempts"
+    async with entry_points(reserved_concurrency=1) as system:
         call = invoker(system)
-        running = asyncio.create_task(call({"touch": str(begun), "sleep": 1}))
-        await eventually(begun.exists)
+        running = asyncio.create_task(call({"touch": str(started), "sleep": 1}))
+        await eventually(started.exists)
         await call({"touch": str(attempts), "fail": "on purpose"}, InvocationType="Event")
         await running
         await eventually(lambda: bool(system.invoke_api.dead_letters))
@@ -188,8 +190,8 @@ async def test_throttles_do_not_use_up_the_attempts_of_an_event(tmp_path: Path) 
     assert json.loads(letter.body)["requestContext"]["condition"] == "RetriesExhausted"
 
 
-async def test_an_event_that_is_throttled_for_too_long_is_given_up(tmp_path: Path) -> None:
-    async with doors(reserved_concurrency=0, event_age=1) as system:
+async def test_an_event_throttled_beyond_its_age_becomes_a_dead_letter(tmp_path: Path) -> None:
+    async with entry_points(reserved_concurrency=0, event_age=1) as system:
         await invoker(system)({"touch": str(tmp_path / "never")}, InvocationType="Event")
         await eventually(lambda: bool(system.invoke_api.dead_letters))
     [letter] = system.invoke_api.dead_letters
@@ -197,14 +199,14 @@ async def test_an_event_that_is_throttled_for_too_long_is_given_up(tmp_path: Pat
     assert (context["condition"], context["approximateInvokeCount"]) == ("EventAgeExceeded", 0)
 
 
-async def test_an_event_may_be_delivered_twice(system: Doors, tmp_path: Path) -> None:
+async def test_an_event_may_be_delivered_twice(system: EntryPoints, tmp_path: Path) -> None:
     attempts = tmp_path / "attempts"
     system.invoke_api.delivers_twice = True
     await invoker(system)({"touch": str(attempts)}, InvocationType="Event")
     await eventually(lambda: attempts.exists() and attempts.read_text() == "xx")
 
 
-async def test_an_asynchronous_event_is_at_most_1_mb(system: Doors) -> None:
+async def test_an_asynchronous_event_is_at_most_1_mb(system: EntryPoints) -> None:
     call, large = invoker(system), {"large": "x" * 1024 * 1024}
     with pytest.raises(ClientError, match="RequestTooLarge"):
         await call(large, InvocationType="Event")
@@ -213,13 +215,13 @@ async def test_an_asynchronous_event_is_at_most_1_mb(system: Doors) -> None:
 
 
 async def test_functions_share_the_concurrency_of_the_account(tmp_path: Path) -> None:
-    begun, over = tmp_path / "begun", tmp_path / "over"
-    steps = json.dumps([["prelude"], ["send", "x"], ["touch", str(begun)], ["wait", str(over)], ["end"]])
-    async with doors(account=1) as system, httpx.AsyncClient(timeout=30) as client:
+    started, release = tmp_path / "started", tmp_path / "release"
+    steps = json.dumps([["prelude"], ["send", "x"], ["touch", str(started)], ["wait", str(release)], ["end"]])
+    async with entry_points(account=1) as system, httpx.AsyncClient(timeout=30) as client:
         stream = asyncio.create_task(client.post(system.url, content=steps, headers={"content-type": "text/plain"}))
-        await eventually(begun.exists)
+        await eventually(started.exists)
         plain, rest = await get(f"{system.gateway}/do/it"), await get(f"{system.rest}/a")
-        over.touch()
+        release.touch()
         await stream
         later = await get(f"{system.gateway}/do/it")
     assert (plain.status_code, plain.json()) == (503, {"message": "Service Unavailable"})
@@ -227,31 +229,35 @@ async def test_functions_share_the_concurrency_of_the_account(tmp_path: Path) ->
     assert later.status_code == 200
 
 
-@pytest.mark.parametrize(("own", "account", "limits"), [(None, 10, (10, 10)), (30, 200, (30, 170)), (0, 10, (0, 10))])
-def test_reservations_are_taken_from_the_account(own: int | None, account: int, limits: tuple[int, int]) -> None:
-    stream = replace(read(SYSTEM / "template.yaml").functions["Scripted"], reserved_concurrency=own)
+@pytest.mark.parametrize(
+    ("reserved", "account", "limits"), [(None, 10, (10, 10)), (30, 200, (30, 170)), (0, 10, (0, 10))]
+)
+def test_reservations_reduce_the_concurrency_of_the_account(
+    reserved: int | None, account: int, limits: tuple[int, int]
+) -> None:
+    stream = replace(read(SYSTEM / "template.yaml").functions["Scripted"], reserved_concurrency=reserved)
     plain = read(SYSTEM / "template.yaml").functions["Plain"]
-    given = allocate([stream, plain], account)
-    assert (given["Scripted"].limit, given["Plain"].limit) == limits
+    concurrency = allocate([stream, plain], account)
+    assert (concurrency["Scripted"].limit, concurrency["Plain"].limit) == limits
 
 
-def test_a_reservation_leaves_100_to_the_others() -> None:
+def test_a_reservation_must_leave_100_unreserved() -> None:
     stream = replace(read(SYSTEM / "template.yaml").functions["Scripted"], reserved_concurrency=101)
     with pytest.raises(TemplateError, match="UnreservedConcurrentExecution below its minimum value"):
         allocate([stream], 200)
 
 
-async def test_an_unknown_function_and_a_throttled_one(system: Doors) -> None:
+async def test_an_unknown_function_and_a_throttled_one_are_refused(system: EntryPoints) -> None:
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         await invoker(system, "Other")({})
-    async with doors(reserved_concurrency=0) as empty:
+    async with entry_points(reserved_concurrency=0) as empty:
         with pytest.raises(ClientError, match="TooManyRequestsException"):
             await invoker(empty)({})
 
 
-async def test_a_function_that_does_not_start_says_why(tmp_path: Path) -> None:
+async def test_a_function_that_does_not_start_returns_its_error(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("raise RuntimeError('no start')")
-    async with doors(code=tmp_path) as system:
+    async with entry_points(code=tmp_path) as system:
         for _ in range(2):
             answer, payload = await invoker(system)({})
             assert answer["FunctionError"] == "Unhandled"
@@ -259,12 +265,12 @@ async def test_a_function_that_does_not_start_says_why(tmp_path: Path) -> None:
         assert system.pools["Plain"].environments == []
 
 
-async def test_a_killed_environment_is_replaced(system: Doors, tmp_path: Path) -> None:
-    begun = tmp_path / "begun"
+async def test_a_killed_environment_is_replaced(system: EntryPoints, tmp_path: Path) -> None:
+    started = tmp_path / "started"
     call = invoker(system)
     assert system.pools["Plain"].kill_busy() is None
-    running = asyncio.create_task(call({"touch": str(begun), "sleep": 30}))
-    await eventually(begun.exists)
+    running = asyncio.create_task(call({"touch": str(started), "sleep": 30}))
+    await eventually(started.exists)
     assert system.pools["Plain"].kill_busy()
     answer, payload = await running
     assert "SIGKILL" in json.loads(payload)["errorMessage"]

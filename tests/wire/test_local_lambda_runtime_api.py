@@ -1,4 +1,4 @@
-"""The Runtime API's states and refusals, asked by hand."""
+"""States and refusals of the Runtime API, with single requests."""
 
 import asyncio
 import base64
@@ -30,40 +30,40 @@ def anyio_backend() -> str:
 
 @dataclass
 class Runtime:
-    """The side of the function: asks for invocations and answers them."""
+    """A client in the role of the function's runtime: gets invocations and posts responses."""
 
     api: RuntimeApi
     client: httpx.AsyncClient
-    asked: asyncio.Event
+    polled: asyncio.Event
 
     async def take(self, payload: bytes = b"{}") -> Invocation:
-        """Ask for an invocation and get one."""
-        self.asked.clear()
+        """Polls for an invocation and dispatches one. Returns it."""
+        self.polled.clear()
         polling = asyncio.create_task(self.client.get("/invocation/next"))
-        await self.asked.wait()
+        await self.polled.wait()
         invocation = Invocation(payload, "arn", 12.5)
         self.api.dispatch(invocation)
-        self.taken = await polling
+        self.next_response = await polling
         return invocation
 
-    async def post(self, invocation_id: str, what: str = "response", **request: object) -> httpx.Response:
-        return await self.client.post(f"/invocation/{invocation_id}/{what}", **request)  # type: ignore[arg-type]  # httpx's own
+    async def post(self, invocation_id: str, kind: str = "response", **request: object) -> httpx.Response:
+        return await self.client.post(f"/invocation/{invocation_id}/{kind}", **request)  # type: ignore[arg-type]  # arguments of httpx
 
 
 @pytest.fixture
 async def runtime() -> AsyncIterator[Runtime]:
-    asked = asyncio.Event()
-    api = RuntimeApi(asked.set)
+    polled = asyncio.Event()
+    api = RuntimeApi(polled.set)
     address = await api.start()
     async with httpx.AsyncClient(base_url=f"http://{address}/2018-06-01/runtime", timeout=10) as client:
-        yield Runtime(api, client, asked)
+        yield Runtime(api, client, polled)
     api.close()
 
 
-async def test_next_carries_the_invocation(runtime: Runtime) -> None:
+async def test_next_returns_the_invocation(runtime: Runtime) -> None:
     invocation = await runtime.take(b'{"a": 1}')
-    assert runtime.taken.json() == {"a": 1}
-    headers = runtime.taken.headers
+    assert runtime.next_response.json() == {"a": 1}
+    headers = runtime.next_response.headers
     assert headers["lambda-runtime-aws-request-id"] == invocation.request_id
     assert headers["lambda-runtime-deadline-ms"] == "12500"
     assert headers["lambda-runtime-invoked-function-arn"] == "arn"
@@ -71,7 +71,7 @@ async def test_next_carries_the_invocation(runtime: Runtime) -> None:
     assert headers["lambda-runtime-invocation-id"] == invocation.invocation_id
 
 
-async def test_a_result_is_taken_once(runtime: Runtime) -> None:
+async def test_a_result_is_accepted_once(runtime: Runtime) -> None:
     invocation = await runtime.take()
     answer = await runtime.post(invocation.request_id, content=b"[1]")
     assert (answer.status_code, answer.json()) == (202, {"status": "OK"})
@@ -87,13 +87,13 @@ async def test_an_error_is_a_failure(runtime: Runtime) -> None:
     assert await invocation.answer == Failure("Function.Broke", b"{}")
 
 
-async def test_202_comes_after_the_last_chunk_and_not_before(runtime: Runtime) -> None:
+async def test_a_stream_is_acknowledged_after_its_last_chunk(runtime: Runtime) -> None:
     invocation = await runtime.take()
-    go = asyncio.Event()
+    release = asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
         yield b"one"
-        await go.wait()
+        await release.wait()
         yield b"two"
 
     posting = asyncio.create_task(runtime.post(invocation.request_id, content=body(), headers=STREAMING))
@@ -102,9 +102,9 @@ async def test_202_comes_after_the_last_chunk_and_not_before(runtime: Runtime) -
     chunks = stream.chunks()
     assert await anext(chunks) == b"one"
     refused = await runtime.post(invocation.request_id, "error", content=b"{}")
-    assert refused.status_code == 403, "an error may not be reported while the answer is streaming"
+    assert refused.status_code == 403, "an error cannot be reported during the stream"
     assert not posting.done()
-    go.set()
+    release.set()
     assert await anext(chunks) == b"two"
     assert (await posting).status_code == 202
     assert [chunk async for chunk in chunks] == []
@@ -119,7 +119,7 @@ async def test_202_comes_after_the_last_chunk_and_not_before(runtime: Runtime) -
         pytest.param("", {"Lambda-Runtime-Invocation-Id": "other"}, 400, id="another invocation's id"),
     ],
 )
-async def test_what_is_refused_leaves_the_invocation_open(
+async def test_a_refused_response_keeps_the_invocation_open(
     runtime: Runtime, request_id: str, headers: dict[str, str], status: int
 ) -> None:
     invocation = await runtime.take()
@@ -129,7 +129,7 @@ async def test_what_is_refused_leaves_the_invocation_open(
     assert (await runtime.post(invocation.request_id, content=b"1")).status_code == 202
 
 
-async def test_the_next_invocation_only_after_an_answer(runtime: Runtime) -> None:
+async def test_next_is_refused_before_the_response(runtime: Runtime) -> None:
     await runtime.take()
     assert (await runtime.client.get("/invocation/next")).status_code == 403
 
@@ -142,7 +142,9 @@ async def test_a_result_over_the_limit_is_413_and_a_failure(runtime: Runtime) ->
     assert answer.error_type == "Function.ResponseSizeTooLarge"
 
 
-@pytest.mark.parametrize("body", [base64.b64encode(b'{"errorMessage": "x"}').decode(), "%%%"], ids=["base64", "junk"])
+@pytest.mark.parametrize(
+    "body", [base64.b64encode(b'{"errorMessage": "x"}').decode(), "%%%"], ids=["base64", "not base64"]
+)
 async def test_trailers_break_the_stream(runtime: Runtime, body: str) -> None:
     invocation = await runtime.take()
     port = runtime.client.base_url.port
@@ -166,7 +168,7 @@ async def test_trailers_break_the_stream(runtime: Runtime, body: str) -> None:
     assert "errorMessage" in json.loads(broken.value.failure.payload)
 
 
-async def test_start_and_restore(runtime: Runtime) -> None:
+async def test_init_errors_and_restore_are_accepted_only_before_the_first_invocation(runtime: Runtime) -> None:
     assert (await runtime.client.get("/restore/next")).status_code == 200
     headers = {"Lambda-Runtime-Function-Error-Type": "Runtime.ImportModuleError"}
     assert (await runtime.client.post("/init/error", content=b"{}", headers=headers)).status_code == 202
@@ -175,7 +177,7 @@ async def test_start_and_restore(runtime: Runtime) -> None:
     assert (await runtime.client.post("/init/error", content=b"{}")).status_code == 403
 
 
-def test_the_first_6_mb_are_free_and_then_2_mb_a_second() -> None:
+def test_a_stream_is_limited_to_2_mb_a_second_after_6_mb() -> None:
     bucket = TokenBucket(0)
     assert bucket.delay(STREAM_BURST, 0) == 0
     assert bucket.delay(STREAM_RATE, 0) == 1

@@ -1,4 +1,4 @@
-"""Streamed answers through the Function URL, from real processes over real sockets."""
+"""Streamed responses of the Function URL, from real processes over real sockets."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.wire.lambda_entry_points import Doors, doors, eventually
+from tests.wire.lambda_entry_points import EntryPoints, entry_points, eventually
 
 Steps = list[list[Any]]
 pytestmark = pytest.mark.anyio
@@ -28,7 +28,7 @@ async def post(url: str, steps: Steps, **headers: str) -> httpx.Response:
 
 
 async def raw(url: str, steps: Steps) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Ask, and leave the answer in a socket with little room."""
+    """Sends a request, and does not read the response. The receive buffer is small."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     client.connect(("127.0.0.1", urlsplit(url).port))
@@ -39,19 +39,19 @@ async def raw(url: str, steps: Steps) -> tuple[asyncio.StreamReader, asyncio.Str
     return reader, writer
 
 
-async def pid(system: Doors) -> str:
+async def pid(system: EntryPoints) -> str:
     answer = await post(system.url, [["prelude"], ["send", "x"], ["end"]])
     return answer.headers["x-pid"]
 
 
 async def test_each_chunk_arrives_before_the_next_is_sent(tmp_path: Path) -> None:
-    """In lock-step: the function goes on only when the client has shown that it has the last chunk."""
+    """The function sends the next chunk only after the client has received the previous one."""
     steps: Steps = [["prelude"]]
     for number in range(10):
         steps += [["send", f"chunk {number};"], ["wait", str(tmp_path / str(number))]]
     received: list[str] = []
     async with (
-        doors() as system,
+        entry_points() as system,
         httpx.AsyncClient(timeout=30) as client,
         client.stream("POST", system.url, json=[*steps, ["end"]]) as answer,
     ):
@@ -61,10 +61,10 @@ async def test_each_chunk_arrives_before_the_next_is_sent(tmp_path: Path) -> Non
     assert received == [f"chunk {number};" for number in range(10)]
 
 
-async def test_every_byte_alone_is_put_together() -> None:
+async def test_a_stream_sent_byte_by_byte_is_reassembled() -> None:
     prelude = json.dumps({"statusCode": 201, "headers": {"x-own": "yes"}, "cookies": ["a=1", "b=2"]}) + "\0" * 8
     text = "data: 👋 Grüße\n\n".encode()
-    async with doors() as system:
+    async with entry_points() as system:
         answer = await post(system.url, [["bytewise", prelude + text.decode("latin-1")], ["end"]])
     assert answer.status_code == 201
     assert answer.headers["x-own"] == "yes"
@@ -79,17 +79,19 @@ async def test_every_byte_alone_is_put_together() -> None:
         pytest.param(["cut"], id="connection cut by the runtime"),
     ],
 )
-async def test_a_broken_stream_is_cut_and_the_environment_goes_on(end: list[str]) -> None:
-    async with doors() as system:
+async def test_a_broken_stream_is_closed_and_the_environment_is_reused(end: list[str]) -> None:
+    async with entry_points() as system:
         before = await pid(system)
         with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
             await post(system.url, [["prelude"], ["send", "half"], end])
         assert await pid(system) == before
 
 
-@pytest.mark.parametrize("sent", [[], [["prelude"], ["send", "half"]]], ids=["before the answer", "inside the answer"])
-async def test_a_crash_is_a_new_environment(sent: Steps) -> None:
-    async with doors() as system:
+@pytest.mark.parametrize(
+    "sent", [[], [["prelude"], ["send", "half"]]], ids=["before the response", "during the response"]
+)
+async def test_a_crashed_environment_is_replaced(sent: Steps) -> None:
+    async with entry_points() as system:
         before = await pid(system)
         try:
             answer = await post(system.url, [*sent, ["exit"]])
@@ -99,10 +101,14 @@ async def test_a_crash_is_a_new_environment(sent: Steps) -> None:
         assert await pid(system) != before
 
 
-@pytest.mark.parametrize("sent", [[], [["prelude"], ["send", "half"]]], ids=["before the answer", "inside the answer"])
-async def test_the_deadline_kills(sent: Steps, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "sent", [[], [["prelude"], ["send", "half"]]], ids=["before the response", "during the response"]
+)
+async def test_an_environment_is_killed_at_the_deadline(
+    sent: Steps, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     never = str(tmp_path / "never")
-    async with doors(timeout=1) as system:
+    async with entry_points(timeout=1) as system:
         before = await pid(system)
         try:
             answer = await post(system.url, [*sent, ["wait", never]])
@@ -117,41 +123,41 @@ async def test_the_deadline_kills(sent: Steps, tmp_path: Path, capfd: pytest.Cap
     "steps",
     [
         pytest.param([["prelude"], ["end"]], id="no payload"),
-        pytest.param([["send", '{"statusCode": 200}'], ["end"]], id="no end of the prelude"),
-        pytest.param([["send", "not json" + "\0" * 8 + "x"], ["end"]], id="a prelude that is not JSON"),
-        pytest.param([["prelude", {"statusCode": 99}], ["send", "x"], ["end"]], id="a status that is none"),
+        pytest.param([["send", '{"statusCode": 200}'], ["end"]], id="prelude without an end"),
+        pytest.param([["send", "not json" + "\0" * 8 + "x"], ["end"]], id="prelude that is not JSON"),
+        pytest.param([["prelude", {"statusCode": 99}], ["send", "x"], ["end"]], id="invalid status"),
     ],
 )
-async def test_what_is_no_answer_is_a_502(steps: Steps) -> None:
-    async with doors() as system:
+async def test_an_invalid_response_is_a_502(steps: Steps) -> None:
+    async with entry_points() as system:
         assert (await post(system.url, steps)).status_code == 502
 
 
-async def test_a_client_that_leaves_is_not_noticed(tmp_path: Path) -> None:
-    left, done = tmp_path / "left", tmp_path / "done"
+async def test_the_function_continues_after_the_client_disconnects(tmp_path: Path) -> None:
+    disconnected, done = tmp_path / "disconnected", tmp_path / "done"
     steps: Steps = [
         ["prelude"],
         ["send", "x"],
-        ["wait", str(left)],
+        ["wait", str(disconnected)],
         ["flood", 100, 65536],
         ["end"],
         ["touch", str(done)],
     ]
-    async with doors() as system:
+    async with entry_points() as system:
         before = await pid(system)
         reader, writer = await raw(system.url, steps)
         await reader.readuntil(b"x\r\n")
         writer.transport.abort()
-        left.touch()
+        disconnected.touch()
         await eventually(done.exists)
         await eventually(lambda: not system.pools["Scripted"]._busy)
         assert await pid(system) == before
 
 
-async def test_a_client_that_stops_reading_does_not_hold_up_the_function(tmp_path: Path) -> None:
+async def test_a_client_that_stops_reading_does_not_delay_the_function(tmp_path: Path) -> None:
     done = tmp_path / "done"
     steps: Steps = [["prelude"], ["flood", 100, 60_000], ["end"], ["touch", str(done)]]
-    async with doors() as system:
+    async with entry_points() as system:
         reader, writer = await raw(system.url, steps)
         await eventually(done.exists)
         size = len(await reader.readuntil(b"\r\n\r\n"))
@@ -160,30 +166,32 @@ async def test_a_client_that_stops_reading_does_not_hold_up_the_function(tmp_pat
         writer.close()
 
 
-async def test_fifty_at_once_are_complete_and_in_order(tmp_path: Path) -> None:
-    go = str(tmp_path / "go")
+async def test_fifty_concurrent_streams_are_complete_and_in_order(tmp_path: Path) -> None:
+    release = str(tmp_path / "release")
 
     def steps(number: int) -> Steps:
-        return [["prelude"], ["wait", go], *[["send", f"{number}.{part};"] for part in range(20)], ["end"]]
+        return [["prelude"], ["wait", release], *[["send", f"{number}.{part};"] for part in range(20)], ["end"]]
 
-    async with doors() as system:
+    async with entry_points() as system:
         await system.pools["Scripted"].prewarm(50)
         answers = asyncio.gather(*(post(system.url, steps(number)) for number in range(50)))
-        await eventually(lambda: sum(each.invocations for each in system.pools["Scripted"].environments) == 50)
-        Path(go).touch()
+        await eventually(
+            lambda: sum(environment.invocations for environment in system.pools["Scripted"].environments) == 50
+        )
+        Path(release).touch()
         for number, answer in enumerate(await answers):
             assert answer.text == "".join(f"{number}.{part};" for part in range(20))
         assert len(system.pools["Scripted"].environments) == 50
 
 
-async def test_over_the_reserved_concurrency_is_a_429_with_cors(tmp_path: Path) -> None:
-    go = tmp_path / "go"
-    steps: Steps = [["prelude"], ["send", "x"], ["wait", str(go)], ["end"]]
-    async with doors(reserved_concurrency=1) as system:
+async def test_a_request_over_the_reserved_concurrency_is_a_429_with_cors(tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    steps: Steps = [["prelude"], ["send", "x"], ["wait", str(release)], ["end"]]
+    async with entry_points(reserved_concurrency=1) as system:
         reader, writer = await raw(system.url, steps)
         await reader.readuntil(b"x\r\n")
         refused = await post(system.url, steps, origin="http://page")
-        go.touch()
+        release.touch()
         await reader.readuntil(b"0\r\n\r\n")
         writer.close()
     assert refused.status_code == 429
@@ -191,59 +199,61 @@ async def test_over_the_reserved_concurrency_is_a_429_with_cors(tmp_path: Path) 
     assert refused.headers["access-control-allow-origin"] == "http://page"
 
 
-async def test_the_most_recently_used_environment_is_used_again(tmp_path: Path) -> None:
-    async with doors() as system:
+async def test_the_most_recently_used_environment_is_reused(tmp_path: Path) -> None:
+    async with entry_points() as system:
         await system.pools["Scripted"].prewarm(3)
         used = {await pid(system) for _ in range(5)}
     assert len(used) == 1
 
 
 async def test_an_environment_is_frozen_between_invocations() -> None:
-    async with doors() as system:
+    async with entry_points() as system:
         before = await pid(system)
         status = Path(f"/proc/{before}/stat")
         if status.exists():
             await eventually(lambda: status.read_text().split()[2] == "T")
         assert await pid(system) == before
-        system.pools["Scripted"].set_freezing(on=False)  # for a look at one at rest
+        system.pools["Scripted"].set_freezing(on=False)  # to check an idle environment that is not frozen
         assert await pid(system) == before
         if status.exists():
             assert status.read_text().split()[2] != "T"
 
 
-async def test_cors_comes_from_the_configuration_alone() -> None:
-    ask = {"origin": "http://page", "access-control-request-method": "POST"}
-    double = {"statusCode": 200, "headers": {"access-control-allow-origin": "http://mine"}}
-    async with doors() as system, httpx.AsyncClient(timeout=30) as client:
-        preflight = await client.options(system.url, headers=ask)
+async def test_cors_headers_are_those_of_the_configuration() -> None:
+    preflight_headers = {"origin": "http://page", "access-control-request-method": "POST"}
+    prelude = {"statusCode": 200, "headers": {"access-control-allow-origin": "http://mine"}}
+    async with entry_points() as system, httpx.AsyncClient(timeout=30) as client:
+        preflight = await client.options(system.url, headers=preflight_headers)
         assert system.pools["Scripted"].environments == []
-        foreign = await client.options(system.url, headers={**ask, "origin": "http://other"})
+        other_origin = await client.options(system.url, headers={**preflight_headers, "origin": "http://other"})
         plain = await post(system.url, [["prelude"], ["send", "x"], ["end"]], origin="http://page")
-        doubled = await post(system.url, [["prelude", double], ["send", "x"], ["end"]], origin="http://page")
+        duplicate = await post(system.url, [["prelude", prelude], ["send", "x"], ["end"]], origin="http://page")
     assert preflight.status_code == 200
     assert preflight.headers["access-control-allow-origin"] == "http://page"
     assert preflight.headers["access-control-allow-headers"] == "content-type,x-dev-user"
     assert preflight.headers["access-control-allow-methods"] == "POST"
     assert preflight.headers["access-control-max-age"] == "60"
-    assert "access-control-allow-origin" not in foreign.headers
+    assert "access-control-allow-origin" not in other_origin.headers
     assert plain.headers.get_list("access-control-allow-origin") == ["http://page"]
     assert plain.headers["access-control-expose-headers"] == "x-request-id"
-    assert doubled.headers.get_list("access-control-allow-origin") == ["http://mine", "http://page"], "as Lambda does"
+    assert duplicate.headers.get_list("access-control-allow-origin") == ["http://mine", "http://page"], (
+        "both values, as on Lambda"
+    )
 
 
 async def test_a_request_over_6_mb_is_refused() -> None:
-    async with doors() as system, httpx.AsyncClient(timeout=30) as client:
+    async with entry_points() as system, httpx.AsyncClient(timeout=30) as client:
         answer = await client.post(system.url, content=b"x" * (6 * 1024 * 1024 + 1))
     assert answer.status_code == 413
 
 
-async def test_rest_streams_with_an_event_of_format_1() -> None:
+async def test_a_rest_api_streams_with_event_format_1() -> None:
     prelude = {"statusCode": 202, "headers": {"x-single": "1"}, "multiValueHeaders": {"x-many": ["a", "b"]}}
     preflight = {"origin": "http://page", "access-control-request-method": "POST"}
-    async with doors() as system, httpx.AsyncClient(timeout=30) as client:
+    async with entry_points() as system, httpx.AsyncClient(timeout=30) as client:
         answer = await post(f"{system.rest}/a/b?q=1&q=2", [["prelude", prelude], ["event"], ["end"]])
         mock = await client.options(f"{system.rest}/a", headers=preflight)
-        lost = await post(system.rest.replace("/live", "/other/a"), [])
+        wrong_stage = await post(system.rest.replace("/live", "/other/a"), [])
         failed = await post(f"{system.rest}/a", [["exit"]])
     assert answer.status_code == 202
     assert answer.headers["x-single"] == "1"
@@ -259,8 +269,8 @@ async def test_rest_streams_with_an_event_of_format_1() -> None:
     assert "lambda-url" not in event["requestContext"]["domainName"]
     assert mock.status_code == 204
     assert mock.headers["access-control-allow-origin"] == "http://page"
-    assert lost.status_code == 403
+    assert wrong_stage.status_code == 403
     assert failed.status_code == 502
-    for refused in (lost, failed):  # by the gateway itself
+    for refused in (wrong_stage, failed):  # responses of the gateway itself
         assert refused.headers["access-control-allow-origin"] == "http://page"
-    assert "access-control-allow-origin" not in answer.headers, "the function's own affair"
+    assert "access-control-allow-origin" not in answer.headers, "the function sets its own CORS headers"

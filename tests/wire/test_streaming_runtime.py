@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.wire.runtime_api import (
-    PATIENCE,
+    WAIT_SECONDS,
     Invocation,
     Peer,
     Post,
+    PostHandler,
     Runtime,
     RuntimeApi,
-    Treatment,
     accept,
     count_only,
     refuse,
@@ -34,7 +34,7 @@ HTTP_API = {
 REST = {"httpMethod": "POST", "path": "/", "requestContext": {"stage": "live"}}
 EVENTS = pytest.mark.parametrize("event", [URL, HTTP_API, REST, {"task": "x"}], ids=["url", "http", "rest", "direct"])
 
-# What every handler below may use: `mark` is seen by the Runtime API, in order with everything else that it sees.
+# Helpers for the handlers below. The Runtime API logs each `mark` in order with the other requests.
 TOOLS = """
 import os, time, urllib.request
 from streaming_runtime import StreamingResponse
@@ -52,7 +52,7 @@ def handler(event, context):
 
 
 def metrics(log: str) -> list[str]:
-    """The names of the metrics that the log counts, in order."""
+    """Returns the names of the metrics in the log, in order."""
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     names = []
     for line in lines:
@@ -75,7 +75,7 @@ def assert_internal_error(post: Post, request_id: str = "1") -> None:
 # The contract
 
 
-def test_streamed_answer(tmp_path: Path) -> None:
+def test_a_streamed_answer_has_prelude_chunks_and_trailers(tmp_path: Path) -> None:
     api, log = run(tmp_path, HELLO, Invocation(URL), Invocation(URL))
     assert [post.target.split("/")[-2] for post in api.posts] == ["1", "2"]
     for post in api.posts:
@@ -95,12 +95,12 @@ def test_streamed_answer(tmp_path: Path) -> None:
     assert log == ""
 
 
-def test_echoes_the_invocation_id(tmp_path: Path) -> None:
+def test_the_invocation_id_is_returned(tmp_path: Path) -> None:
     api, _ = run(tmp_path, HELLO, Invocation(URL, headers=(("Lambda-Runtime-Invocation-Id", "i-1"),)))
     assert api.posts[0].headers["lambda-runtime-invocation-id"] == "i-1"
 
 
-def test_rest_api_streams_when_told_so(tmp_path: Path) -> None:
+def test_a_rest_api_event_is_streamed_if_configured(tmp_path: Path) -> None:
     api, _ = run(tmp_path, HELLO, Invocation(REST), variables={"REST_STREAMING": "1"})
     assert api.posts[0].prelude["multiValueHeaders"] == {"set-cookie": ["a=1", "b=2"]}
     assert "cookies" not in api.posts[0].prelude
@@ -123,7 +123,9 @@ def test_rest_api_streams_when_told_so(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_buffered_answer(tmp_path: Path, event: object, variables: dict[str, str], cookies: dict[str, object]) -> None:
+def test_other_events_are_answered_with_a_buffered_response(
+    tmp_path: Path, event: object, variables: dict[str, str], cookies: dict[str, object]
+) -> None:
     api, _ = run(tmp_path, HELLO, Invocation(event), variables=variables)
     [post] = api.posts
     assert "lambda-runtime-function-response-mode" not in post.headers
@@ -136,7 +138,7 @@ def test_buffered_answer(tmp_path: Path, event: object, variables: dict[str, str
     }
 
 
-def test_buffered_on_demand(tmp_path: Path) -> None:
+def test_a_response_can_request_buffering(tmp_path: Path) -> None:
     handler = TOOLS + "def handler(event, context): return StreamingResponse([b'\\xff\\x00'], buffered=True)"
     api, _ = run(tmp_path, handler, Invocation(URL))
     answer = json.loads(api.posts[0].body)
@@ -144,7 +146,7 @@ def test_buffered_on_demand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("body", ["[]", "[b'', b'']"])
-def test_never_an_empty_body(tmp_path: Path, body: str) -> None:
+def test_an_empty_body_is_sent_as_one_newline(tmp_path: Path, body: str) -> None:
     handler = TOOLS + f"def handler(event, context): return StreamingResponse({body}, status=204)"
     api, _ = run(tmp_path, handler, Invocation(URL))
     assert api.posts[0].prelude["statusCode"] == 204
@@ -160,10 +162,10 @@ def handler(event, context):
     return next(RESULTS)
 """
     invocations = [Invocation(event)] * 5
-    ours, _ = run(tmp_path / "ours", handler, *invocations)
-    theirs, _ = run(tmp_path / "theirs", handler, *invocations, plain=True)
-    assert [(post.target, post.headers, post.body) for post in ours.posts] == [
-        (post.target, post.headers | {"host": ours.address}, post.body) for post in theirs.posts
+    streaming, _ = run(tmp_path / "streaming", handler, *invocations)
+    plain, _ = run(tmp_path / "plain", handler, *invocations, plain=True)
+    assert [(post.target, post.headers, post.body) for post in streaming.posts] == [
+        (post.target, post.headers | {"host": streaming.address}, post.body) for post in plain.posts
     ]
 
 
@@ -173,18 +175,18 @@ def test_other_errors_are_posted_as_awslambdaric_posts_them(tmp_path: Path, even
 def handler(event, context):
     raise ValueError("secret") if "task" in event else KeyError("secret")
 """
-    ours, ours_log = run(tmp_path / "ours", handler, Invocation(event))
-    theirs, theirs_log = run(tmp_path / "theirs", handler, Invocation(event), plain=True)
-    assert [post.target for post in ours.posts] == ["/2018-06-01/runtime/invocation/1/error"]
-    assert ours.posts[0].body == theirs.posts[0].body.replace(b"/theirs/", b"/ours/")
-    assert ours_log == theirs_log.replace("/theirs/", "/ours/")
+    streaming, streaming_log = run(tmp_path / "streaming", handler, Invocation(event))
+    plain, plain_log = run(tmp_path / "plain", handler, Invocation(event), plain=True)
+    assert [post.target for post in streaming.posts] == ["/2018-06-01/runtime/invocation/1/error"]
+    assert streaming.posts[0].body == plain.posts[0].body.replace(b"/plain/", b"/streaming/")
+    assert streaming_log == plain_log.replace("/plain/", "/streaming/")
 
 
 # Increments
 
 
-def test_each_chunk_arrives_before_the_next_is_made(tmp_path: Path) -> None:
-    """The body waits, after each chunk, until that chunk has been seen at the other end."""
+def test_each_chunk_is_received_before_the_next_is_generated(tmp_path: Path) -> None:
+    """After each chunk, the body waits until the Runtime API has received that chunk."""
     seen = tmp_path / "seen"
     handler = (
         TOOLS
@@ -217,7 +219,7 @@ def handler(event, context):
     assert api.posts[0].trailers == {}, log
 
 
-def test_time_stamps_show_increments(tmp_path: Path) -> None:
+def test_paced_chunks_are_received_separately(tmp_path: Path) -> None:
     handler = (
         TOOLS
         + """
@@ -233,11 +235,11 @@ def handler(event, context):
     [post] = api.posts
     assert len(post.chunks) == 11
     gaps = [later - earlier for earlier, later in zip(post.times[1:], post.times[2:], strict=False)]
-    assert min(gaps) > 0.01, gaps  # paced at 0.1 s: none arrived together with another
+    assert min(gaps) > 0.01, gaps  # paced at 0.1 s: no two chunks are received together
 
 
-def test_slow_reader_holds_the_body_back(tmp_path: Path) -> None:
-    """Nothing is queued: while nobody reads, the body stops as soon as the kernel's buffers are full."""
+def test_a_slow_reader_blocks_the_body(tmp_path: Path) -> None:
+    """There is no queue: without a reader, the body blocks as soon as the kernel's buffers are full."""
     handler = (
         TOOLS
         + """
@@ -248,7 +250,7 @@ def watch():
     while made != before:
         before = made
         time.sleep(0.3)
-    mark(f"held-at-{made}")
+    mark(f"blocked-at-{made}")
 def body():
     global made
     for made in range(1, 1001):
@@ -259,16 +261,16 @@ def handler(event, context):
 """
     )
 
-    def read_late(peer: Peer, post: Post) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not any(entry.startswith("held-at") for entry in peer.log) and time.monotonic() < deadline:
+    def read_after_block(peer: Peer, post: Post) -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not any(entry.startswith("blocked-at") for entry in peer.log) and time.monotonic() < deadline:
             time.sleep(0.02)
         count_only(peer, post)
 
-    seen, _ = run(tmp_path, handler, Invocation(URL, read_late))
-    [held] = [entry for entry in seen.log if entry.startswith("held-at")]
-    assert int(held.rpartition("-")[2]) < 400
-    assert seen.posts[0].size > 65536 * 1000
+    api, _ = run(tmp_path, handler, Invocation(URL, read_after_block))
+    [blocked] = [entry for entry in api.log if entry.startswith("blocked-at")]
+    assert int(blocked.rpartition("-")[2]) < 400
+    assert api.posts[0].size > 65536 * 1000
 
 
 def test_memory_does_not_grow_with_the_answer(tmp_path: Path) -> None:
@@ -288,7 +290,7 @@ def handler(event, context):
     assert large - small < 2048, "KiB"
 
 
-def test_four_byte_characters_cut_anywhere_arrive_whole(tmp_path: Path) -> None:
+def test_four_byte_characters_cut_at_any_byte_are_received_completely(tmp_path: Path) -> None:
     handler = (
         TOOLS
         + """
@@ -323,7 +325,7 @@ def handler(event, context):
         pytest.param("def handler(event, context): return {'secret': object()}", id="not-json"),
     ],
 )
-def test_failure_before_the_first_chunk_is_a_json_500(tmp_path: Path, handler: str) -> None:
+def test_a_failure_before_the_first_chunk_is_a_json_500(tmp_path: Path, handler: str) -> None:
     api, log = run(tmp_path, TOOLS + handler, Invocation(URL), Invocation(URL))
     assert [post.target.rpartition("/")[2] for post in api.posts] == ["response", "response"]
     assert_internal_error(api.posts[0], "1")
@@ -332,23 +334,23 @@ def test_failure_before_the_first_chunk_is_a_json_500(tmp_path: Path, handler: s
     assert log.count("[ERROR]") == 2
 
 
-def test_a_malformed_event_is_not_taken_for_the_one_before(tmp_path: Path) -> None:
+def test_a_malformed_event_is_reported_for_its_own_request_id(tmp_path: Path) -> None:
     api, _ = run(tmp_path, HELLO, Invocation(URL), Invocation(b"{malformed"))
     assert api.posts[1].target.endswith("/2/error")
 
 
 @pytest.mark.parametrize("kind", ["asyncio.CancelledError", "GeneratorExit"])
-def test_a_body_that_drives_coroutines_does_not_end_the_runtime(tmp_path: Path, kind: str) -> None:
+def test_a_body_that_raises_a_base_exception_does_not_end_the_runtime(tmp_path: Path, kind: str) -> None:
     handler = (
         TOOLS
         + f"""
 import asyncio
 class Body:
-    said = False
+    started = False
     def __iter__(self): return self
     def __next__(self):
-        if self.said: raise {kind}
-        self.said = True
+        if self.started: raise {kind}
+        self.started = True
         return b"so far"
 def handler(event, context):
     return StreamingResponse(Body())
@@ -362,7 +364,7 @@ def handler(event, context):
     assert metrics(log) == ["InterruptedResponses"] * 2
 
 
-def test_failure_after_the_first_chunk_is_told_in_trailers(tmp_path: Path) -> None:
+def test_a_failure_after_the_first_chunk_is_reported_in_trailers(tmp_path: Path) -> None:
     handler = (
         TOOLS
         + """
@@ -386,7 +388,7 @@ def handler(event, context):
     assert log.count("ModelBroke: secret") == 2
 
 
-def test_a_reset_of_the_models_connection_is_not_taken_for_ours(tmp_path: Path) -> None:
+def test_a_connection_reset_in_the_body_is_reported_in_trailers(tmp_path: Path) -> None:
     handler = (
         TOOLS
         + """
@@ -421,23 +423,25 @@ def handler(event, context):
 
 
 @pytest.mark.parametrize(
-    ("treatment", "reason"),
+    ("on_post", "reason"),
     [
         pytest.param(refuse(413, after=50_000), "413", id="early-413-connection-open"),
         pytest.param(reset(after=50_000), "", id="reset"),
         pytest.param(refuse(202, after=50_000), "202", id="early-202"),
     ],
 )
-def test_broken_post(tmp_path: Path, treatment: Treatment, reason: str) -> None:
-    api, log = run(tmp_path, ENDLESS, Invocation(URL, treatment))
+def test_a_broken_post_closes_the_body_and_runs_the_after_work(
+    tmp_path: Path, on_post: PostHandler, reason: str
+) -> None:
+    api, log = run(tmp_path, ENDLESS, Invocation(URL, on_post))
     assert "error" not in api.log
     assert api.log[-3:] == ["closed", "after", "next"]
-    assert "the Runtime API did not take the answer" in log
+    assert "response refused by the Runtime API" in log
     assert reason in log
     assert metrics(log) == ["RefusedResponses"]
 
 
-def test_refused_at_the_end(tmp_path: Path) -> None:
+def test_a_response_refused_at_its_end_is_logged_and_counted(tmp_path: Path) -> None:
     api, log = run(tmp_path, HELLO, Invocation(URL, refuse(413)), Invocation(URL))
     assert api.log == ["next", "response", "413", "next", "response", "202", "next"]
     assert "refused: 413" in log
@@ -466,7 +470,7 @@ def handler(event, context):
 
 
 @pytest.mark.parametrize("event", [URL, HTTP_API], ids=["streamed", "buffered"])
-def test_after_work_runs_though_the_body_failed(tmp_path: Path, event: object) -> None:
+def test_after_work_runs_after_a_failed_body(tmp_path: Path, event: object) -> None:
     handler = (
         TOOLS
         + """
@@ -496,20 +500,20 @@ def handler(event, context):
 # Other ways to run
 
 
-def test_next_is_polled_in_a_thread_where_awslambdaric_does_so(tmp_path: Path) -> None:
+def test_next_is_polled_in_a_thread_for_the_python_runtime(tmp_path: Path) -> None:
     variables = {"AWS_EXECUTION_ENV": "AWS_Lambda_python3.13"}
     api, _ = run(tmp_path, HELLO, Invocation(URL), Invocation(URL), variables=variables)
     assert [post.payload for post in api.posts] == [b"hello"] * 2
 
 
-def test_search_path_and_working_directory(tmp_path: Path) -> None:
+def test_the_import_path_has_lambdas_order(tmp_path: Path) -> None:
     handler = """
 import json, sys
 def handler(event, context):
     return sys.path
 """
-    own = {"LAMBDA_RUNTIME_DIR": "/var/runtime", "PYTHONPATH": "/mnt/vendored"}
-    api, _ = run(tmp_path, handler, Invocation({}), variables=own)
+    variables = {"LAMBDA_RUNTIME_DIR": "/var/runtime", "PYTHONPATH": "/mnt/vendored"}
+    api, _ = run(tmp_path, handler, Invocation({}), variables=variables)
     path = json.loads(api.posts[0].body)
     opt = tmp_path / "opt"
     interpreter = Path(sys.executable).name
@@ -526,14 +530,14 @@ def handler(event, context):
 def test_a_handler_that_cannot_be_imported_is_an_init_error(tmp_path: Path) -> None:
     with (
         RuntimeApi() as api,
-        (runtime := Runtime(tmp_path, "import not_there", {})).running(api.address) as process,
+        (runtime := Runtime(tmp_path, "import missing_module", {})).running(api.address) as process,
     ):
-        assert process.wait(PATIENCE) == 1
+        assert process.wait(WAIT_SECONDS) == 1
     assert [post.target for post in api.posts] == ["/2018-06-01/runtime/init/error"]
-    assert "not_there" in runtime.log
+    assert "missing_module" in runtime.log
 
 
-def test_snap_start_hooks_run_around_the_restore(tmp_path: Path) -> None:
+def test_snap_start_hooks_run_before_and_after_the_restore(tmp_path: Path) -> None:
     handler = (
         HELLO
         + """
@@ -547,8 +551,8 @@ register_after_restore(mark, "after")
     assert api.posts[0].payload == b"hello"
 
 
-def test_managed_instances_answer_in_one_piece(tmp_path: Path) -> None:
-    """awslambdaric's own client posts there, from several processes at once."""
+def test_managed_instances_get_a_buffered_response(tmp_path: Path) -> None:
+    """There, awslambdaric's client posts the responses, from several processes concurrently."""
     handler = (
         TOOLS
         + """

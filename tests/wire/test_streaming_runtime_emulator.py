@@ -1,6 +1,6 @@
-"""The streaming runtime against AWS's own Runtime API, in the Runtime Interface Emulator.
+"""The streaming runtime with AWS's Runtime API, in the Runtime Interface Emulator.
 
-The emulator hands a streamed answer over in one piece, prelude and all: these tests are about the contract.
+The emulator returns a streamed response as one body with its prelude: these tests check the contract, not the timing.
 """
 
 import http.client
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.runtime_api import PATIENCE, Runtime
+from tests.wire.runtime_api import WAIT_SECONDS, Runtime
 
-pytestmark = pytest.mark.xdist_group("emulator")  # one emulator for all of them
+pytestmark = pytest.mark.xdist_group("emulator")  # one emulator for all tests
 
 URL = {"version": "2.0", "requestContext": {"domainName": "abc.lambda-url.us-east-1.on.aws"}}
 HANDLER = """
@@ -49,26 +49,26 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def invoke(emulator_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Invoke]:
-    door, api = free_port(), free_port()
+    port, api = free_port(), free_port()
     runtime = Runtime(tmp_path_factory.mktemp("emulator"), HANDLER, {})
     runtime.command = [
         str(emulator_binary),
-        *("--runtime-interface-emulator-address", f"127.0.0.1:{door}"),
+        *("--runtime-interface-emulator-address", f"127.0.0.1:{port}"),
         *("--runtime-api-address", f"127.0.0.1:{api}"),
         *runtime.command,
         "app.handler",
     ]
 
     def call(event: object) -> bytes:
-        connection = http.client.HTTPConnection("127.0.0.1", door, timeout=PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_SECONDS)
         connection.request("POST", "/2015-03-31/functions/function/invocations", json.dumps(event))
         answer = connection.getresponse().read()
         connection.close()
         return answer
 
     with runtime.running(f"127.0.0.1:{api}") as process:
-        deadline = time.monotonic() + PATIENCE
-        while not listens(door):
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not listens(port):
             assert process.poll() is None, runtime.log
             assert time.monotonic() < deadline, runtime.log
             time.sleep(0.05)
@@ -80,36 +80,36 @@ def split(answer: bytes) -> tuple[dict[str, object], bytes]:
     return json.loads(prelude), payload
 
 
-def test_streamed(invoke: Invoke) -> None:
+def test_a_url_event_is_streamed(invoke: Invoke) -> None:
     prelude, payload = split(invoke(URL | {"chunk": "né 🌊", "chunks": 3}))
     assert prelude == {"statusCode": 201, "headers": {"content-type": "text/plain"}, "cookies": ["a=1"]}
     assert payload.decode() == "né 🌊" * 3
 
 
-def test_empty(invoke: Invoke) -> None:
+def test_an_empty_body_is_one_newline(invoke: Invoke) -> None:
     assert split(invoke(URL | {"chunk": ""}))[1] == b"\n"
 
 
-def test_large(invoke: Invoke) -> None:
+def test_a_large_body_is_complete(invoke: Invoke) -> None:
     _, payload = split(invoke(URL | {"chunk": "x" * 1024, "chunks": 5 * 1024}))
     assert payload == b"x" * 5 * 1024 * 1024
 
 
-def test_buffered(invoke: Invoke) -> None:
+def test_another_event_is_buffered(invoke: Invoke) -> None:
     answer = json.loads(invoke({"chunk": "né 🌊"}))
     assert (answer["statusCode"], answer["body"], answer["isBase64Encoded"]) == (201, "né 🌊", False)
 
 
-def test_error_before_the_first_chunk(invoke: Invoke) -> None:
+def test_an_error_before_the_first_chunk_is_a_500(invoke: Invoke) -> None:
     prelude, payload = split(invoke(URL | {"fail": True}))
     assert prelude["statusCode"] == 500
     assert json.loads(payload)["error"]["code"] == "internal"
 
 
-def test_error_after_it_and_on_to_the_next_event(invoke: Invoke) -> None:
+def test_an_error_after_the_first_chunk_ends_the_stream_and_the_next_event_succeeds(invoke: Invoke) -> None:
     assert split(invoke(URL | {"chunk": "so far", "break": True}))[1] == b"so far"
     assert split(invoke(URL | {"chunk": "again"}))[1] == b"again"
 
 
-def test_error_of_a_direct_invocation(invoke: Invoke) -> None:
+def test_an_error_of_a_direct_invocation_has_its_type(invoke: Invoke) -> None:
     assert json.loads(invoke({"fail": True}))["errorType"] == "ValueError"

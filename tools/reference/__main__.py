@@ -1,6 +1,6 @@
-"""Writes the pages of docs/reference; with `--check`, only says which of them are stale, and fails if one is.
+"""Writes the pages of docs/reference. With `--check` it writes nothing, lists stale pages, and fails if there are any.
 
-PYTHONPATH=layers/chat:layers/streaming_runtime:functions/stream python -m tools.reference [--check] [folder]
+PYTHONPATH=layers/converse_stream:layers/streaming_runtime:functions/stream python -m tools.reference [--check] [folder]
 """
 
 import argparse
@@ -23,13 +23,13 @@ PAGES: Mapping[str, Callable[[], str]] = {
 
 
 def stale(folder: Path) -> dict[Path, str]:
-    """The files in `folder` that differ from what they should be, and that text."""
-    wanted = {folder / name: text() for name, text in PAGES.items()}
-    return {path: text for path, text in wanted.items() if not path.is_file() or path.read_text("utf-8") != text}
+    """Return the files in `folder` that are not up to date, with their new text."""
+    pages = {folder / name: text() for name, text in PAGES.items()}
+    return {path: text for path, text in pages.items() if not path.is_file() or path.read_text("utf-8") != text}
 
 
 def main(arguments: Sequence[str] | None = None) -> str | None:
-    """The command; returns the message with which it fails."""
+    """Run the command. Returns an error message, or None."""
     parser = argparse.ArgumentParser(prog="python -m tools.reference", description="Writes docs/reference.")
     parser.add_argument("--check", action="store_true", help="write nothing, and fail if a page is stale")
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)

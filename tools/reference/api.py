@@ -1,4 +1,4 @@
-"""The routes' description as the pages share it: which page describes which schema."""
+"""The OpenAPI document for all pages, and which page describes which schema."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -13,7 +13,7 @@ PLAIN = ("PlainContent", "PlainError")
 
 @cache
 def document() -> Mapping[str, Any]:
-    """The OpenAPI document of both functions."""
+    """Return the OpenAPI document of both functions."""
     described = product.document()
     fields.check(described["components"]["schemas"])
     return described
@@ -21,20 +21,20 @@ def document() -> Mapping[str, Any]:
 
 @cache
 def events() -> Mapping[str, str]:
-    """The native events: each type with the name of its schema, in the order of their description."""
+    """Return the schema name of each type of native event, in the order of the document."""
     union = document()["components"]["schemas"]["StreamEvent"]
-    named = {name.removeprefix(REF): kind for kind, name in union["discriminator"]["mapping"].items()}
-    return {named[name]: name for name in references(union["oneOf"])}
+    types = {name.removeprefix(REF): kind for kind, name in union["discriminator"]["mapping"].items()}
+    return {types[name]: name for name in references(union["oneOf"])}
 
 
 def described_as_events() -> set[str]:
-    """The schemas that the page of the events describes."""
+    """Return the names of the schemas that the page of the events describes."""
     return {"StreamEvent", *PLAIN, *events().values()}
 
 
 def schemas(page: str) -> Schemas:
-    """The schemas, with links as they are needed on a page."""
-    of_events = described_as_events()
-    named = document()["components"]["schemas"]
-    files = {name: EVENTS if name in of_events else HTTP for name in named}
-    return Schemas(named, {name: "" if file == page else file for name, file in files.items()})
+    """Return the schemas with the links that are right on `page`."""
+    event_schemas = described_as_events()
+    all_schemas = document()["components"]["schemas"]
+    files = {name: EVENTS if name in event_schemas else HTTP for name in all_schemas}
+    return Schemas(all_schemas, {name: "" if file == page else file for name, file in files.items()})

@@ -1,4 +1,4 @@
-"""docs/reference/errors.md: every error code with its status, its message and what to do."""
+"""Generates docs/reference/errors.md: all error codes with status, message, and what to do."""
 
 from collections.abc import Mapping, Sequence
 from inspect import getdoc
@@ -90,7 +90,7 @@ ACTIONS = {
 
 
 def text() -> str:
-    """The page."""
+    """Return the text of the page."""
     kinds = sorted(product.error_kinds(), key=lambda kind: kind.status)
     actions = paired(ACTIONS, map(_key, kinds), "errors_page.ACTIONS")
     before = [kind for kind in kinds if not issubclass(kind, product.ModelError)]
@@ -136,7 +136,7 @@ def _table(kinds: Sequence[type[product.ChatError]], actions: Mapping[str, str])
 
 
 def _types(kinds: Sequence[type[product.ChatError]]) -> str:
-    """OpenAI's types of errors, with the statuses of each."""
+    """Return a table of OpenAI's error types with their statuses."""
     types: dict[str, set[int]] = {}
     for kind in kinds:
         types.setdefault(product.openai_type(product.example(kind)), set()).add(kind.status)

@@ -1,4 +1,4 @@
-"""docs/reference/events.md: the events of a stream with their fields and an example of each, and finish reasons."""
+"""Generates docs/reference/events.md: the events of a stream with fields and examples, and the finish reasons."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tools.reference.schemas import Schemas
 from tools.reference.template import ROOT
 
 FIXTURES = ROOT / "tests/fixtures"
-LONGEST_LINE = 240  # characters of a frame that is shown as it is sent
+LONGEST_LINE = 240  # characters; longer frames are shown on several lines
 
 # The folder of tests/fixtures that has the example of an event.
 EXAMPLES = {
@@ -89,7 +89,7 @@ The AI SDK's chunks are described under {link("UiMessageChunk", "UiMessageChunk"
 
 
 def text() -> str:
-    """The page."""
+    """Return the text of the page."""
     schemas = api.schemas(api.EVENTS)
     events = api.events()
     paired(EXAMPLES, events, "events_page.EXAMPLES")
@@ -145,7 +145,7 @@ def _event(kind: str, schemas: Schemas, name: str) -> Iterator[str]:
 
 
 def _example(kind: str) -> str:
-    """The first frame of its type in the fixture that `EXAMPLES` names."""
+    """Return the first frame of this type in its fixture (see `EXAMPLES`)."""
     path = FIXTURES / EXAMPLES[kind] / "native.sse"
     frames = path.read_text("utf-8").split("\n\n")
     return next(frame for frame in frames if frame and _data(frame)["type"] == kind)

@@ -1,4 +1,4 @@
-"""What fields mean, where the code does not say it: `Schema.field`, or `*.field` for those without a text here."""
+"""Descriptions of fields that have none in the code. Keys are `Schema.field`, or `*.field` for all other schemas."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -89,16 +89,16 @@ TEXTS = {
 
 
 def text(schema: str, field: str, described: Mapping[str, Any]) -> str:
-    """The meaning of a field: the code's own description where there is one. Empty if it has none at all."""
+    """Return the description of a field: that of the code, or that of this module, or an empty string."""
     own: str = described.get("description", "")
     return own or TEXTS.get(f"{schema}.{field}", TEXTS.get(f"*.{field}", ""))
 
 
 def check(schemas: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises StaleTextError for a text of a field that there is not, or that has a description in the code."""
+    """Raises StaleTextError if a field of this module does not exist, or has a description in the code."""
     fields = {(name, field): each for name in schemas for field, each in schemas[name].get("properties", {}).items()}
     for key in TEXTS:
         schema, _, field = key.partition(".")
-        found = [each for (name, named), each in fields.items() if field == named and schema in ("*", name)]
-        if not any("description" not in each for each in found):
+        matching = [each for (name, named), each in fields.items() if field == named and schema in ("*", name)]
+        if not any("description" not in each for each in matching):
             raise StaleTextError(f"fields.TEXTS: {key} has no use any more")

@@ -1,4 +1,4 @@
-"""docs/reference/http.md: the routes with their parameters, statuses, headers and bodies, by entry point."""
+"""Generates docs/reference/http.md: the routes with parameters, statuses, headers, bodies and entry points."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -51,7 +51,7 @@ Operation = Mapping[str, Any]
 
 
 def text() -> str:
-    """The page."""
+    """Return the text of the page."""
     schemas, operations = api.schemas(api.HTTP), _operations()
     described = api.document()
     groups: dict[str, list[str]] = {group: [] for group in GROUPS.values()}
@@ -81,14 +81,14 @@ def text() -> str:
 
 
 def _operations() -> dict[tuple[str, str], Operation]:
-    """The operations by method and path, in the order of the groups."""
+    """Return the operations by method and path, in the order of the groups."""
     order = list(dict.fromkeys(GROUPS.values()))
-    found = {
+    operations = {
         (method.upper(), path): operation
         for path, operations in api.document()["paths"].items()
         for method, operation in operations.items()
     }
-    return dict(sorted(found.items(), key=lambda each: order.index(_group(each[0][1]))))
+    return dict(sorted(operations.items(), key=lambda each: order.index(_group(each[0][1]))))
 
 
 def _group(path: str) -> str:
@@ -105,12 +105,12 @@ def _row(route: tuple[str, str], operation: Operation) -> Sequence[str]:
 
 
 def _summary(operation: Operation) -> str:
-    """The first sentence of the description."""
+    """Return the first sentence of the description."""
     return f"{operation['description'].split('. ')[0].removesuffix('.')}."
 
 
 def _served(operation: Operation, function: str) -> str:
-    """How a function answers a route, empty if it does not have it."""
+    """Return how a function answers a route, or an empty text if it does not serve it."""
     if function not in operation["tags"]:
         return ""
     content = operation["responses"].get("200", {}).get("content", {})
@@ -124,7 +124,7 @@ def _host(path: str) -> str:
 
 
 def _replies(operation: Operation) -> dict[str, Mapping[str, Any]]:
-    """The responses by status, references resolved."""
+    """Return the responses by status, with references resolved."""
     named = api.document()["components"]["responses"]
     return {
         status: named[reply["$ref"].rpartition("/")[2]] if "$ref" in reply else reply
@@ -155,16 +155,16 @@ def _route(schemas: Schemas, method: str, path: str, operation: Operation) -> It
 
 
 def _body(schemas: Schemas, reply: Mapping[str, Any]) -> str:
-    """The types of a response's body."""
+    """Return the types of a response's body as text."""
     content = reply.get("content", {})
-    found = []
+    types = []
     if stream := content.get(EVENT_STREAM):
-        found.append(f"events: {schemas.type(stream['x-eventData'])}")
+        types.append(f"events: {schemas.type(stream['x-eventData'])}")
     if body := content.get(JSON):
         schema = body["schema"]
         kind = schemas.type(schema["allOf"][0] if "allOf" in schema else schema)
-        found.append(f"JSON: {kind}" if stream else kind)
-    return "; ".join(found)
+        types.append(f"JSON: {kind}" if stream else kind)
+    return "; ".join(types)
 
 
 def _headers(reply: Mapping[str, Any]) -> str:
@@ -172,10 +172,10 @@ def _headers(reply: Mapping[str, Any]) -> str:
 
 
 def _meaning(reply: Mapping[str, Any]) -> str:
-    """The description of a success, the codes of an error."""
+    """Return the description of a successful response, or the codes of an error."""
     match reply.get("content", {}).get(JSON, {}).get("schema", {}):
-        case {"allOf": [_, {"properties": {"error": {"properties": {"code": {"enum": found}}}}}]}:
-            return codes(found)
+        case {"allOf": [_, {"properties": {"error": {"properties": {"code": {"enum": names}}}}}]}:
+            return codes(names)
     return sentence(reply["description"])
 
 
@@ -190,12 +190,12 @@ def _security(schemes: Mapping[str, Mapping[str, str]]) -> str:
 
 
 def _request_headers(schemas: Schemas, operations: Mapping[tuple[str, str], Operation]) -> str:
-    found: dict[str, tuple[str, str]] = {}
+    headers: dict[str, tuple[str, str]] = {}
     for operation in operations.values():
         for each in operation.get("parameters", ()):
             if each["in"] == "header":
-                found[each["name"]] = (schemas.type(each["schema"]), sentence(each["description"]))
-    return table(("header", "type", "description"), [(code(name), *rest) for name, rest in found.items()])
+                headers[each["name"]] = (schemas.type(each["schema"]), sentence(each["description"]))
+    return table(("header", "type", "description"), [(code(name), *rest) for name, rest in headers.items()])
 
 
 def _response_headers(schemas: Schemas, headers: Mapping[str, Mapping[str, Any]]) -> str:
@@ -204,7 +204,7 @@ def _response_headers(schemas: Schemas, headers: Mapping[str, Mapping[str, Any]]
 
 
 def _bodies(schemas: Schemas, operations: Mapping[tuple[str, str], Operation]) -> Iterator[str]:
-    """All schemas that the page of the events does not describe, each under the first heading that uses it."""
+    """Return the schemas that are not on the page of the events, each under the first heading that uses it."""
     named = api.document()["components"]["schemas"]
     written = {name for name in named if schemas.is_any(name)} | api.described_as_events()
     for heading, start in BODIES.items():

@@ -1,4 +1,4 @@
-"""docs/reference/limits.md: rates, budgets, sizes, times and lifetimes with their defaults."""
+"""Generates docs/reference/limits.md: rates, budgets, sizes, times and lifetimes with their defaults."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ the result."""
 
 @dataclass(frozen=True)
 class Limit:
-    """A row: `set_by` names a parameter or a variable, `code` the error when the limit is exceeded."""
+    """A row. `set_by` is a parameter or a variable. `code` is the error code if the limit is exceeded."""
 
     text: str
     value: str
@@ -43,7 +43,7 @@ class Limit:
 
 
 def text() -> str:
-    """The page."""
+    """Return the text of the page."""
     return page(
         "Limits",
         INTRODUCTION,
@@ -77,12 +77,12 @@ def _table(limits: Iterable[Limit]) -> str:
 
 
 def _parameter(text: str, name: str, unit: str = "", code: str = "") -> Limit:
-    """A limit that is a parameter of the template."""
+    """Return the row of a limit that is a parameter of the template."""
     return Limit(text, _value(template.default(name), unit), name, code)
 
 
 def _setting(text: str, name: str, unit: str = "", code: str = "") -> Limit:
-    """A limit that is a setting without a parameter."""
+    """Return the row of a limit that is a setting without a parameter."""
     return Limit(text, _value(product.Settings.model_fields[name.lower()].default, unit), name, code)
 
 
@@ -101,7 +101,7 @@ def _bytes(number: int) -> str:
 
 
 def _seconds(number: float) -> str:
-    """A time in its usual unit."""
+    """Return a time as text with a suitable unit."""
     for size, name in ((24 * 3600, "days"), (3600, "hours"), (60, "minutes")):
         if number >= 2 * size and number % size == 0:
             return f"{number // size:,.0f} {name}"
@@ -109,12 +109,12 @@ def _seconds(number: float) -> str:
 
 
 def _field(schema: str, *path: str) -> Any:
-    """A property of a request's schema, without that it may be null."""
-    found: Any = api.document()["components"]["schemas"][schema]["properties"][path[0]]
-    found = next((each for each in found.get("anyOf", ()) if each != {"type": "null"}), found)
+    """Return the schema of a request's property without `null`."""
+    schema_part: Any = api.document()["components"]["schemas"][schema]["properties"][path[0]]
+    schema_part = next((each for each in schema_part.get("anyOf", ()) if each != {"type": "null"}), schema_part)
     for key in path[1:]:
-        found = found[key]
-    return found
+        schema_part = schema_part[key]
+    return schema_part
 
 
 def _rates() -> Iterable[Limit]:
@@ -165,7 +165,7 @@ def _sizes() -> Iterable[Limit]:
 def _answers() -> Iterable[Limit]:
     most = _field("Options", "maxTokens", "maximum")
     yield Limit("`maxTokens`", f"{most:,}, and the model's own limit", code="bad_request")
-    yield Limit("output tokens without `maxTokens`", _value(product.USUAL_TOKENS))
+    yield Limit("output tokens without `maxTokens`", _value(product.DEFAULT_OUTPUT_TOKENS))
     efforts = ", ".join(f"{code(effort)} {tokens:,}" for effort, tokens in product.REASONING_TOKENS.items())
     yield Limit("additional tokens for `reasoning`", efforts)
     yield _setting("stored answer; a longer one ends with `length`", "MAX_ANSWER_BYTES", "bytes")

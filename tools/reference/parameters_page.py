@@ -1,4 +1,4 @@
-"""docs/reference/parameters.md: the template's parameters, rules and outputs, and the functions' variables."""
+"""Generates docs/reference/parameters.md: parameters, rules and outputs of the template, and variables of functions."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -41,7 +41,7 @@ SETTINGS = {
     "MAX_MESSAGE_CHARS": "Length of a message, in characters.",
 }
 
-# Variables that the template sets from no parameter.
+# Variables that the template sets without a parameter.
 SET_BY_TEMPLATE = {
     "AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME": "Address of Bedrock's knowledge bases, for tests. Empty is AWS's own.",
     "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "Address of Bedrock, for tests. Empty is AWS's own.",
@@ -57,7 +57,7 @@ SET_BY_TEMPLATE = {
 
 
 def text() -> str:
-    """The page."""
+    """Return the text of the page."""
     groups = [part for label, names in template.groups() for part in (f"## {label}", _parameters(names))]
     return page(
         "Parameters",
@@ -96,7 +96,7 @@ def _parameters(names: Iterable[str]) -> str:
 
 
 def allowed(parameter: Mapping[str, Any]) -> str:
-    """The values that a parameter takes."""
+    """Return the allowed values of a parameter as text."""
     several = "list of " if parameter["Type"] == "CommaDelimitedList" else ""
     if "AllowedValues" in parameter:
         return several + ", ".join("empty" if each == "" else code(each) for each in parameter["AllowedValues"])
@@ -115,14 +115,14 @@ def _outputs(outputs: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _settings() -> str:
-    """Variables of the functions' settings that the template does not set."""
+    """Return a table of the settings that the template does not set."""
     fields = {name.upper(): name for name in product.Settings.model_fields}
     missing = fields.keys() - template.variables().keys()
-    wanted = sorted(name for name in missing if not name.startswith("AWS_"))  # which Lambda sets
-    texts = paired(SETTINGS, wanted, "parameters_page.SETTINGS")
+    names = sorted(name for name in missing if not name.startswith("AWS_"))  # Lambda sets AWS_*
+    texts = paired(SETTINGS, names, "parameters_page.SETTINGS")
     described, types = product.Settings.model_json_schema()["properties"], Schemas({}, {})
     rows = []
-    for name in wanted:
+    for name in names:
         schema = {**described[fields[name]]}
         value = schema.pop("default")
         rows.append((code(name), "empty" if value == "" else code(value), types.type(schema), texts[name]))
@@ -130,7 +130,7 @@ def _settings() -> str:
 
 
 def _fixed() -> str:
-    """Variables of the template that come from no parameter."""
+    """Return a table of the variables that the template sets without a parameter."""
     found = {name: each for name, each in template.variables().items() if template.parameter_of(each[1]) is None}
     texts = paired(SET_BY_TEMPLATE, found, "parameters_page.SET_BY_TEMPLATE")
     rows = []

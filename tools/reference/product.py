@@ -1,4 +1,4 @@
-"""Everything that the reference reads from the Python code: the only module here that imports it."""
+"""Values that the reference reads from the Python code. No other module here imports that code."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from converse_stream.generation import follower
 from converse_stream.generation.generation import IDLE_FLUSH_SECONDS
 from converse_stream.http.request import CREDENTIALS_LIMIT
 from converse_stream.model.client import ATTEMPTS
-from converse_stream.model.options import REASONING_TOKENS, USUAL_TOKENS
+from converse_stream.model.options import DEFAULT_OUTPUT_TOKENS, REASONING_TOKENS
 from converse_stream.openapi.document import document
 from converse_stream.protocol.errors import BudgetExhausted, ChatError, ModelError, TooManyGenerations, TooManyRequests
 from converse_stream.protocol.events import Complete, Message, Timing, Usage
@@ -30,6 +30,7 @@ __all__ = [
     "ATTACH_SECONDS",
     "CANCEL_SECONDS",
     "CREDENTIALS_LIMIT",
+    "DEFAULT_OUTPUT_TOKENS",
     "DELETED_ID_SECONDS",
     "ERASE_SECONDS",
     "FINISH",
@@ -45,7 +46,6 @@ __all__ = [
     "REASONING_TOKENS",
     "STREAM_END",
     "UNKNOWN",
-    "USUAL_TOKENS",
     "ChatError",
     "Finish",
     "ModelError",
@@ -63,7 +63,7 @@ AI_SDK_REPLAY_SECONDS = ai_sdk_routes.REPLAY_SECONDS
 AI_SDK_STOP_SECONDS = ai_sdk_routes.CANCEL_SECONDS
 ATTACH_SECONDS = follower.ATTACH_SECONDS
 CANCEL_SECONDS = IDLE_FLUSH_SECONDS
-DELETED_ID_SECONDS = conversations.MARK
+DELETED_ID_SECONDS = conversations.MARKER_SECONDS
 ERASE_SECONDS = erasure.INDEX_LAG
 FOLLOWERS = follower.MAX_FOLLOWERS
 HEARTBEAT, HEARTBEAT_SECONDS = sse.HEARTBEAT, sse.HEARTBEAT_AFTER
@@ -83,7 +83,7 @@ _EXAMPLES: dict[type[ChatError], ChatError] = {
 
 
 def error_kinds() -> list[type[ChatError]]:
-    """The errors that have a code of their own, in the order of their definition."""
+    """Return the error classes with their own code, in the order of their definition."""
 
     def below(kind: type[ChatError]) -> Iterator[type[ChatError]]:
         yield kind
@@ -94,12 +94,12 @@ def error_kinds() -> list[type[ChatError]]:
 
 
 def example(kind: type[ChatError]) -> ChatError:
-    """An error of this kind with its usual message."""
+    """Return an error of this class with its default message."""
     return _EXAMPLES[kind] if kind in _EXAMPLES else kind()
 
 
 def retry_after(kind: type[ChatError]) -> str:
-    """The seconds in the header `Retry-After`, empty without one."""
+    """Return the value of the header `Retry-After` as text, or an empty text."""
     seconds = example(kind).retry_after
     if seconds is None:
         return ""
@@ -107,12 +107,12 @@ def retry_after(kind: type[ChatError]) -> str:
 
 
 def openai_type(error: ChatError) -> str:
-    """The `type` that the error has on `/v1`."""
+    """Return the `type` of the error on `/v1`."""
     return str(openai_error(error)["error"]["type"])
 
 
 def ai_sdk_ending(finish_reason: str) -> str:
-    """The type of the last chunk that the AI SDK gets for an answer with this finish reason."""
+    """Return the type of the last chunk of the AI SDK's stream for an answer with this finish reason."""
     question = Message("message-1", "user", (), "2026-01-01T00:00:00.000+00:00")
     answer = Message("message-2", "assistant", (), "2026-01-01T00:00:02.000+00:00", finish_reason=finish_reason)
     end = Complete(finish_reason, question, answer, Usage(), Timing(0))

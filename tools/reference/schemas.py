@@ -1,4 +1,4 @@
-"""JSON Schema as readers want it: a type in a few words, and a table of fields."""
+"""Converts JSON Schema to Markdown: a type in a few words, and a table of fields."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ ANY = "any JSON"
 
 
 class Schemas:
-    """Named schemas of an OpenAPI document; `files` says which page describes a name, if it is not this one."""
+    """The schemas of an OpenAPI document. `files`: the page that describes each schema; empty for the current page."""
 
     def __init__(self, schemas: Mapping[str, Schema], files: Mapping[str, str]) -> None:
         self._schemas = schemas
@@ -23,28 +23,28 @@ class Schemas:
         return self._schemas[name]
 
     def closure(self, value: Any) -> set[str]:
-        """The names of all schemas that a part of the document refers to, directly or through others."""
-        found: set[str] = set()
-        waiting = list(references(value))
-        while waiting:
-            if (name := waiting.pop()) not in found:
-                found.add(name)
-                waiting += references(self._schemas[name])
-        return found
+        """Return the names of all schemas to which a part of the document refers, directly or indirectly."""
+        names: set[str] = set()
+        pending = list(references(value))
+        while pending:
+            if (name := pending.pop()) not in names:
+                names.add(name)
+                pending += references(self._schemas[name])
+        return names
 
     def link(self, name: str) -> str:
-        """A link to the description of a schema."""
+        """Return a link to the description of a schema."""
         return link(code(name), name, self._files.get(name, ""))
 
     def section(self, name: str, level: str) -> str:
-        """The heading, the description and the fields of a schema."""
+        """Return the section of a schema: heading, description and fields."""
         schema = self._schemas[name]
         described = sentence(schema.get("description", ""))
         body = self.fields(name) if "properties" in schema else sentence(self.type(schema))
         return "\n\n".join(part for part in (f"{level} {name}", described, body) if part)
 
     def fields(self, name: str) -> str:
-        """The table of an object's fields; `type`, which names its kind, is the first."""
+        """Return the table of an object's fields. `type` is the first."""
         schema = self._schemas[name]
         required = schema.get("required", ())
         rows = [
@@ -59,11 +59,11 @@ class Schemas:
         return table(("field", "type", "required", "description"), rows)
 
     def is_any(self, name: str) -> bool:
-        """Whether a schema takes all JSON."""
+        """Return whether a schema allows any JSON."""
         return not self._schemas[name].keys() - {"description"}
 
     def type(self, schema: Schema) -> str:
-        """The type in words."""
+        """Return the type as text."""
         if "default" in schema:
             rest = {key: value for key, value in schema.items() if key != "default"}
             return f"{self.type(rest)}; default {code(_json(schema['default']))}"
@@ -95,7 +95,7 @@ class Schemas:
 
 
 def references(value: Any) -> Iterator[str]:
-    """The names of the schemas that are referred to in a part of the document."""
+    """Yield the names of the schemas to which a part of the document refers directly."""
     if isinstance(value, Mapping):
         reference = value.get("$ref")
         if isinstance(reference, str) and reference.startswith(REF):

@@ -1,4 +1,4 @@
-"""template.yaml for the reference: parameters in their groups, rules, outputs, variables and entry points."""
+"""Reads template.yaml for the reference: parameter groups, rules, outputs, variables and entry points."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,62 +11,62 @@ from local_stack.template import Template, read
 
 ROOT = Path(__file__).resolve().parents[2]
 PATH = ROOT / "template.yaml"
-OTHERS = "Other parameters"  # those that Metadata puts into no group
+OTHERS = "Other parameters"  # parameters without a group in Metadata
 
 
 @cache
 def source() -> Mapping[str, Any]:
-    """The document, with CloudFormation's functions in JSON form."""
+    """Return the template with CloudFormation's functions in JSON form."""
     return load(PATH)
 
 
 @cache
 def resolved() -> Template:
-    """The resources, with the one host in front and otherwise the default parameters."""
+    """Return the resources with the web host enabled and otherwise default parameters."""
     return read(PATH, {"WebHost": "enabled"})
 
 
 def parameters() -> Mapping[str, Mapping[str, Any]]:
-    """All parameters by name."""
+    """Return all parameters by name."""
     declared: Mapping[str, Mapping[str, Any]] = source()["Parameters"]
     return declared
 
 
 def default(parameter: str) -> Any:
-    """The default of a parameter."""
+    """Return the default of a parameter."""
     return parameters()[parameter]["Default"]
 
 
 def groups() -> Iterator[tuple[str, list[str]]]:
-    """Each group's label and its parameters; at the end those without a group."""
-    left = dict.fromkeys(parameters())
+    """Yield the label and the parameters of each group, then the parameters without a group."""
+    remaining = dict.fromkeys(parameters())
     for group in source()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]:
         for name in group["Parameters"]:
-            del left[name]
+            del remaining[name]
         yield group["Label"]["default"], group["Parameters"]
-    if left:
-        yield OTHERS, list(left)
+    if remaining:
+        yield OTHERS, list(remaining)
 
 
 def rules() -> list[str]:
-    """What CloudFormation says when parameters do not fit together."""
-    checked = source()["Rules"].values()
-    return [each["AssertDescription"] for rule in checked for each in rule["Assertions"]]
+    """Return the messages of CloudFormation's rules for combinations of parameters."""
+    all_rules = source()["Rules"].values()
+    return [assertion["AssertDescription"] for rule in all_rules for assertion in rule["Assertions"]]
 
 
 def outputs() -> Mapping[str, Mapping[str, Any]]:
-    """The stack's outputs by name."""
+    """Return the stack's outputs by name."""
     declared: Mapping[str, Mapping[str, Any]] = source()["Outputs"]
     return declared
 
 
 def variables() -> dict[str, tuple[str, Any]]:
-    """The functions' environment variables: who gets each (a function, or all), and its value as it is written."""
-    found = {name: ("both", value) for name, value in _variables(source()["Globals"]["Function"])}
+    """Return the functions' environment variables: the function that has each (or "both"), and its unresolved value."""
+    result = {name: ("both", value) for name, value in _variables(source()["Globals"]["Function"])}
     for function, resource in source()["Resources"].items():
         if resource["Type"] == "AWS::Serverless::Function":
-            found |= {name: (function, value) for name, value in _variables(resource["Properties"])}
-    return found
+            result |= {name: (function, value) for name, value in _variables(resource["Properties"])}
+    return result
 
 
 def _variables(properties: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -74,7 +74,7 @@ def _variables(properties: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def parameter_of(value: Any) -> str | None:
-    """The parameter that a variable's value consists of, if any."""
+    """Return the parameter that is the value of a variable, or None."""
     match value:
         case {"Ref": name} | {"Fn::Join": [_, {"Ref": name}]} if name in parameters():
             return str(name)
@@ -82,7 +82,7 @@ def parameter_of(value: Any) -> str | None:
 
 
 def host_origin(path: str) -> str:
-    """Where the one host sends a path of the routes' description: `StreamFunction` or `HttpApi`."""
+    """Return the origin of a path behind the web host: `StreamFunction` or `HttpApi`."""
     distribution = resolved().distribution
     if distribution is None:
         raise LookupError("the template has no distribution")

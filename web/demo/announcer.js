@@ -1,13 +1,13 @@
 import { byId } from "./elements.js";
 import { onFrame } from "./frame.js";
 
-const LONGEST = 2000; // characters; a screen reader finds the rest in its place
+const MAX_LENGTH = 2000; // characters; the rest can be read in the answer itself
 
 /**
- * Says something to a screen reader, once.
+ * Announces a text to screen readers, once.
  * @param {string} text
  */
 export function announce(text) {
-  const whole = text.length <= LONGEST ? text : `${text.slice(0, LONGEST)}… The answer goes on.`;
-  onFrame(() => (byId("announcer").textContent = whole));
+  const announcement = text.length <= MAX_LENGTH ? text : `${text.slice(0, MAX_LENGTH)}… The answer continues.`;
+  onFrame(() => (byId("announcer").textContent = announcement));
 }

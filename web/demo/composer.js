@@ -1,10 +1,10 @@
 import { byId } from "./elements.js";
 import { onFrame } from "./frame.js";
 
-const CONFIRMS_WORD = 229; // the key code of a key that an input method has taken; Safari tells it so only
+const INPUT_METHOD_KEY = 229; // the key code of a key that an input method has used; the only sign in Safari
 const coarse = matchMedia("(pointer: coarse)"); // a screen keyboard has no Shift+Enter
 
-/** Where the user writes. A draft belongs to its conversation and survives a reload, as what is being sent does. */
+/** The form for messages. Each conversation has a draft. Drafts and unsent messages survive a reload. */
 export class Composer {
   #text = byId("text");
   #busy = false;
@@ -25,7 +25,7 @@ export class Composer {
     this.#text.addEventListener("input", () => this.#keep());
     this.#text.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.shiftKey || coarse.matches) return;
-      if (event.isComposing || event.keyCode === CONFIRMS_WORD) return;
+      if (event.isComposing || event.keyCode === INPUT_METHOD_KEY) return;
       event.preventDefault();
       byId("composer").requestSubmit();
     });
@@ -35,24 +35,24 @@ export class Composer {
     this.#hint();
   }
 
-  /** While an answer comes there is a stop button in place of the send button. */
+  /** Shows the stop button instead of the send button while an answer is received. */
   busy(is) {
     this.#busy = is;
     onFrame(() => {
       byId("send").hidden = this.#busy;
       byId("stop").hidden = !this.#busy;
-      if (document.activeElement === document.body) this.focus(); // the button that had it is gone
+      if (document.activeElement === document.body) this.focus(); // the focused button is hidden now
     });
   }
 
-  /** Shows a conversation's draft. @param {string} [id]  left out for a new one */
+  /** Shows the draft of a conversation. @param {string} [id]  without it, of a new one */
   open(id) {
     const early = this.#id === null ? this.#text.value : ""; // written before the page was ready
     this.#id = id;
     this.#write(early || (draft.of(id) ?? ""));
   }
 
-  /** Gives what is written in one conversation to another. */
+  /** Moves the draft or the unsent message of one conversation to another. */
   move(from, to) {
     const text = unsent.of(from) ?? draft.of(from);
     this.forget(from);
@@ -65,7 +65,7 @@ export class Composer {
     unsent.set(id);
   }
 
-  /** What is sent outlives the page until it has arrived. */
+  /** Stores a message until the server has it. */
   sending(id, text) {
     unsent.set(id, text);
     this.#sending.add(id);
@@ -76,7 +76,7 @@ export class Composer {
     this.#sending.delete(id);
   }
 
-  /** Sending failed: where the page does not offer to try again, the text comes back. */
+  /** Sending has failed. If the page offers no retry, the text is restored. */
   failed(id, text, retryable) {
     this.#sending.delete(id);
     if (retryable) return;
@@ -84,7 +84,7 @@ export class Composer {
     this.#restore(id, text);
   }
 
-  /** Gives back what did not arrive before a reload. @param {string} [lastQuestion] that is stored */
+  /** Restores a message that was not sent before a reload. @param {string} [lastQuestion]  the last stored message */
   recover(id, lastQuestion) {
     if (this.#sending.has(id)) return;
     const text = unsent.of(id);
@@ -92,12 +92,12 @@ export class Composer {
     if (text !== lastQuestion) this.#restore(id, text);
   }
 
-  /** On a phone that would open the keyboard, which nobody asked for. */
+  /** Focuses the input. Not on a phone, where this would open the keyboard. */
   focus() {
     if (matchMedia("(hover: hover)").matches) this.#text.focus();
   }
 
-  /** Unless something else is being written there. */
+  /** Restores a text, unless the user is writing another one. */
   #restore(id, text) {
     if (!text) return;
     if (id === this.#id) this.#write(this.#text.value || text);

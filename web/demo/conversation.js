@@ -7,7 +7,7 @@ import { fold } from "./vendor/converse-stream.js";
 
 const POLL = 2_000; // ms
 
-/** One conversation on the page: what was said, and the answer that is being made. */
+/** The open conversation: its messages and the running answer. */
 export class Conversation {
   #client;
   #page;
@@ -15,16 +15,16 @@ export class Conversation {
   #cursor;
   #left = false;
   #isNew = true;
-  /** The client's answer while it comes, or may come. */
+  /** The client's answer while it is read. */
   #coming;
-  /** The last answer that was asked for here, and whether that was before what is stored was on the page. */
+  /** The last requested answer, and whether it was requested while the stored messages were being loaded. */
   #asked;
   #isBehind = false;
-  /** The last answer on the page: its view, what it shows, and what "Try again" does. */
+  /** The last answer on the page: its view, its content, and the action of "Try again". */
   #last;
   /** The newest question. */
   #question = "";
-  /** What shows a stored message, by its id: an answer's view, or a question's element. */
+  /** The view of an answer or the element of a question, by the id of the stored message. */
   #known = new Map();
 
   /**
@@ -35,7 +35,7 @@ export class Conversation {
    *   loaded(id: string, lastQuestion?: string): void, arrived(id: string): void, opened(id: string): void,
    *   unanswered(id: string, question: string, retryable: boolean): void,
    *   scroller: import("./scroller.js").Scroller,
-   * }} page  what the rest of the page is told and asked
+   * }} page  callbacks of the page
    */
   constructor(client, id, page) {
     this.#client = client;
@@ -47,12 +47,12 @@ export class Conversation {
     byId("earlier").onclick = () => this.#earlier().catch(page.failed);
   }
 
-  /** Whether an answer is being made. */
+  /** Whether an answer is running. */
   get busy() {
     return Boolean(this.#last?.shown.speaking);
   }
 
-  /** Shows what is stored and goes on with what is being made, by whomever. Raises ConverseError. */
+  /** Shows the stored messages and follows the running generation, also one of another tab. Throws ConverseError. */
   async open() {
     this.#isNew = false;
     const messages = await this.#load();
@@ -85,7 +85,7 @@ export class Conversation {
     if (!sent) this.#page.unanswered(this.id, text, this.#last.shown.error?.retryable !== false);
   }
 
-  /** Has the last answer made again. */
+  /** Replaces the last answer by a new one. */
   regenerate() {
     if (this.busy) return;
     const { view, shown } = this.#last;
@@ -93,7 +93,7 @@ export class Conversation {
     return this.#read(this.#client.regenerate(this.id), { again: () => this.regenerate(), instead: { view, shown } });
   }
 
-  /** Has the last answer gone on with. */
+  /** Continues the last answer. */
   continue() {
     if (this.busy) return;
     const { view, shown } = this.#last;
@@ -101,12 +101,12 @@ export class Conversation {
     return this.#read(this.#client.continue(this.id), { view, again, before: shown.parts });
   }
 
-  /** Stops the model. Raises ConverseError. */
+  /** Cancels the generation. Throws ConverseError. */
   async stop() {
     await this.#coming?.stop();
   }
 
-  /** Looks away; the server goes on. */
+  /** Stops to read. The generation continues on the server. */
   leave() {
     this.#left = true;
     this.#coming?.leave();
@@ -128,7 +128,7 @@ export class Conversation {
     return messages;
   }
 
-  /** Shows what is being made when it is whole, where nothing streams. */
+  /** Without streaming: waits until the running generation has ended, and shows its answer. */
   async #becomesWhole() {
     while (!this.busy && !this.#left) {
       const { active } = await this.#client.get(`/conversations/${this.id}`);
@@ -191,11 +191,11 @@ export class Conversation {
   }
 
   /**
-   * Shows an answer as it comes; whether anything came.
+   * Shows an answer while it is received. Returns whether any event was received.
    * @param {import("../client/converse-stream.js").Answer} answer
-   * @param {object} asked  of an answer that the user asked for: its view, how to ask again, what to do when it has
-   *   begun, its question's element, what it says already, and what is shown if it never begins. One that is found
-   *   running is shown when its first event comes.
+   * @param {object} options  for an answer that the user has requested: its view, `again` repeats the request, `begun`
+   *   is called with the first event, the element of the question, the parts `before` a continuation, and what to show
+   *   `instead` if it does not start. An answer that was already running is shown with its first event.
    */
   async #read(answer, { view = this.#view(), again, begun, asked, before = [], instead } = {}) {
     const last = { view, shown: { parts: before, speaking: true }, retry: again };
@@ -220,7 +220,7 @@ export class Conversation {
       begun?.(this.id);
     };
 
-    this.#coming?.leave(); // a resume that has found nothing yet
+    this.#coming?.leave(); // a resume without an event yet
     this.#coming = answer;
     if (again) {
       this.#asked = last;
@@ -242,7 +242,7 @@ export class Conversation {
         onFrame(paint);
       }
       if (again && !came) {
-        const { generationId } = await answer.finished; // known when it was only looked away from
+        const { generationId } = await answer.finished; // undefined if it was stopped before `start`
         if (!generationId) throw new Error("Stopped before it was sent.");
         arrived();
       }
@@ -253,7 +253,7 @@ export class Conversation {
         Object.assign(last, instead);
       }
       last.shown = { ...last.shown, speaking: false, error };
-      if (came) last.retry = () => this.open().catch(this.#page.failed); // the server may well have gone on
+      if (came) last.retry = () => this.open().catch(this.#page.failed); // the generation may still run on the server
       onFrame(paint);
     } finally {
       if (this.#coming === answer) {
@@ -264,28 +264,28 @@ export class Conversation {
     const { error } = last.shown;
     if (came && error?.retryable === false) this.#page.unanswered(this.id, this.#question, false);
     if (this.#left || this.#last !== last) return came;
-    if (came && (this.#isBehind || last.shown.speaking)) await this.#load(); // or it ended while we were away
+    if (came && (this.#isBehind || last.shown.speaking)) await this.#load(); // or it has ended meanwhile
     onFrame(() => announce(last.view.spoken || last.shown.error?.message || "No answer"));
     return came;
   }
 }
 
-/** What a stored message of the user says. */
+/** The text of a stored user message. */
 function textOf({ parts }) {
   return parts.map((part) => part.text ?? "").join("");
 }
 
-/** What is shown after an event; `replaced` is the answer that this one was to take the place of. */
+/** The content of the view after an event. `replaced` is the answer that this one replaces, if any. */
 function after(event, shown, state, replaced) {
   if (event.type === "complete") return { ...event.aiMessage, metrics: event.metrics };
   if (event.type === "error") {
-    const kept = event.messageId && event.messageId === replaced?.id ? replaced : shown; // nothing new came
+    const kept = event.messageId && event.messageId === replaced?.id ? replaced : shown; // no new text
     return { ...kept, speaking: false, error: event };
   }
   return { ...shown, parts: state.parts };
 }
 
-/** A stored part as the event that said it. */
+/** Converts a stored part to an event. */
 function eventOf({ type, text, ...rest }) {
   if (type === "text") return { type: "chunk", content: text };
   return type === "reasoning" ? { type, content: text } : { type, ...rest };

@@ -11,7 +11,7 @@ export class Conversations {
   #on;
   /** @type {Map<string, { id: string, title?: string, element: HTMLElement, asked?: Promise<any>, leaving?: boolean }>} */
   #known = new Map();
-  /** Of the next page; null until the first one is read. */
+  /** The cursor of the next page; null until the first page is read. */
   #cursor = null;
   #open;
 
@@ -27,7 +27,7 @@ export class Conversations {
     return this.#read();
   }
 
-  /** One that is further down than what is listed is listed last. */
+  /** Adds a conversation that is not listed yet at the end of the list. */
   async find(id) {
     if (this.#known.has(id)) return;
     const entry = this.#entry(await this.#client.get(`/conversations/${id}`));
@@ -37,7 +37,7 @@ export class Conversations {
     });
   }
 
-  /** Marks the one that is open. @param {string | undefined} id */
+  /** Marks the open conversation. @param {string | undefined} id */
   mark(id) {
     this.#open = id;
     onFrame(() => {
@@ -47,7 +47,7 @@ export class Conversations {
     });
   }
 
-  /** Something was said in it: it is the newest. */
+  /** Moves a conversation to the top, because it has a new message. */
   touch(id) {
     const entry = this.#entry({ id });
     onFrame(() => {
@@ -58,7 +58,7 @@ export class Conversations {
     });
   }
 
-  /** Asks for its title; whether it has another one than was known. */
+  /** Reads the title of a conversation. Returns whether it has changed. */
   async update(id) {
     const entry = this.#known.get(id);
     if (!entry || entry.leaving) return false;
@@ -88,8 +88,8 @@ export class Conversations {
   async delete(id) {
     if (!(await confirmDeletion(this.title(id) ?? UNTITLED))) return;
     const entry = this.#known.get(id);
-    if (!entry) return; // another tab was faster
-    entry.leaving = true; // nobody asks for it any more, and who does has an answer before it is gone
+    if (!entry) return; // another tab has deleted it
+    entry.leaving = true; // no new request for it; a running one ends before the deletion
     try {
       await entry.asked?.catch(() => {});
       await this.#client.delete(`/conversations/${id}`);
@@ -100,7 +100,7 @@ export class Conversations {
     this.#on.deleted(id);
   }
 
-  /** It is gone. */
+  /** Removes a deleted conversation from the list. */
   forget(id) {
     const entry = this.#known.get(id);
     this.#known.delete(id);

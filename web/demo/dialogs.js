@@ -1,6 +1,6 @@
 import { byId } from "./elements.js";
 
-/** Wires the buttons that close. */
+/** Connects the buttons that close dialogs. */
 export function prepareDialogs() {
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.addEventListener("click", (event) => {
@@ -10,26 +10,26 @@ export function prepareDialogs() {
 }
 
 /**
- * The new title, or undefined.
+ * Asks for a new title. Returns undefined if it is not changed.
  * @param {string} title
  * @returns {Promise<string | undefined>}
  */
 export async function askTitle(title) {
   const field = byId("rename-title");
   field.value = title;
-  const said = answered(byId("rename"));
+  const submitted = openForm(byId("rename"));
   field.select();
-  return (await said) && field.value.trim() !== title ? field.value.trim() || undefined : undefined;
+  return (await submitted) && field.value.trim() !== title ? field.value.trim() || undefined : undefined;
 }
 
-/** Whether to delete it. @param {string} title */
+/** Asks whether to delete a conversation. @param {string} title */
 export function confirmDeletion(title) {
   byId("delete").querySelector("[data-title]").textContent = `“${title}”`;
-  return answered(byId("delete"));
+  return openForm(byId("delete"));
 }
 
-/** Opens a dialog with one form; whether the form was sent. */
-function answered(dialog) {
+/** Opens a dialog with a form. Returns whether the form was submitted. */
+function openForm(dialog) {
   return new Promise((resolve) => {
     const form = dialog.querySelector("form");
     let sent = false;

@@ -1,10 +1,10 @@
-/** The page is written once per animation frame, however fast events come. */
+/** Limits changes of the page to one per animation frame. */
 
 /** @type {Set<() => void>} */
 const waiting = new Set();
 
 /**
- * Runs `write` in the next animation frame; asked for many times before it, it runs once.
+ * Runs `write` in the next animation frame, once, also if it is called several times before.
  * @param {() => void} write
  */
 export function onFrame(write) {
@@ -19,7 +19,7 @@ function run() {
     try {
       write();
     } catch (error) {
-      reportError(error); // the others are written all the same
+      reportError(error); // the other writes still run
     }
   }
 }

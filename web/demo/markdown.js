@@ -5,10 +5,10 @@ import { DOMPurify, Marked } from "./vendor/markdown.js";
 
 const marked = new Marked({
   tokenizer: {
-    // undefined: these two read nothing, and "<" is a character like any other.
+    // undefined: no HTML, so "<" is an ordinary character.
     html: () => undefined,
     tag: () => undefined,
-    // false: as usual. One "~" is no mark: "3~8 m" is a range.
+    // false: the default. A single "~" is text, as in the range "3~8 m".
     del: (text) => (text.startsWith("~~") ? false : undefined),
   },
   renderer: {
@@ -23,7 +23,7 @@ const ALLOWED = {
   ALLOWED_TAGS:
     "a blockquote br code del em h1 h2 h3 h4 h5 h6 hr li ol p pre strong table tbody td th thead tr ul".split(" "),
   ALLOWED_ATTR: ["href", "title", "start", "align", "class"],
-  ADD_URI_SAFE_ATTR: ["start", "align"], // what is not safe must look like a link of ours
+  ADD_URI_SAFE_ATTR: ["start", "align"], // other attributes with a URI must match ALLOWED_URI_REGEXP
   ALLOWED_URI_REGEXP: /^(?:https?:\/\/|mailto:)/i,
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
@@ -31,9 +31,9 @@ const ALLOWED = {
 };
 
 /**
- * The text's blocks, in order; what each has eaten of the text is its `raw`.
+ * Splits a text into blocks. `raw` is the source of each block.
  * @param {string} text  lines end with LF
- * @param {Record<string, object>} links  definitions from further up
+ * @param {Record<string, object>} links  definitions of earlier blocks
  */
 export function blocks(text, links) {
   const lexer = new marked.Lexer(marked.defaults);
@@ -41,11 +41,11 @@ export function blocks(text, links) {
   try {
     return lexer.lex(text);
   } catch {
-    return [{ type: "plain", raw: text }]; // nested deeper than the stack
+    return [{ type: "plain", raw: text }]; // too deeply nested: the stack has overflowed
   }
 }
 
-/** One block as a safe element. What cannot be rendered stays as it was written. */
+/** Renders one block as a safe element. If that fails, the element has the source. */
 export function element(block) {
   const made = document.createElement("div");
   made.className = "block";
@@ -79,7 +79,7 @@ function figure(pre) {
   button.append(icon("copy"));
   caption.append(language ?? "", button);
   body.tabIndex = 0; // it may scroll sideways
-  body.firstElementChild.textContent = body.textContent.replace(/\n+$/, ""); // a shell would run what is pasted
+  body.firstElementChild.textContent = body.textContent.replace(/\n+$/, ""); // a shell runs a pasted line end
   made.dir = "ltr";
   made.append(caption, body);
   return made;

@@ -1,6 +1,6 @@
 import { byId, template } from "./elements.js";
 
-/** The dialog of what the assistant remembers, and of who the user is. */
+/** The dialog with the facts in the memory and the user's profile. */
 export class Memory {
   #client;
 
@@ -12,7 +12,7 @@ export class Memory {
   }
 
   async #open() {
-    byId("profile-fields").disabled = true; // a form that shows nothing would take everything away
+    byId("profile-fields").disabled = true; // saving the form before it is filled would delete the profile
     byId("memory").showModal();
     await Promise.all([this.#showFacts(), this.#showProfile()]);
     return "";
@@ -45,7 +45,7 @@ export class Memory {
     byId("facts").append(this.#entry(fact));
     byId("new-fact").reset();
     this.#empty();
-    return "It will be remembered.";
+    return "The fact is saved.";
   }
 
   async #forget(fact, element) {
@@ -53,7 +53,7 @@ export class Memory {
     (element.nextElementSibling?.querySelector("button") ?? byId("fact")).focus();
     element.remove();
     this.#empty();
-    return "It is forgotten.";
+    return "The fact is deleted.";
   }
 
   async #save() {
@@ -61,7 +61,7 @@ export class Memory {
     const changes = Object.fromEntries(changed.map(({ name, value }) => [name, value.trim() || null]));
     const { checked, defaultChecked } = byId("learning");
     if (checked !== defaultChecked) changes.learning = checked;
-    this.#fill(await this.#client.patch("/profile", changes)); // what is learned meanwhile is not overwritten
+    this.#fill(await this.#client.patch("/profile", changes)); // only changes: learned fields stay
     return "The profile is saved.";
   }
 
@@ -79,7 +79,7 @@ export class Memory {
     this.#say(done);
   }
 
-  /** @param {Promise<string>} done  what to say when it is; an error says its own message */
+  /** Shows the result, or the message of an error. @param {Promise<string>} done */
   async #say(done) {
     const note = byId("memory-note");
     note.textContent = "";

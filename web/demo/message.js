@@ -6,14 +6,14 @@ import { Prose } from "./prose.js";
 
 const VIEWS = { text: Prose, reasoning: Reasoning, tool: ToolCall };
 
-/** How an answer ended, where that needs saying. */
+/** Notes for the finish reasons that need one. */
 const ENDINGS = {
   budget: "The budget is used up.",
   "content-filter": "A content filter ended this answer.",
   cancelled: "You stopped this answer.",
-  deadline: "Time was up before this answer was finished.",
+  deadline: "The time limit ended this answer.",
   lost: "The rest of this answer was lost.",
-  length: "This answer reached its greatest length.",
+  length: "This answer has reached its maximum length.",
 };
 const CONTINUABLE = new Set(["cancelled", "deadline", "lost", "length"]);
 
@@ -28,7 +28,7 @@ export function question(text) {
  * An answer on the page.
  * @typedef {{
  *   parts: { type: string }[],       as stored: text, reasoning, tool, citation
- *   speaking?: boolean,              more will come
+ *   speaking?: boolean,              whether the generation is running
  *   finishReason?: string,
  *   error?: { message: string, retryable?: boolean },
  *   status?: "complete" | "partial" | "failed",
@@ -55,7 +55,7 @@ export class Answer {
   /** The text as the model wrote it. */
   text = "";
 
-  /** What a screen reader is told when the answer is whole. */
+  /** The text for screen readers when the answer is complete. */
   get spoken() {
     return this.#views
       .filter((view) => view instanceof Prose)
@@ -127,8 +127,8 @@ export class Answer {
 }
 
 /**
- * The parts as they are shown: neighbouring text joined (a citation between does not cut a sentence in two), the
- * events of one tool call made one, sources apart. Unknown parts are left out.
+ * Arranges parts for display. Adjacent text is joined, also around a citation. The events of a tool call are joined.
+ * Sources are returned separately. Unknown parts are left out.
  */
 export function arrange(parts) {
   const blocks = [];

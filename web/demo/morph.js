@@ -1,9 +1,9 @@
-/** Changes to elements that keep the nodes which stay, and with them the focus and a selection. */
+/** Changes elements and keeps their unchanged nodes, and so the focus and the selection. */
 
 /**
- * Makes one element or text like another one.
+ * Changes an element or text so that it equals another one.
  * @param {Element | Text} from  on the page
- * @param {Element | Text} to  its nodes may be taken
+ * @param {Element | Text} to  its nodes may be moved
  */
 export function morph(from, to) {
   if (from.nodeName !== to.nodeName) return from.replaceWith(to);
@@ -19,14 +19,14 @@ export function morph(from, to) {
   });
 }
 
-/** Makes it the element's text. @param {Element} element @param {string} text */
+/** Sets the text of an element. @param {Element} element @param {string} text */
 export function setText(element, text) {
   const [node] = element.childNodes;
   if (node instanceof Text && element.childNodes.length === 1) setData(node, text);
   else element.textContent = text;
 }
 
-/** Makes these the list's children; those that stay in their order are not moved. */
+/** Sets the children of a list. Children that keep their order are not moved. */
 export function setChildren(list, elements) {
   const stay = new Set(elements);
   for (const child of [...list.children]) if (!stay.has(child)) child.remove();
@@ -36,7 +36,7 @@ export function setChildren(list, elements) {
   });
 }
 
-/** Writes only what differs behind the common begin. @param {Text} node @param {string} text */
+/** Replaces only the text after the common prefix. @param {Text} node @param {string} text */
 function setData(node, text) {
   const { data } = node;
   if (data === text) return;

@@ -1,4 +1,4 @@
-/** The page: one client, one open conversation, and the parts around it. `#c=<id>` names the conversation. */
+/** The page: the client, the open conversation and the other components. `#c=<id>` is the open conversation. */
 
 import { announce } from "./announcer.js";
 import { Composer } from "./composer.js";
@@ -69,13 +69,13 @@ function send(text) {
   conversation.send(text).catch(failed);
 }
 
-/** The laptop's own issuer signs for anybody; in a deployment the page's own login has to come here. */
+/** Gets a token from the issuer of the local stack. In a deployment, replace this by your login. */
 async function token() {
   const response = await fetch(tokenUrl, { method: "POST", body: '{"user":"local"}' });
   return (await response.json()).token;
 }
 
-/** Opens what the address names; without a name, a new conversation. */
+/** Opens the conversation of the address, or a new one. */
 async function open() {
   const [, id] = /^#c=([\w-]{8,64})$/.exec(location.hash) ?? [];
   if (id && id === conversation?.id) return;
@@ -93,7 +93,7 @@ async function open() {
   await conversation.open().catch((error) => (error.status === 404 ? gone(id) : failed(error)));
 }
 
-/** It never began, or is deleted. */
+/** The conversation does not exist: nothing was sent, or it has been deleted. */
 function gone(id) {
   conversations.forget(id);
   if (id !== conversation?.id) return composer.forget(id);
@@ -116,11 +116,11 @@ function heading() {
   });
 }
 
-/** A title is learned of the first answer, soon after it, where anything is. */
+/** Reads the generated title, which the server sets some seconds after the first answer, if learning is enabled. */
 async function entitle(id) {
   for (const wait of TITLED) {
     await new Promise((resolve) => setTimeout(resolve, wait));
-    const titled = await conversations.update(id).catch(() => false); // nobody waits for it
+    const titled = await conversations.update(id).catch(() => false); // the title is optional
     if (titled) return renamed(id);
   }
 }
@@ -136,7 +136,7 @@ function deleted(id) {
   if (id === conversation?.id) location.hash = "";
 }
 
-/** @param {Error} error  of a request that is no answer; its message is for people */
+/** Shows an error that does not belong to an answer. @param {Error} error  its message is for users */
 function failed(error) {
   announce(error.message);
   onFrame(() => {
@@ -162,7 +162,7 @@ byId("rename-open").addEventListener("click", () => conversations.rename(convers
 byId("suggestions").addEventListener("click", (event) => {
   if (!event.target.matches("button")) return;
   send(event.target.textContent);
-  composer.focus(); // the button that had it is gone
+  composer.focus(); // the focused button is hidden now
 });
 
 prepareDialogs();

@@ -3,7 +3,7 @@
 import { template, withText } from "./elements.js";
 import { morph, setText } from "./morph.js";
 
-/** What the model thought before it spoke, folded away. */
+/** The reasoning of the model, collapsed. */
 export class Reasoning {
   element = template("reasoning");
 
@@ -15,7 +15,7 @@ export class Reasoning {
 
 const STATES = { running: "is running…", done: "is done", failed: "failed" };
 
-/** One call of a tool, folded away: its name and how it went, inside what went in and out. */
+/** A tool call, collapsed: its name and state; inside, input, output and error. */
 export class ToolCall {
   element = template("tool");
 
@@ -33,7 +33,7 @@ export class ToolCall {
   }
 }
 
-/** A source as an entry of the list below the answer. */
+/** An entry of the list of sources below the answer. */
 export function source({ title, url, document: file, fact, quote }) {
   const entry = document.createElement("li");
   const text = title ?? file ?? url ?? (fact ? "What you asked to remember" : "Source");
@@ -41,11 +41,11 @@ export function source({ title, url, document: file, fact, quote }) {
   if (name.localName === "a") Object.assign(name, { href: url, rel: "noreferrer noopener", target: "_blank" });
   entry.append(name);
   if (quote) entry.append(withText("q", quote));
-  for (const each of entry.children) each.dir = "auto"; // the number stays where the list has it
+  for (const each of entry.children) each.dir = "auto"; // not the entry itself: its number stays
   return entry;
 }
 
-/** What went into a tool or came out of it: text, or else JSON. */
+/** The input or output of a tool, as text or JSON. */
 function description(value) {
   const text = typeof value === "string" ? value : value?.message;
   const element = withText("dd", typeof text === "string" ? text : JSON.stringify(value, null, 2));

@@ -2,12 +2,12 @@ import * as markdown from "./markdown.js";
 import { morph } from "./morph.js";
 import { keepingSelection } from "./selection.js";
 
-/** Markdown that grows. Only its last block can still change, and only that one is rendered again, in its place. */
+/** Renders Markdown while it is received. Only the last block can change, so only the last block is rendered again. */
 export class Prose {
   element = document.createElement("div");
   #text = "";
-  #settled = 0; // so many characters belong to blocks before the last
-  #kept = 0; // and so many elements
+  #settled = 0; // characters before the last block
+  #kept = 0; // elements before the last block
   /** @type {Record<string, object>} */
   #links = {};
 
@@ -15,7 +15,7 @@ export class Prose {
     this.element.className = "prose";
   }
 
-  /** @param {{ text: string }} part  whole each time; usually what was shown and more */
+  /** @param {{ text: string }} part  the whole text; usually the old text with more at the end */
   show({ text }) {
     text = text.replaceAll(/\r\n?/g, "\n");
     if (text === this.#text) return;
@@ -24,7 +24,7 @@ export class Prose {
     keepingSelection(this.element, () => this.#render());
   }
 
-  /** No more text will come. A link's definition may stand below the link: then everything is rendered again. */
+  /** The text is complete. If it defines links, all blocks are rendered again: a definition may follow its link. */
   settle() {
     if (!/^ {0,3}\[[^\]]+\]:/m.test(this.#text)) return;
     this.#restart();

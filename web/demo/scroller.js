@@ -2,20 +2,20 @@ import { byId } from "./elements.js";
 import { onFrame } from "./frame.js";
 
 const END = 8; // pixels above the end that still count as the end
-const PAUSE = 150; // ms from a movement up to one down that follows again: inertia and rubber bands swing back
-const SLOP = 4; // pixels that a finger moves without meaning it
+const PAUSE = 150; // ms after a movement up during which a movement down does not follow again (inertia, overscroll)
+const SLOP = 4; // pixels that a finger may move without scrolling
 const UPWARDS = new Set(["ArrowUp", "PageUp", "Home"]);
 
 /**
- * Keeps the newest text in sight until the reader moves up. The direction of a movement decides, not the position: a
- * position near the end would undo each small step up with the next frame.
+ * Follows the newest text until the user scrolls up. The direction of the movement decides and not the position. With
+ * the position, each small movement up near the end would be undone in the next frame.
  */
 export class Scroller {
   #view = byId("scroller");
   #follows = true;
-  #top = 0; // where the view was when it was last looked at
-  #movedUp = -Infinity; // when
-  #finger = 0; // its highest place since it last moved down
+  #top = 0; // the last known scroll position
+  #movedUp = -Infinity; // time of the last movement up
+  #finger = 0; // highest position of the finger since its last movement down
 
   constructor() {
     const listen = (type, run) => this.#view.addEventListener(type, run, { passive: true });
@@ -33,7 +33,7 @@ export class Scroller {
     byId("latest").addEventListener("click", () => this.toEnd());
   }
 
-  /** After each write of a growing answer. */
+  /** Called after each change of the answer. */
   follow() {
     if (this.#follows && this.#below > 0) this.#moveTo(this.#view.scrollHeight); // a write ends an animated movement
     this.#showButton();
@@ -44,7 +44,7 @@ export class Scroller {
     onFrame(() => this.follow());
   }
 
-  /** Runs a write above what is being read, which stays where it is. */
+  /** Runs a write above the visible text, and keeps that text at its place. */
   keeping(write) {
     const below = this.#view.scrollHeight - this.#view.scrollTop;
     write();
@@ -60,7 +60,7 @@ export class Scroller {
     this.#top = this.#view.scrollTop;
   }
 
-  /** By the reader, or by the browser, which moves a view whose content became shorter to its new end. */
+  /** The user has scrolled, or the browser has moved the view to the new end because the content became shorter. */
   #moved() {
     const top = this.#view.scrollTop;
     if (top < this.#top && this.#below > 1) this.#release();
@@ -75,7 +75,7 @@ export class Scroller {
   }
 
   #release() {
-    if (this.#view.scrollTop <= 0) return; // there is nothing further up
+    if (this.#view.scrollTop <= 0) return; // already at the top
     this.#follows = false;
     this.#movedUp = performance.now();
   }

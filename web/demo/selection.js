@@ -1,6 +1,6 @@
 /**
- * Runs a write below `root`. Where it replaces nodes that a selection ends in, as when a list's items become
- * paragraphs, the same text is selected again.
+ * Runs a write in `root`. If it replaces nodes at the ends of the selection (as when the items of a list become
+ * paragraphs), the same text is selected again.
  * @param {Element} root
  * @param {() => void} write
  */
@@ -18,13 +18,13 @@ export function keepingSelection(root, write) {
   const selected = textOf(root).slice(start, Math.max(...offsets));
   write();
   if (ends().every(([node, offset], index) => node === before[index][0] && offset === before[index][1])) return;
-  const found = nearest(textOf(root), selected, start); // Markdown's marks in front of it may have become elements
+  const found = nearest(textOf(root), selected, start); // Markdown characters before it may have become elements
   if (found === undefined) return;
   const moved = offsets.map((offset) => positionOf(root, offset - start + found, offset === start));
   selection.setBaseAndExtent(...before.map((end, index) => (isInside[index] ? moved[index] : end)).flat());
 }
 
-/** The text nodes that are not blank: between elements there are line ends in one rendering and none in the next. */
+/** The text nodes that are not blank. Blank ones are ignored because line ends between elements vary. */
 function* textNodes(root) {
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) if (walker.currentNode.data.trim()) yield walker.currentNode;
@@ -34,7 +34,7 @@ function textOf(root) {
   return [...textNodes(root)].map((node) => node.data).join("");
 }
 
-/** A position as an offset in the root's text; one in front of it is 0. */
+/** Converts a DOM position to an offset in the text of `root`. A position before `root` is 0. */
 function offsetOf(root, node, offset) {
   const before = document.createRange();
   before.setStart(root, 0);
@@ -48,7 +48,7 @@ function offsetOf(root, node, offset) {
   return length;
 }
 
-/** An offset in the root's text as a position: between two nodes, a start is in the second one. */
+/** Converts an offset in the text of `root` to a DOM position. Between two nodes, a start is in the second one. */
 function positionOf(root, offset, isStart) {
   let rest = offset;
   for (const text of textNodes(root)) {
@@ -58,7 +58,7 @@ function positionOf(root, offset, isStart) {
   return [root, root.childNodes.length];
 }
 
-/** Where `part` stands in `text`, as near to `place` as there is one. */
+/** The index of `part` in `text` that is nearest to `place`. */
 function nearest(text, part, place) {
   return [text.lastIndexOf(part, place), text.indexOf(part, place)]
     .filter((at) => at >= 0)

@@ -10,17 +10,17 @@ const STAGES = {
   fallback: "Another model answers",
 };
 
-/** What an event says of the line and of the model, or undefined. */
+/** The status text of an event, or undefined. */
 function words(event) {
   if (event.type === "connection") {
-    if (event.state === "waiting") return navigator.onLine ? "Reconnecting…" : "Offline, will go on by itself";
+    if (event.state === "waiting") return navigator.onLine ? "Reconnecting…" : "Offline, will continue when online";
     return { connecting: "Connecting…", buffered: "Answering in one piece" }[event.state];
   }
   if (event.type === "progress") return STAGES[event.stage];
   return { start: "Thinking…", chunk: "Answering", reasoning: "Reasoning…", tool: "Using a tool" }[event.type];
 }
 
-/** The line at the top: one dot, a few words. */
+/** The status at the top of the page: a dot and a few words. */
 export class Status {
   #state = "busy";
   #text = "Loading…";
@@ -35,7 +35,7 @@ export class Status {
     this.rest();
   }
 
-  /** Nothing is being made. */
+  /** No generation is running. */
   rest() {
     this.#idle = true;
     this.#set(navigator.onLine ? "ready" : "offline", navigator.onLine ? "Ready" : "Offline");

@@ -1,4 +1,7 @@
-"""Lets a Python Lambda stream its answer: a handler returns a `StreamingResponse`, everything else stays as it was."""
+"""Response streaming for Lambda functions in Python: a handler returns a `StreamingResponse`.
+
+All other responses are handled as without this package.
+"""
 
 from .response import StreamingResponse
 

@@ -1,4 +1,4 @@
-"""`python -m streaming_runtime <module.handler>`: the runtime's main loop, in place of `python -m awslambdaric`."""
+"""`python -m streaming_runtime <module.handler>`: the main loop of the runtime, instead of `python -m awslambdaric`."""
 
 import os
 import sys

@@ -1,24 +1,24 @@
-"""Who asked, as far as an event tells, and the shape of answer that each of them reads."""
+"""The kind of caller that sent an event, and the form of the response for it."""
 
 from base64 import b64encode
 from collections.abc import Mapping
 from enum import Enum, auto
 
-from .response import StreamingResponse, opened
+from .response import StreamingResponse, open_body
 
 
 class Caller(Enum):
-    """The three kinds of caller that are answered differently."""
+    """The kinds of caller that need different responses."""
 
-    FUNCTION_URL = auto()  # payload 2.0: reads cookies from a list
-    REST_API = auto()  # payload 1.0: reads cookies among the headers of many values
-    OTHER = auto()  # an HTTP API, the Invoke API, anything: never reads a stream
+    FUNCTION_URL = auto()  # payload 2.0: cookies in a list
+    REST_API = auto()  # payload 1.0: cookies in the multi-value headers
+    OTHER = auto()  # an HTTP API, the Invoke API and others: cannot read a stream
 
 
 def caller_of(event: object) -> Caller:
-    """The caller of an event of any shape.
+    """The caller of an event, which may have any form.
 
-    Shapes: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads and
+    Forms: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads and
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """
     if not isinstance(event, dict) or not isinstance(context := event.get("requestContext"), dict):
@@ -32,8 +32,8 @@ def caller_of(event: object) -> Caller:
 
 
 def streaming_callers(environ: Mapping[str, str]) -> frozenset[Caller]:
-    """The callers that read a stream. An event does not say how it was invoked, so a REST API counts when told so."""
-    if environ.get("AWS_SAM_LOCAL"):  # it parses every answer as JSON
+    """The callers that read a stream. REST APIs are included if REST_STREAMING is 1: their events do not show it."""
+    if environ.get("AWS_SAM_LOCAL"):  # `sam local` parses each response as JSON
         return frozenset()
     if environ.get("REST_STREAMING") == "1":
         return frozenset({Caller.FUNCTION_URL, Caller.REST_API})
@@ -41,7 +41,7 @@ def streaming_callers(environ: Mapping[str, str]) -> frozenset[Caller]:
 
 
 def head_fields(response: StreamingResponse, caller: Caller) -> dict[str, object]:
-    """Status, headers and cookies, where the caller looks for them: in a prelude and in a proxy answer alike."""
+    """Status, headers and cookies, in the fields that the caller reads. For preludes and for proxy responses."""
     fields: dict[str, object] = {"statusCode": response.status, "headers": dict(response.headers)}
     if response.cookies and caller is Caller.REST_API:
         fields["multiValueHeaders"] = {"set-cookie": list(response.cookies)}
@@ -51,8 +51,8 @@ def head_fields(response: StreamingResponse, caller: Caller) -> dict[str, object
 
 
 def in_one_piece(response: StreamingResponse, caller: Caller) -> dict[str, object]:
-    """The proxy answer, as a handler without streaming would return it; base64 when the body is not UTF-8 text."""
-    with opened(response.body) as chunks:
+    """The proxy response that a handler without streaming would return; base64 if the body is not UTF-8 text."""
+    with open_body(response.body) as chunks:
         data = b"".join(chunks)
     try:
         body, is_base64 = data.decode(), False

@@ -1,8 +1,8 @@
-"""awslambdaric's runtime client, taught to send a StreamingResponse.
+"""awslambdaric's runtime client, extended to send a StreamingResponse.
 
-awslambdaric's loop stays in charge: for each event it calls `marshaller.unmarshal_request`, the handler and
-`marshaller.marshal_response`, then `post_invocation_result` or, for an exception, `post_invocation_error`.
-A StreamingResponse for a caller that reads streams goes through that loop untouched, and is opened when it is posted.
+The main loop is that of awslambdaric. For each event it calls `marshaller.unmarshal_request`, the handler and
+`marshaller.marshal_response`, then `post_invocation_result` or, after an exception, `post_invocation_error`.
+If the caller reads streams, the loop passes a StreamingResponse on unchanged, and its body is read when it is posted.
 """
 
 import json
@@ -20,18 +20,18 @@ from . import framing
 from .after import run_after
 from .caller import Caller, caller_of, head_fields, in_one_piece
 from .post import PostError, StreamedPost
-from .response import StreamingResponse, opened
+from .response import StreamingResponse, open_body
 
 AFTER_SECONDS = 5.0
-DEADLINE_MARGIN = 0.1  # seconds kept back from the deadline: the next event must be asked for before it
+DEADLINE_MARGIN = 0.1  # seconds: the next event must be requested before the deadline
 
 logger = logging.getLogger("streaming_runtime")
-# What a body may raise. The last two are no Exceptions, and come out of bodies that drive coroutines.
+# The exceptions of a body. The last two are not subclasses of Exception; bodies that run coroutines can raise them.
 BODY_ERRORS = (Exception, CancelledError, GeneratorExit)
 
 
 class StreamingMarshaller(LambdaMarshaller):  # type: ignore[misc]  # awslambdaric ships no types
-    """Remembers who asked, lets a StreamingResponse pass for those who read streams, and marshals all the rest."""
+    """Stores the caller of the event. Passes a StreamingResponse on if the caller reads streams, else marshals it."""
 
     def __init__(self, streaming: frozenset[Caller]) -> None:
         super().__init__()
@@ -62,9 +62,9 @@ class StreamingMarshaller(LambdaMarshaller):  # type: ignore[misc]  # awslambdar
 
 
 class ManagedInstancesMarshaller(StreamingMarshaller):
-    """Answers everybody in one piece. Lambda Managed Instances keep awslambdaric's own client, which does not stream.
+    """Marshals all responses in one piece. Lambda Managed Instances use awslambdaric's client, which does not stream.
 
-    That client gives no moment after its post, so the `after` callables run before it.
+    That client has no hook after its post, so the `after` callables run before the post.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class ManagedInstancesMarshaller(StreamingMarshaller):
 
 
 class StreamingRuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # awslambdaric ships no types
-    """Posts a StreamingResponse chunk by chunk, and everything else as awslambdaric does."""
+    """Posts a StreamingResponse chunk by chunk, and other responses as awslambdaric does."""
 
     def __init__(self, address: str, use_thread_for_polling_next: bool, streaming: frozenset[Caller]) -> None:
         super().__init__(address, use_thread_for_polling_next)
@@ -87,7 +87,7 @@ class StreamingRuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # awsl
         self._deadline = 0.0
 
     def wait_next_invocation(self) -> object:
-        self.marshaller = StreamingMarshaller(self._streaming)  # a new one: nothing of the last event may be left
+        self.marshaller = StreamingMarshaller(self._streaming)  # a new one, without state of the last event
         request = super().wait_next_invocation()
         self._deadline = request.deadline_time_in_ms / 1000
         return request
@@ -110,7 +110,7 @@ class StreamingRuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # awsl
     def post_invocation_error(
         self, invoke_id: str, error_response_data: str, xray_fault: str, invocation_id: str | None = None
     ) -> None:
-        """Reports an error that is already logged: where a stream was expected, as a 500, which is still possible."""
+        """Reports an error that is already logged: as a response with status 500 if the caller reads streams."""
         try:
             if self.marshaller.streams:
                 _count("UnhandledErrors", invoke_id)
@@ -121,12 +121,12 @@ class StreamingRuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # awsl
             self._run_after()
 
     def _stream(self, response: StreamingResponse, invoke_id: str, invocation_id: str | None) -> None:
-        with opened(response.body) as chunks:
+        with open_body(response.body) as chunks:
             try:
                 prelude = framing.prelude(head_fields(response, self.marshaller.caller))
-                first = next(chunks, b"\n")  # without any byte after the prelude Lambda would hang
+                first = next(chunks, b"\n")  # Lambda hangs if no byte follows the prelude
             except BODY_ERRORS:
-                logger.exception("the answer failed before its first chunk")
+                logger.exception("response failed before the first chunk")
                 _count("UnhandledErrors", invoke_id)
                 return self._stream(_internal_error(invoke_id), invoke_id, invocation_id)
 
@@ -136,23 +136,23 @@ class StreamingRuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # awsl
                     post.send(head + prelude + framing.chunk(first))
                     post.finish(_send_rest(chunks, post, invoke_id))
             except PostError as error:
-                logger.warning("the Runtime API did not take the answer: %s", error)
+                logger.warning("response refused by the Runtime API: %s", error)
                 _count("RefusedResponses", invoke_id)
 
     def _run_after(self) -> None:
-        left = self._deadline - DEADLINE_MARGIN - time.time()
-        run_after(self.marshaller.after, min(AFTER_SECONDS, left))
+        remaining = self._deadline - DEADLINE_MARGIN - time.time()
+        run_after(self.marshaller.after, min(AFTER_SECONDS, remaining))
 
 
 def _send_rest(chunks: Iterator[bytes], post: StreamedPost, invoke_id: str) -> bytes:
-    """Sends all chunks, and returns the last one, which says whether the body broke off."""
+    """Sends the chunks and returns the last chunk, which shows whether the body failed."""
     try:
         for chunk in chunks:
             post.send(framing.chunk(chunk))
     except PostError:
         raise
     except BODY_ERRORS as error:
-        logger.exception("the answer broke off")
+        logger.exception("response interrupted")
         _count("InterruptedResponses", invoke_id)
         return framing.last_chunk_with_error(type(error).__name__)
     return framing.LAST_CHUNK
@@ -169,7 +169,7 @@ def _internal_error(invoke_id: str) -> StreamingResponse:
 
 
 def _count(metric: str, invoke_id: str) -> None:
-    """Adds one to a CloudWatch metric, by a log line in the embedded metric format."""
+    """Adds one to a CloudWatch metric, with a log line in the embedded metric format."""
     directive = {
         "Namespace": "StreamingRuntime",
         "Dimensions": [["FunctionName"]],
@@ -181,4 +181,4 @@ def _count(metric: str, invoke_id: str) -> None:
         metric: 1,
         "requestId": invoke_id,
     }
-    sys.stdout.write(f"\n{json.dumps(line)}\n")  # awslambdaric may have left a traceback without its line end
+    sys.stdout.write(f"\n{json.dumps(line)}\n")  # awslambdaric may have written a traceback without a line feed

@@ -1,11 +1,11 @@
-"""The bytes of a streamed answer to Lambda's Runtime API. Pure: no socket, no clock.
+"""The bytes of a streamed response to Lambda's Runtime API. Pure: no socket, no clock.
 
-One answer is one HTTP/1.1 request with a chunked body, on a connection of its own:
+A response is one HTTP/1.1 request with a chunked body, on a separate connection:
 
     request head    POST .../invocation/{id}/response, with the two trailers announced
     chunk           the prelude: status, headers and cookies as JSON, then eight NULs; always one chunk
     chunk ...       the payload, at least one byte of it
-    last chunk      with the two trailers when the payload broke off
+    last chunk      with the two trailers if the payload was interrupted
 
 Defined by https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming
 """
@@ -15,7 +15,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 
-MAX_PRELUDE = 16 * 1024  # bytes, with the NULs: API Gateway looks no further for the end of it
+MAX_PRELUDE = 16 * 1024  # bytes, with the NULs: API Gateway does not search further for its end
 DELIMITER = bytes(8)
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -24,7 +24,7 @@ _ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
 
 
 def request_head(host: str, invoke_id: str, invocation_id: str | None = None) -> bytes:
-    """Request line and headers; `invocation_id` is what came with the event, when something came."""
+    """Request line and headers. `invocation_id` is the header of the same name of the event, if it had one."""
     lines = [
         f"POST /2018-06-01/runtime/invocation/{invoke_id}/response HTTP/1.1",
         f"Host: {host}",
@@ -39,7 +39,7 @@ def request_head(host: str, invoke_id: str, invocation_id: str | None = None) ->
 
 
 def prelude(fields: Mapping[str, object]) -> bytes:
-    """Status, headers and cookies as one chunk. Raises ValueError when they take 16 KB or more."""
+    """Status, headers and cookies as one chunk. Raises ValueError if they have 16 KB or more."""
     data = json.dumps(fields, separators=(",", ":")).encode() + DELIMITER
     if len(data) >= MAX_PRELUDE:
         raise ValueError(f"status, headers and cookies take {len(data)} bytes; Lambda allows less than {MAX_PRELUDE}")
@@ -47,12 +47,12 @@ def prelude(fields: Mapping[str, object]) -> bytes:
 
 
 def chunk(data: bytes) -> bytes:
-    """One chunk of the body. `data` must not be empty: an empty chunk is the last one."""
+    """One chunk of the body. `data` must not be empty: an empty chunk ends the body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def last_chunk_with_error(error_type: str) -> bytes:
-    """The end of a body that broke off, named by the exception's class and by nothing that it said."""
+    """The end of an interrupted body. It has the name of the exception's class, but not its message."""
     name = re.sub(r"[^A-Za-z0-9_.]", "_", error_type)
     body = json.dumps({"errorType": name, "errorMessage": "The answer broke off."})
     lines = ["0", f"{_ERROR_TYPE}: {name}", f"{_ERROR_BODY}: {b64encode(body.encode()).decode()}", "", ""]

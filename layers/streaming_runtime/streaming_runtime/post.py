@@ -1,4 +1,4 @@
-"""One streamed POST to the Runtime API, on a bare socket."""
+"""One streamed POST to the Runtime API, on a socket."""
 
 import socket
 from http.client import HTTPException, HTTPResponse
@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 
 class PostError(Exception):
-    """The Runtime API did not take the whole answer. The text says why, with the reply's code if there was a reply."""
+    """The Runtime API did not accept the whole response. The message has the reason and the status of the reply."""
 
 
 class StreamedPost:
-    """A new connection that sends an answer as it is made. Every method raises PostError if no more is taken.
+    """A new connection for one streamed response. Each method raises PostError if no more data is accepted.
 
-    A slow reader slows `send`, and so whoever calls it: nothing is queued here.
+    Nothing is queued: `send` blocks while the client is slow.
     """
 
     def __init__(self, address: str) -> None:
@@ -34,7 +34,7 @@ class StreamedPost:
         self._socket.close()
 
     def send(self, data: bytes) -> None:
-        """Waits until the kernel has taken all of `data`, or until a reply comes, which can only be a refusal."""
+        """Blocks until the kernel has accepted all of `data`. An early reply is a refusal and raises PostError."""
         rest = memoryview(data)
         while rest:
             [(_, ready)] = self._poll.poll()
@@ -46,7 +46,7 @@ class StreamedPost:
                 raise PostError(f"the connection broke: {error}") from error
 
     def finish(self, last_chunk: bytes) -> None:
-        """Sends the last chunk and returns when the Runtime API has accepted the answer."""
+        """Sends the last chunk, and returns when the Runtime API has accepted the response."""
         self.send(last_chunk)
         reply = self._reply()
         if not reply.startswith("202 "):

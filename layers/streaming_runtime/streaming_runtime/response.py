@@ -1,4 +1,4 @@
-"""What a handler returns to stream, checked where it is made, and the one way to read a body."""
+"""The streaming response of a handler, validated when it is created, and the reading of its body."""
 
 import logging
 import re
@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
-# Lambda writes these itself and may refuse an answer that brings its own.
-_NOT_OURS = {"connection", "content-length", "date", "transfer-encoding"}
+# Lambda sets these, and may refuse a response that has them.
+_RESERVED = {"connection", "content-length", "date", "transfer-encoding"}
 
 logger = logging.getLogger("streaming_runtime")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StreamingResponse:
-    """An HTTP answer whose body is sent chunk by chunk, as it is made.
+    """An HTTP response whose body is sent chunk by chunk, as it is produced.
 
-    `body` yields bytes and is closed in every case; `headers` holds one string a name; `cookies` are whole
-    Set-Cookie values; `after` callables run once the client has its last byte, for at most 5 s together;
-    `buffered` sends the answer in one piece. Raises TypeError or ValueError for what HTTP cannot carry.
+    `body` yields bytes, and is always closed. `headers` has one string for each name. `cookies` are complete Set-Cookie
+    values. The `after` callables run after the last byte is sent, for at most 5 s together. With `buffered`, the
+    response is sent in one piece. Raises TypeError or ValueError for values that HTTP does not allow.
     """
 
     body: Iterable[bytes]
@@ -53,17 +53,17 @@ def _check_header(name: str, value: str) -> None:
         raise TypeError(f"a header is two strings, not {name!r}: {value!r}")
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no header name")
-    if name.lower() in _NOT_OURS:
+    if name.lower() in _RESERVED:
         raise ValueError(f"the header {name} is Lambda's to set")
     if not _VALUE.fullmatch(value):
         raise ValueError(f"the header {name} holds a character that HTTP does not allow")
 
 
 @contextmanager
-def opened(body: Iterable[bytes]) -> Iterator[Iterator[bytes]]:
-    """The body's chunks without the empty ones; on leaving, the body is closed, even when it was never started.
+def open_body(body: Iterable[bytes]) -> Iterator[Iterator[bytes]]:
+    """The chunks of the body, without empty ones. When the context ends, the body is closed, also if it was not read.
 
-    The chunks raise what the body raises, and TypeError for one that is not bytes.
+    Iteration raises the exceptions of the body, and TypeError for a chunk that is not bytes.
     """
     with ExitStack() as closing:
         closing.callback(_close, body)
@@ -72,7 +72,7 @@ def opened(body: Iterable[bytes]) -> Iterator[Iterator[bytes]]:
 
 def _chunks(body: Iterable[bytes], closing: ExitStack) -> Iterator[bytes]:
     iterator = iter(body)
-    if iterator is not body:  # an object whose __iter__ is a generator function: that generator is to be closed too
+    if iterator is not body:  # if __iter__ is a generator function, its generator must be closed too
         closing.callback(_close, iterator)
     for chunk in iterator:
         if not isinstance(chunk, bytes):
@@ -87,5 +87,5 @@ def _close(closeable: object) -> None:
         return
     try:
         close()
-    except Exception:  # a `finally` that fails, or a generator that yields once more
+    except Exception:  # for example a `finally` that fails, or a generator that yields again
         logger.exception("closing the body failed")

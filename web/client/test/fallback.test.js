@@ -1,4 +1,4 @@
-/** Where streaming cannot start, the same send is answered in one piece by the other door. */
+/** If streaming cannot start, the same send is answered in one piece by the HTTP API. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -27,14 +27,14 @@ const REASONS = {
 };
 for (const [reason, refusal] of Object.entries(REASONS)) {
   test(`in one piece because ${reason}`, async (t) => {
-    const { client, requests, asked } = await served(t, [refusal, whole]);
+    const { client, requests, received } = await served(t, [refusal, whole]);
     const answer = client.send({ text: "x", options: { maxTokens: 5 } });
     const seen = [];
     const states = [];
     for await (const event of answer) (event.type === "connection" ? states : seen).push(event);
     assert.deepEqual(seen.map((event) => event.type), ["start", "reasoning", "chunk", "citation", "complete"]);
     assert.ok(states.some(({ state }) => state === "buffered"));
-    assert.deepEqual(asked(), [STREAM, PIECE]);
+    assert.deepEqual(received(), [STREAM, PIECE]);
     assert.equal(requests[0].text, requests[1].text);
     assert.equal(requests[0].headers["idempotency-key"], requests[1].headers["idempotency-key"]);
     const state = await answer.finished;
@@ -43,27 +43,27 @@ for (const [reason, refusal] of Object.entries(REASONS)) {
   });
 }
 
-test("while it runs elsewhere it is asked for again, as late as the server says", async (t) => {
-  const running = reply("running", { "retry-after": "1" }); // API Gateway's door says when
-  const { client, requests, asked } = await served(t, [reset, running, whole]);
+test("while the generation runs, the request is repeated after Retry-After", async (t) => {
+  const running = reply("running", { "retry-after": "1" }); // as from API Gateway
+  const { client, requests, received } = await served(t, [reset, running, whole]);
   const waits = [];
   const answer = client.send({ text: "x" });
   for await (const { retryInMs } of answer) if (retryInMs !== undefined) waits.push(retryInMs);
   assert.deepEqual(waits, [1000]);
-  assert.deepEqual(asked(), [STREAM, PIECE, PIECE]);
+  assert.deepEqual(received(), [STREAM, PIECE, PIECE]);
   assert.equal(new Set(requests.map(({ headers, text }) => headers["idempotency-key"] + text)).size, 1);
   assert.equal((await answer.finished).text, "All");
 });
 
-test("the doors take turns until one of them has the message", async (t) => {
+test("stream and buffered requests alternate until the server has the message", async (t) => {
   const answered = stream(frame(START), chunk("a", 1), frame(COMPLETE));
-  const { client, requests, asked } = await served(t, [reset, reset, reset, json(504), answered]);
+  const { client, requests, received } = await served(t, [reset, reset, reset, json(504), answered]);
   assert.equal((await client.send({ text: "x" }).finished).text, "a");
-  assert.deepEqual(asked(), [STREAM, PIECE, STREAM, PIECE, STREAM]);
+  assert.deepEqual(received(), [STREAM, PIECE, STREAM, PIECE, STREAM]);
   assert.equal(new Set(requests.map(({ headers }) => headers["idempotency-key"])).size, 1);
 });
 
-test("a turn that failed in one piece ends with its error", async (t) => {
+test("a buffered answer that failed ends with its error", async (t) => {
   const { error } = JSON.parse(RECORDED["failed in one piece"].body);
   const { client } = await served(t, [reset, reply("failed in one piece")]);
   const answer = client.send({ text: "x" });
@@ -71,7 +71,7 @@ test("a turn that failed in one piece ends with its error", async (t) => {
   assert.equal((await answer.finished).error.code, error.code);
 });
 
-test("an answer that is gone on with is the rest, or begins anew where it comes whole", async (t) => {
+test("continue yields the rest, or a rollback to 0 and the whole answer", async (t) => {
   const before = { type: "chunk", content: "Once" };
   const rest = stream(frame(START), chunk(" upon", 9), frame(COMPLETE));
   const all = stream(frame(START), chunk("Once upon", 9), frame(COMPLETE));
@@ -84,24 +84,24 @@ test("an answer that is gone on with is the rest, or begins anew where it comes 
   }
 });
 
-test("never after the first event, even one that is not known", async (t) => {
+test("no fallback after the first event, also if its type is unknown", async (t) => {
   const unknown = stream(frame({ type: "weather" }));
-  const { client, asked } = await served(t, [unknown, stream(frame(START), frame(COMPLETE))]);
+  const { client, received } = await served(t, [unknown, stream(frame(START), frame(COMPLETE))]);
   await client.send({ text: "x" }).finished;
-  assert.deepEqual(asked(), [STREAM, STREAM]);
+  assert.deepEqual(received(), [STREAM, STREAM]);
 });
 
-test("a browser that cannot stream asks for one piece first", async (t) => {
-  const { client, asked } = await served(t, [whole]);
+test("a browser without streaming sends a buffered request first", async (t) => {
+  const { client, received } = await served(t, [whole]);
   const body = Object.getOwnPropertyDescriptor(Response.prototype, "body");
   t.after(() => Object.defineProperty(Response.prototype, "body", body));
   delete Response.prototype.body;
   assert.equal((await client.send({ text: "x" }).finished).text, "All");
-  assert.deepEqual(asked(), [PIECE]);
+  assert.deepEqual(received(), [PIECE]);
 });
 
-test("a busy server is given the time that it asks for, at the same door", async (t) => {
-  const { client, requests, asked } = await served(t, [
+test("a busy server gets the same request again after Retry-After", async (t) => {
+  const { client, requests, received } = await served(t, [
     reply("too many", { "retry-after": "1" }),
     reply("paused", { "retry-after": "0" }),
     stream(frame(START), chunk("a", 1), frame(COMPLETE)),
@@ -110,25 +110,25 @@ test("a busy server is given the time that it asks for, at the same door", async
   const answer = client.send({ text: "x" });
   for await (const { retryInMs } of answer) if (retryInMs !== undefined) waits.push(retryInMs);
   assert.deepEqual(waits, [1000, 0]);
-  assert.deepEqual(asked(), [STREAM, STREAM, STREAM]);
+  assert.deepEqual(received(), [STREAM, STREAM, STREAM]);
   assert.equal(new Set(requests.map(({ headers }) => headers["idempotency-key"])).size, 1);
 });
 
-test("a server that asks for more than half a minute is for the user to decide", async (t) => {
-  const { client, asked } = await served(t, [reply("too many", { "retry-after": "3600" })]);
+test("a Retry-After of more than 30 s is an error for the user", async (t) => {
+  const { client, received } = await served(t, [reply("too many", { "retry-after": "3600" })]);
   const expected = { code: "too_many_generations", status: 429, retryAfterMs: 3_600_000 };
   await assert.rejects(events(client.send({ text: "x" })), expected);
-  assert.deepEqual(asked(), [STREAM]);
+  assert.deepEqual(received(), [STREAM]);
 });
 
 for (const name of ["bad request", "busy", "too large", "unsupported media type", "key reused"]) {
   test(`${name} is told at once`, async (t) => {
     const { status, body } = RECORDED[name];
     const { generationId: _, ...error } = JSON.parse(body).error;
-    const { client, asked } = await served(t, [reply(name)]);
+    const { client, received } = await served(t, [reply(name)]);
     const answer = client.send({ text: "x" });
     await assert.rejects(events(answer), { name: "ConverseError", status, ...error });
     assert.equal((await answer.finished).error.code, error.code);
-    assert.deepEqual(asked(), [STREAM]);
+    assert.deepEqual(received(), [STREAM]);
   });
 }

@@ -9,7 +9,7 @@ const citation = { type: "citation", title: "Atlas" };
 const call = { type: "tool", id: "1", name: "tides", state: "call", input: {} };
 const result = { type: "tool", id: "1", state: "result", output: 3 };
 
-test("neighbouring pieces join, and parts keep their order and their positions", () => {
+test("adjacent text is joined, and parts keep their order and positions", () => {
   const state = folded(reasoning("Hm"), reasoning("."), text("A🌊"), citation, call, result, text("b"));
   assert.deepEqual(state.parts, [
     { type: "reasoning", text: "Hm.", position: 0 },
@@ -26,7 +26,7 @@ test("neighbouring pieces join, and parts keep their order and their positions",
   assert.deepEqual(state.tools, [{ id: "1", name: "tides", state: "result", input: {}, output: 3 }]);
 });
 
-test("a rollback to any position leaves what had come up to there", () => {
+test("a rollback to any position keeps the parts before it", () => {
   const pieces = [..."Hm"].map(reasoning).concat([..."A🌊"].map(text), citation, call, result, [..."bé"].map(text));
   const whole = folded(...pieces);
   for (let position = 0; position <= pieces.length; position++) {
@@ -35,14 +35,14 @@ test("a rollback to any position leaves what had come up to there", () => {
   }
 });
 
-test("an answer that was joined in its middle is cut by absolute positions", () => {
+test("a rollback of a resumed answer uses absolute positions", () => {
   const state = fold(undefined, text("xyz"), 103);
   assert.deepEqual(state.parts, [{ type: "text", text: "xyz", position: 100 }]);
   assert.equal(fold(state, { type: "rollback", position: 101 }).text, "x");
   assert.equal(fold(state, { type: "rollback", position: 80 }).text, "");
 });
 
-test("what is not known changes nothing but the position, and no state is changed in place", () => {
+test("an unknown event changes only the position, and states are not mutated", () => {
   const before = folded(text("a"));
   const copy = structuredClone(before);
   assert.deepEqual(fold(before, { type: "weather", wind: 3 }), before);

@@ -1,4 +1,4 @@
-/** When the line drops, hangs, or finds nobody, a send is said once, and its answer is read without loss or repeat. */
+/** After disconnects, stalls and failed connections, a message is sent once, and its answer is read without loss. */
 
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
@@ -11,8 +11,8 @@ const cutAfter = (...frames) => (response) => {
   setTimeout(reset, 20, response);
 };
 
-test("a dropped line is taken up behind the last event, and nothing is sent again", async (t) => {
-  const { client, requests, asked } = await served(t, [
+test("after a disconnect the stream resumes after the last event, and nothing is sent again", async (t) => {
+  const { client, requests, received } = await served(t, [
     cutAfter(frame(START), chunk("A🌊", 2)),
     cutAfter(frame(START), chunk("b", 3), 'id: generation:9\ndata: {"type":"chunk","con'),
     stream(frame(START), chunk("c", 4), frame(COMPLETE)),
@@ -21,23 +21,23 @@ test("a dropped line is taken up behind the last event, and nothing is sent agai
   const seen = await events(answer);
   assert.deepEqual(seen.map((event) => event.type), ["start", "chunk", "chunk", "chunk", "complete"]);
   assert.equal((await answer.finished).text, "A🌊bc");
-  assert.deepEqual(asked(), ["POST stream /chat", RESUME, RESUME]);
+  assert.deepEqual(received(), ["POST stream /chat", RESUME, RESUME]);
   assert.deepEqual(requests.slice(1).map(({ headers }) => headers["last-event-id"]), ["generation:2", "generation:3"]);
   assert.equal(new Set(requests.map(({ headers }) => headers["x-client-id"])).size, 1);
 });
 
-test("an end without a terminal event is no success; `start` alone is enough to go on from", async (t) => {
-  const { client, requests, asked } = await served(t, [
+test("an end without a terminal event is resumed, also after `start` alone", async (t) => {
+  const { client, requests, received } = await served(t, [
     stream(frame(START)),
     stream(frame(START), chunk("a", 1), frame(COMPLETE)),
   ]);
   const state = await client.send({ text: "x", conversationId: "conversation" }).finished;
   assert.equal(state.text, "a");
-  assert.deepEqual(asked(), ["POST stream /chat", RESUME]);
+  assert.deepEqual(received(), ["POST stream /chat", RESUME]);
   assert.equal(requests[1].headers["last-event-id"], "generation:0");
 });
 
-test("what the server had not stored is cut back", async (t) => {
+test("text that the server has not stored is rolled back", async (t) => {
   const rollback = frame({ type: "rollback", position: 3 });
   const lost = stream(frame(START), rollback, frame({ ...COMPLETE, finishReason: "lost" }));
   const { client } = await served(t, [cutAfter(frame(START), chunk("kept?no", 7)), lost]);
@@ -46,8 +46,8 @@ test("what the server had not stored is cut back", async (t) => {
   assert.equal(state.finishReason, "lost");
 });
 
-test("refusals while it is resumed are waited out, and never answered in one piece", async (t) => {
-  const { client, asked } = await served(t, [
+test("refusals during a resume are retried, without a fallback to one piece", async (t) => {
+  const { client, received } = await served(t, [
     cutAfter(frame(START), chunk("a", 1)),
     json(502),
     reply("storage"),
@@ -56,17 +56,17 @@ test("refusals while it is resumed are waited out, and never answered in one pie
     stream(frame(START), chunk("b", 2), frame(COMPLETE)),
   ]);
   assert.equal((await client.send({ text: "x", conversationId: "conversation" }).finished).text, "ab");
-  assert.deepEqual(asked(), ["POST stream /chat", RESUME, RESUME, RESUME, RESUME, RESUME]);
+  assert.deepEqual(received(), ["POST stream /chat", RESUME, RESUME, RESUME, RESUME, RESUME]);
 });
 
 /** A client whose first stream stays open, as `say` feeds it; the second one ends the answer. */
 function hanging() {
-  const asked = [];
+  const received = [];
   const given = { up: 0 };
   let line;
   const fetch = async (url, init) => {
-    asked.push(`${init.method} ${url}`);
-    if (asked.length > 1) return pieces(chunk("b", 2) + frame(COMPLETE), 50)();
+    received.push(`${init.method} ${url}`);
+    if (received.length > 1) return pieces(chunk("b", 2) + frame(COMPLETE), 50)();
     const start = (controller) => {
       line = controller;
       init.signal.addEventListener("abort", () => {
@@ -82,16 +82,16 @@ function hanging() {
     line.enqueue(new TextEncoder().encode(text));
     await settled();
   };
-  return { answer, asked, given, say };
+  return { answer, received, given, say };
 }
 const settled = () => new Promise(setImmediate);
 const RESUMED = ["POST http://x/chat", "GET http://x/chat/conversation/stream"];
 
-test("25 s without a byte, not even a heartbeat, are a line that hangs: it is taken up again", async (t) => {
+test("after 25 s without a byte the stream is resumed", async (t) => {
   mock.timers.enable({ apis: ["setTimeout", "Date"] });
   t.after(() => mock.timers.reset());
   t.mock.method(Math, "random", () => 0);
-  const { answer, asked, given, say } = hanging();
+  const { answer, received, given, say } = hanging();
   await say(frame(START) + chunk("a", 1));
   mock.timers.tick(24_999);
   await say(": hb\n");
@@ -99,27 +99,27 @@ test("25 s without a byte, not even a heartbeat, are a line that hangs: it is ta
   assert.equal(given.up, 0);
   mock.timers.tick(1);
   assert.equal(given.up, 1);
-  while (asked.length === 1) {
+  while (received.length === 1) {
     await settled();
     mock.timers.tick(1); // the back-off of no length
   }
   assert.equal((await answer.finished).text, "ab");
-  assert.deepEqual(asked, RESUMED);
+  assert.deepEqual(received, RESUMED);
 });
 
-test("a tab that slept through its timers looks at the time when it wakes", async (t) => {
+test("a suspended tab checks the time when it wakes", async (t) => {
   const page = woken(t);
   mock.timers.enable({ apis: ["Date"] });
   t.after(() => mock.timers.reset());
-  const { answer, asked, say } = hanging();
+  const { answer, received, say } = hanging();
   await say(frame(START) + chunk("a", 1));
   page.dispatchEvent(new Event("visibilitychange"));
   await settled();
-  assert.equal(asked.length, 1);
+  assert.equal(received.length, 1);
   mock.timers.tick(25_001);
   page.dispatchEvent(new Event("visibilitychange"));
   assert.equal((await answer.finished).text, "ab");
-  assert.deepEqual(asked, RESUMED);
+  assert.deepEqual(received, RESUMED);
 });
 
 /** A page that can be told of `online` and the like. */
@@ -130,7 +130,7 @@ function woken(t) {
   return page;
 }
 
-test("a network that is back is used at once", async (t) => {
+test("the back-off ends when the network is back", async (t) => {
   const page = woken(t);
   t.mock.method(Math, "random", () => 1e6); // a back-off of days
   const { client } = await served(t, [cutAfter(frame(START)), stream(frame(START), frame(COMPLETE))]);
@@ -141,7 +141,7 @@ test("a network that is back is used at once", async (t) => {
   assert.equal((await answer.finished).finishReason, "stop");
 });
 
-test("back-off grows to 8 s with full jitter, and ends", async (t) => {
+test("back-off grows to 8 s with full jitter, and attempts are limited", async (t) => {
   mock.timers.enable({ apis: ["setTimeout"] });
   t.after(() => mock.timers.reset());
   t.mock.method(Math, "random", () => 0.5);
@@ -164,7 +164,7 @@ test("back-off grows to 8 s with full jitter, and ends", async (t) => {
   assert.equal(pauses.length, 40);
 });
 
-test("every piece that comes begins the back-off anew", async (t) => {
+test("each new event resets the back-off", async (t) => {
   t.mock.method(Math, "random", () => 0.1);
   const { client } = await served(t, [
     stream(frame(START), chunk("a", 1)),
@@ -177,22 +177,22 @@ test("every piece that comes begins the back-off anew", async (t) => {
   assert.deepEqual(pauses, [25, 25, 50]);
 });
 
-test("what may not even be there is given up after a few attempts", async (t) => {
+test("a resume without a cursor ends after a few attempts", async (t) => {
   t.mock.method(Math, "random", () => 0);
-  const { client, asked } = await served(t, Array(9).fill(reset));
+  const { client, received } = await served(t, Array(9).fill(reset));
   await assert.rejects(events(client.resume("conversation")), { code: "unreachable" });
-  assert.deepEqual(asked(), Array(5).fill(RESUME));
+  assert.deepEqual(received(), Array(5).fill(RESUME));
 });
 
 test("nothing to resume yields nothing", async (t) => {
-  const { client, asked } = await served(t, [reply("nothing is made")]);
+  const { client, received } = await served(t, [reply("nothing is made")]);
   for await (const event of client.resume("conversation")) assert.fail(event.type);
-  assert.deepEqual(asked(), [RESUME]);
+  assert.deepEqual(received(), [RESUME]);
 });
 
-test("a log that is gone gives way to what is stored", async (t) => {
+test("an expired log is replaced by the stored answer", async (t) => {
   const begin = [...RECORDED.answer.body.matchAll(/(?:id: .*\n)?data: .*\n\n/g)].slice(0, 3).map(([each]) => each);
-  const { client, asked } = await served(t, [
+  const { client, received } = await served(t, [
     cutAfter(...begin),
     reply("log gone"),
     reply("newest message"),
@@ -204,10 +204,10 @@ test("a log that is gone gives way to what is stored", async (t) => {
   const { text, finishReason } = await answer.finished;
   assert.deepEqual([text, finishReason], [COMPLETE.aiMessage.parts[0].text, "stop"]);
   const page = "GET api /conversations/conversation/messages";
-  assert.deepEqual(asked().slice(1), [RESUME, page, `${page}?cursor=older`]);
+  assert.deepEqual(received().slice(1), [RESUME, page, `${page}?cursor=older`]);
 });
 
-test("reasoning and citations of a stored answer are shown too", async (t) => {
+test("a stored answer yields reasoning and citations", async (t) => {
   const parts = [{ type: "reasoning", text: "Hm" }, ...COMPLETE.aiMessage.parts, { type: "citation", title: "Atlas" }];
   const messages = [COMPLETE.userMessage, { ...COMPLETE.aiMessage, parts, finishReason: "length" }];
   const { client } = await served(t, [reply("log gone"), json(200, { messages })]);
@@ -216,7 +216,7 @@ test("reasoning and citations of a stored answer are shown too", async (t) => {
   assert.deepEqual(state.citations, [{ title: "Atlas" }]);
 });
 
-test("a stored answer that failed ends as an error; one that is gone is told", async (t) => {
+test("a stored failed answer ends with an error; a deleted one is not_found", async (t) => {
   const { client } = await served(t, [
     reply("log gone"),
     reply("failed message"),
@@ -231,14 +231,14 @@ test("a stored answer that failed ends as an error; one that is gone is told", a
   await assert.rejects(events(gone), { code: "not_found", status: 404 });
 });
 
-test("a stored answer that failed before reasons were stored may be tried again", async (t) => {
+test("a stored failed answer without an error is retryable", async (t) => {
   const { error: _, ...message } = JSON.parse(RECORDED["failed message"].body).messages.at(-1);
   const { client } = await served(t, [reply("log gone"), json(200, { messages: [COMPLETE.userMessage, message] })]);
   const state = await client.resume("conversation", { cursor: "generation:3" }).finished;
   assert.deepEqual([state.error.code, state.error.retryable], ["failed", true]);
 });
 
-test("an answer that ended meanwhile is read to its end", async (t) => {
+test("an answer that has ended meanwhile is read to its end", async (t) => {
   const begin = RECORDED.answer.body.slice(0, RECORDED.answer.body.indexOf("\n\nid: generation:8") + 2);
   const { client, requests } = await served(t, [cutAfter(begin), reply("rest")]);
   const state = await client.send({ text: "x", conversationId: "conversation" }).finished;
@@ -246,11 +246,11 @@ test("an answer that ended meanwhile is read to its end", async (t) => {
   assert.equal(requests[1].headers["last-event-id"], "generation:5");
 });
 
-test("a message that is left on its way arrives all the same", async () => {
-  const asked = [];
+test("a message is sent also if the answer is left before `start`", async () => {
+  const received = [];
   let arrive;
   const fetch = (url, { method, signal }) => {
-    asked.push(`${method} ${url}`);
+    received.push(`${method} ${url}`);
     return new Promise((resolve, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason));
       arrive = () => resolve(pieces(frame(START) + chunk("a", 1), 1e6)());
@@ -262,12 +262,12 @@ test("a message that is left on its way arrives all the same", async () => {
   await events(answer); // nothing is waited for
   arrive();
   assert.equal((await answer.finished).generationId, "generation");
-  assert.deepEqual(asked, ["POST http://x/chat"]);
+  assert.deepEqual(received, ["POST http://x/chat"]);
 });
 
-test("leaving ends here and not there, and a second reader of a conversation ends the first", async (t) => {
-  const speaking = open(frame(START));
-  const { client, asked } = await served(t, [speaking, speaking, stream(frame(START), frame(COMPLETE))]);
+test("leave ends only the reading, and a second resume ends the first", async (t) => {
+  const running = open(frame(START));
+  const { client, received } = await served(t, [running, running, stream(frame(START), frame(COMPLETE))]);
   const first = client.send({ text: "x", conversationId: "conversation" });
   for await (const event of first) if (event.type === "start") break;
   assert.equal((await first.finished).finishReason, undefined);
@@ -275,5 +275,5 @@ test("leaving ends here and not there, and a second reader of a conversation end
   for await (const event of second) {
     if (event.type === "start") assert.equal((await client.resume("conversation").finished).finishReason, "stop");
   }
-  assert.deepEqual(asked(), ["POST stream /chat", RESUME, RESUME]);
+  assert.deepEqual(received(), ["POST stream /chat", RESUME, RESUME]);
 });

@@ -1,4 +1,4 @@
-/** What is sent: bodies, headers, tokens and signatures; and stopping. */
+/** Requests: bodies, headers, tokens, signatures, and cancellation. */
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -9,7 +9,7 @@ import { chunk, COMPLETE, events, frame, json, open, pieces, reply, reset, serve
 const answered = () => stream(frame(START), frame(COMPLETE));
 const CANCEL = "/chat/conversation/cancel";
 
-test("every send has a key of its own and a conversation that it chose", async (t) => {
+test("each send has its own key and conversation id", async (t) => {
   const { client, requests } = await served(t, [answered(), answered()]);
   const [one, two] = [client.send({ text: "x" }), client.send({ text: "x" })];
   await Promise.all([one.finished, two.finished]);
@@ -19,10 +19,10 @@ test("every send has a key of its own and a conversation that it chose", async (
   assert.equal(new Set(requests.map(({ headers }) => headers["idempotency-key"])).size, 2);
 });
 
-test("send, regenerate and continue say what the interface defines, and nothing else", async (t) => {
+test("send, regenerate and continue send only the defined fields", async (t) => {
   const { client, requests } = await served(t, [answered(), answered(), answered()]);
-  const said = { text: "Hi", conversationId: "conversation", model: "m", options: { topP: 1 } };
-  await client.send({ ...said, stopOnLeave: true }).finished;
+  const request = { text: "Hi", conversationId: "conversation", model: "m", options: { topP: 1 } };
+  await client.send({ ...request, stopOnLeave: true }).finished;
   await client.regenerate("conversation", { model: "m" }).finished;
   await client.continue("conversation").finished;
   assert.deepEqual(requests.map(({ body }) => body), [
@@ -32,7 +32,7 @@ test("send, regenerate and continue say what the interface defines, and nothing 
   ]);
 });
 
-test("a token that is not accepted is asked for once more", async (t) => {
+test("after a 401 the token is requested once more", async (t) => {
   const tokens = ["old", "new", "newer", "newest"];
   const { client, requests } = await served(
     t,
@@ -47,22 +47,22 @@ test("a token that is not accepted is asked for once more", async (t) => {
   assert.equal(requests.length, 4);
 });
 
-test("a token that cannot be had is no refusal: a first send and a resumed answer are tried again", async (t) => {
+test("an error of `token` is retried, for a send and for a resume", async (t) => {
   t.mock.method(Math, "random", () => 0);
   const offline = () => Promise.reject(new TypeError("Failed to fetch"));
   const tokens = [offline, offline, () => "one", offline, offline, () => "two"];
-  const { client, requests, asked } = await served(
+  const { client, requests, received } = await served(
     t,
     [stream(frame(START), chunk("a", 1)), stream(frame(START), chunk("b", 2), frame(COMPLETE))],
     { token: () => tokens.shift()() },
   );
   const answer = client.send({ text: "x", conversationId: "conversation" });
   assert.equal((await answer.finished).text, "ab");
-  assert.deepEqual(asked(), ["POST stream /chat", "GET stream /chat/conversation/stream"]);
+  assert.deepEqual(received(), ["POST stream /chat", "GET stream /chat/conversation/stream"]);
   assert.deepEqual(requests.map(({ headers }) => headers.authorization), ["Bearer one", "Bearer two"]);
 });
 
-test("who knows that nobody is signed in says so, and nothing is sent or tried again", async (t) => {
+test("a ConverseError of `token` ends the request, and nothing is sent", async (t) => {
   const told = { code: "signed_out", message: "Sign in again.", status: 401, retryable: false };
   const token = () => Promise.reject(new ConverseError(told));
   const { client, requests } = await served(t, [], { token });
@@ -71,17 +71,17 @@ test("who knows that nobody is signed in says so, and nothing is sent or tried a
   assert.deepEqual(requests, []);
 });
 
-test("where there is no token the server says what it thinks of that", async (t) => {
+test("without a token the request is sent, and the server decides", async (t) => {
   const { client, requests } = await served(t, Array(2).fill(reply("unauthenticated")), { token: () => "" });
   await assert.rejects(client.get("/profile"), { code: "unauthenticated", status: 401 });
   assert.deepEqual(requests.map(({ headers }) => headers.authorization), [undefined, undefined]);
 });
 
-test("a token that never comes is given up with its line", { timeout: 10_000 }, async (t) => {
+test("a token that never resolves is given up with the connection", { timeout: 10_000 }, async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
   t.mock.method(Math, "random", () => 0);
   const tokens = [new Promise(() => {}), "late"];
-  const { client, asked } = await served(
+  const { client, received } = await served(
     t,
     [stream(frame(START), frame(COMPLETE))],
     { token: () => tokens.shift() },
@@ -89,26 +89,26 @@ test("a token that never comes is given up with its line", { timeout: 10_000 }, 
   const answer = client.resume("conversation");
   await new Promise(setImmediate);
   t.mock.timers.tick(25_000);
-  while (!asked().length) {
+  while (!received().length) {
     await new Promise(setImmediate);
     t.mock.timers.tick(1); // the back-off of no length
   }
   assert.equal((await answer.finished).finishReason, "stop");
 });
 
-test("bodies are signed as they are sent", async (t) => {
+test("the signature is the hash of the sent body", async (t) => {
   const { client, requests } = await served(t, [answered(), json(200, {}), json(204)], { signBody: true });
   await client.send({ text: "河🌊" }).finished;
   await client.get("/profile");
   await client.post("empty");
-  for (const { headers, text, asked } of requests) {
-    const expected = asked.startsWith("GET") ? undefined : createHash("sha256").update(text).digest("hex");
+  for (const { headers, text, received } of requests) {
+    const expected = received.startsWith("GET") ? undefined : createHash("sha256").update(text).digest("hex");
     assert.equal(headers["x-amz-content-sha256"], expected);
   }
 });
 
-test("the buffered routes go to the other door", async (t) => {
-  const { client, requests, asked } = await served(t, [
+test("buffered routes use apiUrl", async (t) => {
+  const { client, requests, received } = await served(t, [
     json(200, { facts: [] }),
     json(201, { id: "f" }),
     json(200, { name: "Ada" }),
@@ -125,99 +125,99 @@ test("the buffered routes go to the other door", async (t) => {
   await assert.rejects(client.get("/conversations/d"), { code: "not_found", status: 404, retryable: false });
   await assert.rejects(client.get("/health"), { code: "http", status: 502, retryable: true });
   const routes = ["GET api /memory", "POST api /memory", "PUT api /profile", "PATCH api /conversations/c"];
-  assert.deepEqual(asked().slice(0, 5), [...routes, "DELETE api /memory/f"]);
+  assert.deepEqual(received().slice(0, 5), [...routes, "DELETE api /memory/f"]);
   assert.deepEqual(requests[1].body, { text: "t" });
 });
 
-test("a stop asks API Gateway, and the streaming door when that is out of reach", async (t) => {
+test("stop uses apiUrl, and url if that is unreachable", async (t) => {
   const stopped = reply("stopped");
   const answers = [stopped, reset, stopped, json(403), stopped, reply("not active")];
-  const { client, asked, requests } = await served(t, answers);
+  const { client, received, requests } = await served(t, answers);
   await client.stop("conversation", "generation");
   await client.stop("conversation");
   await client.stop("conversation");
   await client.stop("conversation", "generation"); // it had ended
-  const [api, door] = [`POST api ${CANCEL}`, `POST stream ${CANCEL}`];
-  assert.deepEqual(asked(), [api, api, door, api, door, api]);
+  const [api, url] = [`POST api ${CANCEL}`, `POST stream ${CANCEL}`];
+  assert.deepEqual(received(), [api, api, url, api, url, api]);
   assert.deepEqual(requests[0].body, { generationId: "generation" });
   assert.deepEqual(requests[1].body, {});
 });
 
-test("a stop that overtakes its message is repeated; one with a name is not", async (t) => {
+test("stop repeats a 404 without a generation id, and not with one", async (t) => {
   const unknown = reply("not found");
-  const { client, asked } = await served(t, [unknown, unknown, reply("stopped"), unknown]);
+  const { client, received } = await served(t, [unknown, unknown, reply("stopped"), unknown]);
   await client.stop("conversation");
-  assert.equal(asked().length, 3);
+  assert.equal(received().length, 3);
   await assert.rejects(client.stop("conversation", "generation"), { code: "not_found" });
 });
 
-test("an answer's stop names its generation, and ends when the server says so", async (t) => {
-  let speaking;
+test("stop of an answer sends its generation id, and the answer ends as cancelled", async (t) => {
+  let running;
   const cancelled = (response) => {
     reply("stopped")(response);
-    speaking.end(frame({ ...COMPLETE, finishReason: "cancelled" }));
+    running.end(frame({ ...COMPLETE, finishReason: "cancelled" }));
   };
-  const { client, requests } = await served(t, [(response) => open(frame(START))((speaking = response)), cancelled]);
+  const { client, requests } = await served(t, [(response) => open(frame(START))((running = response)), cancelled]);
   const answer = client.send({ text: "x", conversationId: "conversation" });
   for await (const event of answer) if (event.type === "start") await answer.stop();
   assert.deepEqual(requests[1].body, { generationId: "generation" });
   assert.equal((await answer.finished).finishReason, "cancelled");
 });
 
-test("a stop before `start` is said again by name when it has come", async (t) => {
-  let speaking;
-  const { client, requests, asked } = await served(t, [
-    (response) => (speaking = response),
+test("stop before `start` is repeated with the generation id after `start`", async (t) => {
+  let running;
+  const { client, requests, received } = await served(t, [
+    (response) => (running = response),
     (response) => {
       reply("stopped")(response);
-      open(frame(START))(speaking);
+      open(frame(START))(running);
     },
     (response) => {
       reply("stopped")(response);
-      speaking.end(frame({ ...COMPLETE, finishReason: "cancelled" }));
+      running.end(frame({ ...COMPLETE, finishReason: "cancelled" }));
     },
   ]);
   const answer = client.send({ text: "x", conversationId: "conversation" });
-  while (!speaking) await new Promise(setImmediate);
+  while (!running) await new Promise(setImmediate);
   await answer.stop();
   assert.equal((await answer.finished).finishReason, "cancelled");
-  assert.deepEqual(asked(), ["POST stream /chat", `POST api ${CANCEL}`, `POST api ${CANCEL}`]);
+  assert.deepEqual(received(), ["POST stream /chat", `POST api ${CANCEL}`, `POST api ${CANCEL}`]);
   assert.deepEqual(requests.slice(1).map(({ body }) => body), [{}, { generationId: "generation" }]);
 });
 
-test("a message that the server never got is not sent again once it is stopped", async (t) => {
+test("a message that the server has not received is not sent again after stop", async (t) => {
   t.mock.timers.enable({ apis: ["Date"] });
   const late = (response) => {
     t.mock.timers.tick(10_001);
     reply("not found")(response);
   };
-  const { client, asked } = await served(t, [() => {}, late]);
+  const { client, received } = await served(t, [() => {}, late]);
   const answer = client.send({ text: "x", conversationId: "conversation" });
-  while (!asked().length) await new Promise(setImmediate);
+  while (!received().length) await new Promise(setImmediate);
   await answer.stop();
   assert.equal((await answer.finished).finishReason, undefined);
-  assert.equal(asked().length, 2);
+  assert.equal(received().length, 2);
 });
 
-test("leaving the page stops the model where that was asked for", async (t) => {
+test("closing the page cancels the generation with stopOnLeave", async (t) => {
   const page = new EventTarget();
   globalThis.addEventListener = page.addEventListener.bind(page);
   t.after(() => delete globalThis.addEventListener);
-  const asked = [];
+  const received = [];
   const fetch = (url, init) => {
-    asked.push([init.method, url, init.keepalive, init.headers.authorization]);
+    received.push([init.method, url, init.keepalive, init.headers.authorization]);
     return pieces(frame(START) + frame(COMPLETE), 1e6)();
   };
   const client = new ConverseStream({ url: "http://x", token: () => "t", fetch });
   for (const stopOnLeave of [false, true]) {
-    asked.length = 0;
+    received.length = 0;
     const answer = client.send({ text: "x", conversationId: "conversation", stopOnLeave });
     for await (const event of answer) if (event.type === "start") page.dispatchEvent(new Event("pagehide"));
     page.dispatchEvent(new Event("pagehide")); // nothing is left to stop
-    assert.deepEqual(asked.slice(1), stopOnLeave ? [["POST", `http://x${CANCEL}`, true, "Bearer t"]] : []);
+    assert.deepEqual(received.slice(1), stopOnLeave ? [["POST", `http://x${CANCEL}`, true, "Bearer t"]] : []);
   }
 });
 
-test("what this platform can do", () => {
+test("features of this platform", () => {
   assert.deepEqual(features(), { streaming: true, signing: true });
 });

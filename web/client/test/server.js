@@ -1,22 +1,22 @@
-/** A scripted server: what tests of the client talk to over real sockets. It gives recorded replies where it is ours
- * that answers; `json` is for what Lambda, a gateway or a stranger says in its place. */
+/** A scripted server for tests of the client, with real sockets. `reply` sends a recorded response of our server;
+ * `json` is for responses of Lambda, API Gateway or other servers. */
 
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { ConverseStream } from "../converse-stream.js";
 
-/** What the server says, recorded by tests/clients/replies.py. */
+/** Responses of the server, recorded by tests/clients/replies.py. */
 export const RECORDED = JSON.parse(readFileSync(new URL("replies.json", import.meta.url), "utf8"));
-const spoken = [...RECORDED.answer.body.matchAll(/^data: (.*)$/gm)].map(([, data]) => JSON.parse(data));
-export const START = spoken.at(0);
-export const COMPLETE = spoken.at(-1);
+const answerEvents = [...RECORDED.answer.body.matchAll(/^data: (.*)$/gm)].map(([, data]) => JSON.parse(data));
+export const START = answerEvents.at(0);
+export const COMPLETE = answerEvents.at(-1);
 
-/** The frame of an event; `position` for one that is logged. */
+/** The frame of an event. `position` is for events of the log. */
 export const frame = (event, position) =>
   `${position ? `id: generation:${position}\n` : ""}data: ${JSON.stringify(event)}\n\n`;
 export const chunk = (content, position) => frame({ type: "chunk", content }, position);
 
-/** Answers: each writes a response. A stream ends where its frames end, with or without a terminal event. */
+/** Functions that write a response. A stream ends after its frames, with or without a terminal event. */
 export const stream = (...frames) => (response) => {
   response.writeHead(200, { "content-type": "text/event-stream" });
   response.end(frames.join(""));
@@ -25,21 +25,21 @@ export const json = (status, body, headers = {}) => (response) => {
   response.writeHead(status, { "content-type": "application/json", ...headers });
   response.end(body && JSON.stringify(body));
 };
-/** A recorded reply; `headers` are those of a deployment whose limits are others. */
+/** A recorded response. `headers` replace some of its headers. */
 export const reply = (name, headers = {}) => (response) => {
   const recorded = RECORDED[name];
   response.writeHead(recorded.status, { ...recorded.headers, ...headers });
   response.end(recorded.body);
 };
 export const reset = (response) => response.socket.destroy();
-/** Frames, and then nothing, with the connection open. */
+/** Frames, and then an open connection without data. */
 export const open = (...frames) => (response) => {
   response.writeHead(200, { "content-type": "text/event-stream" });
   response.write(frames.join(""));
 };
 
 /**
- * A client of a server that gives these answers in turn, whichever door is asked; and what it got, as `requests`.
+ * Starts a server that sends these responses in turn, for both URLs. Returns a client and the server's requests.
  * @param {import("node:test").TestContext} t
  */
 export async function served(t, answers, options = {}) {
@@ -48,8 +48,8 @@ export async function served(t, answers, options = {}) {
     let body = "";
     for await (const part of request) body += part;
     const { method, url, headers } = request;
-    const [, door, path] = url.match(/^\/(stream|api)(\/.*)$/);
-    requests.push({ asked: `${method} ${door} ${path}`, headers, body: body && JSON.parse(body), text: body });
+    const [, target, path] = url.match(/^\/(stream|api)(\/.*)$/);
+    requests.push({ received: `${method} ${target} ${path}`, headers, body: body && JSON.parse(body), text: body });
     const answer = answers.shift() ?? json(418);
     answer(response);
   });
@@ -60,17 +60,17 @@ export async function served(t, answers, options = {}) {
   });
   const origin = `http://127.0.0.1:${server.address().port}`;
   const client = new ConverseStream({ url: `${origin}/stream/`, apiUrl: `${origin}/api`, ...options });
-  return { client, requests, asked: () => requests.map((request) => request.asked) };
+  return { client, requests, received: () => requests.map((request) => request.received) };
 }
 
-/** All events of an answer, ours about the connection left out. */
+/** All events of an answer without those of the connection. */
 export async function events(answer) {
   const all = [];
   for await (const event of answer) if (event.type !== "connection") all.push(event);
   return all;
 }
 
-/** A `fetch` whose body is this text in pieces of these lengths, over and over. */
+/** A `fetch` whose body is this text in chunks of these lengths, repeated in turn. */
 export const pieces = (text, ...lengths) => async () => {
   const bytes = new TextEncoder().encode(text);
   let position = 0;

@@ -1,4 +1,4 @@
-/** What is read: however the network cuts it, and whatever else the server may say one day. */
+/** Reading a stream: chunk boundaries, unknown events, errors and metrics. */
 
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
@@ -10,7 +10,7 @@ const FIXTURES = new URL("../../../tests/fixtures/", import.meta.url);
 const reading = (text, ...lengths) => new ConverseStream({ url: "http://x", fetch: pieces(text, ...lengths) });
 
 for (const { name } of readdirSync(FIXTURES, { withFileTypes: true }).filter((each) => each.isDirectory())) {
-  test(`fixture ${name}: the same answer however it is cut`, async () => {
+  test(`fixture ${name}: the same answer for all chunk boundaries`, async () => {
     const text = readFileSync(new URL(`${name}/native.sse`, FIXTURES), "utf8");
     const expected = JSON.parse(readFileSync(new URL(`${name}/answer.json`, FIXTURES), "utf8"));
     for (const lengths of [[1e6], [1], [2, 3, 5, 7, 11]]) {
@@ -21,7 +21,7 @@ for (const { name } of readdirSync(FIXTURES, { withFileTypes: true }).filter((ea
   });
 }
 
-test("a character is never cut, wherever the network cuts", async () => {
+test("characters stay whole for all chunk boundaries", async () => {
   const content = "é€🌊\u2028\u0085𝄞";
   const text = frame(START) + chunk(content, 6) + frame(COMPLETE);
   for (let cut = 1; cut < new TextEncoder().encode(text).length; cut++) {
@@ -29,7 +29,7 @@ test("a character is never cut, wherever the network cuts", async () => {
   }
 });
 
-test("a megabyte in random pieces arrives byte for byte", async (t) => {
+test("a megabyte in random chunks is received without a change", async (t) => {
   const letters = ["a", " ", "\n", "\r", '"', "\\", "é", "河", "🌊", "\u2028", ":", "data: "];
   let seed = 7;
   const random = (below) => (seed = (seed * 48271) % 2147483647) % below;
@@ -53,7 +53,7 @@ test("a megabyte in random pieces arrives byte for byte", async (t) => {
   assert.equal(answer.cursor, `generation:${position}`);
 });
 
-test("unknown events and fields are passed on and break nothing", async (t) => {
+test("unknown events and fields are passed on", async (t) => {
   const weather = { type: "weather", wind: { knots: 3 } };
   const start = { ...START, region: "eu" };
   const { client } = await served(t, [stream(": hb\n", frame(start), frame(weather), chunk("a", 1), frame(COMPLETE))]);
@@ -62,7 +62,7 @@ test("unknown events and fields are passed on and break nothing", async (t) => {
   assert.equal((await answer.finished).text, "a");
 });
 
-test("an error in the stream ends it, with what had come", async (t) => {
+test("an error event ends the answer and keeps its text", async (t) => {
   const failure = { code: "model_timeout", message: "Silence.", retryable: true };
   const error = { type: "error", ...failure, requestId: "r", messageId: "m" };
   const { client, requests } = await served(t, [stream(frame(START), chunk("Half", 4), frame(error))]);
@@ -75,7 +75,7 @@ test("an error in the stream ends it, with what had come", async (t) => {
   assert.equal(requests.length, 1);
 });
 
-test("times are measured where the tokens were seen", async (t) => {
+test("times are measured for a send, and not for a resume", async (t) => {
   const { client } = await served(t, [
     (response) => {
       response.writeHead(200, { "content-type": "text/event-stream" });

@@ -1,1 +1,1 @@
-"""Events to bytes: one file for each protocol that clients speak."""
+"""Encodes events as bytes: one module for each protocol of the clients."""

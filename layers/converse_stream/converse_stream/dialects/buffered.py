@@ -1,6 +1,6 @@
-"""The answer in one piece: the same fields as the native `start` and `complete`, or the error.
+"""The answer in one piece: the fields of the native `start` and `complete` events, or the error.
 
-`missing` names the parts of the memory that it does without, as the streamed answer's `progress` does.
+`missing` has the parts of the memory that were left out, as `progress` has in a stream.
 """
 
 from collections.abc import Iterator
@@ -17,21 +17,21 @@ from converse_stream.protocol.events import (
     fold,
 )
 
-PATIENCE = 3600.0  # seconds; the source ends by its own clock
+WAIT_SECONDS = 3600.0  # without effect: the source has its own deadline
 
 
 def answer(source: Source) -> tuple[int, dict[str, Any]]:
-    """Runs the source to its end: HTTP status and JSON body.
+    """Runs the source to its end and returns the HTTP status and the JSON body.
 
-    An error names the conversation, where what had come is stored. A source that is over without a terminal event
-    still runs somewhere else: 202, and ask again.
+    An error has the id of the conversation, where the partial answer is stored. The status is 202 if the source ends
+    without a terminal event: the generation runs in another environment.
     """
-    said = fold(events(source))
-    start = said.start or Start("", "", "", "")
-    match said.end:
+    folded = fold(events(source))
+    start = folded.start or Start("", "", "", "")
+    match folded.end:
         case Complete() as end:
-            missing = {"missing": list(said.missing)} if said.missing else {}
-            return 200, {**native.opening(start), **native.completion(end), **missing}
+            missing = {"missing": list(folded.missing)} if folded.missing else {}
+            return 200, {**native.start_fields(start), **native.complete_fields(end), **missing}
         case Error() as end:
             error = native.to_json(end)
             del error["type"]
@@ -41,11 +41,11 @@ def answer(source: Source) -> tuple[int, dict[str, Any]]:
 
 
 def events(source: Source) -> Iterator[Event]:
-    """Runs the source to its end."""
+    """Runs the source to its end and yields its events."""
     cursor = 0
     with source:
-        while batch := source.wait(cursor, PATIENCE):
+        while batch := source.wait(cursor, WAIT_SECONDS):
             cursor += len(batch)
-            yield from (placed.event for placed in batch)
+            yield from (positioned.event for positioned in batch)
             if isinstance(batch[-1].event, TERMINAL):
                 return

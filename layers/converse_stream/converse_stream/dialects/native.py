@@ -1,6 +1,6 @@
-"""Our own dialect: one JSON object with a `type` for each event; also the shape of messages everywhere.
+"""The native dialect: one JSON object with a `type` for each event. It also defines the JSON of messages.
 
-What is logged carries `id: <generation>:<position>`, which a client gives back to go on from there.
+Events of the log have `id: <generation>:<position>`. A client sends the last id to resume after that event.
 """
 
 import json
@@ -30,30 +30,32 @@ from converse_stream.protocol.log import ENTRIES, PositionedEvent
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """Frames of one generation."""
+    """The frames of one generation."""
 
     generation: str
     comment_end = "\n"
 
-    def encode(self, placed: PositionedEvent) -> str:
-        """The event's frame."""
-        frame = sse.data(to_json(placed.event))
-        return f"id: {self.generation}:{placed.position}\n{frame}" if isinstance(placed.event, ENTRIES) else frame
+    def encode(self, positioned: PositionedEvent) -> str:
+        """The frame of the event."""
+        frame = sse.data(to_json(positioned.event))
+        return (
+            f"id: {self.generation}:{positioned.position}\n{frame}" if isinstance(positioned.event, ENTRIES) else frame
+        )
 
-    def cut(self) -> str:
-        """Nothing: an end without a terminal event asks the client to attach again."""
+    def unfinished_end(self) -> str:
+        """Nothing: after an end without a terminal event, a client attaches again."""
         return ""
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """Absent fields are left out."""
+    """The JSON object of the event, without the fields that are None."""
     match event:
         case Chunk(content):
             return {"type": "chunk", "content": content}
         case Reasoning(content):
             return {"type": "reasoning", "content": content}
         case Start():
-            return {"type": "start", **opening(event)}
+            return {"type": "start", **start_fields(event)}
         case Progress():
             return _present({"type": "progress", "stage": event.stage, "detail": event.detail})
         case Citation():
@@ -63,7 +65,7 @@ def to_json(event: Event) -> dict[str, Any]:
         case Rollback(position):
             return {"type": "rollback", "position": position}
         case Complete():
-            return {"type": "complete", **completion(event)}
+            return {"type": "complete", **complete_fields(event)}
         case Error():
             return _present(
                 {
@@ -77,7 +79,7 @@ def to_json(event: Event) -> dict[str, Any]:
             )
 
 
-def opening(start: Start) -> dict[str, Any]:
+def start_fields(start: Start) -> dict[str, Any]:
     """The fields of `start`."""
     return {
         "conversationId": start.conversation_id,
@@ -87,7 +89,7 @@ def opening(start: Start) -> dict[str, Any]:
     }
 
 
-def completion(end: Complete) -> dict[str, Any]:
+def complete_fields(end: Complete) -> dict[str, Any]:
     """The fields of `complete`."""
     return {
         "finishReason": end.finish_reason,
@@ -99,7 +101,7 @@ def completion(end: Complete) -> dict[str, Any]:
 
 
 def message(stored: Message) -> dict[str, Any]:
-    """A message as `GET /conversations/{id}/messages` returns it."""
+    """The JSON object of a message, as in `GET /conversations/{id}/messages`."""
     return _present(
         {
             "id": stored.id,
@@ -117,7 +119,7 @@ def message(stored: Message) -> dict[str, Any]:
 
 
 def _failure(stored: Message) -> dict[str, Any]:
-    """Why a stored answer failed, as its `error` event said: the stored finish reason is the error's code."""
+    """The error of a failed answer, as in its `error` event. The stored finish reason is the error code."""
     error = by_code(stored.finish_reason or "internal")
     return {"code": error.code, "message": error.message, "retryable": error.retryable}
 

@@ -1,4 +1,4 @@
-"""The shape that many older front ends read: `{"content"}` pieces, `{"error"}`, and `[DONE]` at the end."""
+"""The plain dialect of many older front ends: `{"content"}` chunks, `{"error"}`, and `[DONE]` at the end."""
 
 from converse_stream.dialects import sse
 from converse_stream.protocol.events import TERMINAL, Chunk, Error
@@ -6,13 +6,13 @@ from converse_stream.protocol.log import PositionedEvent
 
 
 class Plain:
-    """Text, errors and the end; the rest has no words here."""
+    """Text, errors and the end. This dialect has no other events."""
 
-    comment_end = "\n\n"  # its readers split at blank lines
+    comment_end = "\n\n"  # its clients split at blank lines
 
-    def encode(self, placed: PositionedEvent) -> str:
-        """The event's frames."""
-        match placed.event:
+    def encode(self, positioned: PositionedEvent) -> str:
+        """The frames of the event."""
+        match positioned.event:
             case Chunk(content):
                 return sse.data({"content": content})
             case Error(message=message):
@@ -21,6 +21,6 @@ class Plain:
                 return sse.DONE
         return ""
 
-    def cut(self) -> str:
-        """An error: a reader of this shape takes any end for the answer's."""
+    def unfinished_end(self) -> str:
+        """An error: a client of this dialect takes each end for the end of the answer."""
         return sse.data({"error": "The answer is still being made."}) + sse.DONE

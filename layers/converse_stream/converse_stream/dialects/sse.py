@@ -1,7 +1,8 @@
-"""Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html): a turn as frames.
+"""Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html): frames of a generation.
 
-Several events that wait leave together, as one write. After a burst with nothing behind it follows one tiny comment,
-so that no proxy sits on a small chunk; in a long silence, a heartbeat keeps idle time-outs away, from the first moment.
+All available events are sent as one write. After a short silence, a small comment is sent, because some proxies hold
+back a small chunk until the next one. In a long silence, heartbeats prevent idle time-outs, also before the first
+event.
 """
 
 import json
@@ -17,42 +18,42 @@ HEADERS = {
     "cache-control": "no-cache, no-transform",
     "x-accel-buffering": "no",
 }
-NUDGE, NUDGE_AFTER = ":", 0.1  # seconds of silence after a burst
+NUDGE, NUDGE_AFTER = ":", 0.1  # seconds without an event
 HEARTBEAT, HEARTBEAT_AFTER = ": hb", 10.0
-DONE = "data: [DONE]\n\n"  # the last frame of protocols that have one
+DONE = "data: [DONE]\n\n"  # the last frame, in protocols that have one
 
 
 class Source(Protocol):
-    """A turn, or somebody else's turn that is followed."""
+    """The events of a generation: of one that runs here, or of one that is followed."""
 
     def __enter__(self) -> object:
-        """Begins it."""
+        """Starts the source."""
 
     def __exit__(self, *_: object) -> None:
-        """Ends it."""
+        """Ends the source."""
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether there will be no more events."""
 
     def wait(self, cursor: int, timeout: float) -> Sequence[PositionedEvent]:
-        """The events after the first `cursor` ones; empty when none came within `timeout` seconds."""
+        """The events after the first `cursor` ones. Empty if there is none within `timeout` seconds."""
 
 
 class Dialect(Protocol):
-    """A protocol that clients speak. What it says depends on the events alone."""
+    """An encoding of events for one kind of client. Its frames depend only on the events."""
 
-    comment_end: str  # one LF where it can be: two make some clients see an empty event
+    comment_end: str  # one LF if possible: with two, some clients see an empty event
 
-    def encode(self, placed: PositionedEvent) -> str:
-        """The frames of an event, none for one that it has no words for; a terminal event's close everything."""
+    def encode(self, positioned: PositionedEvent) -> str:
+        """The frames of an event; empty if the dialect does not have it. A terminal event closes all open parts."""
 
-    def cut(self) -> str:
-        """The frames of an end without a terminal event: the answer is still being made."""
+    def unfinished_end(self) -> str:
+        """The frames of an end without a terminal event: the generation still runs."""
 
 
 def data(value: object) -> str:
-    """One frame with the value as a line of JSON. Characters that some readers take for line ends are escaped."""
+    """One frame with the value as a line of JSON. Characters that some clients treat as line ends are escaped."""
     line = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if not line.isascii():
         line = line.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").replace("\x85", "\\u0085")
@@ -60,39 +61,39 @@ def data(value: object) -> str:
 
 
 def frames(source: Source, dialect: Dialect) -> Generator[bytes, None, None]:
-    """Runs the source and yields its frames. Closed early, it waits for the turn's end all the same.
+    """Runs the source and yields its frames. If it is closed early, it still waits for the end of the source.
 
-    Where the source fails, the dialect's cut is the last frame before the exception.
+    If the source raises an exception, the dialect's unfinished end is sent before the exception is raised.
     """
     with source:
         try:
-            has_ended = yield from _until_the_end(source, dialect)
+            has_ended = yield from _encode_all(source, dialect)
         except Exception:
-            yield from _cut(dialect)
+            yield from _unfinished_end(dialect)
             raise
         if not has_ended:
-            yield from _cut(dialect)
+            yield from _unfinished_end(dialect)
 
 
-def _until_the_end(source: Source, dialect: Dialect) -> Generator[bytes, None, bool]:
-    """The frames of what the source says; whether a terminal event was among it."""
-    cursor, patience, written = 0, NUDGE_AFTER, time.monotonic()
+def _encode_all(source: Source, dialect: Dialect) -> Generator[bytes, None, bool]:
+    """Yields the frames of all events of the source. Returns whether the last event was a terminal one."""
+    cursor, interval, written = 0, NUDGE_AFTER, time.monotonic()
     while True:
-        due = written + patience
+        due = written + interval
         batch = source.wait(cursor, max(0.0, due - time.monotonic()))
         cursor += len(batch)
-        if said := "".join(map(dialect.encode, batch)):
-            yield said.encode()
-            written, patience = time.monotonic(), NUDGE_AFTER
+        if encoded := "".join(map(dialect.encode, batch)):
+            yield encoded.encode()
+            written, interval = time.monotonic(), NUDGE_AFTER
         if batch and isinstance(batch[-1].event, TERMINAL):
             return True
         if not batch and source.ended:
             return False
-        if not said and time.monotonic() >= due:  # also where the dialect has no words for what comes
-            yield ((NUDGE if patience == NUDGE_AFTER else HEARTBEAT) + dialect.comment_end).encode()
-            written, patience = time.monotonic(), HEARTBEAT_AFTER
+        if not encoded and time.monotonic() >= due:  # also after events that the dialect does not have
+            yield ((NUDGE if interval == NUDGE_AFTER else HEARTBEAT) + dialect.comment_end).encode()
+            written, interval = time.monotonic(), HEARTBEAT_AFTER
 
 
-def _cut(dialect: Dialect) -> Generator[bytes, None, None]:
-    if said := dialect.cut():
-        yield said.encode()
+def _unfinished_end(dialect: Dialect) -> Generator[bytes, None, None]:
+    if encoded := dialect.unfinished_end():
+        yield encoded.encode()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from converse_stream.memory.sources import Source
-from converse_stream.model.options import weight
+from converse_stream.model.options import extra_prompt_tokens
 from converse_stream.prompts import prompt
 from converse_stream.protocol.options import Options
 
@@ -25,8 +25,8 @@ class Completion:
     @property
     def token_counts(self) -> dict[str, int]:
         """The estimated tokens of each part of the prompt. A schema for the answer counts as a tool."""
-        parts = prompt.parts(self.prompt)
-        return parts | {"tools": parts["tools"] + weight(self.options)}
+        parts = prompt.tokens_by_part(self.prompt)
+        return parts | {"tools": parts["tools"] + extra_prompt_tokens(self.options)}
 
     @property
     def tokens(self) -> int:

@@ -1,1 +1,1 @@
-"""What the assistant knows when it answers."""
+"""The memory of an answer: history, profile, facts, documents and citations."""

@@ -1,8 +1,8 @@
-"""From the model's marks to citations, pure.
+"""Replaces the marks in the model's text by citations. Pure.
 
-The model writes the label of what it uses behind its words: `You like tea [fact 1].` A reader gets the words without
-the mark, and a citation at its place. A mark may come in pieces: what could be the begin of one is held back until the
-next piece comes.
+The model writes the label of each source after the text that uses it: `You like tea [fact 1].` The client gets the text
+without the mark, and a citation at its position. A mark may be split over chunks, so text that may be the start of a
+mark is held back until the next chunk.
 """
 
 import re
@@ -13,29 +13,29 @@ from typing import TypeVar
 from converse_stream.memory.sources import Source, citation, labelled
 from converse_stream.protocol.events import Chunk, Citation, Part
 
-MAX_LENGTH = 400  # characters of a mark; a begin that is longer is none
+MAX_LENGTH = 400  # characters of a mark; longer text is not a mark
 
-# A word and a number, because a number alone is an index in somebody's code. Models write many of them into one mark,
-# and some repeat the source's name.
+# A word and a number: a number alone may be an index in program code. Models write several labels in one mark, and some
+# models repeat the name of the source.
 _KIND = r"(?:(fact|document)s? )"
 _NUMBER = r"(\d{1,4})(?::[^\[\],;\n]*+)?+"
 _BETWEEN = r"(?:[,;] ?(?:and )?| and | ?& ?)"
 _MARK = re.compile(rf" ?\[ ?{_KIND}{_NUMBER}(?:{_BETWEEN}{_KIND}?{_NUMBER})* ?\]", re.IGNORECASE)
 _LABEL = re.compile(rf"{_KIND}?{_NUMBER}", re.IGNORECASE)
 
-# Whatever is the begin of a mark becomes one by the end of one of these.
-_WHOLE = (" [fact 1 and document 1]", " [document 1 and fact 1]")
-_ENDS = {whole[at:] for whole in _WHOLE for at in range(1, len(whole))}
+# Each start of a mark becomes a complete mark with one of the endings of these.
+_COMPLETE = (" [fact 1 and document 1]", " [document 1 and fact 1]")
+_ENDINGS = {mark[start:] for mark in _COMPLETE for start in range(1, len(mark))}
 
 E = TypeVar("E")
 
 
-def cited(
+def extract_citations(
     events: Generator[E, None, None], sources: Sequence[Source], before: Collection[Part] = ()
 ) -> Generator[E | Chunk | Citation, None, None]:
-    """The same events with marks made citations: one for each source that is used, and not cited `before`.
+    """The same events with citations instead of marks: one for each used source that is not cited in `before`.
 
-    Nothing that was said is lost when the events fail or end early.
+    No text is lost if the events end early or raise an exception.
     """
     unused = {label: source for label, source in labelled(sources) if citation(source) not in before}
     held = ""
@@ -44,18 +44,18 @@ def cited(
             for event in events:
                 if isinstance(event, Chunk) and sources:
                     text = held + event.content
-                    end = _begun(text)
+                    end = _mark_start(text)
                     held = text[end:]
-                    at = 0
+                    position = 0
                     for mark in _MARK.finditer(text, 0, end):
                         if len(mark[0]) > MAX_LENGTH:
                             continue
-                        if mark.start() > at:
-                            yield Chunk(text[at : mark.start()])
+                        if mark.start() > position:
+                            yield Chunk(text[position : mark.start()])
                         yield from (citation(unused.pop(label)) for label in _labels(mark[0]) if label in unused)
-                        at = mark.end()
-                    if end > at:
-                        yield Chunk(text[at:end])
+                        position = mark.end()
+                    if end > position:
+                        yield Chunk(text[position:end])
                     continue
                 if held:
                     yield Chunk(held)
@@ -69,19 +69,19 @@ def cited(
             yield Chunk(held)
 
 
-def _begun(text: str) -> int:
-    """Where at its end the text may begin a mark; its length if it does not."""
+def _mark_start(text: str) -> int:
+    """The index of an incomplete mark at the end of the text; the text's length if there is none."""
     bracket = text.rfind("[")
     for start in (bracket - 1, bracket, len(text) - 1):
-        begin = text[start:] if start >= max(0, len(text) - MAX_LENGTH) else ""
-        if begin[:1] in {" ", "["} and any(_MARK.fullmatch(begin + end) for end in _ENDS):
+        tail = text[start:] if start >= max(0, len(text) - MAX_LENGTH) else ""
+        if tail[:1] in {" ", "["} and any(_MARK.fullmatch(tail + ending) for ending in _ENDINGS):
             return start
     return len(text)
 
 
 def _labels(mark: str) -> Iterator[str]:
-    """`fact 1, 2, document 3` names three; a kind holds until the next one."""
+    """The labels in a mark. `fact 1, 2, document 3` has three: a number without a kind has the kind before it."""
     kind = ""
-    for named, number in _LABEL.findall(mark):
-        kind = named.lower() or kind
+    for own_kind, number in _LABEL.findall(mark):
+        kind = own_kind.lower() or kind
         yield f"{kind} {int(number)}"

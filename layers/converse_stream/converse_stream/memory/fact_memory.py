@@ -1,18 +1,18 @@
-"""The user's facts as a `MemoryStore`: read from the table, ranked here."""
+"""The user's facts as a `MemoryStore`. They are read from the table and ranked here."""
 
 import time
 from collections.abc import Sequence
 
 from converse_stream.aws.embedder import Embedder
-from converse_stream.memory.ranking import fitting, ranked
+from converse_stream.memory.ranking import fit_budget, rank
 from converse_stream.store.facts import Facts, SearchableFact
 from converse_stream.store.table import Table
 
 
 class FactMemory:
-    """At most `tokens` of facts, labels included.
+    """Finds facts of at most `tokens`, with their labels.
 
-    The question is embedded only where there are more, and there is the time.
+    The question is embedded only if the user has more facts, and if there is enough time.
     """
 
     def __init__(self, table: Table, embedder: Embedder | None, *, tokens: int) -> None:
@@ -21,11 +21,11 @@ class FactMemory:
         self._tokens = tokens
 
     def search(self, user: str, question: str, deadline: float) -> Sequence[SearchableFact]:
-        """Oldest first, so that what is new hardly moves the rest. Raises StorageError."""
+        """The facts, oldest first, so that a new fact changes the prompt little. Raises StorageError."""
         facts = Facts(self._table.until(deadline)).searchable(user)
-        return fitting(facts, self._tokens, lambda: ranked(facts, question, self._embedded(question, deadline)))
+        return fit_budget(facts, self._tokens, lambda: rank(facts, question, self._embed(question, deadline)))
 
-    def _embedded(self, question: str, deadline: float) -> bytes | None:
+    def _embed(self, question: str, deadline: float) -> bytes | None:
         if self._embedder is None or time.monotonic() + self._embedder.seconds > deadline:
             return None
         return self._embedder.embed(question)

@@ -1,4 +1,4 @@
-"""Documents: the passages that a Bedrock knowledge base finds for a question.
+"""Documents: searches a Bedrock knowledge base for passages that are relevant to a question.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_agent-runtime_Retrieve.html
 """
@@ -22,37 +22,37 @@ if TYPE_CHECKING:
         RetrieveResponseTypeDef,
     )
 
-PASSAGES = 5
-MAX_CHARS = 1_000  # of a question, Bedrock's quota
+PASSAGES = 5  # of one search
+MAX_CHARS = 1_000  # of a question: a quota of Bedrock
 
 
-# How to search, by the kind of knowledge base.
+# The search configuration, by the kind of knowledge base.
 VECTORS: "KnowledgeBaseRetrievalConfigurationTypeDef" = {"vectorSearchConfiguration": {"numberOfResults": PASSAGES}}
 MANAGED: "KnowledgeBaseRetrievalConfigurationTypeDef" = {"managedSearchConfiguration": {"numberOfResults": PASSAGES}}
 
 
 class KnowledgeBase:
-    """A `MemoryStore` that is the same for all users, and gives at most `tokens`, labels and names included."""
+    """A `MemoryStore` with the same documents for all users. It returns at most `tokens`, with labels and names."""
 
     def __init__(self, client: "AgentsforBedrockRuntimeClient", identity: str, *, tokens: int) -> None:
         self._client = client
         self._id = identity
         self._tokens = tokens
-        self._search = VECTORS  # until it turns out to be a managed one
+        self._search = VECTORS  # until a refusal shows that it is a managed one
 
     def search(self, user: str, question: str, deadline: float) -> Sequence[Document]:  # noqa: ARG002  # see MemoryStore
-        """Best first. Raises BotoCoreError, ClientError, and TimeoutError when it is too late to pay for a search."""
-        found, left = [], self._tokens
+        """The passages, best first. Raises BotoCoreError, ClientError, and TimeoutError if `deadline` has passed."""
+        found, remaining = [], self._tokens
         for result in self._retrieve(question, deadline)["retrievalResults"]:
-            text = well_formed(result["content"].get("text", "")).strip()  # a picture has none
-            passage = _fitted(_document(text, result.get("location", {})), left)
+            text = well_formed(result["content"].get("text", "")).strip()  # an image has no text
+            passage = _truncated(_document(text, result.get("location", {})), remaining)
             if passage.text:
-                left -= tokens_of(passage)
+                remaining -= tokens_of(passage)
                 found.append(passage)
         return found
 
     def _retrieve(self, question: str, deadline: float) -> "RetrieveResponseTypeDef":
-        """The answer of a knowledge base of either kind: a managed one refuses the way of the other, and says so."""
+        """The response of a knowledge base of either kind: a managed one refuses the configuration of the other."""
         if time.monotonic() >= deadline:
             raise TimeoutError
         search = self._search
@@ -65,15 +65,15 @@ class KnowledgeBase:
         except ClientError as error:
             # "vectorSearchConfiguration is not supported for managed knowledge bases. Use managedSearchConfiguration
             # instead."
-            told = error.response["Error"].get("Message", "")
-            if search is MANAGED or "managedSearchConfiguration" not in told:
+            message = error.response["Error"].get("Message", "")
+            if search is MANAGED or "managedSearchConfiguration" not in message:
                 raise
         self._search = MANAGED
         return self._retrieve(question, deadline)
 
 
-def _fitted(passage: Document, tokens: int) -> Document:
-    """The passage, cut to so many tokens, between words where there are spaces; without text if that leaves none."""
+def _truncated(passage: Document, tokens: int) -> Document:
+    """The passage with at most `tokens`, cut between words if it has spaces. Its text may be empty."""
     while passage.text and (cost := tokens_of(passage)) > tokens:
         shorter = passage.text[: len(passage.text) * tokens // cost]
         space = shorter.rfind(" ", len(shorter) // 2)
@@ -82,13 +82,13 @@ def _fitted(passage: Document, tokens: int) -> Document:
 
 
 def _document(text: str, location: Mapping[str, Any]) -> Document:
-    """A location has one member, named after where the document lies: an object of S3, a page, an id of its own."""
-    place = next((each for each in location.values() if isinstance(each, dict)), {})
-    where = well_formed(place.get("url") or place.get("uri") or place.get("id") or "document")
-    if where.startswith("s3://"):
-        return Document(text, where.removeprefix("s3://").partition("/")[2] or where)
-    with suppress(ValueError):  # it looks like no address at all
-        page = urlsplit(where)
-        if page.scheme in {"http", "https"}:
-            return Document(text, page.path.strip("/") or page.netloc, where)
-    return Document(text, where)
+    """The document. `location` has one member, named after its source: an object in S3, a web page, or a custom id."""
+    source = next((each for each in location.values() if isinstance(each, dict)), {})
+    address = well_formed(source.get("url") or source.get("uri") or source.get("id") or "document")
+    if address.startswith("s3://"):
+        return Document(text, address.removeprefix("s3://").partition("/")[2] or address)
+    with suppress(ValueError):  # not a URL
+        url = urlsplit(address)
+        if url.scheme in {"http", "https"}:
+            return Document(text, url.path.strip("/") or url.netloc, address)
+    return Document(text, address)

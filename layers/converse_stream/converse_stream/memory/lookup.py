@@ -1,6 +1,7 @@
-"""The history and the user's profile, read side by side until a deadline. What else is remembered: `recall`.
+"""Reads the history, the profile and the record of an earlier send in parallel, until a deadline.
 
-A waiting user matters more than a complete memory: what has not come in time, or failed, is left out and named.
+A read that fails or is late is left out, and the client gets its name: a fast answer is more important than a complete
+memory. Facts and documents are read by `recall`.
 """
 
 from dataclasses import dataclass, replace
@@ -15,70 +16,70 @@ from converse_stream.store.generations import Generations
 from converse_stream.store.table import Table
 from converse_stream.telemetry import logger
 
-LOOKUPS = 3  # reads of the table side by side
+LOOKUPS = 3  # parallel reads of the table
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """`conversation` is None when the history could not be read; `missing` names what could not.
+    """What is known before an answer. `conversation` is None if the history could not be read.
 
-    `sources` are the facts and documents that help with the question; `recall` fills them in.
+    `missing` has the names of the reads that failed or were late. `sources` are the facts and documents that are
+    relevant to the question; `recall` adds them.
     """
 
     conversation: Conversation | None
     history: tuple[Message, ...] = ()
     sources: tuple[Source, ...] = ()
     profile: Profile = EMPTY_PROFILE
-    earlier: GenerationRecord | None = None  # the generation that an earlier send with the same key started
+    earlier: GenerationRecord | None = None  # of an earlier request with the same idempotency key
     missing: tuple[str, ...] = ()
-    earlier_was_read: bool = True  # False when `earlier` could not be read
+    earlier_was_read: bool = True  # False if `earlier` could not be read
 
     def may_have_started(self, gid: str) -> bool:
-        """Whether an earlier send may have started this generation, although `earlier` is None.
+        """Whether an earlier request may have started this generation although `earlier` is None.
 
-        The head did not come, or the history, which may be newer than the head, has traces of it.
+        So it is if the record could not be read, or if the history has the generation: it may be read later than the
+        record.
         """
         active = self.conversation.active if self.conversation else None
         return not self.earlier_was_read or gid in (active, *(message.generation_id for message in self.history))
 
     def progress(self) -> list[Progress]:
-        """What the waiting user is told: which documents were found, and what is left out."""
+        """The `progress` events: the documents that were found, and the parts that are left out."""
         names = dict.fromkeys(source.name for source in self.sources if isinstance(source, Document))
         found = [Progress("search", ", ".join(names))] if names else []
         return found + [Progress("memory", f"{part} left out", missing=part) for part in self.missing]
 
     def updated_with(self, newer: "Memory") -> "Memory":
-        """With the history of a second look; where that came too late, with the first one's, which lacks the newest."""
+        """This memory with the history of a second lookup. If that was late, the first history stays, as incomplete."""
         if "history" in newer.missing:
             return replace(self, missing=tuple(dict.fromkeys((*self.missing, "history"))))
         return replace(newer, profile=self.profile, missing=self.missing)
 
 
 class Lookup:
-    """Reads through a table whose client is impatient."""
+    """Looks up the memory. The table's client must have short timeouts."""
 
     def __init__(self, table: Table, *, messages: int) -> None:
         self._table = table
         self._messages = messages
 
     def __call__(self, user: str, conversation_id: str, gid: str, deadline: float) -> Memory:
-        """What came until `deadline`, a time of the monotonic clock. Never raises for a table that fails or hangs."""
-        table, errands = self._table.until(deadline), DeadlineExecutor("lookup", LOOKUPS, deadline)
-        history = errands.submit(Conversations(table).recent, user, conversation_id, self._messages)
-        profile = errands.submit(Facts(table).profile, user)
-        earlier = errands.submit(Generations(table, Conversations(table)).get, user, gid)
-        came = {errand for errand in errands.wait() if errand.exception() is None}
-        late = [name for name, errand in (("history", history), ("profile", profile)) if errand not in came]
-        for name in late:
+        """The memory as read until `deadline`, a time of the monotonic clock. Does not raise if the table fails."""
+        table, executor = self._table.until(deadline), DeadlineExecutor("lookup", LOOKUPS, deadline)
+        history = executor.submit(Conversations(table).recent, user, conversation_id, self._messages)
+        profile = executor.submit(Facts(table).profile, user)
+        earlier = executor.submit(Generations(table, Conversations(table)).get, user, gid)
+        succeeded = {read for read in executor.wait() if read.exception() is None}
+        missing = [name for name, read in (("history", history), ("profile", profile)) if read not in succeeded]
+        for name in missing:
             logger.warning("memory left out", extra={"part": name})
-        conversation, messages = history.result() if "history" not in late else (None, [])
-        known = profile.result() if "profile" not in late else EMPTY_PROFILE
-        retried = earlier.result() if earlier in came else None
+        conversation, messages = history.result() if "history" not in missing else (None, [])
         return Memory(
             conversation,
             tuple(messages),
-            profile=known,
-            earlier=retried,
-            missing=tuple(late),
-            earlier_was_read=earlier in came,
+            profile=profile.result() if "profile" not in missing else EMPTY_PROFILE,
+            earlier=earlier.result() if earlier in succeeded else None,
+            missing=tuple(missing),
+            earlier_was_read=earlier in succeeded,
         )

@@ -1,8 +1,8 @@
-"""What is remembered of a user and found for a question, searched side by side until a deadline.
+"""Searches the memory stores (facts, documents) in parallel, until a deadline.
 
-It begins when the request is admitted, because a search may be paid for, and runs beside the transaction that starts
-the answer: a fast one costs the user nothing, one that hangs what is left of its budget. Facts have what is left of the
-lookup's, documents one of their own (`search`).
+The searches start when the request is admitted, because they may be billed. They run at the same time as the
+transaction that starts the generation. So a fast search does not delay the answer, and a slow one delays it until its
+deadline at most. Facts have the deadline of the lookup, documents have their own (`generation.search`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,60 +17,64 @@ from converse_stream.telemetry import logger
 
 
 class MemoryStore(Protocol):
-    """Something to be searched, from a thread of its own, through a client of `converse_stream.aws.deadlines`.
+    """A store of facts or documents that can be searched.
 
-    Nobody waits for it after `deadline`, a time of the monotonic clock.
+    Each search runs in its own thread, with a client of `converse_stream.aws.deadlines`. The result is ignored after
+    `deadline`, a time of the monotonic clock.
     """
 
     def search(self, user: str, question: str, deadline: float) -> Sequence[Source]:
-        """What helps with the question, as it is to be shown to the model. May raise anything."""
+        """The sources that are relevant to the question, in their order in the prompt. May raise any exception."""
 
 
 class Recall:
-    """The stores by what users know them as."""
+    """The memory stores, by the names that clients get as `missing`."""
 
     def __init__(self, stores: Mapping[str, MemoryStore]) -> None:
         self._stores = stores
 
     def begin(self, user: str, question: str, deadline: float) -> "PendingRecall":
-        """Starts every search."""
-        errands = DeadlineExecutor("recall", len(self._stores), deadline)
+        """Starts all searches."""
+        executor = DeadlineExecutor("recall", len(self._stores), deadline)
         searches = {
-            name: errands.submit(store.search, user, question, deadline) for name, store in self._stores.items()
+            name: executor.submit(store.search, user, question, deadline) for name, store in self._stores.items()
         }
-        return PendingRecall(errands, searches)
+        return PendingRecall(executor, searches)
 
 
 class PendingRecall:
-    """Searches under way; leaving the context stops those that nobody has waited for."""
+    """Running searches. Leaving the context cancels those that have not ended."""
 
-    def __init__(self, errands: DeadlineExecutor, searches: Mapping[str, Future[Sequence[Source]]]) -> None:
-        self._errands = errands
+    def __init__(self, executor: DeadlineExecutor, searches: Mapping[str, Future[Sequence[Source]]]) -> None:
+        self._executor = executor
         self._searches = searches
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._errands.cancel()
+        self._executor.cancel()
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is searched."""
+        """Whether there are no searches."""
         return not self._searches
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing to wait for."""
+        """Whether all searches have ended."""
         return all(search.done() for search in self._searches.values())
 
-    def stop(self) -> None:
-        """Nobody waits any more."""
-        self._errands.cancel()
+    def cancel(self) -> None:
+        """Cancels the searches that have not ended."""
+        self._executor.cancel()
 
     def merged_into(self, memory: Memory) -> Memory:
-        """The memory with what was found until the deadline, and the names of what was not. Never raises."""
-        ended = self._errands.wait()
+        """The memory with the sources found until the deadline, and the names of the late or failed stores as missing.
+
+        Does not raise.
+        """
+        ended = self._executor.wait()
         found: list[Source] = []
         missing = list(memory.missing)
         for name, search in self._searches.items():

@@ -1,4 +1,4 @@
-"""What an answer may be made of besides the conversation: facts and passages of documents, and their labels."""
+"""The sources of an answer besides the conversation: facts and passages of documents, and their labels."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from converse_stream.protocol.events import Citation
 from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store.facts import SearchableFact
 
-MAX_QUOTE = 200  # code points; a citation is stored with each answer
+MAX_QUOTE = 200  # code points; each answer is stored with its citations
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A passage of a document. `name` is its place in the collection, `url` where people can read it."""
+    """A passage of a document. `name` identifies the document in its collection; `url` is its web address."""
 
     text: str
     name: str
@@ -24,20 +24,20 @@ Source: TypeAlias = SearchableFact | Document
 
 
 def labelled(sources: Sequence[Source]) -> Iterator[tuple[str, Source]]:
-    """Each with the label by which prompt and answer name it: `fact 1`, `document 2`."""
+    """Each source with its label in the prompt and in the answer: `fact 1`, `document 2`."""
     for name, kind in (("fact", SearchableFact), ("document", Document)):
         for number, source in enumerate((each for each in sources if isinstance(each, kind)), 1):
             yield f"{name} {number}", source
 
 
 def tokens_of(source: Source) -> int:
-    """Roughly what it costs in a prompt, with its label and name."""
+    """The estimated tokens of the source in a prompt, with its label and name."""
     name = f"[document 1] {source.name}:" if isinstance(source, Document) else "[fact 100]"
     return estimate_tokens(f"{name} {source.text}\n")
 
 
 def citation(source: Source) -> Citation:
-    """What tells a reader that the answer used it."""
+    """The citation of the source, for the client."""
     text = " ".join(source.text.split())
     quote = text if len(text) <= MAX_QUOTE else text[: MAX_QUOTE - 1].rsplit(" ", 1)[0] + "…"
     if isinstance(source, SearchableFact):

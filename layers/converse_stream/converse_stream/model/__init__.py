@@ -1,1 +1,1 @@
-"""The model: transport (every Bedrock call), converters (pure), stream (Converse events to ours), answer (policy)."""
+"""The model: transport (all calls to Bedrock), converters (pure), stream (events), client (retries and fallbacks)."""

@@ -1,7 +1,7 @@
-"""How an answer is got: which model, how often, and in one piece or streamed.
+"""Gets an answer from a model: chooses the model, streams or not, retries, and uses fallbacks.
 
-One attempt is one request that may be paid for. Another follows only while nothing of the answer has come and the
-refusal was one that costs nothing; a request that timed out waiting for its headers is not repeated.
+An attempt is one request, which may be billed. It is repeated only if no part of the answer has arrived and the error
+is one that is not billed. A request that timed out before its response headers is not repeated.
 """
 
 import random
@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from converse_stream.model import converters
-from converse_stream.model import options as wishes
+from converse_stream.model import options as model_options
 from converse_stream.model.catalog import Catalog, Model
 from converse_stream.model.converters import ANSWER, Guardrail
 from converse_stream.model.stream import ModelEnd, events
@@ -22,14 +22,14 @@ from converse_stream.protocol.errors import BadRequest
 from converse_stream.protocol.events import Part, Progress
 from converse_stream.protocol.options import Options
 
-ATTEMPTS = 3  # for each model
+ATTEMPTS = 3  # of each model
 FIRST_PAUSE = 0.3  # seconds; doubled for each further attempt, with full jitter
 
-_PASSES = (errors.ModelThrottled, errors.ModelUnavailable, errors.ModelNotReady)  # with time; asked for again
+_TEMPORARY = (errors.ModelThrottled, errors.ModelUnavailable, errors.ModelNotReady)  # errors that are retried
 
 
-# Refusals that are answered by asking once more without it, and the capability that the model lacks then.
-_LACKS: dict[type[errors.ModelError], str] = {
+# Errors that show that a model lacks a capability. The request is repeated without it.
+_MISSING_CAPABILITY: dict[type[errors.ModelError], str] = {
     errors.StreamingRefused: "stream",
     errors.ToolStreamingRefused: "tool_stream",
     errors.SystemPromptRefused: "system",
@@ -37,9 +37,9 @@ _LACKS: dict[type[errors.ModelError], str] = {
 
 
 class ModelClient:
-    """The models of this deployment, and what was learned about them since the environment started.
+    """The models of this deployment, and the capabilities that this environment has found them to lack.
 
-    Callers may name the `allowed` ones, and only those stand in for each other; without any, all.
+    Callers may use the `allowed` models, and only these are used as fallbacks; empty allows all.
     """
 
     def __init__(
@@ -49,15 +49,15 @@ class ModelClient:
         self._catalog = catalog
         self._allowed = frozenset(allowed or catalog.all_aliases)
         self._guardrail = guardrail
-        self._refused: dict[str, frozenset[str]] = {}  # alias -> the capabilities that it turned out to lack
+        self._missing: dict[str, frozenset[str]] = {}  # alias -> missing capabilities
 
     @property
     def aliases(self) -> list[str]:
-        """What callers may name and this region can call."""
+        """The models that callers may use and that can be called from this region."""
         return sorted(alias for alias in self._allowed if alias in self._catalog)
 
     def refusal(self, alias: str) -> str:
-        """Why a model that is not one of `aliases` cannot be used."""
+        """The error message for a model that is not one of `aliases`."""
         reason = self._catalog.unavailable_reason(alias) if alias in self._allowed else None
         return reason or f"model must be one of {', '.join(self.aliases)}."
 
@@ -66,93 +66,98 @@ class ModelClient:
         return self._catalog[alias]
 
     def check(self, alias: str, options: Options, *, tools: Sequence[ToolSpec] = ()) -> None:
-        """Raises BadRequest for a model that callers may not name, or options or tools that it does not take."""
+        """Raises BadRequest if callers may not use the model, or if it does not support the options or tools."""
         if alias not in self._allowed or alias not in self._catalog:
             raise BadRequest(self.refusal(alias), field="model")
-        wishes.check(self._catalog[alias], options, tools=tools)
+        model_options.check(self._catalog[alias], options, tools=tools)
 
     def window(self, alias: str, options: Options) -> int:
-        """Tokens that a prompt may have, so that whichever model answers has room to."""
-        able = [self._catalog[each] for each in self._candidates(alias, options)]
-        room = min(model.context_window - wishes.output_tokens(model, options) for model in able)
-        return room - wishes.weight(options)
+        """The most tokens of a prompt, such that the model and each of its fallbacks has room for an answer."""
+        models = [self._catalog[each] for each in self._candidates(alias, options)]
+        window = min(model.context_window - model_options.output_tokens(model, options) for model in models)
+        return window - model_options.extra_prompt_tokens(options)
 
     def request(
         self, prompt: Prompt, alias: str, options: Options, *, stream: bool = True
     ) -> tuple[str, dict[str, Any]]:
-        """What the model would be asked for this, by which of Bedrock's operations."""
-        return self._request(prompt, self._able(alias, self._refused.get(alias, frozenset()), stream=stream), options)
+        """Bedrock's operation and the request that would be sent for this prompt."""
+        return self._request(
+            prompt, self._without(alias, self._missing.get(alias, frozenset()), stream=stream), options
+        )
 
     def answer(
         self, prompt: Prompt, alias: str, options: Options, call: Call, *, stream: bool = True
     ) -> Generator[Part | Progress | ModelEnd, None, None]:
-        """The answer's events, ending with Ended; with `stream` false the model is asked for one piece.
+        """The events of the answer; the last one is `ModelEnd`. If `stream` is false, the model does not stream.
 
-        Raises ModelError or Stopped. Where no fallback answers either, it is what the model that was asked for said: a
-        fallback that the account may not use explains nothing.
+        Raises ModelError or Cancelled. If the fallbacks fail too, the first error of the requested model is raised: the
+        error of a fallback, for example one that the account may not use, would not help the caller.
         """
-        refusals: list[errors.ModelError] = []
+        failures: list[errors.ModelError] = []
         for candidate in self._candidates(alias, options, prompt.tools):
-            if refusals:
+            if failures:
                 yield Progress("fallback", candidate)
             for attempt in range(ATTEMPTS):
                 try:
                     yield from self._attempt(prompt, candidate, options, call, stream=stream)
                     return
-                except _Unpaid as failure:
-                    passes = isinstance(failure.error, _PASSES)
-                    if candidate == alias and not passes:
+                except _NotBilled as failure:
+                    is_temporary = isinstance(failure.error, _TEMPORARY)
+                    if candidate == alias and not is_temporary:
                         raise failure.error from None
-                    refusals.append(failure.error)
-                    if not passes:
+                    failures.append(failure.error)
+                    if not is_temporary:
                         break
                     if attempt + 1 < ATTEMPTS:
                         yield Progress("retry")
                         call.pause(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311  # jitter, not a secret
-        raise refusals[0]
+        raise failures[0]
 
     def _candidates(self, alias: str, options: Options, tools: Sequence[ToolSpec] = ()) -> list[str]:
         fallbacks = [each for each in self._catalog[alias].fallbacks if each in self._catalog and each in self._allowed]
-        return [alias, *(each for each in fallbacks if wishes.supports(self._catalog[each], options, tools=tools))]
+        return [
+            alias,
+            *(each for each in fallbacks if model_options.supports(self._catalog[each], options, tools=tools)),
+        ]
 
     def _attempt(
         self, prompt: Prompt, alias: str, options: Options, call: Call, *, stream: bool
     ) -> Iterator[Part | ModelEnd]:
-        """One answer of one model; asked anew, once for each capability that it turns out to lack.
+        """One answer of one model. The request is repeated once for each capability that the model is found to lack.
 
-        An input that no way of counting can fit into its window is refused here, not sent there.
+        A prompt that is larger than the context window by any token count is refused without a request.
         """
         if lowest_tokens(prompt) > self._catalog[alias].context_window:
-            raise _Unpaid(errors.ContextLengthExceeded())
-        refused = self._refused.get(alias, frozenset())
-        options = wishes.supported(self._catalog[alias], options)
+            raise _NotBilled(errors.ContextLengthExceeded())
+        missing = self._missing.get(alias, frozenset())
+        options = model_options.supported(self._catalog[alias], options)
         while True:
-            model = self._able(alias, refused, stream=stream)
-            begun = False
+            model = self._without(alias, missing, stream=stream)
+            has_event = False
             try:
                 with closing(self._events(prompt, model, options, call)) as answer:
                     for event in answer:
-                        begun = True
+                        has_event = True
                         if isinstance(event, ModelEnd):
-                            # What a key of the caller's pays for costs the deployment nothing.
-                            supported = wishes.served(options, event.latency, event.service_tier)
-                            usage = event.usage if call.bedrock_key else model.priced(event.usage, supported)
+                            # A request with its own Bedrock key costs the deployment nothing.
+                            applied = model_options.applied(options, event.latency, event.service_tier)
+                            usage = event.usage if call.bedrock_key else model.priced(event.usage, applied)
                             event = replace(event, model=alias, usage=usage)
                         yield event
-                self._refused[alias] = refused  # it answered, so what it refused is true
+                self._missing[alias] = missing  # the model answered, so it lacks only these
                 return
             except errors.REFUSALS as refusal:
-                if begun:
+                if has_event:
                     raise
-                what = _LACKS.get(type(refusal))
-                if what is None or what in refused or not getattr(model, what):
-                    raise _Unpaid(refusal) from None
-                refused = refused | {what}
+                capability = _MISSING_CAPABILITY.get(type(refusal))
+                if capability is None or capability in missing or not getattr(model, capability):
+                    raise _NotBilled(refusal) from None
+                missing = missing | {capability}
 
-    def _able(self, alias: str, refused: frozenset[str], *, stream: bool) -> Model:
-        """The model without what it refused, and without streaming where that is not wanted."""
-        without = refused if stream else refused | {"stream"}
-        return self._catalog[alias].model_copy(update=dict.fromkeys(without, False))
+    def _without(self, alias: str, missing: frozenset[str], *, stream: bool) -> Model:
+        """The model without its missing capabilities, and without streaming if `stream` is false."""
+        disabled = missing if stream else missing | {"stream"}
+        return self._catalog[alias].model_copy(update=dict.fromkeys(disabled, False))
 
     def _events(
         self, prompt: Prompt, model: Model, options: Options, call: Call
@@ -161,8 +166,8 @@ class ModelClient:
         answer_tool = ANSWER if options.answer_schema and not model.answer_schema else None
         guarded = self._guardrail is not None
         if operation == "Converse":
-            whole = converters.as_stream(self._bedrock.converse(request, call))
-            yield from events(whole, answer_tool=answer_tool, guarded=guarded)
+            raw_events = converters.as_stream(self._bedrock.converse(request, call))
+            yield from events(raw_events, answer_tool=answer_tool, guarded=guarded)
             return
         with closing(self._bedrock.converse_stream(request, call)) as raw:
             yield from events(raw, answer_tool=answer_tool, guarded=guarded)
@@ -173,8 +178,8 @@ class ModelClient:
         return ("ConverseStream" if converters.streams(model, prompt) else "Converse"), request
 
 
-class _Unpaid(Exception):
-    """The attempt failed before anything came, with a refusal that costs nothing."""
+class _NotBilled(Exception):
+    """The attempt failed before the first event, with an error that is not billed."""
 
     def __init__(self, error: errors.ModelError) -> None:
         super().__init__(error.code)

@@ -1,4 +1,4 @@
-"""Between our values and Converse's, pure (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html)."""
+"""Converts prompts and answers to and from Converse. Pure (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html)."""
 
 import json
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ from converse_stream.prompts.prompt import (
 from converse_stream.protocol.events import Usage
 from converse_stream.protocol.options import Options
 
-CACHE_POINT = {"cachePoint": {"type": "default"}}  # at most four in a request; we set three
-ANSWER = "answer"  # the tool whose input is the answer, where a model has no other way to keep to a schema
+CACHE_POINT = {"cachePoint": {"type": "default"}}  # Bedrock allows four in a request; we set three
+ANSWER = "answer"  # the tool whose input is the answer, if the model does not support schemas
 
 
 @dataclass(frozen=True, slots=True)
 class Guardrail:
-    """One of Bedrock's guardrails; `streaming` is `sync` to look at text before it is sent on, `async` beside it."""
+    """A guardrail of Bedrock. `streaming` is `sync` (checks text before it is sent) or `async` (in parallel)."""
 
     id: str
     version: str
@@ -32,25 +32,25 @@ class Guardrail:
 
 
 def streams(model: Model, prompt: Prompt) -> bool:
-    """Whether the model is asked to stream."""
+    """Whether the request is sent to ConverseStream."""
     return model.stream and (model.tool_stream or not prompt.tools)
 
 
 def with_answer_tool(prompt: Prompt, model: Model, options: Options) -> Prompt:
-    """The prompt with a tool that must be called, where only that makes the model keep to a schema."""
+    """The prompt with a tool that must be called, if `options` have a schema and the model does not support schemas."""
     if options.answer_schema is None or model.answer_schema:
         return prompt
     return replace(prompt, tools=(ToolSpec(ANSWER, "Gives the answer.", options.answer_schema),), tool_choice=ANSWER)
 
 
 def to_request(prompt: Prompt, model: Model, options: Options, guardrail: Guardrail | None = None) -> dict[str, Any]:
-    """The arguments of `converse` or, where the model `streams`, of `converse_stream`."""
+    """The arguments of `converse`, or of `converse_stream` if the request `streams`."""
     messages = [_message(turn) for turn in prompt.history]
     request: dict[str, Any] = {"modelId": model.id, "messages": messages, **to_fields(model, options)}
     if prompt.system and model.system:
         request["system"] = [{"text": prompt.system}]
     if model.cache:
-        # The last but one is where the request before this one had its last: not every model looks further back.
+        # The previous request had its last cache point at the last but one: some models do not search further back.
         answers = [message["content"] for message in messages[1::2]]
         for prefix in (request.get("system"), *answers[-2:]):
             if prefix:
@@ -61,22 +61,22 @@ def to_request(prompt: Prompt, model: Model, options: Options, guardrail: Guardr
         request["guardrailConfig"] = {
             "guardrailIdentifier": guardrail.id,
             "guardrailVersion": guardrail.version,
-            "trace": "enabled",  # tells masking, after which an answer goes on, from a stop
+            "trace": "enabled",  # shows whether the guardrail has masked text or stopped the answer
         }
         if streams(model, prompt):
             request["guardrailConfig"]["streamProcessingMode"] = guardrail.streaming
-    known = [{"text": text} for text in (prompt.summary, prompt.facts) if text]
-    new = [{"text": text} for text in (prompt.documents,) if text] + _message(prompt.turn)["content"]
+    unguarded = [{"text": text} for text in (prompt.summary, prompt.facts) if text]
+    guarded = [{"text": text} for text in (prompt.documents,) if text] + _message(prompt.turn)["content"]
     if guardrail and prompt.stored:
-        new = [{"guardContent": {"text": block}} for block in new]  # it judges this, and nothing beside it
-    messages.append({"role": "user", "content": known + new})
+        guarded = [{"guardContent": {"text": block}} for block in guarded]  # the guardrail checks only these blocks
+    messages.append({"role": "user", "content": unguarded + guarded})
     if prompt.system and not model.system:
         messages[0]["content"].insert(0, {"text": prompt.system})
     return request
 
 
 def to_usage(usage: dict[str, Any]) -> Usage:
-    """Tokens as Bedrock counted them; cached input is counted apart, as Bedrock does."""
+    """The usage that Bedrock reports. Cached input is not part of the input tokens, as in Bedrock."""
     return Usage(
         input_tokens=usage.get("inputTokens", 0),
         output_tokens=usage.get("outputTokens", 0),
@@ -87,11 +87,11 @@ def to_usage(usage: dict[str, Any]) -> Usage:
 
 
 def as_stream(response: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A Converse answer in one piece as the events that ConverseStream would have sent."""
+    """The events that ConverseStream would have sent for a response of Converse."""
     yield {"messageStart": {"role": "assistant"}}
     for index, block in enumerate(response["output"]["message"]["content"]):
-        if used := block.get("toolUse"):
-            start = {"toolUse": {"toolUseId": used["toolUseId"], "name": used["name"]}}
+        if call := block.get("toolUse"):
+            start = {"toolUse": {"toolUseId": call["toolUseId"], "name": call["name"]}}
             yield {"contentBlockStart": {"contentBlockIndex": index, "start": start}}
         for delta in _deltas(block):
             yield {"contentBlockDelta": {"contentBlockIndex": index, "delta": delta}}
@@ -105,8 +105,8 @@ def _deltas(block: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"text": block["text"]}
     if text := block.get("reasoningContent", {}).get("reasoningText", {}).get("text"):
         yield {"reasoningContent": {"text": text}}
-    if used := block.get("toolUse"):
-        yield {"toolUse": {"input": json.dumps(used["input"], ensure_ascii=False)}}
+    if call := block.get("toolUse"):
+        yield {"toolUse": {"input": json.dumps(call["input"], ensure_ascii=False)}}
     if cited := block.get("citationsContent"):
         for piece in cited.get("content", []):
             yield {"text": piece["text"]}
@@ -120,10 +120,10 @@ def _message(turn: PromptMessage) -> dict[str, Any]:
 
 def _block(content: Content) -> dict[str, Any]:
     match content:
-        case ToolUse(identity, name, used):
-            return {"toolUse": {"toolUseId": identity, "name": name, "input": used}}
-        case ToolResult(identity, text):
-            return {"toolResult": {"toolUseId": identity, "content": [{"text": text}]}}
+        case ToolUse(call_id, name, arguments):
+            return {"toolUse": {"toolUseId": call_id, "name": name, "input": arguments}}
+        case ToolResult(call_id, text):
+            return {"toolResult": {"toolUseId": call_id, "content": [{"text": text}]}}
         case text:
             return {"text": text}
 

@@ -1,4 +1,4 @@
-"""Converse's stream events of an answer that a guardrail looked at, made plain for those who read them. Pure.
+"""Corrects the stream events of an answer that a guardrail has checked. Pure.
 
 https://docs.aws.amazon.com/bedrock/latest/userguide/guardrails-streaming.html
 """
@@ -8,27 +8,28 @@ from typing import Any
 
 from converse_stream.protocol.finish_reasons import from_bedrock
 
-BREAK = "\n\n"  # between what passed and the guardrail's own words
+BREAK = "\n\n"  # between the model's text and the guardrail's message
 
 
-def judged(raw: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The same, but an answer in which the guardrail only masked words ends as it would have without a guardrail.
+def correct_stop_reason(raw: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The same events. If the guardrail has only masked words, the stop reason is the one without a guardrail.
 
-    Bedrock gives both the stop reason `guardrail_intervened`; the trace, which comes after it, tells them apart.
+    Bedrock sends the stop reason `guardrail_intervened` for a masked and for a stopped answer. The trace comes after it
+    and shows which one it is.
     """
-    called = False
+    has_tool_call = False
     stop: dict[str, Any] | None = None
     for event in raw:
         match event:
             case {"contentBlockStart": {"start": {"toolUse": _}}}:
-                called = True
+                has_tool_call = True
             case {"messageStop": {"stopReason": "guardrail_intervened"}}:
                 stop = event
                 continue
             case {"metadata": {"trace": {"guardrail": trace}}} if stop:
                 actions = set(_actions(trace))
                 if "ANONYMIZED" in actions and "BLOCKED" not in actions:
-                    stop = {"messageStop": {"stopReason": "tool_use" if called else "end_turn"}}
+                    stop = {"messageStop": {"stopReason": "tool_use" if has_tool_call else "end_turn"}}
         if stop:
             yield stop
             stop = None
@@ -37,11 +38,11 @@ def judged(raw: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield stop
 
 
-def apart(raw: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The same, with a break before the guardrail's own words where text had passed before them.
+def separate_guardrail_text(raw: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The same events, with a break between the model's text and the guardrail's message.
 
-    They are a text block of their own, the last one. So a second text block is held back until it is known who said it;
-    models say their text in one, where there are no tools.
+    The guardrail's message is a separate text block, the last one. So a second text block is held back until its source
+    is known. Without tools, the text of a model is one block.
     """
     first: int | None = None  # the index of the first text block
     held: list[dict[str, Any]] = []
@@ -69,7 +70,7 @@ def apart(raw: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _actions(value: Any) -> Iterator[str]:
-    """What the policies did, wherever in the trace it stands: BLOCKED, ANONYMIZED or NONE."""
+    """The actions of the policies, anywhere in the trace: BLOCKED, ANONYMIZED or NONE."""
     if isinstance(value, dict):
         if isinstance(action := value.get("action"), str):
             yield action

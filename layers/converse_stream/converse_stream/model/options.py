@@ -1,4 +1,4 @@
-"""What callers wish of a model: whether it can be granted, and how Converse is told. Pure."""
+"""Checks the caller's options for a model, and converts them to fields of Converse. Pure."""
 
 import json
 import re
@@ -6,31 +6,31 @@ from collections.abc import Sequence
 from typing import Any
 
 from converse_stream.model.catalog import Model
-from converse_stream.model.schema import Unfit, fitted
+from converse_stream.model.schema import UnsupportedSchema, adapt
 from converse_stream.prompts.prompt import ToolSpec
 from converse_stream.protocol.errors import BadRequest
 from converse_stream.protocol.options import Options
 from converse_stream.protocol.tokens import estimate_tokens
 
-# Thinking tokens by the caller's wish; the smallest that Claude takes is 1024.
+# Reasoning tokens by the option `reasoning`. The minimum of Claude is 1024.
 REASONING_TOKENS = {"low": 1_024, "medium": 4_096, "high": 16_384}
-USUAL_TOKENS = 4_096  # of an answer to whose length nothing was said
+DEFAULT_OUTPUT_TOKENS = 4_096  # without the option `maxTokens`
 
 
-# What Claude takes at the root of a tool's schema (https://platform.claude.com/docs/en/agents-and-tools/tool-use).
+# What Claude accepts at the root of a tool's schema (https://platform.claude.com/docs/en/agents-and-tools/tool-use).
 _CHOICES = ("oneOf", "anyOf", "allOf")
 _PROPERTY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 
 
 def check(model: Model, options: Options, *, tools: Sequence[ToolSpec] = ()) -> None:
-    """Raises BadRequest for a wish that this model cannot grant, or one of the caller's tools that it does not take."""
-    for field, lacks in (
+    """Raises BadRequest if the model does not support one of the options or of the caller's tools."""
+    for field, is_unsupported in (
         ("reasoning", options.reasoning and not model.reasoning),
         ("serviceTier", options.service_tier and options.service_tier not in model.service_tiers),
         ("latency", options.latency and not model.optimized_latency),
         ("schema", options.answer_schema and not (model.answer_schema or model.tools)),
     ):
-        if lacks:
+        if is_unsupported:
             raise BadRequest(f"options.{field} is not supported by this model.", field=f"options.{field}")
     if tools and not model.tools:
         raise BadRequest("This model takes no tools.", field="tools")
@@ -43,29 +43,29 @@ def check(model: Model, options: Options, *, tools: Sequence[ToolSpec] = ()) -> 
         raise BadRequest(
             f"options.maxTokens is larger than {model.max_output_tokens} for this model.", field="options.maxTokens"
         )
-    warm, narrow = options.temperature is not None, options.top_p is not None
-    for field, other, clash in (
-        ("options.topP", "options.temperature", narrow and warm and not model.temperature_with_top_p),
-        ("options.temperature", "options.reasoning", warm and options.reasoning),
-        ("options.topP", "options.reasoning", narrow and options.reasoning),
+    has_temperature, has_top_p = options.temperature is not None, options.top_p is not None
+    for field, other, conflict in (
+        ("options.topP", "options.temperature", has_top_p and has_temperature and not model.temperature_with_top_p),
+        ("options.temperature", "options.reasoning", has_temperature and options.reasoning),
+        ("options.topP", "options.reasoning", has_top_p and options.reasoning),
         ("options.latency", "options.serviceTier", options.latency and options.service_tier),
         ("options.schema", "tools", options.answer_schema and tools and not model.answer_schema),
     ):
-        if clash:
+        if conflict:
             raise BadRequest(f"{field} cannot go with {other} for this model.", field=field)
     if not model.blank_stop and any(not each.strip() for each in options.stop or []):
         raise BadRequest("options.stop must not be blank for this model.", field="options.stop")
     if options.answer_schema and model.answer_schema:
         try:
-            fitted(options.answer_schema)
-        except Unfit as unfit:
+            adapt(options.answer_schema)
+        except UnsupportedSchema as unfit:
             raise BadRequest(
                 f"options.schema {unfit}, which this model does not take.", field="options.schema"
             ) from None
 
 
 def _fault(tool: ToolSpec) -> str | None:
-    """What a model that does not take any schema finds wrong with this one."""
+    """Why a model without `any_tool_schema` does not accept the tool's schema; None if it does."""
     if choice := next((each for each in _CHOICES if each in tool.schema), None):
         return f"has {choice} at its root"
     properties = tool.schema.get("properties", {})
@@ -76,8 +76,8 @@ def _fault(tool: ToolSpec) -> str | None:
     return None
 
 
-def served(options: Options, latency: str | None, service_tier: str | None) -> Options:
-    """The options as they were granted, by what Bedrock told of an answer; None where it told nothing."""
+def applied(options: Options, latency: str | None, service_tier: str | None) -> Options:
+    """The options that Bedrock has applied. `latency` and `service_tier` are from the response, if it has them."""
     update: dict[str, Any] = {}
     if latency:
         update["latency"] = "optimized" if latency == "optimized" else None
@@ -87,7 +87,7 @@ def served(options: Options, latency: str | None, service_tier: str | None) -> O
 
 
 def supports(model: Model, options: Options, *, tools: Sequence[ToolSpec]) -> bool:
-    """Whether a fallback model can take over, with less where less will do."""
+    """Whether the model can be used as a fallback, with the options that it supports."""
     try:
         check(model, supported(model, options), tools=tools)
     except BadRequest:
@@ -96,7 +96,7 @@ def supports(model: Model, options: Options, *, tools: Sequence[ToolSpec]) -> bo
 
 
 def supported(model: Model, options: Options) -> Options:
-    """The options as far as a fallback model can grant them."""
+    """The options, reduced to what the model supports."""
     limit = options.max_tokens and min(options.max_tokens, model.max_output_tokens)
     update = {
         "max_tokens": limit,
@@ -110,18 +110,18 @@ def supported(model: Model, options: Options) -> Options:
 
 
 def output_tokens(model: Model, options: Options) -> int:
-    """How many tokens the model may say, its reasoning included."""
-    said = options.max_tokens or min(model.max_output_tokens, USUAL_TOKENS)
-    return min(model.max_output_tokens, said + REASONING_TOKENS.get(options.reasoning or "", 0))
+    """The most output tokens of the answer, with its reasoning."""
+    text = options.max_tokens or min(model.max_output_tokens, DEFAULT_OUTPUT_TOKENS)
+    return min(model.max_output_tokens, text + REASONING_TOKENS.get(options.reasoning or "", 0))
 
 
-def weight(options: Options) -> int:
-    """Roughly the tokens that the wishes add to a prompt: a schema is read, in whichever way it is sent."""
+def extra_prompt_tokens(options: Options) -> int:
+    """The estimated tokens that the options add to a prompt: a schema counts as input."""
     return estimate_tokens(json.dumps(options.answer_schema, ensure_ascii=False)) if options.answer_schema else 0
 
 
 def to_fields(model: Model, options: Options) -> dict[str, Any]:
-    """The fields of a Converse request that say how to answer."""
+    """The fields of a Converse request for the options."""
     inference = {
         "maxTokens": output_tokens(model, options),
         "temperature": options.temperature,
@@ -139,7 +139,7 @@ def to_fields(model: Model, options: Options) -> dict[str, Any]:
     if options.latency:
         fields["performanceConfig"] = {"latency": options.latency}
     if options.answer_schema and model.answer_schema:
-        schema = json.dumps(fitted(options.answer_schema), ensure_ascii=False)
+        schema = json.dumps(adapt(options.answer_schema), ensure_ascii=False)
         text = {"type": "json_schema", "structure": {"jsonSchema": {"name": "answer", "schema": schema}}}
         fields["outputConfig"] = {"textFormat": text}
     return fields

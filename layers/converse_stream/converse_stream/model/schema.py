@@ -1,4 +1,4 @@
-"""JSON schemas as a model's own structured output takes them: closed objects, and few constraints. Pure.
+"""Adapts JSON schemas to the structured output of models: closed objects, and few constraints. Pure.
 
 https://platform.claude.com/docs/en/build-with-claude/structured-outputs (JSON Schema limitations), which Bedrock's
 https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html repeats.
@@ -15,48 +15,48 @@ _KEPT = frozenset({"type", "enum", "const", "title", "description", "required"})
 _FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
 _DEFINITIONS = ("$defs", "definitions")
 _CHOICES = {"anyOf": "anyOf", "oneOf": "anyOf", "allOf": "allOf"}
-_SILENT = frozenset({"$schema", "$id", "$comment", "additionalProperties"})  # say nothing to a model
+_DROPPED = frozenset({"$schema", "$id", "$comment", "additionalProperties"})  # no information for a model
 
 
-class Unfit(ValueError):
-    """A schema that cannot be put so; the message says what it has or does."""
+class UnsupportedSchema(ValueError):
+    """The schema cannot be adapted. The message says what it has or does."""
 
 
-def fitted(schema: Schema) -> Schema:
-    """The same with every object closed; constraints that the model does not know stand in descriptions.
+def adapt(schema: Schema) -> Schema:
+    """The schema with all objects closed. Constraints that the model does not support are moved to the descriptions.
 
-    Raises Unfit.
+    Raises UnsupportedSchema.
     """
     _check_references(schema)
-    return _fitted(schema)
+    return _adapt(schema)
 
 
-def _fitted(schema: Any) -> Schema:
+def _adapt(schema: Any) -> Schema:
     if not isinstance(schema, dict):
-        raise Unfit("has a schema that is no object")
-    taken: Schema = {}
-    told: Schema = {}  # in the description
+        raise UnsupportedSchema("has a schema that is no object")
+    adapted: Schema = {}
+    moved: Schema = {}  # to the description
     for name, value in schema.items():
         if name in ("properties", *_DEFINITIONS) and isinstance(value, dict):
-            taken[name] = {each: _fitted(below) for each, below in value.items()}
+            adapted[name] = {each: _adapt(below) for each, below in value.items()}
         elif name in _CHOICES and isinstance(value, list):
-            taken[_CHOICES[name]] = list(map(_fitted, value))
+            adapted[_CHOICES[name]] = list(map(_adapt, value))
         elif name == "items":
-            taken[name] = _fitted(value)
+            adapted[name] = _adapt(value)
         elif name in _KEPT or (name == "format" and value in _FORMATS) or (name == "minItems" and value in (0, 1)):
-            taken[name] = value
-        elif name not in _SILENT:
-            told[name] = value
-    if "$ref" in schema:  # stands alone, but for what it may refer to
-        return {"$ref": schema["$ref"]} | {name: taken[name] for name in _DEFINITIONS if name in taken}
+            adapted[name] = value
+        elif name not in _DROPPED:
+            moved[name] = value
+    if "$ref" in schema:  # without other keywords, except definitions
+        return {"$ref": schema["$ref"]} | {name: adapted[name] for name in _DEFINITIONS if name in adapted}
     if "object" in _types(schema) or schema.keys() & {"properties", "additionalProperties"}:
         if schema.get("additionalProperties", False) is not False:
-            raise Unfit("has an object with additionalProperties")
-        taken["additionalProperties"] = False
-    if told:
-        words = ", ".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in told.items())
-        taken["description"] = " ".join(filter(None, [taken.get("description"), f"({words})"]))
-    return taken
+            raise UnsupportedSchema("has an object with additionalProperties")
+        adapted["additionalProperties"] = False
+    if moved:
+        words = ", ".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in moved.items())
+        adapted["description"] = " ".join(filter(None, [adapted.get("description"), f"({words})"]))
+    return adapted
 
 
 def _types(schema: Schema) -> list[Any]:
@@ -65,18 +65,18 @@ def _types(schema: Schema) -> list[Any]:
 
 
 def _check_references(schema: Schema) -> None:
-    """Raises Unfit for a schema that refers to itself, or to what is not among its own definitions."""
-    places = {"#": {name: value for name, value in schema.items() if name not in _DEFINITIONS}}
+    """Raises UnsupportedSchema if the schema refers to itself, or to something that is not in its definitions."""
+    schemas = {"#": {name: value for name, value in schema.items() if name not in _DEFINITIONS}}
     for group in _DEFINITIONS:
         if isinstance(defined := schema.get(group), dict):
-            places |= {f"#/{group}/{name}": below for name, below in defined.items()}
-    named = {place: set(_references(below)) for place, below in places.items()}
-    if any(names - places.keys() for names in named.values()):
-        raise Unfit("refers to something that is not in its $defs")
+            schemas |= {f"#/{group}/{name}": below for name, below in defined.items()}
+    references = {pointer: set(_references(below)) for pointer, below in schemas.items()}
+    if any(pointers - schemas.keys() for pointers in references.values()):
+        raise UnsupportedSchema("refers to something that is not in its $defs")
     try:
-        TopologicalSorter(named).prepare()
+        TopologicalSorter(references).prepare()
     except CycleError:
-        raise Unfit("refers to itself") from None
+        raise UnsupportedSchema("refers to itself") from None
 
 
 def _references(value: Any) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""Converse's stream events to ours, pure.
+"""Converts Converse's stream events to ours. Pure.
 
-Text may be cut anywhere: JSON escapes a character beyond the basic plane as two surrogates, and a delta may end
-between them. The first is held back until its partner comes.
+Text may be cut anywhere. JSON escapes a character outside the Basic Multilingual Plane as two surrogates, and a delta
+may end between them. Then the first one is held back until the next delta.
 """
 
 import json
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from converse_stream.model.converters import to_usage
-from converse_stream.model.guardrail import apart, judged
+from converse_stream.model.guardrail import correct_stop_reason, separate_guardrail_text
 from converse_stream.protocol.errors import ModelMalformed, ModelTruncated
 from converse_stream.protocol.events import (
     Chunk,
@@ -29,44 +29,47 @@ _OF_BLOCKS = frozenset({"contentBlockStart", "contentBlockDelta", "contentBlockS
 
 @dataclass(frozen=True, slots=True)
 class ModelEnd:
-    """The model said that it was done."""
+    """The end of the model's answer."""
 
     finish_reason: FinishReason
     usage: Usage
-    model: str = ""  # the alias that answered, filled in where it is known
-    latency: str | None = None  # as Bedrock served it, where it says so
-    service_tier: str | None = None  # the same
+    model: str = ""  # the alias of the model; `ModelClient` sets it
+    latency: str | None = None  # as applied by Bedrock, if the response has it
+    service_tier: str | None = None  # as applied by Bedrock, if the response has it
 
 
 def events(
     raw: Iterable[dict[str, Any]], *, answer_tool: str | None = None, guarded: bool = False
 ) -> Iterator[Part | ModelEnd]:
-    """Ours for Bedrock's, ending with Ended. The input of `answer_tool` is the answer's text, and what is said beside
-    it nothing, unless a filter said it. `guarded` says that a guardrail may have changed the answer.
+    """Our events for Bedrock's; the last one is `ModelEnd`.
 
-    Raises ModelTruncated when the model never said that it was done, ModelMalformed for a call without a JSON object.
-    A call that the token limit cut is left out: what came of its input says nothing.
+    The input of the tool `answer_tool` is the text of the answer; other text is dropped, unless a filter has sent it.
+    `guarded` is true if a guardrail may have changed the answer. A tool call that the token limit has cut is left out,
+    because its input is incomplete.
+
+    Raises ModelTruncated if the stream has no stop reason, and ModelMalformed for a tool call whose input is not a JSON
+    object.
     """
-    text, reasoning = _Pieces(), _Pieces()
-    calls: dict[int, _Call] = {}
-    ended: _Call | None = None  # the last one: whether it is whole, the stop reason says
+    text, reasoning = _SurrogateJoiner(), _SurrogateJoiner()
+    calls: dict[int, _ToolCall] = {}
+    ended: _ToolCall | None = None  # the last call; the stop reason shows whether it is complete
     stop_reason: str | None = None
     usage = Usage()
     latency = service_tier = None
     if guarded:
-        raw = judged(raw)
+        raw = correct_stop_reason(raw)
     if answer_tool:
-        raw = _spoken(raw, answer_tool)
+        raw = _answer_tool_as_text(raw, answer_tool)
     if guarded:
-        raw = apart(raw)
+        raw = separate_guardrail_text(raw)
     for event in raw:
         if ended and event.keys() & _OF_BLOCKS:
-            yield ended.whole()
+            yield ended.to_event()
             ended = None
         if "contentBlockStart" in event:
-            if used := event["contentBlockStart"]["start"].get("toolUse"):
-                calls[event["contentBlockStart"]["contentBlockIndex"]] = _Call(
-                    well_formed(used["toolUseId"]), well_formed(used["name"])
+            if tool_use := event["contentBlockStart"]["start"].get("toolUse"):
+                calls[event["contentBlockStart"]["contentBlockIndex"]] = _ToolCall(
+                    well_formed(tool_use["toolUseId"]), well_formed(tool_use["name"])
                 )
         elif "contentBlockDelta" in event:
             delta = event["contentBlockDelta"]["delta"]
@@ -98,57 +101,57 @@ def events(
         raise ModelMalformed
     finish_reason = from_bedrock(stop_reason)
     if ended and finish_reason != "length":
-        yield ended.whole()
+        yield ended.to_event()
     yield ModelEnd(finish_reason, usage, latency=latency, service_tier=service_tier)
 
 
-def _spoken(raw: Iterable[dict[str, Any]], tool: str) -> Iterator[dict[str, Any]]:
-    """The same as if the tool's input had been said; other text only where a filter has put its own in the place."""
+def _answer_tool_as_text(raw: Iterable[dict[str, Any]], tool: str) -> Iterator[dict[str, Any]]:
+    """The same events, with the input of `tool` as text. Other text is kept only if it comes from a filter."""
     index: int | None = None
-    beside: list[dict[str, Any]] = []
+    other_text: list[dict[str, Any]] = []
     for event in raw:
         match event:
             case {"contentBlockStart": {"start": {"toolUse": {"name": name}}, "contentBlockIndex": at}} if name == tool:
                 index = at
-            case {"contentBlockDelta": {"delta": {"toolUse": {"input": said}}, "contentBlockIndex": at}} if at == index:
-                yield {"contentBlockDelta": {"contentBlockIndex": at, "delta": {"text": said}}}
+            case {"contentBlockDelta": {"delta": {"toolUse": {"input": text}}, "contentBlockIndex": at}} if at == index:
+                yield {"contentBlockDelta": {"contentBlockIndex": at, "delta": {"text": text}}}
             case {"contentBlockDelta": {"delta": {"text": _}}}:
-                beside.append(event)
+                other_text.append(event)
             case {"messageStop": {"stopReason": "tool_use"}}:
                 yield {"messageStop": {"stopReason": "end_turn"}}
             case {"messageStop": {"stopReason": reason}} if from_bedrock(reason) == "content-filter":
-                yield from beside
+                yield from other_text
                 yield event
             case _:
                 yield event
 
 
 @dataclass(slots=True)
-class _Call:
-    """A tool's input comes in pieces of JSON that mean nothing one by one."""
+class _ToolCall:
+    """A tool call whose input arrives in pieces of JSON."""
 
     id: str
     name: str
     pieces: list[str] = field(default_factory=list)
 
-    def whole(self) -> Tool:
-        """Raises ModelMalformed for an input that is no JSON object."""
-        said = well_formed("".join(self.pieces)) or "{}"
+    def to_event(self) -> Tool:
+        """The event of the complete call. Raises ModelMalformed if the input is not a JSON object."""
+        text = well_formed("".join(self.pieces)) or "{}"
         try:
-            given = json.loads(said)
+            arguments = json.loads(text)
         except ValueError:
             raise ModelMalformed from None
-        if not isinstance(given, dict):
+        if not isinstance(arguments, dict):
             raise ModelMalformed
-        plain = json.dumps(given, ensure_ascii=False)
-        if (readable := well_formed(plain)) != plain:  # half a pair, written as an escape
-            said = readable
-        return Tool(self.id, self.name, "call", input=said)
+        serialized = json.dumps(arguments, ensure_ascii=False)
+        if (repaired := well_formed(serialized)) != serialized:  # it had a single surrogate as an escape
+            text = repaired
+        return Tool(self.id, self.name, "call", input=text)
 
 
 @dataclass(slots=True)
-class _Pieces:
-    """Joins surrogates across deltas; one that stays alone becomes U+FFFD, as UTF-8 cannot hold it."""
+class _SurrogateJoiner:
+    """Joins surrogates across deltas. A single surrogate becomes U+FFFD, because UTF-8 cannot encode it."""
 
     held: str = field(default="")
 

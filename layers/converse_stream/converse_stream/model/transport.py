@@ -1,4 +1,4 @@
-"""Every call to a model of Bedrock: how it is made, and what its failures are called."""
+"""All calls to the models of Bedrock, and the classification of their errors."""
 
 import time
 from collections.abc import Generator, Iterator, Mapping
@@ -38,9 +38,10 @@ if TYPE_CHECKING:
 
 
 class Call(CancellationToken):
-    """One answer's right to talk to Bedrock, until it is stopped; by `bedrock_key` where the caller brought one.
+    """The requests to Bedrock for one answer, which can be cancelled.
 
-    `last_received` is when Bedrock last sent something, a time of the monotonic clock.
+    `bedrock_key` is the caller's own key, if there is one. `last_received` is the time of the last event from Bedrock,
+    by the monotonic clock.
     """
 
     def __init__(self) -> None:
@@ -50,25 +51,25 @@ class Call(CancellationToken):
 
 
 def config(*, idle_seconds: float) -> Config:
-    """The streaming client's configuration: one attempt, because a second would be paid twice, unseen."""
+    """The configuration of the client: one attempt, because a second one could be billed too."""
     return Config(
         retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=3,
-        read_timeout=idle_seconds + 5,  # the turn's own idle timer comes first and can tell the two apart
+        read_timeout=idle_seconds + 5,  # longer than the idle limit of the generation, which must expire first
     )
 
 
 class Bedrock:
-    """Converse and ConverseStream. Every failure is a ModelError, or Stopped."""
+    """Converse and ConverseStream. Every failure is raised as a ModelError, or as Cancelled."""
 
     def __init__(self, client: "BedrockRuntimeClient") -> None:
         self._client = client
         attach_sockets(client)
         client.meta.events.register("choose-signer.bedrock-runtime", _unsigned)
-        client.meta.events.register("before-send.bedrock-runtime", _bear)
+        client.meta.events.register("before-send.bedrock-runtime", _set_bearer_token)
 
     def converse_stream(self, request: Mapping[str, Any], call: Call) -> Generator[dict[str, Any], None, None]:
-        """The stream's events. The connection is closed when the iterator is, or ends."""
+        """The events of the stream. The connection is closed when the iterator ends or is closed."""
         with self._connected(call):
             stream = self._client.converse_stream(**request)["stream"]
             with closing(stream):
@@ -77,22 +78,22 @@ class Bedrock:
                     yield dict(event)
 
     def converse(self, request: Mapping[str, Any], call: Call) -> dict[str, Any]:
-        """The answer in one piece."""
+        """The response with the complete answer."""
         with self._connected(call):
             answer = dict(self._client.converse(**request))
-        if "output" not in answer:  # the body broke off, and botocore made the best of it
+        if "output" not in answer:  # the body was cut off, and botocore has parsed a part of it
             raise errors.ModelTruncated
         return answer
 
     @contextmanager
     def _connected(self, call: Call) -> Iterator[None]:
-        """The call's time with Bedrock."""
+        """The scope of one request: it can be cancelled, and its errors are converted."""
         with cancel_scope(call), _errors(call):
             yield
 
 
-# The caller's own key is no credential of the client's, which all callers share. Such a call is not signed, and gets
-# the key as the last thing before it is sent: later than botocore's own log looks at it.
+# All callers share the client, so the caller's own key is not a credential of the client. Such a request is not signed.
+# The key is set immediately before the request is sent, after botocore has logged the request.
 
 
 def _unsigned(**_: Any) -> Any:
@@ -100,15 +101,15 @@ def _unsigned(**_: Any) -> Any:
     return UNSIGNED if isinstance(call, Call) and call.bedrock_key else None
 
 
-def _bear(request: AWSPreparedRequest, **_: Any) -> None:
+def _set_bearer_token(request: AWSPreparedRequest, **_: Any) -> None:
     call = current()
     if isinstance(call, Call) and call.bedrock_key:
         if not SECURE_URL.fullmatch(request.url):
-            raise errors.BedrockKeyRefused  # as botocore would: a bearer token is for whoever reads it
+            raise errors.BedrockKeyRefused  # as in botocore: a bearer token is sent only over TLS
         request.headers["Authorization"] = f"Bearer {call.bedrock_key.get_secret_value()}"
 
 
-# Codes of HTTP errors are PascalCase, those of exceptions inside a stream lowerCamel.
+# The codes of HTTP errors are PascalCase, those of exceptions in a stream are lowerCamelCase. Here in lower case.
 _BY_CODE: dict[str, type[errors.ModelError]] = {
     "throttlingexception": errors.ModelThrottled,
     "servicequotaexceededexception": errors.ModelThrottled,
@@ -124,8 +125,8 @@ _BY_CODE: dict[str, type[errors.ModelError]] = {
 }
 
 
-# What a ValidationException says, where its words mean more than that the request is wrong. The first that fits.
-_BY_WORDS: dict[str, type[errors.ModelError]] = {
+# Texts in the message of a ValidationException that have a more specific error. The first match counts.
+_BY_MESSAGE: dict[str, type[errors.ModelError]] = {
     "unsupported for streaming": errors.StreamingRefused,
     "doesn't support tool use in streaming mode": errors.ToolStreamingRefused,
     "doesn't support streaming": errors.StreamingRefused,
@@ -134,9 +135,9 @@ _BY_WORDS: dict[str, type[errors.ModelError]] = {
     "does not support system messages": errors.SystemPromptRefused,
     "input is too long": errors.ContextLengthExceeded,
     "prompt is too long": errors.ContextLengthExceeded,
-    "exceed context limit": errors.ContextLengthExceeded,  # Claude's, where the room for the answer does not fit
-    "on-demand throughput": errors.InferenceProfileNeeded,  # both "isn't" and "doesn't support", with either apostrophe
-    "model identifier is invalid": errors.ModelNotFound,  # also of a profile that the region does not have
+    "exceed context limit": errors.ContextLengthExceeded,  # Claude: the prompt with the maximum output
+    "on-demand throughput": errors.InferenceProfileNeeded,  # after "isn't" or "doesn't support", with either apostrophe
+    "model identifier is invalid": errors.ModelNotFound,  # also for an inference profile that the region does not have
 }
 
 
@@ -145,7 +146,7 @@ def _from_client_error(error: ClientError) -> errors.ModelError:
     kind = _BY_CODE.get(details.get("Code", "").lower(), errors.ModelError)
     if kind is errors.ModelInvalidRequest:
         message = details.get("Message", "").lower()
-        kind = next((named for words, named in _BY_WORDS.items() if words in message), kind)
+        kind = next((specific for text, specific in _BY_MESSAGE.items() if text in message), kind)
     return kind()
 
 
@@ -158,7 +159,7 @@ def _errors(call: Call) -> Iterator[None]:
     try:
         call.pause(0)
         yield
-        call.pause(0)  # a socket that we shut can look like a clean end
+        call.pause(0)  # a socket that was closed by a cancellation can look like the end of the stream
     except (
         ClientError,
         BotoCoreError,

@@ -1,4 +1,4 @@
-"""The description of every route of both functions, as OpenAPI 3.1. Imported by the route that serves it, and by tests.
+"""The description of all routes of both functions, as OpenAPI 3.1. Only the route that serves it and tests import it.
 
-Nothing here answers a request: `routes` says what the functions do, and tests compare it with what they really answer.
+`routes` describes what the functions do, and does not handle requests. Tests compare it with real responses.
 """

@@ -9,7 +9,7 @@ from converse_stream.openapi.schemas import View
 
 
 class UiStartMetadata(View):
-    """What the native event `start` has beside the message's id."""
+    """The fields of the native event `start`, except the id of the message."""
 
     conversation_id: str
     generation_id: str
@@ -107,20 +107,20 @@ class UiEndMetadata(View):
 
 
 class UiMetadata(View):
-    """Metadata of the message, before its end."""
+    """Metadata of the message, sent before its end."""
 
     type: Literal["message-metadata"]
     message_metadata: UiEndMetadata
 
 
 class UiEnd(View):
-    """The message has ended; `abort` after a stop."""
+    """The message has ended; `abort` after a cancellation."""
 
     type: Literal["finish", "abort"]
 
 
 class UiError(View):
-    """The answer failed, or still runs after the stream has to end."""
+    """The answer failed, or the stream must end while the generation still runs."""
 
     type: Literal["error"]
     error_text: str

@@ -1,4 +1,4 @@
-"""What the routes answer as JSON. The AI SDK's and OpenAI's shapes are in files of their own."""
+"""The JSON responses of the routes. Those of the AI SDK and of OpenAI are in `ai_sdk` and `completions`."""
 
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ FinishReason = TypeAliasType(
         str,
         WithJsonSchema(
             {
-                "description": "Why the answer ended: one of these, or the model's own word, unknown here.",
+                "description": "Why the answer ended: one of these, or another reason of the model.",
                 "anyOf": [{"enum": list(FINISH)}, {"type": "string"}],
             }
         ),
@@ -31,19 +31,19 @@ class ErrorDetail(View):
     request_id: str
     field: str | None = Field(default=None, description="The field of the request that is wrong.")
     generation_id: str | None = Field(
-        default=None, description="`conversation_busy`: the generation that is running, if it is known."
+        default=None, description="`conversation_busy`: the running generation, if it is known."
     )
     message_id: str | None = Field(
-        default=None, description="The message that holds what the model had said before it failed."
+        default=None, description="The message with the partial answer, if the model failed after it started."
     )
 
 
 class ErrorBody(View):
-    """Every error but those of `/v1`."""
+    """All errors except those of `/v1`."""
 
     error: ErrorDetail
     conversation_id: str | None = Field(
-        default=None, description="The conversation that holds the message, if a generation had started."
+        default=None, description="The conversation with the message, if the generation had started."
     )
 
 
@@ -54,7 +54,7 @@ class Health(View):
 
 
 class Accepted(View):
-    """The request was accepted and is carried out."""
+    """The request was accepted and is being processed."""
 
     status: Literal["accepted"]
 
@@ -68,13 +68,13 @@ class Running(View):
 
 
 class Usage(View):
-    """Tokens. `exact` was counted by Bedrock, `estimated` was guessed after a stop or a failure."""
+    """Tokens. `exact` is the count of Bedrock, `estimated` is our estimate after a cancellation or a failure."""
 
     input_tokens: int
     output_tokens: int
     cache_read_tokens: int
     cache_write_tokens: int
-    cost_usd: float | None = Field(default=None, description="US dollars, by the prices of the catalog.")
+    cost_usd: float | None = Field(default=None, description="US dollars, at the prices of the catalog.")
     basis: Literal["exact", "estimated", "unknown"]
 
 
@@ -87,7 +87,7 @@ class Metrics(View):
 
 
 class Citation(View):
-    """The source of a statement. `fact` is the id of a fact of the user's."""
+    """The source of a statement. `fact` is the id of a fact about the user."""
 
     title: str | None = None
     url: str | None = None
@@ -140,7 +140,7 @@ class MessagePart(
 
 
 class MessageFailure(View):
-    """Why an answer failed, as its `error` event said."""
+    """Why an answer failed, as in its `error` event."""
 
     code: str
     message: str
@@ -148,7 +148,7 @@ class MessageFailure(View):
 
 
 class Message(View):
-    """A stored message. `partial` was stopped, out of time, out of budget, or lost with its environment."""
+    """A stored message. `partial`: cancelled, out of time, out of budget, or lost with its environment."""
 
     id: str
     role: Literal["user", "assistant"]
@@ -159,7 +159,7 @@ class Message(View):
     model: str | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
-    error: MessageFailure | None = Field(default=None, description="Where `status` is failed.")
+    error: MessageFailure | None = Field(default=None, description="If `status` is `failed`.")
 
 
 class Answer(View):
@@ -175,7 +175,7 @@ class Answer(View):
     usage: Usage
     metrics: Metrics
     missing: list[str] | None = Field(
-        default=None, description="What of the memory did not come in time and is left out, if anything."
+        default=None, description="The parts of the memory that were not read in time and are left out, if any."
     )
 
 
@@ -192,7 +192,7 @@ class PromptTokens(View):
 
 
 class PromptPreview(View):
-    """`request` is what Bedrock's `operation` would get; `missing` names the lookups that did not end in time."""
+    """`request` is the request to Bedrock's `operation`. `missing` has the lookups that did not end in time."""
 
     model: str
     operation: Literal["Converse", "ConverseStream"]
@@ -210,7 +210,7 @@ class Conversation(View):
     updated_at: str
     title: str | None = None
     active: str | None = Field(
-        default=None, description="The generation that is running; given by `GET /conversations/{conversation}` only."
+        default=None, description="The running generation. Only `GET /conversations/{conversation}` has it."
     )
 
 
@@ -229,7 +229,7 @@ class MessagePage(View):
 
 
 class Fact(View):
-    """A fact about the user; `source` is `user`, or the conversation that it was learned from."""
+    """A fact about the user. `source` is `user`, or the conversation that it was learned from."""
 
     id: str
     text: str
@@ -246,7 +246,7 @@ class FactList(View):
 
 
 class Profile(View):
-    """How the user is addressed, what the assistant is called, and whether it learns from the user's messages."""
+    """How the user is addressed, the name of the assistant, and whether it learns from the user's messages."""
 
     name: str | None = None
     assistant_name: str | None = None
@@ -255,7 +255,7 @@ class Profile(View):
 
 
 class OpenApi(View):
-    """This document; the specification of OpenAPI 3.1 says what is in it."""
+    """This document, as specified by OpenAPI 3.1."""
 
     openapi: str
     info: dict[str, JsonValue]

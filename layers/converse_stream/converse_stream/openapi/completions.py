@@ -1,4 +1,4 @@
-"""OpenAI's shapes that `/v1` sends (https://platform.openai.com/docs/api-reference/chat)."""
+"""The responses of `/v1`, in OpenAI's form (https://platform.openai.com/docs/api-reference/chat)."""
 
 from typing import Annotated, Literal
 
@@ -11,13 +11,13 @@ CompletionFinish = Annotated[str, WithJsonSchema({"enum": sorted({each.openai fo
 
 
 class _Snake(View):
-    """snake_case, as this protocol has it."""
+    """Field names in snake_case, as in this protocol."""
 
     model_config = ConfigDict(alias_generator=None)
 
 
 class CalledTool(_Snake):
-    """The function that the model calls; `arguments` is a JSON object as text."""
+    """The function that the model calls. `arguments` is a JSON object as text."""
 
     name: str
     arguments: str
@@ -32,13 +32,13 @@ class ToolCall(_Snake):
 
 
 class ToolCallDelta(ToolCall):
-    """A call of a tool in a stream. It comes in one chunk."""
+    """A call of a tool in a stream. It is sent in one chunk."""
 
     index: int
 
 
 class CompletionUsage(_Snake):
-    """Tokens; those read from and written to Bedrock's prompt cache are part of the prompt's."""
+    """Tokens. Those read from and written to Bedrock's prompt cache are part of `prompt_tokens`."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -47,7 +47,7 @@ class CompletionUsage(_Snake):
 
 
 class CompletionMessage(_Snake):
-    """The answer. `content` is null where there are only calls of tools."""
+    """The answer. `content` is null if there are only tool calls."""
 
     role: Literal["assistant"]
     content: str | None
@@ -77,7 +77,7 @@ class ChatCompletion(_Snake):
 
 
 class CompletionDelta(_Snake):
-    """What is new; nothing in the chunk that has the finish reason."""
+    """The new part of the answer; empty in the chunk with the finish reason."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
@@ -131,7 +131,7 @@ class CompletionModel(_Snake):
 
 
 class CompletionModels(_Snake):
-    """The models that may be named."""
+    """The models that a request may use."""
 
     object: Literal["list"]
     data: list[CompletionModel] = Field(description="In the order of the catalog.")

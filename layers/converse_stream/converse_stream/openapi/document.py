@@ -1,7 +1,7 @@
 """The routes as an OpenAPI 3.1 document (https://spec.openapis.org/oas/v3.1.1).
 
-OpenAPI 3.1 has no keyword for the events of a stream. Each `text/event-stream` says with `x-eventData` what the `data`
-of its events may be: JSON of a schema, or a text such as `[DONE]`.
+OpenAPI 3.1 has no keyword for the events of a stream. So each `text/event-stream` has the extension `x-eventData`: the
+schemas of the `data` of its events. They are JSON of a schema, or a text such as `[DONE]`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,11 +53,11 @@ def text() -> str:
 
 
 def document() -> dict[str, Any]:
-    """The document."""
-    refusals = _Refusals()
+    """The OpenAPI document."""
+    errors = _ErrorResponses()
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, refusals)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, errors)
     requests = {route.body for route in ROUTES if route.body}
     views = {model for route in ROUTES for model in _views(route)}
     headers = {name: {"description": words, "schema": schema} for name, (schema, words) in HEADERS.items()}
@@ -68,26 +68,26 @@ def document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas_of(requests, views),
-            "responses": refusals.named,
+            "responses": errors.named,
             "headers": headers,
             "securitySchemes": SECURITY,
         },
     }
 
 
-class _Refusals:
-    """The errors of all routes: each set of codes once, under a name."""
+class _ErrorResponses:
+    """The error responses of all routes: each set of codes once, with a name."""
 
     def __init__(self) -> None:
         self.named: dict[str, dict[str, Any]] = {}
 
     def of(self, route: Route) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Each status of the route's errors, with a reference to its description."""
+        """Each status of the route's errors, with a reference to its response."""
         by_status: dict[int, list[type[ChatError]]] = {}
         for error in route.errors:
             by_status.setdefault(error.status, []).append(error)
         for status, errors in by_status.items():
-            described = _refusal(route, status, sorted({error.code for error in errors}))
+            described = _error_response(route, status, sorted({error.code for error in errors}))
             name, number = f"{route.error[0].__name__}.{status}", 1
             while self.named.setdefault(name, described) != described:
                 number += 1
@@ -102,8 +102,8 @@ def _views(route: Route) -> Iterator[type[BaseModel]]:
         yield from (each for each in reply.events if not isinstance(each, str))
 
 
-def _operation(route: Route, refusals: _Refusals) -> dict[str, Any]:
-    replies = {status: _reply(reply) for status, reply in route.replies.items()} | dict(refusals.of(route))
+def _operation(route: Route, errors: _ErrorResponses) -> dict[str, Any]:
+    replies = {status: _reply(reply) for status, reply in route.replies.items()} | dict(errors.of(route))
     described: dict[str, Any] = {
         "tags": list(route.functions),
         "description": route.summary,
@@ -122,8 +122,8 @@ def _operation(route: Route, refusals: _Refusals) -> dict[str, Any]:
 def _parameter(parameter: Parameter) -> dict[str, Any]:
     return {
         "name": parameter.name,
-        "in": parameter.place,
-        "required": parameter.place == "path",
+        "in": parameter.location,
+        "required": parameter.location == "path",
         "schema": parameter.schema,
         "description": parameter.description,
     }
@@ -140,7 +140,7 @@ def _reply(reply: Reply) -> dict[str, Any]:
     return {**described, "content": content} if content else described
 
 
-def _refusal(route: Route, status: int, codes: Sequence[str]) -> dict[str, Any]:
+def _error_response(route: Route, status: int, codes: Sequence[str]) -> dict[str, Any]:
     code = {"properties": {"error": {"properties": {"code": {"enum": codes}}}}}
     schema = {"allOf": [_any([_ref(model) for model in route.error]), code]}
     headers = ["x-request-id"]

@@ -27,7 +27,7 @@ class StartEvent(View):
 
 
 class ProgressEvent(View):
-    """What happens before the first text. Not stored."""
+    """Progress before the first text. It is not stored."""
 
     type: Literal["progress"]
     stage: Stage
@@ -61,7 +61,7 @@ class ToolEvent(Tool):
 
 
 class RollbackEvent(View):
-    """The answer ends at `position`: remove what is behind it.
+    """The answer ends at `position`: remove the text after it.
 
     A position counts code points of text and reasoning, and 1 for each citation and each event of a tool.
     """
@@ -82,7 +82,7 @@ class CompleteEvent(View):
 
 
 class ErrorEvent(View):
-    """The answer failed; `messageId` names the message that holds what had come. The last event of a stream."""
+    """The answer failed. `messageId` is the message with the partial answer. The last event of a stream."""
 
     type: Literal["error"]
     code: str
@@ -108,7 +108,7 @@ class StreamEvent(
         ]
     ]
 ):
-    """An event of the native dialect. Skip types that you do not know."""
+    """An event of the native dialect. Ignore unknown types."""
 
 
 class PlainContent(View):

@@ -1,7 +1,7 @@
-"""Every route of both functions: what it takes, and every status that it answers.
+"""All routes of both functions: parameters, body, and all statuses of their responses.
 
-`ROUTES` is the whole description; `document` writes it as OpenAPI. Statuses of the services in front (API Gateway,
-Lambda, CloudFront) are theirs and not described: throttling, unknown routes, a body over 6 MB.
+`ROUTES` is the complete description; `document` writes it as OpenAPI. Responses of API Gateway, Lambda and CloudFront
+themselves are not described: throttling, unknown routes, a body over 6 MB.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,17 +40,17 @@ class Parameter:
     """A parameter of the query, the path or the headers. `schema` is JSON Schema."""
 
     name: str
-    place: Literal["query", "path", "header"]
+    location: Literal["query", "path", "header"]
     schema: Mapping[str, Any]
     description: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a route answers with one status.
+    """A response of a route with one status.
 
-    `body` is one JSON object, `events` are what the `data` of a stream's events may be; a string stands for itself.
-    `headers` names some of `HEADERS`.
+    `body` has the possible JSON objects, `events` the possible `data` of a stream's events: a model or a literal text.
+    `headers` has names from `HEADERS`.
     """
 
     description: str
@@ -61,7 +61,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. `functions` are those that serve it; `errors` are all that it answers, in the shape `error`."""
+    """One operation. `functions` serve it. `errors` are all errors of its responses, in the form `error`."""
 
     method: str
     path: str
@@ -81,8 +81,8 @@ def _whole(pattern: Pattern[str]) -> dict[str, str]:
 
 
 HEADERS: dict[str, tuple[Mapping[str, Any], str]] = {
-    "x-request-id": ({"type": "string"}, "Lambda's id of the request: the log has it too."),
-    "retry-after": ({"type": "integer", "minimum": 1}, "Seconds to wait before the next try."),
+    "x-request-id": ({"type": "string"}, "Lambda's id of the request. The log has it too."),
+    "retry-after": ({"type": "integer", "minimum": 1}, "Seconds to wait before the next attempt."),
     "x-vercel-ai-ui-message-stream": ({"const": "v1"}, "The version of the AI SDK's protocol."),
     "x-should-retry": ({"const": "false"}, "Tells OpenAI's SDKs not to repeat a request that was already repeated."),
 }
@@ -104,7 +104,7 @@ DIALECT = Parameter(
     "dialect",
     "query",
     {"type": "string", "enum": ["native", "plain"], "default": "native"},
-    "The shape of a stream's events.",
+    "The encoding of the events of a stream.",
 )
 IN_ONE_PIECE = Parameter(
     "stream", "query", {"type": "string"}, "`false` answers as one JSON object, as API Gateway always does."
@@ -113,19 +113,25 @@ IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
     "header",
     _whole(bodies.IDEMPOTENCY_KEY),
-    "Identifies the message: sent again, it is answered with the generation that it started the first time.",
+    "Identifies the send. A request with the same key gets the generation that the first one has started.",
 )
 BEDROCK_KEY = Parameter(
-    "X-Bedrock-Api-Key", "header", _whole(BEDROCK_API_KEY), "The caller's own key for Bedrock, which is then billed."
+    "X-Bedrock-Api-Key",
+    "header",
+    _whole(BEDROCK_API_KEY),
+    "The client's own key for Bedrock. The answer is billed to it.",
 )
 CLIENT_ID = Parameter(
     "X-Client-Id",
     "header",
     _whole(bodies.CLIENT_ID),
-    "Identifies a reader, such as a browser tab: its newer stream of a generation ends its older one.",
+    "Identifies a client, such as a browser tab. Its new stream of a generation ends its older stream.",
 )
 LAST_EVENT_ID = Parameter(
-    "Last-Event-ID", "header", _whole(CURSOR), "The `id` of the last event that was read; wins over `after`."
+    "Last-Event-ID",
+    "header",
+    _whole(CURSOR),
+    "The `id` of the last event that was received. It has precedence over `after`.",
 )
 AFTER = Parameter("after", "query", _whole(CURSOR), "The same as `Last-Event-ID`.")
 
@@ -166,16 +172,16 @@ OF_MODELS = (  # before the first byte, where the answer comes in one piece
 
 
 class ModelUnknown(errors.NotFound):
-    """`NotFound` of a model, as `/v1` calls it."""
+    """`NotFound` for a model, with the code of `/v1`."""
 
     code = "model_not_found"
 
 
-COMPLETION_ERROR = (CompletionError, answers.ErrorBody)  # the second is the streaming runtime's, of what is unforeseen
+COMPLETION_ERROR = (CompletionError, answers.ErrorBody)  # the second: the streaming runtime, for unexpected errors
 
 # Replies
 
-IDS = "Native events that can be resumed from have the `id` `<generation>:<position>`."
+IDS = "Native events of the log have the `id` `<generation>:<position>`, from which a client can resume."
 NATIVE_STREAM: tuple[type[BaseModel] | str, ...] = (StreamEvent, PlainContent, PlainError, "[DONE]")
 UI_STREAM = Reply(
     "The AI SDK's UI message stream.",
@@ -183,9 +189,9 @@ UI_STREAM = Reply(
     headers=("x-vercel-ai-ui-message-stream",),
 )
 NOTHING_RUNS = Reply("There is no generation to follow.")
-ACCEPTED = Reply("The generation is being stopped.", (answers.Accepted,))
+ACCEPTED = Reply("The generation is being cancelled.", (answers.Accepted,))
 DELETING = Reply(
-    "It takes longer than a request may: a task goes on. Call again to know when it has ended.",
+    "It takes longer than a request may. A task continues it. Send the request again to see whether it is complete.",
     (answers.Accepted,),
     headers=("retry-after",),
 )
@@ -200,12 +206,12 @@ ROUTES = (
         "POST",
         "/chat",
         BOTH,
-        "Sends a message, or has the last one answered again or its answer continued. The Function URL streams the "
-        "answer; API Gateway gives it in one piece, after 25 s at most.",
+        "Sends a message, answers the last message again, or continues the last answer. The Function URL streams the "
+        "answer. API Gateway returns it in one piece, after 25 s at most.",
         {
             200: Reply(f"The answer, as a stream or in one piece. {IDS}", (answers.Answer,), NATIVE_STREAM),
             202: Reply(
-                "In one piece: an earlier send's generation still runs.",
+                "In one piece: the generation of an earlier request still runs.",
                 (answers.Running,),
                 headers=("retry-after",),
             ),
@@ -218,10 +224,10 @@ ROUTES = (
         "GET",
         "/chat/{conversation}/stream",
         STREAM,
-        "Streams the rest of a generation: the one of the cursor, or without a cursor the one that runs, from its "
-        "start. The stream of a cursor ends after 60 s, also without `complete` or `error`: then ask again.",
+        "Streams the rest of the cursor's generation, or without a cursor the running generation from its start. With "
+        "a cursor, the stream ends after 60 s, also without `complete` or `error`: then send the request again.",
         {
-            200: Reply(f"The events behind the cursor. {IDS}", events=NATIVE_STREAM),
+            200: Reply(f"The events after the cursor. {IDS}", events=NATIVE_STREAM),
             204: NOTHING_RUNS,
         },
         (*STORED, errors.NotFound, errors.TooManyFollowers),
@@ -231,7 +237,7 @@ ROUTES = (
         "POST",
         "/chat/{conversation}/cancel",
         BOTH,
-        "Stops the generation that runs; with a body, only if it is the named one.",
+        "Cancels the running generation; with a body, only if it is the generation in the body.",
         {202: ACCEPTED},
         (*STORED, *BODY, errors.NotFound, errors.NotActive),
         (CONVERSATION,),
@@ -252,9 +258,9 @@ ROUTES = (
         "GET",
         "/ai/chat/{conversation}/stream",
         STREAM,
-        "Streams the generation that runs, or that ended in the last ten minutes, from its start.",
+        "Streams the running generation, or one that ended in the last ten minutes, from its start.",
         {200: UI_STREAM, 204: Reply("There is no such generation or no such conversation.")},
-        (*STORED, errors.NotFound, errors.TooManyFollowers),  # not found is what can be no id
+        (*STORED, errors.NotFound, errors.TooManyFollowers),  # not found: an invalid id
         (CONVERSATION, CLIENT_ID),
     ),
     Route(
@@ -308,7 +314,7 @@ ROUTES = (
         "POST",
         "/prompt/preview",
         CONVERSE,
-        "What `POST /chat` would send to the model, and roughly how many tokens that is. Nothing is sent or stored.",
+        "The request that `POST /chat` would send to the model, and its estimated tokens. Nothing is sent or stored.",
         {200: _json(answers.PromptPreview, "The prompt.")},
         (*PAID, errors.NotFound),
         (BEDROCK_KEY,),
@@ -336,7 +342,7 @@ ROUTES = (
         "GET",
         "/conversations/{conversation}",
         CONVERSE,
-        "One conversation; `active` names the generation that runs.",
+        "One conversation. `active` is the running generation.",
         {200: _json(answers.Conversation, "The conversation.")},
         (*STORED, errors.NotFound),
         (CONVERSATION,),
@@ -355,7 +361,7 @@ ROUTES = (
         "DELETE",
         "/conversations/{conversation}",
         CONVERSE,
-        "Deletes a conversation with everything in it, and stops the generation that runs.",
+        "Deletes a conversation with its messages, and cancels its running generation.",
         {202: DELETING, 204: Reply("It is deleted.")},
         (*STORED, errors.NotFound),
         (CONVERSATION,),
@@ -407,7 +413,7 @@ ROUTES = (
         "PUT",
         "/profile",
         CONVERSE,
-        "Replaces the profile; `learning` stays as it is if it is left out.",
+        "Replaces the profile. `learning` stays unchanged if it is left out.",
         {200: _json(answers.Profile, "The profile.")},
         (*STORED, *BODY),
         body=bodies.NewProfile,
@@ -416,7 +422,7 @@ ROUTES = (
         "PATCH",
         "/profile",
         CONVERSE,
-        "Changes the fields of the profile that are given. Null removes a text.",
+        "Changes the fields of the profile that the body has. Null removes a text.",
         {200: _json(answers.Profile, "The profile.")},
         (*STORED, *BODY),
         body=bodies.ProfileChange,
@@ -425,7 +431,7 @@ ROUTES = (
         "DELETE",
         "/me",
         CONVERSE,
-        "Erases the user: conversations, facts and profile. It takes three seconds at least.",
+        "Deletes all data of the user: conversations, facts and profile. It takes at least three seconds.",
         {202: DELETING, 204: Reply("Everything is erased.")},
         STORED,
     ),
@@ -434,7 +440,7 @@ ROUTES = (
         "/health",
         BOTH,
         "Whether the function runs and is configured.",
-        {200: _json(answers.Health, "It does.")},
+        {200: _json(answers.Health, "The function runs and is configured.")},
         OPEN,
         is_open=True,
     ),

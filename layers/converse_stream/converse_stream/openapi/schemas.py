@@ -12,13 +12,13 @@ REF = "#/components/schemas/{model}"
 
 
 class View(BaseModel):
-    """Base of everything that is sent. A field whose default is None may be absent, and is never null."""
+    """Base of all models of responses and events. A field with the default None may be absent, and is never null."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
 
 class _Schemas(GenerateJsonSchema):
-    """Without the titles that pydantic makes of field names, and without defaults that say nothing."""
+    """Schemas without the titles that pydantic derives from field names, and without defaults of None."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  # pydantic's signature
         return False
@@ -31,7 +31,7 @@ class _Schemas(GenerateJsonSchema):
 
 
 class _Views(_Schemas):
-    """Open to new fields: a later version may send more, and clients skip what they do not know."""
+    """Schemas that allow additional fields: a later version may send more, and clients ignore unknown ones."""
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> dict[str, Any]:
         if "default" not in schema or schema["default"] is not None:
@@ -46,15 +46,15 @@ class _Views(_Schemas):
 
 
 def schemas_of(requests: Iterable[type[BaseModel]], views: Iterable[type[BaseModel]]) -> dict[str, Any]:
-    """The schemas of these models and of all that they name, by name. Raises ValueError for one name of two models."""
+    """The schemas of these models and of all models that they use, by name. Raises ValueError for a duplicate name."""
     schemas: dict[str, Any] = {}
     for models, generator in ((requests, _Schemas), (views, _Views)):
         _, found = models_json_schema(
             [(model, "validation") for model in models], ref_template=REF, schema_generator=generator
         )
         definitions = found.get("$defs", {})
-        if both := schemas.keys() & definitions.keys():
-            raise ValueError(f"two models are called {', '.join(sorted(both))}")
+        if duplicates := schemas.keys() & definitions.keys():
+            raise ValueError(f"two models have the name {', '.join(sorted(duplicates))}")
         schemas |= definitions
     for schema in schemas.values():
         schema.pop("title", None)

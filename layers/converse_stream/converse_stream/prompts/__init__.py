@@ -1,1 +1,1 @@
-"""What the model is sent: prompt (the value), builder, history, templates (our words, and fences). Pure."""
+"""Prompts for the model: prompt (the value), builder, history, templates (our texts, and fences). Pure."""

@@ -1,4 +1,4 @@
-"""Builds the prompt of one turn: what changes least comes first, because that is what a model's cache can keep.
+"""Builds the prompt of an answer. The parts that change least come first, for the model's prompt cache.
 
 https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
 """
@@ -17,46 +17,46 @@ from converse_stream.store.facts import Profile, SearchableFact
 
 @dataclass(frozen=True, slots=True)
 class PromptBudget:
-    """Tokens: of the whole prompt, and at most of its history."""
+    """Limits in tokens: `window` for the whole prompt, `history` for its history."""
 
     window: int
     history: int
 
 
-def build(memory: Memory, before: Sequence[Message], message: str, *, assistant: str, room: PromptBudget) -> Prompt:
-    """The prompt for `message` behind the messages `before`, the first of the memory's history.
+def build(memory: Memory, before: Sequence[Message], message: str, *, assistant: str, budget: PromptBudget) -> Prompt:
+    """The prompt for `message` after the messages `before`, which are the memory's history or the first part of it.
 
-    What is oldest goes first where the history does not fit. The summary stands for what went, behind the history: it
-    changes, and would spoil the cache of all that follows it.
+    If the history does not fit, the oldest messages are left out, and the summary is added. The summary comes after the
+    history, because it changes: the cache cannot be used for what follows a change.
     """
     system = _system(memory.profile, assistant)
     facts, documents = _fenced("facts", SearchableFact, memory), _fenced("documents", Document, memory)
-    known = memory.conversation
-    summary = fenced("summary", [("-", known.summary)]) if known and known.summary else ""
+    conversation = memory.conversation
+    summary = fenced("summary", [("-", conversation.summary)]) if conversation and conversation.summary else ""
     bare = Prompt(
         system, (), facts, PromptMessage("user", (message,)), summary=summary, documents=documents, stored=True
     )
-    older = max(0, known.seq - len(memory.history)) if known else 0
-    kept = history(before, older, max(0, min(room.history, room.window - tokens(bare))))
+    unread = max(0, conversation.seq - len(memory.history)) if conversation else 0
+    kept = history(before, unread, max(0, min(budget.history, budget.window - tokens(bare))))
     turn = PromptMessage("user", (*kept.unanswered, message))
-    return replace(bare, history=kept.turns, turn=turn, summary="" if kept.whole else summary)
+    return replace(bare, history=kept.turns, turn=turn, summary="" if kept.complete else summary)
 
 
 def _system(profile: Profile, assistant: str) -> str:
-    told = {
+    fields = {
         "The user's name": profile.name,
         "Your name, as the user wants it": profile.assistant_name,
         "About the user": profile.about,
     }
-    about = fenced("profile", [("-", f"{what}: {text}") for what, text in told.items() if text])
+    about = fenced("profile", [("-", f"{label}: {text}") for label, text in fields.items() if text])
     return "\n\n".join(filter(None, [render("system", assistant=assistant), about]))
 
 
 def _fenced(name: str, kind: type[Source], memory: Memory) -> str:
-    """The sources of one kind behind their labels."""
-    own = [(f"[{label}]", source) for label, source in labelled(memory.sources) if isinstance(source, kind)]
-    return fenced(name, [(label, _told(source)) for label, source in own])
+    """The sources of one kind, each after its label, in a fence."""
+    sources = [(f"[{label}]", source) for label, source in labelled(memory.sources) if isinstance(source, kind)]
+    return fenced(name, [(label, _text(source)) for label, source in sources])
 
 
-def _told(source: Source) -> str:
+def _text(source: Source) -> str:
     return f"{source.name}: {source.text}" if isinstance(source, Document) else source.text

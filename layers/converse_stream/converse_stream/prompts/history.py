@@ -1,7 +1,7 @@
-"""What of a conversation the model is reminded of: its newest messages, as many as fit, as alternating turns.
+"""The history in a prompt: the newest messages of the conversation that fit, as alternating turns.
 
-What does not fit is dropped by whole blocks of messages. So the history begins at the same message for some turns, and
-the model's cache can serve it: if each new message pushed out the oldest one, no two prompts would begin alike.
+Old messages are left out in blocks. So several prompts in succession begin with the same message, and the model's cache
+can be used. If each new message removed the oldest one, each prompt would begin differently.
 """
 
 from collections.abc import Sequence
@@ -17,36 +17,39 @@ BLOCK = 8  # messages
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """`turns` begin with the user's and end with an answer; `unanswered` is what the user said behind them.
+    """`turns` begin with the user and end with an answer. `unanswered` are the user's messages after them.
 
-    `whole` says that nothing was left out.
+    `complete` is false if messages were left out.
     """
 
     turns: tuple[PromptMessage, ...]
     unanswered: tuple[str, ...]
-    whole: bool
+    complete: bool
 
 
 def history(messages: Sequence[Message], before: int, budget: int) -> History:
-    """The newest of the messages that fit into `budget` tokens; `before` is how many there were before them."""
+    """The newest of `messages` that fit into `budget` tokens. `before` is the number of messages before them."""
     first = _first([estimate_tokens(message.text) for message in messages], before, budget)
     turns = _alternating(messages[first:])
     unanswered = tuple(turns.pop().texts) if turns and turns[-1].role == "user" else ()
     if turns and turns[0].role == "assistant":
         del turns[0]
-    return History(tuple(turns), unanswered, whole=before + first == 0)
+    return History(tuple(turns), unanswered, complete=before + first == 0)
 
 
 def _first(sizes: Sequence[int], before: int, budget: int) -> int:
-    """The index of the first message that is kept: at a block's begin, unless that cost half of what fits."""
-    behind = [*accumulate(reversed(sizes), initial=0)][::-1]  # what each message weighs with all behind it
-    fitting = next(index for index, weight in enumerate(behind) if weight <= budget)
+    """The index of the first message to keep.
+
+    It is the first of a block, unless that would leave out more than half of the tokens that fit.
+    """
+    totals = [*accumulate(reversed(sizes), initial=0)][::-1]  # tokens of each message and all after it
+    fitting = next(index for index, total in enumerate(totals) if total <= budget)
     blocks = range(fitting + -(before + fitting) % BLOCK, len(sizes), BLOCK)
-    return next((index for index in blocks if 2 * behind[index] >= behind[fitting]), fitting)
+    return next((index for index in blocks if 2 * totals[index] >= totals[fitting]), fitting)
 
 
 def _alternating(messages: Sequence[Message]) -> list[PromptMessage]:
-    """Turns by alternating sides: answers without text are dropped, neighbours of one side joined."""
+    """Turns with alternating roles. Answers without text are left out, adjacent messages of one role are joined."""
     turns: list[PromptMessage] = []
     for message in without_filtered(messages):
         text = message.text
@@ -60,17 +63,18 @@ def _alternating(messages: Sequence[Message]) -> list[PromptMessage]:
 
 
 def without_filtered(messages: Sequence[Message]) -> list[Message]:
-    """Without the answers that a filter stopped, and what they answered: no guardrail looks at the history again.
+    """The messages without answers that a filter stopped, and without the user's messages that they answered.
 
-    That is all that was asked since the last answer with words in it: the filter judged it together.
+    The guardrail does not check the history again. All user messages since the last answer with text are left out,
+    because the filter checked them together.
     """
     kept: list[Message] = []
-    stopped = False
+    filtered = False
     for message in reversed(messages):
         if message.finish_reason == "content-filter":
-            stopped = True
+            filtered = True
         elif message.role == "assistant" and message.text.strip():
-            stopped = False
-        if not stopped:
+            filtered = False
+        if not filtered:
             kept.append(message)
     return kept[::-1]

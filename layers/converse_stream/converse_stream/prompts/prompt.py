@@ -1,4 +1,4 @@
-"""What a model is to read, as a value, and what it weighs."""
+"""The prompt of a model call as a value, and its size in tokens."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from converse_stream.protocol.tokens import estimate_tokens
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
-    """The model's wish to use a tool."""
+    """A call of a tool by the model."""
 
     id: str
     name: str
@@ -19,7 +19,7 @@ class ToolUse:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What the tool with this call's id answered."""
+    """The result of the tool call with this id."""
 
     id: str
     output: str
@@ -27,28 +27,28 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A tool that the model may use; `schema` is JSON Schema of its input."""
+    """A tool that the model may use. `schema` is the JSON Schema of its input."""
 
     name: str
     description: str
     schema: Mapping[str, Any]
 
 
-MAX_BYTES_PER_TOKEN = 8  # of UTF-8 in a token, on the average of a long text
+MAX_BYTES_PER_TOKEN = 8  # the average size of a token in a long text, in bytes of UTF-8
 
 Content: TypeAlias = str | ToolUse | ToolResult
 
 
 @dataclass(frozen=True, slots=True)
 class PromptMessage:
-    """What one side said in a row, without reasoning; none of the texts is blank."""
+    """One turn: adjacent messages of one role, without reasoning. No text is blank."""
 
     role: Literal["user", "assistant"]
     content: tuple[Content, ...]
 
     @property
     def texts(self) -> Iterator[str]:
-        """What counts as tokens: tools' inputs and outputs too."""
+        """The texts that count as tokens, with the input and output of tools."""
         for content in self.content:
             match content:
                 case ToolUse():
@@ -60,17 +60,18 @@ class PromptMessage:
 
     @property
     def tokens(self) -> int:
-        """Roughly what it costs."""
+        """The estimated tokens of the turn."""
         return sum(map(estimate_tokens, self.texts))
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """`history` and `turn` alternate, beginning with the user; `turn` is the user's and ends with the new message.
+    """A prompt. The roles of `history` and `turn` alternate; `turn` has the role user and ends with the new message.
 
-    `summary` is of what came before the history, `facts` of the user, `documents` were found for the message; each is
-    fenced, or empty. `tool_choice` is a tool's name, `any` for one at least, None for the model's own choice. `stored`
-    says that the history is ours: a guardrail has judged what is in it.
+    `summary` is of the messages before the history, `facts` are about the user, `documents` are relevant to the
+    message. Each of them is fenced, or empty. `tool_choice` is the name of a tool, `any` for at least one call, None
+    for the model's choice. `stored` is true if the history comes from the table: then a guardrail has already checked
+    it.
     """
 
     system: str
@@ -85,19 +86,19 @@ class Prompt:
 
 
 def lowest_tokens(prompt: Prompt) -> int:
-    """The fewest tokens that any model can count for the whole prompt."""
+    """A lower bound of the prompt's tokens, for any model."""
     texts = [prompt.system, *_tools(prompt), prompt.summary, prompt.facts, prompt.documents, *prompt.turn.texts]
     texts += [text for turn in prompt.history for text in turn.texts]
     return sum(len(text.encode(errors="replace")) for text in texts) // MAX_BYTES_PER_TOKEN
 
 
 def tokens(prompt: Prompt) -> int:
-    """Roughly what the whole prompt costs."""
-    return sum(parts(prompt).values())
+    """The estimated tokens of the whole prompt."""
+    return sum(tokens_by_part(prompt).values())
 
 
-def parts(prompt: Prompt) -> dict[str, int]:
-    """The same by part."""
+def tokens_by_part(prompt: Prompt) -> dict[str, int]:
+    """The estimated tokens of each part of the prompt."""
     return {
         "system": estimate_tokens(prompt.system),
         "tools": sum(map(estimate_tokens, _tools(prompt))),

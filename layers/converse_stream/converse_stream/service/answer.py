@@ -10,7 +10,7 @@ from converse_stream.generation.completion import Completion
 from converse_stream.generation.generation import Generation, GenerationLimits, ModelEvents
 from converse_stream.generation.search import Search
 from converse_stream.limits import Budget
-from converse_stream.memory.citations import cited
+from converse_stream.memory.citations import extract_citations
 from converse_stream.model.transport import Call
 from converse_stream.protocol.events import Event, Message, Start, Usage
 from converse_stream.protocol.log import Entry
@@ -50,7 +50,7 @@ def answer(
         events = app.models.answer(
             completion.prompt, completion.model, completion.options, call, stream=completion.stream
         )
-        yield from cited(events, completion.sources, before=prefix)
+        yield from extract_citations(events, completion.sources, before=prefix)
 
     def estimate_usage(text: str, alias: str) -> Usage:
         usage = Usage(completion.tokens if is_called else 0, estimate_tokens(text), basis="estimated")

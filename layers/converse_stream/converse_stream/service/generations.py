@@ -44,7 +44,7 @@ def running(app: Container, user: User, conversation_id: str, gid: str | None = 
     """
     conversation = app.conversations.get(user.key, conversation_id)
     if conversation.deleted or not (conversation.seq or conversation.updated_at):
-        raise conversation.missing()
+        raise conversation.not_found()
     gid = gid or conversation.active
     record = app.generations.get_or_reap(user.key, gid) if gid else None
     if record and record.conversation != conversation_id:

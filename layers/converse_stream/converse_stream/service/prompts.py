@@ -36,5 +36,5 @@ def begin_recall(
 def build_completion(app: Container, memory: Memory, plan: Plan, model: str, options: Options) -> Completion:
     """Builds the prompt from the results of the lookups and searches."""
     budget = PromptBudget(app.models.window(model, options), app.settings.history_tokens)
-    built = builder.build(memory, plan.history, plan.text, assistant=app.settings.assistant_name, room=budget)
+    built = builder.build(memory, plan.history, plan.text, assistant=app.settings.assistant_name, budget=budget)
     return Completion(built, model, options, memory.sources)

@@ -1,15 +1,15 @@
-"""What users take away: a conversation, or all that there is of them.
+"""Deletes a conversation, or all data of a user.
 
-    begin     all: the mark that it is erased (converse_stream.store.erasure_mark), so that nothing new can begin
-    stop      every conversation is marked, so that nothing can be stored in it; what runs is told to stop
-    remove    one after the other, when its answer has ended: logs, messages, the mark
-    forget    all: facts, then the profile with the mark
+    mark        user: sets the erasure marker (converse_stream.store.erasure_marker), so that nothing new can start
+    stop        marks each conversation as deleted, so that nothing can be stored in it, and cancels its generation
+    remove      one conversation after another, when its generation has ended: logs, messages, the deletion marker
+    complete    user: deletes the facts, then the profile with the erasure marker
 
-The index that lists conversations may be late, so all of them are listed once more when it has had time.
+The index that lists conversations is eventually consistent. So all conversations are listed again after `INDEX_LAG`.
 
-Each step may be done again, so whatever breaks it off, another call goes on from the marks. Two calls at once do no
-harm, and one that is late finds that the other has ended. What a user has used of their limits stays until it expires,
-two days later: to erase oneself must not be a way to more.
+Each step can be repeated: after a failure, another call continues from the markers. Two concurrent calls are safe. A
+late call finds that the other one has completed the erasure. The user's usage stays until it expires after two days:
+an erasure must not reset the limits.
 """
 
 import time
@@ -17,16 +17,16 @@ from collections.abc import Callable
 from typing import Any
 
 from converse_stream.protocol.errors import NotFound, StorageError
-from converse_stream.store import erasure_mark, keys
+from converse_stream.store import erasure_marker, keys
 from converse_stream.store.conversations import Conversations
 from converse_stream.store.generations import Generations
 from converse_stream.store.table import ConditionFailed, Table
 
-INDEX_LAG = 3.0  # seconds that the index may be late: ten times what is usual
+INDEX_LAG = 3.0  # seconds by which the index may be late: ten times the usual value
 
 
 class Erasure:
-    """`user` is a `User.key` everywhere, a deadline a time of the monotonic clock."""
+    """Deletes conversations and users. `user` is a `User.key`, `deadline` a time of the monotonic clock."""
 
     def __init__(self, table: Table, conversations: Conversations, generations: Generations) -> None:
         self._table = table
@@ -34,44 +34,48 @@ class Erasure:
         self._generations = generations
 
     def delete_conversation(self, user: str, conversation_id: str, deadline: float) -> bool:
-        """Whether the conversation is gone with everything in it by `deadline`; if not, another call goes on.
+        """Deletes the conversation with its messages. Returns False if that takes longer than `deadline`.
 
-        The log of a running answer expires. Raises NotFound and StorageError.
+        Another call then continues. The log of a running generation is not deleted: it expires. Raises NotFound and
+        StorageError.
         """
         self._stop(user, conversation_id)
         conversations = Conversations(self._table.until(deadline))
         return _in_time(lambda: conversations.remove_messages(user, conversation_id), deadline)
 
     def erase_user(self, user: str, deadline: float) -> bool:
-        """Whether all is gone by `deadline`; if not, another call goes on. Raises StorageError."""
-        begun = erasure_mark.begin(self._table, user)
-        return _in_time(lambda: self._erase(user, begun, deadline), deadline)
+        """Deletes all data of the user. Returns False if that takes longer than `deadline`.
+
+        Another call then continues. Raises StorageError.
+        """
+        started_at = erasure_marker.begin(self._table, user)
+        return _in_time(lambda: self._erase(user, started_at, deadline), deadline)
 
     def resume(self, user: str, deadline: float) -> bool:
-        """The same for an erasure that has begun; one that has ended is not begun again."""
-        begun = erasure_mark.since(self._table, user)
-        return begun is None or _in_time(lambda: self._erase(user, begun, deadline), deadline)
+        """Continues a running erasure, as `erase_user`. Returns True if none is running."""
+        started_at = erasure_marker.get(self._table, user)
+        return started_at is None or _in_time(lambda: self._erase(user, started_at, deadline), deadline)
 
-    def _erase(self, user: str, begun: str, deadline: float) -> None:
+    def _erase(self, user: str, started_at: str, deadline: float) -> None:
         table = self._table.until(deadline)
         conversations, erased = Conversations(table), set[str]()
-        listed = time.monotonic() + INDEX_LAG  # from then on the index shows all that was there at the mark
+        index_complete_at = time.monotonic() + INDEX_LAG  # then the index has all conversations older than the marker
         complete = False
         try:
             while not complete:
-                complete = time.monotonic() > listed
-                left = [each.id for each in conversations.all(user) if each.id not in erased]
-                running = {each: self._stop_if(user, each, begun) for each in left}
-                for each, gid in running.items():
-                    self._remove(conversations, user, each, gid, begun, deadline)
-                erased.update(left)
+                complete = time.monotonic() > index_complete_at
+                remaining = [each.id for each in conversations.all(user) if each.id not in erased]
+                running = {each: self._stop_if_erasing(user, each, started_at) for each in remaining}
+                for conversation_id, gid in running.items():
+                    self._remove(conversations, user, conversation_id, gid, started_at, deadline)
+                erased.update(remaining)
                 if not complete:
-                    time.sleep(max(0.0, min(listed, deadline) - time.monotonic()) + 0.01)
-        except ConditionFailed:  # another call has ended the erasure
+                    time.sleep(max(0.0, min(index_complete_at, deadline) - time.monotonic()) + 0.01)
+        except ConditionFailed:  # another call has completed the erasure
             return
-        if erasure_mark.since(table, user) == begun:
+        if erasure_marker.get(table, user) == started_at:
             table.clear(keys.facts(user), "F#", "F#~", "ts")
-            erasure_mark.end(table, user, begun)
+            erasure_marker.end(table, user, started_at)
 
     def _remove(
         self,
@@ -79,7 +83,7 @@ class Erasure:
         user: str,
         conversation_id: str,
         gid: str | None,
-        begun: str,
+        started_at: str,
         deadline: float,
     ) -> None:
         if gid:
@@ -87,16 +91,19 @@ class Erasure:
                 raise StorageError
             conversations.remove_log(user, gid)
         conversations.remove_messages(user, conversation_id)
-        conversations.remove_mark(user, conversation_id, erasure_mark.same_erasure_part(self._table, user, begun))
+        conversations.remove_marker(
+            user, conversation_id, erasure_marker.same_erasure_part(self._table, user, started_at)
+        )
 
-    def _stop_if(self, user: str, conversation_id: str, begun: str) -> str | None:
-        """Raises ConditionFailed where the erasure of that time has ended."""
+    def _stop_if_erasing(self, user: str, conversation_id: str, started_at: str) -> str | None:
+        """As `_stop`, with None if the conversation is deleted. Raises ConditionFailed if the erasure has ended."""
         try:
-            return self._stop(user, conversation_id, erasure_mark.same_erasure_part(self._table, user, begun))
-        except NotFound:  # the index shows what is gone
+            return self._stop(user, conversation_id, erasure_marker.same_erasure_part(self._table, user, started_at))
+        except NotFound:  # the index still lists a deleted conversation
             return None
 
     def _stop(self, user: str, conversation_id: str, *checks: Any) -> str | None:
+        """Marks the conversation as deleted, cancels its running generation and returns the generation's id."""
         running = self._conversations.mark_deleted(user, conversation_id, *checks)
         if running and (record := self._generations.get(user, running)):
             self._generations.cancel(user, record)
@@ -104,7 +111,7 @@ class Erasure:
 
 
 def _in_time(work: Callable[[], None], deadline: float) -> bool:
-    """Whether the work was done; False where it broke off after its deadline."""
+    """Runs `work`. Returns False if it fails with StorageError after `deadline`."""
     try:
         work()
     except StorageError:

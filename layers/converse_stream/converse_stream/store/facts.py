@@ -1,4 +1,4 @@
-"""What the assistant remembers of a user: facts, and a profile beside them in the same partition."""
+"""A user's facts and profile, in one partition."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,17 +8,24 @@ from typing import Any
 from converse_stream.aws.embedder import Embedder
 from converse_stream.protocol.errors import BadRequest, NotFound
 from converse_stream.protocol.ids import new_id, now
-from converse_stream.store import erasure_mark, keys
+from converse_stream.store import erasure_marker, keys
 from converse_stream.store.table import Item, Table
 
-SHOWN = ("sk", "text", "kind", "source", "ts", "confidence")  # all but the embedding, which is the largest by far
+SHOWN = (
+    "sk",
+    "text",
+    "kind",
+    "source",
+    "ts",
+    "confidence",
+)  # all but the embedding, which is large
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """`source` is `user` for what they wrote themselves, else the conversation that it was learned in.
+    """A fact about a user. `source` is `user` if the user wrote it, else the conversation that it was learned from.
 
-    `confidence`, of a learned one, is from 0 to 1.
+    `confidence` is from 0 to 1, and None if the user wrote the fact.
     """
 
     id: str
@@ -31,7 +38,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class SearchableFact:
-    """A fact as a search sees it; for `embedding` see `converse_stream.aws.embedder`."""
+    """A fact with what a search needs. For `embedding` see `converse_stream.aws.embedder`."""
 
     id: str
     text: str
@@ -40,26 +47,26 @@ class SearchableFact:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How a user is addressed, and what the assistant is called for them."""
+    """How the assistant addresses the user, and the name that the user has given it."""
 
     name: str | None = None
     assistant_name: str | None = None
     about: str | None = None
-    learning: bool = True  # whether the assistant may learn from what they say
+    learning: bool = True  # whether the assistant may learn from the user's messages
 
 
 EMPTY_PROFILE = Profile()
 
-_STORED = {"assistant_name": "assistant"}  # the profile's attributes that are stored under another name
+_STORED_NAMES = {"assistant_name": "assistant"}  # of the profile's fields that are stored under another name
 
 # Named condition on the profile.
-_LEARNING_ALLOWED = f"attribute_not_exists(learning) AND {erasure_mark.NOT_ERASING}"
+_LEARNING_ALLOWED = f"attribute_not_exists(learning) AND {erasure_marker.NOT_ERASING}"
 
 
 class Facts:
-    """One user's facts and profile in the table. `user` is a `User.key` everywhere.
+    """The facts and profiles in the table. `user` is a `User.key` in all methods.
 
-    `embedder` gives a new fact its embedding, if it can.
+    `embedder` computes the embeddings of new facts; without it they have none.
     """
 
     def __init__(self, table: Table, embedder: Embedder | None = None) -> None:
@@ -67,44 +74,48 @@ class Facts:
         self._embedder = embedder
 
     def all(self, user: str) -> list[Fact]:
-        """Every fact, oldest first."""
+        """All facts, oldest first."""
         items = self._table.query(keys.facts(user), "F#", "F#~", only=SHOWN)
-        return [_fact(item) for item in sorted(items, key=_age)]
+        return [_fact(item) for item in sorted(items, key=_created_at)]
 
     def searchable(self, user: str) -> list[SearchableFact]:
-        """The same for a search, which has no time to read what it does not need."""
+        """All facts, oldest first, with only the attributes that a search needs."""
         items = self._table.query(keys.facts(user), "F#", "F#~", only=("sk", "text", "ts", "embedding"))
-        return [_remembered(item) for item in sorted(items, key=_age)]
+        return [_searchable(item) for item in sorted(items, key=_created_at)]
 
     def profile(self, user: str) -> Profile:
-        """The profile; an empty one if there is none."""
+        """The profile; an empty one if none is stored."""
         return _profile(self._table.get(keys.facts(user), keys.PROFILE) or {})
 
     def add(self, user: str, text: str, kind: str, *, limit: int) -> Fact:
-        """Stores a fact. Raises BadRequest when the user has `limit` of them already."""
+        """Stores a fact that the user wrote. Raises BadRequest if the user already has `limit` facts."""
         if len(self._table.query(keys.facts(user), "F#", "F#~", only=("sk",))) >= limit:
             raise BadRequest(f"There are {limit} facts already; forget one first.", field="text")
         fact = Fact(new_id(), text, kind, "user", now())
         self._table.put(self._item(user, fact))
         return fact
 
-    def learned(self, user: str, facts: Iterable[Fact]) -> list[Any]:
-        """For `transact`: stores what a task has learned; a fact of the same id is the same fact."""
+    def learned_parts(self, user: str, facts: Iterable[Fact]) -> list[Any]:
+        """For `transact`: stores learned facts. A fact with the same id is overwritten."""
         return [self._table.put_part(self._item(user, fact)) for fact in facts]
 
-    def named(self, user: str, assistant: str) -> Any:
-        """For `transact`: what the assistant is called from now on, if the user lets it learn."""
+    def assistant_name_part(self, user: str, assistant: str) -> Any:
+        """For `transact`: sets the assistant's name, if learning is allowed."""
         key, update = (keys.facts(user), keys.PROFILE), "SET assistant = :name"
         return self._table.update_part(*key, update, condition=_LEARNING_ALLOWED, values={":name": assistant})
 
-    def learning_allowed(self, user: str) -> Any:
-        """For `transact`: holds while the user lets the assistant learn and is not erased; so does that of `named`."""
+    def learning_allowed_part(self, user: str) -> Any:
+        """For `transact`: a check that the user allows learning and is not being erased.
+
+        `assistant_name_part` has the same condition.
+        """
         return self._table.check_part(keys.facts(user), keys.PROFILE, condition=_LEARNING_ALLOWED)
 
     def delete(self, user: str, fact_id: str) -> None:
-        """Raises NotFound when the user has no such fact.
+        """Deletes a fact. Raises NotFound if the user has no such fact.
 
-        That is read before, because boto3 may delete twice, and the second time there is nothing to delete.
+        The fact is read first, instead of a condition on the write: boto3 may send the write twice, and the second one
+        would find no item.
         """
         if self._table.get(keys.facts(user), keys.fact(fact_id)) is None:
             raise NotFound
@@ -113,39 +124,39 @@ class Facts:
     def set_profile(
         self, user: str, name: str | None, assistant: str | None, about: str | None, *, learning: bool | None = None
     ) -> Profile:
-        """Replaces the profile, which comes back; `learning` stays as it is where it is None.
+        """Replaces the profile and returns it. With `learning` None, that field stays unchanged.
 
-        In one write: whoever changes another part meanwhile does not lose it.
+        It is one write, so a concurrent change of another field is not lost.
         """
         return self.change_profile(user, name=name, assistant_name=assistant, about=about, learning=learning)
 
     def change_profile(self, user: str, *, learning: bool | None = None, **texts: str | None) -> Profile:
-        """Changes the named `texts` of the profile, which comes back; None takes one away.
+        """Changes the fields in `texts` and returns the profile; None removes a field.
 
-        In one write, as `set_profile`; `learning` stays as it is where it is None.
+        It is one write, as in `set_profile`. With `learning` None, that field stays unchanged.
         """
-        fields: dict[str, str | bool | None] = {_STORED.get(name, name): text for name, text in texts.items()}
+        fields: dict[str, str | bool | None] = {_STORED_NAMES.get(name, name): text for name, text in texts.items()}
         if learning is not None:
             fields["learning"] = None if learning else False
         if not fields:
             return self.profile(user)
-        given = {each: value for each, value in fields.items() if value is not None}
+        present = {name: value for name, value in fields.items() if value is not None}
         updates = {
-            "SET": [f"#{each} = :{each}" for each in given],
-            "REMOVE": [f"#{each}" for each in fields.keys() - given.keys()],
+            "SET": [f"#{name} = :{name}" for name in present],
+            "REMOVE": [f"#{name}" for name in fields.keys() - present.keys()],
         }
         item = self._table.update(
             keys.facts(user),
             keys.PROFILE,
             " ".join(f"{verb} {', '.join(parts)}" for verb, parts in updates.items() if parts),
-            values={f":{each}": value for each, value in given.items()},
-            names={f"#{each}": each for each in fields},
+            values={f":{name}": value for name, value in present.items()},
+            names={f"#{name}": name for name in fields},
         )
         return _profile(item)
 
     def _item(self, user: str, fact: Fact) -> Item:
         embedding = self._embedder.embed(fact.text) if self._embedder else None
-        known = {
+        optional = {
             "confidence": None if fact.confidence is None else Decimal(str(fact.confidence)),
             "embedding": embedding,
         }
@@ -156,7 +167,7 @@ class Facts:
             "kind": fact.kind,
             "source": fact.source,
             "ts": fact.created_at,
-            **{name: value for name, value in known.items() if value is not None},
+            **{name: value for name, value in optional.items() if value is not None},
         }
 
 
@@ -164,9 +175,9 @@ def _profile(item: Item) -> Profile:
     return Profile(item.get("name"), item.get("assistant"), item.get("about"), item.get("learning", True))
 
 
-def _age(item: Item) -> str:
-    time: str = item["ts"]
-    return time
+def _created_at(item: Item) -> str:
+    created_at: str = item["ts"]
+    return created_at
 
 
 def _fact(item: Item) -> Fact:
@@ -174,7 +185,7 @@ def _fact(item: Item) -> Fact:
     return Fact(_id(item), item["text"], item["kind"], item["source"], item["ts"], confidence)
 
 
-def _remembered(item: Item) -> SearchableFact:
+def _searchable(item: Item) -> SearchableFact:
     embedding = item.get("embedding")
     return SearchableFact(_id(item), item["text"], bytes(embedding) if embedding else None)
 

@@ -1,4 +1,4 @@
-"""The item H of a generation, as a value: what it is, how it is stored, and the conditions that guard it."""
+"""The generation record (item H) as a value, its stored form, and the conditions for writing it."""
 
 import base64
 import hashlib
@@ -15,43 +15,49 @@ from converse_stream.store.table import Item
 
 Status: TypeAlias = Literal["run", "done", "cancel", "error", "lost"]
 
-LEASE_MS = 15_000  # ms; renewed by every flush
-LEASE_GRACE_MS = 10_000  # ms past the lease before anybody else ends it: clocks differ
-LOG_LIFETIME = 24 * 3600  # seconds that a log is kept after its start
+LEASE_MS = 15_000  # every flush renews the lease
+LEASE_GRACE_MS = 10_000  # after the lease, before another function may end the generation: clocks differ
+LOG_LIFETIME = 24 * 3600  # seconds after its start for which a log is stored
 
-# Named conditions on H.
+# Named conditions on H. `:n` is the log length that the writer knows.
 IS_OWNER = "st = :run AND own = :me AND n = :n"
 IS_UNCHANGED = "st = :run AND lease = :lease AND n = :n"
 IS_RUNNING = "st = :run"
-# A head may be replaced when its time is over, or when its start was given up (`closed`), but not by that start.
+# A record may be replaced when its `ttl` has passed, or when its start was given up. `closed` has the owners that gave
+# up. Their own late writes must not replace the record.
 IS_REPLACEABLE = "attribute_not_exists(pk) OR #ttl <= :now OR (attribute_exists(closed) AND NOT contains(closed, :me))"
 IS_CLOSABLE = "attribute_not_exists(pk) OR #ttl <= :now OR attribute_exists(closed)"
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What an answer is expected to use. Costs are in billionths of a US dollar, None where somebody else pays."""
+    """The expected usage of an answer.
+
+    `input_cost` is in billionths of a US dollar, and None if the request has its own Bedrock key.
+    """
 
     input_tokens: int = 0
     input_cost: int | None = None
-    output_price: int = 0  # for a million tokens
+    output_price: int = 0  # of a million tokens
 
-    def usage(self, said: Iterable[Entry]) -> Usage:
-        """The usage of an answer that said this, and that nobody has counted."""
-        text = "".join(entry.content for entry in said if isinstance(entry, (Chunk, Reasoning)))
+    def usage(self, entries: Iterable[Entry]) -> Usage:
+        """The estimated usage of an answer with these log entries."""
+        text = "".join(entry.content for entry in entries if isinstance(entry, (Chunk, Reasoning)))
         tokens = estimate_tokens(text)
         cost = None if self.input_cost is None else self.input_cost + tokens * self.output_price // 1_000_000
         return Usage(self.input_tokens, tokens, basis="estimated", cost=cost)
 
 
-NO_ESTIMATE = Estimate()  # of a head that an earlier version has stored
+NO_ESTIMATE = Estimate()  # of a record that an earlier version of this code stored
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationRecord:
-    """The item H. Times are in ms since the epoch; `n` is how long the durable log is, `t0` where its tail begins.
+    """The state of one generation, stored as item H. Times are in ms since the epoch.
 
-    `prefix_length` is how long the log was at the start, `replaces` the generation whose answer this one replaces.
+    `seq` is the number of its answer in the conversation. `length` is the length of the durable log, `tail_start` the
+    position where its tail begins. `prefix_length` is the length of the log at the start: not 0 if the generation
+    continues an answer. `replaces` is the generation whose answer this one replaces.
     """
 
     gid: str
@@ -68,8 +74,8 @@ class GenerationRecord:
     lease: int
     deadline: int
     cancelled: bool = False
-    followed_until: int = 0  # until when somebody follows
-    reason: str | None = None  # how it ended: the finish reason, or the error's code
+    followed_until: int = 0
+    reason: str | None = None  # after the end: the finish reason or the error code
     usage: Usage | None = None
     prefix_length: int = 0
     replaces: str | None = None
@@ -77,22 +83,22 @@ class GenerationRecord:
 
     @property
     def restores_replaced(self) -> bool:
-        """Whether its end puts the replaced answer back, because nothing new has come."""
+        """Whether the end of this generation restores the replaced answer: the log has nothing new."""
         return self.replaces is not None and self.length <= self.prefix_length
 
     @property
     def answer_generations(self) -> Sequence[str]:
-        """The generations of the answer that its end leaves in the conversation, the likelier one first."""
+        """The generations whose answer the conversation may have after the end, the more likely one first."""
         return (self.gid, self.replaces) if self.replaces is not None and self.restores_replaced else (self.gid,)
 
     def is_dead(self, at: int) -> bool:
-        """Its owner can no longer write: past its lease, or past the hard deadline of its function."""
+        """Whether the owner cannot write any more at time `at`: its lease or its function's deadline has passed."""
         return self.status == "run" and at > min(self.lease, self.deadline) + LEASE_GRACE_MS
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a generation ends."""
+    """The final state of a generation. `reason` is the finish reason or the error code."""
 
     status: Status
     reason: str
@@ -100,30 +106,30 @@ class End:
 
 
 def generation_id(user: str, key: str) -> str:
-    """The same for every retry of one send, and for nobody else's."""
+    """The generation id of a send: the same for each retry with this idempotency key, different for other users."""
     return _hash("generation", user, key)
 
 
 def conversation_id(gid: str) -> str:
-    """For a first message without one, so that a retry finds it again."""
+    """The conversation id for a first message without one; a retry gets the same id."""
     return _hash("conversation", gid)
 
 
 def _hash(*fields: str) -> str:
     digest = hashlib.sha256()
-    for each in fields:
-        encoded = each.encode("utf-8", "surrogatepass")
+    for field in fields:
+        encoded = field.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(4, "big") + encoded)
     return base64.urlsafe_b64encode(digest.digest()[:18]).decode()
 
 
 def key(user: str, gid: str) -> tuple[str, str]:
-    """Where it is stored."""
+    """The key of the record's item."""
     return keys.generation(user, gid), keys.RECORD
 
 
 def to_item(user: str, record: GenerationRecord, ttl: int) -> Item:
-    """As it is stored when it begins; `ttl` is in seconds since the epoch."""
+    """The item of a new record; `ttl` is in seconds since the epoch."""
     estimate = record.estimate
     costs = {} if estimate.input_cost is None else {"cin": estimate.input_cost, "cout": estimate.output_price}
     replaces = {} if record.replaces is None else {"prev": record.replaces}
@@ -151,7 +157,7 @@ def to_item(user: str, record: GenerationRecord, ttl: int) -> Item:
 
 
 def from_item(item: Item) -> GenerationRecord:
-    """What is stored, as a value."""
+    """The record that an item holds."""
     return GenerationRecord(
         gid=item["pk"].rpartition("#")[2],
         status=item["st"],

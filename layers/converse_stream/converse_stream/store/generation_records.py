@@ -1,4 +1,4 @@
-"""The heads of generations in the table: how one is read, and how one ends, whoever ends it."""
+"""Reads generation records and ends generations, for the owner and for other functions."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -20,12 +20,12 @@ from converse_stream.store.retention import Retention, message_expired
 from converse_stream.store.table import ConditionFailed, Item, Table
 from converse_stream.store.usage import settle_parts
 
-# Named condition on META; those on H are in head.py.
+# Named condition on META; the conditions on H are in generation_record.py.
 IS_ACTIVE = "active = :gid AND attribute_not_exists(deleted)"
 
 
 class GenerationRecords:
-    """`user` is a `User.key` everywhere; `clock` gives seconds."""
+    """The generation records in the table. `user` is a `User.key` in all methods; `clock` returns seconds."""
 
     def __init__(self, table: Table, retention: Retention, clock: Callable[[], float] = time.time) -> None:
         self._table = table
@@ -33,27 +33,30 @@ class GenerationRecords:
         self._clock = clock
 
     def now(self) -> int:
-        """The wall clock, in ms."""
+        """The time of the wall clock, in ms since the epoch."""
         return int(self._clock() * 1000)
 
     def get(self, user: str, gid: str) -> GenerationRecord | None:
-        """The generation's head, or None; one whose time is over is gone, though the table deletes it late."""
+        """The generation's record, or None. An expired record counts as absent, also before the table deletes it."""
         return self.current(self._table.get(keys.generation(user, gid), keys.RECORD))
 
     def current(self, item: Item | None) -> GenerationRecord | None:
-        """The item as a head; None where nothing was started, or its time is over."""
+        """The record that `item` holds; None if the item is absent or expired, or its start was given up."""
         return from_item(item) if item and "closed" not in item and int(item["ttl"]) > self._clock() else None
 
     def restored(self, user: str, record: GenerationRecord) -> Item | None:
-        """The answer that the end of `head` puts back, or has put back, as an item; None where it stores its own."""
+        """The item of the answer that the end of this generation restores, or has restored.
+
+        None if the end stores the generation's own answer, or if the replaced answer does not exist any more.
+        """
         if record.replaces is None or not record.restores_replaced:
             return None
         pk = keys.conversation(user, record.conversation)
         item = self._table.get(pk, keys.replaced(record.seq, record.replaces))
         if item is None:
             item = self._table.get(pk, keys.message(record.seq))
-        found = item is not None and item["gid"] == record.replaces and not message_expired(item, self._clock())
-        return item if found else None
+        exists = item is not None and item["gid"] == record.replaces and not message_expired(item, self._clock())
+        return item if exists else None
 
     def end(
         self,
@@ -65,9 +68,10 @@ class GenerationRecords:
         values: Item,
         restored: Item | None,
     ) -> bool:
-        """One transaction: the generation's end, the answer, and the conversation free again. False: it had ended.
+        """Ends the generation, stores the answer and frees the conversation, in one transaction.
 
-        Where there is an answer to be `restored`, that one is put back and `answer` is not stored.
+        Returns False if the generation has already ended, or if `condition` on H does not hold. If there is an item
+        `restored`, that answer is stored again instead of `answer`. Raises StorageError.
         """
         pk = keys.conversation(user, record.conversation)
         finished = self._table.update_part(
@@ -84,7 +88,7 @@ class GenerationRecords:
             },
             names={"#usage": "usage"},
         )
-        # Without its condition the update would bring a deleted conversation back.
+        # Without the condition, the update would create a deleted conversation again.
         freed = self._table.update_part(
             pk,
             keys.META,
@@ -94,29 +98,29 @@ class GenerationRecords:
             names={"#ttl": "ttl"},
         )
         if restored:
-            put = self.puts_back(restored)
+            put = self.restore_parts(restored)
         else:
             put = [self._table.put_new_part(item) for item in self._items(pk, record.seq, answer)]
         cost = settle_parts(self._table, user, make_slot(record.deadline, record.gid), end.usage, self._clock())
-        for parts in ([finished, *cost, freed, *put], [finished, *cost]):  # the second: the conversation is deleted
+        for parts in ([finished, *cost, freed, *put], [finished, *cost]):  # the second one: for a deleted conversation
             try:
                 self._table.transact(parts)
                 return True
             except ConditionFailed:
-                there = self.get(user, record.gid)
-                if there is None or there.status != "run":
+                stored = self.get(user, record.gid)
+                if stored is None or stored.status != "run":
                     return False
-                if (there.length, there.owner) != (record.length, record.owner) or there.lease != values.get(
-                    ":lease", there.lease
+                if (stored.length, stored.owner) != (record.length, record.owner) or stored.lease != values.get(
+                    ":lease", stored.lease
                 ):
                     return False
         raise StorageError
 
-    def puts_back(self, item: Item) -> list[Any]:
-        """For `transact`: an answer that was moved aside takes its place again."""
-        moved, back = messages.as_replaced(item), messages.as_current(item)
-        gone = self._table.delete_part(item["pk"], moved["sk"], condition="id = :id", values={":id": item["id"]})
-        return [self._table.put_new_part(back), gone]
+    def restore_parts(self, item: Item) -> list[Any]:
+        """For `transact`: stores a replaced answer as the current one again."""
+        replaced, current = messages.as_replaced(item), messages.as_current(item)
+        delete = self._table.delete_part(item["pk"], replaced["sk"], condition="id = :id", values={":id": item["id"]})
+        return [self._table.put_new_part(current), delete]
 
-    def _items(self, pk: str, place: int, message: Message) -> Iterable[Item]:
-        return messages.items(pk, place, message, self._retention.of_message(self._clock()))
+    def _items(self, pk: str, seq: int, message: Message) -> Iterable[Item]:
+        return messages.items(pk, seq, message, self._retention.of_message(self._clock()))

@@ -1,4 +1,4 @@
-"""The owner's hand on its generation: it flushes, seals and finishes, and nobody else writes as it does."""
+"""Writes one generation for its owner: flush, seal and finish. Every write is fenced by a condition."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,59 +21,60 @@ from converse_stream.store.generation_record import (
 from converse_stream.store.generation_records import GenerationRecords
 from converse_stream.store.table import ConditionFailed, Table
 
-TAIL_BYTES = 600  # a tail beyond this is sealed: each flush rewrites it
-RUN = 64 * 1024  # code points in one write, so that an item stays below its limit
+TAIL_BYTES = 600  # a longer tail is sealed, because each flush writes the whole tail
+RUN = 64 * 1024  # code points in one write, so that an item stays below the size limit of DynamoDB
 
-# A late write of a shorter segment must not replace a longer one. The log of an earlier generation with the same key,
-# which the table has not swept yet, is replaced: its deadline was earlier, or it names no owner (an earlier version's).
+# A late write of a shorter segment must not replace a longer one. A segment of an earlier generation with the same key,
+# which the table has not deleted yet, is replaced: its deadline was earlier, or it has no owner (stored by an earlier
+# version of this code).
 _IS_LONGER = "attribute_not_exists(own) OR dl < :dl OR (own = :me AND n1 < :n1)"
 
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What a flush brought back."""
+    """What a flush read from the generation record: whether it is cancelled, and whether it has a follower now."""
 
     cancelled: bool
     followed: bool
 
 
 class Fenced(Exception):
-    """Somebody else has ended this generation; its owner must stop."""
+    """Another function has ended this generation. Its owner must stop."""
 
 
 class GenerationWriter(Protocol):
-    """What a turn needs of its generation's writer."""
+    """Stores the progress and the end of a generation."""
 
     @property
     def durable(self) -> int:
-        """How long the durable log is."""
+        """The length of the durable log."""
 
     def flush(self, entries: Sequence[Entry]) -> Signals:
-        """See Writer."""
+        """See `TableWriter`."""
 
     def finish(self, answer: Message, end: End) -> Message | None:
-        """See Writer."""
+        """See `TableWriter`."""
 
 
 class TableWriter:
-    """The owner's hand on its generation."""
+    """Writes a generation to the table. `record` is its record as last written."""
 
     def __init__(self, records: GenerationRecords, table: Table, user: str, record: GenerationRecord) -> None:
         self.record = record
         self._records = records
         self._table = table
         self._user = user
-        self._flushed = record.length  # where the entries of the next flush begin
+        self._flushed = record.length  # the position where the entries of the next flush begin
 
     @property
     def durable(self) -> int:
-        """How long the log in the table is."""
+        """The length of the log in the table."""
         return self.record.length
 
     def flush(self, entries: Sequence[Entry]) -> Signals:
-        """Makes the next entries durable, and renews the lease with none. Raises Fenced and StorageError.
+        """Stores the next entries of the log and renews the lease, also without entries.
 
-        After a StorageError the same entries may be given again, with what came since.
+        Raises Fenced and StorageError. After a StorageError, pass the same entries again, followed by new ones.
         """
         signals = Signals(cancelled=False, followed=False)
         start = self._flushed
@@ -84,15 +85,16 @@ class TableWriter:
         return signals
 
     def finish(self, answer: Message, end: End) -> Message | None:
-        """Ends the generation and stores the answer. Raises Fenced when somebody else has, and StorageError.
+        """Ends the generation and stores the answer.
 
-        Returns the message that was put back where nothing new came for it, None where `answer` is stored.
+        Returns the replaced answer if it was restored because this generation has nothing new, else None. Raises Fenced
+        if another function has ended the generation, and StorageError.
         """
         values = {":me": self.record.owner}
         restored = self._records.restored(self._user, self.record)
         if not self._records.end(self._user, self.record, answer, end, IS_OWNER, values, restored):
-            there = self._records.get(self._user, self.record.gid)
-            if there is None or (there.owner, there.status, there.reason) != (
+            stored = self._records.get(self._user, self.record.gid)
+            if stored is None or (stored.owner, stored.status, stored.reason) != (
                 self.record.owner,
                 end.status,
                 end.reason,
@@ -102,7 +104,7 @@ class TableWriter:
 
     def _flush(self, run: list[Entry], start: int) -> Signals:
         record = self.record
-        run = log.after(run, record.length, start)  # less what an earlier attempt has made durable
+        run = log.after(run, record.length, start)  # without what an earlier attempt has stored
         tail, t0 = [*record.tail, *run], record.tail_start
         if record.tail and run and len(log.encode(tail)) > TAIL_BYTES:
             self._seal(record)
@@ -130,7 +132,7 @@ class TableWriter:
             item = failed.item or {}
             if item.get("st") != "run" or item.get("own") != record.owner or int(item["n"]) <= record.length:
                 raise Fenced from None
-            # Nobody else writes as us: an attempt that seemed to fail had succeeded. Go on from there.
+            # Only this writer has this owner id, so an attempt that seemed to fail has succeeded. Continue after it.
             self.record = from_item(item)
             return self._flush(run, record.length)
         self.record = from_item(item)
@@ -147,6 +149,6 @@ class TableWriter:
             "ev": log.encode(record.tail),
             "ttl": int(self._records.now() / 1000) + LOG_LIFETIME,
         }
-        with suppress(ConditionFailed):  # it is there already
+        with suppress(ConditionFailed):  # the segment is already stored
             values = {":n1": record.length, ":me": record.owner, ":dl": record.deadline}
             self._table.put(segment, condition=_IS_LONGER, values=values)

@@ -1,4 +1,4 @@
-"""Messages as items. One that is too large for an item goes on in items of its own, in front of the messages."""
+"""Messages as items. A large message has more than one item; its continuations sort before the messages."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -11,34 +11,34 @@ from converse_stream.store import keys
 from converse_stream.store.table import Item, Table
 
 # An item holds 400 KB (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html);
-# a message's parts leave room in it for the rest.
+# the pieces of a message's parts are smaller, for the other attributes.
 PIECE_BYTES = 300 * 1024
 
 _COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
 def items(pk: str, seq: int, message: Message, ttl: int) -> Iterator[Item]:
-    """The items that hold the message at its place until `ttl`, in seconds since the epoch."""
+    """The items of message number `seq`; `ttl` is in seconds since the epoch."""
     size = len(log.to_bytes(message.parts))
     first, *others = _pieces(log.encode(message.parts), PIECE_BYTES)
-    place = {"pk": pk, "sk": keys.message(seq)}
-    yield {**place, **_fields(message), "parts": first, "pieces": len(others), "size": size, "ttl": ttl}
+    key = {"pk": pk, "sk": keys.message(seq)}
+    yield {**key, **_fields(message), "parts": first, "pieces": len(others), "size": size, "ttl": ttl}
     for number, piece in enumerate(others, 1):
         yield {"pk": pk, "sk": keys.continuation(seq, message.id, number), "parts": piece, "ttl": ttl}
 
 
 def as_replaced(item: Item) -> Item:
-    """The same item as an earlier version, which another answer takes the place of."""
+    """The first item of an answer, with the key of a replaced answer."""
     return {**item, "sk": keys.replaced(seq_of(item), item["gid"])}
 
 
 def as_current(item: Item) -> Item:
-    """An earlier version as the message at its place again."""
+    """The first item of a replaced answer, with the key of a message again."""
     return {**item, "sk": keys.message(seq_of(item))}
 
 
 def read(table: Table, item: Item) -> Message:
-    """The message that begins with this item. Raises NotFound when its other pieces were deleted meanwhile."""
+    """The message whose first item this is. Raises NotFound if its continuations are deleted at the same time."""
     data = bytes(item["parts"])
     if pieces := int(item["pieces"]):
         seq = seq_of(item)
@@ -62,17 +62,17 @@ def read(table: Table, item: Item) -> Message:
 
 
 def seq_of(item: Item) -> int:
-    """The place of the message that begins with this item."""
+    """The number of the message in its conversation."""
     return int(item["sk"].split("#")[1])
 
 
 def size(item: Item) -> int:
-    """Roughly how many bytes the whole message has as JSON, without reading it."""
+    """The approximate size of the whole message as JSON, in bytes, from its first item."""
     return int(item["size"])
 
 
 def read_usage(stored: Item | None) -> Usage | None:
-    """A usage as `asdict` stored it."""
+    """The usage that was stored as `asdict(usage)`."""
     if stored is None:
         return None
     cost = stored.get("cost")
@@ -94,5 +94,5 @@ def _fields(message: Message) -> Item:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _pieces(data: bytes, at_most: int) -> Sequence[bytes]:
-    return [data[at : at + at_most] for at in range(0, len(data), at_most)]
+def _pieces(data: bytes, size: int) -> Sequence[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]

@@ -1,7 +1,7 @@
-"""How long conversations are kept: the times, in `ttl`, at which what is stored of them is over.
+"""Retention: when messages and conversations expire, as their attribute `ttl`.
 
-The table deletes what is over days late and in no order. So readers look at the time themselves, and a conversation's
-own item stays longer than its messages: an id that is used again must not meet old ones.
+DynamoDB deletes expired items up to days later and in any order. So readers check the time themselves. A conversation's
+own item expires later than its messages: while old messages may exist, its id must not be used for a new conversation.
 """
 
 from dataclasses import dataclass
@@ -9,33 +9,33 @@ from dataclasses import dataclass
 from converse_stream.store.table import Item
 
 DAY = 24 * 3600
-FOREVER_DAYS = 100 * 365  # days; a time all the same, because the item may have an earlier one, which must go
-TTL_DELAY = 14 * DAY  # seconds that the table may take; usually it is two days
+FOREVER_DAYS = 100 * 365  # a `ttl` is always written, to overwrite one of an earlier setting
+TTL_DELAY = 14 * DAY  # seconds within which the table deletes an expired item; usually two days
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """A message is kept for so many days, a conversation for as many since its last change; 0 is for ever.
+    """A message is kept for `days`, a conversation for `days` after its last change; 0 is without a limit.
 
-    `at` is in seconds since the epoch, as is `ttl`.
+    `at` and `ttl` are in seconds since the epoch.
     """
 
     days: int = 0
 
     def of_message(self, at: float) -> int:
-        """The `ttl` of a message that is written now."""
+        """The `ttl` of a message that is written at time `at`."""
         return int(at) + (self.days or FOREVER_DAYS) * DAY
 
     def of_conversation(self, at: float) -> int:
-        """The `ttl` of a conversation that changes now."""
+        """The `ttl` of a conversation that changes at time `at`."""
         return self.of_message(at) + TTL_DELAY
 
 
 def message_expired(item: Item, at: float) -> bool:
-    """Whether nobody may read it any more."""
+    """Whether the message is expired at time `at`, so that it must not be read."""
     return "ttl" in item and int(item["ttl"]) <= at
 
 
 def conversation_expired(item: Item, at: float) -> bool:
-    """The same for a conversation's own item."""
+    """Whether the conversation is expired at time `at`; `item` is META."""
     return "ttl" in item and int(item["ttl"]) - TTL_DELAY <= at

@@ -1,4 +1,4 @@
-"""The one place that speaks to DynamoDB: plain values in and out, and every failure a StorageError."""
+"""All calls to DynamoDB, with plain Python values. Every failure is raised as StorageError."""
 
 import random
 import time
@@ -22,22 +22,22 @@ _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
 
-ATTEMPTS = 4  # for a write that meets a transaction, or a throttled transaction; boto3 does not repeat those
-READS = 5  # of a batch that bring nothing, one after the other
-PAGE = 100  # items that are read at once to be deleted
-FIRST_PAUSE = 0.05  # seconds; doubled for each further attempt, with full jitter
-THROTTLED_PAUSE = 0.2  # the same where the table has no capacity left
+ATTEMPTS = 4  # of a write that conflicts with a transaction, or of a throttled transaction: boto3 does not retry these
+READS = 5  # of a batch in succession that return no item
+PAGE = 100  # items that are read for one round of deletions
+FIRST_PAUSE = 0.05  # seconds, doubled for each further attempt, with full jitter
+THROTTLED_PAUSE = 0.2  # the first pause if the table has no capacity left, in seconds
 
-# Why a transaction is cancelled that may succeed if it is sent again:
+# Reasons of a cancelled transaction that may succeed if it is sent again:
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 _CONFLICTS = frozenset({"TransactionConflict"})
 _THROTTLES = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded"})
 
 
 class ConditionFailed(Exception):
-    """A conditional write found an item in another state.
+    """The condition of a write does not hold.
 
-    `item` is that item, where the write was of one item; `parts` are the indexes of a transaction's parts that failed.
+    `item` is the stored item, for an `update`. `parts` has the indexes of the failed parts, for a transaction.
     """
 
     def __init__(self, item: Item | None = None, parts: Set[int] = frozenset()) -> None:
@@ -47,7 +47,7 @@ class ConditionFailed(Exception):
 
 
 class _Retry(Exception):
-    """Nothing was written, and the same write may succeed later; `pause` is the first of the pauses, in seconds."""
+    """Nothing was written, and the same write may succeed later. `pause` is the first pause, in seconds."""
 
     def __init__(self, pause: float) -> None:
         super().__init__()
@@ -55,7 +55,10 @@ class _Retry(Exception):
 
 
 class Table:
-    """One table through one client. Reads are consistent unless they go to the index or are of many items."""
+    """One table. Reads are strongly consistent, except `get_many` and `query_index`.
+
+    Methods whose names end in `_part` return a part of a transaction, for `transact`.
+    """
 
     def __init__(self, client: "DynamoDBClient", name: str, deadline: float = float("inf")) -> None:
         self._client = client
@@ -63,38 +66,39 @@ class Table:
         self._deadline = deadline
 
     def until(self, deadline: float) -> "Table":
-        """The same table for reads and deletions that nobody waits for after `deadline`, a time of the monotonic clock.
+        """The same table with a deadline: its reads and deletions raise StorageError after it.
 
-        Then they raise StorageError.
+        `deadline` is a time of the monotonic clock.
         """
         return Table(self._client, self._name, deadline)
 
     def get(self, pk: str, sk: str) -> Item | None:
         """The item, or None."""
         with _errors():
-            found = self._client.get_item(TableName=self._name, Key=_key(pk, sk), ConsistentRead=True)
-        return _plain(found["Item"]) if "Item" in found else None
+            response = self._client.get_item(TableName=self._name, Key=_key(pk, sk), ConsistentRead=True)
+        return _plain(response["Item"]) if "Item" in response else None
 
-    def get_many(self, wanted: Sequence[tuple[str, str]]) -> list[Item]:
-        """Those of at most 100 items that there are, in any order. Raises StorageError when the table reads no more.
+    def get_many(self, item_keys: Sequence[tuple[str, str]]) -> list[Item]:
+        """The existing items of at most 100 keys, in any order.
 
-        Where keys are left, it pauses, longer each time that a read brings nothing:
+        While the response has unprocessed keys, it reads again after a pause. The pause grows with each read that
+        returns no item. Raises StorageError after `READS` such reads:
         https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
         """
-        left: Any = {self._name: {"Keys": [_key(*each) for each in wanted]}}
+        remaining: Any = {self._name: {"Keys": [_key(*each) for each in item_keys]}}
         items: list[Item] = []
-        fruitless = 0
+        empty_reads = 0
         while True:
             self._check_deadline()
             with _errors():
-                page = self._client.batch_get_item(RequestItems=left)
+                page = self._client.batch_get_item(RequestItems=remaining)
             items += map(_plain, page["Responses"].get(self._name, []))
-            before, left = left, page.get("UnprocessedKeys")
-            if not left:
+            before, remaining = remaining, page.get("UnprocessedKeys")
+            if not remaining:
                 return items
-            fruitless = fruitless + 1 if _count(left) == _count(before) else 0
-            pause = _pause(fruitless)
-            if fruitless == READS or time.monotonic() + pause > self._deadline:
+            empty_reads = empty_reads + 1 if _count(remaining) == _count(before) else 0
+            pause = _pause(empty_reads)
+            if empty_reads == READS or time.monotonic() + pause > self._deadline:
                 raise StorageError
             time.sleep(pause)
 
@@ -110,7 +114,7 @@ class Table:
     ) -> list[Item]:
         """The partition's items with sort keys from `low` to `high`, both included; at most `limit`.
 
-        `only` names the attributes that are wanted, where it is not all of them: each costs time to read.
+        `only` selects attributes, because each attribute costs time to read; empty selects all.
         """
         query: dict[str, Any] = {
             "KeyConditionExpression": "pk = :pk AND sk BETWEEN :low AND :high",
@@ -136,7 +140,7 @@ class Table:
     def query_index(
         self, index: str, pk: str, *, limit: int, start: Item | None = None
     ) -> tuple[list[Item], Item | None]:
-        """One page of an index, newest first, and where the next begins."""
+        """One page of an index, newest first, and the `start` of the next page; None after the last one."""
         more = {"ExclusiveStartKey": _wire(start)} if start else {}
         self._check_deadline()
         with _errors():
@@ -153,7 +157,7 @@ class Table:
         return [_plain(item) for item in page["Items"]], _plain(last) if last else None
 
     def put(self, item: Item, *, condition: str | None = None, values: Item | None = None) -> None:
-        """Writes the item, whatever was there; raises ConditionFailed where `condition` does not hold."""
+        """Writes or replaces the item. Raises ConditionFailed if `condition` does not hold."""
         guard = _guard(condition, values)
         _repeated(lambda: self._client.put_item(TableName=self._name, Item=_wire(item), **guard))
 
@@ -167,19 +171,19 @@ class Table:
         condition: str | None = None,
         names: Mapping[str, str] | None = None,
     ) -> Item:
-        """Updates one item and returns it as it is then. Raises ConditionFailed with the item as it was."""
+        """Updates one item and returns the new item. Raises ConditionFailed, with the stored item."""
         request = self.update_part(pk, sk, update, condition=condition, values=values, names=names)["Update"]
         more: Any = {"ReturnValues": "ALL_NEW", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         return _plain(_repeated(lambda: self._client.update_item(**request, **more))["Attributes"])
 
     def delete(self, pk: str, sk: str, *, condition: str | None = None, values: Item | None = None) -> None:
-        """Deletes the item, if it is there; raises ConditionFailed where `condition` does not hold."""
+        """Deletes the item, if it exists. Raises ConditionFailed if `condition` does not hold."""
         self._check_deadline()
         guard = _guard(condition, values)
         _repeated(lambda: self._client.delete_item(TableName=self._name, Key=_key(pk, sk), **guard))
 
     def delete_unchanged(self, item: Item, name: str) -> None:
-        """Deletes the item whose attribute `name` is as it was seen, if it has one: another one in its place stays."""
+        """Deletes the stored item, unless its attribute `name` differs from that of `item`: then it is another item."""
         self._check_deadline()
         guard: Any = {}
         if name in item:
@@ -189,16 +193,16 @@ class Table:
             _repeated(lambda: self._client.delete_item(TableName=self._name, Key=key, **guard))
 
     def clear(self, pk: str, low: str, high: str, name: str) -> None:
-        """Deletes the partition's items from `low` to `high`, in pages, as `delete_unchanged` does.
+        """Deletes the partition's items from `low` to `high` in pages, each with `delete_unchanged`.
 
-        Broken off, it can be done again.
+        After a failure, it can be called again.
         """
         while items := self.query(pk, low, high, limit=PAGE, only=("pk", "sk", name)):
             for item in items:
                 self.delete_unchanged(item, name)
 
     def transact(self, parts: Iterable[Any]) -> None:
-        """All of the parts or none. Raises ConditionFailed."""
+        """Writes all parts or none. Raises ConditionFailed."""
         items = list(parts)
         _repeated(lambda: self._client.transact_write_items(TransactItems=items))
 
@@ -211,27 +215,27 @@ class Table:
         values: Item | None = None,
         names: Mapping[str, str] | None = None,
     ) -> Any:
-        """For `transact`: nothing is written unless the item, or that there is none, meets `condition`."""
+        """For `transact`: checks `condition` on an item, which may be absent, without a write."""
         guard = _guard(condition, values) | ({"ExpressionAttributeNames": dict(names)} if names else {})
         return {"ConditionCheck": {"TableName": self._name, "Key": _key(pk, sk), **guard}}
 
     def put_part(self, item: Item) -> Any:
-        """For `transact`: puts the item, whatever was there."""
+        """For `transact`: writes or replaces the item."""
         return {"Put": {"TableName": self._name, "Item": _wire(item)}}
 
     def put_if_part(self, item: Item, condition: str, *, values: Item, names: Mapping[str, str]) -> Any:
-        """For `transact`: puts the item if what is there meets `condition`."""
+        """For `transact`: writes or replaces the item, if `condition` holds."""
         guard = {**_guard(condition, values), "ExpressionAttributeNames": dict(names)}
         return {"Put": {"TableName": self._name, "Item": _wire(item), **guard}}
 
     def put_new_part(self, item: Item) -> Any:
-        """For `transact`: puts the item if nothing has its key."""
+        """For `transact`: writes the item, if no item has its key."""
         return {
             "Put": {"TableName": self._name, "Item": _wire(item), "ConditionExpression": "attribute_not_exists(pk)"}
         }
 
     def delete_part(self, pk: str, sk: str, *, condition: str, values: Item) -> Any:
-        """For `transact`: deletes the item if `condition` holds."""
+        """For `transact`: deletes the item, if `condition` holds."""
         return {
             "Delete": {
                 "TableName": self._name,
@@ -271,7 +275,7 @@ class Table:
 
 
 def _repeated(write: Callable[[], Any]) -> Any:
-    """The write's answer; where it meets a transaction or is throttled, of a later attempt. Raises StorageError."""
+    """The result of `write`. Retries it after a conflict with a transaction or a throttled one. Raises StorageError."""
     first = FIRST_PAUSE
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -281,14 +285,14 @@ def _repeated(write: Callable[[], Any]) -> Any:
                 return write()
         except _Retry as retry:
             first = retry.pause
-    logger.warning("table call failed", extra={"cause": "no attempt succeeded", "attempts": ATTEMPTS})
+    logger.warning("table call failed", extra={"cause": "retries exhausted", "attempts": ATTEMPTS})
     raise StorageError
 
 
-def _may_pass(reasons: Sequence[str]) -> bool:
-    """Whether a transaction was cancelled only for what another attempt may not meet."""
-    given = set(reasons) - {"None"}
-    return bool(given) and given <= _CONFLICTS | _THROTTLES
+def _is_retryable(reasons: Sequence[str]) -> bool:
+    """Whether a transaction was cancelled only for temporary reasons."""
+    causes = set(reasons) - {"None"}
+    return bool(causes) and causes <= _CONFLICTS | _THROTTLES
 
 
 def _pause(attempt: int, first: float = FIRST_PAUSE) -> float:
@@ -330,9 +334,9 @@ def _errors() -> Iterator[None]:
         if failed := {part for part, reason in enumerate(reasons) if reason == "ConditionalCheckFailed"}:
             raise ConditionFailed(parts=failed) from None
         if code == "ConditionalCheckFailedException":
-            old: Any = error.response.get("Item")
-            raise ConditionFailed(_plain(old) if old else None) from None
-        if code == "TransactionConflictException" or _may_pass(reasons):
+            stored: Any = error.response.get("Item")
+            raise ConditionFailed(_plain(stored) if stored else None) from None
+        if code == "TransactionConflictException" or _is_retryable(reasons):
             raise _Retry(THROTTLED_PAUSE if _THROTTLES.intersection(reasons) else FIRST_PAUSE) from None
         logger.warning("table call failed", extra={"cause": code, "reasons": reasons})
         raise StorageError from error

@@ -1,14 +1,15 @@
-"""What users, addresses and the whole deployment have used, and the write that lets one more request in.
+"""The usage of users, addresses and the whole deployment, and the rate limiter.
 
-    look     query + batch   the user's rl and day, the address's rl, the day of all in ten shards, the switch
-    admit    update          rl: tat a step on, if it is not too far ahead; the answer takes a slot
-    settle   in a transaction with the answer's end: the day of the user and of all, and the slot is free again
+    read     query + batch   the user's rl and day, the address's rl, the deployment's day in ten shards, the switch
+    admit    update          rl: advance tat by one interval, if it is not too far ahead; add the generation's slot
+    settle   transact        with the end of the generation: count the day of the user and of the deployment, and
+                             remove the slot
 
-A rate's write needs no version: whoever comes first moves `tat`, and the condition holds or not for whoever comes next.
-boto3 may make a write twice, when the first answer is lost. So a step has an id, its slot or a new one: the item keeps
-that of the last step, and a step that the item names is not taken again. Without a slot, two steps are counted for one
-where somebody else's comes between boto3's attempts. A version would count exactly, and refuse most of those who ask at
-the same moment.
+The update of a rate needs no version: its condition is checked against the `tat` that the previous request wrote. boto3
+may send a write twice, when the first response is lost. So each step has an id: the slot, or a new id. The item stores
+the id of the last step, and a step is not applied again if the item has its id. Without a slot, a step can be counted
+twice: when a step of another request is applied between the two attempts of boto3. A version would count exactly, but
+most of several concurrent requests would be refused.
 """
 
 import random
@@ -32,22 +33,22 @@ from converse_stream.protocol.ids import new_id
 from converse_stream.store import keys
 from converse_stream.store.table import ConditionFailed, Item, Table
 
-RETENTION_SECONDS = 2 * 24 * 3600  # seconds that a day's count is kept
-PARALLEL_CALLS = 2  # calls to the table at once
-SHARDS = 10  # of the only counter that everybody writes
-ATTEMPTS = 8  # at an item that others write too
+RETENTION_SECONDS = 2 * 24 * 3600  # of the usage of a day
+PARALLEL_CALLS = 2  # to the table, of one read
+SHARDS = 10  # of the one counter that all requests write
+ATTEMPTS = 8  # of an update that conflicts with concurrent requests
 TTL = {"#ttl": "ttl"}  # a reserved word
 
 # Named conditions and updates on an item `rl`.
-_IDLE = "(attribute_not_exists(tat) OR tat <= :now)"
-_BUSY = "tat > :now AND tat <= :latest"
-_ROOM = "(attribute_not_exists(act) OR size(act) < :most) AND NOT contains(act, :slot)"
-_NOT_TAKEN = "(attribute_not_exists(step) OR step <> :step)"
-_HELD = "contains(act, :slot)"
+_TAT_IS_PAST = "(attribute_not_exists(tat) OR tat <= :now)"
+_TAT_IS_TOLERATED = "tat > :now AND tat <= :latest"
+_HAS_FREE_SLOT = "(attribute_not_exists(act) OR size(act) < :most) AND NOT contains(act, :slot)"
+_STEP_IS_NEW = "(attribute_not_exists(step) OR step <> :step)"
+_HAS_SLOT = "contains(act, :slot)"
 
 
 class UsageStore:
-    """`user` is a `User.key`, `address` where a request came from; `clock` gives seconds."""
+    """The usage in the table. `user` is a `User.key`, `address` a hashed network address; `clock` returns seconds."""
 
     def __init__(self, table: Table, rules: Rules, clock: Callable[[], float] = time.time) -> None:
         self.rules = rules
@@ -55,7 +56,7 @@ class UsageStore:
         self._clock = clock
 
     def read(self, user: str, address: str) -> CurrentUsage:
-        """What has been used so far, by one query and one batch, side by side."""
+        """The usage so far. Runs one query and one batch read in parallel."""
         today = _day(self._clock())
         shards = [keys.deployment_day(today, shard) for shard in range(SHARDS)]
         with ThreadPoolExecutor(PARALLEL_CALLS - 1, "limits") as pool:
@@ -74,82 +75,91 @@ class UsageStore:
         )
 
     def admit(self, user: str, address: str, slot: str | None, used: CurrentUsage) -> None:
-        """Lets one more request in, whose answer takes `slot`. Raises what `Rules.check` raises, and StorageError."""
-        now = self._now()  # once: by a later one, each attempt at a slow table would find it idle, and one of many win
+        """Counts one more request. Its generation gets `slot`; None if it starts no generation.
+
+        Raises the errors of `Rules.check`, and StorageError.
+        """
+        now = self._now()  # read once: with a later time, each attempt on a slow table would find the rate unused
         self.rules.check(used, now, starts_generation=slot is not None)
         with ThreadPoolExecutor(1, "limits") as pool:
-            asked = pool.submit(self._step, address, used.address_tat, now)
-            self._enter(user, slot, used, now)
+            address_step = pool.submit(self._admit_address, address, used.address_tat, now)
+            self._admit_user(user, slot, used, now)
             try:
-                asked.result()
+                address_step.result()
             except ChatError:
                 if slot is not None:
                     self.release(user, slot)
                 raise
 
     def release(self, user: str, slot: str) -> None:
-        """Frees the slot of an answer that did not begin; if the table fails, its deadline does."""
+        """Removes the slot of a generation that did not start. If the table fails, the slot expires at its deadline."""
         with suppress(ConditionFailed, StorageError):
-            self._drop(user, {slot})
+            self._remove_slots(user, {slot})
 
     def check_spending(self, user: str) -> None:
-        """For what nobody asked for, whose rate does not count. Raises Paused, BudgetExhausted, StorageError."""
-        self.rules.check_spending(self.read(user, address=""), self._now())  # which has no budget
+        """Checks the budgets, without the rate, for background tasks. Raises Paused, BudgetExhausted, StorageError."""
+        self.rules.check_spending(self.read(user, address=""), self._now())  # an address has no budget
 
     def count(self, user: str, spent: Usage) -> None:
-        """Counts what was spent beside answers, if it was anything; that this failed is logged and no more."""
+        """Counts the usage of a background task. A failure is only logged."""
         if spent != Usage():
             with suppress(StorageError):
                 self._table.transact(count_parts(self._table, user, spent, self._clock()))
 
-    def _enter(self, user: str, slot: str | None, used: CurrentUsage, now: int) -> None:
+    def _admit_user(self, user: str, slot: str | None, used: CurrentUsage, now: int) -> None:
         step = slot or new_id()
         for _ in range(ATTEMPTS):
             self.rules.check(used, now, starts_generation=slot is not None)
-            if dead := used.slots - limits.running_slots(used.slots, now):
+            if expired := used.slots - limits.running_slots(used.slots, now):
                 with suppress(ConditionFailed):
-                    self._drop(user, dead)
+                    self._remove_slots(user, expired)
             key = keys.limits(user), keys.RATE
             try:
-                self._move(key, self.rules.user, used.tat, now, step, slot)
-            except ConditionFailed as failed:  # somebody else moved it, or took the last slot
-                if _names(failed.item, step):  # or we did
+                self._advance(key, self.rules.user, used.tat, now, step, slot)
+            except ConditionFailed as failed:  # another request has advanced the rate or got the last slot
+                if _has_step(failed.item, step):  # or this step was applied by an earlier attempt of boto3
                     return
                 used = CurrentUsage(tat=_tat(failed.item), slots=_slots(failed.item))
             else:
                 return
         raise TooManyRequests("user", 1)
 
-    def _step(self, address: str, tat: int, now: int) -> None:
+    def _admit_address(self, address: str, tat: int, now: int) -> None:
         rate, step = self.rules.address, new_id()
         for _ in range(ATTEMPTS):
             if wait := rate.wait(tat, now):
                 raise TooManyRequests("address", -(-wait // 1000))
             try:
-                self._move(keys.address(address), rate, tat, now, step)
+                self._advance(keys.address(address), rate, tat, now, step)
             except ConditionFailed as failed:
-                if _names(failed.item, step):
+                if _has_step(failed.item, step):
                     return
                 tat = _tat(failed.item)
             else:
                 return
         raise TooManyRequests("address", 1)
 
-    def _move(self, key: tuple[str, str], rate: Rate, tat: int, now: int, step: str, slot: str | None = None) -> None:
-        """One step of the rate, in the form that fits what was seen. Raises ConditionFailed with the item."""
+    def _advance(
+        self, key: tuple[str, str], rate: Rate, tat: int, now: int, step: str, slot: str | None = None
+    ) -> None:
+        """Advances the rate by one interval. `tat` is its value as last read; it selects the update expression.
+
+        Raises ConditionFailed with the item.
+        """
         values: Item = {":now": now, ":step": step, ":ttl": now // 1000 + RETENTION_SECONDS}
         if tat <= now:
-            update, condition = "SET tat = :next, step = :step, #ttl = :ttl", f"{_IDLE} AND {_NOT_TAKEN}"
+            update, condition = "SET tat = :next, step = :step, #ttl = :ttl", f"{_TAT_IS_PAST} AND {_STEP_IS_NEW}"
             values[":next"] = now + rate.interval
         else:
-            update, condition = "SET tat = tat + :interval, step = :step, #ttl = :ttl", f"{_BUSY} AND {_NOT_TAKEN}"
+            update = "SET tat = tat + :interval, step = :step, #ttl = :ttl"
+            condition = f"{_TAT_IS_TOLERATED} AND {_STEP_IS_NEW}"
             values |= {":interval": rate.interval, ":latest": now + rate.tolerance}
         if slot is not None:
-            update, condition = f"{update} ADD act :slots", f"{condition} AND {_ROOM}"
+            update, condition = f"{update} ADD act :slots", f"{condition} AND {_HAS_FREE_SLOT}"
             values |= {":slot": slot, ":slots": {slot}, ":most": self.rules.generations}
         self._table.update(*key, update, condition=condition, values=values, names=TTL)
 
-    def _drop(self, user: str, slots: Set[str]) -> None:
+    def _remove_slots(self, user: str, slots: Set[str]) -> None:
         key = keys.limits(user), keys.RATE
         self._table.update(*key, "DELETE act :slots", condition="attribute_exists(pk)", values={":slots": set(slots)})
 
@@ -158,13 +168,13 @@ class UsageStore:
 
 
 def settle_parts(table: Table, user: str, slot: str, usage: Usage, at: float, *, once: bool = False) -> Sequence[Any]:
-    """For `transact`: counts one answer for its user and for all, and frees its slot; `at` in seconds.
+    """For `transact`: counts one generation for its user and the deployment, and removes its slot; `at` is in seconds.
 
-    With `once` it holds only while the slot is taken, so that it may be tried again. An answer whose head says that it
-    has ended needs no such condition, and its slot may have been dropped with its deadline.
+    With `once`, a condition requires that the slot exists, so that a repeated write does not count twice. The end of a
+    generation with a record needs no such condition, and its slot may have been removed at its deadline.
     """
     values: Item = {":slots": {slot}, ":ttl": int(at) + RETENTION_SECONDS} | ({":slot": slot} if once else {})
-    update, condition = "DELETE act :slots SET #ttl = :ttl", _HELD if once else None
+    update, condition = "DELETE act :slots SET #ttl = :ttl", _HAS_SLOT if once else None
     return [
         *count_parts(table, user, usage, at, requests=1),
         table.update_part(keys.limits(user), keys.RATE, update, condition=condition, values=values, names=TTL),
@@ -172,8 +182,8 @@ def settle_parts(table: Table, user: str, slot: str, usage: Usage, at: float, *,
 
 
 def count_parts(table: Table, user: str, usage: Usage, at: float, *, requests: int = 0) -> Sequence[Any]:
-    """For `transact`: counts what was used on the day of its user and of all; `at` in seconds."""
-    today, shard = _day(at), random.randrange(SHARDS)  # noqa: S311  # any will do
+    """For `transact`: adds a usage to the day of its user and of the deployment; `at` is in seconds."""
+    today, shard = _day(at), random.randrange(SHARDS)  # noqa: S311  # not a secret
     count = "ADD requests :requests, tokens_in :in, tokens_out :out, cost :cost SET #ttl = :ttl"
     values: Item = {
         ":requests": requests,
@@ -194,7 +204,8 @@ def _slots(item: Item | None) -> Set[str]:
     return frozenset((item or {}).get("act", ()))
 
 
-def _names(item: Item | None, step: str) -> bool:
+def _has_step(item: Item | None, step: str) -> bool:
+    """Whether the step was applied: the item has its id as the last step or as a slot."""
     return step == (item or {}).get("step") or step in _slots(item)
 
 

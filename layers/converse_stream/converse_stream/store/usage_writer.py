@@ -1,4 +1,4 @@
-"""The ledger of an answer that nobody can come back to: only what it cost is kept."""
+"""The writer of an answer that is not stored: it stores only the usage."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from converse_stream.store.usage import settle_parts
 
 
 class UsageWriter:
-    """Takes the place of a Writer. `slot` is the answer's place among its user's running ones."""
+    """A `GenerationWriter` for a generation without a record. `slot` is its slot in the user's rate item."""
 
     durable = 0
 
@@ -24,10 +24,10 @@ class UsageWriter:
         self._clock = clock
 
     def flush(self, _: Sequence[Entry]) -> Signals:
-        """Nobody can ask for it to be stopped."""
+        """Does nothing: without a record, the generation cannot be cancelled or followed."""
         return Signals(cancelled=False, followed=False)
 
     def finish(self, _: Message, end: End) -> None:
-        """Counts it, once however often it is called. Raises StorageError."""
-        with suppress(ConditionFailed):  # an attempt that seemed to fail had succeeded
+        """Counts the usage; once, also if it is called again. Raises StorageError."""
+        with suppress(ConditionFailed):  # an earlier attempt that seemed to fail has succeeded
             self._table.transact(settle_parts(self._table, self._user, self._slot, end.usage, self._clock(), once=True))

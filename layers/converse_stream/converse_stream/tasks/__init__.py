@@ -1,8 +1,8 @@
-"""Small jobs on a small model, in one piece. Invoked directly, never over HTTP.
+"""Background tasks: direct invocations of the function, not over HTTP.
 
-title, classify    asked for by whoever may invoke the function, and answered
-learn              handed over after an answer (converse_stream.dispatch.learning); what it finds is stored
-erase              handed over when a deletion takes longer than its caller waits
+title, classify    invoked by other services; the result is returned
+learn              started after an answer (converse_stream.dispatch.learning); the result is stored
+erase              started when a deletion takes longer than its request may take
 """
 
 import time
@@ -28,18 +28,20 @@ _Task = TypeAdapter[TitleTask | ClassifyTask | LearnTask | EraseTask](
 
 
 def run(event: Mapping[str, Any], app: "Container", seconds: float) -> dict[str, Any]:
-    """What the task found, or did.
+    """Runs the task and returns its result.
 
-    `{"title": str}`, `{"label": str | None}` (None when the model chose none), `{"learned": [step, ...]}` or
-    `{"erased": True}`. Raises BadRequest, which names the field, ModelError, ModelTimeout after `seconds`, and
-    StorageError, also when an erasure is not done after `seconds`: then Lambda tries it again.
+    The result is `{"title": str}`, `{"label": str | None}` (None if the model chose no label),
+    `{"learned": [step, ...]}` or `{"erased": True}`.
+
+    Raises BadRequest with the wrong field, ModelError, ModelTimeout after `seconds`, and StorageError. If an erasure is
+    not complete after `seconds`, StorageError is raised too, and Lambda retries the task.
     """
     try:
         task = _Task.validate_python(dict(event))
     except ValidationError as error:
-        wrong = error.errors(include_url=False, include_input=False)
-        # pydantic puts the chosen task before the field, and nothing where none was chosen.
-        raise refusal([{**each, "loc": each["loc"][1:] or ("task",)} for each in wrong]) from None
+        errors = error.errors(include_url=False, include_input=False)
+        # pydantic puts the name of the task before the field, and no field if the task is unknown.
+        raise refusal([{**each, "loc": each["loc"][1:] or ("task",)} for each in errors]) from None
     deadline = time.monotonic() + seconds
     ask = TaskModel(app.models, app.settings.task_model, deadline)
     match task:
@@ -50,17 +52,17 @@ def run(event: Mapping[str, Any], app: "Container", seconds: float) -> dict[str,
         case LearnTask():
             return {"learned": learn(task, app, ask)}
         case EraseTask():
-            return {"erased": _erased(task, app.erasure, deadline)}
+            return {"erased": _erase(task, app.erasure, deadline)}
 
 
-def _erased(task: EraseTask, erasure: Erasure, deadline: float) -> bool:
+def _erase(task: EraseTask, erasure: Erasure, deadline: float) -> bool:
     if task.conversation is None:
-        done = erasure.resume(task.user, deadline)
+        complete = erasure.resume(task.user, deadline)
     else:
         try:
-            done = erasure.delete_conversation(task.user, task.conversation, deadline)
-        except NotFound:  # nothing is left of it
+            complete = erasure.delete_conversation(task.user, task.conversation, deadline)
+        except NotFound:  # it is already deleted
             return True
-    if not done:
+    if not complete:
         raise StorageError
     return True

@@ -9,14 +9,14 @@ from converse_stream.protocol.fields import Body, NonBlankText
 
 
 class TitleTask(Body):
-    """Direct invocation: a title for a conversation that begins with `text`."""
+    """Direct invocation: writes a title for a conversation that begins with `text`."""
 
     task: Literal["title"]
     text: NonBlankText
 
 
 class ClassifyTask(Body):
-    """Direct invocation: the one of `labels` that fits `text` best."""
+    """Direct invocation: chooses the one of `labels` that fits `text` best."""
 
     task: Literal["classify"]
     text: NonBlankText
@@ -26,7 +26,7 @@ class ClassifyTask(Body):
 
 
 class LearnTask(Body):
-    """Handed over after an answer: what is there to be learned from `generation`, one of `user`'s by its key."""
+    """Started after an answer: learns from the exchange of `generation`. `user` is a `User.key`."""
 
     task: Literal["learn"]
     user: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -34,7 +34,7 @@ class LearnTask(Body):
 
 
 class EraseTask(Body):
-    """Handed over when a deletion takes too long: it goes on, in one conversation or with all of the user's."""
+    """Started when a deletion takes too long: continues it, for one conversation or all data of the user."""
 
     task: Literal["erase"]
     user: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]

@@ -1,12 +1,12 @@
-"""What is learned of one answer, step by step; each step is stored in one transaction, under its own condition.
+"""The task `learn`: the steps after an answer. Each step is stored in one conditional transaction.
 
-    title      of a conversation that has none
-    facts      that the user said of themselves, and what they call the assistant; once for each message
-    summary    of what will soon be too long ago for the prompt; if nobody has written another one
-    label      which of the deployment's labels fits the message; it starts the deployment's own task; at most once
+    title      of a conversation without a title
+    facts      about the user, from the user's message, and the name that the user gives the assistant; once a message
+    summary    of the messages that will soon not fit into the prompt; unless another summary was stored since
+    label      the one of the deployment's labels that fits the message; starts the deployment's own task at most once
 
-All of them only while the user lets us learn. A step that fails does not keep the others from theirs. The task fails
-after them, and is tried again, where that may help.
+All steps require that the user allows learning. If a step fails, the other steps still run. After them the task fails
+and is retried, if the error is retryable.
 """
 
 from dataclasses import dataclass
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 
 
 def learn(task: LearnTask, app: "Container", ask: TaskModel) -> list[str]:
-    """The steps that were taken now; none where learning is off, nothing may be spent, or the answer is not there.
+    """Runs the steps and returns the names of those that stored something.
 
-    Raises the first step's failure that may pass after all had their turn, FlagsUnknown and StorageError.
+    None run if learning is disabled, the budget is exhausted, or the answer does not exist any more. Raises the first
+    retryable error of a step, after all steps, FlagsUnknown and StorageError.
     """
     logger.append_keys(user=task.user[:12], generation=task.generation)
     record = app.generations.get(task.user, task.generation)
@@ -48,101 +49,105 @@ def learn(task: LearnTask, app: "Container", ask: TaskModel) -> list[str]:
     if conversation.deleted or not app.facts.profile(task.user).learning:
         return []
     try:
-        asked, _ = app.conversations.exchange(task.user, conversation.id, record.seq, record.gid)
+        message, _ = app.conversations.exchange(task.user, conversation.id, record.seq, record.gid)
         app.usages.check_spending(task.user)
     except (NotFound, Paused, BudgetExhausted) as reason:
-        logger.info("nothing is learned", extra={"code": reason.code})
+        logger.info("learning skipped", extra={"code": reason.code})
         return []
     try:
-        return Learner(app, ask, task.user, record, conversation, asked.text).take()
+        return LearnSteps(app, ask, task.user, record, conversation, message.text).run()
     finally:
         app.usages.count(task.user, ask.spent)
 
 
 @dataclass(frozen=True, slots=True)
-class Learner:
-    """`asked` is the user's message, before the answer that is at the head's place."""
+class LearnSteps:
+    """The steps for one answer. `record` is the generation of the answer, `message` the text of the user's message."""
 
     app: "Container"
     ask: TaskModel
     user: str
     record: GenerationRecord
     conversation: Conversation
-    asked: str
+    message: str
 
-    def take(self) -> list[str]:
+    def run(self) -> list[str]:
         """See `learn`."""
-        taken, failures = [], []
-        before = self.app.learned_marks.steps(self.user, self.conversation.id, self.record.seq - 1)
+        completed, failures = [], []
+        marked = self.app.learned_marks.steps(self.user, self.conversation.id, self.record.seq - 1)
         steps = {"title": self.title, "facts": self.facts, "summary": self.summary, "label": self.label}
         for name, step in steps.items():
-            if name in before:
+            if name in marked:
                 continue
             try:
                 if step():
-                    taken.append(name)
+                    completed.append(name)
             except ChatError as error:
-                logger.warning("a step of learning failed", extra={"step": name, "code": error.code})
+                logger.warning("learning step failed", extra={"step": name, "code": error.code})
                 failures += [error] if error.retryable else []
-        logger.info("learned", extra={"steps": taken})
+        logger.info("learned", extra={"steps": completed})
         if failures:
             raise failures[0]
-        return taken
+        return completed
 
     def title(self) -> bool:
-        """Never over one that there is. Whether it was stored; so do the other steps."""
-        title = "" if self.conversation.title else text_tasks.title(self.ask, self.asked)
+        """Stores a title, if there is none. Returns whether it was stored, as the other steps do."""
+        title = "" if self.conversation.title else text_tasks.title(self.ask, self.message)
         if not title:
             return False
         return self._store(
-            self.app.conversations.set_title_if_missing(self.user, self.conversation.id, title), self._learning_allowed
+            self.app.conversations.first_title_part(self.user, self.conversation.id, title), self._learning_allowed
         )
 
     def facts(self) -> bool:
-        """As many as there is room for: what is learned takes half of it at the most, the rest is the user's own."""
+        """Stores facts and the assistant's name. Learned facts use at most half of `max_facts`."""
         settings, store = self.app.settings, self.app.facts
-        known = store.all(self.user)
-        learned = sum(fact.source != "user" for fact in known)
-        room = min(settings.max_facts // 2 - learned, settings.max_facts - len(known))
-        if room <= 0:
+        stored = store.all(self.user)
+        learned = sum(fact.source != "user" for fact in stored)
+        capacity = min(settings.max_facts // 2 - learned, settings.max_facts - len(stored))
+        if capacity <= 0:
             return False
-        texts = [fact.text for fact in known]
-        found = extract(self.ask, self.asked, texts, tokens=settings.facts_tokens, longest=settings.max_fact_chars)
+        texts = [fact.text for fact in stored]
+        extraction = extract(
+            self.ask, self.message, texts, tokens=settings.facts_tokens, max_chars=settings.max_fact_chars
+        )
         facts = [
-            Fact(each.id, each.text, each.kind, self.conversation.id, now(), round(each.confidence, 2))
-            for each in found.facts[:room]
+            Fact(found.id, found.text, found.kind, self.conversation.id, now(), round(found.confidence, 2))
+            for found in extraction.facts[:capacity]
         ]
-        # Two parts of a transaction cannot be about one item, so the name has the condition in it.
-        named = store.named(self.user, found.assistant) if found.assistant else self._learning_allowed
-        return self._store(self._mark("facts"), *store.learned(self.user, facts), named)
+        # A transaction can have only one part for each item, so the part that sets the name also has the condition.
+        name = extraction.assistant
+        profile_part = store.assistant_name_part(self.user, name) if name else self._learning_allowed
+        return self._store(self._mark("facts"), *store.learned_parts(self.user, facts), profile_part)
 
     def summary(self) -> bool:
-        """Rolling: when what it does not hold yet is half of what a prompt holds, that is added to it."""
-        settings, conversation, place = self.app.settings, self.conversation, self.record.seq
-        held = conversation.summary_seq if conversation.summary else 0
-        lacking = min(place - held, max(2, settings.history_messages))
-        if lacking <= 0:
+        """Extends the summary, when the messages that it lacks fill half of the history of a prompt."""
+        settings, conversation, seq = self.app.settings, self.conversation, self.record.seq
+        summarized = conversation.summary_seq if conversation.summary else 0
+        missing = min(seq - summarized, max(2, settings.history_messages))
+        if missing <= 0:
             return False
-        stored, _ = self.app.conversations.messages(self.user, conversation.id, limit=lacking, before=place + 1)
+        stored, _ = self.app.conversations.messages(self.user, conversation.id, limit=missing, before=seq + 1)
         new = without_filtered(stored)
         size = sum(estimate_tokens(message.text) for message in new)
         if not new or (2 * len(new) < settings.history_messages and 2 * size < settings.history_tokens):
             return False
-        said = text_tasks.summary(self.ask, conversation.summary, new)
-        if not said:
+        text = text_tasks.summary(self.ask, conversation.summary, new)
+        if not text:
             return False
-        written = self.app.conversations.summarized(self.user, conversation, said, place, new[0].created_at)
-        return self._store(written, self._learning_allowed)
+        summary_part = self.app.conversations.summary_part(self.user, conversation, text, seq, new[0].created_at)
+        return self._store(summary_part, self._learning_allowed)
 
     def label(self) -> bool:
-        """Marked before the deployment's function starts, so that of two deliveries of this task one starts it.
+        """Chooses a label, and starts the deployment's function with it.
 
-        Where it cannot be started the mark is taken back.
+        The step is marked before the function is started: if this task is delivered twice, only one delivery starts it.
+        The mark is removed if the function cannot be started.
         """
-        settings, learned = self.app.settings, self.app.learned_marks
+        settings, marks = self.app.settings, self.app.learned_marks
         if not settings.classify_function:
             return False
-        label = text_tasks.label(self.ask, self.asked, settings.labels)
+        label = text_tasks.label(self.ask, self.message, settings.labels)
         if not self._store(self._mark("label"), self._learning_allowed):
             return False
         if label:
@@ -150,16 +155,16 @@ class Learner:
             try:
                 self.app.learning.start(settings.classify_function, {**event, "generation": self.record.gid})
             except DispatchFailed:
-                learned.take_back(self.user, self.conversation.id, self.record.seq - 1, "label")
+                marks.unmark(self.user, self.conversation.id, self.record.seq - 1, "label")
                 raise
         return True
 
-    def _store(self, *writes: Any) -> bool:
-        return self.app.learned_marks.store(writes)
+    def _store(self, *parts: Any) -> bool:
+        return self.app.learned_marks.store(parts)
 
     @property
     def _learning_allowed(self) -> Any:
-        return self.app.facts.learning_allowed(self.user)
+        return self.app.facts.learning_allowed_part(self.user)
 
     def _mark(self, step: str) -> Any:
-        return self.app.learned_marks.mark(self.user, self.conversation.id, self.record.seq - 1, step)
+        return self.app.learned_marks.mark_part(self.user, self.conversation.id, self.record.seq - 1, step)

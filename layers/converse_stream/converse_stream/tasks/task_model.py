@@ -1,4 +1,4 @@
-"""The small model, asked one question at a time within a deadline."""
+"""Calls the small model for background tasks."""
 
 import threading
 import time
@@ -14,35 +14,35 @@ from converse_stream.protocol.options import Options
 
 
 class TaskModel:
-    """`deadline` is a time of the monotonic clock."""
+    """The small model, until `deadline`, a time of the monotonic clock."""
 
     def __init__(self, models: ModelClient, alias: str, deadline: float) -> None:
         self._models = models
         self._alias = alias
         self._deadline = deadline
-        self.spent = Usage()  # what its questions have cost so far
+        self.spent = Usage()  # by all calls so far
 
     def __call__(self, system: str, text: str, max_tokens: int, *, facts: str = "") -> str:
-        """What the model says; nothing where a filter stopped it. Raises ModelError, ModelTimeout at the deadline."""
+        """The model's answer; empty if a filter stopped it. Raises ModelError, and ModelTimeout at the deadline."""
         prompt = Prompt(system, (), facts, PromptMessage("user", (text,)))
         options = Options().model_copy(update={"max_tokens": max_tokens, "temperature": 0.0})
         call = Call()
         timer = threading.Timer(max(0.0, self._deadline - time.monotonic()), call.cancel)
         timer.start()
-        said = []
+        pieces: list[str] = []
         try:
             for event in self._models.answer(prompt, self._alias, options, call):
                 if isinstance(event, Chunk):
-                    said.append(event.content)
+                    pieces.append(event.content)
                 elif isinstance(event, ModelEnd):
                     self._count(event.usage)
-                    said = [] if event.finish_reason == "content-filter" else said
+                    pieces = [] if event.finish_reason == "content-filter" else pieces
         except Cancelled:
             raise ModelTimeout from None
         finally:
             timer.cancel()
             timer.join()
-        return "".join(said)
+        return "".join(pieces)
 
     def _count(self, usage: Usage) -> None:
         spent = self.spent

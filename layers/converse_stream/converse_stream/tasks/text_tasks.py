@@ -1,4 +1,4 @@
-"""A title, a label, a summary: what the small model is asked for in words, and how its words are read."""
+"""Tasks of the small model whose result is a text: title, label and summary."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ from converse_stream.protocol.fields import normalize
 from converse_stream.tasks.task_model import TaskModel
 
 MAX_TITLE = 80
-MAX_SUMMARY = 4_000  # code points; it goes into every later prompt
-ENOUGH = 4_000  # code points of a message that are enough to name it, or to sum it up
+MAX_SUMMARY = 4_000  # code points; the summary is part of each later prompt
+MAX_MESSAGE = 4_000  # code points of a message that are sent to the model
 
 _TITLE = (
     "Write a title for a conversation that begins with the user's message: at most six words, in its language, "
@@ -28,21 +28,21 @@ _SUMMARISE = (
 
 def title(ask: TaskModel, text: str) -> str:
     """A title for a conversation that begins with `text`."""
-    return _one_line(ask(_TITLE, text[:ENOUGH], 30))[:MAX_TITLE]
+    return _one_line(ask(_TITLE, text[:MAX_MESSAGE], 30))[:MAX_TITLE]
 
 
 def label(ask: TaskModel, text: str, labels: Sequence[str]) -> str | None:
-    """The one that fits `text` best; None when the model chose none of them."""
+    """The one of `labels` that fits `text` best; None if the model answers with another word."""
     listed = "\n".join(f"- {each}" for each in labels)
-    said = _one_line(ask(_CLASSIFY.format(labels=listed), text[:ENOUGH], 30)).casefold()
-    return next((each for each in labels if each.casefold() == said), None)
+    answer = _one_line(ask(_CLASSIFY.format(labels=listed), text[:MAX_MESSAGE], 30)).casefold()
+    return next((each for each in labels if each.casefold() == answer), None)
 
 
 def summary(ask: TaskModel, before: str | None, messages: Sequence[Message]) -> str:
-    """What the conversation comes to: the summary so far, and the messages since."""
-    said = [f"Summary so far: {before}"] if before else []
-    said += [f"{each.role.capitalize()}: {each.text[:ENOUGH]}" for each in messages if each.text.strip()]
-    return normalize(ask(_SUMMARISE, "\n\n".join(said), 600))[:MAX_SUMMARY]
+    """A summary of the conversation. `before` is the summary so far, `messages` are those that it lacks."""
+    blocks = [f"Summary so far: {before}"] if before else []
+    blocks += [f"{each.role.capitalize()}: {each.text[:MAX_MESSAGE]}" for each in messages if each.text.strip()]
+    return normalize(ask(_SUMMARISE, "\n\n".join(blocks), 600))[:MAX_SUMMARY]
 
 
 def _one_line(text: str) -> str:

@@ -1,7 +1,7 @@
 """A runtime that plays the steps in its event on a bare socket to the Runtime API.
 
-They are the body, or the query parameter `steps`. A step is a list: its name and arguments. Bodies are latin-1
-text, so that a script can hold any byte.
+The steps are the body, or the query parameter `steps`. A step is a list: its name and arguments. Texts are latin-1, so
+that a step can contain any byte.
 """
 
 import http.client

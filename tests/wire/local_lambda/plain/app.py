@@ -1,4 +1,4 @@
-"""A function under plain awslambdaric that does what its event asks for."""
+"""A function with plain awslambdaric. Its event or query says what it does."""
 
 import json
 import os
@@ -17,28 +17,28 @@ if slow and not pathlib.Path(slow).exists():
 def handler(event: dict[str, Any], context: Any) -> Any:
     global calls
     calls += 1
-    order = event.get("queryStringParameters") or event
-    if "touch" in order:
-        with pathlib.Path(order["touch"]).open("a") as file:
+    command = event.get("queryStringParameters") or event
+    if "touch" in command:
+        with pathlib.Path(command["touch"]).open("a") as file:
             file.write("x")
-    if "sleep" in order:
-        time.sleep(float(order["sleep"]))
-    if "touchAfter" in order:
-        pathlib.Path(order["touchAfter"]).touch()
-    if "burn" in order:
-        begun = time.process_time()
-        while time.process_time() - begun < float(order["burn"]):
+    if "sleep" in command:
+        time.sleep(float(command["sleep"]))
+    if "touchAfter" in command:
+        pathlib.Path(command["touchAfter"]).touch()
+    if "burn" in command:
+        started_at = time.process_time()
+        while time.process_time() - started_at < float(command["burn"]):
             pass
-    if "allocate" in order:
-        held = b"x" * int(order["allocate"])
-        time.sleep(float(order["hold"]))
-        del held
-    if "exit" in order:
-        os._exit(int(order["exit"]))
-    if "fail" in order:
-        raise ValueError(order["fail"])
-    if "size" in order:
-        return "x" * int(order["size"])
+    if "allocate" in command:
+        memory = b"x" * int(command["allocate"])
+        time.sleep(float(command["hold"]))
+        del memory
+    if "exit" in command:
+        os._exit(int(command["exit"]))
+    if "fail" in command:
+        raise ValueError(command["fail"])
+    if "size" in command:
+        return "x" * int(command["size"])
     answer = {
         "event": event,
         "pid": os.getpid(),

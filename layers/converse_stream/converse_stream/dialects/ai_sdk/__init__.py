@@ -1,1 +1,1 @@
-"""The AI SDK: what `useChat` sends, and the stream that it reads."""
+"""The AI SDK: the requests of `useChat`, and the stream that it reads."""

@@ -1,7 +1,7 @@
-"""The UI message stream of the npm package `ai`, versions 5 to 7, as its `useChat` sends and reads it.
+"""The UI message stream of the npm package `ai`, versions 5 to 7, as its `useChat` reads it.
 
-https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol. The first releases of version 5 end with an error at a chunk or a
-field that they do not know, and at `null`. So only what they know is sent; the rest goes into the message's metadata.
+https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol. The first releases of version 5 fail at an unknown chunk, at an
+unknown field and at `null`. So only known chunks and fields are sent; other data is sent as metadata of the message.
 """
 
 import json
@@ -24,46 +24,46 @@ from converse_stream.protocol.events import (
 from converse_stream.protocol.log import PositionedEvent
 
 HEADERS = {**sse.HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
-MAX_BODY_BYTES = 4 * 1024 * 1024  # the client sends all its messages each time; Lambda takes 6 MB
+MAX_BODY_BYTES = 4 * 1024 * 1024  # the client sends all messages in each request; Lambda accepts 6 MB
 
 
 class AiSdk:
-    """Chunks of one message, in one step. Whatever ends it, no part is left open.
+    """The chunks of one message, in one step. At the end of the message all parts are closed.
 
-    A rollback has no words here, and needs none: a reader of this dialect always begins at the log's begin, where
-    nobody has seen more than the table holds.
+    This dialect has no rollback, and needs none: its clients always read from the start of the log, so they have never
+    received more than the table has.
     """
 
     comment_end = "\n"
 
     def __init__(self) -> None:
-        self._open: tuple[str, str] | None = None  # kind and id of the part that is being spoken
+        self._open: tuple[str, str] | None = None  # kind and id of the open part
         self._parts = 0
 
-    def encode(self, placed: PositionedEvent) -> str:
-        """The event's chunks, as frames."""
-        frames = "".join(map(sse.data, self._chunks(placed.event)))
-        return frames + sse.DONE if isinstance(placed.event, TERMINAL) else frames
+    def encode(self, positioned: PositionedEvent) -> str:
+        """The chunks of the event, as frames."""
+        frames = "".join(map(sse.data, self._chunks(positioned.event)))
+        return frames + sse.DONE if isinstance(positioned.event, TERMINAL) else frames
 
-    def cut(self) -> str:
-        """An error: any other end would look like the answer's."""
+    def unfinished_end(self) -> str:
+        """An error: a client would take any other end for the end of the answer."""
         chunks = [*self._closing(), {"type": "error", "errorText": "The answer is still being made."}]
         return "".join(map(sse.data, chunks)) + sse.DONE
 
     def _chunks(self, event: Event) -> Iterator[dict[str, Any]]:
         match event:
             case Start():
-                known = native.opening(event)
-                yield {"type": "start", "messageId": known.pop("messageId"), "messageMetadata": known}
+                fields = native.start_fields(event)
+                yield {"type": "start", "messageId": fields.pop("messageId"), "messageMetadata": fields}
                 yield {"type": "start-step"}
             case Chunk(content):
-                yield from self._said("text", content)
+                yield from self._delta("text", content)
             case Reasoning(content):
-                yield from self._said("reasoning", content)
+                yield from self._delta("reasoning", content)
             case Citation():
                 yield _source(self._new_id("source"), event)
             case Tool():
-                yield from self._end_of_part()  # what is said next stands behind the tool
+                yield from self._end_of_part()  # later text comes after the tool
                 yield _tool(event)
             case Complete():
                 yield from self._closing()
@@ -77,7 +77,7 @@ class AiSdk:
                 yield _metadata({"error": error})
                 yield {"type": "error", "errorText": event.message}
 
-    def _said(self, kind: str, content: str) -> Iterator[dict[str, Any]]:
+    def _delta(self, kind: str, content: str) -> Iterator[dict[str, Any]]:
         if self._open is None or self._open[0] != kind:
             yield from self._end_of_part()
             self._open = kind, self._new_id(kind)
@@ -104,21 +104,21 @@ def _metadata(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _source(source: str, citation: Citation) -> dict[str, Any]:
-    """What such a chunk has no field for goes along as the provider's metadata."""
-    said = {name: value for name, value in asdict(citation).items() if value is not None}
-    title, url = said.pop("title", None), said.pop("url", None)
+    """The chunk of a citation. Fields that the chunk does not have are sent as `providerMetadata`."""
+    fields = {name: value for name, value in asdict(citation).items() if value is not None}
+    title, url = fields.pop("title", None), fields.pop("url", None)
     if url:
         chunk = {"type": "source-url", "sourceId": source, "url": url, "title": title}
     else:
-        file = said.pop("document", None)
-        named = {"title": title or file or citation.quote or "", "filename": file}
-        chunk = {"type": "source-document", "sourceId": source, "mediaType": "text/plain", **named}
-    chunk["providerMetadata"] = {"bedrock": said} if said else None
+        file = fields.pop("document", None)
+        names = {"title": title or file or citation.quote or "", "filename": file}
+        chunk = {"type": "source-document", "sourceId": source, "mediaType": "text/plain", **names}
+    chunk["providerMetadata"] = {"bedrock": fields} if fields else None
     return {name: value for name, value in chunk.items() if value is not None}
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
-    """Executed by us, and unknown to the front end's types."""
+    """The chunk of a tool. The server runs it, and the types of the front end do not have it (`dynamic`)."""
     common = {"toolCallId": tool.id, "providerExecuted": True, "dynamic": True}
     match tool.state:
         case "call":

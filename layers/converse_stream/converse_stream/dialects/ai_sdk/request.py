@@ -15,13 +15,13 @@ from converse_stream.protocol.fields import Alias, Body, ConversationId, Readabl
 from converse_stream.protocol.options import Options
 from converse_stream.settings import Settings
 
-MAX_BODY_BYTES = 4 * 1024 * 1024  # the client sends all its messages each time; Lambda takes 6 MB
+MAX_BODY_BYTES = 4 * 1024 * 1024  # the client sends all messages in each request; Lambda accepts 6 MB
 
 _MessageId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class _Lenient(Body):
-    """A front end's own fields beside the ones we know are its own business."""
+    """Unknown fields are ignored: a front end may have its own."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -50,25 +50,25 @@ class AiChatRequest(_Lenient):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`POST /ai/chat`: the last message of a conversation, to be answered, or answered again.
+    """`POST /ai/chat`: the last message of a conversation, which is answered, or answered again.
 
-    The messages before it are the client's memory of what is stored here; they are not read.
+    The messages before it are not read: the table has them.
     """
 
-    id: str  # the client's, or ours where it was loaded from us
+    id: str  # set by the client, or by us if the client has loaded the message
     text: str
     conversation: str
     regenerates: bool
-    answer: str | None  # the one to be made again, where it is named
+    answer: str | None  # the id of the answer to replace, if the request has it
     model: str | None
     options: Options
 
-    def key(self, *instead: str) -> str:
-        """The idempotency key of its first send, or of the wish for another answer `instead` of a named one."""
-        return hashlib.sha256(json.dumps(["ai-sdk", self.conversation, self.id, *instead]).encode()).hexdigest()
+    def key(self, *replaced: str) -> str:
+        """The idempotency key of the message's first answer, or of an answer that replaces the answer `replaced`."""
+        return hashlib.sha256(json.dumps(["ai-sdk", self.conversation, self.id, *replaced]).encode()).hexdigest()
 
     def request(self, action: Literal["send", "regenerate"]) -> ChatRequest:
-        """What is asked of us: to answer it, or to answer it again."""
+        """The request as of `POST /chat`: to answer the message, or to answer it again."""
         message = {"message": {"text": self.text}} if action == "send" else {}
         return ChatRequest.model_validate(
             {
@@ -82,17 +82,17 @@ class Question:
 
 
 def parse_question(request: HttpRequest, settings: Settings) -> Question:
-    """The body of `POST /ai/chat`. Raises UnsupportedMediaType, TooLarge, BadRequest."""
+    """The parsed body of `POST /ai/chat`. Raises UnsupportedMediaType, TooLarge, BadRequest."""
     body = parse(AiChatRequest, request.json_body(MAX_BODY_BYTES))
-    place = len(body.messages) - 1
+    index = len(body.messages) - 1
     try:
-        last = _Question.model_validate(body.messages[place])
+        last = _Question.model_validate(body.messages[index])
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
-        raise refusal([{**each, "loc": ("messages", place, *each["loc"])} for each in errors]) from None
+        raise refusal([{**each, "loc": ("messages", index, *each["loc"])} for each in errors]) from None
     regenerates = body.trigger == "regenerate-message"
     if body.message_id is not None and not regenerates:
         raise BadRequest("A message cannot be edited; send a new one.", field="messageId")
     answer = body.message_id if body.message_id != last.id else None
-    text = check_text("\n".join(part.text for part in last.parts), settings.max_message_chars, f"messages.{place}")
+    text = check_text("\n".join(part.text for part in last.parts), settings.max_message_chars, f"messages.{index}")
     return Question(last.id, text, body.id, regenerates, answer, body.model, body.options)

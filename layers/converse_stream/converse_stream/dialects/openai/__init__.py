@@ -1,1 +1,1 @@
-"""The API of OpenAI's SDKs."""
+"""OpenAI's chat completions: requests, prompts and frames."""

@@ -1,7 +1,7 @@
 """OpenAI's chat completions, as its SDKs read them: chunks, the answer in one piece, models and errors.
 
-https://platform.openai.com/docs/api-reference/chat. Nothing here has an id to come back with: a completion belongs to
-its caller, and what our events say beyond this protocol (progress, citations) is left out.
+https://platform.openai.com/docs/api-reference/chat. A completion is not stored and cannot be resumed. Events that this
+protocol does not have (progress, citations) are left out.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ from converse_stream.protocol.finish_reasons import FINISH, UNKNOWN
 from converse_stream.protocol.log import PositionedEvent
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-# How this protocol calls the options that an error of ours may name; it has no word for the latency.
+# The names in this protocol of the options in our error messages. It has no option for the latency.
 _PARAMETERS = {
     "options.maxTokens": "max_completion_tokens",
     "options.temperature": "temperature",
@@ -38,10 +38,10 @@ _PARAMETERS = {
 class OpenAI:
     """The chunks of one completion. `created` is in seconds since the epoch.
 
-    `usage` asks for a last chunk with the tokens; without `parallel` the model's first call of a tool is its only one.
+    With `usage`, the last chunk has the tokens. Without `parallel`, only the model's first tool call is sent.
     """
 
-    comment_end = "\n\n"  # some readers split at blank lines
+    comment_end = "\n\n"  # some clients split at blank lines
 
     def __init__(self, created: int, *, usage: bool = False, parallel: bool = True) -> None:
         self._created = created
@@ -50,9 +50,9 @@ class OpenAI:
         self._calls = 0
         self._head: dict[str, Any] = {}
 
-    def encode(self, placed: PositionedEvent) -> str:
-        """The event's frames."""
-        match placed.event:
+    def encode(self, positioned: PositionedEvent) -> str:
+        """The frames of the event."""
+        match positioned.event:
             case Start() as start:
                 self._head = _head("chat.completion.chunk", start, self._created)
                 return self._choice({"role": "assistant", "content": ""})
@@ -70,8 +70,8 @@ class OpenAI:
                 return sse.data(error(by_code(code)))
         return ""
 
-    def cut(self) -> str:
-        """An error: a reader of this protocol takes any end for the answer's."""
+    def unfinished_end(self) -> str:
+        """An error: a client of this protocol takes each end for the end of the answer."""
         return sse.data(error(ChatError()))
 
     def _choice(self, delta: dict[str, Any], finish_reason: str | None = None) -> str:
@@ -79,7 +79,7 @@ class OpenAI:
 
 
 def completion(answer: Answer, created: int, *, parallel: bool = True) -> dict[str, Any]:
-    """The answer in one piece. Raises ChatError where it ended with an error."""
+    """The answer in one piece. Raises ChatError if the answer ended with an error."""
     if isinstance(answer.end, Error):
         raise by_code(answer.end.code)
     if answer.start is None or answer.end is None:
@@ -101,10 +101,10 @@ def completion(answer: Answer, created: int, *, parallel: bool = True) -> dict[s
 
 
 def error(failure: ChatError) -> dict[str, Any]:
-    """The body of an error, before a stream or in it."""
+    """The body of an error, as a response or in a stream."""
     message, param, code = failure.message, failure.field, failure.code
-    for ours, theirs in _PARAMETERS.items():
-        message = message.replace(ours, theirs)
+    for option, parameter in _PARAMETERS.items():
+        message = message.replace(option, parameter)
     if code == "context_length_exceeded":
         param = "messages"
     if param == "model" and failure.status == 404:
@@ -119,7 +119,7 @@ def models(aliases: Iterable[str]) -> dict[str, Any]:
 
 
 def model(alias: str) -> dict[str, Any]:
-    """One model; nobody knows when an alias was made."""
+    """One model. `created` is 0, because it is unknown."""
     return {"id": alias, "object": "model", "created": 0, "owned_by": "amazon-bedrock"}
 
 
@@ -136,11 +136,11 @@ def _finish(reason: str) -> str:
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
-    """Cached tokens are a part of the prompt's here; Bedrock counts them apart."""
-    given = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+    """The usage. Cached tokens are part of the prompt tokens here; Bedrock counts them separately."""
+    prompt_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
     return {
-        "prompt_tokens": given,
+        "prompt_tokens": prompt_tokens,
         "completion_tokens": usage.output_tokens,
-        "total_tokens": given + usage.output_tokens,
+        "total_tokens": prompt_tokens + usage.output_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cache_read_tokens},
     }

@@ -1,4 +1,4 @@
-"""OpenAI's messages and options as ours: the caller keeps the conversation, and the prompt is all there is of it."""
+"""Converts OpenAI's messages and options to ours. The client stores the conversation, so each request has all of it."""
 
 import json
 from collections.abc import Container, Sequence
@@ -33,11 +33,11 @@ from converse_stream.protocol.errors import BadRequest
 from converse_stream.protocol.fields import is_document
 from converse_stream.protocol.options import Options
 
-MAX_ID = 64  # characters of a call's
+MAX_ID = 64  # characters of the id of a tool call
 
 
 def prompt(body: CompletionRequest) -> Prompt:
-    """What the model is to read. Raises BadRequest, which names the field."""
+    """The prompt of the request. Raises BadRequest, with the field."""
     system = [_text(message.content) for message in body.messages if isinstance(message, SystemMessage)]
     tools, choice = _tools(body)
     *history, turn = _turns(body.messages)
@@ -46,7 +46,7 @@ def prompt(body: CompletionRequest) -> Prompt:
 
 
 def options(body: CompletionRequest, built: Prompt) -> Options:
-    """How the model should answer. Raises BadRequest."""
+    """The options of the request. Raises BadRequest."""
     if body.max_tokens is not None and body.max_completion_tokens is not None:
         raise BadRequest("max_tokens cannot go with max_completion_tokens.", field="max_tokens")
     reasoning = None if body.reasoning_effort == "none" else body.reasoning_effort
@@ -55,8 +55,8 @@ def options(body: CompletionRequest, built: Prompt) -> Options:
             "reasoning_effort cannot go with a tool_choice that asks for a call.", field="reasoning_effort"
         )
     if any(isinstance(content, ToolResult) for content in built.turn.content):
-        reasoning = None  # models want the thought behind their call again, signed: this protocol has no place for it
-    wishes = {
+        reasoning = None  # models require the signed reasoning of their calls; this protocol has no field for it
+    fields = {
         "max_tokens": body.max_completion_tokens or body.max_tokens,
         "temperature": body.temperature,
         "top_p": body.top_p,
@@ -67,11 +67,11 @@ def options(body: CompletionRequest, built: Prompt) -> Options:
         if isinstance(body.response_format, SchemaFormat)
         else None,
     }
-    return Options().model_copy(update=wishes)
+    return Options().model_copy(update=fields)
 
 
 def _tools(body: CompletionRequest) -> tuple[tuple[ToolSpec, ...], str | None]:
-    """The tools, none where none may be called, and the choice as a prompt has it."""
+    """The tools, empty if the model must not call any, and the `tool_choice` of a prompt."""
     functions = [tool.function for tool in body.tools or []]
     names = [function.name for function in functions]
     if len(set(names)) < len(names):
@@ -91,7 +91,7 @@ def _tools(body: CompletionRequest) -> tuple[tuple[ToolSpec, ...], str | None]:
 
 
 def _schema(parameters: dict[str, Any] | None, number: int) -> dict[str, Any]:
-    """The schema of a tool's input, of type object as Bedrock wants it. Raises BadRequest for one of another type."""
+    """The schema of a tool's input. Raises BadRequest if it is not of type object, which Bedrock requires."""
     if parameters is None:
         return {"type": "object", "properties": {}}
     if parameters.get("type", "object") != "object":
@@ -101,46 +101,47 @@ def _schema(parameters: dict[str, Any] | None, number: int) -> dict[str, Any]:
 
 
 def _turns(messages: Sequence[Message]) -> list[PromptMessage]:
-    """Turns by alternating sides: neighbours of one side joined, each call answered in the turn behind it.
+    """Turns with alternating roles: adjacent messages of one role are joined.
 
-    Models want each call's id once in a conversation; callers' models are not all so strict. An id that came before is
-    given a number, the same one each time that the conversation is sent.
+    Each tool call has a result in the next turn. Bedrock requires that the id of a tool call is unique in a
+    conversation, and other APIs do not. A repeated id gets a number; it is the same number each time that the
+    conversation is sent.
     """
     turns: list[PromptMessage] = []
-    taken: set[str] = set()  # ids of calls
-    waiting: dict[str, list[str]] = {}  # our ids of the calls without an answer, by the caller's
+    used_ids: set[str] = set()  # of calls
+    pending: dict[str, list[str]] = {}  # the unique ids of the calls without a result, by the request's id
     for number, message in enumerate(messages):
-        where = f"messages.{number}"
+        field = f"messages.{number}"
         content: list[Content] = []
-        if waiting and not isinstance(message, (ToolMessage, SystemMessage)):
-            raise BadRequest(f"{where}.role must be tool: there are calls without an answer.", field=f"{where}.role")
+        if pending and not isinstance(message, (ToolMessage, SystemMessage)):
+            raise BadRequest(f"{field}.role must be tool: there are calls without an answer.", field=f"{field}.role")
         match message:
             case SystemMessage():
                 continue
             case UserMessage():
-                said = _text(message.content)
-                if not said.strip():
-                    raise BadRequest(f"{where}.content is blank.", field=f"{where}.content")
-                content = [said]
+                text = _text(message.content)
+                if not text.strip():
+                    raise BadRequest(f"{field}.content is blank.", field=f"{field}.content")
+                content = [text]
             case AssistantMessage():
-                said = _text(message.content or [])
-                content = [said] if said.strip() else []
-                for at, call in enumerate(message.tool_calls or []):
-                    identity = _unique(call.id, taken)
-                    taken.add(identity)
-                    waiting.setdefault(call.id, []).append(identity)
-                    content.append(_use(call, identity, f"{where}.tool_calls.{at}"))
+                text = _text(message.content or [])
+                content = [text] if text.strip() else []
+                for index, call in enumerate(message.tool_calls or []):
+                    call_id = _unique(call.id, used_ids)
+                    used_ids.add(call_id)
+                    pending.setdefault(call.id, []).append(call_id)
+                    content.append(_tool_use(call, call_id, f"{field}.tool_calls.{index}"))
             case ToolMessage():
-                if message.tool_call_id not in waiting:
-                    field = f"{where}.tool_call_id"
+                if message.tool_call_id not in pending:
+                    field = f"{field}.tool_call_id"
                     raise BadRequest(f"{field} names no call that waits for an answer.", field=field)
-                identity = waiting[message.tool_call_id].pop(0)
-                if not waiting[message.tool_call_id]:
-                    del waiting[message.tool_call_id]
-                content = [ToolResult(identity, _text(message.content).strip() or "(nothing)")]
+                call_id = pending[message.tool_call_id].pop(0)
+                if not pending[message.tool_call_id]:
+                    del pending[message.tool_call_id]
+                content = [ToolResult(call_id, _text(message.content).strip() or "(nothing)")]
         role: Literal["user", "assistant"] = "assistant" if isinstance(message, AssistantMessage) else "user"
         if not turns and role == "assistant":
-            raise BadRequest("The first message but for the system's must be the user's.", field=f"{where}.role")
+            raise BadRequest("The first message but for the system's must be the user's.", field=f"{field}.role")
         if turns and turns[-1].role == role:
             turns[-1] = PromptMessage(role, (*turns[-1].content, *content))
         elif content:
@@ -151,36 +152,36 @@ def _turns(messages: Sequence[Message]) -> list[PromptMessage]:
     return turns
 
 
-def _unique(identity: str, taken: Container[str]) -> str:
-    """The id, with a number if it is taken; still no longer than Bedrock lets it be."""
-    numbered = (f"{identity[: MAX_ID - len(end)]}{end}" for end in (f"-{number}" for number in count(2)))
-    return next(each for each in chain([identity], numbered) if each not in taken)
+def _unique(call_id: str, used_ids: Container[str]) -> str:
+    """The id, with a number if it is already used. It is not longer than Bedrock allows."""
+    numbered = (f"{call_id[: MAX_ID - len(suffix)]}{suffix}" for suffix in (f"-{number}" for number in count(2)))
+    return next(each for each in chain([call_id], numbered) if each not in used_ids)
 
 
-def _use(call: Call, identity: str, where: str) -> ToolUse:
-    field = f"{where}.function.arguments"
+def _tool_use(call: Call, call_id: str, call_field: str) -> ToolUse:
+    field = f"{call_field}.function.arguments"
     try:
-        given = from_json(call.function.arguments or "{}", allow_inf_nan=False)
+        arguments = from_json(call.function.arguments or "{}", allow_inf_nan=False)
     except ValueError:
-        given = None
-    if not isinstance(given, dict) or not is_document(given):
+        arguments = None
+    if not isinstance(arguments, dict) or not is_document(arguments):
         raise BadRequest(f"{field} is not a JSON object, nests too deep, or has a number out of range.", field=field)
-    return ToolUse(identity, call.function.name, given)
+    return ToolUse(call_id, call.function.name, arguments)
 
 
 def _without_tools(built: Prompt) -> Prompt:
-    """Calls and answers in words: Bedrock takes them as such only where the tools are declared."""
+    """The prompt with tool calls and results as text: Bedrock accepts them only if the request declares the tools."""
 
-    def told(turn: PromptMessage) -> PromptMessage:
-        return replace(turn, content=tuple(map(_told, turn.content)))
+    def as_text(turn: PromptMessage) -> PromptMessage:
+        return replace(turn, content=tuple(map(_content_text, turn.content)))
 
-    return replace(built, history=tuple(map(told, built.history)), turn=told(built.turn))
+    return replace(built, history=tuple(map(as_text, built.history)), turn=as_text(built.turn))
 
 
-def _told(content: Content) -> str:
+def _content_text(content: Content) -> str:
     match content:
-        case ToolUse(_, name, given):
-            return f"(Tool {name} called with {json.dumps(given, ensure_ascii=False)})"
+        case ToolUse(_, name, arguments):
+            return f"(Tool {name} called with {json.dumps(arguments, ensure_ascii=False)})"
         case ToolResult(_, output):
             return fenced("tool-output", [("-", output)])
         case text:

@@ -1,7 +1,7 @@
 """The body of OpenAI's `POST /v1/chat/completions`.
 
-https://platform.openai.com/docs/api-reference/chat/create. Of its many fields we take those that have a meaning here,
-and those that change nothing with the value they have; every other is refused by name.
+https://platform.openai.com/docs/api-reference/chat/create. We accept the fields that have a meaning here, and other
+fields with a value that has no effect. All other fields are refused, with their name.
 """
 
 from typing import Annotated, Any, Literal, TypeAlias
@@ -15,7 +15,7 @@ from converse_stream.settings import Settings
 
 
 class _Body(Body):
-    """snake_case, as this protocol has it."""
+    """Field names in snake_case, as in this protocol."""
 
     model_config = ConfigDict(alias_generator=None)
 
@@ -49,7 +49,7 @@ Zero = Annotated[float, Field(ge=0, le=0)]
 
 
 class SystemMessage(_Body):
-    """Instructions; they come first, wherever they stand."""
+    """Instructions. They are moved to the start of the prompt."""
 
     role: Literal["system", "developer"]
     content: Parts
@@ -57,7 +57,7 @@ class SystemMessage(_Body):
 
 
 class UserMessage(_Body):
-    """What the user says. Bedrock knows no names of participants."""
+    """A message of the user. `name` is ignored: Bedrock has no names of participants."""
 
     role: Literal["user"]
     content: Parts
@@ -65,14 +65,14 @@ class UserMessage(_Body):
 
 
 class CalledFunction(_Body):
-    """A function with its arguments, a JSON object as text."""
+    """A function with its arguments: a JSON object as text."""
 
     name: ToolName
     arguments: Annotated[str, StringConstraints(max_length=MAX_LENGTH)]
 
 
 class Call(_Body):
-    """The model's call of a tool."""
+    """A tool call of the model."""
 
     id: CallId
     type: Literal["function"]
@@ -80,12 +80,12 @@ class Call(_Body):
 
 
 class AssistantMessage(_Body):
-    """An answer as we gave it, or as an SDK writes it down again, with every field that it has."""
+    """An earlier answer, as we sent it, or as an SDK repeats it with all of its fields."""
 
     role: Literal["assistant"]
     content: Parts | None = None
     tool_calls: Annotated[list[Call], Field(max_length=128)] | None = None
-    reasoning_content: ReadableText | None = None  # not given back: models want their reasoning with a signature
+    reasoning_content: ReadableText | None = None  # not sent to the model: models require reasoning with a signature
     name: Label | None = None
     refusal: None = None
     annotations: None = None
@@ -94,7 +94,7 @@ class AssistantMessage(_Body):
 
 
 class ToolMessage(_Body):
-    """What a tool answered."""
+    """The result of a tool."""
 
     role: Literal["tool"]
     content: Parts
@@ -108,7 +108,7 @@ Message: TypeAlias = Annotated[
 
 
 class Function(_Body):
-    """A tool of the caller's. `strict` is not enforced."""
+    """A tool of the client. `strict` is not enforced."""
 
     name: ToolName
     description: ReadableText | None = None
@@ -117,7 +117,7 @@ class Function(_Body):
 
 
 class FunctionTool(_Body):
-    """The one type of tool that there is."""
+    """A tool of the only supported type."""
 
     type: Literal["function"]
     function: Function
@@ -136,24 +136,24 @@ class ToolChoice(_Body):
     function: ChosenFunction | None = None
 
 
-Choice: TypeAlias = Literal["auto", "none", "required"] | ToolChoice  # as it may be sent
+Choice: TypeAlias = Literal["auto", "none", "required"] | ToolChoice  # the forms in a request
 
 
 class StreamOptions(_Body):
-    """`include_obfuscation` is a padding that we never add."""
+    """`include_obfuscation` is accepted and ignored: there is no padding."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
 class TextFormat(_Body):
-    """As the model likes."""
+    """Text without a schema."""
 
     type: Literal["text"]
 
 
 class AnswerSchema(_Body):
-    """`strict` is taken for granted."""
+    """A schema of the answer. `strict` is ignored: it is always taken as true."""
 
     name: ToolName
     description: ReadableText | None = None
@@ -162,7 +162,7 @@ class AnswerSchema(_Body):
 
 
 class SchemaFormat(_Body):
-    """JSON of a schema. The mode without a schema is refused: no model here has it."""
+    """JSON of a schema. JSON without a schema is refused: no model supports it."""
 
     type: Literal["json_schema"]
     json_schema: AnswerSchema
@@ -187,14 +187,14 @@ class CompletionRequest(_Body):
     response_format: Annotated[TextFormat | SchemaFormat, Field(discriminator="type")] | None = None
     service_tier: Literal["auto", "default", "priority", "flex"] | None = None
 
-    # Taken and not used: who asks, and hints that promise nothing.
+    # Accepted and not used.
     user: Label | None = None
     safety_identifier: Label | None = None
     metadata: Annotated[dict[Label, Label], Field(max_length=16)] | None = None
     prompt_cache_key: Label | None = None
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
 
-    # Taken with the value that changes nothing.
+    # Accepted with the value that has no effect.
     n: Literal[1] | None = None
     store: Literal[False] | None = None
     logprobs: Literal[False] | None = None
@@ -203,7 +203,7 @@ class CompletionRequest(_Body):
 
 
 def parse(request: HttpRequest, settings: Settings) -> CompletionRequest:
-    """Raises UnsupportedMediaType, TooLarge, and BadRequest, which names the first wrong field."""
+    """The parsed body. Raises UnsupportedMediaType, TooLarge, and BadRequest with the first wrong field."""
     body = request.json_body(settings.max_completion_bytes)
     check_json(body)
     try:
@@ -213,7 +213,7 @@ def parse(request: HttpRequest, settings: Settings) -> CompletionRequest:
 
 
 def _named(error: Any) -> dict[str, Any]:
-    """pydantic puts a union's tag before its member's fields, and names the whole where the tag is wrong."""
+    """The error with the path of the request's field: pydantic adds the tag of a union to it, and omits a wrong tag."""
     match error["loc"]:
         case ("response_format",):
             return {**error, "loc": ("response_format", "type")}
