@@ -31,7 +31,7 @@ class Search:
         """
         if not self.pending.ended:
             yield Progress("search")
-        with call.on_cancel(self.pending.stop):
+        with call.on_cancel(self.pending.cancel):
             memory = self.pending.merged_into(replace(self.memory, missing=()))
         call.pause(0)
         yield from memory.progress()
@@ -40,4 +40,4 @@ class Search:
 
     def cancel(self) -> None:
         """Cancels the search."""
-        self.pending.stop()
+        self.pending.cancel()

@@ -43,7 +43,7 @@ class Recall:
 
 
 class PendingRecall:
-    """Running searches. Leaving the context stops those that have not ended."""
+    """Running searches. Leaving the context cancels those that have not ended."""
 
     def __init__(self, executor: DeadlineExecutor, searches: Mapping[str, Future[Sequence[Source]]]) -> None:
         self._executor = executor
@@ -65,8 +65,8 @@ class PendingRecall:
         """Whether all searches have ended."""
         return all(search.done() for search in self._searches.values())
 
-    def stop(self) -> None:
-        """Stops the searches that have not ended."""
+    def cancel(self) -> None:
+        """Cancels the searches that have not ended."""
         self._executor.cancel()
 
     def merged_into(self, memory: Memory) -> Memory:

@@ -39,7 +39,7 @@ def learn(task: LearnTask, app: "Container", ask: TaskModel) -> list[str]:
     """Runs the steps and returns the names of those that stored something.
 
     None run if learning is disabled, the budget is exhausted, or the answer does not exist any more. Raises the first
-    retryable error of a step, after all steps, FlagsUnknown and StorageError.
+    retryable error of a step, after all steps, FlagsUnavailable and StorageError.
     """
     logger.append_keys(user=task.user[:12], generation=task.generation)
     record = app.generations.get(task.user, task.generation)
