@@ -1,4 +1,4 @@
-"""template.yaml as typed values: what the laptop stack starts, and nothing else of it.
+"""template.yaml as typed values: what the local stack starts, and nothing else of it.
 
 Resources are resolved only when something here needs them, so policies, alarms and outputs may use whatever
 CloudFormation knows.
@@ -303,13 +303,13 @@ class _Reader:
                     cors = _preflight(integration["responses"]["default"])
                     continue
                 if integration.get("responseTransferMode") != "STREAM":
-                    raise TemplateError(f"{api}: {name} {path} does not stream, and the laptop has no other REST mode")
+                    raise TemplateError(f"{api}: {name} {path} does not stream, and the local stack has no other REST mode")
                 method = "ANY" if name == "x-amazon-apigateway-any-method" else name.upper()
                 signed = operation.get("x-amazon-apigateway-auth", {}).get("type") == "AWS_IAM"
                 routes.append(Route(method, path, _function_in(integration["uri"], api), signed))
         settings = properties.get("MethodSettings", [])
         if any((each["ResourcePath"], each["HttpMethod"]) != ("/*", "*") for each in settings):
-            raise TemplateError(f"{api}: the laptop knows MethodSettings for all methods only")
+            raise TemplateError(f"{api}: the local stack supports MethodSettings for all methods only")
         throttle = _throttle(settings[0]) if settings else None
         return RestApi(properties["StageName"], tuple(routes), cors, refusals, throttle)
 

@@ -1,4 +1,4 @@
-"""Writes streaming.gif: the real page on the laptop stack while an answer streams. Needs Chromium; `make images`."""
+"""Writes streaming.gif: the real page on the local stack while an answer streams. Needs Chromium; `make images`."""
 
 import io
 import itertools

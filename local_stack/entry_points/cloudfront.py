@@ -146,7 +146,7 @@ class CloudFront:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # of a task that was given up nobody else asks
+            task.exception()  # marks it as retrieved, for a task that was abandoned
 
     async def _give_up(self, request: Request, viewer: Responder, responder: OriginResponder) -> None:
         """The origin was silent for too long; the function runs on ("Origin response timeout")."""

@@ -73,7 +73,7 @@ def distribution(config: Mapping[str, Any], policies: Mapping[str, Mapping[str, 
 
 
 def _origin(origin: Mapping[str, Any]) -> Origin:
-    """An empty header is not sent: on the laptop the secret may be left out."""
+    """An empty header is not sent: the local stack can run without the secret."""
     pairs = ((each["HeaderName"].lower(), each["HeaderValue"]) for each in origin.get("OriginCustomHeaders", []))
     seconds = float(origin.get("CustomOriginConfig", {}).get("OriginReadTimeout", READ_SECONDS))
     return Origin(tuple((name, value) for name, value in pairs if value), seconds)

@@ -253,7 +253,7 @@ class GrowingGeneration:
         return 0
 
     def mark_followed(self, user: str, record: GenerationRecord, until: int) -> None:
-        """Somebody follows."""
+        """A client follows the generation."""
 
 
 def record(pieces: list[str], status: Status) -> GenerationRecord:
