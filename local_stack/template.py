@@ -303,7 +303,7 @@ class _Reader:
                     cors = _preflight(integration["responses"]["default"])
                     continue
                 if integration.get("responseTransferMode") != "STREAM":
-                    raise TemplateError(f"{api}: {name} {path} does not stream, and the local stack has no other REST mode")
+                    raise TemplateError(f"{api}: {name} {path} does not stream: the local stack has no other REST mode")
                 method = "ANY" if name == "x-amazon-apigateway-any-method" else name.upper()
                 signed = operation.get("x-amazon-apigateway-auth", {}).get("type") == "AWS_IAM"
                 routes.append(Route(method, path, _function_in(integration["uri"], api), signed))
