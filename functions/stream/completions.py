@@ -12,13 +12,7 @@ from converse_stream.generation.completion import Completion
 from converse_stream.http.request import json_bytes
 from converse_stream.protocol import errors
 from converse_stream.protocol.errors import ChatError, NotFound
-from converse_stream.protocol.events import (
-    Error,
-    Event,
-    Progress,
-    Start,
-    fold,
-)
+from converse_stream.protocol.events import Error, Event, Progress, Start, fold
 from exchange import JSON, Exchange
 from streaming_runtime import StreamingResponse
 

@@ -19,19 +19,9 @@ from converse_stream.generation.follower import cursor
 from converse_stream.http.bodies import parse_cancel, parse_chat, parse_send
 from converse_stream.http.request import HttpRequest, check_origin, error_body
 from converse_stream.http.routing import route
-from converse_stream.protocol.errors import (
-    BadRequest,
-    ChatError,
-    DeletionUnfinished,
-    ErasureInProgress,
-)
+from converse_stream.protocol.errors import BadRequest, ChatError, DeletionUnfinished, ErasureInProgress
 from converse_stream.store.generation_record import GenerationRecord
-from converse_stream.telemetry import (
-    hide_unexpected_errors,
-    log_caller,
-    log_refusal,
-    logger,
-)
+from converse_stream.telemetry import hide_unexpected_errors, log_caller, log_refusal, logger
 from exchange import JSON, Exchange
 from streaming_runtime import StreamingResponse
 
@@ -56,9 +46,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
         log_caller(user.key, request.path)
         return respond(Exchange(app, request, user, context, path_id, headers))
     except ChatError as error:
-        if isinstance(
-            error, (ErasureInProgress, DeletionUnfinished)
-        ):  # a task continues it, in case it was interrupted
+        # A task continues the deletion, in case it was interrupted.
+        if isinstance(error, (ErasureInProgress, DeletionUnfinished)):
             app.deletion.dispatch(user.key, error.conversation)
         log_refusal(error)
         return error_response(error, headers)
@@ -83,7 +72,7 @@ def resume(exchange: Exchange) -> StreamingResponse:
     given = request.headers.get("last-event-id") or request.query.get("after")
     seen = cursor(given) if given else None
     if given and seen is None:
-        raise BadRequest("The cursor is not one of ours.", field="after")
+        raise BadRequest("The cursor is not valid.", field="after")
     gid, position = seen or (None, None)
     dialect = dialect_of(request)
     record = service.running(app, exchange.user, exchange.path_id, gid)

@@ -19,17 +19,7 @@ from converse_stream.container import Container
 from converse_stream.dialects.ai_sdk.frames import AiSdk
 from converse_stream.generation import follower
 from converse_stream.generation.follower import Follower
-from converse_stream.protocol.events import (
-    Chunk,
-    Complete,
-    Error,
-    Event,
-    Message,
-    Rollback,
-    Start,
-    Timing,
-    Usage,
-)
+from converse_stream.protocol.events import Chunk, Complete, Error, Event, Message, Rollback, Start, Timing, Usage
 from converse_stream.protocol.log import Entry, PositionedEvent, end_of
 from converse_stream.store.conversations import Conversation, Conversations
 from converse_stream.store.generation_record import GenerationRecord, Status

@@ -18,22 +18,8 @@ from pydantic import BaseModel, SecretStr
 
 from converse_stream.dialects import sse
 from converse_stream.dialects.openai import frames as dialect
-from converse_stream.protocol.errors import (
-    ChatError,
-    Forbidden,
-    StorageError,
-    TooManyFollowers,
-    Unauthenticated,
-)
-from converse_stream.protocol.events import (
-    Chunk,
-    Complete,
-    Event,
-    Message,
-    Start,
-    Timing,
-    Usage,
-)
+from converse_stream.protocol.errors import ChatError, Forbidden, StorageError, TooManyFollowers, Unauthenticated
+from converse_stream.protocol.events import Chunk, Complete, Event, Message, Start, Timing, Usage
 from converse_stream.protocol.log import PositionedEvent
 from tests.clients.openai.sdk import HERE, SDK, Node, SdkResult, python
 from tests.clients.test_httpx_sse import ALPHABET, served

@@ -11,12 +11,7 @@ from unittest import mock
 import pytest
 
 from converse_stream import tasks
-from converse_stream.protocol.errors import (
-    DeletionUnfinished,
-    ErasureInProgress,
-    NotFound,
-    StorageError,
-)
+from converse_stream.protocol.errors import DeletionUnfinished, ErasureInProgress, NotFound, StorageError
 from converse_stream.protocol.events import Chunk, Usage
 from converse_stream.protocol.ids import new_id
 from converse_stream.store import erasure as erasures
@@ -27,12 +22,7 @@ from converse_stream.store.facts import Facts
 from converse_stream.store.generation_record import End
 from converse_stream.store.generation_writer import TableWriter
 from converse_stream.store.generations import Generations
-from converse_stream.store.retention import (
-    DAY,
-    FOREVER_DAYS,
-    TTL_DELAY,
-    Retention,
-)
+from converse_stream.store.retention import DAY, FOREVER_DAYS, TTL_DELAY, Retention
 from converse_stream.store.table import Table
 from tests.contract.chat_user import ChatUser
 from tests.contract.dynamodb_local.server import Endpoint

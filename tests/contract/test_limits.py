@@ -8,12 +8,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from converse_stream.limits import (
-    Budget,
-    Rate,
-    Rules,
-    make_slot,
-)
+from converse_stream.limits import Budget, Rate, Rules, make_slot
 from converse_stream.protocol.errors import TooManyRequests
 from converse_stream.protocol.ids import new_id
 from converse_stream.store.table import Table

@@ -25,25 +25,13 @@ from converse_stream.protocol.errors import (
     NotFound,
     StorageError,
 )
-from converse_stream.protocol.events import (
-    Chunk,
-    Citation,
-    Message,
-    Reasoning,
-    Usage,
-)
+from converse_stream.protocol.events import Chunk, Citation, Message, Reasoning, Usage
 from converse_stream.protocol.ids import new_id, now
 from converse_stream.protocol.log import ENTRIES
 from converse_stream.store import keys
 from converse_stream.store.conversations import Conversation, Conversations
 from converse_stream.store.facts import Facts, Profile
-from converse_stream.store.generation_record import (
-    LEASE_MS,
-    End,
-    GenerationRecord,
-    Status,
-    generation_id,
-)
+from converse_stream.store.generation_record import LEASE_MS, End, GenerationRecord, Status, generation_id
 from converse_stream.store.generation_writer import Fenced, Signals, TableWriter
 from converse_stream.store.generations import Generations
 from converse_stream.store.table import Table

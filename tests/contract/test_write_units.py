@@ -8,12 +8,7 @@ from typing import Any
 import boto3
 import pytest
 
-from converse_stream.limits import (
-    Budget,
-    Rate,
-    Rules,
-    make_slot,
-)
+from converse_stream.limits import Budget, Rate, Rules, make_slot
 from converse_stream.protocol.events import Chunk, Usage
 from converse_stream.protocol.ids import new_id
 from converse_stream.store.conversations import Conversations

@@ -9,14 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from converse_stream.openapi.answers import (
-    Answer,
-    ConversationPage,
-    Fact,
-    FactList,
-    MessagePage,
-    Profile,
-)
+from converse_stream.openapi.answers import Answer, ConversationPage, Fact, FactList, MessagePage, Profile
 from tests.e2e.chat import Person, text_of
 from tests.stack import RunningStack
 

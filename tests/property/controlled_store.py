@@ -10,13 +10,7 @@ from converse_stream.generation import follower
 from converse_stream.generation.follower import Follower
 from converse_stream.limits import Budget, Rate, Rules
 from converse_stream.protocol import log
-from converse_stream.protocol.events import (
-    Chunk,
-    Complete,
-    Error,
-    Message,
-    Usage,
-)
+from converse_stream.protocol.events import Chunk, Complete, Error, Message, Usage
 from converse_stream.store import keys
 from converse_stream.store.conversations import Conversations
 from converse_stream.store.generation_record import LEASE_MS, End, GenerationRecord

@@ -9,13 +9,7 @@ import pytest
 from converse_stream.generation import follower
 from converse_stream.generation.follower import Follower
 from converse_stream.generation.generation import MAX_UNSAVED_SECONDS
-from converse_stream.protocol.events import (
-    Chunk,
-    Complete,
-    Error,
-    Event,
-    Rollback,
-)
+from converse_stream.protocol.events import Chunk, Complete, Error, Event, Rollback
 from converse_stream.store.generation_writer import TableWriter
 from tests.property.controlled_store import ALICE, CONVERSATION, Store, inject
 from tests.property.fake_table import Fault

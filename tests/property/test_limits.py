@@ -14,15 +14,7 @@ from unittest import mock
 import pytest
 from botocore.exceptions import ClientError
 
-from converse_stream.limits import (
-    Budget,
-    CurrentUsage,
-    Rate,
-    Rules,
-    Spent,
-    make_slot,
-    running_slots,
-)
+from converse_stream.limits import Budget, CurrentUsage, Rate, Rules, Spent, make_slot, running_slots
 from converse_stream.protocol.errors import (
     BudgetExhausted,
     ChatError,

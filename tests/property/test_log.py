@@ -7,17 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converse_stream.protocol import log
-from converse_stream.protocol.events import (
-    Chunk,
-    Citation,
-    Event,
-    Progress,
-    Reasoning,
-    Rollback,
-    Start,
-    Tool,
-    fold,
-)
+from converse_stream.protocol.events import Chunk, Citation, Event, Progress, Reasoning, Rollback, Start, Tool, fold
 from converse_stream.protocol.log import Entry
 
 TEXT = st.text(min_size=1, max_size=8)

@@ -5,12 +5,7 @@ from unittest import mock
 import pytest
 
 from converse_stream.protocol.errors import StorageError
-from converse_stream.protocol.events import (
-    Chunk,
-    Message,
-    Reasoning,
-    Usage,
-)
+from converse_stream.protocol.events import Chunk, Message, Reasoning, Usage
 from converse_stream.store import keys
 from converse_stream.store.generation_record import LEASE_GRACE_MS, LEASE_MS, End
 from tests.property.controlled_store import ALICE, Store, inject

@@ -4,12 +4,7 @@ import pytest
 
 from converse_stream.limits import NO_SLOTS, CurrentUsage, make_slot
 from converse_stream.protocol.errors import StorageError
-from converse_stream.protocol.events import (
-    Chunk,
-    Message,
-    Reasoning,
-    Usage,
-)
+from converse_stream.protocol.events import Chunk, Message, Reasoning, Usage
 from converse_stream.store.generation_record import End, Estimate
 from converse_stream.store.usage import UsageStore
 from converse_stream.store.usage_writer import UsageWriter

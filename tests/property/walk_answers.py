@@ -2,13 +2,7 @@
 
 from converse_stream.protocol import log
 from converse_stream.protocol.errors import StorageError
-from converse_stream.protocol.events import (
-    Chunk,
-    Citation,
-    Message,
-    Reasoning,
-    Usage,
-)
+from converse_stream.protocol.events import Chunk, Citation, Message, Reasoning, Usage
 from converse_stream.protocol.log import Entry
 from converse_stream.store import keys
 from converse_stream.store.generation_record import End, Status, generation_id

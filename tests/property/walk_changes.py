@@ -3,12 +3,7 @@
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from converse_stream.protocol.errors import (
-    AlreadyExists,
-    ErasureInProgress,
-    NotFound,
-    StorageError,
-)
+from converse_stream.protocol.errors import AlreadyExists, ErasureInProgress, NotFound, StorageError
 from converse_stream.store import keys, usage
 from tests.property.fake_table import Violation
 from tests.property.walk_actors import Environment, Profile, Send

@@ -4,14 +4,7 @@ from converse_stream.generation import follower
 from converse_stream.generation.follower import Follower
 from converse_stream.protocol import log
 from converse_stream.protocol.errors import NotFound, StorageError, TooManyFollowers
-from converse_stream.protocol.events import (
-    TERMINAL,
-    Chunk,
-    Citation,
-    Complete,
-    Reasoning,
-    Rollback,
-)
+from converse_stream.protocol.events import TERMINAL, Chunk, Citation, Complete, Reasoning, Rollback
 from tests.property.fake_table import Violation
 from tests.property.walk_actors import HOSTILE, Client, Environment, KnownGeneration, atoms
 from tests.property.walk_changes import Changes

@@ -15,13 +15,7 @@ from converse_stream.protocol.events import Chunk, Message
 from converse_stream.protocol.log import Entry
 from converse_stream.store import keys
 from converse_stream.store.conversations import Conversation
-from converse_stream.store.generation_record import (
-    LEASE_MS,
-    Estimate,
-    GenerationRecord,
-    conversation_id,
-    generation_id,
-)
+from converse_stream.store.generation_record import LEASE_MS, Estimate, GenerationRecord, conversation_id, generation_id
 from converse_stream.store.generation_writer import TableWriter
 from tests.property.fake_table import Violation
 from tests.property.walk_actors import (

@@ -7,16 +7,7 @@ from converse_stream.generation.generation import Generation, GenerationLimits, 
 from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Call
 from converse_stream.protocol.errors import StorageError
-from converse_stream.protocol.events import (
-    TERMINAL,
-    Chunk,
-    Event,
-    Message,
-    Progress,
-    Reasoning,
-    Start,
-    Usage,
-)
+from converse_stream.protocol.events import TERMINAL, Chunk, Event, Message, Progress, Reasoning, Start, Usage
 from converse_stream.protocol.log import Entry, end_of
 from converse_stream.store.generation_record import End
 from converse_stream.store.generation_writer import Signals

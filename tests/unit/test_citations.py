@@ -10,13 +10,7 @@ from hypothesis import strategies as st
 from converse_stream.memory.citations import extract_citations
 from converse_stream.memory.sources import MAX_QUOTE, Document, citation
 from converse_stream.protocol.errors import ModelError
-from converse_stream.protocol.events import (
-    Chunk,
-    Citation,
-    Event,
-    Progress,
-    merge,
-)
+from converse_stream.protocol.events import Chunk, Citation, Event, Progress, merge
 from converse_stream.store.facts import SearchableFact
 
 TEA = SearchableFact("tea-id", "likes tea")

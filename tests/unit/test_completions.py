@@ -6,17 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 import completions
-from converse_stream.protocol.events import (
-    Chunk,
-    Complete,
-    Error,
-    Event,
-    Message,
-    Progress,
-    Start,
-    Timing,
-    Usage,
-)
+from converse_stream.protocol.events import Chunk, Complete, Error, Event, Message, Progress, Start, Timing, Usage
 from converse_stream.protocol.log import PositionedEvent
 
 START = Start("", "m", "g", "nova-lite")

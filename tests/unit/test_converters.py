@@ -23,13 +23,7 @@ from converse_stream.model.transport import Bedrock
 from converse_stream.prompts.prompt import Prompt, PromptMessage, ToolSpec
 from converse_stream.protocol import log
 from converse_stream.protocol.errors import BadRequest, ModelMalformed, ModelTruncated
-from converse_stream.protocol.events import (
-    Chunk,
-    Citation,
-    Reasoning,
-    Tool,
-    Usage,
-)
+from converse_stream.protocol.events import Chunk, Citation, Reasoning, Tool, Usage
 from converse_stream.protocol.finish_reasons import MALFORMED
 from converse_stream.protocol.log import PositionedEvent
 from converse_stream.protocol.options import Options

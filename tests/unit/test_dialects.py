@@ -15,12 +15,7 @@ from converse_stream.dialects.openai.frames import OpenAI
 from converse_stream.dialects.plain import Plain
 from converse_stream.dialects.sse import Dialect
 from converse_stream.protocol import events
-from converse_stream.protocol.events import (
-    Event,
-    Rollback,
-    Start,
-    fold,
-)
+from converse_stream.protocol.events import Event, Rollback, Start, fold
 from converse_stream.protocol.log import PositionedEvent, length
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

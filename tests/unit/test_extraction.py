@@ -5,12 +5,7 @@ from typing import Any
 
 import pytest
 
-from converse_stream.tasks.extraction import (
-    MAX_FACTS,
-    MAX_MESSAGE,
-    Extraction,
-    extract,
-)
+from converse_stream.tasks.extraction import MAX_FACTS, MAX_MESSAGE, Extraction, extract
 
 SAILS = {"text": "The user sails.", "kind": "fact", "confidence": 0.9}
 

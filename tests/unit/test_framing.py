@@ -80,7 +80,7 @@ def test_message_contains_the_chunks_and_the_error_trailers(
     assert message.trailers.keys() == {"lambda-runtime-function-error-type", "lambda-runtime-function-error-body"}
     assert message.trailers["lambda-runtime-function-error-type"] == error_type
     body = base64.b64decode(message.trailers["lambda-runtime-function-error-body"], validate=True)
-    assert json.loads(body) == {"errorType": error_type, "errorMessage": "The answer broke off."}
+    assert json.loads(body) == {"errorType": error_type, "errorMessage": "The answer was interrupted."}
 
 
 @given(payload=st.lists(st.binary(min_size=1), max_size=20), piece=st.integers(1, 64))

@@ -11,13 +11,7 @@ from converse_stream.dialects.openai.request import CompletionRequest, parse
 from converse_stream.http.request import HttpRequest
 from converse_stream.model.catalog import Catalog
 from converse_stream.model.converters import to_request
-from converse_stream.prompts.prompt import (
-    Prompt,
-    PromptMessage,
-    ToolResult,
-    ToolSpec,
-    ToolUse,
-)
+from converse_stream.prompts.prompt import Prompt, PromptMessage, ToolResult, ToolSpec, ToolUse
 from converse_stream.protocol.errors import BadRequest, TooLarge, by_code
 from converse_stream.protocol.options import Options
 from converse_stream.settings import Settings

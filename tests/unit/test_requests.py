@@ -10,12 +10,7 @@ import pytest
 from converse_stream.http.bodies import ChatRequest, ConversationChange, NewFact, NewProfile, parse_chat
 from converse_stream.http.request import HttpRequest
 from converse_stream.http.validation import check_json, parse
-from converse_stream.protocol.errors import (
-    BadRequest,
-    ChatError,
-    TooLarge,
-    UnsupportedMediaType,
-)
+from converse_stream.protocol.errors import BadRequest, ChatError, TooLarge, UnsupportedMediaType
 from converse_stream.protocol.fields import Body
 from converse_stream.settings import Settings
 

@@ -27,12 +27,7 @@ from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Call
 from converse_stream.prompts import builder
 from converse_stream.prompts.prompt import Prompt, PromptMessage
-from converse_stream.protocol.events import (
-    Chunk,
-    Complete,
-    Progress,
-    Usage,
-)
+from converse_stream.protocol.events import Chunk, Complete, Progress, Usage
 from converse_stream.protocol.options import Options
 from converse_stream.settings import Settings, SettingsError
 from converse_stream.store.facts import SearchableFact

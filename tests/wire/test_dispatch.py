@@ -15,13 +15,7 @@ from converse_stream.aws import deadlines
 from converse_stream.dispatch.learning import DISPATCH_SECONDS, Learning
 from converse_stream.flags.feature_flags import FlagProvider, flags_of
 from converse_stream.generation.generation import Generation
-from converse_stream.protocol.events import (
-    Complete,
-    Error,
-    Event,
-    Timing,
-    Usage,
-)
+from converse_stream.protocol.events import Complete, Error, Event, Timing, Usage
 from converse_stream.settings import Settings
 from tests.contract.test_store import answer, new_head, user_message
 

@@ -15,13 +15,7 @@ from aws_lambda_powertools.utilities.feature_flags import FeatureFlags
 
 from converse_stream.flags import appconfig as source_module
 from converse_stream.flags.appconfig import FRESH_SECONDS, RETRY_SECONDS, CachedDocument
-from converse_stream.flags.feature_flags import (
-    DEFAULT_FLAGS,
-    FlagProvider,
-    UserFlags,
-    flags_of,
-    share,
-)
+from converse_stream.flags.feature_flags import DEFAULT_FLAGS, FlagProvider, UserFlags, flags_of, share
 from converse_stream.protocol.errors import FlagsUnavailable
 from converse_stream.settings import Settings
 

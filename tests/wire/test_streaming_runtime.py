@@ -382,7 +382,7 @@ def handler(event, context):
         assert post.trailers is not None
         assert post.trailers["lambda-runtime-function-error-type"] == "ModelBroke"
         error = json.loads(base64.b64decode(post.trailers["lambda-runtime-function-error-body"], validate=True))
-        assert error == {"errorType": "ModelBroke", "errorMessage": "The answer broke off."}
+        assert error == {"errorType": "ModelBroke", "errorMessage": "The answer was interrupted."}
         assert post.connection_closed
     assert metrics(log) == ["InterruptedResponses"] * 2
     assert log.count("ModelBroke: secret") == 2

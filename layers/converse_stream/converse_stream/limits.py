@@ -11,12 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
-from converse_stream.protocol.errors import (
-    BudgetExhausted,
-    Paused,
-    TooManyGenerations,
-    TooManyRequests,
-)
+from converse_stream.protocol.errors import BudgetExhausted, Paused, TooManyGenerations, TooManyRequests
 
 NO_SLOTS: frozenset[str] = frozenset()
 

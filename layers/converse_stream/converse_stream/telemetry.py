@@ -13,12 +13,7 @@ from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 from converse_stream.protocol.errors import ChatError
-from converse_stream.protocol.events import (
-    Complete,
-    Error,
-    Timing,
-    Usage,
-)
+from converse_stream.protocol.events import Complete, Error, Timing, Usage
 
 _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 _CONVERSATION = re.compile(r"/(?:ai/)?(?:chat|conversations)/([A-Za-z0-9_-]{8,64})(?:/|$)")

@@ -54,6 +54,6 @@ def chunk(data: bytes) -> bytes:
 def last_chunk_with_error(error_type: str) -> bytes:
     """The end of an interrupted body. It has the name of the exception's class, but not its message."""
     name = re.sub(r"[^A-Za-z0-9_.]", "_", error_type)
-    body = json.dumps({"errorType": name, "errorMessage": "The answer broke off."})
+    body = json.dumps({"errorType": name, "errorMessage": "The answer was interrupted."})
     lines = ["0", f"{_ERROR_TYPE}: {name}", f"{_ERROR_BODY}: {b64encode(body.encode()).decode()}", "", ""]
     return "\r\n".join(lines).encode()

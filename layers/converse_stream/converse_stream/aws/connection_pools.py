@@ -21,12 +21,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import urllib3.exceptions
-from botocore.awsrequest import (
-    AWSHTTPConnection,
-    AWSHTTPConnectionPool,
-    AWSHTTPSConnection,
-    AWSHTTPSConnectionPool,
-)
+from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
 from botocore.httpsession import create_urllib3_context
 
 from converse_stream.aws.cancellation import Cancelled, current

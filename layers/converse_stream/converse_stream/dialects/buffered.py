@@ -8,14 +8,7 @@ from typing import Any
 
 from converse_stream.dialects import native
 from converse_stream.dialects.sse import Source
-from converse_stream.protocol.events import (
-    TERMINAL,
-    Complete,
-    Error,
-    Event,
-    Start,
-    fold,
-)
+from converse_stream.protocol.events import TERMINAL, Complete, Error, Event, Start, fold
 
 WAIT_SECONDS = 3600.0  # without effect: the source has its own deadline
 

@@ -12,21 +12,8 @@ from typing import Self
 
 from converse_stream.generation.generation import MAX_UNSAVED_SECONDS
 from converse_stream.protocol import errors, log
-from converse_stream.protocol.errors import (
-    ChatError,
-    NotFound,
-    StorageError,
-    TooManyFollowers,
-)
-from converse_stream.protocol.events import (
-    Complete,
-    Error,
-    Event,
-    Rollback,
-    Start,
-    Timing,
-    Usage,
-)
+from converse_stream.protocol.errors import ChatError, NotFound, StorageError, TooManyFollowers
+from converse_stream.protocol.events import Complete, Error, Event, Rollback, Start, Timing, Usage
 from converse_stream.protocol.ids import new_id
 from converse_stream.protocol.log import PositionedEvent
 from converse_stream.store.conversations import Conversations

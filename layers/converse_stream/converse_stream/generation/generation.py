@@ -24,13 +24,7 @@ from typing import Self, TypeAlias
 from converse_stream.aws.cancellation import Cancelled
 from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Call
-from converse_stream.protocol.errors import (
-    REFUSALS,
-    ChatError,
-    ModelError,
-    ModelTimeout,
-    StorageError,
-)
+from converse_stream.protocol.errors import REFUSALS, ChatError, ModelError, ModelTimeout, StorageError
 from converse_stream.protocol.events import (
     TERMINAL,
     Chunk,
@@ -47,14 +41,7 @@ from converse_stream.protocol.events import (
     Usage,
 )
 from converse_stream.protocol.ids import now
-from converse_stream.protocol.log import (
-    ENTRIES,
-    Entry,
-    PositionedEvent,
-    end_of,
-    joined,
-    length,
-)
+from converse_stream.protocol.log import ENTRIES, Entry, PositionedEvent, end_of, joined, length
 from converse_stream.protocol.tokens import quarters
 from converse_stream.store.generation_record import End, Status
 from converse_stream.store.generation_writer import Fenced, GenerationWriter

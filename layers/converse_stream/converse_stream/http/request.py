@@ -15,13 +15,7 @@ from urllib.parse import parse_qs
 
 from pydantic import SecretStr
 
-from converse_stream.protocol.errors import (
-    BadRequest,
-    ChatError,
-    Forbidden,
-    TooLarge,
-    UnsupportedMediaType,
-)
+from converse_stream.protocol.errors import BadRequest, ChatError, Forbidden, TooLarge, UnsupportedMediaType
 from converse_stream.settings import Settings
 
 EXPOSED_HEADERS = "retry-after,x-request-id,x-vercel-ai-ui-message-stream"

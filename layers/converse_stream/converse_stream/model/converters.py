@@ -7,14 +7,7 @@ from typing import Any
 
 from converse_stream.model.catalog import Model
 from converse_stream.model.options import to_fields
-from converse_stream.prompts.prompt import (
-    Content,
-    Prompt,
-    PromptMessage,
-    ToolResult,
-    ToolSpec,
-    ToolUse,
-)
+from converse_stream.prompts.prompt import Content, Prompt, PromptMessage, ToolResult, ToolSpec, ToolUse
 from converse_stream.protocol.events import Usage
 from converse_stream.protocol.options import Options
 

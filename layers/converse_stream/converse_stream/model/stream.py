@@ -12,15 +12,7 @@ from typing import Any
 from converse_stream.model.converters import to_usage
 from converse_stream.model.guardrail import correct_stop_reason, separate_guardrail_text
 from converse_stream.protocol.errors import ModelMalformed, ModelTruncated
-from converse_stream.protocol.events import (
-    Chunk,
-    Citation,
-    FinishReason,
-    Part,
-    Reasoning,
-    Tool,
-    Usage,
-)
+from converse_stream.protocol.events import Chunk, Citation, FinishReason, Part, Reasoning, Tool, Usage
 from converse_stream.protocol.finish_reasons import MALFORMED, from_bedrock
 from converse_stream.protocol.text import well_formed
 

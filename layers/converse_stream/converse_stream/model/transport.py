@@ -22,12 +22,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from pydantic import SecretStr
 
-from converse_stream.aws.cancellation import (
-    CancellationToken,
-    Cancelled,
-    cancel_scope,
-    current,
-)
+from converse_stream.aws.cancellation import CancellationToken, Cancelled, cancel_scope, current
 from converse_stream.aws.connection_pools import attach_sockets
 from converse_stream.protocol import errors
 from converse_stream.settings import SECURE_URL

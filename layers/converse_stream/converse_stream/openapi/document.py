@@ -12,13 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from converse_stream.http.request import json_bytes
-from converse_stream.openapi.routes import (
-    HEADERS,
-    ROUTES,
-    Parameter,
-    Reply,
-    Route,
-)
+from converse_stream.openapi.routes import HEADERS, ROUTES, Parameter, Reply, Route
 from converse_stream.openapi.schemas import REF, schemas_of
 from converse_stream.protocol.errors import ChatError
 

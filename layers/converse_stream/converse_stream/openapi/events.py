@@ -4,14 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
 
-from converse_stream.openapi.answers import (
-    Citation,
-    FinishReason,
-    Message,
-    Metrics,
-    Tool,
-    Usage,
-)
+from converse_stream.openapi.answers import Citation, FinishReason, Message, Metrics, Tool, Usage
 from converse_stream.openapi.schemas import View
 from converse_stream.protocol.events import Stage
 

@@ -11,15 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from converse_stream.protocol.events import (
-    Chunk,
-    Citation,
-    Event,
-    Part,
-    Reasoning,
-    Tool,
-    merge,
-)
+from converse_stream.protocol.events import Chunk, Citation, Event, Part, Reasoning, Tool, merge
 
 Entry: TypeAlias = Part
 ENTRIES = (Chunk, Reasoning, Citation, Tool)

@@ -10,22 +10,12 @@ from dataclasses import dataclass
 from itertools import accumulate, islice
 from typing import Any
 
-from converse_stream.protocol.errors import (
-    AlreadyExists,
-    DeletionUnfinished,
-    ErasureInProgress,
-    NotFound,
-)
+from converse_stream.protocol.errors import AlreadyExists, DeletionUnfinished, ErasureInProgress, NotFound
 from converse_stream.protocol.events import Message
 from converse_stream.protocol.ids import age, now
 from converse_stream.store import erasure_marker, keys, messages
 from converse_stream.store.retention import Retention, conversation_expired, message_expired
-from converse_stream.store.table import (
-    PAGE,
-    ConditionFailed,
-    Item,
-    Table,
-)
+from converse_stream.store.table import PAGE, ConditionFailed, Item, Table
 
 PAGE_BYTES = 4 * 1024 * 1024  # a response of Lambda has at most 6 MB
 MAX_OPENING = 60  # code points

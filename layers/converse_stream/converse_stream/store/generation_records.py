@@ -10,12 +10,7 @@ from converse_stream.protocol.errors import StorageError
 from converse_stream.protocol.events import Message
 from converse_stream.protocol.ids import now
 from converse_stream.store import keys, messages
-from converse_stream.store.generation_record import (
-    End,
-    GenerationRecord,
-    from_item,
-    key,
-)
+from converse_stream.store.generation_record import End, GenerationRecord, from_item, key
 from converse_stream.store.retention import Retention, message_expired
 from converse_stream.store.table import ConditionFailed, Item, Table
 from converse_stream.store.usage import settle_parts

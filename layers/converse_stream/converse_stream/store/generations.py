@@ -303,9 +303,8 @@ class Generations(GenerationRecords):
         item = self._table.get(pk, keys.message(record.seq))
         if item is None or item["id"] != message.id:
             raise ConditionFailed  # another generation has replaced it
-        yield self._table.put_part(
-            messages.as_replaced(item)
-        )  # whatever is there: an earlier use of the key may have left one
+        # Without a condition: an earlier use of the key may have left such an item.
+        yield self._table.put_part(messages.as_replaced(item))
         yield self._table.delete_part(pk, item["sk"], condition="id = :id", values={":id": message.id})
 
     def _release(self, user: str, current: Conversation, gid: str) -> None:

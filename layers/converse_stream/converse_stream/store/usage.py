@@ -21,12 +21,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from converse_stream import limits
-from converse_stream.limits import (
-    CurrentUsage,
-    Rate,
-    Rules,
-    Spent,
-)
+from converse_stream.limits import CurrentUsage, Rate, Rules, Spent
 from converse_stream.protocol.errors import ChatError, StorageError, TooManyRequests
 from converse_stream.protocol.events import Usage
 from converse_stream.protocol.ids import new_id

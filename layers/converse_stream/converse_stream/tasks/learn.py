@@ -13,13 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from converse_stream.prompts.history import without_filtered
-from converse_stream.protocol.errors import (
-    BudgetExhausted,
-    ChatError,
-    DispatchFailed,
-    NotFound,
-    Paused,
-)
+from converse_stream.protocol.errors import BudgetExhausted, ChatError, DispatchFailed, NotFound, Paused
 from converse_stream.protocol.ids import now
 from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store.conversations import Conversation

@@ -10,17 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from converse_stream.dialects import native, sse
-from converse_stream.protocol.events import (
-    TERMINAL,
-    Chunk,
-    Citation,
-    Complete,
-    Error,
-    Event,
-    Reasoning,
-    Start,
-    Tool,
-)
+from converse_stream.protocol.events import TERMINAL, Chunk, Citation, Complete, Error, Event, Reasoning, Start, Tool
 from converse_stream.protocol.log import PositionedEvent
 
 HEADERS = {**sse.HEADERS, "x-vercel-ai-ui-message-stream": "v1"}

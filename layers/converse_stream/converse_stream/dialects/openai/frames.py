@@ -9,16 +9,7 @@ from typing import Any
 
 from converse_stream.dialects import sse
 from converse_stream.protocol.errors import ChatError, by_code
-from converse_stream.protocol.events import (
-    Answer,
-    Chunk,
-    Complete,
-    Error,
-    Reasoning,
-    Start,
-    Tool,
-    Usage,
-)
+from converse_stream.protocol.events import Answer, Chunk, Complete, Error, Reasoning, Start, Tool, Usage
 from converse_stream.protocol.finish_reasons import FINISH, UNKNOWN
 from converse_stream.protocol.log import PositionedEvent
 

@@ -20,14 +20,7 @@ from converse_stream.dialects.openai.request import (
     ToolMessage,
     UserMessage,
 )
-from converse_stream.prompts.prompt import (
-    Content,
-    Prompt,
-    PromptMessage,
-    ToolResult,
-    ToolSpec,
-    ToolUse,
-)
+from converse_stream.prompts.prompt import Content, Prompt, PromptMessage, ToolResult, ToolSpec, ToolUse
 from converse_stream.prompts.templates import fenced
 from converse_stream.protocol.errors import BadRequest
 from converse_stream.protocol.fields import is_document
