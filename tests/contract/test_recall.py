@@ -353,15 +353,15 @@ def test_a_refused_start_ends_its_search(moto: DynamoDB, outcome: Any) -> None:
 def test_an_answer_is_generated_without_documents_if_the_knowledge_base_hangs(moto: DynamoDB) -> None:
     with standin() as bedrock, slow_server() as server, endpoints(BEDROCK_RUNTIME=bedrock.url):
         deadline_endpoints = {"DYNAMODB": moto.url, "BEDROCK_RUNTIME": bedrock.url, "BEDROCK_AGENT_RUNTIME": server.url}
-        with application(moto, 1000, **deadline_endpoints) as app:
+        with application(moto, 3_000, 4_000, **deadline_endpoints) as app:
             started_at = time.monotonic()
             body = message("harbour [[tokens=3 pace=1 first=1]]")
             turn = service.start(app, User(new_id(), "address"), body, Send(new_id(), "payload"), Context())
             assert isinstance(turn, Generation)
             with turn:
                 assert turn.wait(1, 1)[0].event == Progress("search")
-                assert time.monotonic() - started_at < 1.4  # `start` does not wait for documents
-            assert 1 < time.monotonic() - started_at < 5  # at least three quarters of the budget
+                assert time.monotonic() - started_at < 4  # `start` does not wait for documents
+            assert time.monotonic() - started_at > 3  # at least three quarters of the budget
         assert turn.wait(0, 0)[2].event == Progress("memory", "documents left out", missing="documents")
         assert isinstance(turn.wait(0, 0)[-1].event, Complete)
 
