@@ -120,3 +120,13 @@ def test_a_large_message_deleted_during_a_read_raises_not_found(store: Store) ->
         with pytest.raises(NotFound):
             read()
         store.dynamo.items = stored_items
+
+
+def test_a_removal_keeps_the_log_of_a_running_generation(store: Store) -> None:
+    """Its owner ends it, and the usage is counted then."""
+    store.finish(store.send("one"), "first")
+    store.send("two")
+    store.conversations.mark_deleted(ALICE, CONVERSATION)
+    store.conversations.remove_messages(ALICE, CONVERSATION)
+    assert store.generations.get(ALICE, "one") is None
+    assert store.generations.get(ALICE, "two") is not None
