@@ -1,4 +1,4 @@
-"""CPU seconds of the first lookup of an execution environment, and of one after a minute without requests.
+"""What TLS costs the start of an execution environment, its first lookup, and one after a minute without requests.
 
 `python -m tests.contract.lookup_costs` is the measured process. It prints the costs as JSON. Environment variables
 name the table, the model and the certificates.
@@ -11,9 +11,11 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from converse_stream import service
@@ -27,14 +29,19 @@ PATHS = ("layers/converse_stream", "layers/streaming_runtime", ".")
 
 
 @dataclass(frozen=True)
-class Costs:
-    """CPU seconds of all threads of the process."""
+class Cost:
+    cpu_seconds: float  # of all threads of the process
+    certificate_reads: int
+    handshakes: int
 
-    certificates: float  # one reading of the certificates
-    start: float
-    first: float  # lookup
-    second: float
-    later: float  # lookup, after a minute without requests
+
+@dataclass(frozen=True)
+class Costs:
+    certificates: Cost  # one reading of the certificates
+    start: Cost
+    first: Cost  # lookup
+    second: Cost
+    later: Cost  # lookup, after a minute without requests
 
 
 def measure_costs(certificates: Path, *, table: str, model: str) -> Costs:
@@ -48,7 +55,7 @@ def measure_costs(certificates: Path, *, table: str, model: str) -> Costs:
     command = [sys.executable, "-m", "tests.contract.lookup_costs"]
     process = subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
-    return Costs(**json.loads(process.stdout))
+    return Costs(**{name: Cost(**cost) for name, cost in json.loads(process.stdout).items()})
 
 
 def main() -> None:
@@ -60,18 +67,33 @@ def main() -> None:
     def lookup() -> None:
         assert service.preview(containers[0], User("alice", "address"), request).missing == ()
 
-    certificates = min(_cpu(_read_certificates) for _ in range(5))
-    start = _cpu(lambda: containers.append(Container(settings)))
-    first, second = _cpu(lookup), _cpu(lookup)
+    certificates = min((_measure(_read_certificates) for _ in range(5)), key=lambda cost: cost.cpu_seconds)
+    start = _measure(lambda: containers.append(Container(settings)))
+    first, second = _measure(lookup), _measure(lookup)
     with mock.patch("time.time", return_value=time.time() + 60):
-        later = _cpu(lookup)
+        later = _measure(lookup)
     print(json.dumps(asdict(Costs(certificates, start, first, second, later))))  # noqa: T201 - `measure_costs` reads it
 
 
-def _cpu(work: Callable[[], object]) -> float:
-    started_at = time.process_time()
-    work()
-    return time.process_time() - started_at
+def _measure(work: Callable[[], object]) -> Cost:
+    with _count("load_verify_locations") as reads, _count("wrap_socket") as handshakes:
+        started_at = time.process_time()
+        work()
+        seconds = time.process_time() - started_at
+    return Cost(seconds, reads.call_count, handshakes.call_count)
+
+
+@contextmanager
+def _count(method: str) -> Iterator[mock.Mock]:
+    """Counts the calls of a method of all TLS contexts."""
+    calls, original = mock.Mock(), getattr(ssl.SSLContext, method)
+
+    def counted(context: ssl.SSLContext, *arguments: Any, **options: Any) -> Any:
+        calls()
+        return original(context, *arguments, **options)
+
+    with mock.patch.object(ssl.SSLContext, method, counted):
+        yield calls
 
 
 def _read_certificates() -> None:
