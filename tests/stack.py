@@ -85,13 +85,12 @@ class RunningStack:
             return json.load(response)
 
 
-def start_stack(*options: str, env: dict[str, str] | None = None, nice: int = 0, tls: bool = True) -> RunningStack:
+def start_stack(*options: str, env: dict[str, str] | None = None, tls: bool = True) -> RunningStack:
     """Start `python -m local_stack` on free ports and wait until it is ready.
 
-    Stop it with `stop_stack`. With `tls` the functions use TLS for the AWS services, as in AWS. `nice` is the
-    adjustment of nice(1): a higher value gives the tests of other workers more CPU time.
+    Stop it with `stop_stack`. With `tls` the functions use TLS for the AWS services, as in AWS.
     """
-    command = ["nice", "-n", str(nice), sys.executable, "-m", "local_stack", "--port", "0"]
+    command = [sys.executable, "-m", "local_stack", "--port", "0"]
     command += ["--rest-streaming", *SPEED_OPTIONS, *(["--tls"] if tls else [])]
     for parameter in ("ModelIdleSeconds=4", "Learning=disabled", *RAISED_LIMITS):
         command += ["--parameter", parameter]
