@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from converse_stream.model.converters import to_usage
+from converse_stream.model.code_fence import without_code_fence
+from converse_stream.model.converters import long_cache_writes, to_usage
 from converse_stream.model.guardrail import correct_stop_reason, separate_guardrail_text
 from converse_stream.protocol.errors import ModelMalformed, ModelTruncated
 from converse_stream.protocol.events import Chunk, Citation, FinishReason, Part, Reasoning, Tool, Usage
@@ -28,16 +29,17 @@ class ModelEnd:
     model: str = ""  # the alias of the model; `ModelClient` sets it
     latency: str | None = None  # as applied by Bedrock, if the response has it
     service_tier: str | None = None  # as applied by Bedrock, if the response has it
+    long_cache_writes: int = 0  # tokens of the usage, written to the cache with a lifetime of one hour
 
 
 def events(
-    raw: Iterable[dict[str, Any]], *, answer_tool: str | None = None, guarded: bool = False
+    raw: Iterable[dict[str, Any]], *, answer_tool: str | None = None, fenced: bool = False, guarded: bool = False
 ) -> Iterator[Part | ModelEnd]:
     """Our events for Bedrock's; the last one is `ModelEnd`.
 
     The input of the tool `answer_tool` is the text of the answer; other text is dropped, unless a filter has sent it.
-    `guarded` is true if a guardrail may have changed the answer. A tool call that the token limit has cut is left out,
-    because its input is incomplete.
+    `fenced` is true if a Markdown code fence around the text must be removed. `guarded` is true if a guardrail may have
+    changed the answer. A tool call that the token limit has cut is left out, because its input is incomplete.
 
     Raises ModelTruncated if the stream has no stop reason, and ModelMalformed for a tool call whose input is not a JSON
     object.
@@ -46,12 +48,14 @@ def events(
     calls: dict[int, _ToolCall] = {}
     ended: _ToolCall | None = None  # the last call; the stop reason shows whether it is complete
     stop_reason: str | None = None
-    usage = Usage()
+    usage, long_writes = Usage(), 0
     latency = service_tier = None
     if guarded:
         raw = correct_stop_reason(raw)
     if answer_tool:
         raw = _answer_tool_as_text(raw, answer_tool)
+    if fenced:
+        raw = without_code_fence(raw)
     if guarded:
         raw = separate_guardrail_text(raw)
     for event in raw:
@@ -85,6 +89,7 @@ def events(
             stop_reason = well_formed(event["messageStop"]["stopReason"])
         elif "metadata" in event:  # comes after messageStop
             usage = to_usage(event["metadata"].get("usage", {}))
+            long_writes = long_cache_writes(event["metadata"].get("usage", {}))
             latency = event["metadata"].get("performanceConfig", {}).get("latency")
             service_tier = event["metadata"].get("serviceTier", {}).get("type")
     if stop_reason is None:
@@ -94,7 +99,7 @@ def events(
     finish_reason = from_bedrock(stop_reason)
     if ended and finish_reason != "length":
         yield ended.to_event()
-    yield ModelEnd(finish_reason, usage, latency=latency, service_tier=service_tier)
+    yield ModelEnd(finish_reason, usage, latency=latency, service_tier=service_tier, long_cache_writes=long_writes)
 
 
 def _answer_tool_as_text(raw: Iterable[dict[str, Any]], tool: str) -> Iterator[dict[str, Any]]:

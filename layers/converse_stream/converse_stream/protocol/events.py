@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 FinishReason: TypeAlias = str  # one of `finish_reasons.FINISH`, or an unknown reason of a model, unchanged
-Stage: TypeAlias = Literal["memory", "search", "retry", "fallback"]
+Stage: TypeAlias = Literal["memory", "search", "adapted", "retry", "fallback"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,11 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What happens while the user waits; not stored."""
+    """What happens while the user waits; not stored.
+
+    `detail` is the model of a `fallback`. For `adapted` it is a field of the request that the model did not get, or
+    `<field>=<value>` for another value.
+    """
 
     stage: Stage
     detail: str | None = None
@@ -173,6 +177,7 @@ class Answer:
     start: Start | None = None
     parts: tuple[Part, ...] = ()
     missing: tuple[str, ...] = ()  # parts of the memory that were not read in time
+    adapted: tuple[str, ...] = ()  # what the model did not get, as in `Progress`
     end: Complete | Error | None = None
 
 
@@ -187,8 +192,12 @@ def accumulate(answer: Answer, event: Event) -> Answer:
             return replace(answer, end=event)
         case Rollback(position):
             return replace(answer, parts=_cut_at(answer.parts, position))
+        case Progress(stage="adapted", detail=str(change)):
+            return replace(answer, adapted=(*answer.adapted, change))
+        case Progress(missing=str(part)):
+            return replace(answer, missing=(*answer.missing, part))
         case Progress():
-            return replace(answer, missing=(*answer.missing, event.missing)) if event.missing else answer
+            return answer
 
 
 def fold(events: Iterable[Event]) -> Answer:

@@ -1,6 +1,7 @@
 """The steps that `start` and `preview` have in common: choice of the model, searches, prompt."""
 
 import time
+from collections.abc import Sequence
 
 from converse_stream.auth import User
 from converse_stream.container import Container
@@ -12,13 +13,28 @@ from converse_stream.memory.lookup import Memory
 from converse_stream.memory.recall import PendingRecall, Recall
 from converse_stream.prompts import builder
 from converse_stream.prompts.builder import PromptBudget
+from converse_stream.prompts.prompt import ToolSpec
+from converse_stream.protocol.errors import ModelUnpriced
 from converse_stream.protocol.options import Options
 
 
-def choose_model(app: Container, request: ChatRequest, flags: UserFlags) -> str:
-    """The alias in the request, else the one in the user's flags, else the default model."""
-    default = flags.responder if flags.responder in app.models.aliases else app.settings.default_model
-    return request.model or default
+def choose_model(app: Container, user: User, request: ChatRequest, flags: UserFlags) -> str:
+    """The model in the request, else the one in the user's flags, else the default model. Raises as `check_model`."""
+    responder = flags.responder
+    default = responder if responder and app.models.allows(responder) else app.settings.default_model
+    model = request.model or default
+    check_model(app, user, model, request.options)
+    return model
+
+
+def check_model(app: Container, user: User, name: str, options: Options, *, tools: Sequence[ToolSpec] = ()) -> None:
+    """Raises ModelNotAllowed, BadRequest if the model cannot answer with the options or tools, and ModelUnpriced.
+
+    A model without a price is refused if there is a budget in dollars, unless the request has its own Bedrock key.
+    """
+    app.models.check(name, options, tools=tools)
+    if app.usages_of(user).rules.limits_costs and not app.models[name].price:
+        raise ModelUnpriced(name)
 
 
 def begin_recall(

@@ -25,7 +25,8 @@ class TaskModel:
     def __call__(self, system: str, text: str, max_tokens: int, *, facts: str = "") -> str:
         """The model's answer; empty if a filter stopped it. Raises ModelError, and ModelTimeout at the deadline."""
         prompt = Prompt(system, (), facts, PromptMessage("user", (text,)))
-        options = Options().model_copy(update={"max_tokens": max_tokens, "temperature": 0.0})
+        # Adapted to the model: without thinking or with the lowest effort, whose tokens are reserved beside the answer.
+        options = Options().model_copy(update={"max_tokens": max_tokens, "temperature": 0.0, "reasoning": "none"})
         call = Call()
         timer = threading.Timer(max(0.0, self._deadline - time.monotonic()), call.cancel)
         timer.start()

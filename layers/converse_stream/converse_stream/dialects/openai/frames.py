@@ -57,8 +57,8 @@ class OpenAI:
             case Complete(finish_reason=reason, usage=usage):
                 counted = sse.data({**self._head, "choices": [], "usage": _usage(usage)}) if self._usage else ""
                 return self._choice({}, _finish(reason)) + counted + sse.DONE
-            case Error(code=code):
-                return sse.data(error(by_code(code)))
+            case Error(code=code, message=message):
+                return sse.data(error(by_code(code, message)))
         return ""
 
     def unfinished_end(self) -> str:
@@ -72,7 +72,7 @@ class OpenAI:
 def completion(answer: Answer, created: int, *, parallel: bool = True) -> dict[str, Any]:
     """The answer in one piece. Raises ChatError if the answer ended with an error."""
     if isinstance(answer.end, Error):
-        raise by_code(answer.end.code)
+        raise by_code(answer.end.code, answer.end.message)
     if answer.start is None or answer.end is None:
         raise ChatError
     text = "".join(part.content for part in answer.parts if isinstance(part, Chunk))
@@ -102,6 +102,15 @@ def error(failure: ChatError) -> dict[str, Any]:
         code = "model_not_found"
     kind = _TYPES.get(failure.status, "server_error" if failure.status >= 500 else "invalid_request_error")
     return {"error": {"message": message, "type": kind, "code": code, "param": _PARAMETERS.get(param or "", param)}}
+
+
+def adapted_header(changes: Iterable[str]) -> dict[str, str]:
+    """The header with the fields that the model does not get, or gets with another value. Empty without changes."""
+    named = []
+    for change in changes:
+        field, equals, value = change.partition("=")
+        named.append(f"{_PARAMETERS.get(field, field)}{equals}{value}")
+    return {"x-adapted": ", ".join(named)} if named else {}
 
 
 def models(aliases: Iterable[str]) -> dict[str, Any]:
