@@ -293,9 +293,7 @@ BY_ERROR: dict[type[ChatError], Variant] = {
 NOT_SENT = {
     errors.DispatchFailed,  # only of tasks, as is the next
     errors.FlagsUnavailable,
-    errors.StreamingRefused,  # the model is called again without the feature, as after the next two
-    errors.SystemPromptRefused,
-    errors.ToolStreamingRefused,
+    errors.CapabilityRefused,  # the model is called again without the capability
     errors.MethodNotAllowed,
     errors.DeletionUnfinished,  # has the code of NotFound
 }

@@ -16,9 +16,10 @@ from converse_stream.dialects.native import Native, to_json
 from converse_stream.dialects.openai.frames import OpenAI
 from converse_stream.model import converters, stream
 from converse_stream.model import options as model_options
+from converse_stream.model.allowed import AllowedModels
 from converse_stream.model.catalog import Catalog
 from converse_stream.model.client import ModelClient
-from converse_stream.model.converters import Guardrail
+from converse_stream.model.converters import Guardrail, RequestSettings
 from converse_stream.model.transport import Bedrock
 from converse_stream.prompts.prompt import Prompt, PromptMessage, ToolSpec
 from converse_stream.protocol import log
@@ -49,9 +50,9 @@ SERVICE: Any = botocore.session.get_session().get_service_model("bedrock-runtime
 
 
 def build_request(alias: str, prompt: Prompt = PROMPT, guardrail: Guardrail | None = None, **options: Any) -> Any:
-    return ModelClient(mock.create_autospec(Bedrock), CATALOG, guardrail=guardrail).request(
-        prompt, alias, Options.model_validate(options)
-    )
+    allowed = AllowedModels(CATALOG, ["*"], "nova-lite")
+    models = ModelClient(mock.create_autospec(Bedrock), CATALOG, allowed, RequestSettings(guardrail))
+    return models.request(prompt, alias, Options.model_validate(options))
 
 
 def build_body(alias: str, prompt: Prompt = PROMPT, **options: Any) -> dict[str, Any]:
@@ -99,9 +100,15 @@ def test_request_contains_the_cached_prefix_of_the_previous_one() -> None:
     marked = [number for number, message in enumerate(earlier["messages"]) if "cachePoint" in message["content"][-1]]
     assert earlier["messages"][: marked[-1] + 1][-1] in later["messages"]
     assert "cachePoint" not in repr(build_body("nova-lite", Prompt("", (), "", PromptMessage("user", ("hi",)))))
-    assert earlier["system"][-1] == converters.CACHE_POINT
-    without = CATALOG["nova-lite"].model_copy(update={"cache": False})
-    assert "cachePoint" not in repr(converters.to_request(PROMPTS[-1], without, Options()))
+    assert earlier["system"][-1] == {"cachePoint": {"type": "default"}}
+    without = replace(CATALOG["nova-lite"], cache=None)
+    assert "cachePoint" not in repr(converters.to_request(PROMPTS[-1], without, Options(), RequestSettings()))
+
+
+@pytest.mark.parametrize(("alias", "ttl"), [("claude-haiku", {"ttl": "1h"}), ("nova-lite", {})])
+def test_lifetime_of_the_cache_is_sent_to_models_that_support_it(alias: str, ttl: dict[str, str]) -> None:
+    request = converters.to_request(PROMPTS[-1], CATALOG[alias], Options(), RequestSettings(cache_ttl="1h"))
+    assert request["system"][-1] == {"cachePoint": {"type": "default", **ttl}}
 
 
 def test_facts_and_documents_are_between_history_and_message() -> None:
@@ -130,8 +137,8 @@ def test_guardrail_checks_only_the_new_message_and_the_documents() -> None:
     ):
         assert "guardContent" not in repr(whole)
     first = replace(prompt, history=(), summary="", facts="", documents="")
-    model = CATALOG["nova-lite"].model_copy(update={"system": False})
-    [opening] = converters.to_request(first, model, Options(), GUARDRAIL)["messages"]
+    model = replace(CATALOG["nova-lite"], system_prompt=False)
+    [opening] = converters.to_request(first, model, Options(), RequestSettings(GUARDRAIL))["messages"]
     assert opening["content"] == [{"text": "Be kind."}, {"guardContent": {"text": {"text": "hi"}}}]
 
 
@@ -172,8 +179,8 @@ def test_text_of_the_guardrail_is_the_answer_instead_of_the_answer_tool() -> Non
 
 
 def test_unsupported_system_prompt_is_the_first_text_of_the_conversation() -> None:
-    model = CATALOG["nova-lite"].model_copy(update={"system": False})
-    request = converters.to_request(PROMPT, model, Options())
+    model = replace(CATALOG["nova-lite"], system_prompt=False)
+    request = converters.to_request(PROMPT, model, Options(), RequestSettings())
     assert "system" not in request
     assert request["messages"][0]["content"][0] == {"text": "Be kind."}
     assert request["messages"][-1]["content"] == [{"text": PROMPT.facts}, {"text": "hi"}]
@@ -187,15 +194,9 @@ def test_request_contains_the_options_of_the_caller() -> None:
 
 
 def test_reasoning_budget_is_added_to_max_tokens() -> None:
-    request = build_body("claude-haiku", reasoning="low", maxTokens=100)
+    request = build_body("claude-haiku-4-5", reasoning="low", maxTokens=100)
     assert request["additionalModelRequestFields"]["thinking"] == {"type": "enabled", "budget_tokens": 1024}
     assert request["inferenceConfig"] == {"maxTokens": 1124}
-
-
-def test_fallback_receives_only_the_options_that_it_supports() -> None:
-    requested = Options.model_validate({"maxTokens": 60_000, "reasoning": "high"})
-    supported = model_options.supported(CATALOG["nova-pro"], requested)
-    assert (supported.max_tokens, supported.reasoning) == (5000, None)
 
 
 def delta(**content: Any) -> dict[str, Any]:

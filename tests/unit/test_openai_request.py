@@ -10,7 +10,7 @@ from converse_stream.dialects.openai.prompt import options, prompt
 from converse_stream.dialects.openai.request import CompletionRequest, parse
 from converse_stream.http.request import HttpRequest
 from converse_stream.model.catalog import Catalog
-from converse_stream.model.converters import to_request
+from converse_stream.model.converters import RequestSettings, to_request
 from converse_stream.prompts.prompt import Prompt, PromptMessage, ToolResult, ToolSpec, ToolUse
 from converse_stream.protocol.errors import BadRequest, TooLarge, by_code
 from converse_stream.protocol.options import Options
@@ -135,7 +135,7 @@ def test_tool_calls_without_declared_tools_become_text(fields: dict[str, Any]) -
 def check(result: Prompt) -> None:
     """Raises BedrockError if Bedrock refuses the prompt."""
     catalog = Catalog("us")
-    arguments = to_request(result, catalog["claude-haiku"], options(request(), result))
+    arguments = to_request(result, catalog["claude-haiku"], options(request(), result), RequestSettings())
     check_converse("ConverseStream", arguments.pop("modelId"), arguments)
 
 

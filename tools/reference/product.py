@@ -13,7 +13,8 @@ from converse_stream.generation import follower
 from converse_stream.generation.generation import IDLE_FLUSH_SECONDS
 from converse_stream.http.request import CREDENTIALS_LIMIT
 from converse_stream.model.client import ATTEMPTS
-from converse_stream.model.options import DEFAULT_OUTPUT_TOKENS, REASONING_TOKENS
+from converse_stream.model.options import DEFAULT_OUTPUT_TOKENS
+from converse_stream.model.thinking import TOKENS as REASONING_TOKENS
 from converse_stream.openapi.document import document
 from converse_stream.protocol.errors import BudgetExhausted, ChatError, ModelError, TooManyGenerations, TooManyRequests
 from converse_stream.protocol.events import Complete, Message, Timing, Usage

@@ -24,8 +24,8 @@ def _reasoning(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     try:
         return validate(short_form)
     except ValidationError:  # its text has one line for each alternative
-        allowed = f"one of {', '.join(EFFORTS)}, or 1 to {MAX_REASONING_TOKENS} tokens"
-        raise PydanticCustomError("reasoning", f"must be {allowed}") from None
+        limits = {"efforts": ", ".join(EFFORTS), "tokens": MAX_REASONING_TOKENS}
+        raise PydanticCustomError("reasoning", "no effort and no number of tokens", limits) from None
 
 
 class Options(Body):
