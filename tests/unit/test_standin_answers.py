@@ -107,7 +107,8 @@ def test_answer_ends_before_a_stop_sequence() -> None:
 
 @pytest.mark.parametrize("field", ["thinking", "reasoningConfig"])
 def test_reasoning_is_first_and_has_a_signature(field: str) -> None:
-    answer = reply(body("Tell me about rivers", additionalModelRequestFields={field: {"type": "enabled"}}))
+    fields = {field: {"type": "enabled"}}
+    answer = reply(body("Tell me about rivers", additionalModelRequestFields=fields), "vendor.thinker-v1:0")
     *fragments, last = answer.blocks[0].deltas
     assert "rivers" in "".join(fragment["reasoningContent"]["text"] for fragment in fragments)
     assert last["reasoningContent"].keys() == {"signature"}
