@@ -24,8 +24,8 @@ _PACE_MS = (20, 40)
 _TASKS = {
     re.compile(r"write a (short )?title\b", re.IGNORECASE): tasks.title,
     re.compile(r"(you )?classify\b", re.IGNORECASE): tasks.classify,
-    re.compile(r"extract what\b", re.IGNORECASE): tasks.extract,
-    re.compile(r"summari[sz]e a conversation\b", re.IGNORECASE): tasks.summary,
+    re.compile(r"extract\b", re.IGNORECASE): tasks.extract,
+    re.compile(r"summari[sz]e (a|the) conversation\b", re.IGNORECASE): tasks.summary,
 }
 
 
