@@ -252,8 +252,8 @@ def test_model_at_its_end_of_life_is_not_found(model: str) -> None:
 
 def test_legacy_model_is_closed_to_an_account_that_has_not_used_it() -> None:
     name = SONNET_5.removeprefix("us.")
-    legacy = MODELS | {name: replace(MODELS[name], lifecycle=Lifecycle("LEGACY"))}
-    closed = MODELS | {name: replace(MODELS[name], lifecycle=Lifecycle("LEGACY", closed=True))}
+    legacy = {**MODELS, name: replace(MODELS[name], lifecycle=Lifecycle("LEGACY"))}
+    closed = {**MODELS, name: replace(MODELS[name], lifecycle=Lifecycle("LEGACY", closed=True))}
     check_converse("Converse", SONNET_5, content(), models=legacy)
     with pytest.raises(BedrockError, match=r"marked by provider as Legacy .* not been actively using") as caught:
         check_converse("Converse", SONNET_5, content(), models=closed)

@@ -141,7 +141,7 @@ def test_more_effort_costs_more_tokens(model: str, requests: list[dict[str, Any]
     assert costs == sorted(set(costs))
 
 
-TITLE = {"system": [{"text": "Write a title of at most six words."}]}
+TITLE: dict[str, Any] = {"system": [{"text": "Write a title of at most six words."}]}
 
 
 def test_title_of_a_model_that_always_reasons_is_empty_without_room() -> None:

@@ -40,7 +40,7 @@ def control_client(server: BedrockServer, region: str = "us-east-1") -> Iterator
         environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
         environment.delenv("AWS_BEARER_TOKEN_BEDROCK", raising=False)
         once = Config(retries={"mode": "standard", "total_max_attempts": 1})
-        client: Any = boto3.Session(region_name=region).client("bedrock", config=once)  # type: ignore[call-overload]
+        client: Any = boto3.Session(region_name=region).client("bedrock", config=once)
     yield client
     client.close()
 
