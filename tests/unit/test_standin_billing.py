@@ -101,6 +101,14 @@ def test_writes_are_reported_by_lifetime() -> None:
     assert "cacheDetails" not in meter.usage("m", body(*words(7)), 0)
 
 
+def test_point_before_a_cached_prefix_writes_nothing() -> None:
+    meter = Meter()
+    meter.usage("m", body(*words(4)[:1], *words(2, "5m")), 0)
+    counted = meter.usage("m", body(*words(4, "5m"), *words(2, "5m")), 0)
+    assert (counted["cacheReadInputTokens"], counted["cacheWriteInputTokens"]) == (6, 0)
+    assert counted["cacheDetails"] == []
+
+
 def test_number_of_input_tokens_can_be_chosen() -> None:
     meter = Meter()
     meter.usage("m", body(*words(600)), 0)
