@@ -85,7 +85,8 @@ def compose(model_id: str, body: Json, requested: Directives, models: Mapping[st
             # https://platform.claude.com/docs/en/models/opus-5-5/whats-new-opus-5-5
             thought, text = f"{thought} {text}", ""
         ids = [block.start["toolUse"]["toolUseId"] for block in calls if block.start]
-        blocks.append(_reasoning(model_id, body, "redacted" if requested.redacted else reasoning.form, thought, ids))
+        form: Form = "redacted" if requested.redacted and model.thinking.style == "claude" else reasoning.form
+        blocks.append(_reasoning(model_id, body, form, thought, ids))
     deltas = [{"text": token} for token in answer_text.tokens(text)]
     blocks.append(Block((*deltas, *([_citation(conversation)] if requested.cite else []))))
     blocks += calls

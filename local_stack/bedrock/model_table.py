@@ -121,11 +121,6 @@ MODELS: Mapping[str, ListedModel] = {
         thinking=Thinking("nova", frozenset({"enabled", "disabled"}), ("low", "medium", "high")),
         price=_nova_price(0.33, 2.75),
     ),
-    "amazon.nova-premier-v1:0": replace(_NOVA, lifecycle=Lifecycle("END_OF_LIFE", end="2026-09-14")),
-    "anthropic.claude-3-haiku-20240307-v1:0": replace(
-        _CLAUDE_4_5, lifecycle=Lifecycle("END_OF_LIFE", end="2026-09-10")
-    ),
-    "anthropic.claude-3-5-haiku-20241022-v1:0": replace(_CLAUDE_4_5, lifecycle=Lifecycle("END_OF_LIFE")),
     # awslabs/startups pull request 304
     "anthropic.claude-sonnet-4-20250514-v1:0": replace(
         _CLAUDE_4_5, lifecycle=Lifecycle("END_OF_LIFE", legacy="2026-04-14", end="2026-10-14")

@@ -148,13 +148,15 @@ def is_claude(model_id: str) -> bool:
     return "anthropic" in split(model_id)[1]
 
 
-# Families of which only these facts are reported: they do not call tools while they stream, or accept no system prompt.
+# Families of which only these facts are reported: they do not call tools while they stream, they accept no system
+# prompt, or they have reached the end of their life (gsd-build/gsd-2 issue 5425, awslabs/startups pull request 304).
 _NO_TOOL_STREAMING = (
     "meta.llama3-",
     "meta.llama4-",
     "mistral.mistral-large-24",
-    "mistral.pixtral-large",
-    "deepseek.r1",
+    "mistral.mixtral-",
+    "mistral.pixtral-large-",
+    "deepseek.r1-",
 )
 _NO_SYSTEM = ("mistral.mistral-7b-", "mistral.mixtral-")
 _END_OF_LIFE = ("meta.llama3-2-", "amazon.nova-premier-", "anthropic.claude-3-")
@@ -166,6 +168,6 @@ def _of_family(name: str) -> ListedModel:
         return replace(UNLISTED, lifecycle=Lifecycle("END_OF_LIFE"))
     return replace(
         UNLISTED,
-        tool_streaming=not name.startswith((*_NO_TOOL_STREAMING, "mistral.mixtral-")),
+        tool_streaming=not name.startswith(_NO_TOOL_STREAMING),
         system=not name.startswith(_NO_SYSTEM),
     )

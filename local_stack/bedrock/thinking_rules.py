@@ -32,6 +32,8 @@ def check_thinking(model_id: str, model: ListedModel, body: Json) -> None:
     for name in _FIELDS:
         if name in fields and name not in _ACCEPTED[style]:
             raise _unknown_field(model_id, style, name)
+        if name != "reasoning_effort" and not isinstance(fields.get(name) or {}, dict):
+            raise errors.model_error(f"{name}: Input should be an object")
     if style == "claude" or (style == "any" and is_claude(model_id)):
         _check_claude(model, fields.get("thinking") or {}, body)
     elif body.get("outputConfig", {}).get("effort") and style != "any":
@@ -120,12 +122,11 @@ def _check_sampling(body: Json) -> None:
         raise errors.model_error(f"`top_k` must be unset {mode}.")
 
 
-def _check_nova(model: ListedModel, config: Any, body: Json) -> None:
+def _check_nova(model: ListedModel, config: Json | None, body: Json) -> None:
     """Check `reasoningConfig`: https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html."""
     if config is None:
         return
-    kind = config.get("type") if isinstance(config, dict) else None
-    effort = config.get("maxReasoningEffort") if isinstance(config, dict) else None
+    kind, effort = config.get("type"), config.get("maxReasoningEffort")
     if kind not in model.thinking.types or (kind == "enabled" and effort not in model.thinking.efforts):
         raise errors.malformed("the provided reasoning config value is invalid")
     given = [name for name in ("maxTokens", "temperature", "topP") if name in body.get("inferenceConfig", {})]

@@ -102,6 +102,7 @@ REFUSED = [
     (HAIKU_4_5, fields(thinking={"type": "enabled", "budget_tokens": 1_024}, top_k=5), "`top_k` must be unset"),
     (SONNET_4_6, thinking("adaptive") | options(temperature=0.5), "may only be set to 1 when .* or in adaptive mode"),
     (HAIKU_4_5, thinking("adaptive"), "adaptive thinking is not supported on this model"),
+    (HAIKU_4_5, fields(thinking="on"), "thinking: Input should be an object"),
     (HAIKU_4_5, thinking("often"), "Input tag 'often' found using 'type'"),
     (HAIKU_4_5, effort("low"), "This model does not support the effort parameter"),
     (OPUS_4_5, effort("max"), "output_config.effort: Input should be 'low', 'medium' or 'high'"),

@@ -191,6 +191,13 @@ def test_text_between_tool_calls_is_reasoning_since_opus_5_5() -> None:
         assert ("Earlier you asked" in thought["reasoningContent"]["reasoningText"]["text"]) is not has_text
 
 
+def test_guardrail_counts_the_words_after_reasoning_without_text() -> None:
+    guardrail = {"guardrailIdentifier": "abc", "guardrailVersion": "1", "streamProcessingMode": "sync"}
+    blocked = answer(OPUS_5_5, request("Tell me about rivers [[tokens=9 block=4]]", guardrailConfig=guardrail))
+    [_, passed, _] = blocked.blocks
+    assert len(passed.deltas) == 4
+
+
 Change = Callable[[dict[str, Any]], None]
 
 
