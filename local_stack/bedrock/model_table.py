@@ -23,13 +23,18 @@ _VIDEO = frozenset({"text", "image", "document", "video"})
 _NOVA_PROFILES = frozenset({"us", "eu", "apac", "ca", "us-gov"})
 _NOVA_REGIONS = frozenset({"us-east-1", "us-gov-west-1"})
 _CLAUDE_PROFILES = frozenset({"us", "eu", "jp", "au", "us-gov", "global"})
+# Not in GovCloud, and Opus 5 not in Japan: guidance-for-claude-code-with-amazon-bedrock pull request 809.
+_CLAUDE_5_PROFILES = _CLAUDE_PROFILES - {"us-gov"}
 _NO_REGION: frozenset[str] = frozenset()  # not available without a profile
 
 _GEOGRAPHIC = 1.1  # Claude 4.5 and later cost 10 % more through a profile of one geography
 
 
 def _claude_price(input_price: float, output_price: float, read: float | None = None) -> Price:
-    """Return a price with Claude's usual factors: 1.25 and 2 for a write, 0.1 for a read unless `read` is given."""
+    """Return a price with Claude's usual factors: 1.25 and 2 for a write, 0.1 for a read unless `read` is given.
+
+    The prices of Fable 5.1 for the cache are not published: they are derived like this.
+    """
     return Price(
         input_price,
         output_price,
@@ -69,7 +74,7 @@ _CLAUDE_4_6 = replace(_CLAUDE_4_5, window=_MILLION, output=128 * _THOUSAND, thin
 # Forced tools with thinking since 4.8: langchain-ai/langchain-aws pull request 1141.
 _CLAUDE_4_7 = replace(_CLAUDE_4_6, thinking=_ADAPTIVE, sampling="refused", cache=Cache(2_048))
 _CLAUDE_4_8 = replace(_CLAUDE_4_7, forced_tools="accepted", cache=Cache(1_024))
-_CLAUDE_5 = replace(_CLAUDE_4_8, thinking=_DEFAULT_ON)
+_CLAUDE_5 = replace(_CLAUDE_4_8, profiles=_CLAUDE_5_PROFILES, thinking=_DEFAULT_ON)
 _CLAUDE_5_5 = replace(_CLAUDE_5, thinking=_ALWAYS_ON, forced_tools="refused", cache=Cache(512))
 
 _NOVA = ListedModel(
@@ -103,7 +108,7 @@ _GPT_OSS = replace(
     thinking=Thinking("openai-open", efforts=("none", "low", "medium", "high"), effort="medium", on=True),
 )
 # Of these only what is reported: no thinking fields, and no cache points (zeroclaw-labs/zeroclaw pull request 7315).
-_OTHER = ListedModel(profiles=frozenset(), inputs=_TEXT_IMAGE, thinking=Thinking("none"), schema=False, cache=None)
+_OTHER = ListedModel(inputs=_TEXT_IMAGE, thinking=Thinking("none"), schema=False, cache=None)
 
 MODELS: Mapping[str, ListedModel] = {
     "amazon.nova-micro-v1:0": replace(_NOVA, window=128 * _THOUSAND, inputs=_TEXT, price=_nova_price(0.035, 0.14)),
@@ -129,7 +134,7 @@ MODELS: Mapping[str, ListedModel] = {
         _CLAUDE_4_5,
         output=32 * _THOUSAND,
         cache=Cache(1_024, frozenset({"5m"})),
-        price=_claude_price(15, 75),
+        price=replace(_claude_price(15, 75), surcharge=1.0),
         lifecycle=Lifecycle("LEGACY", end="2027-01-08"),
     ),
     "anthropic.claude-haiku-4-5-20251001-v1:0": replace(_CLAUDE_4_5, price=_claude_price(1, 5)),
@@ -143,7 +148,9 @@ MODELS: Mapping[str, ListedModel] = {
     "anthropic.claude-opus-4-6-v1": replace(_CLAUDE_4_6, price=_claude_price(5, 25)),
     "anthropic.claude-opus-4-7": replace(_CLAUDE_4_7, price=_claude_price(5, 25)),
     "anthropic.claude-opus-4-8": replace(_CLAUDE_4_8, price=_claude_price(5, 25)),
-    "anthropic.claude-opus-5": replace(_CLAUDE_5, cache=Cache(512), price=_claude_price(5, 25)),
+    "anthropic.claude-opus-5": replace(
+        _CLAUDE_5, profiles=_CLAUDE_5_PROFILES - {"jp"}, cache=Cache(512), price=_claude_price(5, 25)
+    ),
     "anthropic.claude-sonnet-5": replace(_CLAUDE_5, price=_claude_price(2, 10)),
     "anthropic.claude-fable-5-1": replace(_CLAUDE_5_5, price=_claude_price(10, 50)),
     "anthropic.claude-opus-5-5": replace(

@@ -147,6 +147,8 @@ REFUSED = [
     ("anthropic.claude-opus-5-5", {}, "Invocation of model ID anthropic.claude-opus-5-5 with on-demand throughput"),
     ("amazon.nova-2-lite-v1:0", {}, "with on-demand throughput"),
     ("apac.amazon.nova-2-lite-v1:0", {}, "identifier is invalid"),
+    ("jp.anthropic.claude-opus-5", {}, "identifier is invalid"),
+    ("us-gov.anthropic.claude-sonnet-5-5", {}, "identifier is invalid"),
 ]
 
 
