@@ -59,6 +59,9 @@ class EmulatedModel:
                 yield events.delta(index, content)
                 sent_tokens += cost(content)
             yield events.block_stop(index)
+        due += sum(itertools.islice(pace, reply.spent))
+        await asyncio.sleep(due - clock())
+        sent_tokens += reply.spent
         yield events.message_stop(reply.stop_reason)
         least = model.cache.least if model.cache else 1
         usage = self._meter.usage(model_id, body, sent_tokens, least=least, total_input=requested.input)

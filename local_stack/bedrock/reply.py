@@ -26,11 +26,15 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer. `trace` is the guardrail's trace for the metadata."""
+    """An answer. `trace` is the guardrail's trace for the metadata.
+
+    `spent`: tokens of reasoning without text that was cut, so that no block of it is sent.
+    """
 
     blocks: tuple[Block, ...]
     stop_reason: str
     trace: Json | None = None
+    spent: int = 0
 
 
 def limited(reply: Reply, limit: int | None) -> Reply:
@@ -42,7 +46,11 @@ def limited(reply: Reply, limit: int | None) -> Reply:
     if limit is None or limit >= sum(block.cost for block in reply.blocks):
         return reply
     blocks: list[Block] = []
+    spent = 0
     for block in reply.blocks:
+        if block.hidden > limit:
+            spent = limit
+            break
         kept = []
         limit -= block.hidden
         for content in block.deltas:
@@ -53,7 +61,7 @@ def limited(reply: Reply, limit: int | None) -> Reply:
             blocks.append(replace(block, deltas=tuple(kept)))
         if limit <= 0:
             break
-    return replace(reply, blocks=tuple(blocks), stop_reason="max_tokens")
+    return replace(reply, blocks=tuple(blocks), stop_reason="max_tokens", spent=spent)
 
 
 def cost(content: Json) -> int:

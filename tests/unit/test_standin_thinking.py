@@ -148,7 +148,7 @@ def test_title_of_a_model_that_always_reasons_is_empty_without_room() -> None:
     body = request("Tell me about rivers", **TITLE)
     del body["toolConfig"]
     empty = answer(OPUS_5_5, body | {"inferenceConfig": {"maxTokens": 30}})
-    assert empty == Reply((), "max_tokens")
+    assert empty == Reply((), "max_tokens", spent=30)
     visible = answer(
         OPUS_5_5, body | {"inferenceConfig": {"maxTokens": 30}, "additionalModelRequestFields": SUMMARIZED}
     )

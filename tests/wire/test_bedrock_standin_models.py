@@ -106,6 +106,7 @@ def test_omitted_reasoning_is_paid_for(server: BedrockServer, client: "BedrockRu
         **converse_request(f"Tell me about rivers [[{QUICK}]]", OPUS, inferenceConfig={"maxTokens": 30})
     )
     assert (empty["output"]["message"]["content"], empty["stopReason"]) == ([], "max_tokens")
+    assert empty["usage"]["outputTokens"] == 30
 
 
 @pytest.mark.parametrize(("tokens", "factor"), [(100_000, 1), (100_001, 5)])
