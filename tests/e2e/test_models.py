@@ -256,7 +256,7 @@ def test_the_preview_validates_like_a_send(person: Person) -> None:
 
 
 def test_each_turn_reads_the_cache_written_by_the_previous_turn(person: Person) -> None:
-    first = person.send(f"A unique opening message {SHORT}")
+    first = person.send(f"{'A unique opening message, long enough to be cached. ' * 120}{SHORT}")
     conversation = first.start["conversationId"]
     usages = [person.send(f"And seas {SHORT}", conversationId=conversation).end["usage"] for _ in range(4)]
     for before, after in pairwise(usages):
