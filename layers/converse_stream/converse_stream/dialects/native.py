@@ -154,16 +154,14 @@ def _citation(citation: Citation) -> dict[str, Any]:
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
-    return _present(
-        {
-            "inputTokens": usage.input_tokens,
-            "outputTokens": usage.output_tokens,
-            "cacheReadTokens": usage.cache_read_tokens,
-            "cacheWriteTokens": usage.cache_write_tokens,
-            "costUsd": None if usage.cost is None else usage.cost / 1e9,
-            "basis": usage.basis,
-        }
-    )
+    return {
+        "inputTokens": usage.input_tokens,
+        "outputTokens": usage.output_tokens,
+        "cacheReadTokens": usage.cache_read_tokens,
+        "cacheWriteTokens": usage.cache_write_tokens,
+        "costUsd": None if usage.cost is None else usage.cost / 1e9,
+        "basis": usage.basis,
+    }
 
 
 def _timing(timing: Timing) -> dict[str, Any]:

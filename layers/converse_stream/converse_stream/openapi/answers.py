@@ -74,7 +74,10 @@ class Usage(View):
     output_tokens: int
     cache_read_tokens: int
     cache_write_tokens: int
-    cost_usd: float | None = Field(default=None, description="US dollars, at the prices of the catalog.")
+    cost_usd: float | None = Field(
+        description="US dollars, at the prices of the catalog. Null if the price is not known, "
+        "or the request has its own Bedrock key."
+    )
     basis: Literal["exact", "estimated", "unknown"]
 
 

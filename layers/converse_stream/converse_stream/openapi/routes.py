@@ -141,9 +141,10 @@ OPEN = (errors.Forbidden,)
 KNOWN = (errors.BadRequest, errors.Unauthenticated, errors.Forbidden, ChatError)  # of every route that needs a user
 BODY = (errors.UnsupportedMediaType, errors.TooLarge)
 STORED = (*KNOWN, errors.StorageError)
-PAID = (*STORED, *BODY, errors.TooManyRequests, errors.BudgetExhausted, errors.Paused)
+PAID = (*STORED, *BODY, errors.TooManyRequests, errors.BudgetExhausted, errors.Paused, errors.ModelUnpriced)
 STARTED = (
     *PAID,
+    errors.ModelNotAllowed,
     errors.NotFound,
     errors.ConversationBusy,
     errors.ErasureInProgress,
@@ -159,6 +160,8 @@ OF_MODELS = (  # before the first byte, where the answer comes in one piece
     errors.ModelAccessDenied,
     errors.BedrockKeyRefused,
     errors.ModelNotFound,
+    errors.ModelEndOfLife,
+    errors.ModelLegacy,
     errors.InferenceProfileNeeded,
     errors.ModelInvalidRequest,
     errors.ContextLengthExceeded,
@@ -171,8 +174,8 @@ OF_MODELS = (  # before the first byte, where the answer comes in one piece
 )
 
 
-class ModelUnknown(errors.NotFound):
-    """`NotFound` for a model, with the code of `/v1`."""
+class ModelUnknown(errors.ModelNotAllowed):
+    """`ModelNotAllowed`, with the code of `/v1`."""
 
     code = "model_not_found"
 
@@ -316,7 +319,7 @@ ROUTES = (
         CONVERSE,
         "The request that `POST /chat` would send to the model, and its estimated tokens. Nothing is sent or stored.",
         {200: _json(answers.PromptPreview, "The prompt.")},
-        (*PAID, errors.NotFound),
+        (*PAID, errors.NotFound, errors.ModelNotAllowed),
         (BEDROCK_KEY,),
         bodies.ChatRequest,
     ),
