@@ -27,15 +27,17 @@ def complete(exchange: Exchange) -> StreamingResponse:
     completion = Completion(prompt, asked.model, openai_prompt.options(asked, prompt))
     generation = service.complete(app, exchange.user, completion, exchange.context)
     created, parallel = int(time.time()), asked.parallel_tool_calls is not False
+    signed = bool(prompt.tools)  # without tools, the next request cannot use it
     if not asked.stream:
-        return exchange.json(openai_frames.completion(fold(buffered.events(generation)), created, parallel=parallel))
+        answer = fold(buffered.events(generation))
+        return exchange.json(openai_frames.completion(answer, created, parallel=parallel, signed=signed))
     generation.begin()
     started = first_event(generation)
     if isinstance(started, Error):
         generation.join()
         raise errors.by_code(started.code)
     usage = bool(asked.stream_options and asked.stream_options.include_usage)
-    return exchange.stream(generation, openai_frames.OpenAI(created, usage=usage, parallel=parallel))
+    return exchange.stream(generation, openai_frames.OpenAI(created, usage=usage, parallel=parallel, signed=signed))
 
 
 def models(exchange: Exchange) -> StreamingResponse:

@@ -164,13 +164,13 @@ class ModelClient:
     ) -> Generator[Part | ModelEnd, None, None]:
         operation, request = self._request(prompt, model, options)
         answer_tool = ANSWER if options.answer_schema and not model.answer_schema else None
-        guarded = self._guardrail is not None
+        guarded, name = self._guardrail is not None, converters.model_name(model)
         if operation == "Converse":
             raw_events = converters.as_stream(self._bedrock.converse(request, call))
-            yield from events(raw_events, answer_tool=answer_tool, guarded=guarded)
+            yield from events(raw_events, model=name, answer_tool=answer_tool, guarded=guarded)
             return
         with closing(self._bedrock.converse_stream(request, call)) as raw:
-            yield from events(raw, answer_tool=answer_tool, guarded=guarded)
+            yield from events(raw, model=name, answer_tool=answer_tool, guarded=guarded)
 
     def _request(self, prompt: Prompt, model: Model, options: Options) -> tuple[str, dict[str, Any]]:
         prompt = converters.with_answer_tool(prompt, model, options)

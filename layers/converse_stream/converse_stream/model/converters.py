@@ -1,18 +1,30 @@
 """Converts prompts and answers to and from Converse. Pure (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html)."""
 
 import json
+import re
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from converse_stream.model.catalog import Model
 from converse_stream.model.options import to_fields
-from converse_stream.prompts.prompt import Content, Prompt, PromptMessage, ToolResult, ToolSpec, ToolUse
-from converse_stream.protocol.events import Usage
+from converse_stream.prompts.prompt import (
+    Content,
+    Prompt,
+    PromptMessage,
+    SignedReasoning,
+    ToolResult,
+    ToolSpec,
+    ToolUse,
+)
+from converse_stream.prompts.reasoning import lacks_reasoning, with_usable_reasoning
+from converse_stream.protocol.events import RedactedReasoning, Usage
 from converse_stream.protocol.options import Options
 
 CACHE_POINT = {"cachePoint": {"type": "default"}}  # Bedrock allows four in a request; we set three
 ANSWER = "answer"  # the tool whose input is the answer, if the model does not support schemas
+_GEOGRAPHY = re.compile(r"^(us|us-gov|eu|apac|jp|au|ca|global)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +48,16 @@ def with_answer_tool(prompt: Prompt, model: Model, options: Options) -> Prompt:
     return replace(prompt, tools=(ToolSpec(ANSWER, "Gives the answer.", options.answer_schema),), tool_choice=ANSWER)
 
 
+def model_name(model: Model) -> str:
+    """Bedrock's id of the model without the prefix of an inference profile: the model that signs reasoning."""
+    return _GEOGRAPHY.sub("", model.id)
+
+
 def to_request(prompt: Prompt, model: Model, options: Options, guardrail: Guardrail | None = None) -> dict[str, Any]:
     """The arguments of `converse`, or of `converse_stream` if the request `streams`."""
+    prompt = with_usable_reasoning(prompt, model_name(model))
+    if lacks_reasoning(prompt):  # a model with a budget of reasoning tokens refuses the request with reasoning
+        options = options.model_copy(update={"reasoning": None})
     messages = [_message(turn) for turn in prompt.history]
     request: dict[str, Any] = {"modelId": model.id, "messages": messages, **to_fields(model, options)}
     if prompt.system and model.system:
@@ -96,8 +116,11 @@ def as_stream(response: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _deltas(block: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if "text" in block:
         yield {"text": block["text"]}
-    if text := block.get("reasoningContent", {}).get("reasoningText", {}).get("text"):
-        yield {"reasoningContent": {"text": text}}
+    if reasoning := block.get("reasoningContent"):
+        fields = reasoning.get("reasoningText", reasoning)
+        for name in ("text", "signature", "redactedContent"):
+            if value := fields.get(name):
+                yield {"reasoningContent": {name: value}}
     if call := block.get("toolUse"):
         yield {"toolUse": {"input": json.dumps(call["input"], ensure_ascii=False)}}
     if cited := block.get("citationsContent"):
@@ -117,6 +140,10 @@ def _block(content: Content) -> dict[str, Any]:
             return {"toolUse": {"toolUseId": call_id, "name": name, "input": arguments}}
         case ToolResult(call_id, text):
             return {"toolResult": {"toolUseId": call_id, "content": [{"text": text}]}}
+        case SignedReasoning(text, signature):
+            return {"reasoningContent": {"reasoningText": {"text": text, "signature": signature}}}
+        case RedactedReasoning(data):
+            return {"reasoningContent": {"redactedContent": b64decode(data)}}
         case text:
             return {"text": text}
 
