@@ -70,7 +70,7 @@ def check_large_answer() -> None:
     writer = generations.start("alice", record, None, question)
     assert isinstance(writer, TableWriter)
     text = incompressible_text(600_000)
-    signatures = [ReasoningSignature(incompressible_text(25_000), str(number)) for number in range(5)]
+    signatures = [ReasoningSignature(incompressible_text(25_000), str(number)) for number in range(8)]
     parts: tuple[Part, ...] = (Chunk(text), *signatures, Chunk("end"))
     writer.flush(parts)
     stored = generations.get("alice", "gid")
