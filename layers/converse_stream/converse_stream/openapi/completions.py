@@ -46,6 +46,11 @@ class CompletionUsage(_Snake):
     prompt_tokens_details: dict[Literal["cached_tokens"], int]
 
 
+SigningModel = Annotated[
+    str, Field(description="Bedrock's id of the model that made the block. Other models do not get it.")
+]
+
+
 class ReasoningText(_Snake):
     """A block of reasoning with its signature. `text` may be empty: some models do not show it."""
 
@@ -54,7 +59,7 @@ class ReasoningText(_Snake):
     signature: str
     format: Literal["anthropic-claude-v1"]
     index: int
-    model: str
+    model: SigningModel
 
 
 class ReasoningEncrypted(_Snake):
@@ -64,15 +69,14 @@ class ReasoningEncrypted(_Snake):
     data: str
     format: Literal["anthropic-claude-v1"]
     index: int
-    model: str
+    model: SigningModel
 
 
 ReasoningDetails = Annotated[
     list[Annotated[ReasoningText | ReasoningEncrypted, Field(discriminator="type")]],
     Field(
         description="The blocks of reasoning, if the request has tools. Send them back unchanged with the message, "
-        "together with the results of its tool calls. `model` is Bedrock's id of the model that made the block: other "
-        "models ignore it."
+        "together with the results of its tool calls."
     ),
 ]
 
