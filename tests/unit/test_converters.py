@@ -269,11 +269,15 @@ def test_reasoning_that_is_cut_has_no_signature() -> None:
     assert ReasoningSignature("c2", "") not in received
 
 
-def test_signature_that_no_item_can_hold_is_left_out() -> None:
+def test_signature_that_no_item_can_hold_is_not_kept() -> None:
     largest = "a" * stream.MAX_SIGNATURE
-    for signature, expected in ((largest, [ReasoningSignature(largest, "claude")]), (largest + "a", [])):
+    for signature, expected in ((largest, largest), (largest + "a", "")):
         events = model_events(reasoning_delta(0, signature=signature), block_stop(0))
-        assert list(events)[:-1] == expected
+        assert list(events)[:-1] == [ReasoningSignature(expected, "claude")]
+    redacted = bytes(3 * stream.MAX_SIGNATURE // 4)
+    for data, count in ((redacted, 1), (redacted + b"a", 0)):
+        events = model_events(reasoning_delta(0, redactedContent=data), block_stop(0))
+        assert len(list(events)[:-1]) == count
 
 
 def test_events_keep_their_order_and_end_with_usage() -> None:

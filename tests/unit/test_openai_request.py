@@ -345,6 +345,12 @@ def test_answer_without_tools_in_the_request_has_no_reasoning_details() -> None:
     assert "reasoning_details" not in repr(unsigned)
 
 
+def test_block_whose_signature_was_not_kept_is_no_part_of_the_next_one() -> None:
+    parts = Reasoning("a"), ReasoningSignature("", MODEL), Reasoning("b"), ReasoningSignature("c2ln", MODEL)
+    message = frames.completion(fold([START, *parts, END]), 0, signed=True)["choices"][0]["message"]
+    assert [block["text"] for block in message["reasoning_details"]] == ["b"]
+
+
 def test_reasoning_details_that_were_sent_are_usable_in_the_next_request() -> None:
     message = frames.completion(fold([START, *EVENTS, END]), 0, signed=True)["choices"][0]["message"]
     content = prompt_of(user(), message, tool("a"), tools=[WEATHER]).history[1].content

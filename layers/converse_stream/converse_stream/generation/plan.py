@@ -17,8 +17,8 @@ class Plan:
 
     `user_message` is the message to answer. `text` is the last turn of the prompt: the text of that message, or the
     instruction to continue. `history` has the messages before that turn. `replaces` is the answer that the new one
-    replaces, and `prefix` its log, if the new answer continues it: without signatures and redacted
-    reasoning, which are not sent to the model again, and which would make the prefix too long.
+    replaces, and `prefix` its log, if the new answer continues it. The prefix has no signatures and no redacted
+    reasoning: they are not sent to the model again, and would make the prefix too long.
     """
 
     user_message: Message

@@ -28,7 +28,7 @@ from converse_stream.protocol.finish_reasons import MALFORMED, from_bedrock
 from converse_stream.protocol.text import well_formed
 
 _OF_BLOCKS = frozenset({"contentBlockStart", "contentBlockDelta", "contentBlockStop"})
-# Characters of a signature or of redacted reasoning. A longer one is left out: it would not fit into one item of the
+# Characters of a signature or of redacted reasoning. A longer one is not kept: it would not fit into one item of the
 # log. Then the model does not get this reasoning back, and continues without it.
 MAX_SIGNATURE = 256 * 1024
 
@@ -185,8 +185,8 @@ class _ReasoningBlock:
     def end(self, model: str) -> Iterator[ReasoningSignature | RedactedReasoning]:
         """The event at the end of the block; none if the block is not signed."""
         signature = well_formed("".join(self.signature))
-        if signature and len(signature) <= MAX_SIGNATURE:
-            yield ReasoningSignature(signature, model)
+        if signature:  # also a block without a usable signature is kept apart from the next one
+            yield ReasoningSignature(signature if len(signature) <= MAX_SIGNATURE else "", model)
         data = b64encode(self.redacted).decode()
         if data and len(data) <= MAX_SIGNATURE:
             yield RedactedReasoning(data, model)

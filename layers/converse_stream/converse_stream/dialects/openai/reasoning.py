@@ -27,7 +27,7 @@ class ReasoningDetails:
             case Reasoning(content):
                 self._pieces.append(content)
                 return []
-            case ReasoningSignature(signature, model):
+            case ReasoningSignature(signature, model) if signature:
                 fields = {"type": "reasoning.text", "text": "".join(self._pieces), "signature": signature}
             case RedactedReasoning(data, model):
                 fields = {"type": "reasoning.encrypted", "data": data}
