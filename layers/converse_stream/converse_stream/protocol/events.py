@@ -49,8 +49,8 @@ class Reasoning:
 class ReasoningSignature:
     """The end of a reasoning block: the `Reasoning` since the last event of another kind, which may be none.
 
-    The signature is valid only with exactly this text. It is empty if it was too long to be kept. `model` is Bedrock's id of the model that made the block,
-    without the prefix of an inference profile: other models do not accept it.
+    The signature is valid only with exactly this text. It is empty if it was too long to be kept. `model` is Bedrock's
+    id of the model that made the block, without the prefix of an inference profile: other models do not accept it.
     """
 
     signature: str
