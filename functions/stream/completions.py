@@ -27,8 +27,9 @@ def complete(exchange: Exchange) -> StreamingResponse:
     headers = openai_frames.adapted_header(app.models.adapted(prompt, asked.model, completion.options).changes)
     generation = service.complete(app, exchange.user, completion, exchange.context)
     created, parallel = int(time.time()), asked.parallel_tool_calls is not False
+    signed = bool(prompt.tools)  # without tools, the next request cannot use it
     if not asked.stream:
-        answer = openai_frames.completion(fold(buffered.events(generation)), created, parallel=parallel)
+        answer = openai_frames.completion(fold(buffered.events(generation)), created, parallel=parallel, signed=signed)
         return exchange.json(answer, headers=headers)
     generation.begin()
     started = first_event(generation)
@@ -36,7 +37,7 @@ def complete(exchange: Exchange) -> StreamingResponse:
         generation.join()
         raise errors.by_code(started.code, started.message)
     usage = bool(asked.stream_options and asked.stream_options.include_usage)
-    dialect = openai_frames.OpenAI(created, usage=usage, parallel=parallel)
+    dialect = openai_frames.OpenAI(created, usage=usage, parallel=parallel, signed=signed)
     return exchange.stream(generation, dialect, {**sse.HEADERS, **headers})
 
 

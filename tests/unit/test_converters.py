@@ -24,7 +24,15 @@ from converse_stream.model.transport import Bedrock
 from converse_stream.prompts.prompt import Prompt, PromptMessage, ToolSpec
 from converse_stream.protocol import log
 from converse_stream.protocol.errors import BadRequest, ModelMalformed, ModelTruncated
-from converse_stream.protocol.events import Chunk, Citation, Reasoning, Tool, Usage
+from converse_stream.protocol.events import (
+    Chunk,
+    Citation,
+    Reasoning,
+    ReasoningSignature,
+    RedactedReasoning,
+    Tool,
+    Usage,
+)
 from converse_stream.protocol.finish_reasons import MALFORMED
 from converse_stream.protocol.log import PositionedEvent
 from converse_stream.protocol.options import Options
@@ -205,7 +213,72 @@ def delta(**content: Any) -> dict[str, Any]:
 
 def model_events(*events: dict[str, Any], stop: str = "end_turn") -> Iterator[Any]:
     end = {"metadata": {"usage": {"inputTokens": 9, "outputTokens": 5, "cacheReadInputTokens": 2}}}
-    return stream.events([{"messageStart": {}}, *events, {"messageStop": {"stopReason": stop}}, end])
+    return stream.events([{"messageStart": {}}, *events, {"messageStop": {"stopReason": stop}}, end], model="claude")
+
+
+def reasoning_delta(index: int, **content: Any) -> dict[str, Any]:
+    return {"contentBlockDelta": {"contentBlockIndex": index, "delta": {"reasoningContent": content}}}
+
+
+def block_stop(index: int) -> dict[str, Any]:
+    return {"contentBlockStop": {"contentBlockIndex": index}}
+
+
+def test_signature_ends_its_block_in_one_delta_in_pieces_or_without_text() -> None:
+    events = model_events(
+        reasoning_delta(0, text="one"),
+        reasoning_delta(0, text=" and"),
+        reasoning_delta(0, signature="c2ln"),
+        block_stop(0),
+        reasoning_delta(1, text="two"),
+        reasoning_delta(1, signature="c2"),
+        reasoning_delta(1, signature="ln"),
+        block_stop(1),
+        reasoning_delta(2, signature="ZW1wdHk="),
+        block_stop(2),
+        reasoning_delta(3, redactedContent=b"\x00\xff"),
+        reasoning_delta(3, redactedContent=b"\x01"),
+        block_stop(3),
+        reasoning_delta(4, text="unsigned"),
+        block_stop(4),
+        tool_start(5, "a", "tides"),
+        block_stop(5),
+        stop="tool_use",
+    )
+    assert list(events)[:-1] == [
+        Reasoning("one"),
+        Reasoning(" and"),
+        ReasoningSignature("c2ln", "claude"),
+        Reasoning("two"),
+        ReasoningSignature("c2ln", "claude"),
+        ReasoningSignature("ZW1wdHk=", "claude"),
+        RedactedReasoning("AP8B", "claude"),
+        Reasoning("unsigned"),
+        Tool("a", "tides", "call", input="{}"),
+    ]
+
+
+def test_surrogate_at_the_end_of_reasoning_is_before_the_signature() -> None:
+    events = model_events(reasoning_delta(0, text="a\ud83c"), reasoning_delta(0, signature="c2ln"), block_stop(0))
+    assert list(events)[:-1] == [Reasoning("a"), Reasoning("\ufffd"), ReasoningSignature("c2ln", "claude")]
+
+
+def test_reasoning_that_is_cut_has_no_signature() -> None:
+    received: list[Any] = []
+    with pytest.raises(ModelTruncated):
+        received.extend(stream.events([reasoning_delta(0, text="hm"), reasoning_delta(0, signature="c2")]))
+    assert ReasoningSignature("c2", "") not in received
+
+
+def test_signature_that_no_item_can_hold_is_not_kept() -> None:
+    largest = "a" * stream.MAX_SIGNATURE
+    for signature, expected in ((largest, largest), (largest + "a", "")):
+        events = model_events(reasoning_delta(0, signature=signature), block_stop(0))
+        assert list(events)[:-1] == [ReasoningSignature(expected, "claude")]
+    redacted = bytes(3 * stream.MAX_SIGNATURE // 4)
+    for data, count in ((redacted, 1), (redacted + b"a", 0)):
+        events = model_events(reasoning_delta(0, redactedContent=data), block_stop(0))
+        assert len(list(events)[:-1]) == count
 
 
 def test_events_keep_their_order_and_end_with_usage() -> None:
@@ -222,6 +295,7 @@ def test_events_keep_their_order_and_end_with_usage() -> None:
     )
     assert events == [
         Reasoning("hm"),
+        ReasoningSignature("c2ln", "claude"),
         Chunk("hello"),
         Citation("Rivers", None, "rivers.md", "a b"),
         Citation("Site", "https://example.org"),
@@ -407,6 +481,7 @@ def test_converse_response_gives_the_same_events_as_a_stream() -> None:
                 "role": "assistant",
                 "content": [
                     {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "x"}}},
+                    {"reasoningContent": {"redactedContent": "AP8="}},
                     {"text": "hello"},
                     {"toolUse": {"toolUseId": "a", "name": "weather", "input": {"city": "Porto"}}},
                     {"citationsContent": {"content": [{"text": "cited"}], "citations": [{"title": "T"}]}},
@@ -419,8 +494,10 @@ def test_converse_response_gives_the_same_events_as_a_stream() -> None:
     }
     response = {"status_code": 200, "headers": {}, "body": json.dumps(whole).encode()}
     parsed = create_parser("rest-json").parse(response, SERVICE.operation_model("Converse").output_shape)
-    assert list(stream.events(converters.as_stream(parsed)))[:5] == [
+    assert list(stream.events(converters.as_stream(parsed), model="claude"))[:7] == [
         Reasoning("hm"),
+        ReasoningSignature("x", "claude"),
+        RedactedReasoning("AP8=", "claude"),
         Chunk("hello"),
         Tool("a", "weather", "call", input='{"city": "Porto"}'),
         Chunk("cited"),

@@ -10,6 +10,7 @@ from typing import Any
 from converse_stream.model import thinking
 from converse_stream.model.capabilities import Model
 from converse_stream.prompts.prompt import Prompt
+from converse_stream.prompts.reasoning import lacks_reasoning, with_usable_reasoning
 from converse_stream.protocol.options import Effort, Options
 
 MIN_TOP_P_WITH_BUDGET = 0.95  # Claude: https://platform.claude.com/docs/en/build-with-claude/extended-thinking
@@ -28,8 +29,9 @@ class Adapted:
 
 def adapt(model: Model, prompt: Prompt, options: Options) -> Adapted:
     """The request for this model. The tool for a structured answer is already part of the prompt."""
+    prompt = with_usable_reasoning(prompt, model.base_id)
     forced = prompt.tool_choice is not None
-    adapted = _limited(model, _with_reasoning(model, options, forced=forced and model.forced_tools != "never"))
+    adapted = _limited(model, _with_reasoning(model, options, prompt))
     adapted = adapted.model_copy(update=dict.fromkeys(_refused_sampling(model, adapted)))
     changes = [_change(name, getattr(adapted, name)) for name in _changed(options, adapted)]
     if forced and model.forced_tools == "never":
@@ -49,13 +51,20 @@ def _limited(model: Model, options: Options) -> Options:
     return options.model_copy(update=update)
 
 
-def _with_reasoning(model: Model, options: Options, *, forced: bool) -> Options:
-    """The options with an effort or budget of the model. A model may refuse to think before a forced tool call."""
+def _with_reasoning(model: Model, options: Options, prompt: Prompt) -> Options:
+    """The options with an effort or budget of the model.
+
+    A model may refuse to think before a forced tool call. With a budget, it also refuses after the results of tools, if
+    the message with their calls does not begin with its reasoning.
+    """
     reasoning = thinking.rounded(model, options.reasoning)
     if isinstance(reasoning, int):
         free = model.max_output_tokens - min(options.max_tokens or 0, model.max_output_tokens)
         reasoning = min(reasoning, free) if free >= thinking.MIN_BUDGET else "none"
-    if forced and model.forced_tools == "without-thinking" and reasoning is not None:
+    is_refused = (prompt.tool_choice is not None and model.forced_tools == "without-thinking") or (
+        isinstance(reasoning, int) and lacks_reasoning(prompt)
+    )
+    if is_refused and reasoning is not None:
         reasoning = "none"
     return options.model_copy(update={"reasoning": reasoning})
 

@@ -197,6 +197,7 @@ class ModelClient:
         operation, request = self._request(adapted, model)
         has_schema = adapted.options.answer_schema is not None
         how: dict[str, Any] = {
+            "model": model.base_id,
             "answer_tool": ANSWER if has_schema and model.structured_output == "forced-tool" else None,
             "fenced": has_schema and model.structured_output == "prompt",
             "guarded": self._request_settings.guardrail is not None,

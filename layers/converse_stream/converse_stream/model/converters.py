@@ -1,15 +1,24 @@
 """Converts prompts and answers to and from Converse. Pure (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html)."""
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from converse_stream.model.capabilities import Cache, Model
 from converse_stream.model.options import to_fields
-from converse_stream.prompts.prompt import Content, Prompt, PromptMessage, ToolResult, ToolSpec, ToolUse
+from converse_stream.prompts.prompt import (
+    Content,
+    Prompt,
+    PromptMessage,
+    SignedReasoning,
+    ToolResult,
+    ToolSpec,
+    ToolUse,
+)
 from converse_stream.prompts.templates import render
-from converse_stream.protocol.events import Usage
+from converse_stream.protocol.events import RedactedReasoning, Usage
 from converse_stream.protocol.options import Options
 
 ANSWER = "answer"  # the tool whose input is the answer, if the model does not support schemas
@@ -118,8 +127,11 @@ def as_stream(response: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _deltas(block: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if "text" in block:
         yield {"text": block["text"]}
-    if text := block.get("reasoningContent", {}).get("reasoningText", {}).get("text"):
-        yield {"reasoningContent": {"text": text}}
+    if reasoning := block.get("reasoningContent"):
+        fields = reasoning.get("reasoningText", reasoning)
+        for name in ("text", "signature", "redactedContent"):
+            if value := fields.get(name):
+                yield {"reasoningContent": {name: value}}
     if call := block.get("toolUse"):
         yield {"toolUse": {"input": json.dumps(call["input"], ensure_ascii=False)}}
     if cited := block.get("citationsContent"):
@@ -144,6 +156,10 @@ def _block(content: Content) -> dict[str, Any]:
             return {"toolUse": {"toolUseId": call_id, "name": name, "input": arguments}}
         case ToolResult(call_id, text):
             return {"toolResult": {"toolUseId": call_id, "content": [{"text": text}]}}
+        case SignedReasoning(text, signature):
+            return {"reasoningContent": {"reasoningText": {"text": text, "signature": signature}}}
+        case RedactedReasoning(data):
+            return {"reasoningContent": {"redactedContent": b64decode(data)}}
         case text:
             return {"text": text}
 

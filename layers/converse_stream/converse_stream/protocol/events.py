@@ -50,6 +50,26 @@ class Reasoning:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasoningSignature:
+    """The end of a reasoning block: the `Reasoning` since the last event of another kind, which may be none.
+
+    The signature is valid only with exactly this text. It is empty if it was too long to be kept. `model` is Bedrock's
+    id of the model that made the block, without the prefix of an inference profile: other models do not accept it.
+    """
+
+    signature: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class RedactedReasoning:
+    """A reasoning block whose text only the model can read. `data` is base64; `model` as in `ReasoningSignature`."""
+
+    data: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
 class Citation:
     """A source of the answer. `fact` is the id of a fact in the user's memory."""
 
@@ -100,7 +120,17 @@ class Rollback:
     position: int
 
 
-Part: TypeAlias = Chunk | Reasoning | Citation | Tool  # in the log and in messages
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """An entry that a later version stored: its JSON text. It is kept, and written again unchanged."""
+
+    stored: str
+
+
+VisiblePart: TypeAlias = Chunk | Reasoning | Citation | Tool
+HiddenPart: TypeAlias = ReasoningSignature | RedactedReasoning | Unknown  # has a position, and clients do not get it
+HIDDEN = (ReasoningSignature, RedactedReasoning, Unknown)
+Part: TypeAlias = VisiblePart | HiddenPart  # in the log and in messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +151,11 @@ class Message:
     def text(self) -> str:
         """The text, without reasoning, citations and tools."""
         return "".join(part.content for part in self.parts if isinstance(part, Chunk))
+
+    @property
+    def visible_parts(self) -> tuple[VisiblePart, ...]:
+        """The parts that clients get."""
+        return tuple(part for part in self.parts if not isinstance(part, HIDDEN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +181,8 @@ class Error:
     message_id: str | None
 
 
-Event: TypeAlias = Start | Progress | Part | Rollback | Complete | Error
+VisibleEvent: TypeAlias = Start | Progress | VisiblePart | Rollback | Complete | Error
+Event: TypeAlias = VisibleEvent | HiddenPart
 TERMINAL = (Complete, Error)
 
 
@@ -186,7 +222,7 @@ def accumulate(answer: Answer, event: Event) -> Answer:
     match event:
         case Start():
             return replace(answer, start=event)
-        case Chunk() | Reasoning() | Citation() | Tool():
+        case Chunk() | Reasoning() | Citation() | Tool() | ReasoningSignature() | RedactedReasoning() | Unknown():
             return replace(answer, parts=_append(answer.parts, event))
         case Complete() | Error():
             return replace(answer, end=event)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic_core import from_json
 
+from converse_stream.dialects.openai.reasoning import blocks
 from converse_stream.dialects.openai.request import (
     AssistantMessage,
     Call,
@@ -21,6 +22,7 @@ from converse_stream.dialects.openai.request import (
     UserMessage,
 )
 from converse_stream.prompts.prompt import Content, Prompt, PromptMessage, ToolResult, ToolSpec, ToolUse
+from converse_stream.prompts.reasoning import REASONING, without_earlier_reasoning
 from converse_stream.prompts.templates import fenced
 from converse_stream.protocol.errors import BadRequest
 from converse_stream.protocol.fields import is_document
@@ -35,7 +37,7 @@ def prompt(body: CompletionRequest) -> Prompt:
     tools, choice = _tools(body)
     *history, turn = _turns(body.messages)
     built = Prompt("\n\n".join(filter(str.strip, system)), tuple(history), "", turn, tools, choice)
-    return built if tools else _without_tools(built)
+    return without_earlier_reasoning(built) if tools else _without_tools(built)
 
 
 def options(body: CompletionRequest, built: Prompt) -> Options:
@@ -47,8 +49,6 @@ def options(body: CompletionRequest, built: Prompt) -> Options:
         raise BadRequest(
             "reasoning_effort cannot go with a tool_choice that asks for a call.", field="reasoning_effort"
         )
-    if any(isinstance(content, ToolResult) for content in built.turn.content):
-        reasoning = None  # models require the signed reasoning of their calls; this protocol has no field for it
     fields = {
         "max_tokens": body.max_completion_tokens or body.max_tokens,
         "temperature": body.temperature,
@@ -124,6 +124,7 @@ def _turns(messages: Sequence[Message]) -> list[PromptMessage]:
                     used_ids.add(call_id)
                     pending.setdefault(call.id, []).append(call_id)
                     content.append(_tool_use(call, call_id, f"{field}.tool_calls.{index}"))
+                content = [*blocks(message.reasoning_details), *content] if content else []
             case ToolMessage():
                 if message.tool_call_id not in pending:
                     field = f"{field}.tool_call_id"
@@ -163,15 +164,19 @@ def _tool_use(call: Call, call_id: str, call_field: str) -> ToolUse:
 
 
 def _without_tools(built: Prompt) -> Prompt:
-    """The prompt with tool calls and results as text: Bedrock accepts them only if the request declares the tools."""
+    """The prompt with tool calls and results as text: Bedrock accepts them only if the request declares the tools.
+
+    Reasoning is left out, because its calls are not there any more.
+    """
 
     def as_text(turn: PromptMessage) -> PromptMessage:
-        return replace(turn, content=tuple(map(_content_text, turn.content)))
+        texts = (_content_text(content) for content in turn.content if not isinstance(content, REASONING))
+        return replace(turn, content=tuple(texts))
 
     return replace(built, history=tuple(map(as_text, built.history)), turn=as_text(built.turn))
 
 
-def _content_text(content: Content) -> str:
+def _content_text(content: str | ToolUse | ToolResult) -> str:
     match content:
         case ToolUse(_, name, arguments):
             return f"(Tool {name} called with {json.dumps(arguments, ensure_ascii=False)})"

@@ -80,12 +80,18 @@ class Call(_Body):
 
 
 class AssistantMessage(_Body):
-    """An earlier answer, as we sent it, or as an SDK repeats it with all of its fields."""
+    """An earlier answer, as we sent it, or as an SDK repeats it with all of its fields.
+
+    The fields of reasoning may have any value: other services send them in other forms. Of `reasoning_details`, what
+    this service sent is used, and the rest is ignored.
+    """
 
     role: Literal["assistant"]
     content: Parts | None = None
     tool_calls: Annotated[list[Call], Field(max_length=128)] | None = None
-    reasoning_content: ReadableText | None = None  # not sent to the model: models require reasoning with a signature
+    reasoning_details: Any = None
+    reasoning_content: Any = None  # not sent to the model: models require reasoning with a signature
+    reasoning: Any = None
     name: Label | None = None
     refusal: None = None
     annotations: None = None
