@@ -50,7 +50,7 @@ LEAST_BUDGET = {"thinking": {"type": "enabled", "budget_tokens": 1_024}}
         ("nova-2-lite", "none", None, None, ()),
         ("gpt", "none", {"reasoning": {"effort": "low"}}, None, ("options.reasoning=low",)),
         ("gpt-oss", "none", {"reasoning": {"effort": "none"}}, None, ()),
-        ("gpt", "max", {"reasoning": {"effort": "high"}}, None, ("options.reasoning=high",)),
+        ("gpt-oss", "max", {"reasoning": {"effort": "high"}}, None, ("options.reasoning=high",)),
         ("nova-lite", "none", None, None, ()),
         ("nova-lite", "low", None, None, ("options.reasoning",)),
     ],
@@ -71,7 +71,8 @@ def test_effort_is_rounded_to_what_the_model_accepts(
         ("claude-haiku-4-5", {"maxTokens": 64_000, "reasoning": "low"}, {"maxTokens": 64_000}),
         ("claude-opus", {"maxTokens": 100}, {"maxTokens": 4_196}),
         ("claude-opus", {"maxTokens": 30, "reasoning": "none"}, {"maxTokens": 1_054}),
-        ("claude-haiku", {"maxTokens": 30}, {"maxTokens": 30}),
+        ("claude-haiku", {"maxTokens": 30}, {"maxTokens": 4_126}),
+        ("claude-haiku", {"maxTokens": 30, "reasoning": "none"}, {"maxTokens": 30}),
         ("nova-2-lite", {"reasoning": "high", "maxTokens": 10, "temperature": 0.5}, {}),
     ],
 )
@@ -118,7 +119,7 @@ def test_forced_tool_becomes_an_instruction_for_a_model_that_refuses_it(
     assert changed.changes == ("tool_choice=auto",)
 
 
-@pytest.mark.parametrize("name", ["claude-haiku", "claude-haiku-4-5", "claude-opus-4-8"])
+@pytest.mark.parametrize("name", ["claude-haiku-4-5", "claude-opus-4-6", "claude-opus-4-7"])
 def test_forced_tool_switches_thinking_off(name: str) -> None:
     changed = adapted(name, replace(PROMPT, tools=TOOLS, tool_choice="any"), reasoning="high")
     assert (changed.prompt.tool_choice, changed.options.reasoning) == ("any", "none")
