@@ -132,6 +132,15 @@ def test_command_prints_the_list_of_the_given_parameters(
     assert printed.err == ""
 
 
+@pytest.mark.parametrize("quoted", ['"{}"', "'{}'", "{}"])
+def test_command_reads_quoted_json_as_the_sam_cli_does(capsys: pytest.CaptureFixture[str], quoted: str) -> None:
+    text = json.dumps({APPLICATION_PROFILE: {"like": "claude-opus"}})
+    value = quoted.replace("{}", text.replace('"', r"\"") if quoted == '"{}"' else text)
+    given = [f"DefaultModel={APPLICATION_PROFILE}", "AllowedModels=", f"ModelOverrides={value}"]
+    assert command.main(["arns", "--region", REGION, "--account", ACCOUNT, *given]) == 0
+    assert "foundation-model/anthropic.claude-opus-5-5" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("parameter", "message"),
     [

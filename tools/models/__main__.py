@@ -73,7 +73,14 @@ def _values(texts: Sequence[str]) -> Mapping[str, str]:
     pairs = [text.partition("=")[::2] for text in texts]
     if unknown := [name for name, _ in pairs if name not in parameters()]:
         raise ValueError(f"template.yaml has no parameter {', '.join(unknown)}")
-    return {name: str(default(name)) for name in parameters()} | {name: value.strip('"') for name, value in pairs}
+    return {name: str(default(name)) for name in parameters()} | {name: _unquoted(value) for name, value in pairs}
+
+
+def _unquoted(value: str) -> str:
+    """The value without the quotes that the SAM CLI removes."""
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        value = value[1:-1]
+    return value.replace('\\"', '"')
 
 
 def _deployment(region: str, account: str, values: Mapping[str, str]) -> Deployment:
