@@ -129,7 +129,9 @@ def test_documented_settings_are_passed_to_build_and_deploy(block: str, form: st
         f'version = 0.1\n[dev.deploy.parameters]\nstack_name = "x"\nparameter_overrides = {overrides}\n',
         encoding="utf-8",
     )
-    expected = {name: value.strip('"') for name, value in (item.split("=", 1) for item in given)}
+    expected = {
+        name: value.strip('"').replace('\\"', '"') for name, value in (item.split("=", 1) for item in given)
+    }
     check_allowed(expected)
     build, deploy = parameters(calls_of("make deploy ENV=dev", folder), folder)
     assert build == deploy == expected
