@@ -5,13 +5,23 @@ from dataclasses import dataclass, replace
 from local_stack.bedrock.events import Json
 from local_stack.bedrock.usage import count
 
+MARKER = "[REDACTED]"  # Nova 2 sends it instead of the text of its reasoning
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A content block: its deltas, and its start if it is a tool call."""
+    """A content block: its deltas, and its start if it is a tool call.
+
+    `hidden`: tokens of reasoning that are generated before the deltas, and paid for, but not sent.
+    """
 
     deltas: tuple[Json, ...]
     start: Json | None = None
+    hidden: int = 0
+
+    @property
+    def cost(self) -> int:
+        return self.hidden + sum(map(cost, self.deltas))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +39,12 @@ def limited(reply: Reply, limit: int | None) -> Reply:
     A tool call is cut like text: it has a start, some pieces of its input (which are not valid JSON) and a stop.
     Reported in spring-projects/spring-ai issue 4374 and maximhq/bifrost issue 6081.
     """
-    if limit is None or limit >= sum(cost(content) for block in reply.blocks for content in block.deltas):
+    if limit is None or limit >= sum(block.cost for block in reply.blocks):
         return reply
     blocks: list[Block] = []
     for block in reply.blocks:
         kept = []
+        limit -= block.hidden
         for content in block.deltas:
             limit -= cost(content)
             if limit >= 0:
@@ -46,7 +57,9 @@ def limited(reply: Reply, limit: int | None) -> Reply:
 
 
 def cost(content: Json) -> int:
-    """Count the tokens of a delta: each word of text or reasoning, and each fragment of a tool's input, is one."""
-    return int("toolUse" in content) or count(
-        content.get("text") or content.get("reasoningContent", {}).get("text", "")
-    )
+    """Count the tokens of a delta: each word of text or reasoning, and each fragment of a tool's input, is one.
+
+    Nova's marker stands for reasoning that is counted as hidden.
+    """
+    reasoning = content.get("reasoningContent", {}).get("text", "")
+    return int("toolUse" in content) or count(content.get("text") or ("" if reasoning == MARKER else reasoning))
