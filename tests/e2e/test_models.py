@@ -237,7 +237,10 @@ def test_the_models_are_listed_with_their_efforts_and_prices(person: Person, ent
         "outputTokens": 128_000,
         "lifecycle": "active",
         "pricePerMillion": {  # through the geographic inference profile
-            **{"input": 0.11, "output": 0.55, "cacheRead": 0.011, "cacheWrite": 0.1375},
+            "input": 0.11,
+            "output": 0.55,
+            "cacheRead": 0.011,
+            "cacheWrite": 0.1375,
             "tiers": [{"above": 100_000, "input": 0.55, "output": 2.75, "cacheRead": 0.055, "cacheWrite": 0.6875}],
         },
     }
