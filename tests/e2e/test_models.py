@@ -218,6 +218,34 @@ def test_a_model_that_is_not_allowed_is_refused_and_not_listed(person: Person) -
     assert [model["id"] for model in listed] == ["claude-haiku", "nova-lite", "nova-pro"]
 
 
+@pytest.mark.parametrize("entry_point", ["url", "rest", "gateway"])
+def test_the_models_are_listed_with_their_efforts_and_prices(person: Person, entry_point: str) -> None:
+    answer = person.http.get(f"{getattr(person.stack, entry_point)}/models")
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    listed = answer.json()
+    models = {model["id"]: model for model in listed["models"]}
+    assert listed["default"] == "nova-lite"
+    assert list(models) == ["claude-haiku", "nova-lite", "nova-pro"]
+    assert models["nova-lite"]["reasoning"] is None
+    assert models["claude-haiku"] == {
+        "id": "claude-haiku",
+        "name": "Claude Haiku 5.5",
+        "model": "anthropic.claude-haiku-5-5",
+        "inputs": ["text", "image", "document"],
+        "reasoning": {"efforts": ["none", "low", "medium", "high", "xhigh", "max"], "default": None, "always": False},
+        "contextTokens": 1_000_000,
+        "outputTokens": 128_000,
+        "lifecycle": "active",
+        "pricePerMillion": {  # through the geographic inference profile
+            "input": 0.11,
+            "output": 0.55,
+            "cacheRead": 0.011,
+            "cacheWrite": 0.1375,
+            "tiers": [{"above": 100_000, "input": 0.55, "output": 2.75, "cacheRead": 0.055, "cacheWrite": 0.6875}],
+        },
+    }
+
+
 def preview(person: Person, text: str, **body: Any) -> httpx.Response:
     return person.http.post(f"{person.stack.gateway}/prompt/preview", json={"message": {"text": text}, **body})
 

@@ -57,6 +57,7 @@ VALID = {
     "POST /ai/chat": ValidRequest("POST", "/ai/chat", ui_body()),
     "GET /ai/chat/{conversation}/stream": ValidRequest("GET", f"/ai/chat/{CONVERSATION}/stream"),
     "POST /ai/chat/{conversation}/stop": ValidRequest("POST", f"/ai/chat/{CONVERSATION}/stop", {}),
+    "GET /models": ValidRequest("GET", "/models"),
     "POST /v1/chat/completions": ValidRequest("POST", "/v1/chat/completions", completion_body()),
     "GET /v1/models": ValidRequest("GET", "/v1/models"),
     "GET /v1/models/{model}": ValidRequest("GET", "/v1/models/nova-lite"),

@@ -278,6 +278,14 @@ ROUTES = (
         body_required=False,
     ),
     Route(
+        "GET",
+        "/models",
+        BOTH,
+        "The models that requests may name, with what they accept and cost.",
+        {200: _json(answers.ModelList, "The models.")},
+        KNOWN,
+    ),
+    Route(
         "POST",
         "/v1/chat/completions",
         STREAM,

@@ -20,11 +20,15 @@ from converse_stream.protocol.options import Options
 
 def choose_model(app: Container, user: User, request: ChatRequest, flags: UserFlags) -> str:
     """The model in the request, else the one in the user's flags, else the default model. Raises as `check_model`."""
-    responder = flags.responder
-    default = responder if responder and app.models.allows(responder) else app.settings.default_model
-    model = request.model or default
+    model = request.model or default_model(app, flags)
     check_model(app, user, model, request.options)
     return model
+
+
+def default_model(app: Container, flags: UserFlags) -> str:
+    """The model of a request that names none."""
+    responder = flags.responder
+    return responder if responder and app.models.allows(responder) else app.settings.default_model
 
 
 def check_model(app: Container, user: User, name: str, options: Options, *, tools: Sequence[ToolSpec] = ()) -> None:
