@@ -91,7 +91,7 @@ def test_models_are_listed_and_an_unknown_model_is_not_found(caller: Caller) -> 
 
 
 def test_streamed_answer_equals_the_buffered_answer(caller: Caller) -> None:
-    system = {"role": "system", "content": "Be kind."}
+    system = {"role": "system", "content": "Be kind. " * 600}  # long enough to be cached
     history = ["Tell me about rivers", {"role": "assistant", "content": "They flow."}, "Tell me about lakes"]
     whole = caller("whole", system, *history)
     assert "Earlier you asked about rivers." in whole.text
