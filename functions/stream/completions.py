@@ -35,7 +35,7 @@ def complete(exchange: Exchange) -> StreamingResponse:
     started = first_event(generation)
     if isinstance(started, Error):
         generation.join()
-        raise errors.by_code(started.code, started.message)
+        raise errors.by_code(started.code, asked.model)
     usage = bool(asked.stream_options and asked.stream_options.include_usage)
     dialect = openai_frames.OpenAI(created, usage=usage, parallel=parallel, signed=signed)
     return exchange.stream(generation, dialect, {**sse.HEADERS, **headers})

@@ -123,7 +123,7 @@ def message(stored: Message) -> dict[str, Any]:
 
 def _failure(stored: Message) -> dict[str, Any]:
     """The error of a failed answer, as in its `error` event. The stored finish reason is the error code."""
-    error = by_code(stored.finish_reason or "internal")
+    error = by_code(stored.finish_reason or "internal", stored.model or "")
     return {"code": error.code, "message": error.message, "retryable": error.retryable}
 
 

@@ -31,7 +31,6 @@ ATTEMPTS = 3  # of each model
 FIRST_PAUSE = 0.3  # seconds; doubled for each further attempt, with full jitter
 
 _TEMPORARY = (errors.ModelThrottled, errors.ModelUnavailable, errors.ModelNotReady)  # errors that are retried
-_GONE = (errors.ModelAccessDenied, errors.ModelNotFound)  # errors after which the fallback is called at once
 
 
 class ModelClient:
@@ -114,7 +113,7 @@ class ModelClient:
                     return
                 except _NotBilled as failure:
                     is_temporary = isinstance(failure.error, _TEMPORARY)
-                    if candidate == name and not is_temporary and not isinstance(failure.error, _GONE):
+                    if candidate == name and not is_temporary and not isinstance(failure.error, errors.UNUSABLE):
                         raise failure.error from None
                     failures.append(failure.error)
                     if not is_temporary:
@@ -174,7 +173,7 @@ class ModelClient:
                     raise
                 capability = refusal.capability if isinstance(refusal, errors.CapabilityRefused) else None
                 if capability is None or without(model, capability) == model:
-                    raise _NotBilled(_naming(refusal, name)) from None
+                    raise _NotBilled(_named(refusal, name)) from None
                 missing = (*missing, capability)
 
     def _with_cost(
@@ -221,6 +220,6 @@ class _NotBilled(Exception):
         self.error = error
 
 
-def _naming(error: errors.ModelError, name: str) -> errors.ModelError:
-    """The error with the name of the model in its message, if it is the model that cannot be used."""
-    return type(error)(f"{name}: {error.default}") if isinstance(error, _GONE) else error
+def _named(error: errors.ModelError, name: str) -> errors.ModelError:
+    """The error, with the name of the model in its message if the model cannot be used at all."""
+    return type(error)(f"{name}: {error.default}") if isinstance(error, errors.UNUSABLE) else error

@@ -372,10 +372,14 @@ REFUSALS = (
 )
 
 
-def by_code(code: str, message: str | None = None) -> ChatError:
-    """The error that ended a generation, by its code, with its public message or the default one.
+# Errors of a model that cannot be used at all. Their message names the model.
+UNUSABLE = (ModelAccessDenied, ModelNotFound)
 
-    An internal error for any other code.
+
+def by_code(code: str, model: str = "") -> ChatError:
+    """The error that ended a generation, by its code; an internal error for any other code.
+
+    `model` is the name of the requested model.
     """
 
     def subtree(error: type[ChatError]) -> Iterator[type[ChatError]]:
@@ -384,4 +388,5 @@ def by_code(code: str, message: str | None = None) -> ChatError:
             yield from subtree(subclass)
 
     errors: list[type[ChatError]] = [StorageError, *subtree(ModelError)]
-    return next((error(message) for error in errors if error.code == code), ChatError())
+    kind = next((error for error in errors if error.code == code), ChatError)
+    return kind(f"{model}: {kind.default}") if model and issubclass(kind, UNUSABLE) else kind()

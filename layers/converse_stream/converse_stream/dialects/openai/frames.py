@@ -63,8 +63,8 @@ class OpenAI:
             case Complete(finish_reason=reason, usage=usage):
                 counted = sse.data({**self._head, "choices": [], "usage": _usage(usage)}) if self._usage else ""
                 return self._choice({}, _finish(reason)) + counted + sse.DONE
-            case Error(code=code, message=message):
-                return sse.data(error(by_code(code, message)))
+            case Error(code=code):
+                return sse.data(error(by_code(code, self._head.get("model", ""))))
         return ""
 
     def unfinished_end(self) -> str:
@@ -78,7 +78,7 @@ class OpenAI:
 def completion(answer: Answer, created: int, *, parallel: bool = True, signed: bool = False) -> dict[str, Any]:
     """The answer in one piece; `parallel` and `signed` as in `OpenAI`. Raises ChatError if it ended with an error."""
     if isinstance(answer.end, Error):
-        raise by_code(answer.end.code, answer.end.message)
+        raise by_code(answer.end.code, answer.start.model if answer.start else "")
     if answer.start is None or answer.end is None:
         raise ChatError
     text = "".join(part.content for part in answer.parts if isinstance(part, Chunk))
