@@ -92,7 +92,7 @@ def test_an_early_cancellation_is_charged_for_the_input(person: Person) -> None:
 
 @pytest.mark.parametrize(
     ("model", "words", "sent"),
-    [("nova-micro", 128_001, True), ("claude-haiku", 1_000_001, True), ("nova-micro", 520_000, False)],
+    [("nova-micro", 128_001, True), ("claude-haiku-4-5", 200_001, True), ("nova-micro", 520_000, False)],
     ids=["refused by Nova", "refused by Claude", "not sent"],
 )
 @pytest.mark.parametrize("stream", [False, True], ids=["buffered", "streamed"])

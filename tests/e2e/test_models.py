@@ -232,7 +232,11 @@ def test_the_models_are_listed_with_their_efforts_and_prices(person: Person, ent
         "name": "Claude Haiku 5.5",
         "model": "anthropic.claude-haiku-5-5",
         "inputs": ["text", "image", "document"],
-        "reasoning": {"efforts": ["none", "low", "medium", "high", "xhigh", "max"], "default": "medium", "always": False},
+        "reasoning": {
+            "efforts": ["none", "low", "medium", "high", "xhigh", "max"],
+            "default": "medium",
+            "always": False,
+        },
         "contextTokens": 1_000_000,
         "outputTokens": 128_000,
         "lifecycle": "active",

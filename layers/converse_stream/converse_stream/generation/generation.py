@@ -24,7 +24,7 @@ from typing import Self, TypeAlias
 from converse_stream.aws.cancellation import Cancelled
 from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Call
-from converse_stream.protocol.errors import REFUSALS, ChatError, ModelError, ModelTimeout, StorageError
+from converse_stream.protocol.errors import REFUSALS, UNUSABLE, ChatError, ModelError, ModelTimeout, StorageError
 from converse_stream.protocol.events import (
     TERMINAL,
     Chunk,
@@ -355,7 +355,8 @@ class Generation:
             created_at=now(),
             status="failed" if outcome.error else "partial" if outcome.finish_reason in PARTIAL else "complete",
             generation_id=self._start.generation_id,
-            model=outcome.model or self._model,
+            # The error is that of the requested model, although its fallbacks were called after it.
+            model=self._start.model if isinstance(outcome.error, UNUSABLE) else outcome.model or self._model,
             finish_reason=outcome.error.code if outcome.error else outcome.finish_reason,
             usage=outcome.usage,
         )
