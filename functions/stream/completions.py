@@ -23,7 +23,7 @@ def complete(exchange: Exchange) -> StreamingResponse:
     app, asked = exchange.app, openai_request.parse(exchange.request, exchange.app.settings)
     app.models.check_allowed(asked.model)
     prompt = openai_prompt.prompt(asked)
-    completion = Completion(prompt, asked.model, openai_prompt.options(asked, prompt))
+    completion = Completion(prompt, asked.model, openai_prompt.options(asked))
     headers = openai_frames.adapted_header(app.models.adapted(prompt, asked.model, completion.options).changes)
     generation = service.complete(app, exchange.user, completion, exchange.context)
     created, parallel = int(time.time()), asked.parallel_tool_calls is not False

@@ -55,14 +55,15 @@ def _with_reasoning(model: Model, options: Options, prompt: Prompt) -> Options:
     """The options with an effort or budget of the model.
 
     A model may refuse to think before a forced tool call. With a budget, it also refuses after the results of tools, if
-    the message with their calls does not begin with its reasoning.
+    the message with their calls does not begin with its reasoning, and with a prefill.
     """
     reasoning = thinking.rounded(model, options.reasoning)
     if isinstance(reasoning, int):
         free = model.max_output_tokens - min(options.max_tokens or 0, model.max_output_tokens)
         reasoning = min(reasoning, free) if free >= thinking.MIN_BUDGET else "none"
+    is_budget = isinstance(reasoning, int)
     is_refused = (prompt.tool_choice is not None and model.forced_tools == "without-thinking") or (
-        isinstance(reasoning, int) and lacks_reasoning(prompt)
+        is_budget and (lacks_reasoning(prompt) or bool(prompt.prefill))
     )
     if is_refused and reasoning is not None:
         reasoning = "none"

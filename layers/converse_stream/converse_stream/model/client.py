@@ -72,10 +72,10 @@ class ModelClient:
             reason = self._catalog.unavailable_reason(name) if self._allowed.names(name) else None
             raise errors.ModelNotAllowed(reason or f"model must be one of {', '.join(self.names)}.", field="model")
 
-    def check(self, name: str, options: Options, *, tools: Sequence[ToolSpec] = ()) -> None:
-        """Raises ModelNotAllowed, and BadRequest if the model cannot answer with the options or tools."""
+    def check(self, name: str, options: Options, *, tools: Sequence[ToolSpec] = (), prefill: str = "") -> None:
+        """Raises ModelNotAllowed, and BadRequest if the model cannot answer with the options, tools or prefill."""
         self.check_allowed(name)
-        model_options.check(self[name], options, tools=tools)
+        model_options.check(self[name], options, tools=tools, prefill=prefill)
 
     def window(self, name: str, options: Options) -> int:
         """The most tokens of a prompt, such that the model and each of its fallbacks has room for an answer."""
@@ -104,7 +104,7 @@ class ModelClient:
         error of a fallback, for example one that the account may not use, would not help the caller.
         """
         failures: list[errors.ModelError] = []
-        for candidate in self._candidates(name, options, prompt.tools):
+        for candidate in self._candidates(name, options, prompt.tools, prompt.prefill):
             if failures:
                 yield Progress("fallback", candidate)
             for attempt in range(ATTEMPTS):
@@ -123,19 +123,19 @@ class ModelClient:
                         call.pause(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311  # jitter, not a secret
         raise failures[0]
 
-    def _candidates(self, name: str, options: Options, tools: Sequence[ToolSpec] = ()) -> list[str]:
+    def _candidates(self, name: str, options: Options, tools: Sequence[ToolSpec] = (), prefill: str = "") -> list[str]:
         """The model and its fallbacks that can answer with these tools and this kind of answer."""
         model = self[name]
         fallbacks = [each for each in model.fallbacks if each in self._allowed]
-        return [name, *(each for each in fallbacks if self._can_replace(model, each, options, tools))]
+        return [name, *(each for each in fallbacks if self._can_replace(model, each, options, tools, prefill))]
 
-    def _can_replace(self, model: Model, name: str, options: Options, tools: Sequence[ToolSpec]) -> bool:
+    def _can_replace(self, model: Model, name: str, options: Options, tools: Sequence[ToolSpec], prefill: str) -> bool:
         """Whether a fallback can answer, with the options adapted to it. Its price must be known if the model's is."""
         if model.price and not self[name].price:
             return False
         without_limits = options.model_copy(update={"max_tokens": None, "service_tier": None, "latency": None})
         try:
-            model_options.check(self[name], without_limits, tools=tools)
+            model_options.check(self[name], without_limits, tools=tools, prefill=prefill)
         except BadRequest:
             return False
         return True

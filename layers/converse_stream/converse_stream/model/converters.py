@@ -89,6 +89,8 @@ def to_request(prompt: Prompt, model: Model, options: Options, settings: Request
     if guardrail and prompt.stored:
         guarded = [{"guardContent": {"text": block}} for block in guarded]  # the guardrail checks only these blocks
     messages.append({"role": "user", "content": unguarded + guarded})
+    if prompt.prefill:  # Bedrock refuses white space at its end
+        messages.append({"role": "assistant", "content": [{"text": prompt.prefill.rstrip()}]})
     if prompt.system and not model.system_prompt:
         messages[0]["content"].insert(0, {"text": prompt.system})
     return request

@@ -21,8 +21,8 @@ _CHOICES = ("oneOf", "anyOf", "allOf")
 _PROPERTY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 
 
-def check(model: Model, options: Options, *, tools: Sequence[ToolSpec] = ()) -> None:
-    """Raises BadRequest if the model cannot answer with one of the options or of the caller's tools.
+def check(model: Model, options: Options, *, tools: Sequence[ToolSpec] = (), prefill: str = "") -> None:
+    """Raises BadRequest if the model cannot answer with one of the options or of the caller's tools, or with a prefill.
 
     Options that are adapted to the model (see `model.adaptation`) are not refused.
     """
@@ -33,6 +33,8 @@ def check(model: Model, options: Options, *, tools: Sequence[ToolSpec] = ()) -> 
     ):
         if is_unsupported:
             raise BadRequest(f"options.{field} is not supported by this model.", field=f"options.{field}")
+    if prefill and not model.prefill:
+        raise BadRequest("The last message must be the user's or a tool's for this model.", field="messages")
     if tools and not model.tools:
         raise BadRequest("This model takes no tools.", field="tools")
     if not model.any_tool_schema:

@@ -81,8 +81,8 @@ class Prompt:
 
     `summary` is of the messages before the history, `facts` are about the user, `documents` are relevant to the
     message. Each of them is fenced, or empty. `tool_choice` is the name of a tool, `any` for at least one call, None
-    for the model's choice. `stored` is true if the history comes from the table: then a guardrail has already checked
-    it.
+    for the model's choice. `prefill` is the start of the answer, which the model continues. `stored` is true if the
+    history comes from the table: then a guardrail has already checked it.
     """
 
     system: str
@@ -93,13 +93,14 @@ class Prompt:
     tool_choice: str | None = None
     summary: str = ""
     documents: str = ""
+    prefill: str = ""
     stored: bool = False
 
 
 def lowest_tokens(prompt: Prompt) -> int:
     """A lower bound of the prompt's tokens, for any model."""
-    texts = [prompt.system, *_tools(prompt), prompt.summary, prompt.facts, prompt.documents, *prompt.turn.texts]
-    texts += [text for turn in prompt.history for text in turn.texts]
+    texts = [prompt.system, *_tools(prompt), prompt.summary, prompt.facts, prompt.documents, prompt.prefill]
+    texts += [text for turn in (*prompt.history, prompt.turn) for text in turn.texts]
     return sum(len(text.encode(errors="replace")) for text in texts) // MAX_BYTES_PER_TOKEN
 
 
@@ -117,7 +118,7 @@ def tokens_by_part(prompt: Prompt) -> dict[str, int]:
         "summary": estimate_tokens(prompt.summary),
         "facts": estimate_tokens(prompt.facts),
         "documents": estimate_tokens(prompt.documents),
-        "message": prompt.turn.tokens,
+        "message": prompt.turn.tokens + estimate_tokens(prompt.prefill),
     }
 
 

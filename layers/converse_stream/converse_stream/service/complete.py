@@ -24,7 +24,8 @@ def complete(app: Container, user: User, completion: Completion, context: Lambda
 
     Raises the errors of `check_model` and of `Rules.check`.
     """
-    check_model(app, user, completion.model, completion.options, tools=completion.prompt.tools)
+    prompt = completion.prompt
+    check_model(app, user, completion.model, completion.options, tools=prompt.tools, prefill=prompt.prefill)
     seconds = context.get_remaining_time_in_millis() / 1000
     deadline = time.monotonic() + seconds - app.settings.deadline_margin_seconds
     start = Start("", new_id(), new_id(), completion.model)

@@ -31,12 +31,14 @@ def default_model(app: Container, flags: UserFlags) -> str:
     return responder if responder and app.models.allows(responder) else app.settings.default_model
 
 
-def check_model(app: Container, user: User, name: str, options: Options, *, tools: Sequence[ToolSpec] = ()) -> None:
-    """Raises ModelNotAllowed, BadRequest if the model cannot answer with the options or tools, and ModelUnpriced.
+def check_model(
+    app: Container, user: User, name: str, options: Options, *, tools: Sequence[ToolSpec] = (), prefill: str = ""
+) -> None:
+    """Raises ModelNotAllowed, BadRequest if the model cannot answer with all of this, and ModelUnpriced.
 
     A model without a price is refused if there is a budget in dollars, unless the request has its own Bedrock key.
     """
-    app.models.check(name, options, tools=tools)
+    app.models.check(name, options, tools=tools, prefill=prefill)
     if app.usages_of(user).rules.limits_costs and not app.models[name].price:
         raise ModelUnpriced(name)
 

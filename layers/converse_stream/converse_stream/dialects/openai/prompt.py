@@ -35,26 +35,24 @@ def prompt(body: CompletionRequest) -> Prompt:
     """The prompt of the request. Raises BadRequest, with the field."""
     system = [_text(message.content) for message in body.messages if isinstance(message, SystemMessage)]
     tools, choice = _tools(body)
-    *history, turn = _turns(body.messages)
-    built = Prompt("\n\n".join(filter(str.strip, system)), tuple(history), "", turn, tools, choice)
+    turns = _turns(body.messages)
+    prefill = "".join(turns.pop().texts) if turns[-1].role == "assistant" else ""
+    *history, turn = turns
+    system_text = "\n\n".join(filter(str.strip, system))
+    built = Prompt(system_text, tuple(history), "", turn, tools, choice, prefill=prefill)
     return without_earlier_reasoning(built) if tools else _without_tools(built)
 
 
-def options(body: CompletionRequest, built: Prompt) -> Options:
+def options(body: CompletionRequest) -> Options:
     """The options of the request. Raises BadRequest."""
     if body.max_tokens is not None and body.max_completion_tokens is not None:
         raise BadRequest("max_tokens cannot go with max_completion_tokens.", field="max_tokens")
-    reasoning = None if body.reasoning_effort == "none" else body.reasoning_effort
-    if reasoning and built.tool_choice:
-        raise BadRequest(
-            "reasoning_effort cannot go with a tool_choice that asks for a call.", field="reasoning_effort"
-        )
     fields = {
         "max_tokens": body.max_completion_tokens or body.max_tokens,
         "temperature": body.temperature,
         "top_p": body.top_p,
         "stop": body.stop,
-        "reasoning": reasoning,
+        "reasoning": body.reasoning_effort,
         "service_tier": body.service_tier if body.service_tier in {"priority", "flex"} else None,
         "answer_schema": body.response_format.json_schema.json_schema
         if isinstance(body.response_format, SchemaFormat)
@@ -94,7 +92,7 @@ def _schema(parameters: dict[str, Any] | None, number: int) -> dict[str, Any]:
 
 
 def _turns(messages: Sequence[Message]) -> list[PromptMessage]:
-    """Turns with alternating roles: adjacent messages of one role are joined.
+    """Turns with alternating roles: adjacent messages of one role are joined. An answer may have begun in the last one.
 
     Each tool call has a result in the next turn. Bedrock requires that the id of a tool call is unique in a
     conversation, and other APIs do not. A repeated id gets a number; it is the same number each time that the
@@ -140,9 +138,9 @@ def _turns(messages: Sequence[Message]) -> list[PromptMessage]:
             turns[-1] = PromptMessage(role, (*turns[-1].content, *content))
         elif content:
             turns.append(PromptMessage(role, tuple(content)))
-    if not turns or turns[-1].role == "assistant":
+    if not turns or pending:
         last = f"messages.{len(messages) - 1}.role"
-        raise BadRequest("The last message must be the user's or a tool's.", field=last)
+        raise BadRequest("The last message must not have calls without an answer.", field=last)
     return turns
 
 

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, Vali
 from converse_stream.http.request import HttpRequest
 from converse_stream.http.validation import check_json, refusal
 from converse_stream.protocol.fields import MAX_LENGTH, Body, Document, ReadableText, Schema
+from converse_stream.protocol.options import Effort
 from converse_stream.settings import Settings
 
 
@@ -186,7 +187,7 @@ class CompletionRequest(_Body):
     temperature: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     top_p: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     stop: Annotated[Stops | None, BeforeValidator(_list, json_schema_input_type=Stop | Stops | None)] = None
-    reasoning_effort: Literal["none", "low", "medium", "high"] | None = None
+    reasoning_effort: Effort | None = None
     tools: Annotated[list[FunctionTool], Field(max_length=128)] | None = None
     tool_choice: Annotated[ToolChoice | None, BeforeValidator(_choice, json_schema_input_type=Choice | None)] = None
     parallel_tool_calls: bool | None = None
