@@ -451,10 +451,13 @@ def test_fields_without_an_effect_are_accepted() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_invalid_field_is_refused_by_name(fields: dict[str, Any], field: str) -> None:
-    with pytest.raises(BadRequest) as caught:
+    def convert() -> None:
         body = request(**fields)
         prompt(body)
         options(body)
+
+    with pytest.raises(BadRequest) as caught:
+        convert()
     assert caught.value.field == field
 
 

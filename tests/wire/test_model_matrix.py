@@ -16,6 +16,7 @@ from converse_stream.model.adaptation import Adapted
 from converse_stream.model.allowed import AllowedModels
 from converse_stream.model.catalog import Catalog
 from converse_stream.model.client import ModelClient
+from converse_stream.model.converters import RequestSettings
 from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Bedrock, Call
 from converse_stream.prompts.prompt import Prompt, PromptMessage, ToolSpec
@@ -122,14 +123,44 @@ def test_matrix_finds_a_missing_adaptation(
         chats(models, server, name, stream=True)
 
 
-def test_refusal_is_learned_and_the_second_request_makes_one_call(models: ModelClient, server: BedrockServer) -> None:
-    """An old capability list: the model of the override accepts less than it says."""
-    outdated = Catalog("auto", "us-east-1", {"claude-opus-4-7": {"sampling": ["temperature", "topP"]}})
-    models = ModelClient(models._bedrock, outdated, AllowedModels(outdated, ["*"], "nova-lite"))
-    for calls in (3, 1):
+# The fields of an outdated entry, a request that the model refuses because of them, and the calls of the first request.
+ALL_EFFORTS = {"style": "adaptive", "efforts": ["low", "medium", "high", "xhigh"]}
+OUTDATED: dict[str, tuple[str, dict[str, Any], dict[str, Any], int]] = {
+    "sampling": ("claude-opus-4-7", {"sampling": ["temperature", "topP"]}, {"temperature": 0.5, "topP": 0.5}, 3),
+    "pair": ("claude-haiku-4-5", {"samplingExclusive": False}, {"temperature": 0.5, "topP": 0.5}, 2),
+    "budget": ("claude-sonnet-5", {"thinking": {"style": "budget"}}, {"reasoning": "low"}, 2),
+    "adaptive": ("claude-haiku-4-5", {"thinking": {"style": "adaptive"}}, {"reasoning": "low"}, 2),
+    "disabled": ("claude-opus", {"thinking": {"style": "adaptive"}}, {"reasoning": "none"}, 2),
+    "effort": (
+        "claude-sonnet-4-6",
+        {"thinking": {"style": "adaptive", "efforts": ["low", "xhigh"]}},
+        {"reasoning": "xhigh"},
+        2,
+    ),
+    "no effort": ("gpt", {"thinking": {"style": "openai"}}, {"reasoning": "none"}, 2),
+    "no thinking": ("nova-lite", {"thinking": {"style": "nova"}}, {"reasoning": "low"}, 2),
+    "text format": ("nova-lite", {"structuredOutput": "text-format"}, {"schema": SCHEMA}, 2),
+    "forced tools": ("claude-opus", {"forcedTools": "always"}, {"tool_choice": "any"}, 2),
+    "cache": ("grok", {"cache": {}}, {}, 2),
+    "lifetime": ("nova-lite", {"cache": {"ttls": ["5m", "1h"]}}, {}, 2),
+}
+
+
+@pytest.mark.parametrize("case", OUTDATED)
+def test_refusal_is_learned_and_the_second_request_makes_one_call(
+    models: ModelClient, server: BedrockServer, case: str
+) -> None:
+    name, fields, options, first_calls = OUTDATED[case]
+    outdated = Catalog("auto", "us-east-1", {name: fields})
+    allowed, settings = AllowedModels(outdated, ["*"], "nova-lite"), RequestSettings(cache_ttl="1h")
+    models = ModelClient(models._bedrock, outdated, allowed, settings)
+    prompt = replace(PROMPT, tools=TOOLS, tool_choice="any") if options.get("tool_choice") else PROMPT
+    told = []
+    for calls in (first_calls, 1):
         before = len(server.requests)
-        _, told = answer(models, "claude-opus-4-7", temperature=0.5, topP=0.5)
-        assert (told, len(server.requests) - before) == ({"options.temperature", "options.topP"}, calls)
+        told.append(answer(models, name, prompt, **{key: options[key] for key in options if key != "tool_choice"})[1])
+        assert len(server.requests) - before == calls
+    assert told[0] == told[1]
 
 
 @pytest.mark.parametrize("name", ["meta.llama4-scout-17b-instruct-v1:0", "mistral.mistral-large-2411-v1:0"])

@@ -4,6 +4,9 @@ from dataclasses import replace
 
 from converse_stream.model.capabilities import Model, Thinking
 from converse_stream.protocol.errors import Capability
+from converse_stream.protocol.options import Effort
+
+_COMMON_EFFORTS: tuple[Effort, ...] = ("low", "medium", "high")
 
 
 def without(model: Model, capability: Capability) -> Model:
@@ -29,6 +32,8 @@ def without(model: Model, capability: Capability) -> Model:
         case "no_thinking" if thinking and thinking.can_disable:
             default = thinking.default or thinking.efforts[0]
             return replace(model, thinking=replace(thinking, can_disable=False, default=default))
+        case "effort" if thinking and thinking.efforts != _COMMON_EFFORTS:
+            return replace(model, thinking=replace(thinking, efforts=_COMMON_EFFORTS))
         case "thinking" if thinking:
             return replace(model, thinking=None)
         case "forced_tools" if model.forced_tools != "never":

@@ -139,8 +139,9 @@ _CAPABILITIES: dict[str, Capability] = {
     r"unsupported for streaming|does(n't| not) support streaming": "streaming",
     r"does(n't| not) support system messages": "system_prompt",
     r"thinking\.type\.enabled": "thinking_budget",
-    r"thinking\.type\.disabled|reasoning effort .?none|effort.{0,20}none.{0,20}not supported": "no_thinking",
-    r"adaptive thinking|thinking\.type\.adaptive": "adaptive_thinking",
+    r"thinking\.type\.disabled|'none' is not supported": "no_thinking",
+    r"adaptive thinking|thinking\.type\.adaptive|not support the effort parameter": "adaptive_thinking",
+    r"output_config\.effort": "effort",
     r"tool_choice forces|toolchoice\.(any|tool)|forced tool|tool_choice.{0,40}(not|n't) support": "forced_tools",
     r"temperature.{0,20} and .{0,20}top_?p.{0,40}both": "sampling_pair",
     r"temperature.{0,40}(deprecated|not supported|unsupported)": "temperature",
@@ -149,7 +150,8 @@ _CAPABILITIES: dict[str, Capability] = {
     r"does(n't| not) support tool use": "tools",
     r"cache_?point.{0,40}ttl|ttl.{0,40}cach": "cache_ttl",
     r"prompt caching|cachepoint": "cache",
-    r"(thinking|reasoning_?config|reasoning).{0,60}(not support|n't support|unsupported|not permitted)": "thinking",
+    "reasoning config value is invalid": "thinking",
+    r"(extraneous key \[|unknown parameter: ')(thinking|reasoning)|(thinking|reasoning\w*): extra inputs": "thinking",
 }
 
 

@@ -311,6 +311,7 @@ Capability: TypeAlias = Literal[
     "thinking_budget",
     "adaptive_thinking",
     "no_thinking",
+    "effort",
     "cache",
     "cache_ttl",
 ]
