@@ -5,7 +5,7 @@ checks catalog.json with `model.overrides.Entry`; here it is plain data, convert
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,20 @@ class Catalog:
         targets = set(self._aliases.values())
         yield from self._aliases
         yield from (name for name in self._entries if name not in targets)
+
+    @property
+    def names(self) -> Iterable[str]:
+        """The names in the catalog."""
+        return self._entries
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """The names in the catalog, by alias."""
+        return self._aliases
+
+    def entry(self, name: str) -> Model:
+        """A model of the catalog without an inference profile, also if it cannot be called from this region."""
+        return self._model(self._split(name)[1])
 
     def __contains__(self, name: str) -> bool:
         """Whether the model can be called."""

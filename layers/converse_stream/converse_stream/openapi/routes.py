@@ -84,6 +84,7 @@ HEADERS: dict[str, tuple[Mapping[str, Any], str]] = {
     "x-request-id": ({"type": "string"}, "Lambda's id of the request. The log has it too."),
     "retry-after": ({"type": "integer", "minimum": 1}, "Seconds to wait before the next attempt."),
     "x-vercel-ai-ui-message-stream": ({"const": "v1"}, "The version of the AI SDK's protocol."),
+    "x-adapted": ({"type": "string"}, "The fields that the model did not get, or got with another value."),
     "x-should-retry": ({"const": "false"}, "Tells OpenAI's SDKs not to repeat a request that was already repeated."),
 }
 
@@ -295,6 +296,7 @@ ROUTES = (
                 "The completion, as a stream or in one piece.",
                 (ChatCompletion,),
                 (ChatCompletionChunk, CompletionError, "[DONE]"),
+                ("x-adapted",),
             )
         },
         (*PAID, ModelUnknown, errors.TooManyGenerations, *OF_MODELS),
