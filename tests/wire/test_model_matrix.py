@@ -21,7 +21,7 @@ from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Bedrock, Call
 from converse_stream.prompts.prompt import Prompt, PromptMessage, ToolSpec
 from converse_stream.protocol import errors
-from converse_stream.protocol.events import Chunk, Message, Progress, Tool
+from converse_stream.protocol.events import Chunk, Message, Progress, Reasoning, Tool
 from converse_stream.protocol.options import Options
 from converse_stream.tasks import text_tasks
 from converse_stream.tasks.extraction import extract
@@ -108,6 +108,16 @@ def test_model_answers_every_kind_of_request(
 ) -> None:
     chats(models, server, name, stream=stream)
     tasks(models, name)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "in-one-piece"])
+def test_placeholder_of_the_reasoning_of_nova_is_not_shown(
+    models: ModelClient, server: BedrockServer, stream: bool
+) -> None:
+    events, told = answer(models, "nova-2-lite", stream=stream, reasoning="low")
+    assert told == set()
+    assert last(server).body["additionalModelRequestFields"]["reasoningConfig"]["maxReasoningEffort"] == "low"
+    assert not any(isinstance(event, Reasoning) for event in events)
 
 
 def unadapted(_model: Any, prompt: Prompt, options: Options) -> Adapted:

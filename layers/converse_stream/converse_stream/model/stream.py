@@ -28,6 +28,7 @@ from converse_stream.protocol.events import (
 from converse_stream.protocol.finish_reasons import MALFORMED, from_bedrock
 from converse_stream.protocol.text import well_formed
 
+NOVA_REASONING = "[REDACTED]"  # Nova 2 sends it instead of the text of its reasoning
 _OF_BLOCKS = frozenset({"contentBlockStart", "contentBlockDelta", "contentBlockStop"})
 # Characters of a signature or of redacted reasoning. A longer one is not kept: it would not fit into one item of the
 # log. Then the model does not get this reasoning back, and continues without it.
@@ -98,6 +99,8 @@ def events(
             if "text" in delta:
                 if piece := text.take(delta["text"]):
                     yield Chunk(piece)
+            elif delta.get("reasoningContent", {}).get("text") == NOVA_REASONING:
+                continue
             elif "reasoningContent" in delta:
                 block = block or _ReasoningBlock(event["contentBlockDelta"]["contentBlockIndex"])
                 block.add(delta["reasoningContent"])
