@@ -41,13 +41,14 @@ DEPLOYMENT = Deployment(
     region="us-east-1",
 )
 
+PARAMETERS = GUARDRAIL | EMBEDDING | {"Learning": "enabled", "AllowedModels": ",".join(DEPLOYMENT.allowed_models)}
 Calls = set[tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
 def calls() -> dict[str, Calls]:
     """The calls of each function: IAM action and resource."""
-    parameters = [f"{name}={value}" for name, value in (GUARDRAIL | EMBEDDING | {"Learning": "enabled"}).items()]
+    parameters = [f"{name}={value}" for name, value in PARAMETERS.items()]
     stack = start_stack(
         "--documents", "docs", *(part for parameter in parameters for part in ("--parameter", parameter))
     )

@@ -10,9 +10,9 @@ INTRODUCTION = f"""\
 The models of {link("catalog.json", file="../../layers/converse_stream/converse_stream/model/catalog.json")}.
 {link("Models", file="../models.md")} explains the columns, and how to use a model that is not listed."""
 
-PRICES = """\
-US dollars for a million tokens, on demand, without the factor of a geographic profile. A model without prices here has
-none that is published for sure: set them in `ModelOverrides`."""
+PRICES = f"""\
+US dollars for a million tokens, on demand, without the factor of a geographic profile. Models that are not in the table
+have no price. Set it in {link("`ModelOverrides`", "Models", "parameters.md")}."""
 
 
 def text() -> str:
