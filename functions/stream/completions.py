@@ -27,7 +27,8 @@ def complete(exchange: Exchange) -> StreamingResponse:
     headers = openai_frames.adapted_header(app.models.adapted(prompt, asked.model, completion.options).changes)
     generation = service.complete(app, exchange.user, completion, exchange.context)
     created, parallel = int(time.time()), asked.parallel_tool_calls is not False
-    signed = bool(prompt.tools)  # without tools, the next request cannot use it
+    # Without tools, the next request cannot use it. Without parallel calls, a call that it belongs to may be left out.
+    signed = bool(prompt.tools) and parallel
     if not asked.stream:
         answer = openai_frames.completion(fold(buffered.events(generation)), created, parallel=parallel, signed=signed)
         return exchange.json(answer, headers=headers)

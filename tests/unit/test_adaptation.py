@@ -69,6 +69,7 @@ def test_effort_is_rounded_to_what_the_model_accepts(
     [
         ("claude-haiku-4-5", {"maxTokens": 100, "reasoning": "low"}, {"maxTokens": 1_124}),
         ("claude-haiku-4-5", {"maxTokens": 64_000, "reasoning": "low"}, {"maxTokens": 64_000}),
+        ("claude-haiku-4-5", {"reasoning": "max"}, {"maxTokens": 64_000}),
         ("claude-opus", {"maxTokens": 100}, {"maxTokens": 4_196}),
         ("claude-opus", {"maxTokens": 30, "reasoning": "none"}, {"maxTokens": 1_054}),
         ("claude-haiku", {"maxTokens": 30}, {"maxTokens": 4_126}),
@@ -80,6 +81,12 @@ def test_room_for_the_answer_is_reserved_beside_the_thinking(
     name: str, options: dict[str, Any], inference: dict[str, int]
 ) -> None:
     assert fields(name, **options)["inferenceConfig"] == inference
+
+
+@pytest.mark.parametrize("reasoning", ["max", 64_000, 128_000])
+def test_budget_is_lower_than_the_limit_of_the_output(reasoning: Any) -> None:
+    sent = fields("claude-haiku-4-5", reasoning=reasoning)
+    assert sent["additionalModelRequestFields"]["thinking"]["budget_tokens"] == 64_000 - 4_096
 
 
 def test_budget_without_room_beside_the_answer_is_left_out_and_told() -> None:

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from converse_stream.limits import Budget
 from converse_stream.model import overrides
 from converse_stream.model.capabilities import Model
-from converse_stream.model.catalog import Catalog
+from converse_stream.model.catalog import MAX_FOUND, Catalog
 from converse_stream.protocol.events import Usage
 from converse_stream.protocol.options import EFFORTS, Options
 
@@ -25,10 +26,10 @@ def resolve(name: str, **settings: Any) -> Model:
 
 
 def test_catalog_file_has_the_documented_format() -> None:
-    overrides._ENTRIES.validate_python(RAW["models"])
+    TypeAdapter(dict[str, overrides.Entry]).validate_python(RAW["models"])
     assert all({"title", "id"} <= entry.keys() for entry in RAW["models"].values())
     names = {*NAMES, *RAW["aliases"]}
-    assert {*RAW["aliases"].values(), *RAW["families"].values()} <= set(NAMES)
+    assert {*RAW["aliases"].values(), *RAW["families"].values()} - {None} <= set(NAMES)
     assert {name for entry in RAW["models"].values() for name in entry.get("fallbacks", ())} <= names
     assert not set(RAW["aliases"]) & set(NAMES)
 
@@ -66,7 +67,7 @@ def test_name_is_resolved_to_the_id_in_the_request(name: str, called: str) -> No
     assert resolve(name).id == called
 
 
-@pytest.mark.parametrize("name", ["claude", "nova", "gpt5", ""])
+@pytest.mark.parametrize("name", ["claude", "nova", "gpt5", "", "us.claude-haiku", "us.us.anthropic.claude-haiku-5-5"])
 def test_word_that_is_no_alias_and_no_id_is_no_model(name: str) -> None:
     assert Catalog("eu").get(name) is None
 
@@ -76,6 +77,7 @@ def test_newer_model_of_a_family_behaves_like_the_newest_known_one() -> None:
     assert (newer.thinking, newer.sampling, newer.prefill) == (known.thinking, known.sampling, False)
     assert (newer.price, newer.title, newer.name) == ((), "", "anthropic.claude-haiku-7-v1:0")
     assert resolve("anthropic.claude-saga-6").thinking == resolve("claude-opus").thinking
+    assert resolve("anthropic.claude-3-haiku-20240307-v1:0").max_output_tokens == 4_096
     assert not resolve("meta.llama5-8b-instruct-v1:0", setting="us").tool_streaming
 
 
@@ -118,12 +120,44 @@ def test_override_applies_to_all_names_of_a_model(name: str) -> None:
         ('{"a.b": {"price": [{"input": 1}]}}', "a.b.price.0.output: Field required"),
         ('{"a.b": {"thinking": {"style": "deep"}}}', "a.b.thinking.style: "),
         ('{"a.b": {"colour": 1}}', "a.b.colour: Extra inputs are not permitted"),
+        ('{"a.b": {"id": "c.d"}}', "a.b.id: Extra inputs are not permitted"),
+        ('{"a.b": {"price": null}}', "a.b.price: Input should be a valid array"),
+        ('{"a.b": {"contextWindow": null}}', "a.b.contextWindow: "),
+        ('{"a.b": {"profiles": {}}}', "a.b.profiles: "),
+        ('{"a.b": {"price": [{"above": 5, "input": 1, "output": 1}]}}', "a.b.price: .*without above"),
+        ('{"a.b": {"thinking": {"style": "nova", "default": "max"}}}', "a.b.thinking: .*not one of efforts"),
         ("{", "JSON"),
     ],
 )
 def test_wrong_override_is_named_by_its_field(text: str, field: str) -> None:
     with pytest.raises(ValueError, match=field):
         overrides.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"a.b": {"like": "claude-haikuu"}}, r"a\.b\.like: claude-haikuu is not in the catalog"),
+        ({"claude-haikuu": {"title": "x"}}, "claude-haikuu: it is no model"),
+        ({"claude-haiku": {"fallbacks": ["nova"]}}, r"claude-haiku-5-5\.fallbacks: nova is no model"),
+    ],
+)
+def test_override_that_names_no_model_is_refused(fields: Any, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        Catalog("eu", overrides=fields).check_overrides()
+
+
+def test_two_overrides_of_one_model_are_joined() -> None:
+    both: dict[str, Any] = {"claude-haiku": {"title": "A"}, "anthropic.claude-haiku-5-5": {"contextWindow": 9_000_000}}
+    model = Catalog("eu", overrides=both)["claude-haiku"]
+    assert (model.title, model.context_window) == ("A", 9_000_000)
+
+
+def test_refused_names_do_not_fill_the_memory() -> None:
+    catalog = Catalog("eu")
+    for number in range(3 * MAX_FOUND):
+        catalog.get(f"vendor.model-{number}")
+    assert len(catalog._found) <= MAX_FOUND
 
 
 HAIKU = "global.anthropic.claude-haiku-5-5"
@@ -150,7 +184,8 @@ def test_bill(name: str, usage: Usage, long_writes: int, options: dict[str, str]
 
 
 def test_budget_allows_fewer_output_tokens_above_the_limit_of_a_price() -> None:
-    model, budget = resolve(HAIKU), Budget(0, 100_000_000)  # 0.1 dollars
-    assert model.affordable(budget, 100_000, Options()) == pytest.approx((100_000 - 10_000) / 0.5)
-    assert model.affordable(budget, 100_001, Options()) == pytest.approx((100_000 - 50_000.5) / 2.5)
+    """An estimate may be too low by a fourth, and all input may be written to the cache for an hour."""
+    model, budget = resolve(HAIKU), Budget(0, 200_000_000)  # 0.2 dollars
+    assert model.affordable(budget, 80_000, Options()) == pytest.approx((200_000 - 80_000 * 0.2) / 0.5)
+    assert model.affordable(budget, 80_001, Options()) == pytest.approx((200_000 - 80_001 * 1) / 2.5)
     assert resolve("vendor.new-model-1").affordable(Budget(500, 1), 100, Options()) == 400

@@ -92,7 +92,7 @@ def test_default_policy_permits_no_other_model(model_id: str) -> None:
 
 def test_default_policy_has_the_families_of_the_catalog_only() -> None:
     catalog = Catalog("global", "us-east-1")
-    ids = [catalog[f"global.{name}"].id for name in catalog]
+    ids = [f"global.{catalog.entry(name).base_id}" for name in catalog.names]
     for arn in permitted_models("us-east-1"):
         assert any(permits([arn], each) for model_id in ids for each in resources(model_id, "us-east-1")), arn
 

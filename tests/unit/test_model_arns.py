@@ -52,7 +52,7 @@ PROFILES = ["us", "eu", "jp", "global"]
 def names(deployment: Deployment) -> list[str]:
     """Names that a caller may try: those of the catalog, ids with and without profiles, newer models, ARNs."""
     catalog = Catalog("none", deployment.region)
-    ids = [*dict.fromkeys(catalog[f"global.{name}"].base_id for name in catalog), *NEWER]
+    ids = [*(catalog.entry(name).base_id for name in catalog.names), *NEWER]
     profiles = [f"{profile}.{each}" for profile in PROFILES for each in ids]
     return [*catalog, *ids, *profiles, APPLICATION_PROFILE, IMPORTED, *deployment.allowed_models]
 

@@ -15,7 +15,7 @@ from converse_stream.model.catalog import Catalog
 from converse_stream.model.client import ModelClient
 from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Bedrock, Call
-from converse_stream.prompts.prompt import Prompt, PromptMessage, ToolSpec
+from converse_stream.prompts.prompt import Prompt, PromptMessage, SignedReasoning, ToolResult, ToolSpec, ToolUse
 from converse_stream.protocol import errors
 from converse_stream.protocol.events import Chunk, Progress, Usage
 from converse_stream.protocol.options import Options
@@ -188,9 +188,48 @@ def test_model_that_refuses_streaming_is_called_without_it_from_then_on() -> Non
     bedrock = ScriptedBedrock(errors.CapabilityRefused("streaming"), NOT_STREAMED, NOT_STREAMED)
     models = client_of(bedrock)
     for _ in range(2):
-        events = ask(bedrock, "nova-pro", models)
-        assert events[0] == Chunk("hello")
+        assert ask(bedrock, "nova-pro", models)[:2] == [Progress("adapted", "stream"), Chunk("hello")]
     assert [operation for operation, _ in bedrock.requests] == ["stream", "whole", "whole"]
+
+
+def test_model_that_refuses_both_ways_to_think_answers_without_thinking() -> None:
+    refusals = [errors.CapabilityRefused(way) for way in ("adaptive_thinking", "thinking_budget")]
+    bedrock = ScriptedBedrock(*refusals, STREAMED, STREAMED)
+    models = client_of(bedrock)
+    for calls in (3, 4):
+        events = ask(bedrock, "claude-opus-4-7", models, reasoning="low")
+        assert events[-1].finish_reason == "stop"
+        assert len(bedrock.requests) == calls
+    assert "additionalModelRequestFields" not in bedrock.requests[-1][1]
+
+
+@pytest.mark.parametrize("way", ["adaptive_thinking", "thinking_budget", "signed_reasoning", "forced_tools"])
+def test_same_refusal_again_ends_the_answer(way: errors.Capability) -> None:
+    bedrock = ScriptedBedrock(*[errors.CapabilityRefused(way) for _ in range(9)])
+    with pytest.raises(errors.CapabilityRefused):
+        ask(bedrock, "claude-opus-4-7", reasoning="low")
+    assert len(bedrock.requests) <= 3
+
+
+def test_reasoning_blocks_that_the_model_refuses_are_left_out_for_this_request_only() -> None:
+    name = "anthropic.claude-haiku-4-5-20251001-v1:0"
+    calls = PromptMessage("assistant", (SignedReasoning("hm", "c2ln", name), ToolUse("a", "weather", {})))
+    question, results = PromptMessage("user", ("hi",)), PromptMessage("user", (ToolResult("a", "mild"),))
+    tools = (ToolSpec("weather", "", {"type": "object"}),)
+    prompt = Prompt("", (question, calls), "", results, tools)
+    bedrock = ScriptedBedrock(errors.CapabilityRefused("signed_reasoning"), STREAMED, STREAMED)
+    models = client_of(bedrock)
+    events = ask(bedrock, "claude-haiku-4-5", models, prompt, reasoning="low")
+    told = {event.detail for event in events if isinstance(event, Progress)}
+    assert told == {"messages.reasoning_details", "options.reasoning=none"}
+    ask(bedrock, "claude-haiku-4-5", models, prompt, reasoning="low")
+    assert ["reasoningContent" in repr(request) for _, request in bedrock.requests] == [True, False, True]
+
+
+def test_adaptation_is_told_once_although_the_call_is_repeated() -> None:
+    bedrock = ScriptedBedrock(errors.ModelThrottled(), errors.ModelThrottled(), STREAMED)
+    events = ask(bedrock, "claude-opus", temperature=0.5)
+    assert events.count(Progress("adapted", "options.temperature")) == 1
 
 
 def test_refused_system_prompt_is_sent_in_the_message() -> None:
@@ -205,8 +244,9 @@ def test_model_that_refuses_streaming_with_tools_still_streams_without_tools() -
     bedrock = ScriptedBedrock(errors.CapabilityRefused("tool_streaming"), NOT_STREAMED, NOT_STREAMED, STREAMED)
     models = client_of(bedrock)
     with_tools = replace(PROMPT, tools=(ToolSpec("weather", "", {"type": "object"}),))
-    for prompt in (with_tools, with_tools, PROMPT):
-        assert ask(bedrock, "nova-pro", models, prompt)[0] == Chunk("hello")
+    for prompt, told in ((with_tools, 1), (with_tools, 1), (PROMPT, 0)):
+        events = ask(bedrock, "nova-pro", models, prompt)
+        assert events[:-1] == [*[Progress("adapted", "stream")] * told, Chunk("hello")]
     assert [operation for operation, _ in bedrock.requests] == ["stream", "whole", "whole", "stream"]
 
 

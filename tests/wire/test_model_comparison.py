@@ -39,7 +39,7 @@ Compare = Callable[..., tuple[str | int, list[str]]]
 def agreeing() -> Models:
     """The stand-in's models, as the catalog describes them."""
     catalog = Catalog("global", REGION)
-    models = {model.base_id: model for model in (catalog[f"global.{name}"] for name in catalog)}
+    models = {model.base_id: model for model in map(catalog.entry, catalog.names)}
     return {
         model.base_id: ListedModel(
             inputs=frozenset(model.inputs),

@@ -67,6 +67,7 @@ def chats(models: ModelClient, server: BedrockServer, name: str, *, stream: bool
     assert any(isinstance(event, Chunk) for event in events)
 
     for effort in ("none", "low", "max"):
+        answer(models, name, stream=stream, reasoning=effort)
         _, told = answer(models, name, stream=stream, reasoning=effort, maxTokens=200)
         has_fields = any(field in (last(server).body.get("additionalModelRequestFields") or {}) for field in THINKING)
         assert "options.reasoning" not in told or not has_fields
@@ -150,6 +151,12 @@ OUTDATED: dict[str, tuple[str, dict[str, Any], dict[str, Any], int]] = {
     "no effort": ("gpt", {"thinking": {"style": "openai"}}, {"reasoning": "none"}, 2),
     "no thinking": ("nova-lite", {"thinking": {"style": "nova"}}, {"reasoning": "low"}, 2),
     "text format": ("nova-lite", {"structuredOutput": "text-format"}, {"schema": SCHEMA}, 2),
+    "forced tools with thinking": (
+        "claude-haiku-4-5",
+        {"forcedTools": "always"},
+        {"tool_choice": "any", "reasoning": "low"},
+        2,
+    ),
     "forced tools": ("claude-opus", {"forcedTools": "always"}, {"tool_choice": "any"}, 2),
     "cache": ("grok", {"cache": {}}, {}, 2),
     "lifetime": ("nova-lite", {"cache": {"ttls": ["5m", "1h"]}}, {}, 2),

@@ -72,9 +72,7 @@ def _of_model(model: Model, deployment: Deployment) -> Iterator[str]:
         if is_arn(model.base_id):
             like = deployment.overrides.get(model.base_id, {}).get("like")
             if like and ":application-inference-profile/" in model.id:
-                yield _foundation_model(
-                    Catalog("none", deployment.region)[f"global.{split_profile(like)[1]}"].base_id, deployment
-                )
+                yield _foundation_model(Catalog("none", deployment.region).entry(like).base_id, deployment)
             return
     elif model.id != model.base_id:
         yield _profile(model.id, deployment)

@@ -8,8 +8,6 @@ from converse_stream.model.capabilities import Model
 from converse_stream.model.catalog import Catalog
 from converse_stream.model.identifiers import profiles_of
 
-_OF_EVERY_REGION = "global"  # the catalog finds a name with this profile in every region
-
 
 @dataclass(frozen=True)
 class ListedModel:
@@ -44,7 +42,7 @@ def differences(listed: Listed, families: Iterable[str]) -> list[str]:
     and profiles of the catalog that this region cannot have are not differences.
     """
     wide, auto = Catalog("global", listed.region), Catalog("auto", listed.region)
-    models = {model.base_id: model for model in (wide[f"{_OF_EVERY_REGION}.{name}"] for name in wide)}
+    models = {model.base_id: model for model in map(wide.entry, wide.names)}
     lines = [line for model in models.values() for line in _of_model(model, wide, auto, listed)]
     new = [each.id for each in listed.models.values() if each.id not in models and not each.legacy]
     lines += [f"new: {model_id}" for model_id in new if model_id.startswith(tuple(families))]

@@ -13,7 +13,7 @@ from converse_stream.generation import follower
 from converse_stream.generation.generation import IDLE_FLUSH_SECONDS
 from converse_stream.http.request import CREDENTIALS_LIMIT
 from converse_stream.model.client import ATTEMPTS
-from converse_stream.model.options import DEFAULT_OUTPUT_TOKENS
+from converse_stream.model.thinking import DEFAULT_OUTPUT_TOKENS
 from converse_stream.model.thinking import TOKENS as REASONING_TOKENS
 from converse_stream.openapi.document import document
 from converse_stream.protocol.errors import (

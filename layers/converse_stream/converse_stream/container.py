@@ -129,6 +129,10 @@ def _models(settings: Settings, rules: Rules, bedrock: Bedrock) -> ModelClient:
     without a price if there is a budget in dollars.
     """
     catalog = Catalog(settings.inference_profile, settings.aws_region, _overrides(settings))
+    try:
+        catalog.check_overrides()
+    except ValueError as error:
+        raise SettingsError(f"MODEL_OVERRIDES: {error}") from None
     needed = [("DEFAULT_MODEL", settings.default_model), ("TASK_MODEL", settings.task_model)]
     allowed = [("ALLOWED_MODELS", name) for name in settings.models if "*" not in name]
     for variable, name in (*needed, *allowed):

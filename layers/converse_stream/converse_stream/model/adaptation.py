@@ -9,6 +9,7 @@ from typing import Any
 
 from converse_stream.model import thinking
 from converse_stream.model.capabilities import Model
+from converse_stream.model.thinking import DEFAULT_OUTPUT_TOKENS
 from converse_stream.prompts.prompt import Prompt
 from converse_stream.prompts.reasoning import lacks_reasoning, with_usable_reasoning
 from converse_stream.protocol.options import Effort, Options
@@ -59,7 +60,8 @@ def _with_reasoning(model: Model, options: Options, prompt: Prompt) -> Options:
     """
     reasoning = thinking.rounded(model, options.reasoning)
     if isinstance(reasoning, int):
-        free = model.max_output_tokens - min(options.max_tokens or 0, model.max_output_tokens)
+        text = options.max_tokens or DEFAULT_OUTPUT_TOKENS
+        free = model.max_output_tokens - min(text, model.max_output_tokens)
         reasoning = min(reasoning, free) if free >= thinking.MIN_BUDGET else "none"
     is_budget = isinstance(reasoning, int)
     is_refused = (prompt.tool_choice is not None and model.forced_tools == "without-thinking") or (

@@ -14,6 +14,7 @@ from converse_stream.protocol.events import Usage
 from converse_stream.protocol.options import Effort, Options
 
 Input: TypeAlias = Literal["text", "image", "document", "video"]
+ESTIMATE_MARGIN = 4  # an estimate may be too low by a fourth
 Sampling: TypeAlias = Literal["temperature", "topP"]
 
 
@@ -115,14 +116,17 @@ class Model:
     def affordable(self, budget: Budget, input_tokens: int, options: Options) -> float:
         """The output tokens that the budget allows after `input_tokens`; at 0 or less, no call is allowed.
 
-        Without a price, only the budget of tokens counts.
+        Without a price, only the budget of tokens counts. The number of input tokens is an estimate, and some may be
+        written to the prompt cache: the price is the highest that is possible.
         """
         by_tokens = budget.tokens - input_tokens if budget.tokens else inf
-        price = self._price(input_tokens)
+        price = self._price(input_tokens + input_tokens // ESTIMATE_MARGIN)
         if not budget.cost or price is None:
             return by_tokens
-        factor = self._factor(options)
-        return min(by_tokens, (budget.cost / 1000 - input_tokens * price.input * factor) / (price.output * factor))
+        writes = (price.cache_write, price.long_cache_write if self.cache and "1h" in self.cache.ttls else None)
+        input_price = max(price.input, *(each or 0 for each in writes))
+        millionths = budget.cost / 1000 / self._factor(options) - input_tokens * input_price
+        return min(by_tokens, millionths / price.output)
 
     def with_profile(self, profile: str) -> Self:
         """The model with the id and the price of this inference profile; `none` is a call without one."""

@@ -13,6 +13,8 @@ from typing import Any
 from converse_stream.model.capabilities import Cache, Model, Price, Thinking
 from converse_stream.model.identifiers import is_arn, model_of_arn, profiles_of, split_profile
 
+MAX_FOUND = 256  # names that are kept with their models: callers choose them
+
 Fields = Mapping[str, Any]  # of a model, as in catalog.json
 
 # A newer model of a family has the capabilities of the newest known one, but not its name and price.
@@ -28,12 +30,15 @@ class Catalog:
     def __init__(self, setting: str, region: str = "", overrides: Mapping[str, Fields] | None = None) -> None:
         raw = json.loads(Path(__file__).with_name("catalog.json").read_bytes())
         self._aliases: dict[str, str] = raw["aliases"]
-        self._families: dict[str, str] = raw["families"]  # names in the catalog, by the start of a model id
+        self._families: dict[str, str | None] = raw["families"]  # names in the catalog, by the start of a model id
         self._entries: dict[str, Fields] = raw["models"]
         self._names: dict[str, str] = {entry["id"]: name for name, entry in self._entries.items()}
         self._profiles = profiles_of(setting, region)
-        self._overrides = {self._split(name)[1]: fields for name, fields in (overrides or {}).items()}
-        self._models: dict[str, Model | None] = {}
+        self._overrides: dict[str, Fields] = {}
+        for name, fields in (overrides or {}).items():
+            key = self._split(name)[1]
+            self._overrides[key] = {**self._overrides.get(key, {}), **fields}
+        self._found: dict[str, Model | None] = {}
 
     def __iter__(self) -> Iterator[str]:
         """The aliases, and the names in the catalog that have no alias."""
@@ -68,9 +73,11 @@ class Catalog:
 
     def get(self, name: str) -> Model | None:
         """The model; None if the name is no model, or the region has no inference profile for it."""
-        if name not in self._models:
-            self._models[name] = self._find(name)
-        return self._models[name]
+        if name not in self._found:
+            if len(self._found) >= MAX_FOUND:
+                self._found.clear()
+            self._found[name] = self._find(name)
+        return self._found[name]
 
     def is_known(self, name: str) -> bool:
         """Whether the catalog has the model, also if it cannot be called from this region."""
@@ -87,9 +94,20 @@ class Catalog:
         has_global = "global" in self._model(self._split(name)[1]).profiles
         return f"{reason} Deploy with InferenceProfile=global to use it." if has_global else reason
 
+    def check_overrides(self) -> None:
+        """Raises ValueError, with the name of the model, if an override is for no model or names an unknown one."""
+        for key, fields in self._overrides.items():
+            if not self._is_model(key):
+                raise ValueError(f"{key}: it is no model")
+            if "like" in fields and not self.is_known(fields["like"]):
+                raise ValueError(f"{key}.like: {fields['like']} is not in the catalog")
+            for name in fields.get("fallbacks", ()):
+                if not self._is_model(self._split(name)[1]):
+                    raise ValueError(f"{key}.fallbacks: {name} is no model")
+
     def _find(self, name: str) -> Model | None:
         profile, key = self._split(name)
-        if key not in self._entries and "." not in key and not is_arn(key):
+        if not self._is_model(key):
             return None
         model = self._model(key)
         if is_arn(name):
@@ -97,14 +115,18 @@ class Catalog:
         chosen = profile or next((each for each in self._profiles if each in model.profiles), None)
         return model.with_profile(chosen) if chosen else None
 
+    def _is_model(self, key: str) -> bool:
+        return key in self._entries or is_arn(key) or ("." in key and not split_profile(key)[0])
+
     def _split(self, name: str) -> tuple[str, str]:
         """The prefix of the inference profile in the name, and the key of the model.
 
         The key is the name in the catalog; for other models their id without the prefix, or their ARN.
         """
-        identifier = (model_of_arn(name) or name) if is_arn(name) else name
-        profile, model = split_profile(identifier)
-        return profile, self._names.get(model, self._aliases.get(model, model))
+        if name in self._entries or name in self._aliases:
+            return "", self._aliases.get(name, name)
+        profile, model = split_profile((model_of_arn(name) or name) if is_arn(name) else name)
+        return profile, self._names.get(model, model)
 
     def _model(self, key: str) -> Model:
         override = self._overrides.get(key, {})

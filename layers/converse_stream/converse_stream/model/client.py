@@ -18,10 +18,11 @@ from converse_stream.model.allowed import AllowedModels
 from converse_stream.model.capabilities import Model
 from converse_stream.model.catalog import Catalog
 from converse_stream.model.converters import ANSWER, RequestSettings
-from converse_stream.model.refusals import without
-from converse_stream.model.stream import ModelEnd, events
+from converse_stream.model.refusals import learned, left_out, without
+from converse_stream.model.stream import NOVA_REASONING, ModelEnd, events
 from converse_stream.model.transport import Bedrock, Call
 from converse_stream.prompts.prompt import Prompt, ToolSpec, lowest_tokens
+from converse_stream.prompts.reasoning import has_reasoning, without_reasoning
 from converse_stream.protocol import errors
 from converse_stream.protocol.errors import BadRequest, Capability
 from converse_stream.protocol.events import Part, Progress
@@ -30,6 +31,7 @@ from converse_stream.protocol.options import Options
 ATTEMPTS = 3  # of each model
 FIRST_PAUSE = 0.3  # seconds; doubled for each further attempt, with full jitter
 
+_REASONING_DETAILS = "messages.reasoning_details"
 _TEMPORARY = (errors.ModelThrottled, errors.ModelUnavailable, errors.ModelNotReady)  # errors that are retried
 
 
@@ -107,9 +109,10 @@ class ModelClient:
         for candidate in self._candidates(name, options, prompt.tools, prompt.prefill):
             if failures:
                 yield Progress("fallback", candidate)
+            told: set[str] = set()
             for attempt in range(ATTEMPTS):
                 try:
-                    yield from self._attempt(prompt, candidate, options, call, stream=stream)
+                    yield from self._attempt(prompt, candidate, options, call, told, stream=stream)
                     return
                 except _NotBilled as failure:
                     is_temporary = isinstance(failure.error, _TEMPORARY)
@@ -141,22 +144,22 @@ class ModelClient:
         return True
 
     def _attempt(
-        self, prompt: Prompt, name: str, options: Options, call: Call, *, stream: bool
+        self, prompt: Prompt, name: str, options: Options, call: Call, told: set[str], *, stream: bool
     ) -> Iterator[Part | Progress | ModelEnd]:
         """One answer of one model. The request is repeated without each capability that the model is found to lack.
 
-        A prompt that is larger than the context window by any token count is refused without a request.
+        A prompt that is larger than the context window by any token count is refused without a request. `told` has what
+        the caller was already told.
         """
         original = self._catalog[name]
         if lowest_tokens(prompt) > original.context_window:
             raise _NotBilled(errors.ContextLengthExceeded())
         missing = self._missing.get(original.id, ())
-        told: set[str] = set()
         while True:
             model = reduce(without, missing, original)
             model = model if stream else replace(model, streaming=False)
             adapted = self._adapted(prompt, model, options)
-            for change in adapted.changes:
+            for change in (*adapted.changes, *left_out(missing, prompt, options)):
                 if change not in told:
                     told.add(change)
                     yield Progress("adapted", change)
@@ -164,17 +167,24 @@ class ModelClient:
             try:
                 with closing(self._events(adapted, model, call)) as answer:
                     for event in answer:
+                        if not has_event:  # the model answers, so it lacks only these
+                            self._missing[original.id] = reduce(learned, missing, self._missing.get(original.id, ()))
                         has_event = True
                         yield self._with_cost(event, name, model, adapted.options, call)
-                self._missing[original.id] = missing  # the model answered, so it lacks only these
                 return
             except errors.REFUSALS as refusal:
                 if has_event:
                     raise
                 capability = refusal.capability if isinstance(refusal, errors.CapabilityRefused) else None
-                if capability is None or without(model, capability) == model:
+                if capability == "signed_reasoning" and has_reasoning(prompt):
+                    # Not learned: the blocks of this caller do not fit this prompt, for example after an edit.
+                    prompt = without_reasoning(prompt)
+                    told.add(_REASONING_DETAILS)
+                    yield Progress("adapted", _REASONING_DETAILS)
+                    continue
+                if capability is None or learned(missing, capability) == missing:
                     raise _NotBilled(_named(refusal, name)) from None
-                missing = (*missing, capability)
+                missing = learned(missing, capability)
 
     def _with_cost(
         self, event: Part | ModelEnd, name: str, model: Model, options: Options, call: Call
@@ -198,6 +208,7 @@ class ModelClient:
         how: dict[str, Any] = {
             "model": model.base_id,
             "answer_tool": ANSWER if has_schema and model.structured_output == "forced-tool" else None,
+            "placeholder": NOVA_REASONING if model.thinking and model.thinking.style == "nova" else None,
             "fenced": has_schema and model.structured_output == "prompt",
             "guarded": self._request_settings.guardrail is not None,
         }

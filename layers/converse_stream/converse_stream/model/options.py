@@ -13,9 +13,6 @@ from converse_stream.protocol.errors import BadRequest
 from converse_stream.protocol.options import Options
 from converse_stream.protocol.tokens import estimate_tokens
 
-DEFAULT_OUTPUT_TOKENS = 4_096  # without the option `maxTokens`
-
-
 # What Claude accepts at the root of a tool's schema (https://platform.claude.com/docs/en/agents-and-tools/tool-use).
 _CHOICES = ("oneOf", "anyOf", "allOf")
 _PROPERTY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
@@ -87,7 +84,7 @@ def applied(options: Options, latency: str | None, service_tier: str | None) -> 
 
 def output_tokens(model: Model, options: Options) -> int:
     """The most output tokens of the answer, with its thinking. The options are adapted to the model."""
-    text = options.max_tokens or min(model.max_output_tokens, DEFAULT_OUTPUT_TOKENS)
+    text = options.max_tokens or min(model.max_output_tokens, thinking.DEFAULT_OUTPUT_TOKENS)
     return min(model.max_output_tokens, text + thinking.reserved_tokens(model, options))
 
 

@@ -1,9 +1,18 @@
 """The format of a model in catalog.json and in the parameter ModelOverrides. Imported only to check one of them."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from converse_stream.model.capabilities import Input, Sampling
@@ -12,6 +21,7 @@ from converse_stream.protocol.options import Effort
 
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # for a million tokens
 Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+ABSENT: Any = None  # the default of fields that may be absent, but not null
 Tokens = Annotated[int, Field(gt=0)]
 
 
@@ -23,16 +33,22 @@ class ThinkingFields(_Fields):
     """See `capabilities.Thinking`."""
 
     style: Literal["budget", "adaptive", "nova", "openai"]
-    efforts: Annotated[list[Effort], Field(min_length=1)] | None = None
+    efforts: Annotated[list[Effort], Field(min_length=1)] = Field(default=["low", "medium", "high"])
     default: Effort | None = None
-    can_disable: bool | None = None
+    can_disable: bool = True
+
+    @model_validator(mode="after")
+    def _default_is_accepted(self) -> Self:
+        if self.default is not None and self.default not in self.efforts:
+            raise ValueError("default is not one of efforts")
+        return self
 
 
 class CacheFields(_Fields):
     """See `capabilities.Cache`."""
 
-    min_tokens: Tokens | None = None
-    ttls: Annotated[list[Literal["5m", "1h"]], Field(min_length=1)] | None = None
+    min_tokens: Tokens = ABSENT
+    ttls: Annotated[list[Literal["5m", "1h"]], Field(min_length=1)] = ABSENT
 
 
 class PriceFields(_Fields):
@@ -40,50 +56,65 @@ class PriceFields(_Fields):
 
     input: Dollars
     output: Factor
-    cache_read: Dollars | None = None
-    cache_write: Dollars | None = None
-    long_cache_write: Dollars | None = None
-    above: Annotated[int, Field(ge=0)] | None = None
+    cache_read: Dollars = ABSENT
+    cache_write: Dollars = ABSENT
+    long_cache_write: Dollars = ABSENT
+    above: Annotated[int, Field(ge=0)] = 0
 
 
-class Entry(_Fields):
-    """The fields of a model, see `capabilities.Model`. `like` is the name of a model that has the other fields."""
+def _tiers(prices: list[PriceFields]) -> list[PriceFields]:
+    above = [price.above for price in prices]
+    if above != sorted(set(above)) or above[:1] not in ([], [0]):
+        raise ValueError("the first price is without above, the others follow with a rising one")
+    return prices
 
-    like: str | None = None
-    title: Annotated[str, StringConstraints(min_length=1, max_length=60)] | None = None
-    id: str | None = None
-    profiles: dict[Literal["none", *GEOGRAPHIES], Factor] | None = None  # type: ignore[valid-type]
-    inputs: list[Input] | None = None
-    context_window: Tokens | None = None
-    max_output_tokens: Tokens | None = None
-    streaming: bool | None = None
-    tool_streaming: bool | None = None
-    system_prompt: bool | None = None
-    tools: bool | None = None
-    any_tool_schema: bool | None = None
-    forced_tools: Literal["always", "without-thinking", "never"] | None = None
-    structured_output: Literal["text-format", "forced-tool", "prompt"] | None = None
-    prefill: bool | None = None
+
+class Override(_Fields):
+    """The fields of a model that an operator may set, see `capabilities.Model`. Those that are absent stay as they are.
+
+    `like` is the name of a model that has the other fields.
+    """
+
+    like: str = ABSENT
+    title: Annotated[str, StringConstraints(min_length=1, max_length=60)] = ABSENT
+    profiles: Annotated[dict[Literal["none", *GEOGRAPHIES], Factor], Field(min_length=1)] = ABSENT  # type: ignore[valid-type]
+    inputs: list[Input] = ABSENT
+    context_window: Tokens = ABSENT
+    max_output_tokens: Tokens = ABSENT
+    streaming: bool = ABSENT
+    tool_streaming: bool = ABSENT
+    system_prompt: bool = ABSENT
+    tools: bool = ABSENT
+    any_tool_schema: bool = ABSENT
+    forced_tools: Literal["always", "without-thinking", "never"] = ABSENT
+    structured_output: Literal["text-format", "forced-tool", "prompt"] = ABSENT
+    prefill: bool = ABSENT
     thinking: ThinkingFields | None = None
-    sampling: list[Sampling] | None = None
-    sampling_exclusive: bool | None = None
-    blank_stop: bool | None = None
+    sampling: list[Sampling] = ABSENT
+    sampling_exclusive: bool = ABSENT
+    blank_stop: bool = ABSENT
     cache: CacheFields | None = None
-    service_tiers: dict[Literal["priority", "flex"], Factor] | None = None
+    service_tiers: dict[Literal["priority", "flex"], Factor] = ABSENT
     optimized_latency: Factor | None = None
-    price: list[PriceFields] | None = None
-    lifecycle: Literal["active", "legacy"] | None = None
-    fallbacks: list[str] | None = None
+    price: Annotated[list[PriceFields], AfterValidator(_tiers)] = ABSENT
+    lifecycle: Literal["active", "legacy"] = ABSENT
+    fallbacks: list[str] = ABSENT
 
 
-_ENTRIES = TypeAdapter(dict[str, Entry])
+class Entry(Override):
+    """A model of catalog.json."""
+
+    id: str
+
+
+_OVERRIDES = TypeAdapter(dict[str, Override])
 
 
 def parse(text: str | bytes) -> Mapping[str, Mapping[str, Any]]:
     """The fields by the name of a model. Raises ValueError, whose text names each wrong field and no value."""
     try:
-        entries = _ENTRIES.validate_json(text)
+        overrides = _OVERRIDES.validate_json(text)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
         raise ValueError("; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in errors)) from None
-    return {name: entry.model_dump(by_alias=True, exclude_unset=True) for name, entry in entries.items()}
+    return {name: override.model_dump(by_alias=True, exclude_unset=True) for name, override in overrides.items()}

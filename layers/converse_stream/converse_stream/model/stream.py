@@ -41,7 +41,7 @@ class ModelEnd:
 
     finish_reason: FinishReason
     usage: Usage
-    model: str = ""  # the alias of the model; `ModelClient` sets it
+    model: str = ""  # the name of the model; `ModelClient` sets it
     latency: str | None = None  # as applied by Bedrock, if the response has it
     service_tier: str | None = None  # as applied by Bedrock, if the response has it
     long_cache_writes: int = 0  # tokens of the usage, written to the cache with a lifetime of one hour
@@ -51,16 +51,18 @@ def events(
     raw: Iterable[dict[str, Any]],
     *,
     model: str = "",
+    placeholder: str | None = None,
     answer_tool: str | None = None,
     fenced: bool = False,
     guarded: bool = False,
 ) -> Iterator[Part | ModelEnd]:
     """Our events for Bedrock's; the last one is `ModelEnd`.
 
-    `model` is the id of the model, for the events of signed and redacted reasoning. The input of the tool `answer_tool`
-    is the text of the answer; other text is dropped, unless a filter has sent it. `fenced` is true if a Markdown code
-    fence around the text must be removed. `guarded` is true if a guardrail may have changed the answer. A tool call
-    that the token limit has cut is left out, because its input is incomplete.
+    `model` is the id of the model, for the events of signed and redacted reasoning. Reasoning that is only the
+    `placeholder` is dropped. The input of the tool `answer_tool` is the text of the answer; other text is dropped,
+    unless a filter has sent it. `fenced` is true if a Markdown code fence around the text must be removed. `guarded` is
+    true if a guardrail may have changed the answer. A tool call that the token limit has cut is left out, because its
+    input is incomplete.
 
     Raises ModelTruncated if the stream has no stop reason, and ModelMalformed for a tool call whose input is not a JSON
     object.
@@ -99,7 +101,7 @@ def events(
             if "text" in delta:
                 if piece := text.take(delta["text"]):
                     yield Chunk(piece)
-            elif delta.get("reasoningContent", {}).get("text") == NOVA_REASONING:
+            elif placeholder and delta.get("reasoningContent", {}).get("text") == placeholder:
                 continue
             elif "reasoningContent" in delta:
                 block = block or _ReasoningBlock(event["contentBlockDelta"]["contentBlockIndex"])

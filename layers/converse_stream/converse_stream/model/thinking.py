@@ -15,6 +15,7 @@ TOKENS: dict[Effort, int] = {
     "xhigh": 32_768,
     "max": 65_536,
 }
+DEFAULT_OUTPUT_TOKENS = 4_096  # of the answer, without the option `maxTokens`
 MIN_BUDGET = 1_024  # of Claude, in tokens
 
 

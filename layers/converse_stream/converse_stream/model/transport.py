@@ -133,25 +133,28 @@ _BY_MESSAGE: dict[str, type[errors.ModelError]] = {
     "model identifier is invalid": errors.ModelNotFound,  # also for an inference profile that the region does not have
 }
 
-# The same for capabilities that a model lacks. The patterns are in lower case.
+# The same for capabilities that a model lacks. The patterns are in lower case. They match only what a model never
+# accepts: a refusal that is learned from one request applies to all later ones.
 _CAPABILITIES: dict[str, Capability] = {
     "tool use in streaming mode": "tool_streaming",
     r"unsupported for streaming|does(n't| not) support streaming": "streaming",
     r"does(n't| not) support system messages": "system_prompt",
+    r"(`signature`|`data`) in `(thinking|redacted_thinking)`|redacted_thinking` blocks .* cannot be modified"
+    r"|expected `thinking` or `redacted_thinking`": "signed_reasoning",
     r"thinking\.type\.enabled": "thinking_budget",
-    r"thinking\.type\.disabled|'none' is not supported": "no_thinking",
+    r"thinking\.type\.disabled. is not supported for|'none' is not supported": "no_thinking",
     r"adaptive thinking|thinking\.type\.adaptive|not support the effort parameter": "adaptive_thinking",
-    r"output_config\.effort": "effort",
-    r"tool_choice forces|toolchoice\.(any|tool)|forced tool|tool_choice.{0,40}(not|n't) support": "forced_tools",
+    r"output_config\.effort: input should be": "effort",
+    "tool_choice forces tool use": "forced_tools_with_thinking",
+    r"support the toolconfig\.toolchoice|tool_choice: type .* not supported for this model": "forced_tools",
     r"temperature.{0,20} and .{0,20}top_?p.{0,40}both": "sampling_pair",
-    r"temperature.{0,40}(deprecated|not supported|unsupported)": "temperature",
-    r"top_?p.{0,40}(deprecated|not supported|unsupported)": "topP",
-    r"outputconfig\.textformat|output_config\.format": "text_format",
-    r"does(n't| not) support tool use": "tools",
+    r"temperature.{0,40}(deprecated|not support|unsupported)": "temperature",
+    r"top_?p.{0,40}(deprecated|not support|unsupported)": "topP",
+    r"support the outputconfig\.textformat field": "text_format",
     r"cache_?point.{0,40}ttl|ttl.{0,40}cach": "cache_ttl",
-    r"prompt caching|cachepoint": "cache",
-    "reasoning config value is invalid": "thinking",
-    r"(extraneous key \[|unknown parameter: ')(thinking|reasoning)|(thinking|reasoning\w*): extra inputs": "thinking",
+    r"prompt caching|support the cachepoint": "cache",
+    r"(extraneous key \[|unknown parameter: ')(thinking|reasoning)|(thinking|reasoning\w*): extra inputs"
+    "|reasoning config value is invalid": "thinking",
 }
 
 

@@ -93,7 +93,7 @@ HEADERS: dict[str, tuple[Mapping[str, Any], str]] = {
 PATH_ID = {"type": "string", "pattern": ID}
 CONVERSATION = Parameter("conversation", "path", PATH_ID, "The id of a conversation.")
 FACT = Parameter("fact", "path", PATH_ID, "The id of a fact.")
-MODEL = Parameter("model", "path", PATH_ID, "The alias of a model.")
+MODEL = Parameter("model", "path", PATH_ID, "The name of a model.")
 LIMIT = Parameter(
     "limit",
     "query",

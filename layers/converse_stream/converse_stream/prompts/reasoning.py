@@ -32,6 +32,16 @@ def with_usable_reasoning(prompt: Prompt, model: str) -> Prompt:
     return replace(prompt, history=tuple(_without_reasoning(turn, except_of=model) for turn in prompt.history))
 
 
+def has_reasoning(prompt: Prompt) -> bool:
+    """Whether the prompt has reasoning blocks."""
+    return any(isinstance(content, REASONING) for turn in prompt.history for content in turn.content)
+
+
+def without_reasoning(prompt: Prompt) -> Prompt:
+    """The prompt without reasoning blocks."""
+    return replace(prompt, history=tuple(map(_without_reasoning, prompt.history)))
+
+
 def lacks_reasoning(prompt: Prompt) -> bool:
     """Whether the turn has results of tools, and the message with their calls does not begin with reasoning."""
     has_results = any(isinstance(content, ToolResult) for content in prompt.turn.content)

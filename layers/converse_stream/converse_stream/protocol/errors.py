@@ -301,8 +301,8 @@ Capability: TypeAlias = Literal[
     "streaming",
     "tool_streaming",
     "system_prompt",
-    "tools",
     "forced_tools",
+    "forced_tools_with_thinking",
     "text_format",
     "temperature",
     "topP",
@@ -314,6 +314,7 @@ Capability: TypeAlias = Literal[
     "effort",
     "cache",
     "cache_ttl",
+    "signed_reasoning",
 ]
 
 

@@ -6,13 +6,14 @@ from typing import Any
 from converse_stream.auth import User
 from converse_stream.container import Container
 from converse_stream.model.capabilities import Model, Price, Thinking
-from converse_stream.service.prompts import default_model
+from converse_stream.service.prompts import default_model, is_priced
 
 
 def models(app: Container, user: User) -> dict[str, Any]:
     """The models that requests may name, and the model of a request that names none, as JSON."""
-    default = default_model(app, app.flags.for_user(user.key))
-    names = sorted({*app.models.names, default})  # a feature flag may set a model that only a pattern allows
+    default = default_model(app, user, app.flags.for_user(user.key))
+    # A feature flag may set a model that only a pattern allows.
+    names = sorted(name for name in {*app.models.names, default} if is_priced(app, user, name))
     return to_json(default, {name: app.models[name] for name in names})
 
 

@@ -20,15 +20,20 @@ from converse_stream.protocol.options import Options
 
 def choose_model(app: Container, user: User, request: ChatRequest, flags: UserFlags) -> str:
     """The model in the request, else the one in the user's flags, else the default model. Raises as `check_model`."""
-    model = request.model or default_model(app, flags)
+    model = request.model or default_model(app, user, flags)
     check_model(app, user, model, request.options)
     return model
 
 
-def default_model(app: Container, flags: UserFlags) -> str:
-    """The model of a request that names none."""
-    responder = flags.responder
-    return responder if responder and app.models.allows(responder) else app.settings.default_model
+def default_model(app: Container, user: User, flags: UserFlags) -> str:
+    """The model of a request that names none: that of the user's flags, if requests may name it."""
+    name = flags.responder
+    return name if name and app.models.allows(name) and is_priced(app, user, name) else app.settings.default_model
+
+
+def is_priced(app: Container, user: User, name: str) -> bool:
+    """Whether the price of the model is known, or no budget in dollars needs it."""
+    return bool(app.models[name].price) or not app.usages_of(user).rules.limits_costs
 
 
 def check_model(
@@ -39,7 +44,7 @@ def check_model(
     A model without a price is refused if there is a budget in dollars, unless the request has its own Bedrock key.
     """
     app.models.check(name, options, tools=tools, prefill=prefill)
-    if app.usages_of(user).rules.limits_costs and not app.models[name].price:
+    if not is_priced(app, user, name):
         raise ModelUnpriced(name)
 
 

@@ -16,9 +16,9 @@ from converse_stream.protocol.options import Options
 class TaskModel:
     """The small model, until `deadline`, a time of the monotonic clock."""
 
-    def __init__(self, models: ModelClient, alias: str, deadline: float) -> None:
+    def __init__(self, models: ModelClient, name: str, deadline: float) -> None:
         self._models = models
-        self._alias = alias
+        self._name = name
         self._deadline = deadline
         self.spent = Usage()  # by all calls so far
 
@@ -32,7 +32,7 @@ class TaskModel:
         timer.start()
         pieces: list[str] = []
         try:
-            for event in self._models.answer(prompt, self._alias, options, call):
+            for event in self._models.answer(prompt, self._name, options, call):
                 if isinstance(event, Chunk):
                     pieces.append(event.content)
                 elif isinstance(event, ModelEnd):

@@ -121,14 +121,14 @@ def adapted_header(changes: Iterable[str]) -> dict[str, str]:
     return {"x-adapted": ", ".join(named)} if named else {}
 
 
-def models(aliases: Iterable[str]) -> dict[str, Any]:
+def models(names: Iterable[str]) -> dict[str, Any]:
     """The list of models."""
-    return {"object": "list", "data": [model(alias) for alias in aliases]}
+    return {"object": "list", "data": [model(name) for name in names]}
 
 
-def model(alias: str) -> dict[str, Any]:
+def model(name: str) -> dict[str, Any]:
     """One model. `created` is 0, because it is unknown."""
-    return {"id": alias, "object": "model", "created": 0, "owned_by": "amazon-bedrock"}
+    return {"id": name, "object": "model", "created": 0, "owned_by": "amazon-bedrock"}
 
 
 def _head(kind: str, start: Start, created: int) -> dict[str, Any]:

@@ -135,7 +135,9 @@ def _turns(messages: Sequence[Message]) -> list[PromptMessage]:
         if not turns and role == "assistant":
             raise BadRequest("The first message but for the system's must be the user's.", field=f"{field}.role")
         if turns and turns[-1].role == role:
-            turns[-1] = PromptMessage(role, (*turns[-1].content, *content))
+            # Models accept reasoning only at the start of a message.
+            added = (each for each in content if not isinstance(each, REASONING))
+            turns[-1] = PromptMessage(role, (*turns[-1].content, *added))
         elif content:
             turns.append(PromptMessage(role, tuple(content)))
     if not turns or pending:
