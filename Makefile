@@ -21,7 +21,7 @@ NODE_BIN := tests/clients/node_modules/.bin
 SBOM := .aws-sam/sbom
 
 .DEFAULT_GOAL := help
-.PHONY: help run token test test-long test-clients lint bench build validate invoke deploy deploy-web clean requirements web docs images
+.PHONY: help run token test test-long test-clients lint bench build validate invoke deploy deploy-web models model-arns clean requirements web docs images
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -87,6 +87,14 @@ deploy-web:
 	@# Browsers revalidate each time. CloudFront caches everything until the invalidation.
 	aws s3 sync .aws-sam/web "s3://$$($(call OUTPUT,WebBucket))" --delete --cache-control "max-age=0, s-maxage=31536000"
 	aws cloudfront create-invalidation --distribution-id "$$($(call OUTPUT,Distribution))" --paths "/*"
+
+MODELS = PYTHONPATH=layers/converse_stream $(BIN)/python -m tools.models
+models: .venv/local ## compare the model catalog with Bedrock, with your AWS credentials; REGION=us-east-1
+	@$(MODELS) compare $(if $(REGION),--region $(REGION))
+
+model-arns: .venv/local .venv-sam/installed ## print the exact ModelArns of a deployment; ENV=dev|prod REGION=us-east-1 ACCOUNT=123456789012
+	@given=$$(.venv-sam/bin/python -c "$$OVERRIDES" $(PARAMETERS)) && eval "set -- $$given" && { [ $$# -eq 0 ] || shift; } && \
+	$(MODELS) arns $(if $(REGION),--region $(REGION)) $(if $(ACCOUNT),--account $(ACCOUNT)) -- "$$@"
 
 clean: ## remove everything that was built and installed
 	rm -rf .venv .venv-sam .dynamodb-local .aws-sam .node tests/clients/node_modules web/client/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

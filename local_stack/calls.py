@@ -52,6 +52,10 @@ class CallLog:
         if isinstance(body, dict) and (guardrail := body.get("guardrailConfig")):
             self._add(caller, "bedrock:ApplyGuardrail", guardrail.get("guardrailIdentifier", ""))
 
+    def add_control_request(self, caller: str | None, operation: str, model_id: str) -> None:
+        """Record a request to Bedrock's control plane. `model_id` is `*` for a list."""
+        self._add(caller, f"bedrock:{operation}", model_id)
+
     def add_invocation(self, caller: str | None, name: str) -> None:
         """Record a request to Lambda's Invoke API."""
         self._add(caller, "lambda:InvokeFunction", name)

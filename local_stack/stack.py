@@ -186,7 +186,7 @@ class Stack:
                     tls=tls,
                 )
             self._cleanup.push_async_callback(self.bedrock.close)
-            endpoints |= dict.fromkeys(("BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), self.bedrock.url)
+            endpoints |= dict.fromkeys(("BEDROCK", "BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), self.bedrock.url)
         credentials = sandbox.user_credentials() if options.real_bedrock else sandbox.FAKE_CREDENTIALS
         if "AWS_ENDPOINT_URL_DYNAMODB" in user_endpoints:
             url = user_endpoints["AWS_ENDPOINT_URL_DYNAMODB"]

@@ -345,14 +345,16 @@ def _merge(general: Any, own: Any) -> Any:
 def _environment(variables: Mapping[str, Any], function: str) -> dict[str, str]:
     """The variables as strings. Raises TemplateError where they are too large to be deployed.
 
-    https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html. Lambda's own message ends with
+    the whole JSON (github-aws-runners/terraform-aws-github-runner issue 3594). This one does not: it may have secrets.
     """
     named = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in variables.items()}
     size = len(json.dumps(named, separators=(",", ":"), ensure_ascii=False).encode())
     if size > ENVIRONMENT_BYTES:
         raise TemplateError(
-            f"{function}: the environment has {size:,} bytes with names and values as JSON, Lambda takes at most"
-            f" {ENVIRONMENT_BYTES:,}"
+            f"{function}: Lambda was unable to configure your environment variables because the environment variables "
+            f"you have provided exceeded the 4KB limit. String measured: {size:,} bytes of names and values as JSON, "
+            f"at most {ENVIRONMENT_BYTES:,}"
         )
     return named
 

@@ -9,6 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import chat_routes
 import conversation_routes
+import model_routes
 import user_routes
 from api import Api, reply
 from converse_stream import tasks
@@ -22,7 +23,7 @@ from converse_stream.telemetry import hide_unexpected_errors, log_caller, log_re
 app = Container.from_environment()
 resolver = APIGatewayHttpResolver(enable_validation=True, debug=False)
 api = Api(app, resolver)
-for routes in (chat_routes, conversation_routes, user_routes):
+for routes in (chat_routes, conversation_routes, model_routes, user_routes):
     routes.add_routes(api)
 
 ANONYMOUS_PATHS = frozenset({"/health", "/openapi.json"})

@@ -17,6 +17,7 @@ from converse_stream.http.request import HttpRequest, json_bytes
 from converse_stream.store.generation_record import GenerationRecord
 from streaming_runtime import StreamingResponse
 
+NO_HEADERS: Mapping[str, str] = {}
 JSON = {"content-type": "application/json", "cache-control": "no-store"}
 
 Work: TypeAlias = Sequence[Callable[[], object]]
@@ -56,9 +57,12 @@ class Exchange:
         """The events of the source as a stream, in a dialect."""
         return StreamingResponse(sse.frames(source, dialect), headers={**headers, **self.headers}, after=after)
 
-    def json(self, body: object, status: int = 200, after: Work = ()) -> StreamingResponse:
+    def json(
+        self, body: object, status: int = 200, after: Work = (), headers: Mapping[str, str] = NO_HEADERS
+    ) -> StreamingResponse:
         """A JSON response that is not cached."""
-        return StreamingResponse([json_bytes(body)], status=status, headers={**JSON, **self.headers}, after=after)
+        headers = {**JSON, **headers, **self.headers}
+        return StreamingResponse([json_bytes(body)], status=status, headers=headers, after=after)
 
     def no_content(self) -> StreamingResponse:
         """204: there is nothing to follow."""

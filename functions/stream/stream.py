@@ -88,6 +88,11 @@ def cancel(exchange: Exchange) -> StreamingResponse:
     return exchange.json({"status": "accepted"}, 202)
 
 
+def models(exchange: Exchange) -> StreamingResponse:
+    """`GET /models`: the models that requests may name."""
+    return exchange.json(service.models(app, exchange.user))
+
+
 def health(exchange: Exchange) -> StreamingResponse:
     """`GET /health`, without authentication: the function runs and is configured."""
     return exchange.json({"status": "ok"})
@@ -115,6 +120,7 @@ ROUTES: dict[str, Callable[[Exchange], StreamingResponse]] = {
     "POST /ai/chat": ai_sdk.send,
     "GET /ai/chat/{}/stream": ai_sdk.resume,
     "POST /ai/chat/{}/stop": cancel,
+    "GET /models": models,
     "POST /v1/chat/completions": completions.complete,
     "GET /v1/models": completions.models,
     "GET /v1/models/{}": completions.model,

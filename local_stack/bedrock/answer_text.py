@@ -4,6 +4,7 @@ The text has the topic of the question. It quotes facts, documents, the last que
 so that you see what the model received.
 """
 
+import itertools
 import random
 import re
 
@@ -50,6 +51,11 @@ _CLOSINGS = (
     "Tell me which side of it interests you most, and we can go on from there.",
     "Shall we look at one example more closely?",
 )
+_REASONING = (
+    "Let me check this against what was said before.",
+    "Another way to see it leads to the same answer.",
+    "A counterexample would change it, and I find none.",
+)
 
 
 def generate_answer(conversation: Conversation, words: int | None = None) -> str:
@@ -62,13 +68,16 @@ def generate_answer(conversation: Conversation, words: int | None = None) -> str
     return kept if kept.endswith((".", "!", "?")) else kept.rstrip(",;:") + "."
 
 
-def generate_reasoning(conversation: Conversation) -> str:
-    """Generate the reasoning before the answer."""
+def generate_reasoning(conversation: Conversation, sentences: int) -> str:
+    """Generate the reasoning before the answer, of this number of sentences."""
     known = "what I was asked to remember" if conversation.facts else "nothing but the question"
-    return (
-        f"The question is about {topic_of(conversation.question)}. I have {known} to go on. "
-        "A short answer with one concrete thought in each sentence will do."
+    first = (
+        f"The question is about {topic_of(conversation.question)}.",
+        f"I have {known} to go on.",
+        "A short answer with one concrete thought in each sentence will do.",
     )
+    rest = itertools.cycle(_REASONING)
+    return " ".join(itertools.islice(itertools.chain(first, rest), sentences))
 
 
 def topic_of(text: str) -> str:

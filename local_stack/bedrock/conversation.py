@@ -44,7 +44,7 @@ def parse_conversation(body: Json) -> Conversation:
     last = body["messages"][-1]["content"]
     users = [message for message in body["messages"] if message["role"] == "user"]
     questions = [strip(text) for message in users for text in _user_texts(message)]
-    question = strip(directive_text(body))
+    question = strip(_last_text(body))
     texts = [system, *(text for message in body["messages"] for text in _texts(message["content"]))]
     matches = [match for text in texts for match in _SECTION.findall(text)]
     sections = {tag: tuple(starmap(Source, _LABELLED.findall(lines))) for tag, lines in matches}
@@ -54,12 +54,20 @@ def parse_conversation(body: Json) -> Conversation:
         earlier_questions=tuple(questions[:-1] if question else questions),
         facts=sections.get("facts", ()),
         documents=sections.get("documents", ()),
-        tool_results=tuple(_result(block["toolResult"]) for block in last if "toolResult" in block),
+        tool_results=tuple(strip(_result(block["toolResult"])) for block in last if "toolResult" in block),
     )
 
 
 def directive_text(body: Json) -> str:
-    """Return the text whose directives are used: the last text of the last message, if that is a user message."""
+    """Return the text whose directives are used: the last text of the last message, if that is a user message.
+
+    If that has only results of tools, the text of the last result.
+    """
+    results = [_result(block["toolResult"]) for block in body["messages"][-1]["content"] if "toolResult" in block]
+    return _last_text(body) or (results[-1] if results else "")
+
+
+def _last_text(body: Json) -> str:
     last = body["messages"][-1]
     texts = _user_texts(last) if last["role"] == "user" else []
     return texts[-1] if texts else ""

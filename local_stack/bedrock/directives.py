@@ -6,6 +6,8 @@
     [[block=9]]                         the guardrail blocks the answer after 9 words
     [[mask=rivers]]                     the guardrail replaces this word of the answer by {NAME}
     [[standard]]                        served with standard latency and the default tier, whatever was requested
+    [[redacted]]                        Claude's reasoning as redacted content
+    [[input=100001]]                    the number of input tokens, cached ones included
     [[tool=NAME {"city": "Łódź"}]]      a call of this tool, if the request offers it; the input is optional
     [[fault=NAME at=5 times=1 ms=500 code=throttlingException]]
 
@@ -35,13 +37,15 @@ EXCEPTIONS = (
     "throttlingException",
     "serviceUnavailableException",
 )
-REFUSALS = ("refuse-stream", "refuse-system", "too-long", "no-profile")  # the model does not support the request
+# The model does not support the request, or the account may not call the model.
+REFUSALS = ("refuse-stream", "refuse-system", "too-long", "no-profile", "end-of-life", "legacy")
 # Faults that pass. The others depend on the caller or the model and are permanent.
 RANDOM_FAULTS = ("throttle", "unavailable", "not-ready", "stall-headers", *STREAM_FAULTS)
 
 _BLOCK = re.compile(r"\[\[([^\[\]{}]*)(\{.*?\})?\s*\]\]", re.DOTALL)  # words, and optionally the input of a tool
 _KEYS = frozenset(
-    {"tokens", "pace", "first", "cite", "block", "mask", "standard", "tool", "fault", "at", "times", "ms", "code"}
+    {"tokens", "pace", "first", "cite", "block", "mask", "standard", "redacted", "input"}
+    | {"tool", "fault", "at", "times", "ms", "code"}
 )
 
 
@@ -79,7 +83,7 @@ class Directives:
     """The directives of a text.
 
     `tokens`: words of the answer. `pace` and `first`: milliseconds; None is the usual time of a model. `block_after`:
-    words before the guardrail blocks the answer. `mask`: the word to mask.
+    words before the guardrail blocks the answer. `mask`: the word to mask. `input`: the number of input tokens.
     """
 
     tokens: int | None
@@ -91,6 +95,8 @@ class Directives:
     block_after: int | None = None
     mask: str | None = None
     standard: bool = False
+    redacted: bool = False
+    input: int | None = None
 
 
 def parse(text: str) -> Directives:
@@ -112,6 +118,8 @@ def parse(text: str) -> Directives:
             block_after=_number(fields, "block") if fields.get("block") else None,
             mask=fields.get("mask"),
             standard="standard" in fields,
+            redacted="redacted" in fields,
+            input=_number(fields, "input"),
         )
     except ValueError as error:
         raise BedrockError("ValidationException", f"Invalid directive for the Bedrock emulator: {error}.") from error

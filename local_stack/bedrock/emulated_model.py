@@ -1,36 +1,45 @@
 """The emulated model: composes an answer, then sends it at the speed of a model."""
 
 import asyncio
-import base64
 import hashlib
+import itertools
 import json
 import random
 import re
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 
-from local_stack.bedrock import answer_text, directives, events, guardrail, tasks
+from local_stack.bedrock import answer_text, directives, events, guardrail, signatures, tasks
 from local_stack.bedrock.conversation import Conversation, directive_text, parse_conversation
 from local_stack.bedrock.directives import Directives, ToolCall
 from local_stack.bedrock.events import Event, Json
-from local_stack.bedrock.reply import Block, Reply, cost, limited
-from local_stack.bedrock.usage import Meter
+from local_stack.bedrock.model_table import MODELS
+from local_stack.bedrock.models import ListedModel, find
+from local_stack.bedrock.reply import MARKER, Block, Reply, cost, limited
+from local_stack.bedrock.thinking import Form, reasoning_of
+from local_stack.bedrock.usage import Meter, count
 
 _FIRST_MS = 200
 _PACE_MS = (20, 40)
-_TASKS = {"classif": tasks.classify, "title": tasks.title, "extract": tasks.extract, "summari": tasks.summary}
-_TASK = re.compile(rf"\b({'|'.join(_TASKS)})", re.IGNORECASE)
-_REASONING_FIELDS = ("thinking", "reasoningConfig", "reasoning_config")
+# How the system prompt of a task begins. The prompt of a chat describes the assistant and does not begin like this.
+_TASKS = {
+    re.compile(r"write a (short )?title\b", re.IGNORECASE): tasks.title,
+    re.compile(r"(you )?classify\b", re.IGNORECASE): tasks.classify,
+    re.compile(r"extract\b", re.IGNORECASE): tasks.extract,
+    re.compile(r"summari[sz]e (a|the) conversation\b", re.IGNORECASE): tasks.summary,
+}
 
 
 class EmulatedModel:
-    """A `Model` that generates text without a language model."""
+    """A `Model` that generates text without a language model. `models` are the listed models."""
 
-    def __init__(self) -> None:
+    def __init__(self, models: Mapping[str, ListedModel] = MODELS) -> None:
+        self._models = models
         self._meter = Meter()
 
     async def converse(self, model_id: str, body: Json) -> AsyncGenerator[Event, None]:
         requested = directives.parse(directive_text(body))
-        reply = compose(model_id, body, requested)
+        model = find(model_id, self._models)
+        reply = compose(model_id, body, requested, self._models)
         clock = asyncio.get_running_loop().time
         started = clock()
         due = started + (_FIRST_MS if requested.first is None else requested.first) / 1000
@@ -41,6 +50,8 @@ class EmulatedModel:
         for index, block in enumerate(reply.blocks):
             if block.start:
                 yield Event("contentBlockStart", {"contentBlockIndex": index, "start": block.start})
+            due += sum(itertools.islice(pace, block.hidden))
+            sent_tokens += block.hidden
             for content in block.deltas:
                 if sent_tokens:
                     due += next(pace)
@@ -48,44 +59,55 @@ class EmulatedModel:
                 yield events.delta(index, content)
                 sent_tokens += cost(content)
             yield events.block_stop(index)
+        due += sum(itertools.islice(pace, reply.spent))
+        await asyncio.sleep(due - clock())
+        sent_tokens += reply.spent
         yield events.message_stop(reply.stop_reason)
-        usage = self._meter.usage(model_id, body, sent_tokens)
+        least = model.cache.least if model.cache else 1
+        usage = self._meter.usage(model_id, body, sent_tokens, least=least, total_input=requested.input)
         extra = _served(body, requested) | ({"trace": reply.trace} if reply.trace else {})
         yield events.metadata(usage, round((clock() - started) * 1000), extra)
 
 
-def compose(model_id: str, body: Json, requested: Directives) -> Reply:
+def compose(model_id: str, body: Json, requested: Directives, models: Mapping[str, ListedModel] = MODELS) -> Reply:
     """Compose the answer, cut at stop sequences and at maxTokens, and after the request's guardrail.
 
     `requested` are the directives of the request.
     """
     conversation = parse_conversation(body)
     config = body.get("inferenceConfig", {})
-    text, stopped = _cut(_text(model_id, body, conversation, requested), config.get("stopSequences", []))
-    blocks = []
-    if _reasoning_enabled(body):
-        blocks.append(_reasoning(conversation))
-    deltas = [{"text": token} for token in answer_text.tokens(text)]
-    blocks.append(Block((*deltas, *([_citation(conversation)] if requested.cite else []))))
+    text, stopped = _cut(_text(body, conversation, requested), config.get("stopSequences", []))
     calls = [] if stopped else _tool_calls(body, conversation, requested.tools)
     stop_reason = "stop_sequence" if stopped else "tool_use" if calls else "end_turn"
+    blocks = []
+    model = find(model_id, models)
+    if reasoning := reasoning_of(model, body):
+        thought = answer_text.generate_reasoning(conversation, reasoning.sentences)
+        if model.thinking.bound and calls and conversation.tool_results:
+            # Text between tool calls is reasoning since Opus 5.5:
+            # https://platform.claude.com/docs/en/models/opus-5-5/whats-new-opus-5-5
+            thought, text = f"{thought} {text}", ""
+        ids = [block.start["toolUse"]["toolUseId"] for block in calls if block.start]
+        form: Form = "redacted" if requested.redacted and model.thinking.style == "claude" else reasoning.form
+        blocks.append(_reasoning(model_id, body, form, thought, ids))
+    deltas = [{"text": token} for token in answer_text.tokens(text)]
+    blocks.append(Block((*deltas, *([_citation(conversation)] if requested.cite else []))))
     blocks += calls
     not_empty = tuple(block for block in blocks if block.deltas)
     reply = limited(Reply(not_empty, stop_reason), config.get("maxTokens"))
     return guardrail.apply_guardrail(reply, body, requested)
 
 
-def _text(model_id: str, body: Json, conversation: Conversation, requested: Directives) -> str:
-    """Return the text of the answer: JSON if the request has a schema, the result of a task, or prose.
+def _text(body: Json, conversation: Conversation, requested: Directives) -> str:
+    """Return the text of the answer: the result of a task, JSON if the request has a schema, or prose.
 
-    A task is a request to the small model. The first sentence of its system prompt names the task.
+    The first words of a system prompt name the task.
     """
+    task = next((run for pattern, run in _TASKS.items() if pattern.match(conversation.system.lstrip())), None)
+    if task is not None:
+        return task(conversation)
     if text_format := body.get("outputConfig", {}).get("textFormat"):
         return json.dumps(_example(json.loads(text_format["structure"]["jsonSchema"]["schema"]), conversation))
-    if "nova-micro" in model_id:
-        task = _TASK.search(conversation.system.partition(".")[0])
-        if task:
-            return _TASKS[task[1].lower()](conversation)
     return answer_text.generate_answer(conversation, requested.tokens)
 
 
@@ -107,16 +129,21 @@ def _cut(text: str, stops: list[str]) -> tuple[str, bool]:
     return (text[: min(positions)], True) if positions else (text, False)
 
 
-def _reasoning_enabled(body: Json) -> bool:
-    fields = body.get("additionalModelRequestFields") or {}
-    return any(fields.get(name, {}).get("type") == "enabled" for name in _REASONING_FIELDS)
-
-
-def _reasoning(conversation: Conversation) -> Block:
-    text = answer_text.generate_reasoning(conversation)
-    signature = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+def _reasoning(model_id: str, body: Json, form: Form, text: str, calls: list[str]) -> Block:
+    """Return the block of a reasoning with this text, before tool calls with these ids."""
+    hidden = count(text)
+    if form == "marker":
+        return Block(({"reasoningContent": {"text": MARKER}},), hidden=hidden)
+    if form == "redacted":
+        data = signatures.sign(model_id, body, "", calls)
+        return Block(({"reasoningContent": {"redactedContent": data}},), hidden=hidden)
+    if form == "omitted":
+        signature = signatures.sign(model_id, body, "", calls)
+        return Block(({"reasoningContent": {"signature": signature}},), hidden=hidden)
     deltas = [{"reasoningContent": {"text": token}} for token in answer_text.tokens(text)]
-    return Block((*deltas, {"reasoningContent": {"signature": signature}}))
+    if form == "text":
+        deltas.append({"reasoningContent": {"signature": signatures.sign(model_id, body, text, calls)}})
+    return Block(tuple(deltas))
 
 
 def _citation(conversation: Conversation) -> Json:

@@ -45,6 +45,39 @@ SYSTEM_REFUSED = (
 )
 
 
+END_OF_LIFE = (  # gsd-build/gsd-2 issue 5425
+    "This model version has reached the end of its life. Please refer to the AWS documentation for more details."
+)
+LEGACY = (  # fourTheorem/podwhisperer pull request 24, awslabs/llmeter issue 35
+    "Access denied. This Model is marked by provider as Legacy and you have not been actively using the model in the "
+    "last 30 days. Please upgrade to an active model on Amazon Bedrock"
+)
+
+
+def invalid(message: str) -> BedrockError:
+    """Return a ValidationException."""
+    return BedrockError("ValidationException", message)
+
+
+def model_error(message: str) -> BedrockError:
+    """Return an error of the model, as Bedrock reports it."""
+    return invalid(f"The model returned the following errors: {message}")
+
+
+def malformed(what: str) -> BedrockError:
+    """Return the error of a model that checks its request with a JSON schema, such as Nova."""
+    return model_error(f"Malformed input request: {what}, please reformat your input and try again.")
+
+
+def end_of_life() -> BedrockError:
+    return BedrockError("ResourceNotFoundException", END_OF_LIFE)
+
+
+def legacy() -> BedrockError:
+    """Return the error of a legacy model that the account has not used lately."""
+    return BedrockError("ResourceNotFoundException", LEGACY)
+
+
 def refusal(code: str) -> BedrockError:
     """Return the error with this code and Bedrock's usual message."""
     return BedrockError(code, MESSAGES[code])

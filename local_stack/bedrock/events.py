@@ -76,7 +76,11 @@ def _block(parts: list[Json]) -> Json:
         return {"toolUse": {**parts[0]["toolUse"], "input": _input(source)}}
     if "reasoningContent" in parts[0]:
         reasoning = [part["reasoningContent"] for part in parts]
-        text = {key: "".join(part.get(key, "") for part in reasoning) for key in ("text", "signature")}
+        if "redactedContent" in reasoning[0]:
+            return {"reasoningContent": reasoning[0]}
+        text: Json = {"text": "".join(part.get("text", "") for part in reasoning)}
+        if "signature" in reasoning[-1]:
+            text["signature"] = reasoning[-1]["signature"]
         return {"reasoningContent": {"reasoningText": text}}
     text_block = {"text": "".join(part.get("text", "") for part in parts)}
     if citations := [part["citation"] for part in parts if "citation" in part]:

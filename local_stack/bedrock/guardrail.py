@@ -29,7 +29,9 @@ def apply_guardrail(reply: Reply, body: Json, requested: Directives) -> Reply:
         return Reply((_blocked_message(),), _INTERVENED, trace)
     if requested.block_after is not None:
         streamed = "streamProcessingMode" in config
-        passed = limited(reply, requested.block_after).blocks if streamed and requested.block_after else ()
+        hidden = sum(block.hidden for block in reply.blocks)  # reasoning without text
+        limit = requested.block_after + hidden
+        passed = limited(reply, limit).blocks if streamed and requested.block_after else ()
         trace = _trace(config, "No action.\nGuardrail blocked.", output_assessment=_assessment("BLOCKED"))
         return Reply((*passed, _blocked_message()), _INTERVENED, trace)
     if requested.mask and any(requested.mask in _text(block) for block in reply.blocks):

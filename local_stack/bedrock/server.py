@@ -1,6 +1,7 @@
-"""The server of the Bedrock emulator: the runtime API, and Retrieve of knowledge bases.
+"""The server of the Bedrock emulator: the runtime API, the lists of models, and Retrieve of knowledge bases.
 
-boto3 uses it if AWS_ENDPOINT_URL_BEDROCK_RUNTIME and AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME are set.
+boto3 uses it if AWS_ENDPOINT_URL_BEDROCK_RUNTIME, AWS_ENDPOINT_URL_BEDROCK and AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME
+are set.
 """
 
 import asyncio
@@ -13,17 +14,31 @@ import ssl
 import time
 import uuid
 from collections import Counter, deque
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import unquote
 
 from local_stack import http
-from local_stack.bedrock import conversation, delivery, directives, embeddings, errors, models, upstream, validation
+from local_stack.bedrock import (
+    control_plane,
+    conversation,
+    delivery,
+    directives,
+    embeddings,
+    errors,
+    model_rules,
+    upstream,
+    validation,
+)
+from local_stack.bedrock.billing import bill
 from local_stack.bedrock.directives import HTTP_FAULTS, Fault
 from local_stack.bedrock.documents import Documents
 from local_stack.bedrock.emulated_model import EmulatedModel
 from local_stack.bedrock.errors import BedrockError
-from local_stack.bedrock.events import Model
+from local_stack.bedrock.events import Event, Model
+from local_stack.bedrock.model_table import MODELS
+from local_stack.bedrock.models import ListedModel, find
 from local_stack.calls import CALLER, CallLog
 from local_stack.http import Request, Responder
 
@@ -40,7 +55,8 @@ class ModelRequest:
     """A received request and its state.
 
     `model_id` is the id of the model or the knowledge base. A request is `signed` for a `region`, or has a bearer
-    token, `key`. `started` and `ended` are seconds since the epoch. `tokens` is the number of deltas sent.
+    token, `key`. `started` and `ended` are seconds since the epoch. `tokens` is the number of deltas sent. `dollars` is
+    the price of the answer; None if the model has no known price, or the answer has no usage.
     """
 
     path: str
@@ -53,21 +69,33 @@ class ModelRequest:
     ended: float | None = None
     state: Literal["open", "done", "client-closed"] = "open"
     tokens: int = 0
+    dollars: float | None = None
 
     def as_json(self) -> dict[str, Any]:
-        names = ("path", "body", "signed", "key", "state", "started", "ended", "tokens")
+        names = ("path", "body", "signed", "key", "state", "started", "ended", "tokens", "dollars")
         return {"modelId": self.model_id} | {name: getattr(self, name) for name in names}
 
 
 class BedrockServer:
-    """The server of the emulator. `requests` has the last KEPT_REQUESTS requests, newest last."""
+    """The server of the emulator. `requests` has the last KEPT_REQUESTS requests, newest last.
 
-    def __init__(self, model: Model, documents: Documents, *, usual_delays: bool = False) -> None:
+    `models` are the listed models: a test can add one, remove one, or make one legacy.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        documents: Documents,
+        *,
+        usual_delays: bool = False,
+        models: Mapping[str, ListedModel] = MODELS,
+    ) -> None:
         self.requests: deque[ModelRequest] = deque(maxlen=KEPT_REQUESTS)
         self.calls = CallLog()
         self._model = model
         self._documents = documents
         self._usual_delays = usual_delays
+        self._models = models
         self._rate, self._seed, self._request_number = 0.0, 0, 0
         self._injected_faults: Counter[str] = Counter()  # by the text of the request
         self._responses: set[asyncio.Task[None]] = set()
@@ -92,6 +120,9 @@ class BedrockServer:
         self._rate, self._seed, self._request_number = rate, seed, 0
 
     async def _handle(self, request: Request, responder: Responder) -> None:
+        if request.method == "GET" and (operation := control_plane.operation_of(request.path)):
+            await self._list_models(operation, request, responder)
+            return
         route = _ROUTE.fullmatch(request.path)
         if route is None or request.method != "POST":
             await responder.send(404, [("x-amzn-errortype", "UnknownOperationException")], b"{}")
@@ -99,14 +130,13 @@ class BedrockServer:
         body = _parsed(await request.read())
         scheme, _, token = (request.header("authorization") or "").partition(" ")
         signed = scheme.startswith("AWS4") or request.header(CALLER) is not None
-        region = _REGION.match(request.header("authorization") or "")
         call = ModelRequest(
             request.path,
             unquote(route[1]),
             body,
             signed,
             token if scheme == "Bearer" else None,
-            region[1] if region else None,
+            _region(request),
         )
         self.requests.append(call)
         self.calls.add_model_request(request.header(CALLER), route[2], call.model_id, body)
@@ -127,7 +157,7 @@ class BedrockServer:
             raise outcome
 
     async def _respond(self, call: ModelRequest, operation: str, responder: Responder) -> None:
-        headers = [("x-amzn-requestid", str(uuid.uuid4()))]
+        headers = _headers()
         try:
             if operation in USUAL_SECONDS:
                 run = embeddings.invoke if operation == "invoke" else self._documents.retrieve
@@ -140,26 +170,64 @@ class BedrockServer:
                     call, streamed=operation == "converse-stream", responder=responder, headers=headers
                 )
         except BedrockError as error:
-            origin = "http://internal.amazon.com/coral/com.amazon.bedrock/"  # Bedrock sends it, and clients remove it
-            headers += [("content-type", "application/json"), ("x-amzn-errortype", f"{error.code}:{origin}")]
-            await responder.send(error.status, headers, json.dumps({"message": error.message}).encode())
+            await _send_error(error, headers, responder)
+
+    async def _list_models(self, operation: control_plane.Operation, request: Request, responder: Responder) -> None:
+        region = _region(request) or control_plane.REGION
+        self.calls.add_control_request(request.header(CALLER), operation.name, operation.model_id or "*")
+        try:
+            body = json.dumps(control_plane.answer(operation, request.query, region, self._models)).encode()
+            await responder.send(200, [*_headers(), ("content-type", "application/json")], body)
+        except BedrockError as error:
+            await _send_error(error, _headers(), responder)
 
     async def _converse(
         self, call: ModelRequest, *, streamed: bool, responder: Responder, headers: delivery.Headers
     ) -> None:
-        validation.check_converse("ConverseStream" if streamed else "Converse", call.model_id, call.body, call.region)
+        operation = "ConverseStream" if streamed else "Converse"
+        validation.check_converse(operation, call.model_id, call.body, call.region, self._models)
         body = _with_defaults(call.body) if streamed else call.body
         fault = self._fault(conversation.directive_text(call.body))
-        _raise_http_fault(fault, call.model_id, call.body, streamed=streamed)
+        self._raise_http_fault(fault, call, streamed=streamed)
 
         def count_delta() -> None:
             call.tokens += 1
 
-        async with contextlib.aclosing(self._model.converse(call.model_id, body)) as events:
+        async with contextlib.aclosing(self._answer(call, body)) as events:
             if streamed:
                 await delivery.send_stream(events, fault, responder, headers, count_delta)
             else:
                 await delivery.send_buffered(events, fault, responder, headers)
+
+    async def _answer(self, call: ModelRequest, body: dict[str, Any]) -> AsyncGenerator[Event, None]:
+        """Yield the events of the answer. Records what it costs."""
+        async with contextlib.aclosing(self._model.converse(call.model_id, body)) as events:
+            async for event in events:
+                if event.name == "metadata":
+                    tier = event.payload.get("serviceTier", {}).get("type", "default")
+                    latency = event.payload.get("performanceConfig", {}).get("latency", "standard")
+                    call.dollars = bill(call.model_id, event.payload["usage"], tier, latency, self._models)
+                yield event
+
+    def _raise_http_fault(self, fault: Fault | None, call: ModelRequest, *, streamed: bool) -> None:
+        """Raises BedrockError if the fault is an HTTP error."""
+        name = fault.name if fault else ""
+        if name in HTTP_FAULTS:
+            raise errors.refusal(HTTP_FAULTS[name])
+        if name == "refuse-stream" and streamed:
+            tools = "toolConfig" in call.body
+            raise errors.invalid(errors.TOOL_STREAMING_REFUSED if tools else errors.STREAMING_REFUSED)
+        if name == "refuse-system" and call.body.get("system"):
+            raise errors.invalid(errors.SYSTEM_REFUSED)
+        if name == "no-profile":
+            raise model_rules.profile_needed(call.model_id)
+        if name == "end-of-life":
+            raise errors.end_of_life()
+        if name == "legacy":
+            raise errors.legacy()
+        if name == "too-long":
+            window = find(call.model_id, self._models).window or 0
+            raise model_rules.too_long(call.model_id, window + 1, window)
 
     def _fault(self, text: str) -> Fault | None:
         """Return the fault of a request with this text: the one of its directives, or a random one."""
@@ -184,16 +252,18 @@ async def serve(
     documents: Documents | None = None,
     usual_delays: bool = False,
     tls: ssl.SSLContext | None = None,
+    models: Mapping[str, ListedModel] = MODELS,
 ) -> BedrockServer:
     """Start the Bedrock emulator on host:port; port 0 is any free port. Retrieve uses `documents`.
 
     With `usual_delays` embeddings and Retrieve take their usual time. `bridge` is a second address, for containers,
-    with the same port. With `tls` the server accepts only TLS connections.
+    with the same port. With `tls` the server accepts only TLS connections. `models` are the models that the emulator
+    knows; others accept everything.
 
     The default model is the OpenAI-compatible server of LOCAL_MODEL_URL, or without it the emulated model.
     """
-    model = model or upstream.configured(os.environ) or EmulatedModel()
-    server = BedrockServer(model, documents or Documents(), usual_delays=usual_delays)
+    model = model or upstream.configured(os.environ) or EmulatedModel(models)
+    server = BedrockServer(model, documents or Documents(), usual_delays=usual_delays, models=models)
     server.set_faults(fault_rate, seed)
     await server.start(host, port, bridge, tls)
     return server
@@ -213,18 +283,17 @@ def _with_defaults(body: dict[str, Any]) -> dict[str, Any]:
     return body | {"guardrailConfig": {"streamProcessingMode": "sync"} | body["guardrailConfig"]}
 
 
-def _raise_http_fault(fault: Fault | None, model_id: str, body: dict[str, Any], *, streamed: bool) -> None:
-    """Raises BedrockError if the fault is an HTTP error."""
-    name = fault.name if fault else ""
-    if name in HTTP_FAULTS:
-        raise errors.refusal(HTTP_FAULTS[name])
-    if name == "refuse-stream" and streamed:
-        tools = "toolConfig" in body
-        raise BedrockError("ValidationException", errors.TOOL_STREAMING_REFUSED if tools else errors.STREAMING_REFUSED)
-    if name == "refuse-system" and body.get("system"):
-        raise BedrockError("ValidationException", errors.SYSTEM_REFUSED)
-    if name == "no-profile":
-        raise models.profile_needed(model_id)
-    if name == "too-long":
-        window = models.window_of(model_id) or 0
-        raise models.too_long(model_id, window + 1, window)
+def _region(request: Request) -> str | None:
+    """Return the region for which a request is signed, or None."""
+    region = _REGION.match(request.header("authorization") or "")
+    return region[1] if region else None
+
+
+def _headers() -> delivery.Headers:
+    return [("x-amzn-requestid", str(uuid.uuid4()))]
+
+
+async def _send_error(error: BedrockError, headers: delivery.Headers, responder: Responder) -> None:
+    origin = "http://internal.amazon.com/coral/com.amazon.bedrock/"  # Bedrock sends it, and clients remove it
+    headers = [*headers, ("content-type", "application/json"), ("x-amzn-errortype", f"{error.code}:{origin}")]
+    await responder.send(error.status, headers, json.dumps({"message": error.message}).encode())

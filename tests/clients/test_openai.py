@@ -14,6 +14,7 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
+from openai import OpenAI
 from pydantic import BaseModel, SecretStr
 
 from converse_stream.dialects import sse
@@ -90,7 +91,7 @@ def test_models_are_listed_and_an_unknown_model_is_not_found(caller: Caller) -> 
 
 
 def test_streamed_answer_equals_the_buffered_answer(caller: Caller) -> None:
-    system = {"role": "system", "content": "Be kind."}
+    system = {"role": "system", "content": "Be kind. " * 600}  # long enough to be cached
     history = ["Tell me about rivers", {"role": "assistant", "content": "They flow."}, "Tell me about lakes"]
     whole = caller("whole", system, *history)
     assert "Earlier you asked about rivers." in whole.text
@@ -155,10 +156,60 @@ def test_max_tokens_and_stop_sequences_end_the_answer(caller: Caller, call: str)
     assert "rivers" not in stopped.text
 
 
+CLAUDE: dict[str, Any] = {"model": "claude-haiku", "reasoning_effort": "low", "tools": [WEATHER]}
+
+
+@pytest.mark.parametrize("call", ["whole", "streamed"])
+def test_signed_reasoning_is_sent_back_with_the_results_of_its_calls(caller: Caller, call: str) -> None:
+    first = caller(call, f"Hello {LISBON}", **CLAUDE)
+    [block] = first.details
+    assert (block["type"], block["text"], block["index"]) == ("reasoning.text", first.reasoning, 0)
+    function = {"name": "weather", "arguments": first.calls[0]["arguments"]}
+    assistant = {
+        "role": "assistant",
+        "content": first.text,
+        "reasoning_content": first.reasoning,
+        "reasoning_details": first.details,
+        "tool_calls": [{"id": first.calls[0]["id"], "type": "function", "function": function}],
+    }
+    result = {"role": "tool", "tool_call_id": first.calls[0]["id"], "content": "mild"}
+    second = caller(call, "Hello", assistant, result, **CLAUDE, max_tokens=15)
+    assert second.error is None
+    assert second.reasoning
+    request = caller.model_requests(first.calls[0]["id"])[-1]
+    sent = {"reasoningText": {"text": block["text"], "signature": block["signature"]}}
+    assert request["body"]["messages"][1]["content"][0] == {"reasoningContent": sent}
+    assert caller(call, "Hello", **{**CLAUDE, "tools": None}).details == []
+
+
+def test_message_of_the_python_sdk_keeps_signed_reasoning(stack: RunningStack) -> None:
+    """Also in `stream`, the helper of the SDK that joins the chunks of a message."""
+    question: dict[str, Any] = {"role": "user", "content": f"Hello {LISBON} {QUICK}"}
+    with (
+        Person(stack) as person,
+        OpenAI(base_url=f"{stack.host}/v1", api_key="none", default_headers=person.headers) as client,
+    ):
+        create: Any = client.chat.completions.create
+        stream: Any = client.chat.completions.stream
+        with stream(messages=[question], **CLAUDE) as events:
+            joined = events.get_final_completion().choices[0].message
+        message = create(messages=[question], **CLAUDE).choices[0].message
+        for kept in (message.model_dump(), message.to_dict(), joined.model_dump(), joined.to_dict()):
+            [block] = kept["reasoning_details"]
+            assert block["text"] == kept["reasoning_content"]
+            for call in kept["tool_calls"]:
+                call.pop("index", None)  # `stream` adds these fields, and does not remove them again
+                call["function"].pop("parsed_arguments", None)
+            kept.pop("parsed", None)
+            result = {"role": "tool", "tool_call_id": kept["tool_calls"][0]["id"], "content": "mild"}
+            answer = create(messages=[question, kept, result], **CLAUDE).choices[0].message
+            assert answer.reasoning_content
+
+
 @pytest.mark.parametrize("call", ["whole", "streamed"])
 def test_reasoning_is_separate_and_absent_after_tool_results(caller: Caller, call: str) -> None:
-    claude = {"model": "claude-haiku", "reasoning_effort": "low", "tools": [WEATHER]}
-    first = caller(call, f"Hello {LISBON}", **claude)
+    """If the client does not send the signed reasoning back."""
+    first = caller(call, f"Hello {LISBON}", **CLAUDE)
     assert first.reasoning.startswith("The question is about")
     assert first.reasoning not in first.text
     function = {"name": "weather", "arguments": first.calls[0]["arguments"]}
@@ -169,7 +220,7 @@ def test_reasoning_is_separate_and_absent_after_tool_results(caller: Caller, cal
         "tool_calls": [{"id": first.calls[0]["id"], "type": "function", "function": function}],
     }
     result = {"role": "tool", "tool_call_id": first.calls[0]["id"], "content": "mild"}
-    second = caller(call, "Hello", assistant, result, **claude, max_tokens=15)
+    second = caller(call, "Hello", assistant, result, **CLAUDE, max_tokens=15)
     assert (second.reasoning, second.error) == ("", None)
     assert "The tool says: mild" in second.text
 

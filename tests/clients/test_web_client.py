@@ -14,7 +14,7 @@ from tests.stack import ROOT, RunningStack
 
 CLIENT = ROOT / "web" / "client"
 MODULES = ROOT / "tests" / "clients" / "node_modules"
-MAX_BUNDLE_BYTES = 6144  # minified and gzipped, with its dependency
+MAX_BUNDLE_BYTES = 6400  # as the README says: minified and gzipped, with its dependency
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("node") and (MODULES / ".installed").exists()),

@@ -269,7 +269,7 @@ BAD_BODIES = [
     (b'{"message":{"text":"hi"},"colour":"red"}', {}, 400, "colour"),
     (b'{"message":{"text":7}}', {}, 400, "message.text"),
     (b'{"message":{"text":"  "}}', {}, 400, "message.text"),
-    (b'{"message":{"text":"hi"},"model":"gpt"}', {}, 400, "model"),
+    (b'{"message":{"text":"hi"},"model":"gpt"}', {}, 404, "model"),
     (b'{"message":{"text":"hi"},"options":{"maxTokens":-1}}', {}, 400, "options.maxTokens"),
     (b'{"message":{"text":"\\ud800"}}', {}, 400, "body"),
     (b'{"message":' + b"[" * 50_000, {}, 400, "body"),

@@ -92,7 +92,7 @@ def test_an_early_cancellation_is_charged_for_the_input(person: Person) -> None:
 
 @pytest.mark.parametrize(
     ("model", "words", "sent"),
-    [("nova-micro", 128_001, True), ("claude-haiku", 200_001, True), ("nova-micro", 520_000, False)],
+    [("nova-micro", 128_001, True), ("claude-haiku-4-5", 200_001, True), ("nova-micro", 520_000, False)],
     ids=["refused by Nova", "refused by Claude", "not sent"],
 )
 @pytest.mark.parametrize("stream", [False, True], ids=["buffered", "streamed"])
@@ -127,3 +127,40 @@ def test_a_truncated_tool_call_ends_with_length(person: Person) -> None:
     assert person.stack.requests()[-1]["body"]["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"] == {
         "json": {"type": "object", **schema}
     }
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "buffered"])
+def test_signed_reasoning_goes_back_to_bedrock_with_the_results_of_its_calls(person: Person, stream: bool) -> None:
+    url = f"{person.stack.url}/v1/chat/completions"
+    question = {"role": "user", "content": "Tell me about Lisbon [[tokens=3 tool=weather pace=1 first=1]]"}
+    body = {
+        "model": "claude-haiku",
+        "messages": [question],
+        "tools": [{"type": "function", "function": {"name": "weather"}}],
+        "reasoning_effort": "low",
+        "stream": stream,
+    }
+    message = message_of(person.http.post(url, json=body))
+    [block] = message["reasoning_details"]
+    assert block["text"] == message["reasoning_content"]
+    result = {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "mild"}
+    answer = message_of(person.http.post(url, json={**body, "messages": [question, message, result]}))
+    assert answer["reasoning_content"]
+    sent = person.stack.requests()[-1]["body"]["messages"][1]["content"][0]
+    assert sent == {"reasoningContent": {"reasoningText": {"text": block["text"], "signature": block["signature"]}}}
+
+
+def message_of(response: httpx.Response) -> dict[str, Any]:
+    """The assistant's message of a completion, as a client joins it from the chunks of a stream."""
+    assert response.status_code == 200, response.text
+    if not response.headers["content-type"].startswith("text/event-stream"):
+        whole: dict[str, Any] = response.json()["choices"][0]["message"]
+        return whole
+    message: dict[str, Any] = {}
+    for line in response.text.splitlines():
+        if line.startswith("data: {"):
+            for name, value in json.loads(line[6:])["choices"][0]["delta"].items():
+                message[name] = message[name] + value if name in message else value
+    for call in message.get("tool_calls", []):
+        del call["index"]
+    return message

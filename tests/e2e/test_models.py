@@ -81,7 +81,7 @@ def test_an_own_key_is_sent_to_the_model_only(exhausted_user: Person, table: Dyn
     assert [answer.status_code for answer in answers] == [200, 502, 200, 200]
     assert first.end["finishReason"] == "stop"
     assert first.end["usage"]["basis"] == "exact"
-    assert "costUsd" not in first.end["usage"]
+    assert first.end["usage"]["costUsd"] is None
 
     by_key = [record for record in exhausted_user.stack.requests() if record["key"] == KEY]
     assert [record["path"].rpartition("/")[2] for record in by_key].count("converse-stream") == 5
@@ -212,10 +212,42 @@ def test_an_answer_served_as_standard_has_the_standard_cost(
 
 def test_a_model_that_is_not_allowed_is_refused_and_not_listed(person: Person) -> None:
     answer = person.send_buffered(SHORT, model="claude-sonnet")
-    assert answer.status_code == 400
+    assert answer.status_code == 404
     assert answer.json()["error"]["message"] == "model must be one of claude-haiku, nova-lite, nova-pro."
     listed = person.http.get(f"{person.stack.url}/v1/models").json()["data"]
     assert [model["id"] for model in listed] == ["claude-haiku", "nova-lite", "nova-pro"]
+
+
+@pytest.mark.parametrize("entry_point", ["url", "rest", "gateway"])
+def test_the_models_are_listed_with_their_efforts_and_prices(person: Person, entry_point: str) -> None:
+    answer = person.http.get(f"{getattr(person.stack, entry_point)}/models")
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    listed = answer.json()
+    models = {model["id"]: model for model in listed["models"]}
+    assert listed["default"] == "nova-lite"
+    assert list(models) == ["claude-haiku", "nova-lite", "nova-pro"]
+    assert models["nova-lite"]["reasoning"] is None
+    assert models["claude-haiku"] == {
+        "id": "claude-haiku",
+        "name": "Claude Haiku 5.5",
+        "model": "anthropic.claude-haiku-5-5",
+        "inputs": ["text", "image", "document"],
+        "reasoning": {
+            "efforts": ["none", "low", "medium", "high", "xhigh", "max"],
+            "default": "medium",
+            "always": False,
+        },
+        "contextTokens": 1_000_000,
+        "outputTokens": 128_000,
+        "lifecycle": "active",
+        "pricePerMillion": {  # through the geographic inference profile
+            "input": 0.11,
+            "output": 0.55,
+            "cacheRead": 0.011,
+            "cacheWrite": 0.1375,
+            "tiers": [{"above": 100_000, "input": 0.55, "output": 2.75, "cacheRead": 0.055, "cacheWrite": 0.6875}],
+        },
+    }
 
 
 def preview(person: Person, text: str, **body: Any) -> httpx.Response:
@@ -256,7 +288,7 @@ def test_the_preview_validates_like_a_send(person: Person) -> None:
 
 
 def test_each_turn_reads_the_cache_written_by_the_previous_turn(person: Person) -> None:
-    first = person.send(f"A unique opening message {SHORT}")
+    first = person.send(f"{'A unique opening message, long enough to be cached. ' * 120}{SHORT}")
     conversation = first.start["conversationId"]
     usages = [person.send(f"And seas {SHORT}", conversationId=conversation).end["usage"] for _ in range(4)]
     for before, after in pairwise(usages):

@@ -9,7 +9,9 @@ import pytest
 from tests.e2e.chat import Person
 from tests.e2e.tour import tour
 from tests.stack import start_stack, stop_stack
-from tests.unit.transform import CASES, of_type, transformed
+from tests.unit.transform import CASES, SOURCE, of_type, transformed
+from tools.models.arns import Deployment
+from tools.models.arns import arns as arns_of
 
 pytestmark = pytest.mark.xdist_group("permissions")  # one stack for all tests
 
@@ -30,13 +32,23 @@ LOCAL_STACK_PARAMETERS = {
     "ClassifyFunctionArn": "",
 }
 
+# The models of the local stack, of which the tour calls each one.
+DEPLOYMENT = Deployment(
+    default_model=SOURCE["Parameters"]["DefaultModel"]["Default"],
+    task_model=SOURCE["Parameters"]["TaskModel"]["Default"],
+    allowed_models=tuple(SOURCE["Parameters"]["AllowedModels"]["Default"].split(",")),
+    inference_profile="auto",
+    region="us-east-1",
+)
+
+PARAMETERS = GUARDRAIL | EMBEDDING | {"Learning": "enabled", "AllowedModels": ",".join(DEPLOYMENT.allowed_models)}
 Calls = set[tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
 def calls() -> dict[str, Calls]:
     """The calls of each function: IAM action and resource."""
-    parameters = [f"{name}={value}" for name, value in (GUARDRAIL | EMBEDDING | {"Learning": "enabled"}).items()]
+    parameters = [f"{name}={value}" for name, value in PARAMETERS.items()]
     stack = start_stack(
         "--documents", "docs", *(part for parameter in parameters for part in ("--parameter", parameter))
     )
@@ -74,7 +86,8 @@ def arns(action: str, resource: str) -> list[str]:
 def allowed_statements(function: str) -> Iterator[tuple[str, set[str], set[str]]]:
     """Yields the statements for calls of the code: name, actions and resources."""
     case = next(other for other in CASES if LOCAL_STACK_PARAMETERS.items() <= other.items())
-    [stack] = transformed([case | GUARDRAIL | EMBEDDING | {"KnowledgeBaseId": "LOCALFILES"}])
+    models = {"ModelArns": ",".join(arns_of(DEPLOYMENT)), "ModelOverrides": ""}
+    [stack] = transformed([case | GUARDRAIL | EMBEDDING | models | {"KnowledgeBaseId": "LOCALFILES"}])
     [own] = of_type(stack, "AWS::IAM::Role")[FUNCTIONS[function]]["Policies"]
     managed = of_type(stack, "AWS::IAM::ManagedPolicy")
     attached = [*of_type(stack, "AWS::IAM::Policy").values(), *managed.values()]

@@ -58,6 +58,8 @@ def tour(person: Person, words: str = "Tell-me-about-rivers", headers: Mapping[s
     ai = {"id": "tour-of-the-ai-sdk", "trigger": "submit-message"}
     message = {"id": "the-first-message", "role": "user", "parts": [{"type": "text", "text": send["message"]["text"]}]}
     ask("POST", f"{url}/ai/chat", {**ai, "messages": [message]})
+    ask("GET", f"{url}/models")
+    ask("GET", f"{api}/models")
     ask("GET", f"{url}/v1/models")
     ask("GET", f"{url}/v1/models/nova-lite")
     ask("POST", f"{url}/v1/chat/completions", {"model": "nova-lite", "messages": [{"role": "user", "content": words}]})

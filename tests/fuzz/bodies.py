@@ -118,11 +118,26 @@ tools = st.lists(
     ),
     max_size=3,
 )
+reasoning_details = st.lists(
+    optional(
+        type=st.sampled_from(["reasoning.text", "reasoning.encrypted", "reasoning.summary"]),
+        text=st.one_of(st.none(), texts),
+        signature=texts,
+        data=st.sampled_from(["AP8=", "no base64"]),
+        format=st.sampled_from(["anthropic-claude-v1", "unknown", None]),
+        index=st.integers(),
+        model=st.sampled_from(["anthropic.claude-haiku-4-5-20251001-v1:0", "", None]),
+    ),
+    max_size=3,
+)
 openai_messages = st.lists(
     st.one_of(
         required(role=st.sampled_from(["user", "system", "developer", "assistant"]), content=texts),
         required(role=st.just("user"), content=st.lists(part, max_size=2)),
-        required(role=st.just("assistant"), content=st.one_of(st.none(), texts), tool_calls=calls),
+        merged(
+            required(role=st.just("assistant"), content=st.one_of(st.none(), texts), tool_calls=calls),
+            optional(reasoning_details=st.one_of(arbitrary, reasoning_details), reasoning=arbitrary),
+        ),
         required(role=st.just("tool"), content=texts, tool_call_id=st.sampled_from(["a", "b"])),
     ),
     max_size=4,
@@ -167,6 +182,7 @@ ROUTES: dict[str, list[tuple[str, SearchStrategy[Any]]]] = {
         ("GET /ai/chat/{}/stream", nothing),
         ("POST /ai/chat/{}/stop", cancel),
         ("POST /v1/chat/completions", openai_chat),
+        ("GET /models", nothing),
         ("GET /v1/models", nothing),
         ("GET /v1/models/{}", nothing),
         ("GET /health", nothing),
@@ -176,6 +192,7 @@ ROUTES: dict[str, list[tuple[str, SearchStrategy[Any]]]] = {
         ("POST /prompt/preview", chat),
         ("POST /chat/{}/cancel", cancel),
         ("POST /ai/chat/{}/stop", cancel),
+        ("GET /models", nothing),
         ("GET /conversations", nothing),
         ("POST /conversations", conversation),
         ("GET /conversations/{}", nothing),

@@ -53,7 +53,14 @@ def send_many(stack: RunningStack, *, number: int, start: int) -> None:
                     base_url=base_urls[function],  # noqa: B023  # called in the same iteration
                     headers={"x-dev-user": "schemathesis"},
                 )
-                # openapi.json gives a content type to a 204 too, which has no body.
-                case.validate_response(answer, checks=CHECKS if answer.content.strip() else CHECKS[:2])
+                # openapi.json gives a content type to a 204 too, which has no body. It describes a stream as a string;
+                # schemathesis expects a schema of each event. The events are checked in tests/openapi.
+                if not answer.content.strip():
+                    checks = CHECKS[:2]
+                elif "text/event-stream" in answer.headers.get("content-type", [""])[0]:
+                    checks = [check for check in CHECKS if check is not response_schema_conformance]
+                else:
+                    checks = CHECKS
+                case.validate_response(answer, checks=checks)
 
             run()

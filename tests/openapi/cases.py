@@ -10,6 +10,7 @@ from converse_stream import service
 from converse_stream.dialects.ai_sdk.request import parse_question
 from converse_stream.http.request import HttpRequest
 from converse_stream.limits import Budget, Rate
+from converse_stream.model.allowed import AllowedModels
 from converse_stream.protocol import errors
 from converse_stream.protocol.errors import ChatError
 from converse_stream.protocol.ids import now
@@ -56,6 +57,7 @@ VALID = {
     "POST /ai/chat": ValidRequest("POST", "/ai/chat", ui_body()),
     "GET /ai/chat/{conversation}/stream": ValidRequest("GET", f"/ai/chat/{CONVERSATION}/stream"),
     "POST /ai/chat/{conversation}/stop": ValidRequest("POST", f"/ai/chat/{CONVERSATION}/stop", {}),
+    "GET /models": ValidRequest("GET", "/models"),
     "POST /v1/chat/completions": ValidRequest("POST", "/v1/chat/completions", completion_body()),
     "GET /v1/models": ValidRequest("GET", "/v1/models"),
     "GET /v1/models/{model}": ValidRequest("GET", "/v1/models/nova-lite"),
@@ -172,11 +174,34 @@ def unknown(environment: Environment, name: Name, route: str) -> Answer:
             return VALID[route](environment, name, body=chat_body(conversationId=DELETED))
         case "POST /ai/chat":
             return VALID[route](environment, name, body=ui_body(conversation=DELETED))
-        case "POST /v1/chat/completions":
-            return VALID[route](environment, name, body=completion_body(model="unknown-model"))
-    return VALID[route](
-        environment, name, path=VALID[route].path.replace(CONVERSATION, "unknown-id").replace("nova-lite", "x")
-    )
+        case "POST /v1/chat/completions" | "GET /v1/models/{model}":
+            return with_a_model("unknown-model")(environment, name, route)
+    return VALID[route](environment, name, path=VALID[route].path.replace(CONVERSATION, "unknown-id"))
+
+
+def with_a_model(name_of_model: str) -> Variant:
+    """A request that names this model."""
+
+    def request(environment: Environment, name: Name, route: str) -> Answer:
+        match route:
+            case "POST /v1/chat/completions":
+                body = completion_body(model=name_of_model)
+            case "POST /ai/chat":
+                body = ui_body(model=name_of_model)
+            case "GET /v1/models/{model}":
+                return VALID[route](environment, name, path=f"/v1/models/{name_of_model}")
+            case _:
+                body = chat_body(model=name_of_model)
+        return VALID[route](environment, name, body=body)
+
+    return request
+
+
+def with_an_unpriced_model(environment: Environment, name: Name, route: str) -> Answer:
+    set_limits(environment, name, user_day=Budget(tokens=0, cost=10**9))
+    models = environment.app(name).models
+    environment.patch.setattr(models, "_allowed", AllowedModels(models._catalog, ["*"], "nova-lite"))
+    return with_a_model("vendor.new-model-1")(environment, name, route)
 
 
 def with_an_invalid_id(environment: Environment, name: Name, route: str) -> Answer:
@@ -264,6 +289,8 @@ BY_ERROR: dict[type[ChatError], Variant] = {
     errors.TooManyGenerations: over_the_generation_limit,
     errors.TooManyFollowers: over_the_follower_limit,
     errors.NotFound: unknown,
+    errors.ModelNotAllowed: with_a_model("unknown-model"),
+    errors.ModelUnpriced: with_an_unpriced_model,
     errors.ConversationBusy: during_another_generation,
     errors.ErasureInProgress: during_an_interrupted_erasure,
     errors.IdempotencyKeyReused: with_a_reused_idempotency_key,
@@ -277,6 +304,8 @@ BY_ERROR: dict[type[ChatError], Variant] = {
     errors.ModelAccessDenied: failing_model("[[fault=access-denied]]"),
     errors.BedrockKeyRefused: failing_model("[[fault=access-denied]]", **{"x-bedrock-api-key": "key-of-caller"}),
     errors.ModelNotFound: failing_model("refuse:ResourceNotFoundException"),
+    errors.ModelEndOfLife: failing_model("[[fault=end-of-life]]"),
+    errors.ModelLegacy: failing_model("[[fault=legacy]]"),
     errors.InferenceProfileNeeded: failing_model("[[fault=no-profile]]"),
     errors.ModelInvalidRequest: failing_model("[[fault=invalid]]"),
     errors.ContextLengthExceeded: failing_model("[[fault=too-long]]"),
@@ -293,9 +322,7 @@ BY_ERROR: dict[type[ChatError], Variant] = {
 NOT_SENT = {
     errors.DispatchFailed,  # only of tasks, as is the next
     errors.FlagsUnavailable,
-    errors.StreamingRefused,  # the model is called again without the feature, as after the next two
-    errors.SystemPromptRefused,
-    errors.ToolStreamingRefused,
+    errors.CapabilityRefused,  # the model is called again without the capability
     errors.MethodNotAllowed,
     errors.DeletionUnfinished,  # has the code of NotFound
 }

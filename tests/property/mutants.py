@@ -13,7 +13,7 @@ from converse_stream.generation.follower import Follower
 from converse_stream.memory.lookup import Memory
 from converse_stream.protocol import log
 from converse_stream.protocol.errors import StorageError
-from converse_stream.protocol.events import Rollback, Usage
+from converse_stream.protocol.events import Rollback, Unknown, Usage
 from converse_stream.protocol.log import Entry, PositionedEvent
 from converse_stream.store import (
     erasure,
@@ -181,6 +181,13 @@ def _lose_text(real: Any) -> Any:
     return items
 
 
+def _without_unknown(real: Any) -> Any:
+    def decode(stored: bytes) -> list[Entry]:
+        return [entry for entry in real(stored) if not isinstance(entry, Unknown)]
+
+    return decode
+
+
 def _cursor_too_far(real: Any) -> Any:
     def take(self: Follower, record: GenerationRecord) -> None:
         before = len(self._events)
@@ -259,6 +266,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("an ended generation is changed", "I2", changed(generations, "IS_RUNNING", "(st = :run OR st <> :run)")),
     Mutant("a position is skipped", "I3", method(log, "after", _one_position_too_far)),
     Mutant("only the tail is read", "I3", method(Generations, "read", _tail_only)),
+    Mutant("an entry of a later version is dropped", "I1", method(log, "decode", _without_unknown)),
     Mutant("a cursor is too far", "I3", method(Follower, "_append_new", _cursor_too_far)),
     Mutant("no rollback is sent", "I4", method(Follower, "_append_end", _without_rollback)),
     Mutant("a zombie may write", "I5", changed(generation_writer, "IS_OWNER", "(st = :run OR own = :me) AND n = :n")),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from converse_stream.protocol.events import Chunk, Message, Usage
+from converse_stream.protocol.events import Chunk, Message, Part, ReasoningSignature, Usage
 from converse_stream.store import keys
 from converse_stream.store.conversations import Conversations
 from converse_stream.store.generation_record import End, GenerationRecord
@@ -58,7 +58,7 @@ def incompressible_text(length: int) -> str:
 
 
 def check_large_answer() -> None:
-    """Checks I11 with an answer of three megabytes, in as few writes as possible."""
+    """Checks I11 with an answer of three megabytes, in as few writes as possible: with signatures of 100 KB."""
     dynamo = FakeDynamo(NoFaults())
     conversations = Conversations(dynamo.table())
     generations = Generations(dynamo.table(), conversations, lambda: BEGIN)
@@ -69,12 +69,14 @@ def check_large_answer() -> None:
     question = Message("question", "user", (Chunk("q"),), "t", generation_id="gid")
     writer = generations.start("alice", record, None, question)
     assert isinstance(writer, TableWriter)
-    text = incompressible_text(750_000)
-    writer.flush([Chunk(text)])
+    text = incompressible_text(600_000)
+    signatures = [ReasoningSignature(incompressible_text(25_000), str(number)) for number in range(8)]
+    parts: tuple[Part, ...] = (Chunk(text), *signatures, Chunk("end"))
+    writer.flush(parts)
     stored = generations.get("alice", "gid")
     assert stored is not None
     assert generations.read("alice", stored, 0)[0] == Chunk(text[:RUN])
-    answer = Message("answer", "assistant", (Chunk(text),), "t", generation_id="gid")
+    answer = Message("answer", "assistant", parts, "t", generation_id="gid")
     writer.finish(answer, End("done", "stop", Usage()))
     assert conversations.recent("alice", "conversation", 5)[1] == [question, answer]
     assert max(map(size, dynamo.items.values())) <= ITEM_BYTES

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from converse_stream.generation.follower import Follower
 from converse_stream.limits import Budget, Rate, Rules
-from converse_stream.protocol.events import Chunk, Citation, Message
+from converse_stream.protocol.events import Chunk, Message, Reasoning
 from converse_stream.protocol.log import Entry
 from converse_stream.store import keys, table
 from converse_stream.store.conversations import Conversations
@@ -46,14 +46,14 @@ class Crash(Exception):
 
 
 def atoms(entries: Sequence[Any]) -> list[Atom]:
-    """Returns a log as one atom per position: the kind, and a character or a citation."""
+    """Returns a log as one atom per position: the kind, and a character or an entry of another kind."""
     flat: list[Atom] = []
     for entry in entries:
-        if isinstance(entry, Citation):
-            flat.append(("c", entry))
-        else:
+        if isinstance(entry, (Chunk, Reasoning)):
             kind = "t" if isinstance(entry, Chunk) else "r"
             flat += [(kind, character) for character in entry.content]
+        else:
+            flat.append(("other", entry))
     return flat
 
 

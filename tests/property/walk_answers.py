@@ -1,8 +1,19 @@
 """Rules of a walk: generations run and end; environments, clocks and writes have faults."""
 
+import json
+
 from converse_stream.protocol import log
 from converse_stream.protocol.errors import StorageError
-from converse_stream.protocol.events import Chunk, Citation, Message, Reasoning, Usage
+from converse_stream.protocol.events import (
+    Chunk,
+    Citation,
+    Message,
+    Reasoning,
+    ReasoningSignature,
+    RedactedReasoning,
+    Unknown,
+    Usage,
+)
 from converse_stream.protocol.log import Entry
 from converse_stream.store import keys
 from converse_stream.store.generation_record import End, Status, generation_id
@@ -78,7 +89,15 @@ class Generating(Sends):
             text = "".join(chr(self.random.randrange(0x4E00, 0x9FFF)) for _ in range(self.random.randrange(20, 300)))
         if chance < 0.75:
             return Chunk(text)
-        return Reasoning(text) if chance < 0.9 else Citation(title=text, quote=text)
+        if chance < 0.9:
+            return Reasoning(text)
+        if chance < 0.94:
+            return Citation(title=text, quote=text)
+        if chance < 0.96:
+            return ReasoningSignature(text, "model")
+        if chance < 0.98:
+            return RedactedReasoning(text, "model")
+        return Unknown(json.dumps(["later", {"text": text}], ensure_ascii=False, separators=(",", ":")))
 
     def flush(self) -> bool:
         """The owner flushes new entries."""

@@ -4,7 +4,7 @@ from converse_stream.generation import follower
 from converse_stream.generation.follower import Follower
 from converse_stream.protocol import log
 from converse_stream.protocol.errors import NotFound, StorageError, TooManyFollowers
-from converse_stream.protocol.events import TERMINAL, Chunk, Citation, Complete, Reasoning, Rollback
+from converse_stream.protocol.events import TERMINAL, Complete, Rollback
 from tests.property.fake_table import Violation
 from tests.property.walk_actors import HOSTILE, Client, Environment, KnownGeneration, atoms
 from tests.property.walk_changes import Changes
@@ -149,13 +149,13 @@ class Readers(Changes):
 
     def _receive(self, client: Client, known: KnownGeneration, positioned: log.PositionedEvent) -> None:
         event = positioned.event
-        if isinstance(event, (Chunk, Reasoning, Citation)):
+        if isinstance(event, log.ENTRIES):
             client.seen += atoms([event])
             self.counts["followed"] += 1
         elif isinstance(event, Rollback):
             self.counts["rollback"] += 1
             del client.seen[event.position :]
-        if isinstance(event, (Chunk, Reasoning, Citation, Rollback)) and positioned.position != len(client.seen):
+        if isinstance(event, (*log.ENTRIES, Rollback)) and positioned.position != len(client.seen):
             raise Violation(f"I3: {len(client.seen)} positions were received, and the cursor is {positioned.position}")
         if client.seen != atoms(known.entries)[: len(client.seen)]:
             raise Violation("I3: the text that a client has received is not a prefix of the answer")

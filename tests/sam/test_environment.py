@@ -24,6 +24,7 @@ OTHER_VALUES = {
     "DayUsd": "2.5",
     "JwtAlgorithms": "ES256,EdDSA",
     "LogLevel": "DEBUG",
+    "ModelOverrides": '{"vendor.new-model-v1:0": {"contextWindow": 32000}}',
     "RestStreaming": "enabled",
     "UserBurst": "20",
 }

@@ -116,6 +116,20 @@ def test_deploy_without_arch_uses_the_architecture_of_samconfig(folder: Path) ->
     assert build["Architecture"] == deploy["Architecture"] == "x86_64"
 
 
+def test_model_arns_has_the_parameters_of_a_deployment(folder: Path) -> None:
+    python = folder / ".venv/bin/python"
+    python.write_text(PROGRAM, encoding="utf-8")
+    command = "make model-arns ENV=prod REGION=eu-west-1 PARAMETERS=DefaultModel=claude-haiku"
+    [arguments] = calls_of(command, folder)
+    start, given = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
+    assert start == ["-m", "tools.models", "arns", "--region", "eu-west-1"]
+    configured, passed = parameters(
+        [["build", "--config-env", "prod"], ["build", "--parameter-overrides", *given]], folder
+    )
+    assert passed == {**configured, "DefaultModel": "claude-haiku"}
+    assert len(configured) > 3
+
+
 @pytest.mark.parametrize("block", SETTINGS)
 @pytest.mark.parametrize("form", ["list", "string"])
 def test_documented_settings_are_passed_to_build_and_deploy(block: str, form: str, folder: Path) -> None:
@@ -129,7 +143,7 @@ def test_documented_settings_are_passed_to_build_and_deploy(block: str, form: st
         f'version = 0.1\n[dev.deploy.parameters]\nstack_name = "x"\nparameter_overrides = {overrides}\n',
         encoding="utf-8",
     )
-    expected = {name: value.strip('"') for name, value in (item.split("=", 1) for item in given)}
+    expected = {name: value.strip('"').replace('\\"', '"') for name, value in (item.split("=", 1) for item in given)}
     check_allowed(expected)
     build, deploy = parameters(calls_of("make deploy ENV=dev", folder), folder)
     assert build == deploy == expected

@@ -7,7 +7,7 @@ from converse_stream.generation.generation import Generation, GenerationLimits, 
 from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Call
 from converse_stream.protocol.errors import StorageError
-from converse_stream.protocol.events import TERMINAL, Chunk, Event, Message, Progress, Reasoning, Start, Usage
+from converse_stream.protocol.events import TERMINAL, Chunk, Event, Message, Part, Progress, Start, Usage
 from converse_stream.protocol.log import Entry, end_of
 from converse_stream.store.generation_record import End
 from converse_stream.store.generation_writer import Signals
@@ -65,7 +65,7 @@ def new_generation(
     return Generation(start, USER, model, writer, estimate, limits, "request", prefix=prefix)
 
 
-def model_sending(*events: Chunk | Reasoning | Progress | ModelEnd | Exception) -> Callable[[Call], ModelEvents]:
+def model_sending(*events: Part | Progress | ModelEnd | Exception) -> Callable[[Call], ModelEvents]:
     def model(_: Call) -> ModelEvents:
         for event in events:
             if isinstance(event, Exception):

@@ -13,7 +13,9 @@ BOOLEANS = {"Fn::And", "Fn::Equals", "Fn::Not", "Fn::Or"}
 MEMBERS = {"Fn::Contains", "Fn::EachMemberEquals", "Fn::EachMemberIn"}
 LOOKUPS = {"Fn::RefAll", "Fn::ValueOf", "Fn::ValueOfAll"}
 IN_RULES = {"Ref", *BOOLEANS, *MEMBERS, *LOOKUPS}
-IN_CONDITIONS = {"Ref", "Condition", "Fn::FindInMap", *BOOLEANS}
+# The documentation of conditions names only Ref and FindInMap. CloudFormation also evaluates functions of texts that
+# refer to parameters alone, and cfn-lint accepts them.
+IN_CONDITIONS = {"Ref", "Condition", "Fn::FindInMap", "Fn::Join", "Fn::Select", "Fn::Split", *BOOLEANS}
 IN_PROPERTIES = {
     "Ref",
     "Fn::Base64",

@@ -16,14 +16,23 @@ from converse_stream.dialects.native import Native, to_json
 from converse_stream.dialects.openai.frames import OpenAI
 from converse_stream.model import converters, stream
 from converse_stream.model import options as model_options
+from converse_stream.model.allowed import AllowedModels
 from converse_stream.model.catalog import Catalog
 from converse_stream.model.client import ModelClient
-from converse_stream.model.converters import Guardrail
+from converse_stream.model.converters import Guardrail, RequestSettings
 from converse_stream.model.transport import Bedrock
 from converse_stream.prompts.prompt import Prompt, PromptMessage, ToolSpec
 from converse_stream.protocol import log
 from converse_stream.protocol.errors import BadRequest, ModelMalformed, ModelTruncated
-from converse_stream.protocol.events import Chunk, Citation, Reasoning, Tool, Usage
+from converse_stream.protocol.events import (
+    Chunk,
+    Citation,
+    Reasoning,
+    ReasoningSignature,
+    RedactedReasoning,
+    Tool,
+    Usage,
+)
 from converse_stream.protocol.finish_reasons import MALFORMED
 from converse_stream.protocol.log import PositionedEvent
 from converse_stream.protocol.options import Options
@@ -49,9 +58,9 @@ SERVICE: Any = botocore.session.get_session().get_service_model("bedrock-runtime
 
 
 def build_request(alias: str, prompt: Prompt = PROMPT, guardrail: Guardrail | None = None, **options: Any) -> Any:
-    return ModelClient(mock.create_autospec(Bedrock), CATALOG, guardrail=guardrail).request(
-        prompt, alias, Options.model_validate(options)
-    )
+    allowed = AllowedModels(CATALOG, ["*"], "nova-lite")
+    models = ModelClient(mock.create_autospec(Bedrock), CATALOG, allowed, RequestSettings(guardrail))
+    return models.request(prompt, alias, Options.model_validate(options))
 
 
 def build_body(alias: str, prompt: Prompt = PROMPT, **options: Any) -> dict[str, Any]:
@@ -99,9 +108,15 @@ def test_request_contains_the_cached_prefix_of_the_previous_one() -> None:
     marked = [number for number, message in enumerate(earlier["messages"]) if "cachePoint" in message["content"][-1]]
     assert earlier["messages"][: marked[-1] + 1][-1] in later["messages"]
     assert "cachePoint" not in repr(build_body("nova-lite", Prompt("", (), "", PromptMessage("user", ("hi",)))))
-    assert earlier["system"][-1] == converters.CACHE_POINT
-    without = CATALOG["nova-lite"].model_copy(update={"cache": False})
-    assert "cachePoint" not in repr(converters.to_request(PROMPTS[-1], without, Options()))
+    assert earlier["system"][-1] == {"cachePoint": {"type": "default"}}
+    without = replace(CATALOG["nova-lite"], cache=None)
+    assert "cachePoint" not in repr(converters.to_request(PROMPTS[-1], without, Options(), RequestSettings()))
+
+
+@pytest.mark.parametrize(("alias", "ttl"), [("claude-haiku", {"ttl": "1h"}), ("nova-lite", {})])
+def test_lifetime_of_the_cache_is_sent_to_models_that_support_it(alias: str, ttl: dict[str, str]) -> None:
+    request = converters.to_request(PROMPTS[-1], CATALOG[alias], Options(), RequestSettings(cache_ttl="1h"))
+    assert request["system"][-1] == {"cachePoint": {"type": "default", **ttl}}
 
 
 def test_facts_and_documents_are_between_history_and_message() -> None:
@@ -130,8 +145,8 @@ def test_guardrail_checks_only_the_new_message_and_the_documents() -> None:
     ):
         assert "guardContent" not in repr(whole)
     first = replace(prompt, history=(), summary="", facts="", documents="")
-    model = CATALOG["nova-lite"].model_copy(update={"system": False})
-    [opening] = converters.to_request(first, model, Options(), GUARDRAIL)["messages"]
+    model = replace(CATALOG["nova-lite"], system_prompt=False)
+    [opening] = converters.to_request(first, model, Options(), RequestSettings(GUARDRAIL))["messages"]
     assert opening["content"] == [{"text": "Be kind."}, {"guardContent": {"text": {"text": "hi"}}}]
 
 
@@ -172,8 +187,8 @@ def test_text_of_the_guardrail_is_the_answer_instead_of_the_answer_tool() -> Non
 
 
 def test_unsupported_system_prompt_is_the_first_text_of_the_conversation() -> None:
-    model = CATALOG["nova-lite"].model_copy(update={"system": False})
-    request = converters.to_request(PROMPT, model, Options())
+    model = replace(CATALOG["nova-lite"], system_prompt=False)
+    request = converters.to_request(PROMPT, model, Options(), RequestSettings())
     assert "system" not in request
     assert request["messages"][0]["content"][0] == {"text": "Be kind."}
     assert request["messages"][-1]["content"] == [{"text": PROMPT.facts}, {"text": "hi"}]
@@ -187,15 +202,9 @@ def test_request_contains_the_options_of_the_caller() -> None:
 
 
 def test_reasoning_budget_is_added_to_max_tokens() -> None:
-    request = build_body("claude-haiku", reasoning="low", maxTokens=100)
+    request = build_body("claude-haiku-4-5", reasoning="low", maxTokens=100)
     assert request["additionalModelRequestFields"]["thinking"] == {"type": "enabled", "budget_tokens": 1024}
     assert request["inferenceConfig"] == {"maxTokens": 1124}
-
-
-def test_fallback_receives_only_the_options_that_it_supports() -> None:
-    requested = Options.model_validate({"maxTokens": 60_000, "reasoning": "high"})
-    supported = model_options.supported(CATALOG["nova-pro"], requested)
-    assert (supported.max_tokens, supported.reasoning) == (5000, None)
 
 
 def delta(**content: Any) -> dict[str, Any]:
@@ -204,7 +213,72 @@ def delta(**content: Any) -> dict[str, Any]:
 
 def model_events(*events: dict[str, Any], stop: str = "end_turn") -> Iterator[Any]:
     end = {"metadata": {"usage": {"inputTokens": 9, "outputTokens": 5, "cacheReadInputTokens": 2}}}
-    return stream.events([{"messageStart": {}}, *events, {"messageStop": {"stopReason": stop}}, end])
+    return stream.events([{"messageStart": {}}, *events, {"messageStop": {"stopReason": stop}}, end], model="claude")
+
+
+def reasoning_delta(index: int, **content: Any) -> dict[str, Any]:
+    return {"contentBlockDelta": {"contentBlockIndex": index, "delta": {"reasoningContent": content}}}
+
+
+def block_stop(index: int) -> dict[str, Any]:
+    return {"contentBlockStop": {"contentBlockIndex": index}}
+
+
+def test_signature_ends_its_block_in_one_delta_in_pieces_or_without_text() -> None:
+    events = model_events(
+        reasoning_delta(0, text="one"),
+        reasoning_delta(0, text=" and"),
+        reasoning_delta(0, signature="c2ln"),
+        block_stop(0),
+        reasoning_delta(1, text="two"),
+        reasoning_delta(1, signature="c2"),
+        reasoning_delta(1, signature="ln"),
+        block_stop(1),
+        reasoning_delta(2, signature="ZW1wdHk="),
+        block_stop(2),
+        reasoning_delta(3, redactedContent=b"\x00\xff"),
+        reasoning_delta(3, redactedContent=b"\x01"),
+        block_stop(3),
+        reasoning_delta(4, text="unsigned"),
+        block_stop(4),
+        tool_start(5, "a", "tides"),
+        block_stop(5),
+        stop="tool_use",
+    )
+    assert list(events)[:-1] == [
+        Reasoning("one"),
+        Reasoning(" and"),
+        ReasoningSignature("c2ln", "claude"),
+        Reasoning("two"),
+        ReasoningSignature("c2ln", "claude"),
+        ReasoningSignature("ZW1wdHk=", "claude"),
+        RedactedReasoning("AP8B", "claude"),
+        Reasoning("unsigned"),
+        Tool("a", "tides", "call", input="{}"),
+    ]
+
+
+def test_surrogate_at_the_end_of_reasoning_is_before_the_signature() -> None:
+    events = model_events(reasoning_delta(0, text="a\ud83c"), reasoning_delta(0, signature="c2ln"), block_stop(0))
+    assert list(events)[:-1] == [Reasoning("a"), Reasoning("\ufffd"), ReasoningSignature("c2ln", "claude")]
+
+
+def test_reasoning_that_is_cut_has_no_signature() -> None:
+    received: list[Any] = []
+    with pytest.raises(ModelTruncated):
+        received.extend(stream.events([reasoning_delta(0, text="hm"), reasoning_delta(0, signature="c2")]))
+    assert ReasoningSignature("c2", "") not in received
+
+
+def test_signature_that_no_item_can_hold_is_not_kept() -> None:
+    largest = "a" * stream.MAX_SIGNATURE
+    for signature, expected in ((largest, largest), (largest + "a", "")):
+        events = model_events(reasoning_delta(0, signature=signature), block_stop(0))
+        assert list(events)[:-1] == [ReasoningSignature(expected, "claude")]
+    redacted = bytes(3 * stream.MAX_SIGNATURE // 4)
+    for data, count in ((redacted, 1), (redacted + b"a", 0)):
+        events = model_events(reasoning_delta(0, redactedContent=data), block_stop(0))
+        assert len(list(events)[:-1]) == count
 
 
 def test_events_keep_their_order_and_end_with_usage() -> None:
@@ -221,6 +295,7 @@ def test_events_keep_their_order_and_end_with_usage() -> None:
     )
     assert events == [
         Reasoning("hm"),
+        ReasoningSignature("c2ln", "claude"),
         Chunk("hello"),
         Citation("Rivers", None, "rivers.md", "a b"),
         Citation("Site", "https://example.org"),
@@ -406,6 +481,7 @@ def test_converse_response_gives_the_same_events_as_a_stream() -> None:
                 "role": "assistant",
                 "content": [
                     {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "x"}}},
+                    {"reasoningContent": {"redactedContent": "AP8="}},
                     {"text": "hello"},
                     {"toolUse": {"toolUseId": "a", "name": "weather", "input": {"city": "Porto"}}},
                     {"citationsContent": {"content": [{"text": "cited"}], "citations": [{"title": "T"}]}},
@@ -418,8 +494,10 @@ def test_converse_response_gives_the_same_events_as_a_stream() -> None:
     }
     response = {"status_code": 200, "headers": {}, "body": json.dumps(whole).encode()}
     parsed = create_parser("rest-json").parse(response, SERVICE.operation_model("Converse").output_shape)
-    assert list(stream.events(converters.as_stream(parsed)))[:5] == [
+    assert list(stream.events(converters.as_stream(parsed), model="claude"))[:7] == [
         Reasoning("hm"),
+        ReasoningSignature("x", "claude"),
+        RedactedReasoning("AP8=", "claude"),
         Chunk("hello"),
         Tool("a", "weather", "call", input='{"city": "Porto"}'),
         Chunk("cited"),

@@ -28,7 +28,8 @@ GUARDRAIL = free_values("GuardrailId", "GuardrailVersion")
 DOCUMENTS = {**free_values("KnowledgeBaseId"), "EmbeddingModel": "titan-embed-v2"}
 LABELS = free_values("ClassifyLabels", "ClassifyFunctionArn")
 LIMITS = {**free_values("StreamConcurrency", "ConverseConcurrency", "AlarmTopicArn"), "LogRetentionDays": "365"}
-EVERYTHING = {**KEY, **FLAGS, **GUARDRAIL, **DOCUMENTS, **LABELS, **LIMITS}
+OVERRIDES = free_values("ModelOverrides")
+EVERYTHING = {**KEY, **FLAGS, **GUARDRAIL, **DOCUMENTS, **LABELS, **LIMITS, **OVERRIDES}
 COMBINATIONS = {
     "default": {},
     "jwt": JWT,
@@ -42,6 +43,10 @@ COMBINATIONS = {
     "knowledge base": DOCUMENTS,
     "guardrail": GUARDRAIL,
     "labels": LABELS,
+    "overrides in SSM": OVERRIDES,
+    "overrides in SSM by ARN": {"ModelOverrides": "arn:aws:ssm:eu-west-1:123456789012:parameter/chat/models"},
+    "overrides as JSON": {"ModelOverrides": '{"anthropic.claude-opus-7": {"like": "claude-opus"}}'},
+    "models of an application": free_values("ModelArns"),
     "without learning": {"Learning": "disabled"},
     "everything at the web host": {**JWT, **HOST, **DOMAIN, **EVERYTHING},
     "everything at REST": {**EVERYTHING, "RestStreaming": "enabled", "Architecture": "x86_64"},

@@ -24,7 +24,7 @@ DIALECTS: dict[str, Callable[[str], Dialect]] = {
     "native": Native,
     "plain": lambda _: Plain(),
     "ai-sdk": lambda _: AiSdk(),
-    "openai": lambda _: OpenAI(1_795_251_600, usage=True),
+    "openai": lambda _: OpenAI(1_795_251_600, usage=True, signed=True),
 }
 
 

@@ -1,5 +1,6 @@
 """A generation ends exactly once, with one terminal event, after the answer is stored."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -20,6 +21,7 @@ from converse_stream.protocol.events import (
     Message,
     Progress,
     Reasoning,
+    ReasoningSignature,
     Start,
     Usage,
 )
@@ -138,6 +140,19 @@ def test_answer_over_the_size_limit_ends_with_length() -> None:
     assert isinstance(end, Complete)
     assert end.finish_reason == "length"
     assert writer.answers[0].text == "x" * 400  # a chunk is stored as JSON, with its field names
+
+
+def test_signature_counts_for_the_size_and_is_stored_but_not_visible() -> None:
+    signature = ReasoningSignature("s" * 100_000, "claude")
+    for size, stored in ((101_000, (Reasoning("hm"), signature, Chunk("a"))), (100_000, (Reasoning("hm"),))):
+        writer = FakeWriter()
+        model = model_sending(Reasoning("hm"), signature, Chunk("a"), ModelEnd("stop", USAGE))
+        events = read_to_end(new_generation(model, writer, size=size))
+        end = events[-1]
+        assert isinstance(end, Complete)
+        assert end.finish_reason == ("stop" if signature in stored else "length")
+        assert writer.answers[0].parts == stored
+        assert "signature" not in json.dumps(native.complete_fields(end))
 
 
 def test_answer_that_cannot_be_stored_ends_with_a_storage_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,20 +1,22 @@
-"""Inference profiles in every region of Bedrock: the application, the template's rules and its IAM policies agree."""
+"""Inference profiles in every region of Bedrock: the application, the template's rules and its IAM policy agree."""
 
-import json
-from typing import Any
+import re
 
 import botocore.session
 import pytest
 
-from converse_stream.model.catalog import Catalog, profiles_of
+from converse_stream.model.catalog import Catalog
+from converse_stream.model.identifiers import profiles_of
 from converse_stream.protocol import errors
 from converse_stream.protocol.events import Usage
 from converse_stream.protocol.options import Options
-from converse_stream.settings import SettingsError
+from converse_stream.settings import DEFAULT_ALLOWED, SettingsError
 from local_stack.intrinsics import PSEUDO_PARAMETERS, Resolver
 from tests.property.fake_table import FakeDynamo, NoFaults
+from tests.unit.iam import permits, resources
+from tests.unit.rules import violated
 from tests.unit.test_service import application
-from tests.unit.transform import ROOT, SOURCE
+from tests.unit.transform import SOURCE
 
 BOTOCORE = botocore.session.get_session()
 REGIONS = {
@@ -23,108 +25,164 @@ REGIONS = {
     for region in BOTOCORE.get_available_regions("bedrock", partition)
 }
 SETTINGS: list[str] = SOURCE["Parameters"]["InferenceProfile"]["AllowedValues"]
-MODELS: dict[str, Any] = json.loads(
-    (ROOT / "layers/converse_stream/converse_stream/model/catalog.json").read_text(encoding="utf-8")
-)
-GEOGRAPHIC = {"us", "eu", "apac", "us-gov"}
+# Regions that a geography's profile can be called from, by the start of their names.
+SOURCES = {
+    "us": ("us-east-", "us-west-", "us-iso", "ca-"),
+    "us-gov": ("us-gov-",),
+    "eu": ("eu-",),
+    "apac": ("ap-east-", "ap-south-", "ap-northeast-", "ap-southeast-"),
+    "jp": ("ap-northeast-1", "ap-northeast-3"),
+    "au": ("ap-southeast-2", "ap-southeast-4"),
+}
 
 
-def geography(region: str) -> str | None:
-    """The geography of a region, or None if the region's name does not contain it."""
-    if region.startswith("us-gov-"):
-        return "us-gov"
-    return {"us": "us", "ca": "us", "eu": "eu", "ap": "apac"}.get(region.partition("-")[0])
-
-
-def resolver(region: str, setting: str) -> Resolver:
-    pseudo_parameters = {**PSEUDO_PARAMETERS, "AWS::Region": region, "AWS::Partition": REGIONS[region]}
-    return Resolver(SOURCE, {"InferenceProfile": setting}, lambda name: name, lambda name, _: name, pseudo_parameters)
-
-
-def is_accepted(region: str, setting: str) -> bool:
-    resolved = resolver(region, setting)
-    return all(
-        resolved.resolve(assertion["Assert"], name)
-        for name, rule in SOURCE["Rules"].items()
-        if "Profile" in json.dumps(rule) and resolved.resolve(rule.get("RuleCondition", True), name)
-        for assertion in rule["Assertions"]
-    )
-
-
-def permitted_profiles(region: str, setting: str) -> set[str]:
-    """Ids of the inference profiles that the roles of the functions may call."""
-    policy = resolver(region, setting).resolve(SOURCE["Resources"]["ModelPolicy"]["Properties"], "ModelPolicy")
-    before = f"arn:{REGIONS[region]}:bedrock:{region}:{PSEUDO_PARAMETERS['AWS::AccountId']}:inference-profile/"
-    return {
-        arn.removeprefix(before)
-        for statement in policy["PolicyDocument"]["Statement"]
-        for arn in statement["Resource"]
-        if ":inference-profile/" in arn
-    }
+def may_have(region: str, setting: str) -> bool:
+    """Whether Bedrock can have profiles of this setting in the region, as far as the names tell."""
+    own = {geography for geography, starts in SOURCES.items() if region.startswith(starts)}
+    return setting not in SOURCES or setting in own or (not own and setting in {"us", "eu", "apac"})
 
 
 PAIRS = [(region, setting) for region in REGIONS for setting in SETTINGS]
-ACCEPTED = [pair for pair in PAIRS if is_accepted(*pair)]
+ACCEPTED = [pair for pair in PAIRS if violated(SOURCE, {"InferenceProfile": pair[1]}, region=pair[0]) == []]
 
 
 def test_rules_refuse_only_the_profile_of_another_geography() -> None:
     assert len(REGIONS) > 30
-    for region, setting in PAIRS:
-        own = geography(region)
-        foreign = setting in GEOGRAPHIC and own is not None and setting != own
-        assert ((region, setting) in ACCEPTED) == (not foreign and (setting != "us-gov" or own == "us-gov"))
+    assert set(ACCEPTED) == {pair for pair in PAIRS if may_have(*pair)}
+
+
+def permitted_models(region: str) -> list[str]:
+    """The resources of the default policy in a region."""
+    pseudo_parameters = {**PSEUDO_PARAMETERS, "AWS::Region": region, "AWS::Partition": REGIONS[region]}
+    resolver = Resolver(SOURCE, {}, lambda name: name, lambda name, _: name, pseudo_parameters)
+    policy = resolver.resolve(SOURCE["Resources"]["ModelPolicy"]["Properties"], "ModelPolicy")["PolicyDocument"]
+    [models] = [statement for statement in policy["Statement"] if statement["Sid"] == "Models"]
+    listed: list[str] = models["Resource"]
+    return listed
 
 
 @pytest.mark.parametrize("region", REGIONS)
-def test_roles_permit_exactly_the_profiles_that_are_called(region: str) -> None:
-    for setting in (setting for profile_region, setting in ACCEPTED if profile_region == region):
+def test_default_policy_permits_every_model_of_the_catalog(region: str) -> None:
+    permitted = permitted_models(region)
+    for setting in (setting for own, setting in ACCEPTED if own == region):
         catalog = Catalog(setting, region)
-        called = {catalog[alias].id for alias in catalog} - {model["id"] for model in MODELS.values()}
-        permitted = permitted_profiles(region, setting)
-        assert called <= permitted, setting
-        # With `global`, a model that has a global profile may be called by the narrower one of the region as well.
-        narrower = {profile for profile in permitted if setting == "global" and not profile.startswith("global.")}
-        assert permitted - narrower <= called, setting
-        assert {profile.partition(".")[0] for profile in narrower} <= {geography(region)}, setting
+        ids = [catalog[name].id for name in catalog if name in catalog]
+        needed = [arn for each in ids for arn in resources(each, region, REGIONS[region])]
+        assert ids
+        assert [arn for arn in needed if not permits(permitted, arn)] == [], setting
+
+
+@pytest.mark.parametrize(
+    "model_id",
+    [
+        "cohere.command-r-plus-v1:0",
+        "us.cohere.command-r-plus-v1:0",
+        "amazon.titan-text-express-v1",
+        "us.writer.palmyra-x5-v1:0",
+        "anthropic.other-v1",
+        "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123",
+        "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abc123",
+        "arn:aws:bedrock:us-east-1:123456789012:imported-model/abc123",
+    ],
+)
+def test_default_policy_permits_no_other_model(model_id: str) -> None:
+    permitted = permitted_models("us-east-1")
+    assert not any(permits(permitted, arn) for arn in resources(model_id, "us-east-1"))
+
+
+def test_default_policy_has_the_families_of_the_catalog_only() -> None:
+    catalog = Catalog("global", "us-east-1")
+    ids = [f"global.{catalog.entry(name).base_id}" for name in catalog.names]
+    for arn in permitted_models("us-east-1"):
+        assert any(permits([arn], each) for model_id in ids for each in resources(model_id, "us-east-1")), arn
+
+
+def test_allowed_models_are_those_of_the_settings() -> None:
+    assert SOURCE["Parameters"]["AllowedModels"]["Default"] == DEFAULT_ALLOWED
+
+
+@pytest.mark.parametrize("name", ["DefaultModel", "TaskModel", "AllowedModels"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "nova-lite",
+        "anthropic.claude-sonnet-5-5",
+        "us.amazon.nova-lite-v1:0",
+        "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123",
+    ],
+)
+def test_every_kind_of_name_is_accepted(name: str, model: str) -> None:
+    assert re.search(SOURCE["Parameters"][name]["AllowedPattern"], model)
+
+
+@pytest.mark.parametrize(
+    ("models", "accepted"),
+    [("", True), ("*", True), ("anthropic.*,nova-lite", True), ("a,,b", False), ("a b", False), ('"a"', False)],
+)
+def test_allowed_models_are_names_and_patterns(models: str, *, accepted: bool) -> None:
+    assert bool(re.search(SOURCE["Parameters"]["AllowedModels"]["AllowedPattern"], models)) == accepted
+
+
+@pytest.mark.parametrize(
+    ("arn", "accepted"),
+    [
+        ("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123", True),
+        ("arn:aws:bedrock:::foundation-model/anthropic.claude-opus-5-5", True),
+        ("arn:*:bedrock:*:*:imported-model/*", True),
+        ("*", False),
+        ("arn:aws:s3:::bucket/*", False),
+        ("arn:aws:bedrock:us-east-1:12:imported-model/abc123", False),
+    ],
+)
+def test_only_arns_of_models_are_accepted(arn: str, *, accepted: bool) -> None:
+    assert bool(re.search(SOURCE["Parameters"]["ModelArns"]["AllowedPattern"], arn)) == accepted
 
 
 @pytest.mark.parametrize(("region", "setting"), [("us-east-1", "global"), *((region, "auto") for region in REGIONS)])
 def test_default_models_are_available_in_every_region(region: str, setting: str) -> None:
     app = application(FakeDynamo(NoFaults()), inference_profile=setting, aws_region=region)
-    assert {"nova-lite", "nova-micro"} <= set(app.models.aliases)
+    assert {"nova-lite", "nova-micro"} <= set(app.models.names)
 
 
-def test_auto_selects_the_profile_of_the_region() -> None:
+def test_auto_selects_the_narrowest_profile_of_the_region() -> None:
     profiles = {region: profiles_of("auto", region)[0] for region in REGIONS}
-    assert {region: profile for region, profile in profiles.items() if profile != "global"} == {
-        region: geography(region) for region in REGIONS if geography(region)
-    }
-    assert profiles["sa-east-1"] == profiles["eusc-de-east-1"] == "global"
+    for region, profile in profiles.items():
+        own = [geography for geography, starts in SOURCES.items() if region.startswith(starts)]
+        assert profile == (min(own, key=lambda geography: len(SOURCES[geography])) if own else "global")
+    assert (profiles["ap-northeast-1"], profiles["sa-east-1"]) == ("jp", "global")
 
 
 @pytest.mark.parametrize(
-    ("setting", "region", "ids"),
+    ("setting", "region", "nova", "claude"),
     [
-        ("auto", "us-gov-west-1", {"nova-lite": "amazon.nova-lite-v1:0"}),
-        ("auto", "ca-central-1", {"nova-lite": "us.amazon.nova-lite-v1:0"}),
-        ("auto", "sa-east-1", {"nova-lite": "amazon.nova-lite-v1:0"}),
-        ("global", "eu-west-1", {"nova-lite": "eu.amazon.nova-lite-v1:0"}),
-        ("global", "sa-east-1", {"nova-lite": "amazon.nova-lite-v1:0"}),
-        ("none", "eu-west-1", {"nova-lite": "amazon.nova-lite-v1:0"}),
+        ("auto", "us-east-1", "us", "us"),
+        ("auto", "us-gov-west-1", "", None),
+        ("auto", "ca-central-1", "us", "us"),
+        ("auto", "sa-east-1", "", "global"),
+        ("auto", "ap-northeast-1", "apac", "jp"),
+        ("auto", "ap-southeast-4", "apac", "au"),
+        ("auto", "ap-south-1", "apac", None),
+        ("global", "eu-west-1", "eu", "global"),
+        ("global", "sa-east-1", "", "global"),
+        ("jp", "ap-northeast-1", "", "jp"),
+        ("none", "eu-west-1", "", None),
     ],
 )
-def test_model_without_the_profile_is_called_by_its_own_id(setting: str, region: str, ids: dict[str, str]) -> None:
+def test_model_is_called_with_the_first_profile_that_it_has(
+    setting: str, region: str, nova: str, claude: str | None
+) -> None:
     catalog = Catalog(setting, region)
-    assert {alias: catalog[alias].id for alias in ids} == ids
-    assert ("claude-haiku" in catalog) == (setting == "global" or region in {"ca-central-1", "sa-east-1"})
-    if "claude-haiku" in catalog:
-        assert catalog["claude-haiku"].id.startswith("us." if region == "ca-central-1" else "global.")
+    assert catalog["nova-lite"].id == f"{nova}.amazon.nova-lite-v1:0".removeprefix(".")
+    assert ("claude-haiku" in catalog) == (claude is not None)
+    if claude:
+        assert catalog["claude-haiku"].id == f"{claude}.anthropic.claude-haiku-5-5"
 
 
 def test_price_is_that_of_the_selected_profile() -> None:
-    price = Catalog("global", "us-east-1")["claude-haiku"].priced(Usage(1_000_000), Options()).cost
-    assert price == 10**9
-    assert Catalog("auto", "us-east-1")["claude-haiku"].priced(Usage(1_000_000), Options()).cost == 1.1 * 10**9
+    usage = Usage(1_000_000)
+    price = Catalog("global", "us-east-1")["claude-opus"].priced(usage, Options()).cost
+    assert price
+    assert Catalog("auto", "us-east-1")["claude-opus"].priced(usage, Options()).cost == pytest.approx(1.1 * price)
 
 
 @pytest.mark.parametrize("variable", ["default_model", "task_model"])
@@ -137,18 +195,14 @@ def test_unavailable_default_model_error_suggests_the_global_profile(variable: s
 def test_unavailable_model_is_refused_when_it_is_requested() -> None:
     settings = {"aws_region": "ap-south-1", "inference_profile": "auto", "allowed_models": "nova-lite,claude-haiku"}
     app = application(FakeDynamo(NoFaults()), **settings)
-    assert app.models.aliases == ["nova-lite"]
-    with pytest.raises(errors.BadRequest, match="InferenceProfile=global"):
+    assert app.models.names == ["nova-lite"]
+    with pytest.raises(errors.ModelNotAllowed, match="InferenceProfile=global"):
         app.models.check("claude-haiku", Options())
-    with pytest.raises(errors.BadRequest, match=r"one of nova-lite\."):
+    with pytest.raises(errors.ModelNotAllowed, match=r"one of nova-lite\."):
         app.models.check("claude-sonnet", Options())  # in the catalog, but not in ALLOWED_MODELS
-    with pytest.raises(errors.BadRequest, match="InferenceProfile=global"):
-        Catalog("auto", "ap-south-1")["claude-haiku"]
 
 
 def test_error_does_not_suggest_a_profile_that_the_model_lacks() -> None:
-    catalog = Catalog("auto", "ap-south-1")
-    model = catalog["nova-lite"].model_copy(update={"profiles": {"us": 1}})
-    del catalog._models["nova-lite"]
-    catalog._all["nova-lite"] = model
-    assert "global" not in str(catalog.unavailable_reason("nova-lite"))
+    reason = Catalog("eu", "eu-west-1").unavailable_reason("llama-4-maverick")
+    assert reason
+    assert "global" not in reason

@@ -1,7 +1,9 @@
 """The body of a chat completion request: its prompt and options, and errors that name the field."""
 
 import json
+from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -9,10 +11,28 @@ from converse_stream.dialects.openai import frames
 from converse_stream.dialects.openai.prompt import options, prompt
 from converse_stream.dialects.openai.request import CompletionRequest, parse
 from converse_stream.http.request import HttpRequest
+from converse_stream.model.adaptation import adapt
+from converse_stream.model.allowed import AllowedModels
 from converse_stream.model.catalog import Catalog
-from converse_stream.model.converters import to_request
-from converse_stream.prompts.prompt import Prompt, PromptMessage, ToolResult, ToolSpec, ToolUse
+from converse_stream.model.client import ModelClient
+from converse_stream.model.converters import RequestSettings, to_request
+from converse_stream.model.transport import Bedrock
+from converse_stream.prompts.prompt import Prompt, PromptMessage, SignedReasoning, ToolResult, ToolSpec, ToolUse
 from converse_stream.protocol.errors import BadRequest, TooLarge, by_code
+from converse_stream.protocol.events import (
+    Chunk,
+    Complete,
+    Message,
+    Reasoning,
+    ReasoningSignature,
+    RedactedReasoning,
+    Start,
+    Timing,
+    Tool,
+    Usage,
+    fold,
+)
+from converse_stream.protocol.log import PositionedEvent
 from converse_stream.protocol.options import Options
 from converse_stream.settings import Settings
 from local_stack.bedrock.validation import check_converse
@@ -59,10 +79,10 @@ def prompt_of(*messages: dict[str, Any], **fields: Any) -> Prompt:
 def test_response_format_and_service_tier_become_options() -> None:
     json_schema = {"name": "place", "description": "A place", "schema": SCHEMA, "strict": True}
     body = request(response_format={"type": "json_schema", "json_schema": json_schema}, service_tier="flex")
-    parsed = options(body, prompt(body))
+    parsed = options(body)
     assert (parsed.answer_schema, parsed.service_tier) == (SCHEMA, "flex")
     plain = request(response_format={"type": "text"}, service_tier="auto")
-    assert options(plain, prompt(plain)) == Options()
+    assert options(plain) == Options()
 
 
 def test_messages_become_the_prompt() -> None:
@@ -135,7 +155,7 @@ def test_tool_calls_without_declared_tools_become_text(fields: dict[str, Any]) -
 def check(result: Prompt) -> None:
     """Raises BedrockError if Bedrock refuses the prompt."""
     catalog = Catalog("us")
-    arguments = to_request(result, catalog["claude-haiku"], options(request(), result))
+    arguments = to_request(result, catalog["claude-haiku"], options(request()), RequestSettings())
     check_converse("ConverseStream", arguments.pop("modelId"), arguments)
 
 
@@ -154,15 +174,14 @@ def test_tool_choice_is_in_the_prompt(choice: Any, chosen: str | None) -> None:
 
 
 def options_of(*messages: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    parsed = request(*messages, **fields)
-    return options(parsed, prompt(parsed)).model_dump(exclude_none=True)
+    return options(request(*messages, **fields)).model_dump(exclude_none=True)
 
 
 def test_options_have_their_values() -> None:
     parsed = options_of(max_tokens=9, temperature=0, top_p=0.5, stop="END", reasoning_effort="low")
     assert parsed == {"max_tokens": 9, "temperature": 0, "top_p": 0.5, "stop": ["END"], "reasoning": "low"}
     parsed = options_of(max_completion_tokens=7, stop=["a", "b"], reasoning_effort="none")
-    assert parsed == {"max_tokens": 7, "stop": ["a", "b"]}
+    assert parsed == {"max_tokens": 7, "stop": ["a", "b"], "reasoning": "none"}
 
 
 def test_error_uses_the_option_names_of_this_protocol() -> None:
@@ -175,6 +194,20 @@ def test_error_uses_the_option_names_of_this_protocol() -> None:
     assert len(names) == 7
 
 
+def test_last_message_of_the_assistant_is_the_start_of_the_answer() -> None:
+    built = prompt_of(user(), {"role": "assistant", "content": "The answer is "})
+    assert (built.prefill, built.history) == ("The answer is ", ())
+    allowed = AllowedModels(Catalog("us"), ["*"], "nova-lite")
+    models = ModelClient(mock.create_autospec(Bedrock), Catalog("us"), allowed)
+    models.check("claude-haiku-4-5", Options(), prefill=built.prefill)
+    _, arguments = models.request(built, "claude-haiku-4-5", Options(reasoning="low"))
+    assert arguments["messages"][-1] == {"role": "assistant", "content": [{"text": "The answer is"}]}
+    check_converse("ConverseStream", arguments.pop("modelId"), arguments)
+    with pytest.raises(BadRequest, match="user's or a tool's for this model") as error:
+        models.check("claude-sonnet", Options(), prefill=built.prefill)
+    assert error.value.field == "messages"
+
+
 def test_context_length_error_has_the_code_of_this_protocol() -> None:
     """https://platform.openai.com/docs/guides/error-codes: SDKs look for this code."""
     error = frames.error(by_code("context_length_exceeded"))["error"]
@@ -185,8 +218,172 @@ def test_context_length_error_has_the_code_of_this_protocol() -> None:
     )
 
 
-def test_reasoning_is_omitted_after_a_tool_call() -> None:
-    assert "reasoning" not in options_of(user(), call("a"), tool("a"), tools=[WEATHER], reasoning_effort="high")
+MODEL = Catalog("us")["claude-haiku-4-5"].base_id
+TEXT_DETAIL = {
+    "type": "reasoning.text",
+    "text": " hm\x01\n🌊",
+    "signature": "c2ln",
+    "format": "anthropic-claude-v1",
+    "index": 0,
+    "model": MODEL,
+}
+DATA_DETAIL = {
+    "type": "reasoning.encrypted",
+    "data": "AP8=",
+    "format": "anthropic-claude-v1",
+    "index": 1,
+    "model": MODEL,
+}
+SIGNED, REDACTED = SignedReasoning(" hm\x01\n🌊", "c2ln", MODEL), RedactedReasoning("AP8=", MODEL)
+
+
+def test_reasoning_details_are_before_the_text_and_the_calls_of_their_message() -> None:
+    answer = {**call("a"), "content": "I look.", "reasoning_details": [TEXT_DETAIL, DATA_DETAIL]}
+    result = prompt_of(user(), answer, tool("a"), tools=[WEATHER])
+    assert result.history[1].content[:3] == (SIGNED, REDACTED, "I look.")
+
+
+def test_reasoning_details_of_earlier_turns_are_left_out() -> None:
+    answer = {**call("a"), "reasoning_details": [TEXT_DETAIL]}
+    result = prompt_of(user(), answer, tool("a"), user(), answer, tool("a"), tools=[WEATHER])
+    assert [any(isinstance(each, SignedReasoning) for each in turn.content) for turn in result.history] == [
+        False,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_reasoning_details_are_left_out_without_tools_and_without_other_content() -> None:
+    answer = {**call("a"), "reasoning_details": [TEXT_DETAIL]}
+    assert "SignedReasoning" not in repr(prompt_of(user(), answer, tool("a")))
+    alone = {"role": "assistant", "content": " ", "reasoning_details": [TEXT_DETAIL]}
+    result = prompt_of(user(), alone, call("a"), tool("a"), tools=[WEATHER])
+    assert result == prompt_of(user(), call("a"), tool("a"), tools=[WEATHER])
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        None,
+        "text",
+        7,
+        {},
+        TEXT_DETAIL,
+        [None, 7, "x", [], {}],
+        [{**TEXT_DETAIL, "type": "reasoning.summary"}],
+        [{**TEXT_DETAIL, "format": "openai-responses-v1"}],
+        [{**TEXT_DETAIL, "format": None}],
+        [{**TEXT_DETAIL, "signature": None}],
+        [{**TEXT_DETAIL, "signature": ""}],
+        [{**TEXT_DETAIL, "text": ["hm"]}],
+        [{**TEXT_DETAIL, "model": None}],
+        [{name: value for name, value in TEXT_DETAIL.items() if name != "model"}],
+        [{**DATA_DETAIL, "data": ""}],
+        [{**DATA_DETAIL, "data": "no base64"}],
+        [{**DATA_DETAIL, "data": "é"}],
+        [{**DATA_DETAIL, "data": {}}],
+    ],
+    ids=repr,
+)
+def test_reasoning_details_of_any_other_form_are_accepted_and_left_out(details: Any) -> None:
+    for fields in ({"reasoning_details": details}, {"reasoning": details}, {"reasoning_content": details}):
+        result = prompt_of(user(), {**call("a"), **fields}, tool("a"), tools=[WEATHER])
+        assert result == prompt_of(user(), call("a"), tool("a"), tools=[WEATHER])
+
+
+@pytest.mark.parametrize("fields", [{"text": ""}, {"text": None}, {"index": "x", "id": None, "more": [1]}], ids=repr)
+def test_reasoning_details_need_only_the_fields_that_are_sent(fields: dict[str, Any]) -> None:
+    answer = {**call("a"), "reasoning_details": [{}, {**TEXT_DETAIL, **fields}]}
+    [_, turn] = prompt_of(user(), answer, tool("a"), tools=[WEATHER]).history
+    assert turn.content[0] == replace(SIGNED, text="" if "text" in fields else SIGNED.text)
+
+
+@pytest.mark.parametrize(
+    ("details", "alias", "thinks"),
+    [
+        ([TEXT_DETAIL], "claude-haiku-4-5", True),
+        ([], "claude-haiku-4-5", False),
+        ([TEXT_DETAIL], "claude-opus-4-5", False),
+    ],
+    ids=["signed", "unsigned", "another-model"],
+)
+def test_model_reasons_after_tool_results_if_it_gets_its_signed_reasoning(
+    details: list[Any], alias: str, thinks: bool
+) -> None:
+    answer = {**call("a"), "reasoning_details": details}
+    body = request(user(), answer, tool("a"), tools=[WEATHER], reasoning_effort="low")
+    built = prompt(body)
+    model = Catalog("us")[alias]
+    adapted = adapt(model, built, options(body))
+    arguments = to_request(adapted.prompt, model, adapted.options, RequestSettings())
+    assert ("additionalModelRequestFields" in arguments, "reasoningContent" in repr(arguments)) == (thinks, thinks)
+    if not thinks:  # the signature in this test is invalid
+        check_converse("ConverseStream", arguments.pop("modelId"), arguments)
+
+
+EVENTS = (
+    RedactedReasoning("AP8=", MODEL),
+    Reasoning("h"),
+    Reasoning("m"),
+    ReasoningSignature("c2ln", MODEL),
+    ReasoningSignature("ZW1wdHk=", MODEL),
+    Reasoning("unsigned"),
+    Chunk("Hello"),
+    Tool("a", "weather", "call", input="{}"),
+    Reasoning("later"),
+    ReasoningSignature("bGF0ZXI=", MODEL),
+)
+START = Start("", "m", "g", "claude-haiku")
+ANSWER = Message("m", "assistant", EVENTS, "t")
+END = Complete("tool-calls", ANSWER, ANSWER, Usage(), Timing(0))
+
+
+def sent(*, signed: bool) -> list[dict[str, Any]]:
+    """The deltas of a stream."""
+    dialect = frames.OpenAI(0, signed=signed)
+    encoded = "".join(dialect.encode(PositionedEvent(event, 0)) for event in (START, *EVENTS, END))
+    lines = [line.removeprefix("data: ") for line in encoded.split("\n\n") if line and "[DONE]" not in line]
+    return [json.loads(line)["choices"][0]["delta"] for line in lines]
+
+
+def test_reasoning_details_of_a_stream_joined_are_those_of_the_answer_in_one_piece() -> None:
+    whole = frames.completion(fold([START, *EVENTS, END]), 0, signed=True)["choices"][0]["message"]
+    joined = [item for delta in sent(signed=True) for item in delta.get("reasoning_details", [])]
+    assert joined == whole["reasoning_details"]
+    common = {"format": "anthropic-claude-v1", "model": MODEL}
+    assert joined == [
+        {"type": "reasoning.encrypted", "data": "AP8=", "index": 0, **common},
+        {"type": "reasoning.text", "text": "hm", "signature": "c2ln", "index": 1, **common},
+        {"type": "reasoning.text", "text": "", "signature": "ZW1wdHk=", "index": 2, **common},
+        {"type": "reasoning.text", "text": "later", "signature": "bGF0ZXI=", "index": 3, **common},
+    ]
+    assert whole["reasoning_content"] == "hmunsignedlater"
+
+
+def test_answer_without_tools_in_the_request_has_no_reasoning_details() -> None:
+    assert "reasoning_details" not in repr(sent(signed=False))
+    whole = frames.completion(fold([START, *EVENTS, END]), 0)["choices"][0]["message"]
+    assert "reasoning_details" not in whole
+    unsigned = frames.completion(fold([START, Reasoning("hm"), Chunk("a"), END]), 0, signed=True)
+    assert "reasoning_details" not in repr(unsigned)
+
+
+def test_block_whose_signature_was_not_kept_is_no_part_of_the_next_one() -> None:
+    parts = Reasoning("a"), ReasoningSignature("", MODEL), Reasoning("b"), ReasoningSignature("c2ln", MODEL)
+    message = frames.completion(fold([START, *parts, END]), 0, signed=True)["choices"][0]["message"]
+    assert [block["text"] for block in message["reasoning_details"]] == ["b"]
+
+
+def test_reasoning_details_that_were_sent_are_usable_in_the_next_request() -> None:
+    message = frames.completion(fold([START, *EVENTS, END]), 0, signed=True)["choices"][0]["message"]
+    content = prompt_of(user(), message, tool("a"), tools=[WEATHER]).history[1].content
+    assert content[:4] == (
+        RedactedReasoning("AP8=", MODEL),
+        SignedReasoning("hm", "c2ln", MODEL),
+        SignedReasoning("", "ZW1wdHk=", MODEL),
+        SignedReasoning("later", "bGF0ZXI=", MODEL),
+    )
 
 
 def test_fields_without_an_effect_are_accepted() -> None:
@@ -222,8 +419,7 @@ def test_fields_without_an_effect_are_accepted() -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"stop": ["a"] * 5}, "stop"),
         ({"stop": ""}, "stop.0"),
-        ({"reasoning_effort": "xhigh"}, "reasoning_effort"),
-        ({"reasoning_effort": "low", "tools": [WEATHER], "tool_choice": "required"}, "reasoning_effort"),
+        ({"reasoning_effort": "extreme"}, "reasoning_effort"),
         ({"response_format": {"type": "json_object"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         (
@@ -255,8 +451,13 @@ def test_fields_without_an_effect_are_accepted() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_invalid_field_is_refused_by_name(fields: dict[str, Any], field: str) -> None:
+    def convert() -> None:
+        body = request(**fields)
+        prompt(body)
+        options(body)
+
     with pytest.raises(BadRequest) as caught:
-        options_of(**fields)
+        convert()
     assert caught.value.field == field
 
 
@@ -265,7 +466,6 @@ def test_invalid_field_is_refused_by_name(fields: dict[str, Any], field: str) ->
     [
         ([{"role": "critic", "content": "a"}], "messages.0.role"),
         ([{"content": "a"}], "messages.0.role"),
-        ([user(), {"role": "assistant", "content": "a"}], "messages.1.role"),
         ([{"role": "assistant", "content": "a"}, user()], "messages.0.role"),
         ([{"role": "system", "content": "a"}], "messages.0.role"),
         ([user(" ")], "messages.0.content"),

@@ -6,7 +6,7 @@ from converse_stream.generation.plan import make_plan
 from converse_stream.http.bodies import ChatRequest
 from converse_stream.memory.lookup import Memory
 from converse_stream.protocol.errors import BadRequest
-from converse_stream.protocol.events import Chunk, Message, Part
+from converse_stream.protocol.events import Chunk, Message, Part, Reasoning, ReasoningSignature, RedactedReasoning
 from converse_stream.store.conversations import Conversation
 from converse_stream.store.facts import EMPTY_PROFILE
 
@@ -33,3 +33,10 @@ def test_continue_with_text_has_it_as_the_prefix() -> None:
     plan = make_plan(action_request("continue"), memory(Chunk("Because")), "gid", 1000)
     assert plan.prefix == (Chunk("Because"),)
     assert [message.id for message in plan.history] == ["question", "answer"]
+
+
+def test_continue_has_no_signed_reasoning_in_its_prefix() -> None:
+    """The continued answer of a model with long signatures is not too long, and its positions are those of clients."""
+    signed = ReasoningSignature("s" * 2000, "claude"), RedactedReasoning("d" * 2000, "claude")
+    answer = memory(Reasoning("a"), *signed, Reasoning("b"), Chunk("Because"))
+    assert make_plan(action_request("continue"), answer, "gid", 1000).prefix == (Reasoning("ab"), Chunk("Because"))

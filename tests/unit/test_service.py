@@ -27,8 +27,10 @@ from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Call
 from converse_stream.prompts import builder
 from converse_stream.prompts.prompt import Prompt, PromptMessage
+from converse_stream.protocol.errors import ModelUnpriced
 from converse_stream.protocol.events import Chunk, Complete, Progress, Usage
 from converse_stream.protocol.options import Options
+from converse_stream.service.prompts import check_model
 from converse_stream.settings import Settings, SettingsError
 from converse_stream.store.facts import SearchableFact
 from tests.property.fake_table import FakeDynamo, Fault, NoFaults
@@ -100,7 +102,7 @@ class Chat:
         self.app.models.answer = self._answer  # type: ignore[method-assign]  # the script replaces the model
 
     def _answer(
-        self, prompt: Prompt, alias: str, options: Any, call: Call, **_: Any
+        self, prompt: Prompt, name: str, options: Any, call: Call, **_: Any
     ) -> Generator[Chunk | ModelEnd, None, None]:
         self.prompts.append(prompt)
         yield Chunk(f"answer {len(self.prompts)}")
@@ -246,15 +248,42 @@ def test_guardrail_has_the_processing_mode_of_the_settings(mode: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "variable"),
     [
-        ({"default_model": "nova-lite", "allowed_models": "nova-pro"}, "DEFAULT_MODEL"),
-        ({"default_model": "gpt"}, "DEFAULT_MODEL"),
-        ({"task_model": "gpt"}, "TASK_MODEL"),
-        ({"allowed_models": "nova-lite,gpt"}, "ALLOWED_MODELS"),
+        ({"default_model": "nova"}, "DEFAULT_MODEL: nova is no alias"),
+        ({"task_model": "nova"}, "TASK_MODEL: nova is no alias"),
+        ({"allowed_models": "nova-lite,nova"}, "ALLOWED_MODELS: nova is no alias"),
+        ({"default_model": "gpt"}, "DEFAULT_MODEL: gpt has no price"),
+        ({"allowed_models": "nova-lite,vendor.new-1"}, "ALLOWED_MODELS: vendor.new-1 has no price"),
+        ({"model_overrides": '{"gpt": {"price": []}, "x.y": {"tokens": 1}}'}, "MODEL_OVERRIDES: x.y.tokens: "),
+        ({"model_overrides": "missing.json"}, "MODEL_OVERRIDES: cannot be read"),
     ],
 )
-def test_settings_with_an_unknown_model_are_refused(settings: dict[str, str], variable: str) -> None:
+def test_settings_with_a_wrong_model_are_refused(settings: dict[str, str], variable: str) -> None:
     with pytest.raises(SettingsError, match=variable):
         application(FakeDynamo(NoFaults()), **settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"default_model": "nova-lite", "allowed_models": "nova-pro"},
+        {"allowed_models": "*"},
+        {"default_model": "gpt", "day_usd": 0, "user_day_usd": 0},
+        {"default_model": "gpt", "model_overrides": '{"gpt": {"price": [{"input": 1, "output": 2}]}}'},
+    ],
+)
+def test_settings_start_with_a_default_model_that_is_always_allowed(settings: dict[str, Any]) -> None:
+    app = application(FakeDynamo(NoFaults()), **settings)
+    assert app.models.allows(app.settings.default_model)
+
+
+def test_model_without_a_price_is_refused_while_there_is_a_budget_in_dollars() -> None:
+    app = application(FakeDynamo(NoFaults()), allowed_models="*")
+    with pytest.raises(ModelUnpriced, match=r"^vendor\.new-1 has no price\. .* ModelOverrides") as error:
+        check_model(app, ALICE, "vendor.new-1", Options())
+    assert (error.value.status, error.value.field) == (403, "model")
+    check_model(app, replace(ALICE, bedrock_key=SecretStr("key")), "vendor.new-1", Options())
+    unlimited = application(FakeDynamo(NoFaults()), allowed_models="*", day_usd=0, user_day_usd=0)
+    check_model(unlimited, ALICE, "vendor.new-1", Options())
 
 
 def test_failed_start_releases_its_slot(chat: Chat) -> None:

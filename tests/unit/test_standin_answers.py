@@ -107,7 +107,8 @@ def test_answer_ends_before_a_stop_sequence() -> None:
 
 @pytest.mark.parametrize("field", ["thinking", "reasoningConfig"])
 def test_reasoning_is_first_and_has_a_signature(field: str) -> None:
-    answer = reply(body("Tell me about rivers", additionalModelRequestFields={field: {"type": "enabled"}}))
+    fields = {field: {"type": "enabled"}}
+    answer = reply(body("Tell me about rivers", additionalModelRequestFields=fields), "vendor.thinker-v1:0")
     *fragments, last = answer.blocks[0].deltas
     assert "rivers" in "".join(fragment["reasoningContent"]["text"] for fragment in fragments)
     assert last["reasoningContent"].keys() == {"signature"}
@@ -258,5 +259,35 @@ def test_small_model_summarises_a_conversation() -> None:
     assert text(reply(body(conversation, system="Summarise a conversation."), MICRO)) == summary
 
 
-def test_small_model_answers_a_question() -> None:
-    assert "rivers" in text(reply(body("Tell me about rivers", system="You are kind."), MICRO)).split(".")[0]
+@pytest.mark.parametrize(
+    "model",
+    [LITE, "us.anthropic.claude-haiku-5-5", "us.anthropic.claude-haiku-4-5-20251001-v1:0", "openai.gpt-oss-20b-1:0"],
+)
+def test_every_model_does_the_tasks(model: str) -> None:
+    assert text(reply(body("Tell me about rivers", system="Write a title of at most six words."), model)) == "Rivers"
+    labels = "Classify. Use one of: praise, complaint"
+    assert text(reply(body("I have a complaint", system=labels), model)) == "complaint"
+    schema = json.dumps({"type": "object", "properties": {"facts": {"type": "array"}}, "additionalProperties": False})
+    text_format = {"type": "json_schema", "structure": {"jsonSchema": {"schema": schema}}}
+    request = body("My boat is called Nora", system=EXTRACT, outputConfig={"textFormat": text_format})
+    [fact] = json.loads(text(reply(request, model)))["facts"]
+    assert fact["text"] == "The user's boat is called Nora."
+    summary = text(reply(body("User: Tell me about rivers", system="Summarise a conversation."), model))
+    assert summary == "The user asked about rivers."
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        "",
+        "You are kind.",
+        "You are an assistant that can classify, summarise and extract. You write titles too.",
+        "Help the user to classify things and to find a title.",
+        "Summarise long answers.",
+        "Extracts are welcome.",
+        "Titles are written in capitals.",
+    ],
+)
+@pytest.mark.parametrize("model", [MICRO, LITE, "us.anthropic.claude-opus-4-8"])
+def test_system_prompt_of_a_chat_is_no_task(model: str, system: str) -> None:
+    assert "rivers" in text(reply(body("Tell me about rivers", system=system), model)).split(".")[0]

@@ -44,8 +44,7 @@ GOOD: dict[str, Any] = {
         user("Tell me about rivers", POINT),
     ],
     "system": [{"text": "Be kind."}, POINT],
-    "inferenceConfig": {"maxTokens": 10, "temperature": 0, "topP": 0.9, "stopSequences": ["x"]},
-    "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 1024}},
+    "inferenceConfig": {"maxTokens": 10, "temperature": 0, "stopSequences": ["x"]},
     "toolConfig": {"tools": [{"toolSpec": {"name": "t", "inputSchema": {"json": {"type": "object"}}}}]},
 }
 
@@ -164,9 +163,11 @@ def test_tool_calls_without_tool_config_are_refused() -> None:
     ids=["a forced tool", "a result"],
 )
 def test_reasoning_with_a_forced_tool_or_a_result_is_refused_for_claude(change: dict[str, Any], message: str) -> None:
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    body = GOOD | {"inferenceConfig": {}, "additionalModelRequestFields": {"thinking": thinking}} | change
     with pytest.raises(BedrockError, match=message):
-        check_converse("ConverseStream", CLAUDE, GOOD | change)
-    check_converse("ConverseStream", CLAUDE, GOOD | change | {"additionalModelRequestFields": {}})
+        check_converse("ConverseStream", CLAUDE, body)
+    check_converse("ConverseStream", CLAUDE, body | {"additionalModelRequestFields": {}})
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_reasoning_with_a_forced_tool_or_a_result_is_refused_for_claude(change: 
     ids=["a choice at the root", "a property's name", "no properties", "an id again", "too long"],
 )
 def test_request_that_only_claude_refuses_is_refused_for_claude(change: dict[str, Any], message: str) -> None:
-    body = GOOD | {"additionalModelRequestFields": {}} | change
+    body = GOOD | change
     check_converse("ConverseStream", MODEL, body)
     with pytest.raises(BedrockError, match=message) as caught:
         check_converse("ConverseStream", CLAUDE, body)
@@ -220,7 +221,7 @@ NOVA, HAIKU = MODEL.removeprefix("us."), CLAUDE.removeprefix("us.")
     ],
 )
 def test_model_is_accepted_only_in_its_regions(model: str, region: str | None, refusal: str | None) -> None:
-    body = GOOD | {"additionalModelRequestFields": {}}
+    body = GOOD
     if refusal is None:
         check_converse("Converse", model, body, region)
         return

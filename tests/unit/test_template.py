@@ -9,12 +9,24 @@ from typing import Any
 import pytest
 
 from converse_stream.http.request import EXPOSED_HEADERS
-from converse_stream.model.catalog import profiles_of
 from local_stack.entry_points.api_gateway import Routes
-from local_stack.template import Route
+from local_stack.template import ENVIRONMENT_BYTES, Route, read
 from tests.routes import converse_routes
 from tests.unit.rules import violated
-from tests.unit.transform import CASES, ENTRY_POINTS, ROOT, SOURCE, Resources, case_id, of_type, stacks, values_of
+from tests.unit.transform import (
+    CASES,
+    ENTRY_POINTS,
+    FREE_VALUES,
+    JWT,
+    ROOT,
+    SOURCE,
+    Resources,
+    case_id,
+    of_type,
+    stacks,
+    transformed,
+    values_of,
+)
 
 pytestmark = pytest.mark.xdist_group("template")  # one transformation for all tests of the group
 
@@ -39,8 +51,8 @@ def test_parameters_have_the_order_of_their_groups() -> None:
     assert all(group["Label"]["default"] for group in groups)
 
 
-def test_template_has_fewer_than_950_lines() -> None:
-    assert len((ROOT / "template.yaml").read_text(encoding="utf-8").splitlines()) < 950
+def test_template_has_fewer_than_940_lines() -> None:
+    assert len((ROOT / "template.yaml").read_text(encoding="utf-8").splitlines()) < 940
 
 
 def test_cases_contain_every_value_of_every_parameter() -> None:
@@ -251,19 +263,21 @@ def test_each_function_has_its_own_role(stack: Resources) -> None:
     assert {tuple(role["ManagedPolicyArns"]) for role in roles.values()} == {("<ModelPolicy>",)}
 
 
-def test_no_wildcard_in_actions_or_resources_except_regions_of_bedrock(stack: Resources) -> None:
+def test_no_wildcard_in_actions_or_resources_except_those_of_model_arns(stack: Resources) -> None:
     for owner, statement in statements(stack):
         assert not [action for action in as_list(statement["Action"]) if "*" in action], (owner, statement["Sid"])
+        if statement["Sid"] == "Models":
+            continue
         for resource in as_list(statement["Resource"]):
-            without_region = re.sub(r"^arn:aws:bedrock:\*::foundation-model/", "", resource)
             if statement["Sid"] == "Guardrail":  # AWS's guardrail profiles; useless without a guardrail
-                without_region = re.sub(r"^arn:aws:bedrock:\*:0{12}:guardrail-profile/\*$", "", resource)
-            assert "*" not in without_region, (owner, statement["Sid"])
+                resource = re.sub(r"^arn:aws:bedrock:\*:0{12}:guardrail-profile/\*$", "", resource)
+            assert "*" not in resource, (owner, statement["Sid"])
 
 
 def test_wildcard_resources_have_a_comment_with_the_reason() -> None:
     lines = (ROOT / "template.yaml").read_text(encoding="utf-8").splitlines()
-    groups = [number for number, line in enumerate(lines) if ":*" in line and "arn:" in line]
+    resources = lines.index("Resources:")
+    groups = [number for number, line in enumerate(lines) if number > resources and ":*" in line and "arn:" in line]
     first_of_a_list = [number for number in groups if number - 1 not in groups]
     assert first_of_a_list
     for number in first_of_a_list:
@@ -342,11 +356,7 @@ def test_dependent_parameters_must_be_set_together(parameters: dict[str, str], *
     assert (violated(SOURCE, parameters) == []) == accepted
 
 
-def test_model_policy_permits_exactly_the_models_of_the_catalog(stack: Resources, case: int) -> None:
-    catalog = json.loads(
-        (ROOT / "layers/converse_stream/converse_stream/model/catalog.json").read_text(encoding="utf-8")
-    )
-    models = {model["id"] for model in catalog.values()}
+def test_model_policy_permits_the_configured_models_and_guardrail(stack: Resources, case: int) -> None:
     by_sid = {statement["Sid"]: statement for owner, statement in statements(stack) if owner == "ModelPolicy"}
     guardrail = by_sid.get("Guardrail")
     assert bool(guardrail) == bool(CASES[case]["GuardrailId"])
@@ -357,16 +367,44 @@ def test_model_policy_permits_exactly_the_models_of_the_catalog(stack: Resources
             f"arn:aws:bedrock:us-east-1:000000000000:guardrail/{CASES[case]['GuardrailId']}",
         ]
     assert set(by_sid["Models"]["Action"]) == {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
-    account = "arn:aws:bedrock:us-east-1:000000000000:inference-profile"
-    profiles = {
-        f"{account}/{profile}.{model['id']}"
-        for profile in set(profiles_of(CASES[case]["InferenceProfile"], "us-east-1")) - {"none"}
-        for model in catalog.values()
-        if profile in model["profiles"]
-    }
-    foundation_models = {f"arn:aws:bedrock:*::foundation-model/{model}" for model in models}
-    assert set(by_sid["Models"]["Resource"]) == foundation_models | profiles
-    assert by_sid.keys() <= {"Models", "Guardrail", "Embeddings", "Documents"}
+    assert by_sid["Models"]["Resource"] == CASES[case]["ModelArns"].split(",")
+    assert by_sid.keys() <= {"Models", "Overrides", "Guardrail", "Embeddings", "Documents"}
+
+
+@pytest.mark.parametrize(
+    ("source", "resource"),
+    [
+        ("", None),
+        ("models.json", None),
+        ('{"anthropic.claude-opus-7": {"like": "claude-opus"}}', None),
+        ("/chat/models", "arn:aws:ssm:us-east-1:000000000000:parameter/chat/models"),
+        ("arn:aws:ssm:us-west-2:123456789012:parameter/models", "arn:aws:ssm:us-west-2:123456789012:parameter/models"),
+    ],
+)
+def test_functions_may_read_only_the_parameter_of_the_overrides(source: str, resource: str | None) -> None:
+    assert re.search(SOURCE["Parameters"]["ModelOverrides"]["AllowedPattern"], source)
+    [stack] = transformed([{**CASES[0], "ModelOverrides": source}])
+    found = [statement for _, statement in statements(stack) if "ssm" in json.dumps(statement)]
+    assert [(each["Action"], each["Resource"]) for each in found] == (
+        [("ssm:GetParameter", resource)] if resource else []
+    )
+    for function in of_type(stack, "AWS::Lambda::Function").values():
+        assert function["Environment"]["Variables"]["MODEL_OVERRIDES"] == source
+
+
+@pytest.mark.parametrize("source", ["models/../../etc/passwd", "https://example.com/models.json", "arn:aws:s3:::b/k"])
+def test_other_sources_of_overrides_are_refused(source: str) -> None:
+    assert not re.search(SOURCE["Parameters"]["ModelOverrides"]["AllowedPattern"], source)
+
+
+def test_environment_leaves_room_for_long_values() -> None:
+    """Lambda's limit is 4,096 bytes. The values of a real deployment are longer than the local stack's."""
+    long_values = {name: value for name, value in FREE_VALUES.items() if SOURCE["Parameters"][name]["Type"] == "String"}
+    identity = {"JwtIssuer": "https://cognito-idp.ap-southeast-2.amazonaws.com/ap-southeast-2_123456789", **JWT}
+    for parameters, left in (({}, 2_500), (long_values | identity | {"AllowedOrigins": "x" * 300}, 2_000)):
+        for function in read(ROOT / "template.yaml", parameters).functions.values():
+            size = len(json.dumps(dict(function.environment), separators=(",", ":")))
+            assert size < ENVIRONMENT_BYTES - left, function.name
 
 
 def test_memory_is_permitted_only_with_its_configuration(stack: Resources, case: int) -> None:

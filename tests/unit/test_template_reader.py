@@ -165,7 +165,9 @@ def test_environment_over_the_size_limit_of_lambda_is_refused() -> None:
     longest = "https://example.com/" + "ü" * ((4096 - base - 20) // 2)
     longest += "x" * (4096 - base - len(longest.encode()))
     assert environment_bytes({"JwtIssuer": longest}) == 4096
-    with pytest.raises(TemplateError, match=r"StreamFunction: .* 4,097 bytes.* 4,096") as error:
+    with pytest.raises(
+        TemplateError, match=r"StreamFunction: Lambda was unable to .* 4KB.* 4,097 bytes.* 4,096"
+    ) as error:
         read(ROOT / "template.yaml", {"JwtIssuer": longest + "x"})
     assert "example.com" not in str(error.value)
 

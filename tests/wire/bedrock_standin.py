@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from botocore.config import Config
 
 from local_stack.bedrock import BedrockServer, ModelRequest, serve
 from local_stack.bedrock.events import Model
+from local_stack.bedrock.model_table import MODELS
+from local_stack.bedrock.models import ListedModel
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
@@ -44,10 +46,16 @@ def event_loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 @contextmanager
-def standin(*, fault_rate: float = 0.0, seed: int = 0, model: Model | None = None) -> Iterator[BedrockServer]:
+def standin(
+    *,
+    fault_rate: float = 0.0,
+    seed: int = 0,
+    model: Model | None = None,
+    models: Mapping[str, ListedModel] = MODELS,
+) -> Iterator[BedrockServer]:
     """Yields a stand-in on a free port."""
     with event_loop() as loop:
-        start = serve("127.0.0.1", 0, fault_rate=fault_rate, seed=seed, model=model)
+        start = serve("127.0.0.1", 0, fault_rate=fault_rate, seed=seed, model=model, models=models)
         server = asyncio.run_coroutine_threadsafe(start, loop).result()
         yield server
         asyncio.run_coroutine_threadsafe(server.close(), loop).result()

@@ -16,6 +16,8 @@ from tests.wire.bedrock_standin import LITE, QUICK, boto3_client, converse_reque
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
 
+HAIKU = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+
 
 @pytest.fixture
 def client(server: BedrockServer) -> Iterator["BedrockRuntimeClient"]:
@@ -53,6 +55,7 @@ def test_an_answer_has_reasoning_then_text_then_a_tool_call(client: "BedrockRunt
     fields: dict[str, Any] = {
         "toolConfig": {"tools": [tool]},
         "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 1024}},
+        "model": HAIKU,
     }
     question = f"Tell me about Łódź 🌊 [[{QUICK} tokens=3 tool=weather cite]]"
     events = stream(client, question, **fields)
@@ -152,11 +155,11 @@ def test_a_profile_of_another_region_is_refused(client: "BedrockRuntimeClient") 
 
 def test_cache_points_are_written_and_then_read(client: "BedrockRuntimeClient") -> None:
     point = {"cachePoint": {"type": "default"}}
-    system: Any = [{"text": "A prefix that this test alone uses."}, point]
+    system: Any = [{"text": "A prefix that this test alone uses. " * 200}, point]
     question = f"Tell me about rivers [[{QUICK} tokens=1]]"
     first, second = (client.converse(**converse_request(question, system=system))["usage"] for _ in range(2))
-    assert (first["cacheWriteInputTokens"], first["cacheReadInputTokens"]) == (7, 0)
-    assert (second["cacheWriteInputTokens"], second["cacheReadInputTokens"]) == (0, 7)
+    assert (first["cacheWriteInputTokens"], first["cacheReadInputTokens"]) == (1_400, 0)
+    assert (second["cacheWriteInputTokens"], second["cacheReadInputTokens"]) == (0, 1_400)
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def test_a_finished_answer_returns_its_connection_to_the_pool(
         ("not-ready", errors.ModelNotReady),
         ("access-denied", errors.ModelAccessDenied),
         ("invalid", errors.ModelInvalidRequest),
-        ("refuse-stream", errors.StreamingRefused),
+        ("refuse-stream", errors.CapabilityRefused),
         ("reset at=2", errors.ModelConnectionLost),
         ("bad-crc at=2", errors.ModelCorrupt),
         ("exception at=2 code=throttlingException", errors.ModelThrottled),

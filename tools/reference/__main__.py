@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tools.reference import errors_page, events_page, http_page, limits_page, parameters_page
+from tools.reference import errors_page, events_page, http_page, limits_page, models_page, parameters_page
 from tools.reference.markdown import StaleTextError
 from tools.reference.template import ROOT
 
@@ -18,6 +18,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "events.md": events_page.text,
     "http.md": http_page.text,
     "limits.md": limits_page.text,
+    "models.md": models_page.text,
     "parameters.md": parameters_page.text,
 }
 

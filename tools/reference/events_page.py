@@ -41,9 +41,12 @@ ORDER = """\
 RESUME = """\
 `chunk`, `reasoning`, `citation` and `tool` have an `id` line: `<generation>:<position>`. A position counts the
 Unicode code points of text and reasoning from the beginning of the answer, and 1 for each citation and each event of
-a tool. To resume, send the last id as the header `Last-Event-ID`, or as `?after=`. The new stream begins with
-`start`, and then has what is behind that position; pieces may be joined. Browsers and libraries for server-sent
-events send the header themselves.
+a tool. The log also has entries that are not sent, such as the signatures of reasoning. Each of them counts 1. So take
+positions from the ids, and do not count yourself.
+
+To resume, send the last id as the header `Last-Event-ID`, or as `?after=`. The new stream begins with `start`, and then
+has what is behind that position; pieces may be joined. Browsers and libraries for server-sent events send the header
+themselves.
 
 A stream with a cursor ends after {attach} s at most, and when the same `X-Client-Id` opens a newer one. If it ends
 without `complete` or `error`, resume again with the last id. `continue` sends only the new part of the answer: its
@@ -58,6 +61,8 @@ STAGES = {
     "memory": "A part of the memory is left out, because it was not read in time. `detail` says which.",
     "search": "Documents are searched. A second event with `detail` says what was found.",
     "retry": "The model refused the request in a way that may pass. It is asked again.",
+    "adapted": "`detail` is a field of the request that the model does not get, such as `options.temperature`, or "
+    "`<field>=<value>` for the value that it gets instead.",
     "fallback": "Another model is asked. `detail` is its alias.",
 }
 

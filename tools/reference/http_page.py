@@ -34,6 +34,7 @@ EVENT_STREAM, JSON = "text/event-stream", "application/json"
 GROUPS = {
     "chat": "Chat",
     "prompt": "Chat",
+    "models": "Chat",
     "conversations": "Conversations",
     "memory": "Memory and profile",
     "profile": "Memory and profile",

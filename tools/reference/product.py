@@ -13,9 +13,18 @@ from converse_stream.generation import follower
 from converse_stream.generation.generation import IDLE_FLUSH_SECONDS
 from converse_stream.http.request import CREDENTIALS_LIMIT
 from converse_stream.model.client import ATTEMPTS
-from converse_stream.model.options import DEFAULT_OUTPUT_TOKENS, REASONING_TOKENS
+from converse_stream.model.thinking import DEFAULT_OUTPUT_TOKENS
+from converse_stream.model.thinking import TOKENS as REASONING_TOKENS
 from converse_stream.openapi.document import document
-from converse_stream.protocol.errors import BudgetExhausted, ChatError, ModelError, TooManyGenerations, TooManyRequests
+from converse_stream.protocol.errors import (
+    BudgetExhausted,
+    ChatError,
+    ModelError,
+    ModelNotAllowed,
+    ModelUnpriced,
+    TooManyGenerations,
+    TooManyRequests,
+)
 from converse_stream.protocol.events import Complete, Message, Timing, Usage
 from converse_stream.protocol.finish_reasons import FINISH, UNKNOWN, Finish
 from converse_stream.protocol.log import PositionedEvent
@@ -78,6 +87,8 @@ STREAM_END = sse.DONE
 _EXAMPLES: dict[type[ChatError], ChatError] = {
     TooManyRequests: TooManyRequests("user", 2),
     TooManyGenerations: TooManyGenerations(Settings.model_fields["user_generations"].default),
+    ModelNotAllowed: ModelNotAllowed("model must be one of claude-haiku, nova-lite."),
+    ModelUnpriced: ModelUnpriced("openai.gpt-6-sol"),
     BudgetExhausted: BudgetExhausted("user", "2026-01-02T00:00:00+00:00", 3600),
 }
 

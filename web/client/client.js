@@ -43,6 +43,10 @@ export class ConverseStream {
     return cancel(this.#http, conversationId, generationId);
   }
 
+  models() {
+    return this.get("/models");
+  }
+
   /** @type {Declared["get"]} */
   get = (path) => this.#json("GET", path);
   /** @type {Declared["post"]} */
@@ -58,8 +62,9 @@ export class ConverseStream {
    * @param {import("./delivery.js").Send["body"]} request
    * @param {TurnOptions} [turn]
    */
-  #turn(request, { model, options, stopOnLeave } = {}) {
-    const send = { key: crypto.randomUUID(), body: { ...request, model, options } };
+  #turn(request, { model, options, stopOnLeave, bedrockKey } = {}) {
+    const headers = { "idempotency-key": crypto.randomUUID(), ...(bedrockKey && { "x-bedrock-api-key": bedrockKey }) };
+    const send = { headers, body: { ...request, model, options } };
     return this.#read(new Answer(this.#http, { conversationId: request.conversationId, send, stopOnLeave }));
   }
 

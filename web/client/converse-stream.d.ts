@@ -7,6 +7,7 @@ import type {
   FinishReason,
   Message,
   MessagePart,
+  ModelList,
   Options as ModelOptions,
   StreamEvent as ServerEvent,
   ToolEvent,
@@ -26,6 +27,8 @@ export type {
   Message,
   MessagePage,
   MessagePart,
+  ModelInfo,
+  ModelList,
   NewConversation,
   NewFact,
   NewProfile,
@@ -66,6 +69,11 @@ export interface ClientOptions {
 export interface TurnOptions {
   model?: string | undefined;
   options?: ModelOptions | undefined;
+  /**
+   * The user's own key for Bedrock, 1 to 4096 visible ASCII characters: the answer is billed to it. It is sent with this
+   * message only, and not stored.
+   */
+  bedrockKey?: string | undefined;
   /** Cancel the generation when the page is closed. */
   stopOnLeave?: boolean | undefined;
 }
@@ -98,6 +106,9 @@ export declare class ConverseStream {
    * may not have the message yet. Rejects with a ConverseError.
    */
   stop(conversationId: string, generationId?: string): Promise<void>;
+
+  /** The models that requests may name, with their efforts and prices. Rejects with a ConverseError. */
+  models(): Promise<ModelList>;
 
   /** The buffered routes. The result is `undefined` if the body is empty. They reject with a ConverseError. */
   get<T = any>(path: string): Promise<T>;

@@ -7,7 +7,8 @@ import { abortWhenSilent, pause } from "./waiting.js";
 /**
  * @import { CompleteEvent, ConnectionEvent, ErrorEvent, Message, StreamEvent } from "./converse-stream.js"
  * @import { Http } from "./http.js"
- * @typedef {{ key: string, body: { conversationId: string, action?: string } & Record<string, unknown> }} Send
+ * @typedef {{ conversationId: string, action?: string } & Record<string, unknown>} Body
+ * @typedef {{ headers: Record<string, string>, body: Body }} Send
  * @typedef {{ conversationId: string, send?: Send, cursor?: string | undefined, signal: AbortSignal }} Request
  * @typedef {{ event: StreamEvent, cursor?: string | undefined, position?: number | undefined }} Delivered
  * @typedef {ReturnType<typeof abortWhenSilent>} Silence
@@ -54,7 +55,7 @@ export class Delivery {
   constructor(http, { conversationId, send, cursor, signal }) {
     this.#http = http;
     this.#conversationId = conversationId;
-    this.#post = send && { method: "POST", body: send.body, headers: { "idempotency-key": send.key } };
+    this.#post = send && { method: "POST", ...send };
     this.#isContinued = send?.body.action === "continue";
     this.#cursor = cursor;
     this.#signal = signal;

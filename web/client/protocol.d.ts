@@ -184,6 +184,51 @@ export interface Metrics {
   tokensPerSecond?: number;
 }
 
+/** A model that requests may name. */
+export interface ModelInfo {
+  /** The name in requests. */
+  id: string;
+  /** The name to show. */
+  name: string;
+  /** Bedrock's id. */
+  model: string;
+  inputs: ("text" | "image" | "document" | "video")[];
+  /** Null if the model does not think. */
+  reasoning: ModelReasoning | null;
+  /** The most tokens of a prompt and its answer together. */
+  contextTokens: number;
+  /** The most tokens of an answer. */
+  outputTokens: number;
+  lifecycle: "active" | "legacy";
+  /** Null if it is not known. */
+  pricePerMillion: ModelPrice | null;
+}
+
+/** The models that requests may name. `default` is the model of a request that names none. */
+export interface ModelList {
+  default: string;
+  models: ModelInfo[];
+}
+
+/** The on-demand price of a model, through the inference profile that the deployment uses. */
+export interface ModelPrice {
+  input: number;
+  output: number;
+  cacheRead?: number;
+  cacheWrite?: number;
+  /** Prices of larger requests, if they differ. */
+  tiers?: PriceTier[];
+}
+
+/** How a model thinks before it answers. It has the effort `none` if a request can disable the thinking. */
+export interface ModelReasoning {
+  efforts: ("none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max")[];
+  /** Of a request without an effort. Null: the model does not think then. */
+  default: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max" | null;
+  /** Whether the thinking cannot be disabled. */
+  always: boolean;
+}
+
 /** `POST /conversations`. The client may choose the id. */
 export interface NewConversation {
   id?: string | null | undefined;
@@ -215,7 +260,7 @@ export interface Options {
   temperature?: number | null | undefined;
   topP?: number | null | undefined;
   stop?: string[] | null | undefined;
-  reasoning?: "low" | "medium" | "high" | null | undefined;
+  reasoning?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max" | number | ReasoningEffort | null | undefined;
   serviceTier?: "priority" | "flex" | null | undefined;
   latency?: "optimized" | null | undefined;
   schema?: Record<string, unknown> | null | undefined;
@@ -229,6 +274,15 @@ export interface PlainContent {
 /** The message of an error, in `?dialect=plain`. */
 export interface PlainError {
   error: string;
+}
+
+/** The price of requests with more than `above` input tokens, for all of their tokens. */
+export interface PriceTier {
+  input: number;
+  output: number;
+  cacheRead?: number;
+  cacheWrite?: number;
+  above: number;
 }
 
 /** How the user is addressed, the name of the assistant, and whether it learns from the user's messages. */
@@ -250,7 +304,7 @@ export interface ProfileChange {
 /** Progress before the first text. It is not stored. */
 export interface ProgressEvent {
   type: "progress";
-  stage: "memory" | "search" | "retry" | "fallback";
+  stage: "memory" | "search" | "adapted" | "retry" | "fallback";
   detail?: string;
 }
 
@@ -276,6 +330,11 @@ export interface PromptTokens {
   message: number;
 }
 
+/** The long form of an effort. */
+export interface ReasoningEffort {
+  effort: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max";
+}
+
 /** A piece of the model's reasoning. */
 export interface ReasoningEvent {
   type: "reasoning";
@@ -288,7 +347,7 @@ export interface ReasoningPart {
   text: string;
 }
 
-/** The answer ends at `position`: remove the text after it. A position counts code points of text and reasoning, and 1 for each citation and each event of a tool. */
+/** The answer ends at `position`: remove the text after it. A position counts code points of text and reasoning, and 1 for each citation, each event of a tool, and each entry that is not sent: take positions from the ids of events. */
 export interface RollbackEvent {
   type: "rollback";
   position: number;
@@ -347,7 +406,7 @@ export interface Usage {
   outputTokens: number;
   cacheReadTokens: number;
   cacheWriteTokens: number;
-  /** US dollars, at the prices of the catalog. */
-  costUsd?: number;
+  /** US dollars, at the prices of the catalog. Null if the price is not known, or the request has its own Bedrock key. */
+  costUsd: number | null;
   basis: "exact" | "estimated" | "unknown";
 }

@@ -34,6 +34,7 @@ export class Conversation {
    *   busy(is: boolean): void, event(event: object): void, begun(id: string): void, failed(error: Error): void,
    *   loaded(id: string, lastQuestion?: string): void, arrived(id: string): void, opened(id: string): void,
    *   unanswered(id: string, question: string, retryable: boolean): void,
+   *   turn(): import("../client/converse-stream.js").TurnOptions,
    *   scroller: import("./scroller.js").Scroller,
    * }} page  callbacks of the page
    */
@@ -76,7 +77,7 @@ export class Conversation {
     };
     onFrame(() => this.#list.append(asked));
     this.#page.scroller.toEnd();
-    const answer = this.#client.send({ text, conversationId: this.id });
+    const answer = this.#client.send({ ...this.#page.turn(), text, conversationId: this.id });
     const sent = await this.#read(answer, { view, again, asked, begun: this.#page.arrived });
     if (sent && this.#isNew) {
       this.#isNew = false;
@@ -90,7 +91,8 @@ export class Conversation {
     if (this.busy) return;
     const { view, shown } = this.#last;
     view.element.remove();
-    return this.#read(this.#client.regenerate(this.id), { again: () => this.regenerate(), instead: { view, shown } });
+    const answer = this.#client.regenerate(this.id, this.#page.turn());
+    return this.#read(answer, { again: () => this.regenerate(), instead: { view, shown } });
   }
 
   /** Continues the last answer. */
@@ -98,7 +100,7 @@ export class Conversation {
     if (this.busy) return;
     const { view, shown } = this.#last;
     const again = () => this.continue();
-    return this.#read(this.#client.continue(this.id), { view, again, before: shown.parts });
+    return this.#read(this.#client.continue(this.id, this.#page.turn()), { view, again, before: shown.parts });
   }
 
   /** Cancels the generation. Throws ConverseError. */
@@ -277,7 +279,10 @@ function textOf({ parts }) {
 
 /** The content of the view after an event. `replaced` is the answer that this one replaces, if any. */
 function after(event, shown, state, replaced) {
-  if (event.type === "complete") return { ...event.aiMessage, metrics: event.metrics };
+  if (event.type === "complete") return { ...event.aiMessage, metrics: event.metrics, adapted: shown.adapted };
+  if (event.type === "progress" && event.stage === "adapted") {
+    return { ...shown, adapted: [...(shown.adapted ?? []), event.detail] };
+  }
   if (event.type === "error") {
     const kept = event.messageId && event.messageId === replaced?.id ? replaced : shown; // no new text
     return { ...kept, speaking: false, error: event };

@@ -28,6 +28,26 @@ export function confirmDeletion(title) {
   return openForm(byId("delete"));
 }
 
+/**
+ * Asks for a Bedrock API key. Returns "" to remove the present one, and undefined if nothing is changed.
+ * @param {boolean} isSet  whether there is a key
+ * @returns {Promise<string | undefined>}
+ */
+export async function askKey(isSet) {
+  const field = byId("key-value");
+  let removed = false;
+  byId("key-remove").hidden = !isSet;
+  byId("key-remove").onclick = () => {
+    removed = true;
+    byId("key").close();
+  };
+  const submitted = await openForm(byId("key"));
+  const key = field.value.trim();
+  field.value = "";
+  if (removed) return "";
+  return submitted ? key : undefined;
+}
+
 /** Opens a dialog with a form. Returns whether the form was submitted. */
 function openForm(dialog) {
   return new Promise((resolve) => {

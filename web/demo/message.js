@@ -33,6 +33,7 @@ export function question(text) {
  *   error?: { message: string, retryable?: boolean },
  *   status?: "complete" | "partial" | "failed",
  *   model?: string, usage?: object, metrics?: object,
+ *   adapted?: string[],              what the model did not get of the request: a field, or `field=value`
  * }} Shown
  */
 export class Answer {
@@ -74,6 +75,7 @@ export class Answer {
     this.#showSources(sources);
     this.element.classList.toggle("speaking", Boolean(shown.speaking));
     this.#part("waiting").hidden = !shown.speaking || blocks.some((block) => block.type === "text");
+    this.#showAdapted(shown.adapted);
     this.#part("actions").hidden = Boolean(shown.speaking);
     this.#part("copy").hidden = !this.text;
     if (shown.speaking) this.#part("note").hidden = true;
@@ -101,6 +103,12 @@ export class Answer {
     const list = document.createElement("ol");
     list.append(...sources.map(source));
     morph(this.#part("sources").querySelector("ol"), list);
+  }
+
+  #showAdapted(changes = []) {
+    this.#part("adapted").hidden = changes.length === 0;
+    const words = [...new Set(changes)].map((each) => adapted(each));
+    this.#part("adapted").textContent = `For this model, ${words.join(", ")}.`;
   }
 
   #end({ error, status, finishReason, model, usage, metrics }) {
@@ -143,6 +151,12 @@ export function arrange(parts) {
     else if (part.type in VIEWS) blocks.push(part);
   }
   return { blocks, sources };
+}
+
+/** A change of the request in words. @param {string} change  a field, or `field=value` */
+function adapted(change) {
+  const [, field, value] = /^(?:options\.)?([^=]*)(?:=(.*))?$/s.exec(change);
+  return value === undefined ? `${field} was left out` : `${field} was set to ${value}`;
 }
 
 function facts(model, usage, metrics) {

@@ -7,7 +7,9 @@ import { Conversations, UNTITLED } from "./conversations.js";
 import { prepareDialogs } from "./dialogs.js";
 import { byId } from "./elements.js";
 import { onFrame } from "./frame.js";
+import { BedrockKey } from "./key.js";
 import { Memory } from "./memory.js";
+import { ModelPicker } from "./models.js";
 import { setText } from "./morph.js";
 import { Scroller } from "./scroller.js";
 import { Status } from "./status.js";
@@ -31,6 +33,8 @@ const tabs = new BroadcastChannel("conversations");
 const scroller = new Scroller();
 const status = new Status();
 const composer = new Composer({ send, stop: () => conversation?.stop().catch(failed) });
+const picker = new ModelPicker(client);
+const key = new BedrockKey();
 const conversations = new Conversations(client, { renamed, deleted, failed });
 
 const listed = conversations.refresh().catch(failed);
@@ -45,6 +49,7 @@ const page = {
     if (is) byId("problem").hidden = true;
     else status.rest();
   },
+  turn: () => ({ ...picker.turn, bedrockKey: key.value }),
   event: (event) => status.show(event),
   begun(id) {
     conversations.touch(id);
@@ -62,6 +67,7 @@ function send(text) {
   if (!conversation) {
     conversation = new Conversation(client, crypto.randomUUID(), page);
     composer.move(undefined, conversation.id);
+    picker.begin(conversation.id);
     history.pushState(null, "", `#c=${conversation.id}`);
     welcome(false);
   }
@@ -82,6 +88,7 @@ async function open() {
   conversation?.leave();
   composer.busy(false);
   composer.open(id);
+  picker.open(id);
   status.rest();
   conversation = id ? new Conversation(client, id, page) : undefined;
   if (!id) byId("messages").replaceChildren();
@@ -96,6 +103,7 @@ async function open() {
 /** The conversation does not exist: nothing was sent, or it has been deleted. */
 function gone(id) {
   conversations.forget(id);
+  picker.forget(id);
   if (id !== conversation?.id) return composer.forget(id);
   composer.move(id, undefined);
   location.hash = "";
@@ -133,6 +141,7 @@ function renamed(id) {
 function deleted(id) {
   tabs.postMessage({ id, deleted: true });
   composer.forget(id);
+  picker.forget(id);
   if (id === conversation?.id) location.hash = "";
 }
 

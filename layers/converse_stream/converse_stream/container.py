@@ -1,14 +1,17 @@
 """The composition root: builds all clients and stores from the settings, once in an execution environment."""
 
 import time
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from converse_stream.auth import User, authenticator
 from converse_stream.aws import deadlines
+from converse_stream.aws.configuration import read
 from converse_stream.aws.connection_pools import IDLE_CONNECTION_SECONDS, attach_sockets
 from converse_stream.aws.connections import open_connections
 from converse_stream.aws.embedder import Embedder, Titan
@@ -21,9 +24,10 @@ from converse_stream.memory.knowledge_base import KnowledgeBase
 from converse_stream.memory.lookup import LOOKUPS, Lookup
 from converse_stream.memory.recall import MemoryStore, Recall
 from converse_stream.model import transport
-from converse_stream.model.catalog import Catalog
+from converse_stream.model.allowed import AllowedModels
+from converse_stream.model.catalog import Catalog, Fields
 from converse_stream.model.client import ModelClient
-from converse_stream.model.converters import Guardrail
+from converse_stream.model.converters import Guardrail, RequestSettings
 from converse_stream.model.transport import Bedrock
 from converse_stream.settings import Settings, SettingsError
 from converse_stream.store.conversations import Conversations
@@ -74,7 +78,7 @@ class Container:
             base = KnowledgeBase(documents[0], settings.knowledge_base_id, tokens=settings.documents_tokens)
             stores = {"documents": base}
         self.documents = Recall(stores)
-        self.models = ModelClient(Bedrock(bedrock), _catalog(settings), settings.models, _guardrail(settings))
+        self.models = _models(settings, rules, Bedrock(bedrock))
         self._last_lookup_at = 0.0  # by the wall clock, because the monotonic clock stops while the sandbox is frozen
         open_connections([*[store] * PARALLEL_CALLS, *[lookups] * LOOKUPS, bedrock, *documents], CONNECT_SECONDS)
 
@@ -118,21 +122,49 @@ def _store_client() -> "DynamoDBClient":
     return client
 
 
-def _catalog(settings: Settings) -> Catalog:
-    """Returns the catalog.
+def _models(settings: Settings, rules: Rules, bedrock: Bedrock) -> ModelClient:
+    """Returns the models.
 
-    Raises SettingsError for unknown models, and for a default or task model that cannot be called.
+    Raises SettingsError for an unknown model, for a default or task model that cannot be called, and for a model
+    without a price if there is a budget in dollars.
     """
-    catalog, allowed = Catalog(settings.inference_profile, settings.aws_region), settings.models
-    needed = {"DEFAULT_MODEL": settings.default_model, "TASK_MODEL": settings.task_model}
-    for name, alias in (*needed.items(), *(("ALLOWED_MODELS", alias) for alias in allowed)):
-        if alias not in catalog.all_aliases:
-            raise SettingsError(f"{name}: the catalog has no such model")
-        if name in needed and (reason := catalog.unavailable_reason(alias)):
-            raise SettingsError(f"{name}: {reason}")
-    if allowed and settings.default_model not in allowed:
-        raise SettingsError("DEFAULT_MODEL: it is not one of ALLOWED_MODELS")
-    return catalog
+    catalog = Catalog(settings.inference_profile, settings.aws_region, _overrides(settings))
+    try:
+        catalog.check_overrides()
+    except ValueError as error:
+        raise SettingsError(f"MODEL_OVERRIDES: {error}") from None
+    needed = [("DEFAULT_MODEL", settings.default_model), ("TASK_MODEL", settings.task_model)]
+    allowed = [("ALLOWED_MODELS", name) for name in settings.models if "*" not in name]
+    for variable, name in (*needed, *allowed):
+        model = catalog.get(name)
+        if model is None and (reason := catalog.unavailable_reason(name)):
+            if variable == "ALLOWED_MODELS":
+                continue  # the default list has models that not every region has
+            raise SettingsError(f"{variable}: {reason}")
+        if model is None:
+            raise SettingsError(f"{variable}: {name} is no alias ({', '.join(catalog)}), no model id and no ARN")
+        if rules.limits_costs and not model.price:
+            raise SettingsError(f"{variable}: {name} has no price; set it in MODEL_OVERRIDES, or the budgets to 0")
+    return ModelClient(
+        bedrock,
+        catalog,
+        AllowedModels(catalog, settings.models, settings.default_model),
+        RequestSettings(_guardrail(settings), settings.prompt_cache_ttl),
+    )
+
+
+def _overrides(settings: Settings) -> Mapping[str, Fields]:
+    """The overrides of the catalog. Raises SettingsError, which names the wrong fields."""
+    if not settings.model_overrides:
+        return {}
+    from converse_stream.model import overrides  # its import costs a start
+
+    try:
+        return overrides.parse(read(settings.model_overrides))
+    except (OSError, BotoCoreError, ClientError) as error:
+        raise SettingsError(f"MODEL_OVERRIDES: cannot be read ({type(error).__name__})") from error
+    except ValueError as error:
+        raise SettingsError(f"MODEL_OVERRIDES: {error}") from None
 
 
 def _guardrail(settings: Settings) -> Guardrail | None:

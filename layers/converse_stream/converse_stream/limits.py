@@ -80,6 +80,11 @@ class Rules:
     user_day: Budget
     deployment_budget: Budget
 
+    @property
+    def limits_costs(self) -> bool:
+        """Whether there is a budget in dollars."""
+        return bool(self.user_day.cost or self.deployment_budget.cost)
+
     def without_costs(self) -> Self:
         """The same rules without limits of costs, for users who pay with a Bedrock key of their own."""
         user_day, deployment_budget = replace(self.user_day, cost=0), replace(self.deployment_budget, cost=0)

@@ -17,6 +17,7 @@ class SettingsError(Exception):
     """The configuration is wrong, and the function must not start. The message has names of variables, never values."""
 
 
+DEFAULT_ALLOWED = "nova-micro,nova-lite,nova-pro,nova-2-lite,claude-haiku,claude-sonnet"
 MAX_DIGITS = 18  # of a count
 
 
@@ -57,11 +58,13 @@ class Settings(BaseModel):
     jwks_url: str = ""  # for an issuer without OpenID Connect Discovery
     default_model: str = "nova-lite"
     task_model: str = "nova-micro"
-    allowed_models: str = ""  # aliases for requests, separated by commas; empty allows all
+    allowed_models: str = DEFAULT_ALLOWED  # names and patterns, separated by commas
+    model_overrides: str = ""  # JSON, an SSM parameter or a file
+    prompt_cache_ttl: Literal["5m", "1h"] = "5m"
     guardrail_id: str = Field(default="", pattern=r"^[a-z0-9]*$")
     guardrail_version: str = Field(default="", pattern=r"^([1-9][0-9]{0,7}|DRAFT)?$")
     guardrail_streaming: Literal["sync", "async"] = "sync"
-    inference_profile: Literal["auto", "us", "eu", "apac", "us-gov", "global", "none"] = "auto"
+    inference_profile: Literal["auto", "us", "eu", "apac", "jp", "au", "us-gov", "global", "none"] = "auto"
     aws_region: str = ""  # set by Lambda; `auto` depends on it
     learning: Literal["enabled", "disabled"] = "disabled"
     task_function: str = ""  # runs the tasks; empty if this function does
@@ -157,9 +160,9 @@ class Settings(BaseModel):
         return self.documents_milliseconds / 1000
 
     @property
-    def models(self) -> frozenset[str]:
-        """The aliases that requests may name; empty if all are allowed."""
-        return frozenset(alias.strip() for alias in self.allowed_models.split(",") if alias.strip())
+    def models(self) -> tuple[str, ...]:
+        """The names and patterns of the models that requests may name."""
+        return tuple(name.strip() for name in self.allowed_models.split(",") if name.strip())
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -13,9 +13,10 @@ const callers = {
 
   async whole(client, body, result) {
     const { choices, usage } = await client.chat.completions.create(body);
-    const { content, reasoning_content, tool_calls } = choices[0].message;
+    const { content, reasoning_content, reasoning_details, tool_calls } = choices[0].message;
     result.text = content ?? "";
     result.reasoning = reasoning_content ?? "";
+    result.details = reasoning_details ?? [];
     result.calls = (tool_calls ?? []).map(({ id, function: { name, arguments: json } }) => ({ id, name, arguments: json }));
     result.finish = choices[0].finish_reason;
     result.usage = usage;
@@ -28,6 +29,7 @@ const callers = {
       for (const { delta, finish_reason } of choices) {
         result.text += delta.content ?? "";
         result.reasoning += delta.reasoning_content ?? "";
+        result.details.push(...(delta.reasoning_details ?? []));
         for (const { index, id, function: { name, arguments: json } } of delta.tool_calls ?? []) {
           result.calls[index] = { id, name, arguments: json };
         }
@@ -40,7 +42,7 @@ const callers = {
 for await (const line of createInterface({ input: process.stdin })) {
   const { call, base, headers, retries, body } = JSON.parse(line);
   const client = new OpenAI({ baseURL: base, apiKey: "none", defaultHeaders: headers, maxRetries: retries });
-  const result = { text: "", reasoning: "", calls: [], chunk_count: 0 };
+  const result = { text: "", reasoning: "", details: [], calls: [], chunk_count: 0 };
   try {
     await callers[call](client, body, result);
   } catch (error) {

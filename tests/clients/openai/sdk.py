@@ -17,10 +17,14 @@ Json = dict[str, Any]
 
 @dataclass
 class SdkResult:
-    """The result of a call. `calls` are tool calls: id, name and arguments as text. `error` is the SDK's exception."""
+    """The result of a call. `calls` are tool calls: id, name and arguments as text. `error` is the SDK's exception.
+
+    `details` are the lists of `reasoning_details`, joined.
+    """
 
     text: str = ""
     reasoning: str = ""
+    details: list[Json] = field(default_factory=list)
     calls: list[Json] = field(default_factory=list)
     finish: str | None = None
     usage: Json | None = None
@@ -77,6 +81,7 @@ def _whole(client: OpenAI, body: Json, result: SdkResult) -> None:
     message = answer.choices[0].message
     result.text = message.content or ""
     result.reasoning = getattr(message, "reasoning_content", "")
+    result.details = getattr(message, "reasoning_details", [])
     for call in message.tool_calls or []:
         assert call.type == "function"
         result.calls.append({"id": call.id, "name": call.function.name, "arguments": call.function.arguments})
@@ -93,6 +98,7 @@ def _streamed(client: OpenAI, body: Json, result: SdkResult) -> None:
             for choice in chunk.choices:
                 result.text += choice.delta.content or ""
                 result.reasoning += getattr(choice.delta, "reasoning_content", "")
+                result.details += getattr(choice.delta, "reasoning_details", [])
                 for call in choice.delta.tool_calls or []:
                     assert call.function is not None
                     assert call.index == len(result.calls)

@@ -32,6 +32,24 @@ test("send, regenerate and continue send only the defined fields", async (t) => 
   ]);
 });
 
+test("a Bedrock key is sent with its own message only, also when it is sent again", async (t) => {
+  const { client, requests, received } = await served(t, [reset, reply("in one piece"), answered(), answered()]);
+  const conversationId = "conversation";
+  await client.send({ text: "x", conversationId, bedrockKey: "key" }).finished;
+  await client.regenerate(conversationId, { bedrockKey: "other" }).finished;
+  await client.continue(conversationId).finished;
+  assert.deepEqual(received().slice(0, 2), ["POST stream /chat", "POST api /chat?stream=false"]);
+  assert.deepEqual(requests.map(({ headers }) => headers["x-bedrock-api-key"]), ["key", "key", "other", undefined]);
+  assert.ok(!requests.some(({ text }) => text.includes("ey")), "the key is not in a body");
+});
+
+test("`models` returns the list of the server", async (t) => {
+  const list = { default: "nova-lite", models: [{ id: "nova-lite", reasoning: null }] };
+  const { client, received } = await served(t, [json(200, list)]);
+  assert.deepEqual(await client.models(), list);
+  assert.deepEqual(received(), ["GET api /models"]);
+});
+
 test("after a 401 the token is requested once more", async (t) => {
   const tokens = ["old", "new", "newer", "newest"];
   const { client, requests } = await served(

@@ -173,7 +173,7 @@ function withParts(state, parts, position) {
 }
 var first = (text, length) => [...text].slice(0, length).join("");
 
-// tests/clients/node_modules/eventsource-parser/dist/errors.js
+// ../../../work/main/tests/clients/node_modules/eventsource-parser/dist/errors.js
 var ParseError = class extends Error {
   constructor(message, options) {
     super(message);
@@ -185,7 +185,7 @@ var ParseError = class extends Error {
   }
 };
 
-// tests/clients/node_modules/eventsource-parser/dist/parse.js
+// ../../../work/main/tests/clients/node_modules/eventsource-parser/dist/parse.js
 var LF = 10;
 var CR = 13;
 var SPACE = 32;
@@ -575,7 +575,7 @@ var Delivery = class {
   constructor(http, { conversationId, send, cursor, signal }) {
     this.#http = http;
     this.#conversationId = conversationId;
-    this.#post = send && { method: "POST", body: send.body, headers: { "idempotency-key": send.key } };
+    this.#post = send && { method: "POST", ...send };
     this.#isContinued = send?.body.action === "continue";
     this.#cursor = cursor;
     this.#signal = signal;
@@ -968,6 +968,9 @@ var ConverseStream = class {
   stop(conversationId, generationId) {
     return cancel(this.#http, conversationId, generationId);
   }
+  models() {
+    return this.get("/models");
+  }
   /** @type {Declared["get"]} */
   get = (path) => this.#json("GET", path);
   /** @type {Declared["post"]} */
@@ -982,8 +985,9 @@ var ConverseStream = class {
    * @param {import("./delivery.js").Send["body"]} request
    * @param {TurnOptions} [turn]
    */
-  #turn(request, { model, options, stopOnLeave } = {}) {
-    const send = { key: crypto.randomUUID(), body: { ...request, model, options } };
+  #turn(request, { model, options, stopOnLeave, bedrockKey } = {}) {
+    const headers = { "idempotency-key": crypto.randomUUID(), ...bedrockKey && { "x-bedrock-api-key": bedrockKey } };
+    const send = { headers, body: { ...request, model, options } };
     return this.#read(new Answer(this.#http, { conversationId: request.conversationId, send, stopOnLeave }));
   }
   /** @param {Answer} answer */

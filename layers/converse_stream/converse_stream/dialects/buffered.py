@@ -1,6 +1,7 @@
 """The answer in one piece: the fields of the native `start` and `complete` events, or the error.
 
-`missing` has the parts of the memory that were left out, as `progress` has in a stream.
+`missing` has the parts of the memory that were left out, and `adapted` the fields that the model did not get, as
+`progress` has in a stream.
 """
 
 from collections.abc import Iterator
@@ -23,8 +24,9 @@ def answer(source: Source) -> tuple[int, dict[str, Any]]:
     start = folded.start or Start("", "", "", "")
     match folded.end:
         case Complete() as end:
-            missing = {"missing": list(folded.missing)} if folded.missing else {}
-            return 200, {**native.start_fields(start), **native.complete_fields(end), **missing}
+            lists = {"missing": list(folded.missing), "adapted": list(folded.adapted)}
+            told = {name: values for name, values in lists.items() if values}
+            return 200, {**native.start_fields(start), **native.complete_fields(end), **told}
         case Error() as end:
             error = native.to_json(end)
             del error["type"]

@@ -10,13 +10,12 @@ from typing import Any
 from converse_stream.dialects import sse
 from converse_stream.protocol.errors import by_code
 from converse_stream.protocol.events import (
+    HIDDEN,
     Chunk,
     Citation,
     Complete,
     Error,
-    Event,
     Message,
-    Part,
     Progress,
     Reasoning,
     Rollback,
@@ -24,6 +23,8 @@ from converse_stream.protocol.events import (
     Timing,
     Tool,
     Usage,
+    VisibleEvent,
+    VisiblePart,
 )
 from converse_stream.protocol.log import ENTRIES, PositionedEvent
 
@@ -36,7 +37,9 @@ class Native:
     comment_end = "\n"
 
     def encode(self, positioned: PositionedEvent) -> str:
-        """The frame of the event."""
+        """The frame of the event; empty for an entry that clients do not get. The next id has its position."""
+        if isinstance(positioned.event, HIDDEN):
+            return ""
         frame = sse.data(to_json(positioned.event))
         return (
             f"id: {self.generation}:{positioned.position}\n{frame}" if isinstance(positioned.event, ENTRIES) else frame
@@ -47,7 +50,7 @@ class Native:
         return ""
 
 
-def to_json(event: Event) -> dict[str, Any]:
+def to_json(event: VisibleEvent) -> dict[str, Any]:
     """The JSON object of the event, without the fields that are None."""
     match event:
         case Chunk(content):
@@ -106,7 +109,7 @@ def message(stored: Message) -> dict[str, Any]:
         {
             "id": stored.id,
             "role": stored.role,
-            "parts": [_part(part) for part in stored.parts],
+            "parts": [_part(part) for part in stored.visible_parts],
             "status": stored.status,
             "createdAt": stored.created_at,
             "generationId": stored.generation_id,
@@ -120,11 +123,11 @@ def message(stored: Message) -> dict[str, Any]:
 
 def _failure(stored: Message) -> dict[str, Any]:
     """The error of a failed answer, as in its `error` event. The stored finish reason is the error code."""
-    error = by_code(stored.finish_reason or "internal")
+    error = by_code(stored.finish_reason or "internal", stored.model or "")
     return {"code": error.code, "message": error.message, "retryable": error.retryable}
 
 
-def _part(part: Part) -> dict[str, Any]:
+def _part(part: VisiblePart) -> dict[str, Any]:
     match part:
         case Chunk(text):
             return {"type": "text", "text": text}
@@ -154,16 +157,14 @@ def _citation(citation: Citation) -> dict[str, Any]:
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
-    return _present(
-        {
-            "inputTokens": usage.input_tokens,
-            "outputTokens": usage.output_tokens,
-            "cacheReadTokens": usage.cache_read_tokens,
-            "cacheWriteTokens": usage.cache_write_tokens,
-            "costUsd": None if usage.cost is None else usage.cost / 1e9,
-            "basis": usage.basis,
-        }
-    )
+    return {
+        "inputTokens": usage.input_tokens,
+        "outputTokens": usage.output_tokens,
+        "cacheReadTokens": usage.cache_read_tokens,
+        "cacheWriteTokens": usage.cache_write_tokens,
+        "costUsd": None if usage.cost is None else usage.cost / 1e9,
+        "basis": usage.basis,
+    }
 
 
 def _timing(timing: Timing) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from converse_stream.protocol.options import Options
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One request to a model: the prompt, the alias of the model, and the options.
+    """One request to a model: the prompt, the name of the model, and the options.
 
     `sources` are the sources in the prompt, for citations. If `stream` is false, the model answers in one piece.
     """

@@ -149,7 +149,7 @@ class Follower:
         self._ended = True
 
     def _terminal(self, record: GenerationRecord) -> Event:
-        error = errors.by_code(record.reason or "internal") if record.status == "error" else None
+        error = errors.by_code(record.reason or "internal", record.model) if record.status == "error" else None
         if error and not record.restores_replaced:
             return self._error(error, record.message_id)
         try:

@@ -24,7 +24,7 @@ from typing import Self, TypeAlias
 from converse_stream.aws.cancellation import Cancelled
 from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Call
-from converse_stream.protocol.errors import REFUSALS, ChatError, ModelError, ModelTimeout, StorageError
+from converse_stream.protocol.errors import REFUSALS, UNUSABLE, ChatError, ModelError, ModelTimeout, StorageError
 from converse_stream.protocol.events import (
     TERMINAL,
     Chunk,
@@ -84,14 +84,14 @@ class Outcome:
     finish_reason: FinishReason | None = None
     error: ChatError | None = None
     usage: Usage = UNKNOWN_USAGE
-    model: str = ""  # alias of the model that answered, empty if unknown
+    model: str = ""  # name of the model that answered, empty if unknown
 
 
 class Generation:
     """Generates one answer in two threads, and provides its events.
 
     `call_model` yields the model's events and ends when its `Call` is cancelled. `writer` stores the log and the
-    answer. `estimate_usage` returns the estimated usage for a text and a model alias; it is used if Bedrock did not
+    answer. `estimate_usage` returns the estimated usage for a text and a model's name; it is used if Bedrock did not
     report the usage. `preamble` has the events to send before the model's first one. `prefix` is the stored log that
     this generation continues: it is part of the answer, and is not sent again.
     """
@@ -120,7 +120,7 @@ class Generation:
         self._entries: list[Entry] = list(prefix)
         self._prefix_count = len(prefix)  # entries that an earlier generation was charged for
         self._flushed_count = len(prefix)  # entries in the table
-        self._model = start.model  # alias of the model that is called now
+        self._model = start.model  # name of the model that is called now
         self._flushed_at: float | None = None
         self._all_saved_at = time.monotonic()  # start of the last flush after which the table had all entries
         self._is_followed = False
@@ -355,7 +355,8 @@ class Generation:
             created_at=now(),
             status="failed" if outcome.error else "partial" if outcome.finish_reason in PARTIAL else "complete",
             generation_id=self._start.generation_id,
-            model=outcome.model or self._model,
+            # The error is that of the requested model, although its fallbacks were called after it.
+            model=self._start.model if isinstance(outcome.error, UNUSABLE) else outcome.model or self._model,
             finish_reason=outcome.error.code if outcome.error else outcome.finish_reason,
             usage=outcome.usage,
         )

@@ -13,9 +13,9 @@ from converse_stream.http.validation import check_text, parse
 from converse_stream.protocol.errors import BadRequest
 from converse_stream.protocol.fields import (
     MAX_LENGTH,
-    Alias,
     Body,
     ConversationId,
+    ModelName,
     NonBlankNormalized,
     NonBlankText,
     Normalized,
@@ -37,7 +37,7 @@ class ChatRequest(Body):
     message: NewMessage | None = None
     action: Literal["send", "regenerate", "continue"] = "send"
     conversation_id: ConversationId | None = None
-    model: Alias | None = None
+    model: ModelName | None = None
     options: Options = Options()
 
 

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from converse_stream.protocol.errors import BadRequest, ChatError, Forbidden, TooLarge, UnsupportedMediaType
 from converse_stream.settings import Settings
 
-EXPOSED_HEADERS = "retry-after,x-request-id,x-vercel-ai-ui-message-stream"
+EXPOSED_HEADERS = "retry-after,x-adapted,x-request-id,x-vercel-ai-ui-message-stream"
 VIEWER_ADDRESS = "x-viewer-address"  # trusted only if the request has the secret of the web host
 ORIGIN_SECRET = "x-origin-secret"  # noqa: S105 - the header's name
 BEDROCK_KEY = "x-bedrock-api-key"

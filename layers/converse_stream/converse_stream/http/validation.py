@@ -36,6 +36,7 @@ _MESSAGES = {
     "blank": "is blank",
     "document": "is nested too deeply, or has a number that is out of range",
     "schema": "must be of type object",
+    "reasoning": "must be one of {efforts}, or a number of tokens from 1 to {tokens}",
     "int_parsing": "must be a whole number",
     "int_parsing_size": "is out of range",
 }

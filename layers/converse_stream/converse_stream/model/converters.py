@@ -1,17 +1,26 @@
 """Converts prompts and answers to and from Converse. Pure (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html)."""
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
-from converse_stream.model.catalog import Model
+from converse_stream.model.capabilities import Cache, Model
 from converse_stream.model.options import to_fields
-from converse_stream.prompts.prompt import Content, Prompt, PromptMessage, ToolResult, ToolSpec, ToolUse
-from converse_stream.protocol.events import Usage
+from converse_stream.prompts.prompt import (
+    Content,
+    Prompt,
+    PromptMessage,
+    SignedReasoning,
+    ToolResult,
+    ToolSpec,
+    ToolUse,
+)
+from converse_stream.prompts.templates import render
+from converse_stream.protocol.events import RedactedReasoning, Usage
 from converse_stream.protocol.options import Options
 
-CACHE_POINT = {"cachePoint": {"type": "default"}}  # Bedrock allows four in a request; we set three
 ANSWER = "answer"  # the tool whose input is the answer, if the model does not support schemas
 
 
@@ -24,30 +33,47 @@ class Guardrail:
     streaming: str
 
 
+@dataclass(frozen=True, slots=True)
+class RequestSettings:
+    """What the deployment adds to all requests. `cache_ttl` applies to models that support it."""
+
+    guardrail: Guardrail | None = None
+    cache_ttl: Literal["5m", "1h"] = "5m"
+
+
 def streams(model: Model, prompt: Prompt) -> bool:
     """Whether the request is sent to ConverseStream."""
-    return model.stream and (model.tool_stream or not prompt.tools)
+    return model.streaming and (model.tool_streaming or not prompt.tools)
 
 
-def with_answer_tool(prompt: Prompt, model: Model, options: Options) -> Prompt:
-    """The prompt with a tool that must be called, if `options` have a schema and the model does not support schemas."""
-    if options.answer_schema is None or model.answer_schema:
+def with_answer_format(prompt: Prompt, model: Model, options: Options) -> Prompt:
+    """The prompt with the schema of the answer, if `options` have one and the request has no field for it.
+
+    The schema is that of a tool that must be called, or part of the system prompt.
+    """
+    if options.answer_schema is None or model.structured_output == "text-format":
         return prompt
-    return replace(prompt, tools=(ToolSpec(ANSWER, "Gives the answer.", options.answer_schema),), tool_choice=ANSWER)
+    if model.structured_output == "forced-tool":
+        tool = ToolSpec(ANSWER, "Gives the answer.", options.answer_schema)
+        return replace(prompt, tools=(tool,), tool_choice=ANSWER)
+    schema = json.dumps(options.answer_schema, ensure_ascii=False)
+    return replace(prompt, system="\n\n".join(filter(None, [prompt.system, render("answer_schema") + "\n" + schema])))
 
 
-def to_request(prompt: Prompt, model: Model, options: Options, guardrail: Guardrail | None = None) -> dict[str, Any]:
+def to_request(prompt: Prompt, model: Model, options: Options, settings: RequestSettings) -> dict[str, Any]:
     """The arguments of `converse`, or of `converse_stream` if the request `streams`."""
+    guardrail = settings.guardrail
     messages = [_message(turn) for turn in prompt.history]
     request: dict[str, Any] = {"modelId": model.id, "messages": messages, **to_fields(model, options)}
-    if prompt.system and model.system:
+    if prompt.system and model.system_prompt:
         request["system"] = [{"text": prompt.system}]
     if model.cache:
-        # The previous request had its last cache point at the last but one: some models do not search further back.
+        # Bedrock allows four cache points in a request; these are three. The previous request had its last one at the
+        # last but one: some models do not search further back.
         answers = [message["content"] for message in messages[1::2]]
         for prefix in (request.get("system"), *answers[-2:]):
             if prefix:
-                prefix.append(CACHE_POINT)
+                prefix.append(_cache_point(model.cache, settings.cache_ttl))
     if prompt.tools:
         request["toolConfig"] = _tools(prompt)
     if guardrail:
@@ -63,7 +89,9 @@ def to_request(prompt: Prompt, model: Model, options: Options, guardrail: Guardr
     if guardrail and prompt.stored:
         guarded = [{"guardContent": {"text": block}} for block in guarded]  # the guardrail checks only these blocks
     messages.append({"role": "user", "content": unguarded + guarded})
-    if prompt.system and not model.system:
+    if prompt.prefill:  # Bedrock refuses white space at its end
+        messages.append({"role": "assistant", "content": [{"text": prompt.prefill.rstrip()}]})
+    if prompt.system and not model.system_prompt:
         messages[0]["content"].insert(0, {"text": prompt.system})
     return request
 
@@ -77,6 +105,11 @@ def to_usage(usage: dict[str, Any]) -> Usage:
         cache_write_tokens=usage.get("cacheWriteInputTokens", 0),
         basis="exact",
     )
+
+
+def long_cache_writes(usage: dict[str, Any]) -> int:
+    """The tokens that were written to the cache with a lifetime of one hour."""
+    return sum(detail["inputTokens"] for detail in usage.get("cacheDetails", []) if detail["ttl"] == "1h")
 
 
 def as_stream(response: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -96,8 +129,11 @@ def as_stream(response: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _deltas(block: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if "text" in block:
         yield {"text": block["text"]}
-    if text := block.get("reasoningContent", {}).get("reasoningText", {}).get("text"):
-        yield {"reasoningContent": {"text": text}}
+    if reasoning := block.get("reasoningContent"):
+        fields = reasoning.get("reasoningText", reasoning)
+        for name in ("text", "signature", "redactedContent"):
+            if value := fields.get(name):
+                yield {"reasoningContent": {name: value}}
     if call := block.get("toolUse"):
         yield {"toolUse": {"input": json.dumps(call["input"], ensure_ascii=False)}}
     if cited := block.get("citationsContent"):
@@ -105,6 +141,11 @@ def _deltas(block: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"text": piece["text"]}
         for citation in cited.get("citations", []):
             yield {"citation": citation}
+
+
+def _cache_point(cache: Cache, ttl: str) -> dict[str, Any]:
+    lifetime = {"ttl": ttl} if ttl != "5m" and ttl in cache.ttls else {}
+    return {"cachePoint": {"type": "default", **lifetime}}
 
 
 def _message(turn: PromptMessage) -> dict[str, Any]:
@@ -117,6 +158,10 @@ def _block(content: Content) -> dict[str, Any]:
             return {"toolUse": {"toolUseId": call_id, "name": name, "input": arguments}}
         case ToolResult(call_id, text):
             return {"toolResult": {"toolUseId": call_id, "content": [{"text": text}]}}
+        case SignedReasoning(text, signature):
+            return {"reasoningContent": {"reasoningText": {"text": text, "signature": signature}}}
+        case RedactedReasoning(data):
+            return {"reasoningContent": {"redactedContent": b64decode(data)}}
         case text:
             return {"text": text}
 

@@ -1,37 +1,37 @@
-"""Checks the caller's options for a model, and converts them to fields of Converse. Pure."""
+"""Checks the caller's options for a model, and converts adapted options to fields of Converse. Pure."""
 
 import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from converse_stream.model.catalog import Model
+from converse_stream.model import thinking
+from converse_stream.model.capabilities import Model
 from converse_stream.model.schema import UnsupportedSchema, adapt
 from converse_stream.prompts.prompt import ToolSpec
 from converse_stream.protocol.errors import BadRequest
 from converse_stream.protocol.options import Options
 from converse_stream.protocol.tokens import estimate_tokens
 
-# Reasoning tokens by the option `reasoning`. The minimum of Claude is 1024.
-REASONING_TOKENS = {"low": 1_024, "medium": 4_096, "high": 16_384}
-DEFAULT_OUTPUT_TOKENS = 4_096  # without the option `maxTokens`
-
-
 # What Claude accepts at the root of a tool's schema (https://platform.claude.com/docs/en/agents-and-tools/tool-use).
 _CHOICES = ("oneOf", "anyOf", "allOf")
 _PROPERTY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 
 
-def check(model: Model, options: Options, *, tools: Sequence[ToolSpec] = ()) -> None:
-    """Raises BadRequest if the model does not support one of the options or of the caller's tools."""
+def check(model: Model, options: Options, *, tools: Sequence[ToolSpec] = (), prefill: str = "") -> None:
+    """Raises BadRequest if the model cannot answer with one of the options or of the caller's tools, or with a prefill.
+
+    Options that are adapted to the model (see `model.adaptation`) are not refused.
+    """
     for field, is_unsupported in (
-        ("reasoning", options.reasoning and not model.reasoning),
         ("serviceTier", options.service_tier and options.service_tier not in model.service_tiers),
         ("latency", options.latency and not model.optimized_latency),
-        ("schema", options.answer_schema and not (model.answer_schema or model.tools)),
+        ("schema", options.answer_schema and model.structured_output == "forced-tool" and not model.tools),
     ):
         if is_unsupported:
             raise BadRequest(f"options.{field} is not supported by this model.", field=f"options.{field}")
+    if prefill and not model.prefill:
+        raise BadRequest("The last message must be the user's or a tool's for this model.", field="messages")
     if tools and not model.tools:
         raise BadRequest("This model takes no tools.", field="tools")
     if not model.any_tool_schema:
@@ -43,19 +43,15 @@ def check(model: Model, options: Options, *, tools: Sequence[ToolSpec] = ()) -> 
         raise BadRequest(
             f"options.maxTokens is larger than {model.max_output_tokens} for this model.", field="options.maxTokens"
         )
-    has_temperature, has_top_p = options.temperature is not None, options.top_p is not None
     for field, other, conflict in (
-        ("options.topP", "options.temperature", has_top_p and has_temperature and not model.temperature_with_top_p),
-        ("options.temperature", "options.reasoning", has_temperature and options.reasoning),
-        ("options.topP", "options.reasoning", has_top_p and options.reasoning),
         ("options.latency", "options.serviceTier", options.latency and options.service_tier),
-        ("options.schema", "tools", options.answer_schema and tools and not model.answer_schema),
+        ("options.schema", "tools", options.answer_schema and tools and model.structured_output == "forced-tool"),
     ):
         if conflict:
             raise BadRequest(f"{field} cannot go with {other} for this model.", field=field)
     if not model.blank_stop and any(not each.strip() for each in options.stop or []):
         raise BadRequest("options.stop must not be blank for this model.", field="options.stop")
-    if options.answer_schema and model.answer_schema:
+    if options.answer_schema and model.structured_output == "text-format":
         try:
             adapt(options.answer_schema)
         except UnsupportedSchema as unfit:
@@ -86,33 +82,10 @@ def applied(options: Options, latency: str | None, service_tier: str | None) -> 
     return options.model_copy(update=update)
 
 
-def supports(model: Model, options: Options, *, tools: Sequence[ToolSpec]) -> bool:
-    """Whether the model can be used as a fallback, with the options that it supports."""
-    try:
-        check(model, supported(model, options), tools=tools)
-    except BadRequest:
-        return False
-    return True
-
-
-def supported(model: Model, options: Options) -> Options:
-    """The options, reduced to what the model supports."""
-    limit = options.max_tokens and min(options.max_tokens, model.max_output_tokens)
-    update = {
-        "max_tokens": limit,
-        "reasoning": options.reasoning if model.reasoning else None,
-        "service_tier": options.service_tier if options.service_tier in model.service_tiers else None,
-        "latency": options.latency if model.optimized_latency else None,
-    }
-    if options.temperature is not None and not model.temperature_with_top_p:
-        update["top_p"] = None
-    return options.model_copy(update=update)
-
-
 def output_tokens(model: Model, options: Options) -> int:
-    """The most output tokens of the answer, with its reasoning."""
-    text = options.max_tokens or min(model.max_output_tokens, DEFAULT_OUTPUT_TOKENS)
-    return min(model.max_output_tokens, text + REASONING_TOKENS.get(options.reasoning or "", 0))
+    """The most output tokens of the answer, with its thinking. The options are adapted to the model."""
+    text = options.max_tokens or min(model.max_output_tokens, thinking.DEFAULT_OUTPUT_TOKENS)
+    return min(model.max_output_tokens, text + thinking.reserved_tokens(model, options))
 
 
 def extra_prompt_tokens(options: Options) -> int:
@@ -121,25 +94,23 @@ def extra_prompt_tokens(options: Options) -> int:
 
 
 def to_fields(model: Model, options: Options) -> dict[str, Any]:
-    """The fields of a Converse request for the options."""
+    """The fields of a Converse request for options that are adapted to the model."""
+    fields: dict[str, Any] = {}
+    if model.thinking and options.reasoning is not None:
+        fields = thinking.to_fields(model.thinking, options.reasoning)
     inference = {
-        "maxTokens": output_tokens(model, options),
+        "maxTokens": None if thinking.refuses_limit(model, options) else output_tokens(model, options),
         "temperature": options.temperature,
         "topP": options.top_p,
         "stopSequences": options.stop or None,
     }
-    fields: dict[str, Any] = {
-        "inferenceConfig": {name: value for name, value in inference.items() if value is not None}
-    }
-    if options.reasoning:
-        budget = REASONING_TOKENS[options.reasoning]
-        fields["additionalModelRequestFields"] = {"thinking": {"type": "enabled", "budget_tokens": budget}}
+    fields["inferenceConfig"] = {name: value for name, value in inference.items() if value is not None}
     if options.service_tier:
         fields["serviceTier"] = {"type": options.service_tier}
     if options.latency:
         fields["performanceConfig"] = {"latency": options.latency}
-    if options.answer_schema and model.answer_schema:
+    if options.answer_schema and model.structured_output == "text-format":
         schema = json.dumps(adapt(options.answer_schema), ensure_ascii=False)
         text = {"type": "json_schema", "structure": {"jsonSchema": {"name": "answer", "schema": schema}}}
-        fields["outputConfig"] = {"textFormat": text}
+        fields["outputConfig"] = {**fields.get("outputConfig", {}), "textFormat": text}
     return fields

@@ -5,18 +5,34 @@ may end between them. Then the first one is held back until the next delta.
 """
 
 import json
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from converse_stream.model.converters import to_usage
+from converse_stream.model.code_fence import without_code_fence
+from converse_stream.model.converters import long_cache_writes, to_usage
 from converse_stream.model.guardrail import correct_stop_reason, separate_guardrail_text
 from converse_stream.protocol.errors import ModelMalformed, ModelTruncated
-from converse_stream.protocol.events import Chunk, Citation, FinishReason, Part, Reasoning, Tool, Usage
+from converse_stream.protocol.events import (
+    Chunk,
+    Citation,
+    FinishReason,
+    Part,
+    Reasoning,
+    ReasoningSignature,
+    RedactedReasoning,
+    Tool,
+    Usage,
+)
 from converse_stream.protocol.finish_reasons import MALFORMED, from_bedrock
 from converse_stream.protocol.text import well_formed
 
+NOVA_REASONING = "[REDACTED]"  # Nova 2 sends it instead of the text of its reasoning
 _OF_BLOCKS = frozenset({"contentBlockStart", "contentBlockDelta", "contentBlockStop"})
+# Characters of a signature or of redacted reasoning. A longer one is not kept: it would not fit into one item of the
+# log. Then the model does not get this reasoning back, and continues without it.
+MAX_SIGNATURE = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,39 +41,56 @@ class ModelEnd:
 
     finish_reason: FinishReason
     usage: Usage
-    model: str = ""  # the alias of the model; `ModelClient` sets it
+    model: str = ""  # the name of the model; `ModelClient` sets it
     latency: str | None = None  # as applied by Bedrock, if the response has it
     service_tier: str | None = None  # as applied by Bedrock, if the response has it
+    long_cache_writes: int = 0  # tokens of the usage, written to the cache with a lifetime of one hour
 
 
 def events(
-    raw: Iterable[dict[str, Any]], *, answer_tool: str | None = None, guarded: bool = False
+    raw: Iterable[dict[str, Any]],
+    *,
+    model: str = "",
+    placeholder: str | None = None,
+    answer_tool: str | None = None,
+    fenced: bool = False,
+    guarded: bool = False,
 ) -> Iterator[Part | ModelEnd]:
     """Our events for Bedrock's; the last one is `ModelEnd`.
 
-    The input of the tool `answer_tool` is the text of the answer; other text is dropped, unless a filter has sent it.
-    `guarded` is true if a guardrail may have changed the answer. A tool call that the token limit has cut is left out,
-    because its input is incomplete.
+    `model` is the id of the model, for the events of signed and redacted reasoning. Reasoning that is only the
+    `placeholder` is dropped. The input of the tool `answer_tool` is the text of the answer; other text is dropped,
+    unless a filter has sent it. `fenced` is true if a Markdown code fence around the text must be removed. `guarded` is
+    true if a guardrail may have changed the answer. A tool call that the token limit has cut is left out, because its
+    input is incomplete.
 
     Raises ModelTruncated if the stream has no stop reason, and ModelMalformed for a tool call whose input is not a JSON
     object.
     """
     text, reasoning = _SurrogateJoiner(), _SurrogateJoiner()
+    block: _ReasoningBlock | None = None  # the open block of reasoning
     calls: dict[int, _ToolCall] = {}
     ended: _ToolCall | None = None  # the last call; the stop reason shows whether it is complete
     stop_reason: str | None = None
-    usage = Usage()
+    usage, long_writes = Usage(), 0
     latency = service_tier = None
     if guarded:
         raw = correct_stop_reason(raw)
     if answer_tool:
         raw = _answer_tool_as_text(raw, answer_tool)
+    if fenced:
+        raw = without_code_fence(raw)
     if guarded:
         raw = separate_guardrail_text(raw)
     for event in raw:
         if ended and event.keys() & _OF_BLOCKS:
             yield ended.to_event()
             ended = None
+        if block and block.ends_at(event):
+            if piece := reasoning.rest():
+                yield Reasoning(piece)
+            yield from block.end(model)
+            block = None
         if "contentBlockStart" in event:
             if tool_use := event["contentBlockStart"]["start"].get("toolUse"):
                 calls[event["contentBlockStart"]["contentBlockIndex"]] = _ToolCall(
@@ -68,7 +101,11 @@ def events(
             if "text" in delta:
                 if piece := text.take(delta["text"]):
                     yield Chunk(piece)
+            elif placeholder and delta.get("reasoningContent", {}).get("text") == placeholder:
+                continue
             elif "reasoningContent" in delta:
+                block = block or _ReasoningBlock(event["contentBlockDelta"]["contentBlockIndex"])
+                block.add(delta["reasoningContent"])
                 if piece := reasoning.take(delta["reasoningContent"].get("text", "")):
                     yield Reasoning(piece)
             elif "toolUse" in delta:
@@ -76,8 +113,6 @@ def events(
             elif "citation" in delta:
                 yield _citation(delta["citation"])
         elif "contentBlockStop" in event:
-            if piece := reasoning.rest():
-                yield Reasoning(piece)
             if piece := text.rest():
                 yield Chunk(piece)
             ended = calls.pop(event["contentBlockStop"]["contentBlockIndex"], None)
@@ -85,6 +120,7 @@ def events(
             stop_reason = well_formed(event["messageStop"]["stopReason"])
         elif "metadata" in event:  # comes after messageStop
             usage = to_usage(event["metadata"].get("usage", {}))
+            long_writes = long_cache_writes(event["metadata"].get("usage", {}))
             latency = event["metadata"].get("performanceConfig", {}).get("latency")
             service_tier = event["metadata"].get("serviceTier", {}).get("type")
     if stop_reason is None:
@@ -94,7 +130,7 @@ def events(
     finish_reason = from_bedrock(stop_reason)
     if ended and finish_reason != "length":
         yield ended.to_event()
-    yield ModelEnd(finish_reason, usage, latency=latency, service_tier=service_tier)
+    yield ModelEnd(finish_reason, usage, latency=latency, service_tier=service_tier, long_cache_writes=long_writes)
 
 
 def _answer_tool_as_text(raw: Iterable[dict[str, Any]], tool: str) -> Iterator[dict[str, Any]]:
@@ -139,6 +175,36 @@ class _ToolCall:
         if (repaired := well_formed(serialized)) != serialized:  # it had a single surrogate as an escape
             text = repaired
         return Tool(self.id, self.name, "call", input=text)
+
+
+@dataclass(slots=True)
+class _ReasoningBlock:
+    """What a block of reasoning has besides its text. Both may arrive in pieces."""
+
+    index: int
+    signature: list[str] = field(default_factory=list)
+    redacted: bytearray = field(default_factory=bytearray)
+
+    def ends_at(self, event: dict[str, Any]) -> bool:
+        """Whether the event is not a delta of this block."""
+        delta = event.get("contentBlockDelta")
+        return delta is None or delta["contentBlockIndex"] != self.index or "reasoningContent" not in delta["delta"]
+
+    def add(self, delta: dict[str, Any]) -> None:
+        """Adds a delta of the block."""
+        if "signature" in delta:
+            self.signature.append(delta["signature"])
+        if "redactedContent" in delta:
+            self.redacted += delta["redactedContent"]
+
+    def end(self, model: str) -> Iterator[ReasoningSignature | RedactedReasoning]:
+        """The event at the end of the block; none if the block is not signed."""
+        signature = well_formed("".join(self.signature))
+        if signature:  # also a block without a usable signature is kept apart from the next one
+            yield ReasoningSignature(signature if len(signature) <= MAX_SIGNATURE else "", model)
+        data = b64encode(self.redacted).decode()
+        if data and len(data) <= MAX_SIGNATURE:
+            yield RedactedReasoning(data, model)
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """All calls to the models of Bedrock, and the classification of their errors."""
 
+import re
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -25,6 +26,7 @@ from pydantic import SecretStr
 from converse_stream.aws.cancellation import CancellationToken, Cancelled, cancel_scope, current
 from converse_stream.aws.connection_pools import attach_sockets
 from converse_stream.protocol import errors
+from converse_stream.protocol.errors import Capability
 from converse_stream.settings import SECURE_URL
 from converse_stream.telemetry import logger
 
@@ -120,14 +122,10 @@ _BY_CODE: dict[str, type[errors.ModelError]] = {
 }
 
 
-# Texts in the message of a ValidationException that have a more specific error. The first match counts.
+# Texts in the message of an error that have a more specific error, by its kind. The first match counts.
 _BY_MESSAGE: dict[str, type[errors.ModelError]] = {
-    "unsupported for streaming": errors.StreamingRefused,
-    "doesn't support tool use in streaming mode": errors.ToolStreamingRefused,
-    "doesn't support streaming": errors.StreamingRefused,
-    "does not support streaming": errors.StreamingRefused,
-    "doesn't support system messages": errors.SystemPromptRefused,
-    "does not support system messages": errors.SystemPromptRefused,
+    "end of its life": errors.ModelEndOfLife,
+    "marked by provider as legacy": errors.ModelLegacy,
     "input is too long": errors.ContextLengthExceeded,
     "prompt is too long": errors.ContextLengthExceeded,
     "exceed context limit": errors.ContextLengthExceeded,  # Claude: the prompt with the maximum output
@@ -135,13 +133,41 @@ _BY_MESSAGE: dict[str, type[errors.ModelError]] = {
     "model identifier is invalid": errors.ModelNotFound,  # also for an inference profile that the region does not have
 }
 
+# The same for capabilities that a model lacks. The patterns are in lower case. They match only what a model never
+# accepts: a refusal that is learned from one request applies to all later ones.
+_CAPABILITIES: dict[str, Capability] = {
+    "tool use in streaming mode": "tool_streaming",
+    r"unsupported for streaming|does(n't| not) support streaming": "streaming",
+    r"does(n't| not) support system messages": "system_prompt",
+    r"(`signature`|`data`) in `(thinking|redacted_thinking)`|redacted_thinking` blocks .* cannot be modified"
+    r"|expected `thinking` or `redacted_thinking`": "signed_reasoning",
+    r"thinking\.type\.enabled": "thinking_budget",
+    r"thinking\.type\.disabled. is not supported for|'none' is not supported": "no_thinking",
+    r"adaptive thinking|thinking\.type\.adaptive|not support the effort parameter": "adaptive_thinking",
+    r"output_config\.effort: input should be": "effort",
+    "tool_choice forces tool use": "forced_tools_with_thinking",
+    r"support the toolconfig\.toolchoice|tool_choice: type .* not supported for this model": "forced_tools",
+    r"temperature.{0,20} and .{0,20}top_?p.{0,40}both": "sampling_pair",
+    r"temperature.{0,40}(deprecated|not support|unsupported)": "temperature",
+    r"top_?p.{0,40}(deprecated|not support|unsupported)": "topP",
+    r"support the outputconfig\.textformat field": "text_format",
+    r"cache_?point.{0,40}ttl|ttl.{0,40}cach": "cache_ttl",
+    r"prompt caching|support the cachepoint": "cache",
+    r"(extraneous key \[|unknown parameter: ')(thinking|reasoning)|(thinking|reasoning\w*): extra inputs"
+    "|reasoning config value is invalid": "thinking",
+}
+
 
 def _from_client_error(error: ClientError) -> errors.ModelError:
     details = error.response.get("Error", {})
     kind = _BY_CODE.get(details.get("Code", "").lower(), errors.ModelError)
-    if kind is errors.ModelInvalidRequest:
-        message = details.get("Message", "").lower()
+    message = details.get("Message", "").lower()
+    if kind in {errors.ModelInvalidRequest, errors.ModelNotFound, errors.ModelAccessDenied}:
         kind = next((specific for text, specific in _BY_MESSAGE.items() if text in message), kind)
+    if kind in {errors.ModelInvalidRequest, errors.ModelAccessDenied}:  # prompt caching is denied, not invalid
+        for pattern, capability in _CAPABILITIES.items():
+            if re.search(pattern, message):
+                return errors.CapabilityRefused(capability)
     return kind()
 
 
@@ -168,7 +194,8 @@ def _errors(call: Call) -> Iterator[None]:
         failure = _classified(error)
         if call.bedrock_key and isinstance(error, ClientError) and _status(error) in {401, 403}:
             failure = errors.BedrockKeyRefused()
-        logger.warning("model call failed", extra={"code": failure.code, "cause": type(error).__name__})
+        hint = {"hint": failure.hint} if failure.hint else {}
+        logger.warning("model call failed", extra={"code": failure.code, "cause": type(error).__name__, **hint})
         raise failure from error
 
 

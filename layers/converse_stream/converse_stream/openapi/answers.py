@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, RootModel, WithJsonSchema
 from typing_extensions import TypeAliasType
 
+from converse_stream.model.capabilities import Input
 from converse_stream.openapi.schemas import View
 from converse_stream.protocol.finish_reasons import FINISH
+from converse_stream.protocol.options import Effort
 
 FinishReason = TypeAliasType(
     "FinishReason",
@@ -74,7 +76,10 @@ class Usage(View):
     output_tokens: int
     cache_read_tokens: int
     cache_write_tokens: int
-    cost_usd: float | None = Field(default=None, description="US dollars, at the prices of the catalog.")
+    cost_usd: float | None = Field(
+        description="US dollars, at the prices of the catalog. Null if the price is not known, "
+        "or the request has its own Bedrock key."
+    )
     basis: Literal["exact", "estimated", "unknown"]
 
 
@@ -201,6 +206,56 @@ class PromptPreview(View):
     total_tokens: int
     context_window: int
     missing: list[str]
+
+
+class ModelReasoning(View):
+    """How a model thinks before it answers. It has the effort `none` if a request can disable the thinking."""
+
+    efforts: list[Effort]
+    default: Effort | None = Field(description="Of a request without an effort. Null: the model does not think then.")
+    always: bool = Field(description="Whether the thinking cannot be disabled.")
+
+
+class TokenPrice(View):
+    """US dollars for a million tokens. Cached tokens without a price of their own cost as much as input."""
+
+    input: float
+    output: float
+    cache_read: float | None = None
+    cache_write: float | None = None
+
+
+class PriceTier(TokenPrice):
+    """The price of requests with more than `above` input tokens, for all of their tokens."""
+
+    above: int
+
+
+class ModelPrice(TokenPrice):
+    """The on-demand price of a model, through the inference profile that the deployment uses."""
+
+    tiers: list[PriceTier] | None = Field(default=None, description="Prices of larger requests, if they differ.")
+
+
+class ModelInfo(View):
+    """A model that requests may name."""
+
+    id: str = Field(description="The name in requests.")
+    name: str = Field(description="The name to show.")
+    model: str = Field(description="Bedrock's id.")
+    inputs: list[Input]
+    reasoning: ModelReasoning | None = Field(description="Null if the model does not think.")
+    context_tokens: int = Field(description="The most tokens of a prompt and its answer together.")
+    output_tokens: int = Field(description="The most tokens of an answer.")
+    lifecycle: Literal["active", "legacy"]
+    price_per_million: ModelPrice | None = Field(description="Null if it is not known.")
+
+
+class ModelList(View):
+    """The models that requests may name. `default` is the model of a request that names none."""
+
+    default: str
+    models: list[ModelInfo]
 
 
 class Conversation(View):

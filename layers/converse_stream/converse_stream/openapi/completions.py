@@ -46,6 +46,41 @@ class CompletionUsage(_Snake):
     prompt_tokens_details: dict[Literal["cached_tokens"], int]
 
 
+SigningModel = Annotated[
+    str, Field(description="Bedrock's id of the model that made the block. Other models do not get it.")
+]
+
+
+class ReasoningText(_Snake):
+    """A block of reasoning with its signature. `text` may be empty: some models do not show it."""
+
+    type: Literal["reasoning.text"]
+    text: str
+    signature: str
+    format: Literal["anthropic-claude-v1"]
+    index: int
+    model: SigningModel
+
+
+class ReasoningEncrypted(_Snake):
+    """A block of reasoning that only the model can read. `data` is base64."""
+
+    type: Literal["reasoning.encrypted"]
+    data: str
+    format: Literal["anthropic-claude-v1"]
+    index: int
+    model: SigningModel
+
+
+ReasoningDetails = Annotated[
+    list[Annotated[ReasoningText | ReasoningEncrypted, Field(discriminator="type")]],
+    Field(
+        description="The blocks of reasoning, if the request has tools. Send them back unchanged with the message, "
+        "together with the results of its tool calls."
+    ),
+]
+
+
 class CompletionMessage(_Snake):
     """The answer. `content` is null if there are only tool calls."""
 
@@ -53,6 +88,7 @@ class CompletionMessage(_Snake):
     content: str | None
     refusal: None
     reasoning_content: str | None = None
+    reasoning_details: ReasoningDetails | None = None
     tool_calls: list[ToolCall] | None = None
 
 
@@ -77,11 +113,15 @@ class ChatCompletion(_Snake):
 
 
 class CompletionDelta(_Snake):
-    """The new part of the answer; empty in the chunk with the finish reason."""
+    """The new part of the answer; empty in the chunk with the finish reason.
+
+    `reasoning_details` has complete blocks: a client joins the lists of all chunks.
+    """
 
     role: Literal["assistant"] | None = None
     content: str | None = None
     reasoning_content: str | None = None
+    reasoning_details: ReasoningDetails | None = None
     tool_calls: list[ToolCallDelta] | None = None
 
 

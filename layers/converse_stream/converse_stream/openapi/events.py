@@ -56,7 +56,8 @@ class ToolEvent(Tool):
 class RollbackEvent(View):
     """The answer ends at `position`: remove the text after it.
 
-    A position counts code points of text and reasoning, and 1 for each citation and each event of a tool.
+    A position counts code points of text and reasoning, and 1 for each citation, each event of a tool, and each entry
+    that is not sent: take positions from the ids of events.
     """
 
     type: Literal["rollback"]

@@ -84,6 +84,7 @@ HEADERS: dict[str, tuple[Mapping[str, Any], str]] = {
     "x-request-id": ({"type": "string"}, "Lambda's id of the request. The log has it too."),
     "retry-after": ({"type": "integer", "minimum": 1}, "Seconds to wait before the next attempt."),
     "x-vercel-ai-ui-message-stream": ({"const": "v1"}, "The version of the AI SDK's protocol."),
+    "x-adapted": ({"type": "string"}, "The fields that the model did not get, or got with another value."),
     "x-should-retry": ({"const": "false"}, "Tells OpenAI's SDKs not to repeat a request that was already repeated."),
 }
 
@@ -92,7 +93,7 @@ HEADERS: dict[str, tuple[Mapping[str, Any], str]] = {
 PATH_ID = {"type": "string", "pattern": ID}
 CONVERSATION = Parameter("conversation", "path", PATH_ID, "The id of a conversation.")
 FACT = Parameter("fact", "path", PATH_ID, "The id of a fact.")
-MODEL = Parameter("model", "path", PATH_ID, "The alias of a model.")
+MODEL = Parameter("model", "path", PATH_ID, "The name of a model.")
 LIMIT = Parameter(
     "limit",
     "query",
@@ -141,9 +142,10 @@ OPEN = (errors.Forbidden,)
 KNOWN = (errors.BadRequest, errors.Unauthenticated, errors.Forbidden, ChatError)  # of every route that needs a user
 BODY = (errors.UnsupportedMediaType, errors.TooLarge)
 STORED = (*KNOWN, errors.StorageError)
-PAID = (*STORED, *BODY, errors.TooManyRequests, errors.BudgetExhausted, errors.Paused)
+PAID = (*STORED, *BODY, errors.TooManyRequests, errors.BudgetExhausted, errors.Paused, errors.ModelUnpriced)
 STARTED = (
     *PAID,
+    errors.ModelNotAllowed,
     errors.NotFound,
     errors.ConversationBusy,
     errors.ErasureInProgress,
@@ -159,6 +161,8 @@ OF_MODELS = (  # before the first byte, where the answer comes in one piece
     errors.ModelAccessDenied,
     errors.BedrockKeyRefused,
     errors.ModelNotFound,
+    errors.ModelEndOfLife,
+    errors.ModelLegacy,
     errors.InferenceProfileNeeded,
     errors.ModelInvalidRequest,
     errors.ContextLengthExceeded,
@@ -171,8 +175,8 @@ OF_MODELS = (  # before the first byte, where the answer comes in one piece
 )
 
 
-class ModelUnknown(errors.NotFound):
-    """`NotFound` for a model, with the code of `/v1`."""
+class ModelUnknown(errors.ModelNotAllowed):
+    """`ModelNotAllowed`, with the code of `/v1`."""
 
     code = "model_not_found"
 
@@ -275,6 +279,14 @@ ROUTES = (
         body_required=False,
     ),
     Route(
+        "GET",
+        "/models",
+        BOTH,
+        "The models that requests may name, with what they accept and cost.",
+        {200: _json(answers.ModelList, "The models.")},
+        KNOWN,
+    ),
+    Route(
         "POST",
         "/v1/chat/completions",
         STREAM,
@@ -284,6 +296,7 @@ ROUTES = (
                 "The completion, as a stream or in one piece.",
                 (ChatCompletion,),
                 (ChatCompletionChunk, CompletionError, "[DONE]"),
+                ("x-adapted",),
             )
         },
         (*PAID, ModelUnknown, errors.TooManyGenerations, *OF_MODELS),
@@ -316,7 +329,7 @@ ROUTES = (
         CONVERSE,
         "The request that `POST /chat` would send to the model, and its estimated tokens. Nothing is sent or stored.",
         {200: _json(answers.PromptPreview, "The prompt.")},
-        (*PAID, errors.NotFound),
+        (*PAID, errors.NotFound, errors.ModelNotAllowed),
         (BEDROCK_KEY,),
         bodies.ChatRequest,
     ),

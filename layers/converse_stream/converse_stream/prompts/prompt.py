@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from converse_stream.protocol.events import RedactedReasoning
 from converse_stream.protocol.tokens import estimate_tokens
 
 
@@ -26,6 +27,15 @@ class ToolResult:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedReasoning:
+    """A reasoning block of the model with this id (as in `ReasoningSignature`). The text may be empty."""
+
+    text: str
+    signature: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolSpec:
     """A tool that the model may use. `schema` is the JSON Schema of its input."""
 
@@ -36,32 +46,33 @@ class ToolSpec:
 
 MAX_BYTES_PER_TOKEN = 8  # the average size of a token in a long text, in bytes of UTF-8
 
-Content: TypeAlias = str | ToolUse | ToolResult
+Content: TypeAlias = str | ToolUse | ToolResult | SignedReasoning | RedactedReasoning
 
 
 @dataclass(frozen=True, slots=True)
 class PromptMessage:
-    """One turn: adjacent messages of one role, without reasoning. No text is blank."""
+    """One turn: adjacent messages of one role. No text is blank, and reasoning is not the only content."""
 
     role: Literal["user", "assistant"]
     content: tuple[Content, ...]
 
     @property
     def texts(self) -> Iterator[str]:
-        """The texts that count as tokens, with the input and output of tools."""
+        """The texts that count as tokens for each model, with the input and output of tools."""
         for content in self.content:
             match content:
                 case ToolUse():
                     yield content.name + json.dumps(content.input, ensure_ascii=False)
                 case ToolResult():
                     yield content.output
-                case text:
-                    yield text
+                case str():
+                    yield content
 
     @property
     def tokens(self) -> int:
-        """The estimated tokens of the turn."""
-        return sum(map(estimate_tokens, self.texts))
+        """The estimated tokens of the turn, with its reasoning."""
+        reasoning = [content.text for content in self.content if isinstance(content, SignedReasoning)]
+        return sum(map(estimate_tokens, [*self.texts, *reasoning]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +81,8 @@ class Prompt:
 
     `summary` is of the messages before the history, `facts` are about the user, `documents` are relevant to the
     message. Each of them is fenced, or empty. `tool_choice` is the name of a tool, `any` for at least one call, None
-    for the model's choice. `stored` is true if the history comes from the table: then a guardrail has already checked
-    it.
+    for the model's choice. `prefill` is the start of the answer, which the model continues. `stored` is true if the
+    history comes from the table: then a guardrail has already checked it.
     """
 
     system: str
@@ -82,13 +93,14 @@ class Prompt:
     tool_choice: str | None = None
     summary: str = ""
     documents: str = ""
+    prefill: str = ""
     stored: bool = False
 
 
 def lowest_tokens(prompt: Prompt) -> int:
     """A lower bound of the prompt's tokens, for any model."""
-    texts = [prompt.system, *_tools(prompt), prompt.summary, prompt.facts, prompt.documents, *prompt.turn.texts]
-    texts += [text for turn in prompt.history for text in turn.texts]
+    texts = [prompt.system, *_tools(prompt), prompt.summary, prompt.facts, prompt.documents, prompt.prefill]
+    texts += [text for turn in (*prompt.history, prompt.turn) for text in turn.texts]
     return sum(len(text.encode(errors="replace")) for text in texts) // MAX_BYTES_PER_TOKEN
 
 
@@ -106,7 +118,7 @@ def tokens_by_part(prompt: Prompt) -> dict[str, int]:
         "summary": estimate_tokens(prompt.summary),
         "facts": estimate_tokens(prompt.facts),
         "documents": estimate_tokens(prompt.documents),
-        "message": prompt.turn.tokens,
+        "message": prompt.turn.tokens + estimate_tokens(prompt.prefill),
     }
 
 

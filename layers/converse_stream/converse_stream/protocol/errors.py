@@ -6,7 +6,7 @@ The text of an exception from a library is never sent to a client. Its type is i
 """
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 
 class ChatError(Exception):
@@ -201,9 +201,10 @@ class FlagsUnavailable(ChatError):
 
 
 class ModelError(ChatError):
-    """The model failed in a way that has no code of its own."""
+    """The model failed in a way that has no code of its own. `hint` tells the operator what to do; it is logged."""
 
     code, status, default = "model_failed", 502, "The model failed."
+    hint: ClassVar[str] = ""
 
 
 class ModelThrottled(ModelError):
@@ -228,6 +229,7 @@ class ModelAccessDenied(ModelError):
     """The account or the role may not use the model."""
 
     code, retryable, default = "model_access_denied", False, "This deployment may not use the model."
+    hint = "Check the parameter ModelArns, and the model's page in the model catalog of the Bedrock console."
 
 
 class BedrockKeyRefused(ModelError):
@@ -236,10 +238,41 @@ class BedrockKeyRefused(ModelError):
     code, status, retryable, default = "key_refused", 403, False, "Bedrock did not accept this key for the model."
 
 
+class ModelNotAllowed(ChatError):
+    """Callers of this deployment may not use the model, or it is no model. The message lists the allowed ones."""
+
+    code, status, retryable = "model_not_allowed", 404, False
+
+
+class ModelUnpriced(ChatError):
+    """The price of the model is not known, so a budget in dollars cannot hold."""
+
+    code, status, retryable = "model_unpriced", 403, False
+
+    def __init__(self, name: str) -> None:
+        message = f"{name} has no price. Set its price in the parameter ModelOverrides, or the budgets in dollars to 0."
+        super().__init__(message, field="model")
+
+
 class ModelNotFound(ModelError):
     """The model or its inference profile does not exist in this region."""
 
     code, retryable, default = "model_not_found", False, "The model does not exist in this deployment's region."
+    hint = "Set InferenceProfile, or another model in DefaultModel, TaskModel or AllowedModels."
+
+
+class ModelEndOfLife(ModelNotFound):
+    """Bedrock does not offer the model any more."""
+
+    code, default = "model_end_of_life", "The model has reached the end of its life."
+    hint = "Replace the model in DefaultModel, TaskModel, AllowedModels or ModelOverrides. See docs/models.md."
+
+
+class ModelLegacy(ModelNotFound):
+    """The model is closed to accounts that have not used it recently."""
+
+    code, default = "model_legacy", "The model is closed to this account."
+    hint = "Replace the model in DefaultModel, TaskModel, AllowedModels or ModelOverrides. See docs/models.md."
 
 
 class InferenceProfileNeeded(ModelNotFound):
@@ -249,6 +282,7 @@ class InferenceProfileNeeded(ModelNotFound):
         "inference_profile_needed",
         "The model needs an inference profile, which this deployment does not use.",
     )
+    hint = "Set InferenceProfile to a profile that the model has, or name the id of the profile as the model."
 
 
 class ModelInvalidRequest(ModelError):
@@ -263,16 +297,33 @@ class ContextLengthExceeded(ModelInvalidRequest):
     code, status, default = "context_length_exceeded", 400, "The prompt is longer than the model's context window."
 
 
-class StreamingRefused(ModelInvalidRequest):
-    """The model does not support streaming. It is called again without; no client gets this error."""
+Capability: TypeAlias = Literal[
+    "streaming",
+    "tool_streaming",
+    "system_prompt",
+    "forced_tools",
+    "forced_tools_with_thinking",
+    "text_format",
+    "temperature",
+    "topP",
+    "sampling_pair",
+    "thinking",
+    "thinking_budget",
+    "adaptive_thinking",
+    "no_thinking",
+    "effort",
+    "cache",
+    "cache_ttl",
+    "signed_reasoning",
+]
 
 
-class ToolStreamingRefused(ModelInvalidRequest):
-    """The model does not support streaming with tools. It is called again without; no client gets this error."""
+class CapabilityRefused(ModelInvalidRequest):
+    """The model refused the request because it lacks a capability. It is called again without, if that is possible."""
 
-
-class SystemPromptRefused(ModelInvalidRequest):
-    """The model does not support a system prompt. It is called again without; no client gets this error."""
+    def __init__(self, capability: Capability) -> None:
+        super().__init__()
+        self.capability = capability
 
 
 class ModelTimeout(ModelError):
@@ -323,8 +374,15 @@ REFUSALS = (
 )
 
 
-def by_code(code: str) -> ChatError:
-    """The error that ended a generation, by the code that was stored; an internal error for any other code."""
+# Errors of a model that cannot be used at all. Their message names the model.
+UNUSABLE = (ModelAccessDenied, ModelNotFound)
+
+
+def by_code(code: str, model: str = "") -> ChatError:
+    """The error that ended a generation, by its code; an internal error for any other code.
+
+    `model` is the name of the requested model.
+    """
 
     def subtree(error: type[ChatError]) -> Iterator[type[ChatError]]:
         yield error
@@ -332,4 +390,5 @@ def by_code(code: str) -> ChatError:
             yield from subtree(subclass)
 
     errors: list[type[ChatError]] = [StorageError, *subtree(ModelError)]
-    return next((error() for error in errors if error.code == code), ChatError())
+    kind = next((error for error in errors if error.code == code), ChatError)
+    return kind(f"{model}: {kind.default}") if model and issubclass(kind, UNUSABLE) else kind()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 FinishReason: TypeAlias = str  # one of `finish_reasons.FINISH`, or an unknown reason of a model, unchanged
-Stage: TypeAlias = Literal["memory", "search", "retry", "fallback"]
+Stage: TypeAlias = Literal["memory", "search", "adapted", "retry", "fallback"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,11 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What happens while the user waits; not stored."""
+    """What happens while the user waits; not stored.
+
+    `detail` is the model of a `fallback`. For `adapted` it is a field of the request that the model did not get, or
+    `<field>=<value>` for another value.
+    """
 
     stage: Stage
     detail: str | None = None
@@ -43,6 +47,26 @@ class Reasoning:
     """A part of the model's reasoning, which is not part of the text."""
 
     content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningSignature:
+    """The end of a reasoning block: the `Reasoning` since the last event of another kind, which may be none.
+
+    The signature is valid only with exactly this text. It is empty if it was too long to be kept. `model` is Bedrock's
+    id of the model that made the block, without the prefix of an inference profile: other models do not accept it.
+    """
+
+    signature: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class RedactedReasoning:
+    """A reasoning block whose text only the model can read. `data` is base64; `model` as in `ReasoningSignature`."""
+
+    data: str
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +120,17 @@ class Rollback:
     position: int
 
 
-Part: TypeAlias = Chunk | Reasoning | Citation | Tool  # in the log and in messages
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """An entry that a later version stored: its JSON text. It is kept, and written again unchanged."""
+
+    stored: str
+
+
+VisiblePart: TypeAlias = Chunk | Reasoning | Citation | Tool
+HiddenPart: TypeAlias = ReasoningSignature | RedactedReasoning | Unknown  # has a position, and clients do not get it
+HIDDEN = (ReasoningSignature, RedactedReasoning, Unknown)
+Part: TypeAlias = VisiblePart | HiddenPart  # in the log and in messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +151,11 @@ class Message:
     def text(self) -> str:
         """The text, without reasoning, citations and tools."""
         return "".join(part.content for part in self.parts if isinstance(part, Chunk))
+
+    @property
+    def visible_parts(self) -> tuple[VisiblePart, ...]:
+        """The parts that clients get."""
+        return tuple(part for part in self.parts if not isinstance(part, HIDDEN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +181,8 @@ class Error:
     message_id: str | None
 
 
-Event: TypeAlias = Start | Progress | Part | Rollback | Complete | Error
+VisibleEvent: TypeAlias = Start | Progress | VisiblePart | Rollback | Complete | Error
+Event: TypeAlias = VisibleEvent | HiddenPart
 TERMINAL = (Complete, Error)
 
 
@@ -173,6 +213,7 @@ class Answer:
     start: Start | None = None
     parts: tuple[Part, ...] = ()
     missing: tuple[str, ...] = ()  # parts of the memory that were not read in time
+    adapted: tuple[str, ...] = ()  # what the model did not get, as in `Progress`
     end: Complete | Error | None = None
 
 
@@ -181,14 +222,18 @@ def accumulate(answer: Answer, event: Event) -> Answer:
     match event:
         case Start():
             return replace(answer, start=event)
-        case Chunk() | Reasoning() | Citation() | Tool():
+        case Chunk() | Reasoning() | Citation() | Tool() | ReasoningSignature() | RedactedReasoning() | Unknown():
             return replace(answer, parts=_append(answer.parts, event))
         case Complete() | Error():
             return replace(answer, end=event)
         case Rollback(position):
             return replace(answer, parts=_cut_at(answer.parts, position))
+        case Progress(stage="adapted", detail=str(change)):
+            return replace(answer, adapted=(*answer.adapted, change))
+        case Progress(missing=str(part)):
+            return replace(answer, missing=(*answer.missing, part))
         case Progress():
-            return replace(answer, missing=(*answer.missing, event.missing)) if event.missing else answer
+            return answer
 
 
 def fold(events: Iterable[Event]) -> Answer:

@@ -52,9 +52,9 @@ def answer(
         )
         yield from extract_citations(events, completion.sources, before=prefix)
 
-    def estimate_usage(text: str, alias: str) -> Usage:
+    def estimate_usage(text: str, name: str) -> Usage:
         usage = Usage(completion.tokens if is_called else 0, estimate_tokens(text), basis="estimated")
-        return usage if user.bedrock_key else app.models[alias].priced(usage, completion.options)
+        return usage if user.bedrock_key else app.models[name].priced(usage, completion.options)
 
     reserve = app.settings.documents_tokens if search is not None else 0
     max_tokens = model.affordable(budget, completion.tokens + reserve, completion.options)
@@ -80,5 +80,5 @@ def estimate_costs(app: Container, user: User, completion: Completion) -> Estima
         return Estimate(completion.tokens)
     model = app.models[completion.model]
     input_usage = model.priced(Usage(completion.tokens), completion.options)
-    million = model.priced(Usage(output_tokens=1_000_000), completion.options)
-    return Estimate(completion.tokens, input_usage.cost, million.cost or 0)
+    with_output = model.priced(Usage(completion.tokens, output_tokens=1_000_000), completion.options)
+    return Estimate(completion.tokens, input_usage.cost, (with_output.cost or 0) - (input_usage.cost or 0))

@@ -15,16 +15,17 @@ from converse_stream.protocol.errors import BadRequest
 from converse_stream.protocol.events import Message, Start
 from converse_stream.protocol.ids import new_id, now
 from converse_stream.service.answer import answer
+from converse_stream.service.prompts import check_model
 from converse_stream.store.usage_writer import UsageWriter
 
 
 def complete(app: Container, user: User, completion: Completion, context: LambdaContext) -> Generation:
     """Returns the generation for a completion, not yet running. Only its usage is stored.
 
-    Raises BadRequest for an unknown model and for options or tools that the model does not support, and the errors of
-    `Rules.check`.
+    Raises the errors of `check_model` and of `Rules.check`.
     """
-    app.models.check(completion.model, completion.options, tools=completion.prompt.tools)
+    prompt = completion.prompt
+    check_model(app, user, completion.model, completion.options, tools=prompt.tools, prefill=prompt.prefill)
     seconds = context.get_remaining_time_in_millis() / 1000
     deadline = time.monotonic() + seconds - app.settings.deadline_margin_seconds
     start = Start("", new_id(), new_id(), completion.model)

@@ -20,8 +20,7 @@ def preview(app: Container, user: User, request: ChatRequest) -> Preview:
     invalid or over a limit.
     """
     gid, flags, usages = new_id(), app.flags.for_user(user.key), app.usages_of(user)
-    model = choose_model(app, request, flags)
-    app.models.check(model, request.options)
+    model = choose_model(app, user, request, flags)
     deadline = app.lookup_deadline()
     memory = app.lookup(user.key, request.conversation_id or derived_conversation(gid), gid, deadline)
     if memory.conversation and memory.conversation.deleted:

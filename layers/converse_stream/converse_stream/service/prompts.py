@@ -1,6 +1,7 @@
 """The steps that `start` and `preview` have in common: choice of the model, searches, prompt."""
 
 import time
+from collections.abc import Sequence
 
 from converse_stream.auth import User
 from converse_stream.container import Container
@@ -12,13 +13,39 @@ from converse_stream.memory.lookup import Memory
 from converse_stream.memory.recall import PendingRecall, Recall
 from converse_stream.prompts import builder
 from converse_stream.prompts.builder import PromptBudget
+from converse_stream.prompts.prompt import ToolSpec
+from converse_stream.protocol.errors import ModelUnpriced
 from converse_stream.protocol.options import Options
 
 
-def choose_model(app: Container, request: ChatRequest, flags: UserFlags) -> str:
-    """The alias in the request, else the one in the user's flags, else the default model."""
-    default = flags.responder if flags.responder in app.models.aliases else app.settings.default_model
-    return request.model or default
+def choose_model(app: Container, user: User, request: ChatRequest, flags: UserFlags) -> str:
+    """The model in the request, else the one in the user's flags, else the default model. Raises as `check_model`."""
+    model = request.model or default_model(app, user, flags)
+    check_model(app, user, model, request.options)
+    return model
+
+
+def default_model(app: Container, user: User, flags: UserFlags) -> str:
+    """The model of a request that names none: that of the user's flags, if requests may name it."""
+    name = flags.responder
+    return name if name and app.models.allows(name) and is_priced(app, user, name) else app.settings.default_model
+
+
+def is_priced(app: Container, user: User, name: str) -> bool:
+    """Whether the price of the model is known, or no budget in dollars needs it."""
+    return bool(app.models[name].price) or not app.usages_of(user).rules.limits_costs
+
+
+def check_model(
+    app: Container, user: User, name: str, options: Options, *, tools: Sequence[ToolSpec] = (), prefill: str = ""
+) -> None:
+    """Raises ModelNotAllowed, BadRequest if the model cannot answer with all of this, and ModelUnpriced.
+
+    A model without a price is refused if there is a budget in dollars, unless the request has its own Bedrock key.
+    """
+    app.models.check(name, options, tools=tools, prefill=prefill)
+    if not is_priced(app, user, name):
+        raise ModelUnpriced(name)
 
 
 def begin_recall(

@@ -41,9 +41,9 @@ def start(
 ) -> Generation | GenerationRecord:
     """Stores the user's message and returns its generation, not yet running. For a repeated send: the existing record.
 
-    The generation ends after `max_seconds`, and a margin before Lambda's deadline. Raises BadRequest
-    before anything is stored, the errors of `Rules.check`, ConversationBusy, ErasureInProgress, IdempotencyKeyReused,
-    NotFound, StorageError.
+    The generation ends after `max_seconds`, and a margin before Lambda's deadline. Raises before
+    anything is stored the errors of `check_model` and `Rules.check`, BadRequest, ConversationBusy, ErasureInProgress,
+    IdempotencyKeyReused, NotFound, StorageError.
     """
     return _Start(app, user, request, send, context, max_seconds).run()
 
@@ -78,8 +78,7 @@ class _Start:
         if record := self._record_of_same_send(memory):
             return record
         used, flags = pending_usage.result(), pending_flags.result()
-        model = choose_model(self._app, self._request, flags)
-        self._app.models.check(model, self._request.options)
+        model = choose_model(self._app, self._user, self._request, flags)
         if self._is_active_lost(memory):
             # The lost generation is a stored message now. To store it may have taken all the time of the first lookup.
             self._lookup_deadline = self._app.lookup_deadline()

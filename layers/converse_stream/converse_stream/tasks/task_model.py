@@ -16,22 +16,23 @@ from converse_stream.protocol.options import Options
 class TaskModel:
     """The small model, until `deadline`, a time of the monotonic clock."""
 
-    def __init__(self, models: ModelClient, alias: str, deadline: float) -> None:
+    def __init__(self, models: ModelClient, name: str, deadline: float) -> None:
         self._models = models
-        self._alias = alias
+        self._name = name
         self._deadline = deadline
         self.spent = Usage()  # by all calls so far
 
     def __call__(self, system: str, text: str, max_tokens: int, *, facts: str = "") -> str:
         """The model's answer; empty if a filter stopped it. Raises ModelError, and ModelTimeout at the deadline."""
         prompt = Prompt(system, (), facts, PromptMessage("user", (text,)))
-        options = Options().model_copy(update={"max_tokens": max_tokens, "temperature": 0.0})
+        # Adapted to the model: without thinking or with the lowest effort, whose tokens are reserved beside the answer.
+        options = Options().model_copy(update={"max_tokens": max_tokens, "temperature": 0.0, "reasoning": "none"})
         call = Call()
         timer = threading.Timer(max(0.0, self._deadline - time.monotonic()), call.cancel)
         timer.start()
         pieces: list[str] = []
         try:
-            for event in self._models.answer(prompt, self._alias, options, call):
+            for event in self._models.answer(prompt, self._name, options, call):
                 if isinstance(event, Chunk):
                     pieces.append(event.content)
                 elif isinstance(event, ModelEnd):

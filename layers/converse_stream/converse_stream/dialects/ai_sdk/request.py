@@ -11,7 +11,7 @@ from converse_stream.http.bodies import ChatRequest
 from converse_stream.http.request import HttpRequest
 from converse_stream.http.validation import check_text, parse, refusal
 from converse_stream.protocol.errors import BadRequest
-from converse_stream.protocol.fields import Alias, Body, ConversationId, ReadableText
+from converse_stream.protocol.fields import Body, ConversationId, ModelName, ReadableText
 from converse_stream.protocol.options import Options
 from converse_stream.settings import Settings
 
@@ -44,7 +44,7 @@ class AiChatRequest(_Lenient):
     messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=10_000)]
     trigger: Literal["submit-message", "regenerate-message"] = "submit-message"
     message_id: _MessageId | None = None
-    model: Alias | None = None
+    model: ModelName | None = None
     options: Options = Options()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from converse_stream.dialects import sse
+from converse_stream.dialects.openai.reasoning import ReasoningDetails, details
 from converse_stream.protocol.errors import ChatError, by_code
 from converse_stream.protocol.events import Answer, Chunk, Complete, Error, Reasoning, Start, Tool, Usage
 from converse_stream.protocol.finish_reasons import FINISH, UNKNOWN
@@ -29,20 +30,25 @@ _PARAMETERS = {
 class OpenAI:
     """The chunks of one completion. `created` is in seconds since the epoch.
 
-    With `usage`, the last chunk has the tokens. Without `parallel`, only the model's first tool call is sent.
+    With `usage`, the last chunk has the tokens. Without `parallel`, only the model's first tool call is sent. With
+    `signed`, each block of signed reasoning is sent when it has ended: a client whose request has tools sends it back.
     """
 
     comment_end = "\n\n"  # some clients split at blank lines
 
-    def __init__(self, created: int, *, usage: bool = False, parallel: bool = True) -> None:
+    def __init__(self, created: int, *, usage: bool = False, parallel: bool = True, signed: bool = False) -> None:
         self._created = created
         self._usage = usage
         self._parallel = parallel
+        self._signed = signed
+        self._details = ReasoningDetails()
         self._calls = 0
         self._head: dict[str, Any] = {}
 
     def encode(self, positioned: PositionedEvent) -> str:
         """The frames of the event."""
+        if self._signed and (items := self._details.take(positioned.event)):
+            return self._choice({"reasoning_details": items})
         match positioned.event:
             case Start() as start:
                 self._head = _head("chat.completion.chunk", start, self._created)
@@ -58,7 +64,7 @@ class OpenAI:
                 counted = sse.data({**self._head, "choices": [], "usage": _usage(usage)}) if self._usage else ""
                 return self._choice({}, _finish(reason)) + counted + sse.DONE
             case Error(code=code):
-                return sse.data(error(by_code(code)))
+                return sse.data(error(by_code(code, self._head.get("model", ""))))
         return ""
 
     def unfinished_end(self) -> str:
@@ -69,10 +75,10 @@ class OpenAI:
         return sse.data({**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
 
 
-def completion(answer: Answer, created: int, *, parallel: bool = True) -> dict[str, Any]:
-    """The answer in one piece. Raises ChatError if the answer ended with an error."""
+def completion(answer: Answer, created: int, *, parallel: bool = True, signed: bool = False) -> dict[str, Any]:
+    """The answer in one piece; `parallel` and `signed` as in `OpenAI`. Raises ChatError if it ended with an error."""
     if isinstance(answer.end, Error):
-        raise by_code(answer.end.code)
+        raise by_code(answer.end.code, answer.start.model if answer.start else "")
     if answer.start is None or answer.end is None:
         raise ChatError
     text = "".join(part.content for part in answer.parts if isinstance(part, Chunk))
@@ -81,6 +87,8 @@ def completion(answer: Answer, created: int, *, parallel: bool = True) -> dict[s
     message: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else ""), "refusal": None}
     if reasoning:
         message["reasoning_content"] = reasoning
+    if signed and (items := details(answer.parts)):
+        message["reasoning_details"] = items
     if calls:
         message["tool_calls"] = calls if parallel else calls[:1]
     finish_reason = _finish(answer.end.finish_reason)
@@ -104,14 +112,23 @@ def error(failure: ChatError) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "code": code, "param": _PARAMETERS.get(param or "", param)}}
 
 
-def models(aliases: Iterable[str]) -> dict[str, Any]:
+def adapted_header(changes: Iterable[str]) -> dict[str, str]:
+    """The header with the fields that the model does not get, or gets with another value. Empty without changes."""
+    named = []
+    for change in changes:
+        field, equals, value = change.partition("=")
+        named.append(f"{_PARAMETERS.get(field, field)}{equals}{value}")
+    return {"x-adapted": ", ".join(named)} if named else {}
+
+
+def models(names: Iterable[str]) -> dict[str, Any]:
     """The list of models."""
-    return {"object": "list", "data": [model(alias) for alias in aliases]}
+    return {"object": "list", "data": [model(name) for name in names]}
 
 
-def model(alias: str) -> dict[str, Any]:
+def model(name: str) -> dict[str, Any]:
     """One model. `created` is 0, because it is unknown."""
-    return {"id": alias, "object": "model", "created": 0, "owned_by": "amazon-bedrock"}
+    return {"id": name, "object": "model", "created": 0, "owned_by": "amazon-bedrock"}
 
 
 def _head(kind: str, start: Start, created: int) -> dict[str, Any]:

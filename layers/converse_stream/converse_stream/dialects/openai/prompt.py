@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic_core import from_json
 
+from converse_stream.dialects.openai.reasoning import blocks
 from converse_stream.dialects.openai.request import (
     AssistantMessage,
     Call,
@@ -21,6 +22,7 @@ from converse_stream.dialects.openai.request import (
     UserMessage,
 )
 from converse_stream.prompts.prompt import Content, Prompt, PromptMessage, ToolResult, ToolSpec, ToolUse
+from converse_stream.prompts.reasoning import REASONING, without_earlier_reasoning
 from converse_stream.prompts.templates import fenced
 from converse_stream.protocol.errors import BadRequest
 from converse_stream.protocol.fields import is_document
@@ -33,28 +35,24 @@ def prompt(body: CompletionRequest) -> Prompt:
     """The prompt of the request. Raises BadRequest, with the field."""
     system = [_text(message.content) for message in body.messages if isinstance(message, SystemMessage)]
     tools, choice = _tools(body)
-    *history, turn = _turns(body.messages)
-    built = Prompt("\n\n".join(filter(str.strip, system)), tuple(history), "", turn, tools, choice)
-    return built if tools else _without_tools(built)
+    turns = _turns(body.messages)
+    prefill = "".join(turns.pop().texts) if turns[-1].role == "assistant" else ""
+    *history, turn = turns
+    system_text = "\n\n".join(filter(str.strip, system))
+    built = Prompt(system_text, tuple(history), "", turn, tools, choice, prefill=prefill)
+    return without_earlier_reasoning(built) if tools else _without_tools(built)
 
 
-def options(body: CompletionRequest, built: Prompt) -> Options:
+def options(body: CompletionRequest) -> Options:
     """The options of the request. Raises BadRequest."""
     if body.max_tokens is not None and body.max_completion_tokens is not None:
         raise BadRequest("max_tokens cannot go with max_completion_tokens.", field="max_tokens")
-    reasoning = None if body.reasoning_effort == "none" else body.reasoning_effort
-    if reasoning and built.tool_choice:
-        raise BadRequest(
-            "reasoning_effort cannot go with a tool_choice that asks for a call.", field="reasoning_effort"
-        )
-    if any(isinstance(content, ToolResult) for content in built.turn.content):
-        reasoning = None  # models require the signed reasoning of their calls; this protocol has no field for it
     fields = {
         "max_tokens": body.max_completion_tokens or body.max_tokens,
         "temperature": body.temperature,
         "top_p": body.top_p,
         "stop": body.stop,
-        "reasoning": reasoning,
+        "reasoning": body.reasoning_effort,
         "service_tier": body.service_tier if body.service_tier in {"priority", "flex"} else None,
         "answer_schema": body.response_format.json_schema.json_schema
         if isinstance(body.response_format, SchemaFormat)
@@ -94,7 +92,7 @@ def _schema(parameters: dict[str, Any] | None, number: int) -> dict[str, Any]:
 
 
 def _turns(messages: Sequence[Message]) -> list[PromptMessage]:
-    """Turns with alternating roles: adjacent messages of one role are joined.
+    """Turns with alternating roles: adjacent messages of one role are joined. An answer may have begun in the last one.
 
     Each tool call has a result in the next turn. Bedrock requires that the id of a tool call is unique in a
     conversation, and other APIs do not. A repeated id gets a number; it is the same number each time that the
@@ -124,6 +122,7 @@ def _turns(messages: Sequence[Message]) -> list[PromptMessage]:
                     used_ids.add(call_id)
                     pending.setdefault(call.id, []).append(call_id)
                     content.append(_tool_use(call, call_id, f"{field}.tool_calls.{index}"))
+                content = [*blocks(message.reasoning_details), *content] if content else []
             case ToolMessage():
                 if message.tool_call_id not in pending:
                     field = f"{field}.tool_call_id"
@@ -136,12 +135,14 @@ def _turns(messages: Sequence[Message]) -> list[PromptMessage]:
         if not turns and role == "assistant":
             raise BadRequest("The first message but for the system's must be the user's.", field=f"{field}.role")
         if turns and turns[-1].role == role:
-            turns[-1] = PromptMessage(role, (*turns[-1].content, *content))
+            # Models accept reasoning only at the start of a message.
+            added = (each for each in content if not isinstance(each, REASONING))
+            turns[-1] = PromptMessage(role, (*turns[-1].content, *added))
         elif content:
             turns.append(PromptMessage(role, tuple(content)))
-    if not turns or turns[-1].role == "assistant":
+    if not turns or pending:
         last = f"messages.{len(messages) - 1}.role"
-        raise BadRequest("The last message must be the user's or a tool's.", field=last)
+        raise BadRequest("The last message must not have calls without an answer.", field=last)
     return turns
 
 
@@ -163,15 +164,19 @@ def _tool_use(call: Call, call_id: str, call_field: str) -> ToolUse:
 
 
 def _without_tools(built: Prompt) -> Prompt:
-    """The prompt with tool calls and results as text: Bedrock accepts them only if the request declares the tools."""
+    """The prompt with tool calls and results as text: Bedrock accepts them only if the request declares the tools.
+
+    Reasoning is left out, because its calls are not there any more.
+    """
 
     def as_text(turn: PromptMessage) -> PromptMessage:
-        return replace(turn, content=tuple(map(_content_text, turn.content)))
+        texts = (_content_text(content) for content in turn.content if not isinstance(content, REASONING))
+        return replace(turn, content=tuple(texts))
 
     return replace(built, history=tuple(map(as_text, built.history)), turn=as_text(built.turn))
 
 
-def _content_text(content: Content) -> str:
+def _content_text(content: str | ToolUse | ToolResult) -> str:
     match content:
         case ToolUse(_, name, arguments):
             return f"(Tool {name} called with {json.dumps(arguments, ensure_ascii=False)})"

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, Vali
 from converse_stream.http.request import HttpRequest
 from converse_stream.http.validation import check_json, refusal
 from converse_stream.protocol.fields import MAX_LENGTH, Body, Document, ReadableText, Schema
+from converse_stream.protocol.options import Effort
 from converse_stream.settings import Settings
 
 
@@ -80,12 +81,18 @@ class Call(_Body):
 
 
 class AssistantMessage(_Body):
-    """An earlier answer, as we sent it, or as an SDK repeats it with all of its fields."""
+    """An earlier answer, as we sent it, or as an SDK repeats it with all of its fields.
+
+    The fields of reasoning may have any value: other services send them in other forms. Of `reasoning_details`, what
+    this service sent is used, and the rest is ignored.
+    """
 
     role: Literal["assistant"]
     content: Parts | None = None
     tool_calls: Annotated[list[Call], Field(max_length=128)] | None = None
-    reasoning_content: ReadableText | None = None  # not sent to the model: models require reasoning with a signature
+    reasoning_details: Any = None
+    reasoning_content: Any = None  # not sent to the model: models require reasoning with a signature
+    reasoning: Any = None
     name: Label | None = None
     refusal: None = None
     annotations: None = None
@@ -180,7 +187,7 @@ class CompletionRequest(_Body):
     temperature: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     top_p: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     stop: Annotated[Stops | None, BeforeValidator(_list, json_schema_input_type=Stop | Stops | None)] = None
-    reasoning_effort: Literal["none", "low", "medium", "high"] | None = None
+    reasoning_effort: Effort | None = None
     tools: Annotated[list[FunctionTool], Field(max_length=128)] | None = None
     tool_choice: Annotated[ToolChoice | None, BeforeValidator(_choice, json_schema_input_type=Choice | None)] = None
     parallel_tool_calls: bool | None = None
