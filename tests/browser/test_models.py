@@ -60,7 +60,7 @@ def test_the_chosen_model_answers_with_the_chosen_effort(stack: RunningStack, pa
     efforts = ["Low", "Medium", "High", "Very high", "Maximum"]
     expect(effort(page).locator("option")).to_have_text(["Default (high)", *efforts])
     choose(page, "claude-haiku", "xhigh")
-    expect(effort(page).locator("option")).to_have_text(["Default (off)", "Off", *efforts])
+    expect(effort(page).locator("option")).to_have_text(["Default (medium)", "Off", *efforts])
     send(page, f"Rivers {QUICK}")
     wait_until_complete(page)
     expect(page.locator(".reasoning")).to_have_count(1)
