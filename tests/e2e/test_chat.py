@@ -139,7 +139,8 @@ def test_a_model_without_streaming_works_at_both_entry_points(person: Person) ->
 
 def test_a_model_that_refuses_streaming_is_called_again_without_it(person: Person) -> None:
     answer = person.send("rivers [[fault=refuse-stream times=1]] [[tokens=5 pace=1 first=1]]", model="nova-pro")
-    assert answer.kinds == ["start", "chunk", "complete"]
+    assert answer.kinds == ["start", "progress", "chunk", "complete"]
+    assert (answer.events[1]["stage"], answer.events[1]["detail"]) == ("adapted", "stream")
 
 
 def test_reasoning_and_citations_have_their_own_events(person: Person) -> None:

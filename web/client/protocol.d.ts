@@ -16,6 +16,8 @@ export interface Answer {
   aiMessage: Message;
   usage: Usage;
   metrics: Metrics;
+  /** The fields that the model did not get, or got with another value, as in `progress`. */
+  adapted?: string[];
   /** The parts of the memory that were not read in time and are left out, if any. */
   missing?: string[];
 }

@@ -179,6 +179,9 @@ class Answer(View):
     ai_message: Message
     usage: Usage
     metrics: Metrics
+    adapted: list[str] | None = Field(
+        default=None, description="The fields that the model did not get, or got with another value, as in `progress`."
+    )
     missing: list[str] | None = Field(
         default=None, description="The parts of the memory that were not read in time and are left out, if any."
     )
