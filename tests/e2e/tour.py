@@ -41,7 +41,11 @@ def tour(person: Person, words: str = "Tell-me-about-rivers", headers: Mapping[s
         ask(
             "POST",
             f"{entry_point}/chat",
-            {"message": {"text": f"{words} [[fault=refuse-stream]] {SHORT}"}, **conversation_field},
+            {
+                "message": {"text": f"{words} [[fault=refuse-stream]] {SHORT}"},
+                "model": "nova-pro",
+                **conversation_field,
+            },
         )
         ask("POST", f"{entry_point}/chat/{conversation}/cancel")
         ask("POST", f"{entry_point}/ai/chat/{conversation}/stop")
