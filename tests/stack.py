@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from converse_stream.settings import DEFAULT_ALLOWED
-
 ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 120
 NAMES = ("Web host", "Function URL", "API Gateway", "Demo page", "REST API")  # as the stack prints them
@@ -23,7 +21,8 @@ RAISED_LIMITS = ("UserRequestsPerMinute=6000", "UserBurst=1000", "AddressRequest
                  "AddressBurst=10000",
                  "UserGenerations=100", "UserDayTokens=0", "UserDayUsd=0", "DayUsd=0",
                  "GatewayRequestsPerSecond=10000", "GatewayBurst=5000")  # fmt: skip
-MODELS = f"AllowedModels={DEFAULT_ALLOWED},claude-haiku-4-5"  # the second has a small context window
+# The default, and a Claude with a small context window.
+MODELS = "AllowedModels=nova-micro,nova-lite,nova-pro,nova-2-lite,claude-haiku,claude-sonnet,claude-haiku-4-5"
 # `make test-long` runs the end-to-end tests a second time: with the CPU time of Lambda and the default deadline of the
 # memory lookup. Otherwise the deadline is longer, because other tests run at the same time.
 RATIONED = "RATION_CPU" in os.environ

@@ -173,7 +173,7 @@ def test_signed_reasoning_is_sent_back_with_the_results_of_its_calls(caller: Cal
         "tool_calls": [{"id": first.calls[0]["id"], "type": "function", "function": function}],
     }
     result = {"role": "tool", "tool_call_id": first.calls[0]["id"], "content": "mild"}
-    second = caller(call, "Hello", assistant, result, **CLAUDE, max_tokens=15)
+    second = caller(call, f"Hello {LISBON} {QUICK}", assistant, result, **CLAUDE, max_tokens=15)
     assert second.error is None
     assert second.reasoning
     request = caller.model_requests(first.calls[0]["id"])[-1]
@@ -232,7 +232,7 @@ def test_reasoning_is_separate_and_absent_after_tool_results(caller: Caller, cal
         ({"model": "gpt-9"}, "NotFoundError", 404, "model_not_found", "model"),
         ({"n": 3}, "BadRequestError", 400, "bad_request", "n"),
         ({"max_tokens": 9_000}, "BadRequestError", 400, "bad_request", "max_completion_tokens"),
-        ({"reasoning_effort": "low"}, "BadRequestError", 400, "bad_request", "reasoning_effort"),
+        ({"reasoning_effort": "extreme"}, "BadRequestError", 400, "bad_request", "reasoning_effort"),
         ({"user": "a" * 2_100_000}, "APIStatusError", 413, "too_large", "body"),
     ],
     ids=["model", "n", "max_tokens", "reasoning", "size"],
