@@ -30,8 +30,8 @@ def open_stack() -> Iterator[RunningStack]:
 
 @pytest.fixture
 def person(open_stack: RunningStack) -> Iterator[Person]:
-    with Person(open_stack) as someone:
-        yield someone
+    with Person(open_stack) as user:
+        yield user
 
 
 def post(person: Person, dialect: str, model: str, **options: Any) -> httpx.Response:

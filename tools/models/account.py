@@ -1,4 +1,4 @@
-"""Reads what Bedrock lists for an account in a region, with the credentials of whoever runs the command."""
+"""Reads what Bedrock lists for an account in a region, with the credentials of the caller."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
