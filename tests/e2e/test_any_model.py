@@ -132,3 +132,22 @@ def test_reasoning_of_two_rounds_of_tools_is_sent_back_and_later_turns_send_none
     assert ask(later)[1] == 0
     assert ask(messages, "claude-sonnet")[1] == 0
     assert ask(later, "nova-lite")[1] == 0
+
+
+def test_day_budget_is_used_up_by_the_price_above_the_limit_of_input_tokens() -> None:
+    """At the first price, 100,001 input tokens of Claude Haiku 5.5 cost a fifth of the budget."""
+    stack = start_stack("--parameter", "UserDayUsd=0.05")
+    try:
+        with Person(stack) as user:
+            first = user.send_buffered(f"rivers [[input=100001]] {SHORT}", model="claude-haiku")
+            assert first.json()["usage"]["costUsd"] > 0.05
+            second = user.send_buffered(SHORT, model="claude-haiku")
+            assert (second.status_code, second.json()["error"]["code"]) == (429, "budget_exhausted")
+        with Person(stack) as user:
+            assert user.send_buffered(f"rivers [[input=99999]] {SHORT}", model="claude-haiku").status_code == 200
+            assert user.send_buffered(SHORT, model="claude-haiku").status_code == 200
+            unpriced = user.send_buffered(SHORT, model="openai.gpt-6-sol")
+            assert unpriced.status_code == 404
+            assert "claude-haiku, " in unpriced.json()["error"]["message"]
+    finally:
+        stop_stack(stack)
