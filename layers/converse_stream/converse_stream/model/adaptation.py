@@ -31,62 +31,66 @@ class Adapted:
 def adapt(model: Model, prompt: Prompt, options: Options) -> Adapted:
     """The request for this model. The tool for a structured answer is already part of the prompt."""
     prompt = with_usable_reasoning(prompt, model.base_id)
-    forced = prompt.tool_choice is not None
-    adapted = _limited(model, _with_reasoning(model, options, prompt))
-    adapted = adapted.model_copy(update=dict.fromkeys(_refused_sampling(model, adapted)))
-    changes = [_change(name, getattr(adapted, name)) for name in _changed(options, adapted)]
-    if forced and model.forced_tools == "never":
+    reasoning = _reasoning(model, prompt, options)
+    update: dict[str, Any] = dict.fromkeys(_refused(model, options, reasoning))
+    if options.max_tokens and options.max_tokens > model.max_output_tokens:
+        update.setdefault("max_tokens", model.max_output_tokens)
+    changes = [_change(name, value) for name, value in update.items()]
+    if not _is_same_reasoning(options.reasoning, reasoning):
+        changes.append(_change("reasoning", reasoning))
+    if prompt.tool_choice is not None and model.forced_tools == "never":
         prompt = _with_optional_tools(prompt)
         changes.append("tool_choice=auto")
+    if reasoning != options.reasoning:
+        update["reasoning"] = reasoning
+    adapted = options.model_copy(update=update) if update else options  # most requests change nothing
     return Adapted(prompt, adapted, tuple(changes))
 
 
-def _limited(model: Model, options: Options) -> Options:
-    """The options without those that only other models have."""
-    limit = options.max_tokens and min(options.max_tokens, model.max_output_tokens)
-    update = {
-        "max_tokens": limit,
-        "service_tier": options.service_tier if options.service_tier in model.service_tiers else None,
-        "latency": options.latency if model.optimized_latency else None,
-    }
-    return options.model_copy(update=update)
-
-
-def _with_reasoning(model: Model, options: Options, prompt: Prompt) -> Options:
-    """The options with an effort or budget of the model.
+def _reasoning(model: Model, prompt: Prompt, options: Options) -> Effort | int | None:
+    """The effort or budget that the model accepts for this prompt.
 
     A model may refuse to think before a forced tool call. With a budget, it also refuses after the results of tools, if
     the message with their calls does not begin with its reasoning, and with a prefill.
     """
     reasoning = thinking.rounded(model, options.reasoning)
+    if reasoning is None:
+        return None
+    if prompt.tool_choice is not None and model.forced_tools == "without-thinking":
+        return "none"
     if isinstance(reasoning, int):
         text = options.max_tokens or DEFAULT_OUTPUT_TOKENS
         free = model.max_output_tokens - min(text, model.max_output_tokens)
-        reasoning = min(reasoning, free) if free >= thinking.MIN_BUDGET else "none"
-    is_budget = isinstance(reasoning, int)
-    is_refused = (prompt.tool_choice is not None and model.forced_tools == "without-thinking") or (
-        is_budget and (lacks_reasoning(prompt) or bool(prompt.prefill))
-    )
-    if is_refused and reasoning is not None:
-        reasoning = "none"
-    return options.model_copy(update={"reasoning": reasoning})
+        if free < thinking.MIN_BUDGET or lacks_reasoning(prompt) or prompt.prefill:
+            return "none"
+        return min(reasoning, free)
+    return reasoning
 
 
-def _refused_sampling(model: Model, options: Options) -> Iterator[str]:
-    """The names of the sampling options that the model refuses in this request."""
-    temperature, top_p = options.temperature is not None, options.top_p is not None
-    thinks = thinking.thinks(model, options)
-    style = model.thinking.style if model.thinking else None
-    claude_thinks = thinks and style in {"budget", "adaptive"}
-    refused = thinking.refuses_limit(model, options)
-    if temperature and ("temperature" not in model.sampling or refused or (claude_thinks and options.temperature != 1)):
-        yield "temperature"
-        temperature = False
-    low_top_p = claude_thinks and (options.top_p or 0) < MIN_TOP_P_WITH_BUDGET
-    if top_p and ("topP" not in model.sampling or refused or low_top_p or (temperature and model.sampling_exclusive)):
-        yield "top_p"
-    if refused and options.max_tokens is not None:
+def _refused(model: Model, options: Options, reasoning: Effort | int | None) -> Iterator[str]:
+    """The names of the options that the model refuses in this request, with the adapted `reasoning`."""
+    if options.service_tier and options.service_tier not in model.service_tiers:
+        yield "service_tier"
+    if options.latency and not model.optimized_latency:
+        yield "latency"
+    refuses_limit = thinking.refuses_limit(model, reasoning)
+    if refuses_limit and options.max_tokens is not None:
         yield "max_tokens"
+    style = model.thinking.style if model.thinking else None
+    claude_thinks = style in {"budget", "adaptive"} and thinking.effective(model, reasoning) not in {None, "none"}
+    temperature = options.temperature
+    if temperature is not None and (
+        "temperature" not in model.sampling or refuses_limit or (claude_thinks and temperature != 1)
+    ):
+        yield "temperature"
+        temperature = None
+    if options.top_p is not None and (
+        "topP" not in model.sampling
+        or refuses_limit
+        or (claude_thinks and options.top_p < MIN_TOP_P_WITH_BUDGET)
+        or (temperature is not None and model.sampling_exclusive)
+    ):
+        yield "top_p"
 
 
 def _with_optional_tools(prompt: Prompt) -> Prompt:
@@ -100,18 +104,11 @@ def _with_optional_tools(prompt: Prompt) -> Prompt:
     return replace(prompt, system=system, tools=tools, tool_choice=None)
 
 
-def _changed(before: Options, after: Options) -> Iterator[str]:
-    """The names of the changed options. To a model that does not think, the effort `none` is no change."""
-    for name in type(before).model_fields:
-        old, new = getattr(before, name), getattr(after, name)
-        if old != new and not (name == "reasoning" and _same_reasoning(old, new)):
-            yield name
-
-
-def _same_reasoning(old: Effort | int | None, new: Effort | int | None) -> bool:
+def _is_same_reasoning(old: Effort | int | None, new: Effort | int | None) -> bool:
+    """Whether an effort or budget says the same. To a model that does not think, the effort `none` is no change."""
     if old in {None, "none"}:
         return new in {None, "none"}
-    return isinstance(old, str) and thinking.TOKENS[old] == new
+    return old == new or (isinstance(old, str) and thinking.TOKENS[old] == new)
 
 
 def _change(name: str, value: Any) -> str:

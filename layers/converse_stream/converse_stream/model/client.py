@@ -93,7 +93,7 @@ class ModelClient:
         self, prompt: Prompt, name: str, options: Options, *, stream: bool = True
     ) -> tuple[str, dict[str, Any]]:
         """Bedrock's operation and the request that would be sent for this prompt."""
-        model = replace(self[name], streaming=self[name].streaming and stream)
+        model = _streaming_if(self[name], stream=stream)
         adapted = self._adapted(prompt, model, options)
         return self._request(adapted, model)
 
@@ -156,8 +156,7 @@ class ModelClient:
             raise _NotBilled(errors.ContextLengthExceeded())
         missing = self._missing.get(original.id, ())
         while True:
-            model = reduce(without, missing, original)
-            model = model if stream else replace(model, streaming=False)
+            model = _streaming_if(reduce(without, missing, original), stream=stream)
             adapted = self._adapted(prompt, model, options)
             for change in (*adapted.changes, *left_out(missing, prompt, options)):
                 if change not in told:
@@ -229,6 +228,11 @@ class _NotBilled(Exception):
     def __init__(self, error: errors.ModelError) -> None:
         super().__init__(error.code)
         self.error = error
+
+
+def _streaming_if(model: Model, *, stream: bool) -> Model:
+    """The model, without streaming if `stream` is false."""
+    return model if stream or not model.streaming else replace(model, streaming=False)
 
 
 def _named(error: errors.ModelError, name: str) -> errors.ModelError:

@@ -85,7 +85,7 @@ def applied(options: Options, latency: str | None, service_tier: str | None) -> 
 def output_tokens(model: Model, options: Options) -> int:
     """The most output tokens of the answer, with its thinking. The options are adapted to the model."""
     text = options.max_tokens or min(model.max_output_tokens, thinking.DEFAULT_OUTPUT_TOKENS)
-    return min(model.max_output_tokens, text + thinking.reserved_tokens(model, options))
+    return min(model.max_output_tokens, text + thinking.reserved_tokens(model, options.reasoning))
 
 
 def extra_prompt_tokens(options: Options) -> int:
@@ -99,7 +99,7 @@ def to_fields(model: Model, options: Options) -> dict[str, Any]:
     if model.thinking and options.reasoning is not None:
         fields = thinking.to_fields(model.thinking, options.reasoning)
     inference = {
-        "maxTokens": None if thinking.refuses_limit(model, options) else output_tokens(model, options),
+        "maxTokens": None if thinking.refuses_limit(model, options.reasoning) else output_tokens(model, options),
         "temperature": options.temperature,
         "topP": options.top_p,
         "stopSequences": options.stop or None,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from converse_stream.model.capabilities import Model, Thinking
-from converse_stream.protocol.options import EFFORTS, Effort, Options
+from converse_stream.protocol.options import EFFORTS, Effort
 
 # Tokens of thinking by effort: the budget in the style `budget`, else an estimate, which is reserved in the output.
 TOKENS: dict[Effort, int] = {
@@ -34,27 +34,22 @@ def rounded(model: Model, requested: Effort | int | None) -> Effort | int | None
     return min(thinking.efforts, key=lambda effort: abs(EFFORTS.index(effort) - EFFORTS.index(requested)))
 
 
-def thinks(model: Model, options: Options) -> bool:
-    """Whether the model thinks before this answer. The options are `adapted` to the model."""
-    return effective(model, options) not in (None, "none")
-
-
-def effective(model: Model, options: Options) -> Effort | int | None:
-    """The effort or budget of this answer, with the model's default if the options have none."""
+def effective(model: Model, reasoning: Effort | int | None) -> Effort | int | None:
+    """The effort or budget of an answer, with the model's default if the options have none."""
     if model.thinking is None:
         return None
-    return model.thinking.default if options.reasoning is None else options.reasoning
+    return model.thinking.default if reasoning is None else reasoning
 
 
-def reserved_tokens(model: Model, options: Options) -> int:
+def reserved_tokens(model: Model, reasoning: Effort | int | None) -> int:
     """The output tokens that are reserved for thinking: it counts in the output, beside the answer."""
-    effort = effective(model, options)
+    effort = effective(model, reasoning)
     return effort if isinstance(effort, int) else TOKENS[effort or "none"]
 
 
-def refuses_limit(model: Model, options: Options) -> bool:
+def refuses_limit(model: Model, reasoning: Effort | int | None) -> bool:
     """Whether the model refuses a limit of output tokens and sampling options: Nova 2 at its highest effort."""
-    return model.thinking is not None and model.thinking.style == "nova" and options.reasoning == "high"
+    return model.thinking is not None and model.thinking.style == "nova" and reasoning == "high"
 
 
 def to_fields(thinking: Thinking, effort: Effort | int) -> dict[str, Any]:

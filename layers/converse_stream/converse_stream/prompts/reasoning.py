@@ -28,6 +28,8 @@ def without_earlier_reasoning(prompt: Prompt) -> Prompt:
 
 def with_usable_reasoning(prompt: Prompt, model: str) -> Prompt:
     """The prompt with the blocks that the model with this id needs and accepts; see `without_earlier_reasoning`."""
+    if not has_reasoning(prompt):
+        return prompt
     prompt = without_earlier_reasoning(prompt)
     return replace(prompt, history=tuple(_without_reasoning(turn, except_of=model) for turn in prompt.history))
 
