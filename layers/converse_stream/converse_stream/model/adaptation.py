@@ -105,7 +105,7 @@ def _with_optional_tools(prompt: Prompt) -> Prompt:
 
 
 def _is_same_reasoning(old: Effort | int | None, new: Effort | int | None) -> bool:
-    """Whether an effort or budget says the same. To a model that does not think, the effort `none` is no change."""
+    """Whether two efforts or budgets are equal. For a model that does not think, the effort `none` is no change."""
     if old in {None, "none"}:
         return new in {None, "none"}
     return old == new or (isinstance(old, str) and thinking.TOKENS[old] == new)
