@@ -23,7 +23,8 @@ from tests.stack import ROOT
 
 pytestmark = [
     pytest.mark.clients,
-    pytest.mark.xdist_group("processor"),
+    # Not beside a browser: the network interface of a container makes Chromium abort its requests.
+    pytest.mark.xdist_group("browser"),
     pytest.mark.timeout(600),
     pytest.mark.skipif(sys.platform != "linux", reason="needs Linux"),
 ]
