@@ -181,7 +181,9 @@ def test_a_fact_is_stored_without_an_embedding_if_the_embedder_times_out(dynamod
     user = new_id()
     with slow_server() as server:
         added = Facts(table(dynamodb.url), titan(server.url, 0.1)).add(user, "likes tea", "fact", limit=9)
-    assert Facts(table(dynamodb.url)).searchable(user) == [SearchableFact(added.id, "likes tea")]
+    assert Facts(table(dynamodb.url)).searchable(user) == [
+        SearchableFact(added.id, "likes tea", created_at=added.created_at)
+    ]
 
 
 def search(stores: dict[str, MemoryStore], user: str) -> tuple[Memory, float]:

@@ -38,11 +38,12 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class SearchableFact:
-    """A fact with what a search needs. For `embedding` see `converse_stream.aws.embedder`."""
+    """A fact with what a search and a prompt need. For `embedding` see `converse_stream.aws.embedder`."""
 
     id: str
     text: str
     embedding: bytes | None = None
+    created_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,7 @@ def _fact(item: Item) -> Fact:
 
 def _searchable(item: Item) -> SearchableFact:
     embedding = item.get("embedding")
-    return SearchableFact(_id(item), item["text"], bytes(embedding) if embedding else None)
+    return SearchableFact(_id(item), item["text"], bytes(embedding) if embedding else None, item["ts"])
 
 
 def _id(item: Item) -> str:

@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from converse_stream.aws.cancellation import Cancelled
 from converse_stream.model.client import ModelClient
@@ -22,11 +24,17 @@ class TaskModel:
         self._deadline = deadline
         self.spent = Usage()  # by all calls so far
 
-    def __call__(self, system: str, text: str, max_tokens: int, *, facts: str = "") -> str:
-        """The model's answer; empty if a filter stopped it. Raises ModelError, and ModelTimeout at the deadline."""
+    def __call__(
+        self, system: str, text: str, max_tokens: int, *, facts: str = "", schema: Mapping[str, Any] | None = None
+    ) -> str:
+        """The model's answer; empty if a filter stopped it. With a `schema` it is JSON.
+
+        Raises ModelError, and ModelTimeout at the deadline.
+        """
         prompt = Prompt(system, (), facts, PromptMessage("user", (text,)))
         # Adapted to the model: without thinking or with the lowest effort, whose tokens are reserved beside the answer.
-        options = Options().model_copy(update={"max_tokens": max_tokens, "temperature": 0.0, "reasoning": "none"})
+        update = {"max_tokens": max_tokens, "temperature": 0.0, "reasoning": "none", "answer_schema": schema}
+        options = Options().model_copy(update=update)
         call = Call()
         timer = threading.Timer(max(0.0, self._deadline - time.monotonic()), call.cancel)
         timer.start()
