@@ -36,6 +36,7 @@ from converse_stream.protocol.events import (
     Part,
     Progress,
     Reasoning,
+    SentPrompt,
     Start,
     Timing,
     Usage,
@@ -92,8 +93,9 @@ class Generation:
 
     `call_model` yields the model's events and ends when its `Call` is cancelled. `writer` stores the log and the
     answer. `estimate_usage` returns the estimated usage for a text and a model's name; it is used if Bedrock did not
-    report the usage. `preamble` has the events to send before the model's first one. `prefix` is the stored log that
-    this generation continues: it is part of the answer, and is not sent again.
+    report the usage. `sent_prompt` describes the prompt; it returns None if the model was not called. `preamble` has
+    the events to send before the model's first one. `prefix` is the stored log that this generation continues: it is
+    part of the answer, and is not sent again.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Generation:
         limits: GenerationLimits,
         request_id: str,
         *,
+        sent_prompt: Callable[[], SentPrompt | None] = lambda: None,
         preamble: Sequence[Event] = (),
         prefix: Sequence[Entry] = (),
     ) -> None:
@@ -116,6 +119,7 @@ class Generation:
         self._estimate_usage = estimate_usage
         self._limits = limits
         self._request_id = request_id
+        self._sent_prompt = sent_prompt
         self._log: list[PositionedEvent] = [PositionedEvent(event, end_of(prefix)) for event in (start, *preamble)]
         self._entries: list[Entry] = list(prefix)
         self._prefix_count = len(prefix)  # entries that an earlier generation was charged for
@@ -359,6 +363,7 @@ class Generation:
             model=self._start.model if isinstance(outcome.error, UNUSABLE) else outcome.model or self._model,
             finish_reason=outcome.error.code if outcome.error else outcome.finish_reason,
             usage=outcome.usage,
+            sent=self._sent_prompt(),
         )
 
     def _timing(self, usage: Usage) -> Timing:

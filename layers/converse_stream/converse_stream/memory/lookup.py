@@ -35,6 +35,14 @@ class Memory:
     missing: tuple[str, ...] = ()
     earlier_was_read: bool = True  # False if `earlier` could not be read
 
+    @property
+    def first_message(self) -> int:
+        """The number of the first message of the history. The answer of a running generation has a number too."""
+        if self.conversation is None:
+            return 1
+        stored = self.conversation.seq - (1 if self.conversation.active else 0)
+        return max(1, stored - len(self.history) + 1)
+
     def may_have_started(self, gid: str) -> bool:
         """Whether an earlier request may have started this generation although `earlier` is None.
 

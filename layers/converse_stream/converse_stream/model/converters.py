@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from converse_stream.model.cache_points import cache_points
 from converse_stream.model.capabilities import Cache, Model
 from converse_stream.model.options import to_fields
 from converse_stream.prompts.prompt import (
@@ -67,13 +68,6 @@ def to_request(prompt: Prompt, model: Model, options: Options, settings: Request
     request: dict[str, Any] = {"modelId": model.id, "messages": messages, **to_fields(model, options)}
     if prompt.system and model.system_prompt:
         request["system"] = [{"text": prompt.system}]
-    if model.cache:
-        # Bedrock allows four cache points in a request; these are three. The previous request had its last one at the
-        # last but one: some models do not search further back.
-        answers = [message["content"] for message in messages[1::2]]
-        for prefix in (request.get("system"), *answers[-2:]):
-            if prefix:
-                prefix.append(_cache_point(model.cache, settings.cache_ttl))
     if prompt.tools:
         request["toolConfig"] = _tools(prompt)
     if guardrail:
@@ -89,6 +83,13 @@ def to_request(prompt: Prompt, model: Model, options: Options, settings: Request
     if guardrail and prompt.stored:
         guarded = [{"guardContent": {"text": block}} for block in guarded]  # the guardrail checks only these blocks
     messages.append({"role": "user", "content": unguarded + guarded})
+    if model.cache:
+        points = cache_points(prompt, model.cache.min_tokens)
+        prefixes = [messages[index]["content"] for index in points.history]
+        prefixes += [request["system"]] if points.system and "system" in request else []
+        prefixes += [messages[-1]["content"]] if points.turn else []
+        for prefix in prefixes:
+            prefix.append(_cache_point(model.cache, settings.cache_ttl))
     if prompt.prefill:  # Bedrock refuses white space at its end
         messages.append({"role": "assistant", "content": [{"text": prompt.prefill.rstrip()}]})
     if prompt.system and not model.system_prompt:

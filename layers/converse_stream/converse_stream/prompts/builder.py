@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from converse_stream.memory.lookup import Memory
 from converse_stream.memory.sources import Document, Source, labelled
 from converse_stream.prompts.history import history
-from converse_stream.prompts.prompt import Prompt, PromptMessage, tokens
+from converse_stream.prompts.prompt import Omitted, Prompt, PromptMessage, tokens
 from converse_stream.prompts.templates import fenced, render
 from converse_stream.protocol.events import Message
 from converse_stream.store.facts import Profile, SearchableFact
@@ -26,20 +26,21 @@ class PromptBudget:
 def build(memory: Memory, before: Sequence[Message], message: str, *, assistant: str, budget: PromptBudget) -> Prompt:
     """The prompt for `message` after the messages `before`, which are the memory's history or the first part of it.
 
-    If the history does not fit, the oldest messages are left out, and the summary is added. The summary comes after the
-    history, because it changes: the cache cannot be used for what follows a change.
+    If the history does not fit, the oldest messages are left out, and the summary is added, or a note if there is none.
+    It comes after the history, because it changes: the cache cannot be used for what follows a change.
     """
     system = _system(memory.profile, assistant)
     facts, documents = _fenced("facts", SearchableFact, memory), _fenced("documents", Document, memory)
     conversation = memory.conversation
-    summary = fenced("summary", [("-", conversation.summary)]) if conversation and conversation.summary else ""
+    items = [("-", conversation.summary)] if conversation and conversation.summary else []
+    summary = "\n".join(filter(None, [render("omitted"), fenced("summary", items)]))
     bare = Prompt(
         system, (), facts, PromptMessage("user", (message,)), summary=summary, documents=documents, stored=True
     )
-    unread = max(0, conversation.seq - len(memory.history)) if conversation else 0
-    kept = history(before, unread, max(0, min(budget.history, budget.window - tokens(bare))))
+    kept = history(before, memory.first_message, max(0, min(budget.history, budget.window - tokens(bare))))
     turn = PromptMessage("user", (*kept.unanswered, message))
-    return replace(bare, history=kept.turns, turn=turn, summary="" if kept.complete else summary)
+    omitted = Omitted(kept.first - 1, bool(items), kept.shortened)
+    return replace(bare, history=kept.turns, turn=turn, summary=summary if omitted.messages else "", omitted=omitted)
 
 
 def _system(profile: Profile, assistant: str) -> str:

@@ -76,6 +76,21 @@ class PromptMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Omitted:
+    """What the history lacks: the first `messages` of the conversation, and parts of long messages if `shortened`.
+
+    `summarized` is true if the prompt has a summary of earlier messages.
+    """
+
+    messages: int = 0
+    summarized: bool = False
+    shortened: bool = False
+
+
+NOTHING_OMITTED = Omitted()
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """A prompt. The roles of `history` and `turn` alternate; `turn` has the role user and ends with the new message.
 
@@ -95,6 +110,7 @@ class Prompt:
     documents: str = ""
     prefill: str = ""
     stored: bool = False
+    omitted: Omitted = NOTHING_OMITTED
 
 
 def lowest_tokens(prompt: Prompt) -> int:
@@ -113,13 +129,18 @@ def tokens_by_part(prompt: Prompt) -> dict[str, int]:
     """The estimated tokens of each part of the prompt."""
     return {
         "system": estimate_tokens(prompt.system),
-        "tools": sum(map(estimate_tokens, _tools(prompt))),
+        "tools": tool_tokens(prompt),
         "history": sum(turn.tokens for turn in prompt.history),
         "summary": estimate_tokens(prompt.summary),
         "facts": estimate_tokens(prompt.facts),
         "documents": estimate_tokens(prompt.documents),
         "message": prompt.turn.tokens + estimate_tokens(prompt.prefill),
     }
+
+
+def tool_tokens(prompt: Prompt) -> int:
+    """The estimated tokens of the tools."""
+    return sum(map(estimate_tokens, _tools(prompt)))
 
 
 def _tools(prompt: Prompt) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 FinishReason: TypeAlias = str  # one of `finish_reasons.FINISH`, or an unknown reason of a model, unchanged
-Stage: TypeAlias = Literal["memory", "search", "adapted", "retry", "fallback"]
+Stage: TypeAlias = Literal["memory", "history", "search", "adapted", "retry", "fallback"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Progress:
 
     stage: Stage
     detail: str | None = None
-    missing: str | None = None  # a part of the memory that was not read in time
+    missing: str | None = None  # a part of the memory that the model does not get
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +134,19 @@ Part: TypeAlias = VisiblePart | HiddenPart  # in the log and in messages
 
 
 @dataclass(frozen=True, slots=True)
+class SentPrompt:
+    """What the model got for an answer: the number of the first message of the history, and the estimated tokens."""
+
+    first_message: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """A stored message. `status` is complete, partial (cancelled, deadline, budget, lost) or failed."""
+    """A stored message. `status` is complete, partial (cancelled, deadline, budget, lost) or failed.
+
+    `sent` is known for an answer if the model has ended it.
+    """
 
     id: str
     role: Literal["user", "assistant"]
@@ -146,6 +157,7 @@ class Message:
     model: str | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    sent: SentPrompt | None = None
 
     @property
     def text(self) -> str:
@@ -212,7 +224,7 @@ class Answer:
 
     start: Start | None = None
     parts: tuple[Part, ...] = ()
-    missing: tuple[str, ...] = ()  # parts of the memory that were not read in time
+    missing: tuple[str, ...] = ()  # parts of the memory that the model did not get
     adapted: tuple[str, ...] = ()  # what the model did not get, as in `Progress`
     end: Complete | Error | None = None
 

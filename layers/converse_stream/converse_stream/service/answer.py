@@ -69,6 +69,7 @@ def answer(
         estimate_usage,
         limits,
         context.aws_request_id,
+        sent_prompt=lambda: completion.sent if is_called else None,
         preamble=preamble,
         prefix=prefix,
     )

@@ -13,9 +13,13 @@ from converse_stream.memory.lookup import Memory
 from converse_stream.memory.recall import PendingRecall, Recall
 from converse_stream.prompts import builder
 from converse_stream.prompts.builder import PromptBudget
-from converse_stream.prompts.prompt import ToolSpec
+from converse_stream.prompts.prompt import Prompt, ToolSpec
 from converse_stream.protocol.errors import ModelUnpriced
+from converse_stream.protocol.events import Message, Progress
 from converse_stream.protocol.options import Options
+
+MIN_CORRECTED = 300  # tokens; in a shorter prompt, what models add to each prompt counts too much
+MAX_CORRECTION = 2.0
 
 
 def choose_model(app: Container, user: User, request: ChatRequest, flags: UserFlags) -> str:
@@ -62,6 +66,35 @@ def begin_recall(
 
 def build_completion(app: Container, memory: Memory, plan: Plan, model: str, options: Options) -> Completion:
     """Builds the prompt from the results of the lookups and searches."""
-    budget = PromptBudget(app.models.window(model, options), app.settings.history_tokens)
+    correction = estimate_correction(memory.history, model)
+    window, history_tokens = app.models.window(model, options), app.settings.history_tokens
+    budget = PromptBudget(int(window / correction), int(history_tokens / correction))
     built = builder.build(memory, plan.history, plan.text, assistant=app.settings.assistant_name, budget=budget)
-    return Completion(built, model, options, memory.sources)
+    return Completion(built, model, options, memory.sources, correction=correction)
+
+
+def estimate_correction(history: Sequence[Message], model: str) -> float:
+    """The real tokens of the last prompt that the model got in this conversation, divided by the estimate.
+
+    It is 1.0 if there is none of at least `MIN_CORRECTED` tokens, and limited, because a prompt may change its kind.
+    """
+    for message in reversed(history):
+        sent, usage = message.sent, message.usage
+        if sent and usage and usage.basis == "exact" and message.model == model and sent.tokens >= MIN_CORRECTED:
+            real = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+            return min(max(real / sent.tokens, 1 / MAX_CORRECTION), MAX_CORRECTION)
+    return 1.0
+
+
+def history_progress(prompt: Prompt) -> list[Progress]:
+    """The `progress` events that tell the user what the model does not get of the history."""
+    events = []
+    if prompt.omitted.messages:
+        events.append(
+            Progress("history", "earlier messages summarized")
+            if prompt.omitted.summarized
+            else Progress("history", "earlier messages left out", missing="earlier messages")
+        )
+    if prompt.omitted.shortened:
+        events.append(Progress("history", "long messages shortened", missing="parts of long messages"))
+    return events

@@ -23,7 +23,7 @@ from converse_stream.protocol.events import Start
 from converse_stream.protocol.ids import new_id
 from converse_stream.protocol.log import end_of
 from converse_stream.service.answer import answer, estimate_costs
-from converse_stream.service.prompts import begin_recall, build_completion, choose_model
+from converse_stream.service.prompts import begin_recall, build_completion, choose_model, history_progress
 from converse_stream.store.generation_record import LEASE_MS, GenerationRecord, generation_id
 from converse_stream.store.generation_record import conversation_id as derived_conversation
 from converse_stream.store.generation_writer import TableWriter
@@ -118,7 +118,7 @@ class _Start:
             self._usages.rules.remaining(used),
             self._deadline,
             self._context,
-            preamble=memory.progress(),
+            preamble=[*memory.progress(), *history_progress(completion.prompt)],
             prefix=plan.prefix,
             search=None if documents.empty else Search(documents, memory, completion, build),
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from converse_stream.protocol import log
 from converse_stream.protocol.errors import NotFound
-from converse_stream.protocol.events import Message, Usage
+from converse_stream.protocol.events import Message, SentPrompt, Usage
 from converse_stream.store import keys
 from converse_stream.store.table import Item, Table
 
@@ -58,6 +58,7 @@ def read(table: Table, item: Item) -> Message:
         model=item.get("model"),
         finish_reason=item.get("reason"),
         usage=read_usage(item.get("usage")),
+        sent=SentPrompt(int(item["hist"]), int(item["est"])) if "hist" in item else None,
     )
 
 
@@ -90,6 +91,8 @@ def _fields(message: Message) -> Item:
         "model": message.model,
         "reason": message.finish_reason,
         "usage": asdict(message.usage) if message.usage else None,
+        "hist": message.sent.first_message if message.sent else None,
+        "est": message.sent.tokens if message.sent else None,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
