@@ -99,26 +99,6 @@ def test_bedrock_accepts_the_request_with_every_supported_option(
     assert [message["role"] for message in request["messages"]] == [turn.role for turn in prompt.history] + ["user"]
 
 
-def test_request_contains_the_cached_prefix_of_the_previous_one() -> None:
-    """The cached prefix of the previous request ends at a cache point of the next one, so the model finds it."""
-    talk = PROMPTS[-1].history
-    earlier, later = (build_body("nova-lite", replace(PROMPT, history=talk[:length])) for length in (4, 6))
-    for request in (earlier, later):
-        assert 2 <= repr(request).count("cachePoint") <= 4
-    marked = [number for number, message in enumerate(earlier["messages"]) if "cachePoint" in message["content"][-1]]
-    assert earlier["messages"][: marked[-1] + 1][-1] in later["messages"]
-    assert "cachePoint" not in repr(build_body("nova-lite", Prompt("", (), "", PromptMessage("user", ("hi",)))))
-    assert earlier["system"][-1] == {"cachePoint": {"type": "default"}}
-    without = replace(CATALOG["nova-lite"], cache=None)
-    assert "cachePoint" not in repr(converters.to_request(PROMPTS[-1], without, Options(), RequestSettings()))
-
-
-@pytest.mark.parametrize(("alias", "ttl"), [("claude-haiku", {"ttl": "1h"}), ("nova-lite", {})])
-def test_lifetime_of_the_cache_is_sent_to_models_that_support_it(alias: str, ttl: dict[str, str]) -> None:
-    request = converters.to_request(PROMPTS[-1], CATALOG[alias], Options(), RequestSettings(cache_ttl="1h"))
-    assert request["system"][-1] == {"cachePoint": {"type": "default", **ttl}}
-
-
 def test_facts_and_documents_are_between_history_and_message() -> None:
     prompt = replace(
         PROMPT, summary="a summary", facts="facts", documents="documents", turn=PromptMessage("user", ("And now?",))

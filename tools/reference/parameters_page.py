@@ -31,7 +31,6 @@ SETTINGS = {
     "FACTS_TOKENS": "Tokens of a prompt for facts.",
     "FLAGS_FILE": "A file with feature flags, used instead of AppConfig.",
     "HISTORY_MESSAGES": "Messages of the conversation in a prompt.",
-    "HISTORY_TOKENS": "Tokens of a prompt for messages of the conversation.",
     "MAX_ANSWER_BYTES": "Size of an answer, in bytes. A longer answer ends with `length`.",
     "MAX_BODY_BYTES": "Size of a request body, in bytes; `/v1` and `/ai` have limits of their own.",
     "MAX_COMPLETION_BYTES": "Size of a request body on `/v1`, in bytes.",

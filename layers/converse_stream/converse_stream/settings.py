@@ -93,7 +93,7 @@ class Settings(BaseModel):
     max_continued_bytes: Count = Field(default=100_000, gt=0)  # as stored: the new log begins with it, in one item
     max_fact_chars: Count = Field(default=500, gt=0)
     max_facts: Count = Field(default=500, gt=0)
-    history_messages: Count = Field(default=40, gt=0)
+    history_messages: Count = Field(default=60, gt=0)
     history_tokens: Count = Field(default=12_000, ge=0)
     facts_tokens: Count = Field(default=1_000, ge=0)
     documents_tokens: Count = Field(default=2_000, ge=0)

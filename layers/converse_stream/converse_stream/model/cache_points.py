@@ -26,16 +26,18 @@ def cache_points(prompt: Prompt, min_tokens: int) -> CachePoints:
     """The cache points for a model that does not cache a prefix of fewer than `min_tokens`.
 
     The last answer ends what the next request begins with. The previous request had its last cache point at the answer
-    before it: some models do not search further back. If the caller sends the results of tools, the next request begins
-    with them too. The last turn of a stored conversation changes until then: its facts and documents are left out.
+    before it: some models do not search further back. In a tool loop of a caller, the next request begins with the last
+    turn too, and the previous request had its last cache point there. In a stored conversation the last turn changes
+    until then: its facts and documents are left out.
     """
     first = _first_cacheable(prompt, min_tokens)
-    answers = range(len(prompt.history))[1::2][-2:]
     has_results = any(isinstance(content, ToolResult) for content in prompt.turn.content)
+    ends_with_turn = has_results and not prompt.stored
+    turns = range(len(prompt.history))
     return CachePoints(
         system=first < 0,
-        history=tuple(index for index in answers if index >= first),
-        turn=has_results and not prompt.stored and first <= len(prompt.history),
+        history=tuple(index for index in (turns if ends_with_turn else turns[1::2])[-2:] if index >= first),
+        turn=ends_with_turn and first <= len(prompt.history),
     )
 
 
