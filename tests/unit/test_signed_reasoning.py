@@ -176,4 +176,4 @@ def test_stored_history_has_no_reasoning() -> None:
     """The prefix of a stored conversation changes from request to request, so a signature is never valid."""
     parts = (Reasoning("hm"), ReasoningSignature("c2ln", NAME), RedactedReasoning(DATA, NAME), Chunk("Hello!"))
     stored = [Message("q", "user", (Chunk("Hi"),), "t"), Message("a", "assistant", parts, "t")]
-    assert history(stored, 0, 1000).turns == (user("Hi"), assistant("Hello!"))
+    assert history(stored, 1, 1000).turns == (user("Hi"), assistant("Hello!"))

@@ -59,6 +59,8 @@ connections are not closed as idle."""
 
 STAGES = {
     "memory": "A part of the memory is left out, because it was not read in time. `detail` says which.",
+    "history": "The model does not get all of the conversation. `detail` says what: `earlier messages summarized`, "
+    "`earlier messages left out` or `long messages shortened`.",
     "search": "Documents are searched. A second event with `detail` says what was found.",
     "retry": "The model refused the request in a way that may pass. It is asked again.",
     "adapted": "`detail` is a field of the request that the model does not get, such as `options.temperature`, or "

@@ -18,7 +18,7 @@ export interface Answer {
   metrics: Metrics;
   /** The fields that the model did not get, or got with another value, as in `progress`. */
   adapted?: string[];
-  /** The parts of the memory that were not read in time and are left out, if any. */
+  /** What the model did not get: parts of the memory that were late, and parts of the conversation. */
   missing?: string[];
 }
 
@@ -306,11 +306,11 @@ export interface ProfileChange {
 /** Progress before the first text. It is not stored. */
 export interface ProgressEvent {
   type: "progress";
-  stage: "memory" | "search" | "adapted" | "retry" | "fallback";
+  stage: "memory" | "history" | "search" | "adapted" | "retry" | "fallback";
   detail?: string;
 }
 
-/** `request` is the request to Bedrock's `operation`. `missing` has the lookups that did not end in time. */
+/** `request` is the request to Bedrock's `operation`. `missing` has what the model would not get. */
 export interface PromptPreview {
   model: string;
   operation: "Converse" | "ConverseStream";

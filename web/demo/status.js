@@ -3,6 +3,7 @@ import { onFrame } from "./frame.js";
 
 const STAGES = {
   memory: "Answering without memory",
+  history: "Answering without some earlier messages",
   search: "Searching",
   thinking: "Thinking",
   tool: "Using a tool",

@@ -47,7 +47,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The completion that the model would get, and the parts of the memory that were not read in time."""
+    """The completion that the model would get, and what it would not get of the memory and the history."""
 
     completion: Completion
     missing: tuple[str, ...]

@@ -183,7 +183,7 @@ class Answer(View):
         default=None, description="The fields that the model did not get, or got with another value, as in `progress`."
     )
     missing: list[str] | None = Field(
-        default=None, description="The parts of the memory that were not read in time and are left out, if any."
+        default=None, description="What the model did not get: parts of the memory that were late, and parts of the conversation."
     )
 
 
@@ -200,7 +200,7 @@ class PromptTokens(View):
 
 
 class PromptPreview(View):
-    """`request` is the request to Bedrock's `operation`. `missing` has the lookups that did not end in time."""
+    """`request` is the request to Bedrock's `operation`. `missing` has what the model would not get."""
 
     model: str
     operation: Literal["Converse", "ConverseStream"]
