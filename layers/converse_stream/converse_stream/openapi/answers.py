@@ -183,7 +183,7 @@ class Answer(View):
         default=None, description="The fields that the model did not get, or got with another value, as in `progress`."
     )
     missing: list[str] | None = Field(
-        default=None, description="What the model did not get: parts of the memory that were late, and parts of the conversation."
+        default=None, description="What the model did not get: late parts of the memory, and parts of the conversation."
     )
 
 
