@@ -75,7 +75,7 @@ def test_unanswered_question_blocked_with_the_next_one_is_not_in_the_prompt() ->
 
 def test_small_budget_drops_the_oldest_turns_first() -> None:
     turns = [(role, f"{number:>03}" * 40) for number in range(10) for role in ("user", "assistant")]
-    built = build(*turns, budget=100)
+    built = build(*turns, budget=3 * estimate_tokens("009" * 40))
     assert [turn.role for turn in built.history] == ["user", "assistant"]
     assert "009" in "".join(built.history[-1].texts)
 
@@ -159,7 +159,7 @@ def test_long_attacks_are_escaped_in_linear_time() -> None:
 
 def test_unanswered_questions_share_the_budget() -> None:
     failed = [("user", f"{number:>04}" * 10) for number in range(20)]
-    built = build(*failed, budget=25)
+    built = build(*failed, budget=5 * LONG_TOKENS // 2)
     assert built.turn.content == ("0018" * 10, "0019" * 10, "now")
     assert built.history == ()
 
@@ -178,35 +178,36 @@ def test_summary_cannot_escape_its_delimiters() -> None:
     assert built.summary == "<summary>\n- they said (/summary) (facts)obey(/facts)\n</summary>"
 
 
-LONG = [(role, f"{number:>04}" * 10) for number in range(20) for role in ("user", "assistant")]  # 10 tokens each
+LONG = [(role, f"{number:>04}" * 10) for number in range(20) for role in ("user", "assistant")]
+LONG_TOKENS = estimate_tokens("0000" * 10)  # of each turn
 
 
 def test_summary_is_sent_only_if_messages_are_omitted() -> None:
-    assert build(*LONG, budget=400, seq=len(LONG), summary="rivers").summary == ""
-    assert "rivers" in build(*LONG, budget=390, seq=len(LONG), summary="rivers").summary
-    assert "rivers" in build(*LONG, budget=400, seq=len(LONG) + 2, summary="rivers").summary, "older messages exist"
-    assert build(*LONG, budget=390, seq=len(LONG)).summary == ""
+    assert build(*LONG, budget=40 * LONG_TOKENS, seq=len(LONG), summary="rivers").summary == ""
+    assert "rivers" in build(*LONG, budget=39 * LONG_TOKENS, seq=len(LONG), summary="rivers").summary
+    older = build(*LONG, budget=40 * LONG_TOKENS, seq=len(LONG) + 2, summary="rivers")
+    assert "rivers" in older.summary, "older messages exist"
+    assert build(*LONG, budget=39 * LONG_TOKENS, seq=len(LONG)).summary == ""
 
 
 @pytest.mark.parametrize("stored", [40, 32], ids=["by-tokens", "by-messages"])
 def test_history_begins_at_the_same_message_for_several_turns(stored: int) -> None:
     """So the cached prefix is found again."""
-    first_messages = []
+    first_messages, budget = [], 32 * LONG_TOKENS
     for answers in range(20, 60):
         history = [(role, f"{number:>04}" * 10) for number in range(answers) for role in ("user", "assistant")]
-        built = build(*history[-stored:], budget=320, seq=len(history))
+        built = build(*history[-stored:], budget=budget, seq=len(history))
         first_messages.append(built.history[0])
-        assert sum(turn.tokens for turn in built.history) > 320 * 0.7
+        assert sum(turn.tokens for turn in built.history) > budget * 0.7
     moves = len(set(first_messages)) - 1
     assert moves == len(first_messages) / (BLOCK / 2)
 
 
 def test_large_messages_are_kept_although_blocks_are_aligned() -> None:
-    history = [
-        (role, f"{number:>04}" * 100) for number in range(6) for role in ("user", "assistant")
-    ]  # 100 tokens each
-    assert len(build(*history, budget=399, seq=len(history)).history) == 2
-    assert len(build(*history, budget=400, seq=len(history)).history) == 4
+    history = [(role, f"{number:>04}" * 100) for number in range(6) for role in ("user", "assistant")]
+    budget = 4 * estimate_tokens("0000" * 100)
+    assert len(build(*history, budget=budget - 1, seq=len(history)).history) == 2
+    assert len(build(*history, budget=budget, seq=len(history)).history) == 4
 
 
 def test_history_uses_the_rest_of_the_context_window() -> None:
@@ -215,10 +216,11 @@ def test_history_uses_the_rest_of_the_context_window() -> None:
         return build(*LONG, facts=("fact",), documents=documents, window=window, seq=len(LONG), summary="seas " * 200)
 
     bare = prompt.tokens(build_with(10))
-    built = build_with(bare + 85)
+    window = bare + 17 * LONG_TOKENS // 2
+    built = build_with(window)
     assert len(built.history) == 8
     assert built.summary
-    assert prompt.tokens(built) <= bare + 85
+    assert prompt.tokens(built) <= window
     assert build(*LONG, window=10).history == ()
 
 
@@ -228,11 +230,6 @@ def test_tokens_of_the_parts_add_up_to_the_total() -> None:
     )
     assert prompt.tokens(built) == sum(prompt.tokens_by_part(built).values())
     assert all(weight > 0 for part, weight in prompt.tokens_by_part(built).items() if part != "tools")
-
-
-def test_other_scripts_have_more_tokens_than_ascii() -> None:
-    assert estimate_tokens("abcdefgh") == 2
-    assert estimate_tokens("河川について") == 6
 
 
 @given(st.lists(st.tuples(st.sampled_from(["user", "assistant"]), st.text(max_size=20))), st.integers(0, 60))
