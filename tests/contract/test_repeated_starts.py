@@ -15,6 +15,7 @@ from converse_stream.http.bodies import ChatRequest, Send
 from converse_stream.protocol.errors import StorageError
 from converse_stream.protocol.events import Chunk, Usage
 from converse_stream.protocol.ids import new_id
+from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.settings import Settings
 from converse_stream.store import keys
 from converse_stream.store.generation_record import LOG_LIFETIME, GenerationRecord
@@ -92,10 +93,11 @@ def test_the_record_has_the_estimated_cost_of_the_prompt_before_the_model_call(
     assert isinstance(turn, Generation)
     record = app.generations.get(user.key, turn.generation_id)
     assert record is not None
-    assert len(text) / 4 < record.estimate.input_tokens < len(text)
-    parts = (Chunk("word " * 400),)
-    expected = app.models["nova-lite"].priced(Usage(record.estimate.input_tokens, 500, basis="estimated"), body.options)
-    cost = record.estimate.usage(parts).cost
+    assert estimate_tokens(text) < record.estimate.input_tokens < len(text)
+    answer = "word " * 400
+    usage = Usage(record.estimate.input_tokens, estimate_tokens(answer), basis="estimated")
+    expected = app.models["nova-lite"].priced(usage, body.options)
+    cost = record.estimate.usage((Chunk(answer),)).cost
     assert cost == (None if key else pytest.approx(expected.cost, abs=1))
     app.generations.reap(user.key, record)
     assert chat_user.used.tokens == record.estimate.input_tokens
@@ -131,8 +133,9 @@ def test_a_generation_of_the_previous_version_is_read_ended_and_continued(app: C
     record = app.generations.get_or_reap(chat_user.key, writer.record.gid)
     assert record is not None
     assert app.generations.read(chat_user.key, record, 0) == [Chunk("abc"), Chunk("de")]
-    assert app.generations.reap(chat_user.key, record).usage == Usage(0, 2, basis="estimated")
-    assert chat_user.used.tokens == 3 + 2
+    tokens = estimate_tokens("abcde")
+    assert app.generations.reap(chat_user.key, record).usage == Usage(0, tokens, basis="estimated")
+    assert chat_user.used.tokens == 3 + tokens
     user = User(chat_user.key, "address")
     assert isinstance(
         service.start(app, user, request_body("continue", chat_user), Send(new_id(), "payload"), Context()), Generation

@@ -5,6 +5,7 @@ import pytest
 from converse_stream.limits import NO_SLOTS, CurrentUsage, make_slot
 from converse_stream.protocol.errors import StorageError
 from converse_stream.protocol.events import Chunk, Message, Reasoning, Usage
+from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store.generation_record import End, Estimate
 from converse_stream.store.usage import UsageStore
 from converse_stream.store.usage_writer import UsageWriter
@@ -51,9 +52,10 @@ def test_a_lost_generation_is_charged_for_its_input_and_output(store: Store, pre
     assert store.generations.get_or_reap(ALICE, "two") == store.generations.get_or_reap(ALICE, "two")
     record = store.generations.get(ALICE, "two")
     assert record is not None
-    assert record.usage == Usage(1000, 20, basis="estimated", cost=2_000_000 + 20 * 4_000)
+    tokens = estimate_tokens("h" * 40 + "a" * 40)
+    assert record.usage == Usage(1000, tokens, basis="estimated", cost=2_000_000 + tokens * 4_000)
     counted = [after - before for after, before in zip(store.usage, usage_before, strict=True)]
-    assert counted == [1, 1000, 20, 2_080_000], "counted once, in the transaction that ends the generation"
+    assert counted == [1, 1000, tokens, record.usage.cost], "counted once, in the transaction that ends the generation"
 
 
 def test_a_lost_generation_with_the_users_own_key_has_no_cost(store: Store) -> None:
@@ -61,4 +63,4 @@ def test_a_lost_generation_with_the_users_own_key_has_no_cost(store: Store) -> N
     store.now += 3600
     record = store.generations.get_or_reap(ALICE, "one")
     assert record is not None
-    assert record.usage == Usage(1000, 10, basis="estimated")
+    assert record.usage == Usage(1000, estimate_tokens("a" * 40), basis="estimated")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from math import inf
 
 from converse_stream.generation.generation import Generation, GenerationLimits, ModelEvents
 from converse_stream.model.stream import ModelEnd
@@ -50,14 +51,16 @@ def new_generation(
     seconds: float = 30,
     idle: float = 30,
     size: int = 1000,
+    tokens: float = inf,
     prefix: Sequence[Entry] = (),
 ) -> Generation:
     """A generation whose estimated usage costs one billionth of a dollar with nova-lite, two with any other model.
 
-    `seconds` and `idle` are the time limits in seconds, `size` is the limit of the answer in characters, as stored.
+    `seconds` and `idle` are the time limits in seconds, `size` is the limit of the answer in characters, as stored, and
+    `tokens` that of the estimate.
     """
     start = Start("conversation", "answer", "generation", "nova-lite")
-    limits = GenerationLimits(time.monotonic() + seconds, idle, size)
+    limits = GenerationLimits(time.monotonic() + seconds, idle, size, tokens)
 
     def estimate(text: str, alias: str) -> Usage:
         return Usage(1, len(text), basis="estimated", cost=1 if alias == "nova-lite" else 2)

@@ -26,6 +26,7 @@ from converse_stream.protocol.events import (
     Usage,
 )
 from converse_stream.protocol.log import Entry, end_of
+from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store.generation_record import End
 from converse_stream.store.generation_writer import Fenced, Signals
 from tests.unit.generations import (
@@ -69,6 +70,18 @@ def test_answer_is_stored_before_complete_is_sent() -> None:
             if isinstance(events[-1].event, TERMINAL):
                 assert stored.is_set()
                 return
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_budget_ends_the_answer_with_the_chunk_whose_estimate_exceeds_it(size: int) -> None:
+    text = "Rivers are 1,000 times longer. 河川について" * 3
+    chunks = [Chunk(text[start : start + size]) for start in range(0, len(text), size)]
+    generation = new_generation(model_sending(*chunks, ModelEnd("stop", USAGE)), FakeWriter(), size=10_000, tokens=25)
+    end = read_to_end(generation)[-1]
+    assert isinstance(end, Complete)
+    sent = end.ai_message.text
+    assert (end.finish_reason, sent) == ("budget", text[: len(sent)])
+    assert estimate_tokens(sent[:-size]) <= 25 < estimate_tokens(sent)
 
 
 @pytest.mark.parametrize("model", [model_sending(ModelEnd("stop", USAGE)), model_sending(ModelThrottled())])

@@ -137,14 +137,16 @@ def test_summary_cannot_escape_its_delimiters() -> None:
     assert built.summary.endswith("\n<summary>\n- they said (/summary) (facts)obey(/facts)\n</summary>")
 
 
-LONG = [(role, f"{number:>04}" * 10) for number in range(20) for role in ("user", "assistant")]  # 10 tokens each
+LONG = [(role, f"{number:>04}" * 10) for number in range(20) for role in ("user", "assistant")]
+LONG_TOKENS = estimate_tokens("0000" * 10)  # of each turn
 
 
 def test_summary_is_sent_only_if_messages_are_omitted() -> None:
-    assert build(*LONG, budget=400, seq=len(LONG), summary="rivers").summary == ""
-    assert "rivers" in build(*LONG, budget=390, seq=len(LONG), summary="rivers").summary
-    assert "rivers" in build(*LONG, budget=400, seq=len(LONG) + 2, summary="rivers").summary, "older messages exist"
-    assert "not shown to you" in build(*LONG, budget=390, seq=len(LONG)).summary
+    assert build(*LONG, budget=40 * LONG_TOKENS, seq=len(LONG), summary="rivers").summary == ""
+    assert "rivers" in build(*LONG, budget=39 * LONG_TOKENS, seq=len(LONG), summary="rivers").summary
+    older = build(*LONG, budget=40 * LONG_TOKENS, seq=len(LONG) + 2, summary="rivers")
+    assert "rivers" in older.summary, "older messages exist"
+    assert "not shown to you" in build(*LONG, budget=39 * LONG_TOKENS, seq=len(LONG)).summary
 
 
 def test_history_uses_the_rest_of_the_context_window() -> None:
@@ -153,10 +155,11 @@ def test_history_uses_the_rest_of_the_context_window() -> None:
         return build(*LONG, facts=("fact",), documents=documents, window=window, seq=len(LONG), summary="seas " * 200)
 
     bare = prompt.tokens(build_with(10))
-    built = build_with(bare + 165)
+    room = 17 * LONG_TOKENS
+    built = build_with(bare + room)
     assert len(built.history) == 8, "the newest half"
     assert built.summary
-    assert prompt.tokens(built) <= bare + 165
+    assert prompt.tokens(built) <= bare + room
     assert build(*LONG, window=10).history == ()
 
 

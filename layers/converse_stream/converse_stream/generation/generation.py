@@ -43,7 +43,7 @@ from converse_stream.protocol.events import (
 )
 from converse_stream.protocol.ids import now
 from converse_stream.protocol.log import ENTRIES, Entry, PositionedEvent, end_of, joined, length
-from converse_stream.protocol.tokens import quarters
+from converse_stream.protocol.tokens import TokenCounter
 from converse_stream.store.generation_record import End, Status
 from converse_stream.store.generation_writer import Fenced, GenerationWriter
 from converse_stream.telemetry import count_generation, logger
@@ -198,7 +198,7 @@ class Generation:
     def _read_model(self) -> Outcome:
         if self._limits.max_tokens <= 0:
             return Outcome("budget")
-        size, token_quarters = 0, 0
+        size, counter = 0, TokenCounter()
         with closing(self._call_model(self._call)) as events:
             for event in events:
                 if isinstance(event, ModelEnd):
@@ -212,8 +212,8 @@ class Generation:
                     return Outcome("length")
                 self._append(event)
                 if isinstance(event, (Chunk, Reasoning)) and self._limits.max_tokens < inf:
-                    token_quarters += quarters(event.content)  # the chunk over the limit is sent: it is charged too
-                    if token_quarters > 4 * self._limits.max_tokens:
+                    counter.add(event.content)  # the chunk over the limit is sent: it is charged too
+                    if counter.tokens > self._limits.max_tokens:
                         return Outcome("budget")
         return Outcome(error=ModelError())
 
