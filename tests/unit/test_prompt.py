@@ -169,8 +169,3 @@ def test_tokens_of_the_parts_add_up_to_the_total() -> None:
     )
     assert prompt.tokens(built) == sum(prompt.tokens_by_part(built).values())
     assert all(weight > 0 for part, weight in prompt.tokens_by_part(built).items() if part != "tools")
-
-
-def test_other_scripts_have_more_tokens_than_ascii() -> None:
-    assert estimate_tokens("abcdefgh") == 2
-    assert estimate_tokens("河川について") == 6
