@@ -31,7 +31,8 @@ from converse_stream.store.generation_record import Estimate, GenerationRecord
 from converse_stream.store.generation_records import GenerationRecords
 from converse_stream.store.generation_writer import Signals, TableWriter
 from converse_stream.store.generations import Generations
-from converse_stream.store.table import ConditionFailed, Item, Table
+from converse_stream.store.table import ConditionFailed, Table
+from converse_stream.store.values import Item
 
 Patch: TypeAlias = Callable[[], AbstractContextManager[Any]]
 

@@ -3,16 +3,14 @@
 import time
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from converse_stream.auth import User, authenticator
-from converse_stream.aws import deadlines
+from converse_stream.aws import clients, deadlines
 from converse_stream.aws.configuration import read
-from converse_stream.aws.connection_pools import IDLE_CONNECTION_SECONDS, attach_sockets
+from converse_stream.aws.connection_pools import IDLE_CONNECTION_SECONDS
 from converse_stream.aws.connections import open_connections
 from converse_stream.aws.embedder import Embedder, Titan
 from converse_stream.dispatch.deletion import Deletion
@@ -39,9 +37,6 @@ from converse_stream.store.retention import Retention
 from converse_stream.store.table import Table
 from converse_stream.store.usage import PARALLEL_CALLS, UsageStore
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
 ATTEMPT_CONNECT_SECONDS, ATTEMPT_READ_SECONDS = 0.5, 1.2  # time-outs of one attempt of the client for the table
 CONNECT_SECONDS = 2.0  # to open the first connections; Lambda limits the whole init to 10
 FACT_EMBEDDING_SECONDS = 2.0  # for the embedding of a new fact; that of a question has less time
@@ -53,9 +48,11 @@ class Container:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.authenticate = authenticator(settings)
-        store = _store_client()
-        lookups = deadlines.client("dynamodb", settings.cold_memory_seconds)
-        bedrock = boto3.client("bedrock-runtime", config=transport.config(idle_seconds=settings.model_idle_seconds))
+        store = _store_client(settings)
+        lookups = clients.table_client(settings.table_client, **deadlines.limits(settings.cold_memory_seconds))
+        bedrock = clients.session().create_client(
+            "bedrock-runtime", config=transport.config(idle_seconds=settings.model_idle_seconds)
+        )
         lookup_table = Table(lookups, settings.table_name)
         self.table = Table(store, settings.table_name)
         self.conversations = Conversations(self.table, Retention(settings.retention_days))
@@ -107,19 +104,17 @@ class Container:
         return time.monotonic() + (self.settings.cold_memory_seconds if is_cold else self.settings.memory_seconds)
 
 
-def _store_client() -> "DynamoDBClient":
+def _store_client(settings: Settings) -> Any:
     """Returns a client for the table with two attempts, because single requests fail now and then.
 
     Both attempts, the pause between them and the grace period of the reader fit into `deadline_margin_seconds`.
     """
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": 2},
-        connect_timeout=ATTEMPT_CONNECT_SECONDS,
-        read_timeout=ATTEMPT_READ_SECONDS,
+    return clients.table_client(
+        settings.table_client,
+        attempts=2,
+        connect_seconds=ATTEMPT_CONNECT_SECONDS,
+        read_seconds=ATTEMPT_READ_SECONDS,
     )
-    client = boto3.client("dynamodb", config=config)
-    attach_sockets(client)
-    return client
 
 
 def _models(settings: Settings, rules: Rules, bedrock: Bedrock) -> ModelClient:

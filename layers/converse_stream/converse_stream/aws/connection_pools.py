@@ -1,4 +1,4 @@
-"""The connections of boto3 clients.
+"""The connections of the clients.
 
 - A call can be cancelled: its connection attaches its socket to the call (see `cancellation`).
 - All connections share one TLS context. Otherwise urllib3 reads the CA bundle for each connection, which takes about
@@ -19,6 +19,7 @@ import termios
 import threading
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
 import urllib3.exceptions
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
@@ -33,12 +34,22 @@ _context_lock = threading.Lock()
 
 
 def attach_sockets(client: Any) -> None:
-    """Makes the calls of a boto3 client cancellable: it uses the connections of this module."""
+    """Makes the calls of a client of botocore cancellable: it uses the connections of this module."""
     try:
         pools = client._endpoint.http_session._pool_classes_by_scheme  # noqa: SLF001  # private, see the module
         pools.update(http=_HttpPool, https=_HttpsPool)
     except AttributeError:
         logger.warning("botocore internals changed: calls cannot be cancelled and end by their time-outs")
+
+
+def pool_of(url: str, *, timeout: urllib3.Timeout, maxsize: int, ca_bundle: str | None) -> urllib3.HTTPConnectionPool:
+    """Returns a pool of such connections for one server."""
+    parts = urlsplit(url)
+    limits: Any = {"timeout": timeout, "maxsize": maxsize}
+    if parts.scheme == "http":
+        plain: urllib3.HTTPConnectionPool = _HttpPool(parts.hostname or "", parts.port or 80, **limits)
+        return plain
+    return _HttpsPool(parts.hostname or "", parts.port or 443, cert_reqs="CERT_REQUIRED", ca_certs=ca_bundle, **limits)
 
 
 def tls_context(ca_bundle: str) -> ssl.SSLContext:
