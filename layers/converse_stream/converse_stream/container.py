@@ -48,8 +48,8 @@ class Container:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.authenticate = authenticator(settings)
-        store = _store_client(settings)
-        lookups = clients.table_client(settings.table_client, **deadlines.limits(settings.cold_memory_seconds))
+        store = _store_client()
+        lookups = deadlines.client("dynamodb", settings.cold_memory_seconds)
         bedrock = clients.session().create_client(
             "bedrock-runtime", config=transport.config(idle_seconds=settings.model_idle_seconds)
         )
@@ -104,16 +104,13 @@ class Container:
         return time.monotonic() + (self.settings.cold_memory_seconds if is_cold else self.settings.memory_seconds)
 
 
-def _store_client(settings: Settings) -> Any:
+def _store_client() -> Any:
     """Returns a client for the table with two attempts, because single requests fail now and then.
 
     Both attempts, the pause between them and the grace period of the reader fit into `deadline_margin_seconds`.
     """
-    return clients.table_client(
-        settings.table_client,
-        attempts=2,
-        connect_seconds=ATTEMPT_CONNECT_SECONDS,
-        read_seconds=ATTEMPT_READ_SECONDS,
+    return clients.client(
+        "dynamodb", attempts=2, connect_seconds=ATTEMPT_CONNECT_SECONDS, read_seconds=ATTEMPT_READ_SECONDS
     )
 
 

@@ -56,7 +56,6 @@ class Settings(BaseModel):
     jwt_audience: str = ""
     jwt_algorithms: str = "RS256"
     jwks_url: str = ""  # for an issuer without OpenID Connect Discovery
-    table_client: Literal["own", "botocore"] = "own"  # for DynamoDB
     default_model: str = "nova-lite"
     task_model: str = "nova-micro"
     allowed_models: str = DEFAULT_ALLOWED  # names and patterns, separated by commas

@@ -2,8 +2,7 @@
 
 import functools
 import os
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import botocore.session
 from botocore.config import Config
@@ -12,10 +11,10 @@ from botocore.httpsession import get_cert_path
 from converse_stream.aws.connection_pools import attach_sockets
 from converse_stream.aws.dynamodb import DynamoDB
 
-# Botocore knows these settings of the environment, and our own client does not.
-_BOTOCORE_ONLY = (
-    *("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"),
-    *("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT", "AWS_PROFILE"),
+# Only the client of botocore knows these settings of the environment. The first one is ours.
+_NEEDS_BOTOCORE = (
+    *("DYNAMODB_BY_BOTOCORE", "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT", "AWS_PROFILE"),
+    *("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"),
 )
 
 
@@ -25,35 +24,34 @@ def session() -> Any:
     return botocore.session.get_session()
 
 
-def client(service: str, *, attempts: int, connect_seconds: float, read_seconds: float, **config: Any) -> Any:
-    """Returns a client of botocore whose calls can be cancelled.
+def client(service: str, *, attempts: int, connect_seconds: float, read_seconds: float) -> Any:
+    """Returns a client whose calls can be cancelled: our own one for DynamoDB, else one of botocore.
 
     A call has `attempts`. The read time-out limits the wait for the next bytes, and not the whole call.
     """
+    if service == "dynamodb" and not any(os.environ.get(name) for name in _NEEDS_BOTOCORE):
+        return _dynamodb(attempts, connect_seconds, read_seconds)
     retries: Any = {"mode": "standard", "total_max_attempts": attempts}
-    created = session().create_client(
-        service,
-        config=Config(retries=retries, connect_timeout=connect_seconds, read_timeout=read_seconds, **config),
-    )
+    config = Config(retries=retries, connect_timeout=connect_seconds, read_timeout=read_seconds)
+    created = session().create_client(service, config=config)
     attach_sockets(created)
     return created
 
 
-def table_client(
-    kind: Literal["own", "botocore"], *, attempts: int, connect_seconds: float, read_seconds: float
-) -> Any:
-    """Returns a client for DynamoDB: our own one, or that of botocore if the environment needs it."""
-    limits: Any = {"attempts": attempts, "connect_seconds": connect_seconds, "read_seconds": read_seconds}
-    if kind == "botocore" or any(os.environ.get(name) for name in _BOTOCORE_ONLY):
-        return client("dynamodb", **limits)
+def _dynamodb(attempts: int, connect_seconds: float, read_seconds: float) -> DynamoDB:
     region = session().get_config_variable("region")
-    url = _table_url(region, os.environ)
-    ca_bundle = session().get_config_variable("ca_bundle") or get_cert_path(True)
-    return DynamoDB(session().get_credentials(), region, url, ca_bundle=ca_bundle, **limits)
+    return DynamoDB(
+        session().get_credentials(),
+        region,
+        os.environ.get("AWS_ENDPOINT_URL_DYNAMODB") or os.environ.get("AWS_ENDPOINT_URL") or _endpoint(region),
+        attempts=attempts,
+        connect_seconds=connect_seconds,
+        read_seconds=read_seconds,
+        ca_bundle=session().get_config_variable("ca_bundle") or get_cert_path(True),
+    )
 
 
-def _table_url(region: str, environ: Mapping[str, str]) -> str:
-    """https://docs.aws.amazon.com/general/latest/gr/ddb.html, or as set in the environment."""
+def _endpoint(region: str) -> str:
+    """https://docs.aws.amazon.com/general/latest/gr/ddb.html"""
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    named = environ.get("AWS_ENDPOINT_URL_DYNAMODB") or environ.get("AWS_ENDPOINT_URL")
-    return named or f"https://dynamodb.{region}.{domain}"
+    return f"https://dynamodb.{region}.{domain}"

@@ -17,12 +17,7 @@ def client(service: str, seconds: float) -> Any:
 
     The read time-out limits the wait for the next bytes, and not the whole call. Use `DeadlineExecutor` to limit that.
     """
-    return clients.client(service, **limits(seconds))
-
-
-def limits(seconds: float) -> Any:
-    """The arguments of a client without retries."""
-    return {"attempts": 1, "connect_seconds": seconds / 4, "read_seconds": seconds * 3 / 4}
+    return clients.client(service, attempts=1, connect_seconds=seconds / 4, read_seconds=seconds * 3 / 4)
 
 
 class _DeadlineToken(CancellationToken):

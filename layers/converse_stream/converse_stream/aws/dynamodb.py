@@ -67,7 +67,7 @@ class DynamoDB:
     ) -> None:
         self._credentials = credentials
         self._region = region
-        self._url = url
+        self.url = url
         self._host = urlsplit(url).netloc
         self._attempts = attempts
         timeout = urllib3.Timeout(connect=connect_seconds, read=read_seconds)
@@ -127,7 +127,7 @@ class DynamoDB:
         raise error
 
     def _send(self, operation: str, body: bytes) -> urllib3.BaseHTTPResponse:
-        url = self._url
+        url = self.url
         headers = self._signed(operation, body)
         try:
             return self.pool.urlopen("POST", "/", body, headers, retries=False, redirect=False, assert_same_host=False)

@@ -47,7 +47,7 @@ class _Retry(Exception):
 class Table:
     """One table. Reads are strongly consistent, except `get_many` and `query_index`.
 
-    `client` is one of `converse_stream.aws.clients.table_client`.
+    `client` is one of `converse_stream.aws.clients.client`.
 
     Methods whose names end in `_part` return a part of a transaction, for `transact`.
     """
