@@ -131,12 +131,12 @@ class DynamoDB:
         headers = self._signed(operation, body)
         try:
             return self.pool.urlopen("POST", "/", body, headers, retries=False, redirect=False, assert_same_host=False)
+        except urllib3.exceptions.NewConnectionError as error:
+            raise _Temporary(EndpointConnectionError(endpoint_url=url)) from error
         except urllib3.exceptions.ConnectTimeoutError as error:
             raise _Temporary(ConnectTimeoutError(endpoint_url=url)) from error
         except urllib3.exceptions.ReadTimeoutError as error:
             raise _Temporary(ReadTimeoutError(endpoint_url=url)) from error
-        except urllib3.exceptions.NewConnectionError as error:
-            raise _Temporary(EndpointConnectionError(endpoint_url=url)) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise _Temporary(ConnectionClosedError(endpoint_url=url)) from error
 
