@@ -56,7 +56,7 @@ def erasure(table: Table) -> Erasure:
 
 def items_of(table: Table, user: str) -> dict[tuple[str, str], Any]:
     """Returns every item that contains the user's key anywhere."""
-    scan = boto3.client("dynamodb", endpoint_url=table._client.url).get_paginator("scan")
+    scan = boto3.client("dynamodb", endpoint_url=table._client.service.url).get_paginator("scan")
     pages = scan.paginate(TableName=table._name)
     items = [item for page in pages for item in page["Items"] if user in str(item)]
     return {(item["pk"]["S"], item["sk"]["S"]): item for item in items}

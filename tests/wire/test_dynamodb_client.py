@@ -3,16 +3,10 @@
 import hmac
 import json
 import socket
-import threading
 import time
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from unittest import mock
 
@@ -34,9 +28,11 @@ from botocore.serialize import create_serializer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converse_stream.aws import dynamodb
+from converse_stream.aws import dynamodb, service
 from converse_stream.aws.dynamodb import DynamoDB
+from converse_stream.aws.service import Service
 from converse_stream.store.values import from_wire, to_wire
+from tests.wire.scripted_server import Reply, serving
 
 REGION = "eu-west-1"
 KEY = {"pk": {"S": "p"}, "sk": {"S": "s"}}
@@ -54,81 +50,24 @@ VALUES = st.recursive(
 )
 
 
-@dataclass
-class Reply:
-    """A response of the server. With the status 0 it closes the connection instead."""
-
-    status: int = 200
-    body: Any = field(default_factory=dict)
-    headers: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0
-
-
 THROTTLED = Reply(400, {"__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"})
 BROKEN = Reply(500, {"__type": "com.amazonaws.dynamodb.v20120810#InternalServerError"})
 CUT = Reply(0)
-
-
-@dataclass
-class Server:
-    """Answers each request with the next reply, the last one again and again. `requests` are headers and bodies."""
-
-    replies: list[Reply]
-    requests: list[tuple[dict[str, str], Any]] = field(default_factory=list)
-    url: str = ""
-
-
-@contextmanager
-def serving(*replies: Reply) -> Iterator[Server]:
-    server = Server(list(replies))
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            server.requests.append(({name.lower(): value for name, value in self.headers.items()}, json.loads(body)))
-            reply = server.replies.pop(0) if len(server.replies) > 1 else server.replies[0]
-            time.sleep(reply.seconds)
-            if reply.status == 0:
-                self.connection.shutdown(socket.SHUT_RDWR)
-                self.close_connection = True
-                return
-            content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-            self.send_response_only(reply.status)
-            headers = {"content-length": str(len(content)), "x-amz-crc32": str(zlib.crc32(content)), **reply.headers}
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.url = f"http://127.0.0.1:{http.server_address[1]}"
-    thread = threading.Thread(target=http.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield server
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
 
 
 CREDENTIALS = Credentials("key", "secret", "token")
 
 
 def client(url: str, *, attempts: int = 2, credentials: Any = CREDENTIALS, seconds: float = 5) -> DynamoDB:
-    limits: Any = {"attempts": attempts, "connect_seconds": seconds, "read_seconds": seconds}
-    return DynamoDB(credentials, REGION, url, **limits)
+    with mock.patch("converse_stream.aws.service.find_credentials", return_value=credentials):
+        connected = Service("dynamodb", connect_seconds=seconds, read_seconds=seconds, url=url)
+    return DynamoDB(connected, attempts)
 
 
 @pytest.fixture(autouse=True)
-def no_pauses() -> Iterator[None]:
-    with mock.patch.object(dynamodb, "FIRST_PAUSE", 0):
-        yield
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", REGION)
+    monkeypatch.setattr(dynamodb, "FIRST_PAUSE", 0)
 
 
 @given(st.dictionaries(st.text(min_size=1), VALUES, max_size=5))
@@ -156,7 +95,7 @@ def bytes_of(value: Any) -> Any:
 def test_values_are_read_as_they_were_written(values: dict[str, Any]) -> None:
     """From both forms of binary values, and equal to what boto3 reads."""
     typed = to_wire(values)
-    assert from_wire(typed) == from_wire(json.loads(json.dumps(typed, default=dynamodb._base64)))
+    assert from_wire(typed) == from_wire(json.loads(service.to_json(typed)))
     deserialize = TypeDeserializer().deserialize
     assert from_wire(typed) == {name: deserialize(value) for name, value in typed.items()}
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from functools import cached_property
+from os import environ
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -21,12 +22,11 @@ from converse_stream.memory.fact_memory import FactMemory
 from converse_stream.memory.knowledge_base import KnowledgeBase
 from converse_stream.memory.lookup import LOOKUPS, Lookup
 from converse_stream.memory.recall import MemoryStore, Recall
-from converse_stream.model import transport
 from converse_stream.model.allowed import AllowedModels
 from converse_stream.model.catalog import Catalog, Fields
 from converse_stream.model.client import ModelClient
 from converse_stream.model.converters import Guardrail, RequestSettings
-from converse_stream.model.transport import Bedrock
+from converse_stream.model.transport import Bedrock, bedrock_service
 from converse_stream.settings import Settings, SettingsError
 from converse_stream.store.conversations import Conversations
 from converse_stream.store.erasure import Erasure
@@ -50,9 +50,8 @@ class Container:
         self.authenticate = authenticator(settings)
         store = _store_client()
         lookups = deadlines.client("dynamodb", settings.cold_memory_seconds)
-        bedrock = clients.session().create_client(
-            "bedrock-runtime", config=transport.config(idle_seconds=settings.model_idle_seconds)
-        )
+        service = bedrock_service(idle_seconds=settings.model_idle_seconds)
+        bedrock = Bedrock(service, environ.get("AWS_BEARER_TOKEN_BEDROCK"))
         lookup_table = Table(lookups, settings.table_name)
         self.table = Table(store, settings.table_name)
         self.conversations = Conversations(self.table, Retention(settings.retention_days))
@@ -75,7 +74,7 @@ class Container:
             base = KnowledgeBase(documents[0], settings.knowledge_base_id, tokens=settings.documents_tokens)
             stores = {"documents": base}
         self.documents = Recall(stores)
-        self.models = _models(settings, rules, Bedrock(bedrock))
+        self.models = _models(settings, rules, bedrock)
         self._last_lookup_at = 0.0  # by the wall clock, because the monotonic clock stops while the sandbox is frozen
         open_connections([*[store] * PARALLEL_CALLS, *[lookups] * LOOKUPS, bedrock, *documents], CONNECT_SECONDS)
 

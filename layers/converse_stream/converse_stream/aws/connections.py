@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from converse_stream.aws.deadlines import DeadlineExecutor
-from converse_stream.aws.dynamodb import DynamoDB
 from converse_stream.telemetry import logger
 
 
@@ -34,8 +33,8 @@ def open_connections(clients: Sequence[Any], seconds: float) -> None:
 
 def _take(client: Any) -> tuple[Any, Any] | None:
     """Takes a connection out of the client's pool like botocore's session does. None if there is a proxy."""
-    if isinstance(client, DynamoDB):
-        return client.pool, client.pool._get_conn()  # noqa: SLF001
+    if service := getattr(client, "service", None):
+        return (service.pool, service.pool._get_conn()) if service.pool.proxy is None else None  # noqa: SLF001
     try:
         session, url = client._endpoint.http_session, client.meta.endpoint_url  # noqa: SLF001  # see above
         if session._proxy_config.proxy_url_for(url):  # noqa: SLF001
