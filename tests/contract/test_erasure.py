@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 from unittest import mock
 
+import boto3
 import pytest
 
 from converse_stream import tasks
@@ -55,7 +56,8 @@ def erasure(table: Table) -> Erasure:
 
 def items_of(table: Table, user: str) -> dict[tuple[str, str], Any]:
     """Returns every item that contains the user's key anywhere."""
-    pages = table._client.get_paginator("scan").paginate(TableName=table._name)
+    scan = boto3.client("dynamodb", endpoint_url=table._client.service.url).get_paginator("scan")
+    pages = scan.paginate(TableName=table._name)
     items = [item for page in pages for item in page["Items"] if user in str(item)]
     return {(item["pk"]["S"], item["sk"]["S"]): item for item in items}
 

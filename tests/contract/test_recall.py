@@ -15,7 +15,7 @@ import pytest
 
 from converse_stream import service
 from converse_stream.auth import User
-from converse_stream.aws import deadlines
+from converse_stream.aws import connection_pools, deadlines
 from converse_stream.aws.embedder import DIMENSIONS, MAX_CHARS, Titan
 from converse_stream.container import Container
 from converse_stream.generation.completion import Preview
@@ -147,10 +147,14 @@ def test_queries_of_facts_read_only_the_attributes_they_need(dynamodb: Endpoint)
     user, facts_table = new_id(), table(dynamodb.url)
     facts, attributes_read = Facts(facts_table, Embedding()), list[set[str]]()
 
-    def note(parsed: Any, **_: Any) -> None:
-        attributes_read.append({name for item in parsed["Items"] for name in item})
+    query = facts_table._client.query
 
-    facts_table._client.meta.events.register("after-call.dynamodb.Query", note)
+    def noting_query(**request: Any) -> Any:
+        response = query(**request)
+        attributes_read.append({name for item in response["Items"] for name in item})
+        return response
+
+    facts_table._client.query = noting_query
     facts.add(user, "likes tea", "fact", limit=9)
     facts.add(user, "has a dog", "fact", limit=9)
     assert (len(facts.searchable(user)), len(facts.all(user))) == (2, 2)
@@ -312,7 +316,7 @@ def test_hanging_services_delay_an_answer_by_the_budget_once_and_leave_no_thread
 ) -> None:
     """If a call cannot be cancelled, its timeouts end it shortly after."""
     if not cancellable:
-        monkeypatch.setattr(deadlines, "attach_sockets", lambda _: None)
+        monkeypatch.setattr(connection_pools, "_attach", lambda _: None)
     user, parts = User(new_id(), "address"), ("history", "profile", "facts", "documents")
     with slow_server(first) as server:
         hanging = dict.fromkeys(("DYNAMODB", "BEDROCK_RUNTIME", "BEDROCK_AGENT_RUNTIME"), server.url)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.httpsession import URLLib3Session
 
 from converse_stream import service
 from converse_stream.auth import User
+from converse_stream.aws.dynamodb import DynamoDB as DynamoDBClient
 from converse_stream.container import Container
 from converse_stream.http.bodies import ChatRequest, Send
 from converse_stream.protocol.ids import new_id
@@ -50,16 +50,16 @@ class RequestSpans:
 
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch, moto: DynamoDB) -> Iterator[RequestSpans]:
-    recorded, send = RequestSpans(), URLLib3Session.send
+    recorded, attempt = RequestSpans(), DynamoDBClient._attempt
 
-    def timed(session: URLLib3Session, request: Any) -> Any:
+    def timed(client: DynamoDBClient, operation: str, body: bytes) -> Any:
         started_at = time.monotonic()
         try:
-            return send(session, request)
+            return attempt(client, operation, body)
         finally:
             recorded.note(started_at)
 
-    monkeypatch.setattr(URLLib3Session, "send", timed)
+    monkeypatch.setattr(DynamoDBClient, "_attempt", timed)
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", moto.url)
     moto.set_faults(delay_ms=50)  # so that concurrent requests overlap
     yield recorded

@@ -12,8 +12,8 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
-from botocore.config import Config
 
+from converse_stream.aws import clients
 from converse_stream.memory.lookup import Lookup, Memory
 from converse_stream.protocol import log
 from converse_stream.protocol.errors import (
@@ -42,10 +42,17 @@ from tests.property.fake_table import FakeDynamo, NoFaults
 ALICE, BOB = "alice", "bob"
 
 
-def connect(dynamodb: Endpoint, **config: Any) -> Table:
-    no_retries = Config(retries={"mode": "standard", "total_max_attempts": 1}, **config)
-    client = boto3.client("dynamodb", endpoint_url=dynamodb.url, config=no_retries)
-    return Table(client, client.list_tables()["TableNames"][0])
+@pytest.fixture(autouse=True, params=["own", "botocore"])
+def client_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test of this module runs with both clients."""
+    monkeypatch.setenv("DYNAMODB_BY_BOTOCORE", "1" if request.param == "botocore" else "")
+
+
+def connect(dynamodb: Endpoint, *, read_seconds: float = 60) -> Table:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url)
+        client = clients.client("dynamodb", attempts=1, connect_seconds=5, read_seconds=read_seconds)
+    return Table(client, "ChatTable")
 
 
 @pytest.fixture

@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
-import boto3
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from converse_stream.aws import deadlines
+from converse_stream.aws import clients
 from local_stack.bedrock import events
 from local_stack.template import ACCOUNT, REGION
 from streaming_runtime.client import StreamingMarshaller
@@ -97,16 +96,17 @@ class Functions:
 def functions(model: events.Model | None = None, hooks: TableHooks | None = None) -> Iterator[Functions]:
     """Both functions, with a model and a table with these hooks; by default one word and no faults."""
     dynamo = FakeDynamo(hooks or NoFaults())
-    real = boto3.client
     with standin(model=model or OneWordModel()) as bedrock, pytest.MonkeyPatch.context() as patch:
         for variable, value in ENVIRONMENT.items():
             patch.setenv(variable, value)
 
-        def client(service: Any, **options: Any) -> Any:
-            return dynamo if service == "dynamodb" else real(service, endpoint_url=bedrock.url, **options)
+        real = clients.client
+        patch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", bedrock.url)
 
-        patch.setattr(boto3, "client", client)
-        patch.setattr(deadlines, "client", lambda service, _: client(service))
+        def client(service: str, **limits: Any) -> Any:
+            return dynamo if service == "dynamodb" else real(service, **limits)
+
+        patch.setattr(clients, "client", client)
         yield Functions(dynamo, {"stream": _load("stream"), "converse": _load("converse")})
 
 

@@ -31,7 +31,8 @@ from converse_stream.store.generation_record import Estimate, GenerationRecord
 from converse_stream.store.generation_records import GenerationRecords
 from converse_stream.store.generation_writer import Signals, TableWriter
 from converse_stream.store.generations import Generations
-from converse_stream.store.table import ConditionFailed, Item, Table
+from converse_stream.store.table import ConditionFailed, Table
+from converse_stream.store.values import Item, from_wire
 
 Patch: TypeAlias = Callable[[], AbstractContextManager[Any]]
 
@@ -227,7 +228,7 @@ def _without_unprocessed_keys(_: Any) -> Any:
         request: Any = {self._name: {"Keys": [table._key(*pair) for pair in key_pairs]}}
         with table._errors():
             page = self._client.batch_get_item(RequestItems=request)
-        return [table._plain(item) for item in page["Responses"].get(self._name, [])]
+        return [from_wire(item) for item in page["Responses"].get(self._name, [])]
 
     return get_many
 

@@ -1,11 +1,13 @@
 """Where ModelOverrides is read from: the parameter itself, an SSM parameter, or a file of the function."""
 
 from pathlib import Path
+from unittest import mock
 
 import boto3
 import pytest
 from botocore.stub import Stubber
 
+from converse_stream.aws import clients
 from converse_stream.aws.configuration import read
 
 ARN = "arn:aws:ssm:eu-west-1:123456789012:parameter/chat/models"
@@ -20,7 +22,8 @@ def test_path_or_arn_is_an_ssm_parameter(name: str, monkeypatch: pytest.MonkeyPa
     client = boto3.client("ssm", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
     with Stubber(client) as ssm:
         ssm.add_response("get_parameter", {"Parameter": {"Value": "{}"}}, {"Name": name, "WithDecryption": True})
-        monkeypatch.setattr(boto3, "client", lambda service: {"ssm": client}[service])
+        session = mock.Mock(create_client=lambda service: {"ssm": client}[service])
+        monkeypatch.setattr(clients, "session", lambda: session)
         assert read(name) == "{}"
         ssm.assert_no_pending_responses()
 

@@ -58,8 +58,7 @@ class InterruptedTable(NoFaults):
 def application(dynamo: FakeDynamo, **settings: Any) -> Container:
     defaults = {"table_name": "table", "auth_mode": "dev", "url_auth_type": "NONE", "inference_profile": "us"}
     with (
-        mock.patch("converse_stream.container.boto3.client", return_value=dynamo),
-        mock.patch("converse_stream.aws.deadlines.client", return_value=dynamo),
+        mock.patch("converse_stream.aws.clients.client", return_value=dynamo),
         mock.patch("converse_stream.container.Bedrock"),
     ):
         return Container(Settings.model_validate(defaults | settings))

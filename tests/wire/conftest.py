@@ -4,10 +4,9 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 
-from converse_stream.model.transport import Bedrock, config
+from converse_stream.model.transport import Bedrock, bedrock_service
 from local_stack.bedrock import BedrockServer
 from tests.wire.bedrock_standin import standin
 
@@ -34,6 +33,6 @@ def server() -> Iterator[BedrockServer]:
 @pytest.fixture
 def bedrock(server: BedrockServer) -> Iterator[Bedrock]:
     """The application's client for the stand-in."""
-    client = boto3.client("bedrock-runtime", endpoint_url=server.url, config=config(idle_seconds=20))
-    yield Bedrock(client)
-    client.close()
+    service = bedrock_service(idle_seconds=20, url=server.url)
+    yield Bedrock(service)
+    service.close()

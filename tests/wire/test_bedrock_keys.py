@@ -1,19 +1,15 @@
 """A user's own Bedrock API key is sent in the header of that user's call only."""
 
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
-from typing import Any
 
-import boto3
 import pytest
-from botocore.awsrequest import AWSResponse
-from botocore.compat import HTTPHeaders
 from pydantic import SecretStr
 
-from converse_stream.model.transport import Bedrock, Call, config
+from converse_stream.model.transport import Bedrock, Call, bedrock_service
 from converse_stream.protocol import errors
 from local_stack.bedrock import BedrockServer
 from tests.wire.bedrock_standin import converse_request
+from tests.wire.scripted_server import Reply, serving
 
 
 def call_of(key: str | None) -> Call:
@@ -59,19 +55,27 @@ def test_a_key_refused_by_bedrock_raises_bedrock_key_refused(bedrock: Bedrock, s
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_an_unknown_key_raises_bedrock_key_refused_for_both_statuses(status: int) -> None:
-    client = boto3.client("bedrock-runtime", endpoint_url="http://127.0.0.1:9", config=config(idle_seconds=1))
-    bedrock = Bedrock(client)
-    body = SimpleNamespace(stream=lambda **_: iter([b'{"message": "Invalid API Key format"}']))
-    headers = HTTPHeaders.from_dict({"x-amzn-errortype": "UnrecognizedClientException"})
-    hooks: Any = client.meta.events
-    hooks.register("before-send.bedrock-runtime", lambda **_: AWSResponse("", status, headers, body))
-    with pytest.raises(errors.BedrockKeyRefused):
-        bedrock.converse(converse_request("hi"), call_of("key"))
-    client.close()
+    refusal = Reply(status, {"message": "Invalid API Key format"}, {"x-amzn-errortype": "UnrecognizedClientException"})
+    with serving(refusal) as server:
+        bedrock = Bedrock(bedrock_service(idle_seconds=1, url=server.url))
+        with pytest.raises(errors.BedrockKeyRefused):
+            bedrock.converse(converse_request("hi"), call_of("key"))
+        bedrock.service.close()
+    [(headers, _)] = server.requests
+    assert headers["authorization"] == "Bearer key"
+    assert "x-amz-date" not in headers
+
+
+def test_a_key_of_the_deployment_is_sent_without_a_signature() -> None:
+    with serving(Reply(body={"output": {}})) as server:
+        service = bedrock_service(idle_seconds=1, url=server.url)
+        Bedrock(service, "deployment").converse(converse_request("hi"), call_of(None))
+        Bedrock(service, "deployment").converse(converse_request("hi"), call_of("own"))
+        service.close()
+    assert [headers["authorization"] for headers, _ in server.requests] == ["Bearer deployment", "Bearer own"]
 
 
 def test_a_key_is_not_sent_over_http_to_another_host() -> None:
-    client = boto3.client("bedrock-runtime", endpoint_url="http://192.0.2.1", config=config(idle_seconds=1))
+    bedrock = Bedrock(bedrock_service(idle_seconds=1, url="http://192.0.2.1"))
     with pytest.raises(errors.BedrockKeyRefused):
-        Bedrock(client).converse(converse_request("hi"), call_of("key"))
-    client.close()
+        bedrock.converse(converse_request("hi"), call_of("key"))

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any, Literal
 
-import boto3
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
 from converse_stream.aws import connection_pools, deadlines
-from converse_stream.model.transport import Bedrock, Call, config
+from converse_stream.model.transport import Bedrock, Call, bedrock_service
 from converse_stream.protocol import errors
 from local_stack.identity.certificates import Authority
 from tests.wire.bedrock_standin import converse_request
@@ -172,14 +171,14 @@ def test_an_unacknowledged_request_is_sent_on_a_new_connection(tls: ssl.SSLConte
 def test_a_model_request_is_received_once_on_a_dropped_connection(tls: ssl.SSLContext | None) -> None:
     for then, connections in (("close", 2), ("receive", 1)):
         with served(then, tls) as server:  # type: ignore[arg-type]  # a literal
-            client = boto3.client("bedrock-runtime", endpoint_url=server.url, config=config(idle_seconds=20))
-            bedrock = Bedrock(client)
+            service = bedrock_service(idle_seconds=20, url=server.url)
+            bedrock = Bedrock(service)
             for _ in range(2):
                 with suppress(errors.ModelError):  # the responses are not valid
                     bedrock.converse(converse_request("hello"), Call())
                 assert server.dropped.wait(5)
             assert (server.connections, server.requests) == (connections, 2)
-            client.close()
+            service.close()
 
 
 def test_the_certificates_are_read_once_for_all_clients(

@@ -66,4 +66,5 @@ def test_a_client_with_a_deadline_times_out() -> None:
         with pytest.raises(ReadTimeoutError):
             fast_client.get_item(TableName="t", Key=KEY)
         assert time.monotonic() - started_at < 2
-        assert fast_client.meta.config.connect_timeout + fast_client.meta.config.read_timeout <= 0.2
+        timeout = fast_client.service.pool.timeout
+        assert timeout.connect_timeout + timeout.read_timeout <= 0.2

@@ -18,7 +18,7 @@ from converse_stream.model.catalog import Catalog
 from converse_stream.model.client import ModelClient
 from converse_stream.model.converters import RequestSettings
 from converse_stream.model.stream import ModelEnd
-from converse_stream.model.transport import Bedrock, Call
+from converse_stream.model.transport import Bedrock, Call, bedrock_service
 from converse_stream.prompts.prompt import Prompt, PromptMessage, ToolSpec
 from converse_stream.protocol import errors
 from converse_stream.protocol.events import Chunk, Message, Progress, Reasoning, Tool
@@ -27,7 +27,7 @@ from converse_stream.tasks import text_tasks
 from converse_stream.tasks.extraction import extract
 from converse_stream.tasks.task_model import TaskModel
 from local_stack.bedrock import BedrockServer
-from tests.wire.bedrock_standin import boto3_client, last
+from tests.wire.bedrock_standin import last
 
 CATALOG = Catalog("auto", "us-east-1")
 NAMES = sorted(CATALOG)
@@ -45,8 +45,9 @@ THINKING = ("thinking", "reasoningConfig", "reasoning")
 
 @pytest.fixture
 def models(server: BedrockServer) -> Iterator[ModelClient]:
-    with boto3_client(server) as boto3:
-        yield ModelClient(Bedrock(boto3), CATALOG, AllowedModels(CATALOG, ["*"], "nova-lite"))
+    bedrock = Bedrock(bedrock_service(idle_seconds=20, url=server.url))
+    yield ModelClient(bedrock, CATALOG, AllowedModels(CATALOG, ["*"], "nova-lite"))
+    bedrock.service.close()
 
 
 def answer(
@@ -174,9 +175,9 @@ def test_refusal_is_learned_and_the_second_request_makes_one_call(
     prompt = replace(PROMPT, tools=TOOLS, tool_choice="any") if options.get("tool_choice") else PROMPT
     told = []
     for calls in (first_calls, 1):
-        before = len(server.requests)
+        server.requests.clear()
         told.append(answer(models, name, prompt, **{key: options[key] for key in options if key != "tool_choice"})[1])
-        assert len(server.requests) - before == calls
+        assert len(server.requests) == calls
     assert told[0] == told[1]
 
 
@@ -186,6 +187,6 @@ def test_refused_streaming_with_tools_is_learned(models: ModelClient, server: Be
     models = ModelClient(models._bedrock, unknown, AllowedModels(unknown, ["*"], "nova-lite"))
     arn = f"arn:aws:bedrock:us-east-1::foundation-model/{name}"
     for calls in (2, 1):
-        before = len(server.requests)
+        server.requests.clear()
         answer(models, arn, replace(PROMPT, tools=TOOLS))
-        assert len(server.requests) - before == calls
+        assert len(server.requests) == calls

@@ -5,15 +5,13 @@ import threading
 from contextlib import ExitStack
 from typing import Any
 
-import boto3
 import pytest
 import urllib3.connection
-from botocore.awsrequest import AWSHTTPConnection
 from botocore.exceptions import EventStreamError
 
 from converse_stream.aws.cancellation import Cancelled
 from converse_stream.model import transport
-from converse_stream.model.transport import Bedrock, Call, config
+from converse_stream.model.transport import Bedrock, Call, bedrock_service
 from converse_stream.protocol import errors
 from local_stack.bedrock import BedrockServer
 from tests.wire.bedrock_standin import converse_request, until
@@ -71,14 +69,12 @@ def test_a_cancellation_while_connecting_ends_the_call(scheme: str) -> None:
             waiting = connections.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(address)
-        client = boto3.client(
-            "bedrock-runtime", endpoint_url=f"{scheme}://127.0.0.1:{address[1]}", config=config(idle_seconds=20)
-        )
+        service = bedrock_service(idle_seconds=20, url=f"{scheme}://127.0.0.1:{address[1]}")
         call, ended = Call(), threading.Event()
 
         def read() -> None:
             with pytest.raises(Cancelled):
-                list(Bedrock(client).converse_stream(converse_request("never"), call))
+                list(Bedrock(service).converse_stream(converse_request("never"), call))
             ended.set()
 
         thread = threading.Thread(target=read)
@@ -87,7 +83,7 @@ def test_a_cancellation_while_connecting_ends_the_call(scheme: str) -> None:
         call.cancel()
         assert ended.wait(1), "the reader did not end"
         thread.join()
-        client.close()
+        service.close()
 
 
 def test_a_cancellation_during_name_resolution_opens_no_socket(
@@ -188,11 +184,11 @@ def test_a_finished_answer_returns_its_connection_to_the_pool(
     opened: list[object] = []
     connect = urllib3.connection.HTTPConnection.connect
 
-    def counted(connection: AWSHTTPConnection) -> None:
+    def counted(connection: urllib3.connection.HTTPConnection) -> None:
         opened.append(connection)
         connect(connection)
 
-    monkeypatch.setattr(AWSHTTPConnection, "connect", counted, raising=False)
+    monkeypatch.setattr(urllib3.connection.HTTPConnection, "connect", counted)
     for _ in range(3):
         list(bedrock.converse_stream(converse_request("[[tokens=2 pace=1 first=1]]"), Call()))
     assert len(opened) == 1
@@ -223,15 +219,15 @@ def test_each_fault_is_mapped_to_its_error(bedrock: Bedrock, fault: str, error: 
 
 
 def test_a_model_silent_beyond_the_read_timeout_raises_model_timeout(server: BedrockServer) -> None:
-    client = boto3.client("bedrock-runtime", endpoint_url=server.url, config=config(idle_seconds=-4.5))
+    service = bedrock_service(idle_seconds=-4.5, url=server.url)
     with pytest.raises(errors.ModelTimeout):
-        list(Bedrock(client).converse_stream(converse_request("[[fault=stall-headers]]"), Call()))
+        list(Bedrock(service).converse_stream(converse_request("[[fault=stall-headers]]"), Call()))
     with pytest.raises(errors.ModelTimeout):
-        list(Bedrock(client).converse_stream(converse_request("[[fault=stall at=2]] [[pace=1 first=1]]"), Call()))
-    client.close()
+        list(Bedrock(service).converse_stream(converse_request("[[fault=stall at=2]] [[pace=1 first=1]]"), Call()))
+    service.close()
 
 
 def test_a_refused_connection_raises_model_unavailable() -> None:
-    client = boto3.client("bedrock-runtime", endpoint_url="http://127.0.0.1:9", config=config(idle_seconds=5))
+    service = bedrock_service(idle_seconds=5, url="http://127.0.0.1:9")
     with pytest.raises(errors.ModelUnavailable):
-        list(Bedrock(client).converse_stream(converse_request("hello"), Call()))
+        list(Bedrock(service).converse_stream(converse_request("hello"), Call()))

@@ -3,16 +3,15 @@
 import time
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from os import environ
+from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from converse_stream.auth import User, authenticator
-from converse_stream.aws import deadlines
+from converse_stream.aws import clients, deadlines
 from converse_stream.aws.configuration import read
-from converse_stream.aws.connection_pools import IDLE_CONNECTION_SECONDS, attach_sockets
+from converse_stream.aws.connection_pools import IDLE_CONNECTION_SECONDS
 from converse_stream.aws.connections import open_connections
 from converse_stream.aws.embedder import Embedder, Titan
 from converse_stream.dispatch.deletion import Deletion
@@ -23,12 +22,11 @@ from converse_stream.memory.fact_memory import FactMemory
 from converse_stream.memory.knowledge_base import KnowledgeBase
 from converse_stream.memory.lookup import LOOKUPS, Lookup
 from converse_stream.memory.recall import MemoryStore, Recall
-from converse_stream.model import transport
 from converse_stream.model.allowed import AllowedModels
 from converse_stream.model.catalog import Catalog, Fields
 from converse_stream.model.client import ModelClient
 from converse_stream.model.converters import Guardrail, RequestSettings
-from converse_stream.model.transport import Bedrock
+from converse_stream.model.transport import Bedrock, bedrock_service
 from converse_stream.settings import Settings, SettingsError
 from converse_stream.store.conversations import Conversations
 from converse_stream.store.erasure import Erasure
@@ -38,9 +36,6 @@ from converse_stream.store.learned_marks import LearnedMarks
 from converse_stream.store.retention import Retention
 from converse_stream.store.table import Table
 from converse_stream.store.usage import PARALLEL_CALLS, UsageStore
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 ATTEMPT_CONNECT_SECONDS, ATTEMPT_READ_SECONDS = 0.5, 1.2  # time-outs of one attempt of the client for the table
 CONNECT_SECONDS = 2.0  # to open the first connections; Lambda limits the whole init to 10
@@ -55,7 +50,8 @@ class Container:
         self.authenticate = authenticator(settings)
         store = _store_client()
         lookups = deadlines.client("dynamodb", settings.cold_memory_seconds)
-        bedrock = boto3.client("bedrock-runtime", config=transport.config(idle_seconds=settings.model_idle_seconds))
+        service = bedrock_service(idle_seconds=settings.model_idle_seconds)
+        bedrock = Bedrock(service, environ.get("AWS_BEARER_TOKEN_BEDROCK"))
         lookup_table = Table(lookups, settings.table_name)
         self.table = Table(store, settings.table_name)
         self.conversations = Conversations(self.table, Retention(settings.retention_days))
@@ -78,7 +74,7 @@ class Container:
             base = KnowledgeBase(documents[0], settings.knowledge_base_id, tokens=settings.documents_tokens)
             stores = {"documents": base}
         self.documents = Recall(stores)
-        self.models = _models(settings, rules, Bedrock(bedrock))
+        self.models = _models(settings, rules, bedrock)
         self._last_lookup_at = 0.0  # by the wall clock, because the monotonic clock stops while the sandbox is frozen
         open_connections([*[store] * PARALLEL_CALLS, *[lookups] * LOOKUPS, bedrock, *documents], CONNECT_SECONDS)
 
@@ -107,19 +103,14 @@ class Container:
         return time.monotonic() + (self.settings.cold_memory_seconds if is_cold else self.settings.memory_seconds)
 
 
-def _store_client() -> "DynamoDBClient":
+def _store_client() -> Any:
     """Returns a client for the table with two attempts, because single requests fail now and then.
 
     Both attempts, the pause between them and the grace period of the reader fit into `deadline_margin_seconds`.
     """
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": 2},
-        connect_timeout=ATTEMPT_CONNECT_SECONDS,
-        read_timeout=ATTEMPT_READ_SECONDS,
+    return clients.client(
+        "dynamodb", attempts=2, connect_seconds=ATTEMPT_CONNECT_SECONDS, read_seconds=ATTEMPT_READ_SECONDS
     )
-    client = boto3.client("dynamodb", config=config)
-    attach_sockets(client)
-    return client
 
 
 def _models(settings: Settings, rules: Rules, bedrock: Bedrock) -> ModelClient:

@@ -7,13 +7,13 @@ from pathlib import Path
 def read(source: str) -> str:
     """The text of a source: the source itself if it is JSON, an SSM parameter (its path or ARN), or a file.
 
-    A file is in the folder of the function. Raises OSError, and the errors of boto3.
+    A file is in the folder of the function. Raises OSError, and the errors of botocore.
     """
     if source.lstrip().startswith("{"):
         return source
     if source.startswith(("/", "arn:")):
-        import boto3  # the client costs a start; most deployments do not need it
+        from converse_stream.aws import clients  # most deployments do not need a client here
 
-        parameter = boto3.client("ssm").get_parameter(Name=source, WithDecryption=True)
+        parameter = clients.session().create_client("ssm").get_parameter(Name=source, WithDecryption=True)
         return str(parameter["Parameter"]["Value"])
     return Path(os.environ.get("LAMBDA_TASK_ROOT", "."), source).read_text(encoding="utf-8")

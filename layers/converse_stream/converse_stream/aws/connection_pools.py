@@ -1,4 +1,4 @@
-"""The connections of boto3 clients.
+"""The connections of the clients.
 
 - A call can be cancelled: its connection attaches its socket to the call (see `cancellation`).
 - All connections share one TLS context. Otherwise urllib3 reads the CA bundle for each connection, which takes about
@@ -7,38 +7,58 @@
   has dropped a connection without a message, the first request fails, and TCP has not acknowledged any byte of it. So
   the server did not process the request, and it is sent again on a new connection.
 
-The session of botocore and the connections of urllib3 are private attributes. Tests check them in the pinned versions.
+Some attributes of the connections of urllib3 are private. Tests check them in the pinned version.
 """
 
 import fcntl
 import functools
+import os
 import socket
 import ssl
 import struct
 import termios
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import botocore
 import urllib3.exceptions
-from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
-from botocore.httpsession import create_urllib3_context
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.ssl_ import create_urllib3_context
 
 from converse_stream.aws.cancellation import Cancelled, current
-from converse_stream.telemetry import logger
 
 IDLE_CONNECTION_SECONDS = 30  # seconds after which a server may have dropped a pooled connection
 
 _context_lock = threading.Lock()
 
 
-def attach_sockets(client: Any) -> None:
-    """Makes the calls of a boto3 client cancellable: it uses the connections of this module."""
-    try:
-        pools = client._endpoint.http_session._pool_classes_by_scheme  # noqa: SLF001  # private, see the module
-        pools.update(http=_HttpPool, https=_HttpsPool)
-    except AttributeError:
-        logger.warning("botocore internals changed: calls cannot be cancelled and end by their time-outs")
+def pool_of(url: str, *, timeout: urllib3.Timeout, maxsize: int) -> urllib3.HTTPConnectionPool:
+    """Returns a pool of such connections for one server, through the proxy of the environment if it has one.
+
+    The certificates are checked with the CA bundle that the environment names, else with that of botocore.
+    """
+    own_bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
+    bundle = own_bundle or str(Path(botocore.__file__).with_name("cacert.pem"))
+    limits: Any = {"timeout": timeout, "maxsize": maxsize, "cert_reqs": "CERT_REQUIRED", "ca_certs": bundle}
+    proxy = _proxy_of(url)
+    manager = urllib3.ProxyManager(proxy, **limits) if proxy else urllib3.PoolManager(**limits)
+    manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+    pool: urllib3.HTTPConnectionPool = manager.connection_from_url(url)
+    return pool
+
+
+def _proxy_of(url: str) -> str | None:
+    """The proxy for this URL in the environment, as for botocore."""
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
+    from urllib.request import getproxies, proxy_bypass  # most environments have no proxy
+
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
 def tls_context(ca_bundle: str) -> ssl.SSLContext:
@@ -69,13 +89,19 @@ def _unacknowledged(sock: socket.socket) -> int:
     return int(count)
 
 
-class _Connection:
-    """Mixin of a connection. After `close`, `lost` says whether no byte of the last request was acknowledged."""
+class CancellableConnection:
+    """Mixin of a connection of urllib3.
+
+    After `close`, `lost` says whether no byte of the last request was acknowledged.
+    """
 
     sock: socket.socket | None
     timeout: float | None
     port: int
     socket_options: Iterable[tuple[int, int, int]] | None
+    ca_certs: str | None
+    proxy: object
+    ssl_context: ssl.SSLContext
     lost = False
     _sent = 0  # bytes of the last request, before TLS
     _dns_host: str
@@ -125,15 +151,13 @@ class _Connection:
         super().close()  # type: ignore[misc]  # the same
 
 
-class _HttpConnection(_Connection, AWSHTTPConnection):  # type: ignore[misc]  # the stubs of its bases disagree
-    pass
+class CancellableTlsConnection(CancellableConnection):
+    """The same with TLS."""
 
-
-class _HttpsConnection(_Connection, AWSHTTPSConnection):  # type: ignore[misc]  # the same
     def connect(self) -> None:
         if self.ca_certs and self.proxy is None:  # a proxy has its own context
             self.ssl_context, self.ca_certs = tls_context(self.ca_certs), None
-        super().connect()
+        super().connect()  # type: ignore[misc]  # the other base class has it
 
     @property
     def is_connected(self) -> bool:
@@ -142,7 +166,7 @@ class _HttpsConnection(_Connection, AWSHTTPSConnection):  # type: ignore[misc]  
         urllib3 treats any readable data as the end. But a TLS 1.3 server sends session tickets after the handshake, so
         urllib3 would never use a connection that was opened in advance.
         """
-        if self.sock is None or super().is_connected:
+        if self.sock is None or super().is_connected:  # type: ignore[misc]  # the same
             return self.sock is not None
         timeout = self.sock.gettimeout()
         self.sock.settimeout(0)
@@ -156,7 +180,7 @@ class _HttpsConnection(_Connection, AWSHTTPSConnection):  # type: ignore[misc]  
         return False  # the end, or unexpected data
 
 
-class _Pool:
+class RepeatingPool:
     """Mixin of a pool: if the server had dropped a pooled connection, the request is sent once more, on a new one."""
 
     def _make_request(self, conn: Any, *args: Any, **kwargs: Any) -> Any:
@@ -170,9 +194,17 @@ class _Pool:
         return super()._make_request(conn, *args, **kwargs)  # type: ignore[misc]  # the same
 
 
-class _HttpPool(_Pool, AWSHTTPConnectionPool):
-    ConnectionCls = _HttpConnection
+class _HttpConnection(CancellableConnection, HTTPConnection):  # type: ignore[misc]  # the stubs of its bases disagree
+    pass
 
 
-class _HttpsPool(_Pool, AWSHTTPSConnectionPool):
-    ConnectionCls = _HttpsConnection
+class _HttpsConnection(CancellableTlsConnection, HTTPSConnection):  # type: ignore[misc]  # the same
+    pass
+
+
+class _HttpPool(RepeatingPool, HTTPConnectionPool):
+    ConnectionCls = _HttpConnection  # type: ignore[assignment]  # the same
+
+
+class _HttpsPool(RepeatingPool, HTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection  # type: ignore[assignment]  # the same

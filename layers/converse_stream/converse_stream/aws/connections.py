@@ -14,7 +14,7 @@ from converse_stream.telemetry import logger
 
 
 def open_connections(clients: Sequence[Any], seconds: float) -> None:
-    """Opens a connection for each boto3 client, in parallel. A client that is listed twice gets two.
+    """Opens a connection for each client, in parallel. A client that is listed twice gets two.
 
     The connections are put into the pools of the clients. Returns after `seconds` at the latest. A failure is logged,
     and the first request opens a connection itself. It also does so in an environment that was restored from a
@@ -33,6 +33,8 @@ def open_connections(clients: Sequence[Any], seconds: float) -> None:
 
 def _take(client: Any) -> tuple[Any, Any] | None:
     """Takes a connection out of the client's pool like botocore's session does. None if there is a proxy."""
+    if service := getattr(client, "service", None):
+        return (service.pool, service.pool._get_conn()) if service.pool.proxy is None else None  # noqa: SLF001
     try:
         session, url = client._endpoint.http_session, client.meta.endpoint_url  # noqa: SLF001  # see above
         if session._proxy_config.proxy_url_for(url):  # noqa: SLF001

@@ -5,29 +5,19 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, ParamSpec, TypeVar
 
-import boto3
-from botocore.config import Config
-
+from converse_stream.aws import clients
 from converse_stream.aws.cancellation import CancellationToken, Cancelled, cancel_scope
-from converse_stream.aws.connection_pools import attach_sockets
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def client(service: str, seconds: float) -> Any:
-    """Returns a boto3 client without retries: a quarter of `seconds` to connect, the rest to read.
+    """Returns a client without retries: a quarter of `seconds` to connect, the rest to read.
 
     The read time-out limits the wait for the next bytes, and not the whole call. Use `DeadlineExecutor` to limit that.
     """
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": 1},
-        connect_timeout=seconds / 4,
-        read_timeout=seconds * 3 / 4,
-    )
-    created = boto3.client(service, config=config)  # type: ignore[call-overload]  # any service
-    attach_sockets(created)
-    return created
+    return clients.client(service, attempts=1, connect_seconds=seconds / 4, read_seconds=seconds * 3 / 4)
 
 
 class _DeadlineToken(CancellationToken):

@@ -5,7 +5,7 @@ may end between them. Then the first one is held back until the next delta.
 """
 
 import json
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -195,7 +195,7 @@ class _ReasoningBlock:
         if "signature" in delta:
             self.signature.append(delta["signature"])
         if "redactedContent" in delta:
-            self.redacted += delta["redactedContent"]
+            self.redacted += b64decode(delta["redactedContent"])
 
     def end(self, model: str) -> Iterator[ReasoningSignature | RedactedReasoning]:
         """The event at the end of the block; none if the block is not signed."""

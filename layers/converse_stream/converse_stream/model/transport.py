@@ -1,37 +1,34 @@
 """All calls to the models of Bedrock, and the classification of their errors."""
 
+import json
 import re
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import closing, contextmanager, suppress
+from typing import Any
+from urllib.parse import quote
 
 import urllib3.exceptions
-from botocore import UNSIGNED
-from botocore.awsrequest import AWSPreparedRequest
-from botocore.config import Config
-from botocore.eventstream import ParserError
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectionClosedError,
     ConnectTimeoutError,
     EndpointConnectionError,
-    HTTPClientError,
     ReadTimeoutError,
 )
-from botocore.parsers import ResponseParserError
 from pydantic import SecretStr
 
-from converse_stream.aws.cancellation import CancellationToken, Cancelled, cancel_scope, current
-from converse_stream.aws.connection_pools import attach_sockets
+from converse_stream.aws.cancellation import CancellationToken, Cancelled, cancel_scope
+from converse_stream.aws.event_stream import CorruptStream, EventStreamDecoder
+from converse_stream.aws.service import Service, client_error, to_json
 from converse_stream.protocol import errors
 from converse_stream.protocol.errors import Capability
 from converse_stream.settings import SECURE_URL
 from converse_stream.telemetry import logger
 
-if TYPE_CHECKING:
-    from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
+CONNECT_SECONDS = 3
+PIECE = 64 * 1024  # bytes that are read at once from a response that is not chunked
 
 
 class Call(CancellationToken):
@@ -47,40 +44,57 @@ class Call(CancellationToken):
         self.bedrock_key: SecretStr | None = None
 
 
-def config(*, idle_seconds: float) -> Config:
-    """The configuration of the client: one attempt, because a second one could be billed too."""
-    return Config(
-        retries={"mode": "standard", "total_max_attempts": 1},
-        connect_timeout=3,
-        read_timeout=idle_seconds + 5,  # longer than the idle limit of the generation, which must expire first
-    )
+def bedrock_service(*, idle_seconds: float, url: str = "") -> Service:
+    """The service. The read time-out is longer than the idle limit of the generation, which must expire first."""
+    limits: Any = {"connect_seconds": CONNECT_SECONDS, "read_seconds": idle_seconds + 5}
+    return Service("bedrock-runtime", signing_name="bedrock", url=url, **limits)
 
 
 class Bedrock:
-    """Converse and ConverseStream. Every failure is raised as a ModelError, or as Cancelled."""
+    """Converse and ConverseStream. Every failure is raised as a ModelError, or as Cancelled.
 
-    def __init__(self, client: "BedrockRuntimeClient") -> None:
-        self._client = client
-        attach_sockets(client)
-        client.meta.events.register("choose-signer.bedrock-runtime", _unsigned)
-        client.meta.events.register("before-send.bedrock-runtime", _set_bearer_token)
+    A request is sent once, because a second one could be billed too. `key` is a Bedrock API key of the deployment, used
+    instead of its role. https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html
+    """
+
+    def __init__(self, service: Service, key: str | None = None) -> None:
+        self.service = service
+        self._key = key
 
     def converse_stream(self, request: Mapping[str, Any], call: Call) -> Generator[dict[str, Any], None, None]:
         """The events of the stream. The connection is closed when the iterator ends or is closed."""
         with self._connected(call):
-            stream = self._client.converse_stream(**request)["stream"]
-            with closing(stream):
-                for event in stream:
-                    call.last_received = time.monotonic()
-                    yield dict(event)
+            response = self._post("converse-stream", request, call, streamed=True)
+            decoder = EventStreamDecoder()
+            with closing(response):
+                for piece in _pieces(response):
+                    for headers, payload in decoder.feed(piece):
+                        call.last_received = time.monotonic()
+                        if event := _event(headers, payload):
+                            yield event
 
     def converse(self, request: Mapping[str, Any], call: Call) -> dict[str, Any]:
         """The response with the complete answer."""
         with self._connected(call):
-            answer = dict(self._client.converse(**request))
-        if "output" not in answer:  # the body was cut off, and botocore has parsed a part of it
+            response = self._post("converse", request, call, streamed=False)
+            answer: dict[str, Any] = json.loads(response.data)
+        if "output" not in answer:
             raise errors.ModelTruncated
         return answer
+
+    def _post(
+        self, operation: str, request: Mapping[str, Any], call: Call, *, streamed: bool
+    ) -> urllib3.BaseHTTPResponse:
+        key = call.bedrock_key.get_secret_value() if call.bedrock_key else self._key
+        if key and not SECURE_URL.fullmatch(self.service.url):
+            raise errors.BedrockKeyRefused  # a bearer token is sent only over TLS
+        body = to_json({name: value for name, value in request.items() if name != "modelId"})
+        path = f"/model/{quote(request['modelId'], safe='')}/{operation}"
+        response = self.service.post(path, {"content-type": "application/json"}, body, streamed=streamed, token=key)
+        if response.status == 200:
+            return response
+        with closing(response):
+            raise client_error(operation, response)
 
     @contextmanager
     def _connected(self, call: Call) -> Iterator[None]:
@@ -89,21 +103,25 @@ class Bedrock:
             yield
 
 
-# All callers share the client, so the caller's own key is not a credential of the client. Such a request is not signed.
-# The key is set immediately before the request is sent, after botocore has logged the request.
+def _pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """The body as it arrives."""
+    if getattr(response, "chunked", False):
+        return response.read_chunked()
+    return iter(lambda: response.read1(PIECE), b"")
 
 
-def _unsigned(**_: Any) -> Any:
-    call = current()
-    return UNSIGNED if isinstance(call, Call) and call.bedrock_key else None
-
-
-def _set_bearer_token(request: AWSPreparedRequest, **_: Any) -> None:
-    call = current()
-    if isinstance(call, Call) and call.bedrock_key:
-        if not SECURE_URL.fullmatch(request.url):
-            raise errors.BedrockKeyRefused  # as in botocore: a bearer token is sent only over TLS
-        request.headers["Authorization"] = f"Bearer {call.bedrock_key.get_secret_value()}"
+def _event(headers: Mapping[str, str], payload: bytes) -> dict[str, Any] | None:
+    """The event of a message, by its name. Raises ClientError for an exception."""
+    match headers.get(":message-type"):
+        case "event":
+            return {headers[":event-type"]: json.loads(payload)}
+        case "exception" | "error":
+            message = ""
+            with suppress(ValueError, AttributeError):
+                message = json.loads(payload).get("message", "")
+            code = headers.get(":exception-type") or headers.get(":error-code", "")
+            raise ClientError({"Error": {"Code": code, "Message": message}}, "ConverseStream")
+    return None
 
 
 # The codes of HTTP errors are PascalCase, those of exceptions in a stream are lowerCamelCase. Here in lower case.
@@ -184,8 +202,8 @@ def _errors(call: Call) -> Iterator[None]:
     except (
         ClientError,
         BotoCoreError,
-        ParserError,
-        ResponseParserError,
+        CorruptStream,
+        ValueError,
         urllib3.exceptions.HTTPError,
         OSError,
     ) as error:
@@ -207,9 +225,9 @@ def _classified(error: Exception) -> errors.ModelError:
             return errors.ModelUnavailable()
         case ReadTimeoutError() | urllib3.exceptions.ReadTimeoutError():
             return errors.ModelTimeout()
-        case ParserError() | ResponseParserError():
-            return errors.ModelCorrupt()
-        case ConnectionClosedError() | HTTPClientError() | urllib3.exceptions.HTTPError() | OSError():
+        case ConnectionClosedError() | urllib3.exceptions.HTTPError() | OSError():
             return errors.ModelConnectionLost()
+        case CorruptStream() | ValueError():  # not JSON
+            return errors.ModelCorrupt()
         case _:
             return errors.ModelError()

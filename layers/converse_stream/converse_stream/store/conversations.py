@@ -15,7 +15,8 @@ from converse_stream.protocol.events import Message
 from converse_stream.protocol.ids import age, now
 from converse_stream.store import erasure_marker, keys, messages
 from converse_stream.store.retention import Retention, conversation_expired, message_expired
-from converse_stream.store.table import PAGE, ConditionFailed, Item, Table
+from converse_stream.store.table import PAGE, ConditionFailed, Table
+from converse_stream.store.values import Item
 
 PAGE_BYTES = 4 * 1024 * 1024  # a response of Lambda has at most 6 MB
 MAX_OPENING = 60  # code points

@@ -9,7 +9,8 @@ from converse_stream.aws.embedder import Embedder
 from converse_stream.protocol.errors import BadRequest, NotFound
 from converse_stream.protocol.ids import new_id, now
 from converse_stream.store import erasure_marker, keys
-from converse_stream.store.table import Item, Table
+from converse_stream.store.table import Table
+from converse_stream.store.values import Item
 
 SHOWN = (
     "sk",

@@ -11,7 +11,7 @@ from converse_stream.protocol.events import Chunk, Reasoning, Usage
 from converse_stream.protocol.log import Entry
 from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store import keys, messages
-from converse_stream.store.table import Item
+from converse_stream.store.values import Item
 
 Status: TypeAlias = Literal["run", "done", "cancel", "error", "lost"]
 

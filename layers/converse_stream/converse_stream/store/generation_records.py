@@ -12,8 +12,9 @@ from converse_stream.protocol.ids import now
 from converse_stream.store import keys, messages
 from converse_stream.store.generation_record import End, GenerationRecord, from_item, key
 from converse_stream.store.retention import Retention, message_expired
-from converse_stream.store.table import ConditionFailed, Item, Table
+from converse_stream.store.table import ConditionFailed, Table
 from converse_stream.store.usage import settle_parts
+from converse_stream.store.values import Item
 
 # Named condition on META; the conditions on H are in generation_record.py.
 IS_ACTIVE = "active = :gid AND attribute_not_exists(deleted)"

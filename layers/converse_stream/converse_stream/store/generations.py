@@ -56,7 +56,8 @@ from converse_stream.store.generation_record import (
 from converse_stream.store.generation_records import IS_ACTIVE, GenerationRecords
 from converse_stream.store.generation_writer import TableWriter
 from converse_stream.store.retention import message_expired
-from converse_stream.store.table import ConditionFailed, Item, Table
+from converse_stream.store.table import ConditionFailed, Table
+from converse_stream.store.values import Item
 from converse_stream.telemetry import count_lost, logger
 
 FOLLOWER_LIFETIME = 15 * 60_000  # ms for which a follower counts: no function runs longer

@@ -8,7 +8,8 @@ from converse_stream.protocol import log
 from converse_stream.protocol.errors import NotFound
 from converse_stream.protocol.events import Message, SentPrompt, Usage
 from converse_stream.store import keys
-from converse_stream.store.table import Item, Table
+from converse_stream.store.table import Table
+from converse_stream.store.values import Item
 
 # An item holds 400 KB (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html);
 # the pieces of a message's parts are smaller, for the other attributes.

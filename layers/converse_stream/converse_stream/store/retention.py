@@ -6,7 +6,7 @@ own item expires later than its messages: while old messages may exist, its id m
 
 from dataclasses import dataclass
 
-from converse_stream.store.table import Item
+from converse_stream.store.values import Item
 
 DAY = 24 * 3600
 FOREVER_DAYS = 100 * 365  # a `ttl` is always written, to overwrite one of an earlier setting

@@ -4,25 +4,15 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from converse_stream.protocol.errors import StorageError
-from converse_stream.protocol.text import well_formed
+from converse_stream.store.values import Item, from_wire, to_wire
 from converse_stream.telemetry import logger
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-Item: TypeAlias = dict[str, Any]
-
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
-
-
-ATTEMPTS = 4  # of a write that conflicts with a transaction, or of a throttled transaction: boto3 does not retry these
+ATTEMPTS = 4  # of a write that conflicts with a transaction, or of a throttled transaction; clients do not retry these
 READS = 5  # of a batch in succession that return no item
 PAGE = 100  # items that are read for one round of deletions
 FIRST_PAUSE = 0.05  # seconds, doubled for each further attempt, with full jitter
@@ -57,10 +47,12 @@ class _Retry(Exception):
 class Table:
     """One table. Reads are strongly consistent, except `get_many` and `query_index`.
 
+    `client` is one of `converse_stream.aws.clients.client`.
+
     Methods whose names end in `_part` return a part of a transaction, for `transact`.
     """
 
-    def __init__(self, client: "DynamoDBClient", name: str, deadline: float = float("inf")) -> None:
+    def __init__(self, client: Any, name: str, deadline: float = float("inf")) -> None:
         self._client = client
         self._name = name
         self._deadline = deadline
@@ -76,7 +68,7 @@ class Table:
         """The item, or None."""
         with _errors():
             response = self._client.get_item(TableName=self._name, Key=_key(pk, sk), ConsistentRead=True)
-        return _plain(response["Item"]) if "Item" in response else None
+        return from_wire(response["Item"]) if "Item" in response else None
 
     def get_many(self, item_keys: Sequence[tuple[str, str]]) -> list[Item]:
         """The existing items of at most 100 keys, in any order.
@@ -92,7 +84,7 @@ class Table:
             self._check_deadline()
             with _errors():
                 page = self._client.batch_get_item(RequestItems=remaining)
-            items += map(_plain, page["Responses"].get(self._name, []))
+            items += map(from_wire, page["Responses"].get(self._name, []))
             before, remaining = remaining, page.get("UnprocessedKeys")
             if not remaining:
                 return items
@@ -118,7 +110,7 @@ class Table:
         """
         query: dict[str, Any] = {
             "KeyConditionExpression": "pk = :pk AND sk BETWEEN :low AND :high",
-            "ExpressionAttributeValues": _wire({":pk": pk, ":low": low, ":high": high}),
+            "ExpressionAttributeValues": to_wire({":pk": pk, ":low": low, ":high": high}),
             "ScanIndexForward": not descending,
         }
         if only:
@@ -131,7 +123,7 @@ class Table:
                 query["Limit"] = limit - len(items)
             with _errors():
                 page = self._client.query(TableName=self._name, ConsistentRead=True, **query)
-            items += map(_plain, page["Items"])
+            items += map(from_wire, page["Items"])
             if "LastEvaluatedKey" not in page:
                 break
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
@@ -141,25 +133,25 @@ class Table:
         self, index: str, pk: str, *, limit: int, start: Item | None = None
     ) -> tuple[list[Item], Item | None]:
         """One page of an index, newest first, and the `start` of the next page; None after the last one."""
-        more = {"ExclusiveStartKey": _wire(start)} if start else {}
+        more = {"ExclusiveStartKey": to_wire(start)} if start else {}
         self._check_deadline()
         with _errors():
             page = self._client.query(
                 TableName=self._name,
                 IndexName=index,
                 KeyConditionExpression="gsi1pk = :pk",
-                ExpressionAttributeValues=_wire({":pk": pk}),
+                ExpressionAttributeValues=to_wire({":pk": pk}),
                 ScanIndexForward=False,
                 Limit=limit,
                 **more,
             )
         last = page.get("LastEvaluatedKey")
-        return [_plain(item) for item in page["Items"]], _plain(last) if last else None
+        return [from_wire(item) for item in page["Items"]], from_wire(last) if last else None
 
     def put(self, item: Item, *, condition: str | None = None, values: Item | None = None) -> None:
         """Writes or replaces the item. Raises ConditionFailed if `condition` does not hold."""
         guard = _guard(condition, values)
-        _repeated(lambda: self._client.put_item(TableName=self._name, Item=_wire(item), **guard))
+        _repeated(lambda: self._client.put_item(TableName=self._name, Item=to_wire(item), **guard))
 
     def update(
         self,
@@ -174,7 +166,7 @@ class Table:
         """Updates one item and returns the new item. Raises ConditionFailed, with the stored item."""
         request = self.update_part(pk, sk, update, condition=condition, values=values, names=names)["Update"]
         more: Any = {"ReturnValues": "ALL_NEW", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-        return _plain(_repeated(lambda: self._client.update_item(**request, **more))["Attributes"])
+        return from_wire(_repeated(lambda: self._client.update_item(**request, **more))["Attributes"])
 
     def delete(self, pk: str, sk: str, *, condition: str | None = None, values: Item | None = None) -> None:
         """Deletes the item, if it exists. Raises ConditionFailed if `condition` does not hold."""
@@ -221,17 +213,17 @@ class Table:
 
     def put_part(self, item: Item) -> Any:
         """For `transact`: writes or replaces the item."""
-        return {"Put": {"TableName": self._name, "Item": _wire(item)}}
+        return {"Put": {"TableName": self._name, "Item": to_wire(item)}}
 
     def put_if_part(self, item: Item, condition: str, *, values: Item, names: Mapping[str, str]) -> Any:
         """For `transact`: writes or replaces the item, if `condition` holds."""
         guard = {**_guard(condition, values), "ExpressionAttributeNames": dict(names)}
-        return {"Put": {"TableName": self._name, "Item": _wire(item), **guard}}
+        return {"Put": {"TableName": self._name, "Item": to_wire(item), **guard}}
 
     def put_new_part(self, item: Item) -> Any:
         """For `transact`: writes the item, if no item has its key."""
         return {
-            "Put": {"TableName": self._name, "Item": _wire(item), "ConditionExpression": "attribute_not_exists(pk)"}
+            "Put": {"TableName": self._name, "Item": to_wire(item), "ConditionExpression": "attribute_not_exists(pk)"}
         }
 
     def delete_part(self, pk: str, sk: str, *, condition: str, values: Item) -> Any:
@@ -241,7 +233,7 @@ class Table:
                 "TableName": self._name,
                 "Key": _key(pk, sk),
                 "ConditionExpression": condition,
-                "ExpressionAttributeValues": _wire(values),
+                "ExpressionAttributeValues": to_wire(values),
             }
         }
 
@@ -262,7 +254,7 @@ class Table:
             "UpdateExpression": update,
         }
         if values:
-            part["ExpressionAttributeValues"] = _wire(values)
+            part["ExpressionAttributeValues"] = to_wire(values)
         if condition:
             part["ConditionExpression"] = condition
         if names:
@@ -309,19 +301,7 @@ def _key(pk: str, sk: str) -> Any:
 
 def _guard(condition: str | None, values: Item | None) -> Any:
     guard: Any = {} if condition is None else {"ConditionExpression": condition}
-    return guard | ({"ExpressionAttributeValues": _wire(values)} if values else {})
-
-
-def _wire(values: Mapping[str, Any]) -> Any:
-    return {name: _serialize(value) for name, value in values.items()}
-
-
-def _plain(item: Mapping[str, Any]) -> Item:
-    return {name: _read(_deserialize(value)) for name, value in item.items()}
-
-
-def _read(value: Any) -> Any:
-    return well_formed(value) if isinstance(value, str) else value
+    return guard | ({"ExpressionAttributeValues": to_wire(values)} if values else {})
 
 
 @contextmanager
@@ -335,7 +315,7 @@ def _errors() -> Iterator[None]:
             raise ConditionFailed(parts=failed) from None
         if code == "ConditionalCheckFailedException":
             stored: Any = error.response.get("Item")
-            raise ConditionFailed(_plain(stored) if stored else None) from None
+            raise ConditionFailed(from_wire(stored) if stored else None) from None
         if code == "TransactionConflictException" or _is_retryable(reasons):
             raise _Retry(THROTTLED_PAUSE if _THROTTLES.intersection(reasons) else FIRST_PAUSE) from None
         logger.warning("table call failed", extra={"cause": code, "reasons": reasons})

@@ -26,7 +26,8 @@ from converse_stream.protocol.errors import ChatError, StorageError, TooManyRequ
 from converse_stream.protocol.events import Usage
 from converse_stream.protocol.ids import new_id
 from converse_stream.store import keys
-from converse_stream.store.table import ConditionFailed, Item, Table
+from converse_stream.store.table import ConditionFailed, Table
+from converse_stream.store.values import Item
 
 RETENTION_SECONDS = 2 * 24 * 3600  # of the usage of a day
 PARALLEL_CALLS = 2  # to the table, of one read
