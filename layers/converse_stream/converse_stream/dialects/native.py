@@ -38,12 +38,15 @@ class Native:
 
     def encode(self, positioned: PositionedEvent) -> str:
         """The frame of the event; empty for an entry that clients do not get. The next id has its position."""
-        if isinstance(positioned.event, HIDDEN):
+        event = positioned.event
+        if isinstance(event, (Chunk, Reasoning)):  # the same frame as below, because almost all events are text
+            kind = "chunk" if isinstance(event, Chunk) else "reasoning"
+            line = f'{{"type":"{kind}","content":{sse.quoted(event.content)}}}'
+            return f"id: {self.generation}:{positioned.position}\ndata: {line}\n\n"
+        if isinstance(event, HIDDEN):
             return ""
-        frame = sse.data(to_json(positioned.event))
-        return (
-            f"id: {self.generation}:{positioned.position}\n{frame}" if isinstance(positioned.event, ENTRIES) else frame
-        )
+        frame = sse.data(to_json(event))
+        return f"id: {self.generation}:{positioned.position}\n{frame}" if isinstance(event, ENTRIES) else frame
 
     def unfinished_end(self) -> str:
         """Nothing: after an end without a terminal event, a client attaches again."""

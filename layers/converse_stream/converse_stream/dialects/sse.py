@@ -8,6 +8,7 @@ event.
 import json
 import time
 from collections.abc import Generator, Sequence
+from json.encoder import encode_basestring
 from typing import Protocol
 
 from converse_stream.protocol.events import TERMINAL
@@ -54,10 +55,18 @@ class Dialect(Protocol):
 
 def data(value: object) -> str:
     """One frame with the value as a line of JSON. Characters that some clients treat as line ends are escaped."""
-    line = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    if not line.isascii():
-        line = line.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").replace("\x85", "\\u0085")
-    return f"data: {line}\n\n"
+    return f"data: {_without_line_ends(json.dumps(value, ensure_ascii=False, separators=(',', ':')))}\n\n"
+
+
+def quoted(text: str) -> str:
+    """The text as a JSON string for a frame. It costs a tenth of `json.dumps`."""
+    return _without_line_ends(encode_basestring(text))
+
+
+def _without_line_ends(line: str) -> str:
+    if line.isascii():
+        return line
+    return line.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").replace("\x85", "\\u0085")
 
 
 def frames(source: Source, dialect: Dialect) -> Generator[bytes, None, None]:

@@ -88,6 +88,13 @@ class Outcome:
     model: str = ""  # name of the model that answered, empty if unknown
 
 
+def _size(event: Part | Progress) -> int:
+    """The size of an event in bytes, as part of a stored answer."""
+    if isinstance(event, (Chunk, Reasoning)):
+        return len(event.content.encode())
+    return len(json.dumps(asdict(event), ensure_ascii=False).encode())
+
+
 class Generation:
     """Generates one answer in two threads, and provides its events.
 
@@ -207,7 +214,7 @@ class Generation:
                     self._first_token_at = time.monotonic()
                 if isinstance(event, Progress) and event.stage == "fallback" and event.detail:
                     self._model = event.detail
-                size += len(json.dumps(asdict(event), ensure_ascii=False).encode())
+                size += _size(event)
                 if size > self._limits.max_bytes:
                     return Outcome("length")
                 self._append(event)
