@@ -152,7 +152,7 @@ def test_answer_over_the_size_limit_ends_with_length() -> None:
     )[-1]
     assert isinstance(end, Complete)
     assert end.finish_reason == "length"
-    assert writer.answers[0].text == "x" * 400  # a chunk is stored as JSON, with its field names
+    assert writer.answers[0].text == "x" * 500
 
 
 def test_signature_counts_for_the_size_and_is_stored_but_not_visible() -> None:
