@@ -19,6 +19,7 @@ from converse_stream.protocol.fields import (
     NonBlankNormalized,
     NonBlankText,
     Normalized,
+    UtcOffset,
 )
 from converse_stream.protocol.ids import new_id
 from converse_stream.protocol.options import Options
@@ -32,13 +33,17 @@ class NewMessage(Body):
 
 
 class ChatRequest(Body):
-    """`POST /chat`. `regenerate` replaces the last answer, `continue` continues it."""
+    """`POST /chat`. `regenerate` replaces the last answer, `continue` continues it.
+
+    `utcOffset` is the offset of the user's local time from UTC, such as `+02:00`: the prompt has the date and the time.
+    """
 
     message: NewMessage | None = None
     action: Literal["send", "regenerate", "continue"] = "send"
     conversation_id: ConversationId | None = None
     model: ModelName | None = None
     options: Options = Options()
+    utc_offset: UtcOffset | None = None
 
 
 class CancelRequest(Body):
@@ -93,7 +98,7 @@ CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """The identity of a send: the idempotency key, and a fingerprint of the body."""
+    """The identity of a send: the idempotency key, and a fingerprint of the body without `utcOffset`."""
 
     key: str
     fingerprint: str
@@ -104,7 +109,8 @@ def parse_send(headers: Mapping[str, str], body: ChatRequest) -> Send:
     key = headers.get("idempotency-key")
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
         raise BadRequest("Idempotency-Key must be 1 to 128 visible characters.", field="idempotency-key")
-    return Send(key or new_id(), hashlib.sha256(body.model_dump_json().encode()).hexdigest()[:32])
+    content = body.model_dump_json(exclude={"utc_offset"})  # the same send, also if the user's clock has changed
+    return Send(key or new_id(), hashlib.sha256(content.encode()).hexdigest()[:32])
 
 
 def parse_client_id(headers: Mapping[str, str]) -> str | None:
