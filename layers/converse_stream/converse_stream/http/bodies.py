@@ -33,10 +33,7 @@ class NewMessage(Body):
 
 
 class ChatRequest(Body):
-    """`POST /chat`. `regenerate` replaces the last answer, `continue` continues it.
-
-    `utcOffset` is the offset of the user's local time from UTC, such as `+02:00`: the prompt has the date and the time.
-    """
+    """`POST /chat`. `regenerate` replaces the last answer, `continue` continues it."""
 
     message: NewMessage | None = None
     action: Literal["send", "regenerate", "continue"] = "send"

@@ -44,7 +44,7 @@ Normalized = AfterValidator(normalize)
 NonBlankNormalized = AfterValidator(lambda text: _not_blank(normalize(text)))
 
 
-_UTC_OFFSET = r"^([+-](0[0-9]|1[01]):[0-5][0-9]|\+1[23]:[0-5][0-9]|\+14:00|-12:00)$"
+_UTC_OFFSET = r"^((\+|-)(0[0-9]|1[01]):[0-5][0-9]|\+1[23]:[0-5][0-9]|\+14:00|-12:00)$"
 
 
 def _utc_offset(text: str) -> str:
@@ -53,7 +53,8 @@ def _utc_offset(text: str) -> str:
     return text
 
 
-# The offset of a local time from UTC, in ISO 8601: `+02:00`. From -12:00 to +14:00, as on Earth.
+# The offset of a local time from UTC, in ISO 8601: `+02:00`. It is not the name of a time zone: Lambda's image has no
+# database of time zones.
 UtcOffset = Annotated[str, AfterValidator(_utc_offset), Field(json_schema_extra={"pattern": _UTC_OFFSET})]
 
 
