@@ -30,10 +30,10 @@ _INVISIBLE = re.compile(
 _JOINER = re.compile(r"(?:(?<=[\x00-\x7f])|^)[\u200c\u200d]|[\u200c\u200d](?=[\x00-\x7f\u200c\u200d]|$)")
 
 # A label is a square bracket, one of our words and a number: `[fact 1]`. The text after a bracket is compared without
-# accents, signs and spaces, and with the Latin letters that Cyrillic, Greek and small capital letters look like.
+# signs, spaces and accents, and with the Latin letters that Cyrillic, Greek and small capital letters look like.
 _SQUARE = r"\[\uff3b\u3010\u3014\u27e6"
 _AFTER_SQUARE = re.compile(rf"[{_SQUARE}](?=([^{_SQUARE}\]]{{1,48}}))")
-_LABEL = re.compile(r"(?:fact|document)s?\d")
+_LABEL = re.compile(r"[\W_]*(?:{}|{})[\W_]*(?:s[\W_]*)?\d".format(*map(r"[\W_]*".join, ("fact", "document"))), re.I)
 _LATIN = str.maketrans(
     "\u0430\u0251\u03b1\u0441\u03c3\u0442\u03c4\u0501\u043e\u03bf\u0435\u03b5\u043c\u043f\u03b7\u03c5"
     "\u0455\u0493\u0192\u1d00\u1d04\u1d05\u1d07\ua730\u1d0d\u0274\u1d0f\ua731\u1d1b\u1d1c",
@@ -77,8 +77,9 @@ def _without_labels(text: str) -> str:
 
 
 def _is_label(after_bracket: str) -> bool:
-    letters = unicodedata.normalize("NFKD", after_bracket).casefold().translate(_LATIN)
-    return bool(_LABEL.match("".join(filter(str.isalnum, letters))))
+    if after_bracket.isascii():
+        return bool(_LABEL.match(after_bracket))
+    return bool(_LABEL.match(unicodedata.normalize("NFKD", after_bracket).casefold().translate(_LATIN)))
 
 
 @cache
