@@ -13,7 +13,7 @@ from converse_stream.dialects.openai.prompt import prompt as openai_prompt
 from converse_stream.dialects.openai.request import CompletionRequest
 from converse_stream.memory.citations import extract_citations
 from converse_stream.memory.lookup import Memory
-from converse_stream.memory.sources import Document
+from converse_stream.memory.sources import Document, Source
 from converse_stream.model.catalog import Catalog
 from converse_stream.model.converters import RequestSettings, to_request
 from converse_stream.prompts import builder
@@ -72,7 +72,8 @@ def citations(text: str) -> list[Citation]:
     def model_events() -> Generator[Chunk, None, None]:
         yield Chunk(text)
 
-    sources = (*(SearchableFact(f"{n}", "x") for n in range(9)), *(Document("x", f"{n}") for n in range(9)))
+    sources: list[Source] = [SearchableFact(f"{number}", "x") for number in range(9)]
+    sources += [Document("x", f"{number}") for number in range(9)]
     return [event for event in extract_citations(model_events(), sources) if isinstance(event, Citation)]
 
 

@@ -360,6 +360,9 @@ def test_tokens_of_the_parts_add_up_to_the_total() -> None:
     )
     assert prompt.tokens(built) == sum(prompt.tokens_by_part(built).values())
     assert all(weight > 0 for part, weight in prompt.tokens_by_part(built).items() if part != "tools")
+    undated = replace(built, today="")
+    assert prompt.tokens(built) - prompt.tokens(undated) == estimate_tokens(built.today)
+    assert prompt.lowest_tokens(built) > prompt.lowest_tokens(undated)
 
 
 def test_other_scripts_have_more_tokens_than_ascii() -> None:
