@@ -196,7 +196,7 @@ def cited(text: str) -> list[Event]:
 def test_text_without_labels_is_unchanged_between_its_tags(text: str) -> None:
     if LABELS.search(as_read(text)):
         return
-    built = build(documents=(Document(text, "name"),), summary=text)
+    built = build(documents=(Document(text, "name"),))
     assert inside(built.documents, "document") == f"[document 1] name\n{text}"
 
 
