@@ -100,8 +100,8 @@ def _quotes(conversation: Conversation) -> list[str]:
         facts = " and that ".join(f"“{fact.text}” [{fact.label}]" for fact in conversation.facts[:3])
         sentences.append(f"I remember that {facts}.")
     for document in conversation.documents[:1]:
-        name, _, passage = document.text.partition(": ")
-        sentences.append(f"In {name} I read “{_short(passage)}” [{document.label}].")
+        passage = " ".join(document.text.split())
+        sentences.append(f"In {document.name} I read “{_short(passage)}” [{document.label}].")
     if conversation.earlier_questions:
         sentences.append(f"Earlier you asked about {topic_of(conversation.earlier_questions[-1])}.")
     sentences += [f"The tool says: {result}" for result in conversation.tool_results]

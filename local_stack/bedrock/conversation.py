@@ -10,16 +10,21 @@ from typing import NamedTuple
 from local_stack.bedrock.directives import strip
 from local_stack.bedrock.events import Json
 
-# A section of the prompt. Its tags are alone on their lines; elsewhere they are ordinary text.
-_SECTION = re.compile(r"^<(profile|summary|facts|documents)>\n(.*?)\n</\1>$", re.DOTALL | re.MULTILINE)
-_LABELLED = re.compile(r"^(?:\[([^\]]+)\]|-) (.*)$", re.MULTILINE)
+# A section of the prompt. Its tags are alone on their lines; elsewhere they are ordinary text. They may have a number.
+_SECTION = re.compile(
+    r"^<((profile|summary|facts|document)(?:-[0-9a-f]{8})?)>\n(.*?)\n</\1>$", re.DOTALL | re.MULTILINE
+)
+_FACT = re.compile(r"^(?:\[([^\]]+)\]|-) (?:\(\d{4}-\d\d\) )?(.*)$", re.MULTILINE)
+_DOCUMENT = re.compile(r"\[([^\]]+)\] (.*)\n([\s\S]*)")
+_TODAY = re.compile(r"Today is \w+, \d+ \w+ \d+, \d\d:\d\d \(UTC\S*\)\.")
 
 
 class Source(NamedTuple):
-    """A line of a section."""
+    """A fact, or a document with its name."""
 
     label: str
     text: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,7 @@ class Conversation:
     """The parsed request.
 
     `question`: the user's last text. `earlier_questions`: the texts before it, oldest first. Both are without
-    directives. `facts` and `documents`: the lines of these sections. `tool_results`: those of the last message.
+    directives. `facts` and `documents`: those of the sections. `tool_results`: those of the last message.
     """
 
     system: str
@@ -46,14 +51,15 @@ def parse_conversation(body: Json) -> Conversation:
     questions = [strip(text) for message in users for text in _user_texts(message)]
     question = strip(_last_text(body))
     texts = [system, *(text for message in body["messages"] for text in _texts(message["content"]))]
-    matches = [match for text in texts for match in _SECTION.findall(text)]
-    sections = {tag: tuple(starmap(Source, _LABELLED.findall(lines))) for tag, lines in matches}
+    sections = [(name, content) for text in texts for _, name, content in _SECTION.findall(text)]
+    facts = [fact for name, content in sections if name == "facts" for fact in _FACT.findall(content)]
+    documents = [_DOCUMENT.fullmatch(content) for name, content in sections if name == "document"]
     return Conversation(
         system=system,
         question=question,
         earlier_questions=tuple(questions[:-1] if question else questions),
-        facts=sections.get("facts", ()),
-        documents=sections.get("documents", ()),
+        facts=tuple(starmap(Source, facts)),
+        documents=tuple(Source(match[1], match[3], match[2]) for match in documents if match),
         tool_results=tuple(strip(_result(block["toolResult"])) for block in last if "toolResult" in block),
     )
 
@@ -74,9 +80,9 @@ def _last_text(body: Json) -> str:
 
 
 def _user_texts(message: Json) -> list[str]:
-    """Return the texts of a user message without the sections of the prompt."""
-    texts = [_SECTION.sub("", text).strip() for text in _texts(message["content"])]
-    return [text for text in texts if text]
+    """Return the texts of a user message without what the prompt adds: the date, and texts that begin a section."""
+    texts = [text.strip() for text in _texts(message["content"])]
+    return [text for text in texts if text and not _SECTION.match(text) and not _TODAY.fullmatch(text)]
 
 
 def guarded_texts(body: Json) -> list[str]:

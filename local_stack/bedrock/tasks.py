@@ -10,6 +10,7 @@ _NAMED = re.compile(r"\b(?:call yourself|your name is|you are called) (?P<name>\
 _ABOUT_USER = re.compile(
     r"(?:my (?!question)|i(?:'m| am| have| own| live| work| like| love| prefer| want) )", re.IGNORECASE
 )
+_WISH = re.compile(r"i (?:prefer|want) ", re.IGNORECASE)
 
 
 def title(conversation: Conversation) -> str:
@@ -43,7 +44,8 @@ def extract(conversation: Conversation) -> str:
             text = re.sub("^my ", "The user's ", sentence, flags=re.IGNORECASE)
             text = f"{text}." if text != sentence else f"The user says: {sentence}."
             if text not in known:
-                facts.append({"text": text, "kind": "fact", "confidence": 0.9})
+                kind = "preference" if _WISH.match(sentence) else "fact"
+                facts.append({"text": text, "kind": kind, "confidence": 0.9})
     named = _NAMED.search(conversation.question)
     return json.dumps({"facts": facts, "assistant": named["name"] if named else None}, ensure_ascii=False)
 

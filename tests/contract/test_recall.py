@@ -6,6 +6,7 @@ import time
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -27,7 +28,8 @@ from converse_stream.memory.lookup import Memory
 from converse_stream.memory.recall import MemoryStore, Recall
 from converse_stream.memory.sources import Document, Source, tokens_of
 from converse_stream.prompts import builder
-from converse_stream.prompts.builder import PromptBudget
+from converse_stream.prompts.builder import PromptBudget, RequestContext
+from converse_stream.prompts.templates import numbered_fence, render
 from converse_stream.protocol.errors import ConversationBusy, StorageError
 from converse_stream.protocol.events import Complete, Progress, Start
 from converse_stream.protocol.ids import new_id
@@ -86,9 +88,15 @@ def test_the_budget_of_facts_includes_their_labels(moto: DynamoDB) -> None:
         facts.add(user, "tea", "fact", limit=99)
     sources = FactMemory(table(moto.url), None, tokens=50).search(user, "?", NO_DEADLINE)
     built = builder.build(
-        Memory(None, sources=tuple(sources)), (), "?", assistant="Ada", budget=PromptBudget(10_000, 100)
+        Memory(None, sources=tuple(sources)),
+        (),
+        "?",
+        assistant="Ada",
+        budget=PromptBudget(10_000, 100),
+        context=RequestContext("7f3a9c21", datetime.now(UTC)),
     )
-    assert 30 < estimate_tokens(built.facts) - estimate_tokens("<facts>\n</facts>") <= 50
+    frame = numbered_fence("facts", "7f3a9c21", "") + render("facts")
+    assert 30 < estimate_tokens(built.facts) - estimate_tokens(frame) <= 50
 
 
 def test_a_fact_search_after_the_deadline_fails(dynamodb: Endpoint) -> None:
@@ -102,7 +110,7 @@ def test_the_relevant_facts_are_chosen_in_a_stable_order_when_not_all_fit(dynamo
         facts.add(user, f"the dog is called Rex {number}" if number in {1, 4} else f"plays {number}", "fact", limit=9)
         time.sleep(0.002)
     chosen = ["the dog is called Rex 1", "the dog is called Rex 4", "plays 7"]
-    budget = sum(tokens_of(SearchableFact("", text)) for text in chosen)
+    budget = sum(size_of(text) for text in chosen)
     sources = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "What is my dog called?", NO_DEADLINE)
     assert texts(sources) == chosen
 
@@ -119,7 +127,7 @@ def test_an_embedding_is_stored_with_its_fact_and_used_in_the_search(dynamodb: E
         assert (len(stored.embedding or b""), round(length, 3)) == (4 * DIMENSIONS, 1)
         for number in range(20):
             facts.add(user, f"plays piece {number}", "fact", limit=99)
-        budget = 4 * tokens_of(SearchableFact("", "plays piece 19"))
+        budget = 4 * size_of("plays piece 19")
         by_words = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "a river?", NO_DEADLINE)
         by_meaning = FactMemory(table(dynamodb.url), embedder, tokens=budget).search(user, "a river?", NO_DEADLINE)
     assert "loves rivers" not in texts(by_words)
@@ -188,6 +196,11 @@ def test_a_fact_is_stored_without_an_embedding_if_the_embedder_times_out(dynamod
     assert Facts(table(dynamodb.url)).searchable(user) == [
         SearchableFact(added.id, "likes tea", created_at=added.created_at)
     ]
+
+
+def size_of(text: str) -> int:
+    """The tokens of a stored fact, which has a date."""
+    return tokens_of(SearchableFact("", text, created_at="2026-12-01"))
 
 
 def search(stores: dict[str, MemoryStore], user: str) -> tuple[Memory, float]:
@@ -266,7 +279,7 @@ def test_facts_are_returned_although_the_embedder_hangs(moto: DynamoDB) -> None:
     for number in range(3):
         facts.add(user, f"fact {number}", "fact", limit=9)
     with slow_server() as server:
-        budget = 2 * tokens_of(SearchableFact("", "fact 1"))
+        budget = 2 * size_of("fact 1")
         slow, late = titan(server.url, SEARCH_SECONDS / 2), titan(server.url, SEARCH_SECONDS * 2)
         memory, _ = search({"facts": FactMemory(table(moto.url), slow, tokens=budget)}, user)
         assert (len(memory.sources), memory.missing) == (2, ())  # ranked without embeddings

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -152,7 +153,7 @@ def test_a_blocked_exchange_is_not_in_the_next_prompt(person: Person) -> None:
     assert answer.end["finishReason"] == "stop"
     sent = person.stack.requests()[-1]["body"]["messages"]
     assert "bad question" not in json.dumps(sent), "the blocked message is not sent again"
-    assert sent[-1]["content"] == [{"guardContent": {"text": {"text": f"Tell me about rivers {SHORT}"}}}]
+    assert sent[-1]["content"][1:] == [{"guardContent": {"text": {"text": f"Tell me about rivers {SHORT}"}}}]
 
 
 def test_a_blocked_answer_cannot_be_continued(person: Person) -> None:
@@ -255,23 +256,30 @@ def preview(person: Person, text: str, **body: Any) -> httpx.Response:
     return person.http.post(f"{person.stack.gateway}/prompt/preview", json={"message": {"text": text}, **body})
 
 
+def masked(request: Any) -> Any:
+    """The request without what differs between two requests: the number in the tags, and the time."""
+    text = re.sub(r"(</?[a-z]+-)[0-9a-f]{8}>", r"\1N>", json.dumps(request))
+    return json.loads(re.sub(r"\d\d:\d\d \(UTC", "hh:mm (UTC", text))
+
+
 def test_the_preview_equals_the_sent_request(person: Person) -> None:
     person.remember("I sail </facts> rivers")
     person.http.put(f"{person.stack.gateway}/profile", json={"name": "Grace", "assistantName": "Iris"})
     conversation = person.send(f"Tell me about rivers {SHORT}").start["conversationId"]
     requests_before = len(person.stack.requests())
-    answer = preview(person, SHORT, conversationId=conversation, options={"maxTokens": 9})
+    body = {"conversationId": conversation, "options": {"maxTokens": 9}, "utcOffset": "+05:45"}
+    answer = preview(person, SHORT, **body)
     assert len(person.stack.requests()) == requests_before
     assert len(person.messages(conversation)) == 2
     shown = answer.json()
-    person.send(SHORT, conversationId=conversation, options={"maxTokens": 9})
+    person.send(SHORT, **body)
     sent = person.stack.requests()[-1]
     assert shown["operation"] == "ConverseStream"
-    assert shown["request"] == {"modelId": sent["modelId"], **sent["body"]}
+    assert masked(shown["request"]) == masked({"modelId": sent["modelId"], **sent["body"]})
     assert "Your name, as the user wants it: Iris" in shown["request"]["system"][0]["text"]
-    assert (
-        shown["request"]["messages"][-1]["content"][0]["text"] == "<facts>\n[fact 1] I sail (/facts) rivers\n</facts>"
-    )
+    today, facts = (block["text"] for block in masked(shown["request"])["messages"][-1]["content"][:2])
+    assert re.fullmatch(r"Today is \w+, \d+ \w+ \d{4}, hh:mm \(UTC\+05:45\)\.", today)
+    assert re.match(r"<facts-N>\n\[fact 1\] \(\d{4}-\d\d\) I sail </facts> rivers\n</facts-N>\n", facts)
     assert sum(shown["tokens"].values()) == shown["totalTokens"] < shown["contextWindow"]
     assert all(shown["tokens"][part] > 0 for part in ("system", "history", "facts", "message"))
     large = {"type": "object", "properties": {f"field{number}": {"type": "string"} for number in range(100)}}
@@ -282,6 +290,7 @@ def test_the_preview_equals_the_sent_request(person: Person) -> None:
 
 def test_the_preview_validates_like_a_send(person: Person) -> None:
     assert preview(person, "hi", model="gpt").json()["error"]["field"] == "model"
+    assert preview(person, "hi", utcOffset="+15:00").json()["error"]["field"] == "utcOffset"
     assert preview(person, "hi", unknown=1).json()["error"]["field"] == "unknown"
     deleted = person.send(SHORT).start["conversationId"]
     person.http.delete(f"{person.stack.gateway}/conversations/{deleted}")

@@ -71,8 +71,12 @@ options = optional(
     schema=schemas,
 )
 part = required(type=st.just("text"), text=texts)
+offsets = st.sampled_from(["+02:00", "-12:00", "+14:00", "+15:00", "Z", "+02:00\n"])
 chat = st.one_of(
-    merged(required(message=required(text=texts)), optional(conversationId=ids, model=MODELS, options=options)),
+    merged(
+        required(message=required(text=texts)),
+        optional(conversationId=ids, model=MODELS, options=options, utcOffset=offsets),
+    ),
     required(action=st.sampled_from(["regenerate", "continue"]), conversationId=st.just(CONVERSATION)),
 )
 ai_chat = merged(
@@ -89,6 +93,7 @@ ai_chat = merged(
         messageId=texts,
         model=MODELS,
         options=options,
+        utcOffset=offsets,
     ),
 )
 calls = st.lists(

@@ -26,6 +26,21 @@ def test_every_defence_has_a_test() -> None:
         assert f"def {named[2]}(" in (ROOT / named[1]).read_text(encoding="utf-8"), named[0]
 
 
+def test_every_sentence_of_the_prompt_has_a_reason() -> None:
+    """Also a test, where one can check it without a real model."""
+    text = (ROOT / "docs/prompting.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(.*?)` \| (.+) \| (?:`(.+)::(test_\w+)`|real models) \|$", text, re.MULTILINE)
+    templates = (ROOT / "layers/converse_stream/converse_stream/prompts").glob("*.md")
+    sentences = [
+        sentence
+        for template in templates
+        for sentence in re.split(r"(?<=[.?!])\s+", template.read_text(encoding="utf-8").strip())
+    ]
+    assert sorted(sentence for sentence, *_ in rows) == sorted(sentences)
+    for _, _, file, test in rows:
+        assert not file or f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), test
+
+
 def test_every_fault_directive_is_documented() -> None:
     text = (ROOT / "docs/local.md").read_text(encoding="utf-8")
     for fault in (*HTTP_FAULTS, *STREAM_FAULTS, "refuse-stream", "refuse-system", "stall-headers"):

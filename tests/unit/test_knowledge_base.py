@@ -1,6 +1,7 @@
 """Answers of a knowledge base, checked by botocore's parsers and validators, and the passages in the prompt."""
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import Mock
 
@@ -14,6 +15,7 @@ from converse_stream.memory.knowledge_base import MAX_CHARS, PASSAGES, Knowledge
 from converse_stream.memory.lookup import Memory
 from converse_stream.memory.sources import Document, citation, tokens_of
 from converse_stream.prompts import builder
+from converse_stream.prompts.templates import render
 from converse_stream.protocol.tokens import estimate_tokens
 
 LOCATIONS = [
@@ -85,11 +87,21 @@ def test_images_and_blank_passages_are_omitted() -> None:
 def test_passages_with_labels_and_names_are_within_the_token_budget(word: str, budget: int) -> None:
     documents = search(*[passage(word * 100)] * 3, tokens=budget)
     built = builder.build(
-        Memory(None, sources=tuple(documents)), (), "?", assistant="Ada", budget=builder.PromptBudget(100_000, 1_000)
+        Memory(None, sources=tuple(documents)),
+        (),
+        "?",
+        assistant="Ada",
+        budget=builder.PromptBudget(100_000, 1_000),
+        context=builder.RequestContext("7f3a9c21", datetime.now(UTC)),
     )
-    fence = estimate_tokens("<documents>\n</documents>")
-    assert estimate_tokens(built.documents) <= budget + (fence if documents else 0)
+    rule = estimate_tokens(render("documents"))
+    assert estimate_tokens(built.documents) <= budget + (rule if documents else 0)
     assert documents or budget < 30
+
+
+def test_passage_keeps_its_lines_and_the_indentation_of_the_first() -> None:
+    [document] = search(passage("\n \n    if x:\n        y()\n\n"))
+    assert document.text == "    if x:\n        y()"
 
 
 def test_long_passage_is_truncated_between_words() -> None:

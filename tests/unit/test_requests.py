@@ -3,11 +3,12 @@
 import base64
 import gzip
 import json
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from converse_stream.http.bodies import ChatRequest, ConversationChange, NewFact, NewProfile, parse_chat
+from converse_stream.dialects.ai_sdk.request import parse_question
+from converse_stream.http.bodies import ChatRequest, ConversationChange, NewFact, NewProfile, parse_chat, parse_send
 from converse_stream.http.request import HttpRequest
 from converse_stream.http.validation import check_json, parse
 from converse_stream.protocol.errors import BadRequest, ChatError, TooLarge, UnsupportedMediaType
@@ -60,6 +61,13 @@ def text(value: Any, **more: Any) -> bytes:
         (text("hi", options={"stop": ["a"] * 5}), "options.stop", "more than 4"),
         (text("hi", options={"stop": [""]}), "options.stop.0", "must not be empty"),
         (text("hi", options={"reasoning": "endless"}), "options.reasoning", "must be one of"),
+        (text("hi", utcOffset="+14:01"), "utcOffset", "must be an offset from UTC, from -12:00 to +14:00, such as +02"),
+        (text("hi", utcOffset="-12:30"), "utcOffset", "must be an offset from UTC"),
+        (text("hi", utcOffset="+2:00"), "utcOffset", "must be an offset from UTC"),
+        (text("hi", utcOffset="+02:60"), "utcOffset", "must be an offset from UTC"),
+        (text("hi", utcOffset="+02:00\n"), "utcOffset", "must be an offset from UTC"),
+        (text("hi", utcOffset="Europe/Lisbon"), "utcOffset", "must be an offset from UTC"),
+        (text("hi", utcOffset=120), "utcOffset", "must be a string"),
         (b'{"message":' + b"[" * 380, "body", "not valid JSON"),
         (b"\xef\xbb\xbf" + text("hi"), "body", "not valid JSON"),
         (gzip.compress(text("hi"), mtime=0), "body", "not valid JSON"),
@@ -110,6 +118,29 @@ def test_valid_body_is_parsed(content_type: str) -> None:
     assert request.message.text == "hé 🌊"
     assert request.options.max_tokens == 5
     assert request.conversation_id is None
+
+
+@pytest.mark.parametrize("offset", ["+00:00", "-00:00", "-12:00", "-11:59", "+05:45", "+13:59", "+14:00"])
+def test_every_utc_offset_on_earth_is_accepted(offset: str) -> None:
+    assert parse_chat(post(text("hi", utcOffset=offset)), SETTINGS).utc_offset == offset
+
+
+@pytest.mark.parametrize("action", ["send", "regenerate"])
+def test_request_of_the_ai_sdk_has_its_utc_offset(action: Literal["send", "regenerate"]) -> None:
+    message = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
+    body = {"id": "conversation", "messages": [message], "utcOffset": "+02:00"}
+    question = parse_question(post(json.dumps(body).encode()), SETTINGS)
+    assert question.request(action).utc_offset == "+02:00"
+    with pytest.raises(BadRequest, match=r"utcOffset must be an offset from UTC"):
+        parse_question(post(json.dumps(body | {"utcOffset": "CET"}).encode()), SETTINGS)
+
+
+def test_same_send_after_a_change_of_the_clock_has_the_same_fingerprint() -> None:
+    sends = [
+        parse_send({}, parse_chat(post(text("hi", **offset)), SETTINGS)) for offset in ({}, {"utcOffset": "+01:00"})
+    ]
+    assert sends[0].fingerprint == sends[1].fingerprint
+    assert parse_send({}, parse_chat(post(text("ho")), SETTINGS)).fingerprint != sends[0].fingerprint
 
 
 def test_invalid_base64_is_refused() -> None:

@@ -133,6 +133,31 @@ def test_prompt_contains_an_answer_stored_between_lookup_and_start(chat: Chat) -
     assert chat.last_history == [("first",), ("answer 1",), ("second",), ("answer 2",)]
 
 
+def test_all_prompts_of_a_request_have_one_number_and_one_time(chat: Chat) -> None:
+    chat.send("first")
+    chat.table.event = lambda: chat.send("second")
+    times = iter(range(1_796_126_400_000, 2_000_000_000_000, 60_000))  # a minute for each reading of the clock
+    with (
+        mock.patch.object(chat.app.generations, "now", side_effect=times),
+        mock.patch("converse_stream.prompts.builder.build", wraps=builder.build) as build,
+    ):
+        chat.send("third")
+        chat.send("fourth")
+    contexts = [(call.args[2], call.kwargs["context"]) for call in build.call_args_list]
+    assert [text for text, _ in contexts].count("third") > 1
+    assert len(set(contexts)) == 3
+    assert len({context.number for _, context in contexts}) == 3
+
+
+@pytest.mark.parametrize(("offset", "today"), [({}, "12:00 (UTC)."), ({"utcOffset": "+05:45"}, "17:45 (UTC+05:45).")])
+def test_prompt_has_the_time_at_the_offset_of_the_request(chat: Chat, offset: dict[str, str], today: str) -> None:
+    body = {"message": {"text": "hello"}, **offset}
+    with mock.patch.object(chat.app.generations, "now", return_value=1_796_126_400_000):
+        chat.ask(body)
+        shown = service.preview(chat.app, ALICE, request(body))
+    assert chat.prompts[-1].today == shown.completion.prompt.today == f"Today is Tuesday, 1 December 2026, {today}"
+
+
 def test_second_lookup_after_the_deadline_keeps_the_result_of_the_first(chat: Chat) -> None:
     chat.app.facts.add(ALICE.key, "likes tea", "fact", limit=9)
     chat.send("first")

@@ -253,6 +253,14 @@ def test_small_model_extracts_only_unknown_facts() -> None:
     assert extracted["assistant"] == "Iris"
 
 
+def test_small_model_tells_a_preference_from_a_fact() -> None:
+    found = json.loads(text(reply(body("I prefer short answers. I live in Porto.", system=EXTRACT), MICRO)))["facts"]
+    assert [(each["text"], each["kind"]) for each in found] == [
+        ("The user says: I prefer short answers.", "preference"),
+        ("The user says: I live in Porto.", "fact"),
+    ]
+
+
 def test_small_model_summarises_a_conversation() -> None:
     conversation = "Summary so far: The user asked about boats.\n\nUser: Tell me about rivers\n\nAssistant: They flow."
     summary = "The user asked about boats. The user asked about rivers."

@@ -13,6 +13,8 @@ TEXTS = {
     "`regenerate` and `continue`.",
     "ChatRequest.model": "Alias of the model; without one, `DefaultModel`.",
     "*.options": "How the model answers.",
+    "*.utcOffset": "The offset of the user's time from UTC, from `-12:00` to `+14:00`, for the date in the prompt. "
+    "Without it the date is in UTC.",
     "NewMessage.text": "The message. `MAX_MESSAGE_CHARS` limits it further.",
     "Options.maxTokens": "Most tokens of the answer. The model may have a lower limit.",
     "Options.temperature": "Not together with `reasoning`.",
@@ -31,7 +33,7 @@ TEXTS = {
     "ProfileChange.name": "How the user is addressed.",
     "Profile.name": "How the user is addressed.",
     "*.assistantName": "What the assistant is called.",
-    "*.about": "What the assistant should know about the user.",
+    "*.about": "What the assistant should know about the user, and the user's wishes for answers.",
     "AiChatRequest.id": "The conversation.",
     "AiChatRequest.messages": "Only the last one is read; it must be a text of the user.",
     "AiChatRequest.messageId": "For `regenerate-message`: the answer that is replaced.",

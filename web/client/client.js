@@ -62,9 +62,9 @@ export class ConverseStream {
    * @param {import("./delivery.js").Send["body"]} request
    * @param {TurnOptions} [turn]
    */
-  #turn(request, { model, options, stopOnLeave, bedrockKey } = {}) {
+  #turn(request, { model, options, utcOffset = localOffset(), stopOnLeave, bedrockKey } = {}) {
     const headers = { "idempotency-key": crypto.randomUUID(), ...(bedrockKey && { "x-bedrock-api-key": bedrockKey }) };
-    const send = { headers, body: { ...request, model, options } };
+    const send = { headers, body: { ...request, model, options, utcOffset } };
     return this.#read(new Answer(this.#http, { conversationId: request.conversationId, send, stopOnLeave }));
   }
 
@@ -84,3 +84,6 @@ export class ConverseStream {
     return this.#http.json(`${this.#http.apiUrl}/${path.replace(/^\/+/, "")}`, { method, body });
   }
 }
+
+/** The offset of the local time from UTC, such as `+02:00`. The text of a date has it as `GMT+0200`. */
+const localOffset = () => `${new Date()}`.replace(/.*?GMT(...)(..).*/, "$1:$2");

@@ -69,6 +69,8 @@ export interface ClientOptions {
 export interface TurnOptions {
   model?: string | undefined;
   options?: ModelOptions | undefined;
+  /** The offset of the user's time from UTC, for the date that the model gets: `+02:00`. Default: the browser's. */
+  utcOffset?: string | undefined;
   /**
    * The user's own key for Bedrock, 1 to 4096 visible ASCII characters: the answer is billed to it. It is sent with this
    * message only, and not stored.

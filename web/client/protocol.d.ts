@@ -34,6 +34,7 @@ export interface ChatRequest {
   conversationId?: string | null | undefined;
   model?: string | null | undefined;
   options?: Options | undefined;
+  utcOffset?: string | null | undefined;
 }
 
 /** A piece of the text. */

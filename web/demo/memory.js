@@ -50,10 +50,26 @@ export class Memory {
 
   async #forget(fact, element) {
     await this.#client.delete(`/memory/${fact.id}`);
-    (element.nextElementSibling?.querySelector("button") ?? byId("fact")).focus();
+    (element.nextElementSibling?.querySelector(".forget") ?? byId("fact")).focus();
     element.remove();
     this.#empty();
     return "The fact is deleted.";
+  }
+
+  /** Moves a learned preference to the profile: the assistant follows the profile, but takes a fact as information. */
+  async #move(fact, element) {
+    const field = byId("about");
+    const { about = "" } = await this.#client.get("/profile");
+    if (!about.split("\n").includes(fact.text)) {
+      const longer = `${about}\n${fact.text}`.trim();
+      if (longer.length > field.maxLength) throw new Error("The profile is full. Shorten “About you” first.");
+      await this.#client.patch("/profile", { about: longer });
+      const isEdited = field.value !== field.defaultValue;
+      field.value = isEdited ? `${field.value}\n${fact.text}` : longer;
+      field.defaultValue = longer;
+    }
+    await this.#forget(fact, element);
+    return "The preference is in your profile.";
   }
 
   async #save() {
@@ -67,10 +83,13 @@ export class Memory {
 
   #entry(fact) {
     const element = template("fact-entry");
-    const button = element.querySelector("button");
+    const [move, forget] = element.querySelectorAll("button");
     element.firstElementChild.textContent = fact.text;
-    button.ariaLabel = `Forget: ${fact.text}`;
-    button.addEventListener("click", () => this.#say(this.#forget(fact, element)));
+    if (fact.kind !== "preference" || fact.source === "user") move.remove();
+    move.ariaLabel = `Move to profile: ${fact.text}`;
+    move.addEventListener("click", () => this.#say(this.#move(fact, element)));
+    forget.ariaLabel = `Forget: ${fact.text}`;
+    forget.addEventListener("click", () => this.#say(this.#forget(fact, element)));
     return element;
   }
 

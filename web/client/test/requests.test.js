@@ -20,15 +20,18 @@ test("each send has its own key and conversation id", async (t) => {
 });
 
 test("send, regenerate and continue send only the defined fields", async (t) => {
+  process.env.TZ = "Asia/Kathmandu";
+  t.after(() => delete process.env.TZ);
   const { client, requests } = await served(t, [answered(), answered(), answered()]);
   const request = { text: "Hi", conversationId: "conversation", model: "m", options: { topP: 1 } };
   await client.send({ ...request, stopOnLeave: true }).finished;
-  await client.regenerate("conversation", { model: "m" }).finished;
+  await client.regenerate("conversation", { model: "m", utcOffset: "-03:30" }).finished;
+  process.env.TZ = "Etc/GMT-3"; // its name has another offset
   await client.continue("conversation").finished;
   assert.deepEqual(requests.map(({ body }) => body), [
-    { conversationId: "conversation", message: { text: "Hi" }, model: "m", options: { topP: 1 } },
-    { action: "regenerate", conversationId: "conversation", model: "m" },
-    { action: "continue", conversationId: "conversation" },
+    { conversationId: "conversation", message: { text: "Hi" }, model: "m", options: { topP: 1 }, utcOffset: "+05:45" },
+    { action: "regenerate", conversationId: "conversation", model: "m", utcOffset: "-03:30" },
+    { action: "continue", conversationId: "conversation", utcOffset: "+03:00" },
   ]);
 });
 

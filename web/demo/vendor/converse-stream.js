@@ -173,7 +173,7 @@ function withParts(state, parts, position) {
 }
 var first = (text, length) => [...text].slice(0, length).join("");
 
-// tests/clients/node_modules/eventsource-parser/dist/errors.js
+// ../../../work/main/tests/clients/node_modules/eventsource-parser/dist/errors.js
 var ParseError = class extends Error {
   constructor(message, options) {
     super(message);
@@ -185,7 +185,7 @@ var ParseError = class extends Error {
   }
 };
 
-// tests/clients/node_modules/eventsource-parser/dist/parse.js
+// ../../../work/main/tests/clients/node_modules/eventsource-parser/dist/parse.js
 var LF = 10;
 var CR = 13;
 var SPACE = 32;
@@ -985,9 +985,9 @@ var ConverseStream = class {
    * @param {import("./delivery.js").Send["body"]} request
    * @param {TurnOptions} [turn]
    */
-  #turn(request, { model, options, stopOnLeave, bedrockKey } = {}) {
+  #turn(request, { model, options, utcOffset = localOffset(), stopOnLeave, bedrockKey } = {}) {
     const headers = { "idempotency-key": crypto.randomUUID(), ...bedrockKey && { "x-bedrock-api-key": bedrockKey } };
-    const send = { headers, body: { ...request, model, options } };
+    const send = { headers, body: { ...request, model, options, utcOffset } };
     return this.#read(new Answer(this.#http, { conversationId: request.conversationId, send, stopOnLeave }));
   }
   /** @param {Answer} answer */
@@ -1005,6 +1005,7 @@ var ConverseStream = class {
     return this.#http.json(`${this.#http.apiUrl}/${path.replace(/^\/+/, "")}`, { method, body });
   }
 };
+var localOffset = () => `${/* @__PURE__ */ new Date()}`.replace(/.*?GMT(...)(..).*/, "$1:$2");
 export {
   Answer,
   ConverseError,

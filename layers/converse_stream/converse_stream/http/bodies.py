@@ -19,6 +19,7 @@ from converse_stream.protocol.fields import (
     NonBlankNormalized,
     NonBlankText,
     Normalized,
+    UtcOffset,
 )
 from converse_stream.protocol.ids import new_id
 from converse_stream.protocol.options import Options
@@ -39,6 +40,7 @@ class ChatRequest(Body):
     conversation_id: ConversationId | None = None
     model: ModelName | None = None
     options: Options = Options()
+    utc_offset: UtcOffset | None = None
 
 
 class CancelRequest(Body):
@@ -93,7 +95,7 @@ CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """The identity of a send: the idempotency key, and a fingerprint of the body."""
+    """The identity of a send: the idempotency key, and a fingerprint of the body without `utcOffset`."""
 
     key: str
     fingerprint: str
@@ -104,7 +106,8 @@ def parse_send(headers: Mapping[str, str], body: ChatRequest) -> Send:
     key = headers.get("idempotency-key")
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
         raise BadRequest("Idempotency-Key must be 1 to 128 visible characters.", field="idempotency-key")
-    return Send(key or new_id(), hashlib.sha256(body.model_dump_json().encode()).hexdigest()[:32])
+    content = body.model_dump_json(exclude={"utc_offset"})  # the same send, also if the user's clock has changed
+    return Send(key or new_id(), hashlib.sha256(content.encode()).hexdigest()[:32])
 
 
 def parse_client_id(headers: Mapping[str, str]) -> str | None:

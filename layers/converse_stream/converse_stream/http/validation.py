@@ -35,6 +35,7 @@ _MESSAGES = {
     "string_unicode": "is not valid Unicode",
     "blank": "is blank",
     "document": "is nested too deeply, or has a number that is out of range",
+    "utc_offset": "must be an offset from UTC, from -12:00 to +14:00, such as +02:00",
     "schema": "must be of type object",
     "reasoning": "must be one of {efforts}, or a number of tokens from 1 to {tokens}",
     "int_parsing": "must be a whole number",

@@ -44,7 +44,7 @@ class KnowledgeBase:
         """The passages, best first. Raises BotoCoreError, ClientError, and TimeoutError if `deadline` has passed."""
         found, remaining = [], self._tokens
         for result in self._retrieve(question, deadline)["retrievalResults"]:
-            text = well_formed(result["content"].get("text", "")).strip()  # an image has no text
+            text = _without_blank_ends(well_formed(result["content"].get("text", "")))  # an image has no text
             passage = _truncated(_document(text, result.get("location", {})), remaining)
             if passage.text:
                 remaining -= tokens_of(passage)
@@ -70,6 +70,12 @@ class KnowledgeBase:
                 raise
         self._search = MANAGED
         return self._retrieve(question, deadline)
+
+
+def _without_blank_ends(text: str) -> str:
+    """The text without blank lines at its ends. The first line keeps its indentation."""
+    blank = text[: len(text) - len(text.lstrip())]
+    return text[blank.rfind("\n") + 1 :].rstrip()
 
 
 def _truncated(passage: Document, tokens: int) -> Document:

@@ -30,10 +30,20 @@ def labelled(sources: Sequence[Source]) -> Iterator[tuple[str, Source]]:
             yield f"{name} {number}", source
 
 
+def origin(source: Source) -> str:
+    """What a prompt has between the label and the text: the month of a fact, or nothing; the name of a document."""
+    if isinstance(source, Document):
+        return source.name
+    return f"({source.created_at[:7]})" if source.created_at else ""
+
+
 def tokens_of(source: Source) -> int:
-    """The estimated tokens of the source in a prompt, with its label and name."""
-    name = f"[document 1] {source.name}:" if isinstance(source, Document) else "[fact 100]"
-    return estimate_tokens(f"{name} {source.text}\n")
+    """The estimated tokens of the source in a prompt, with its label, its origin and the tags of a document."""
+    if isinstance(source, Document):
+        return estimate_tokens(
+            f"<document-12345678>\n[document 1] {origin(source)}\n{source.text}\n</document-12345678>\n"
+        )
+    return estimate_tokens(f"[fact 100] {origin(source)} {source.text}\n")
 
 
 def citation(source: Source) -> Citation:

@@ -78,7 +78,7 @@ def to_request(prompt: Prompt, model: Model, options: Options, settings: Request
         }
         if streams(model, prompt):
             request["guardrailConfig"]["streamProcessingMode"] = guardrail.streaming
-    unguarded = [{"text": text} for text in (prompt.summary, prompt.facts) if text]
+    unguarded = [{"text": text} for text in (prompt.today, prompt.summary, prompt.facts) if text]
     guarded = [{"text": text} for text in (prompt.documents,) if text] + _message(prompt.turn)["content"]
     if guardrail and prompt.stored:
         guarded = [{"guardContent": {"text": block}} for block in guarded]  # the guardrail checks only these blocks

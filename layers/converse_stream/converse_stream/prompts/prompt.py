@@ -94,10 +94,11 @@ NOTHING_OMITTED = Omitted()
 class Prompt:
     """A prompt. The roles of `history` and `turn` alternate; `turn` has the role user and ends with the new message.
 
-    `summary` is of the messages before the history, `facts` are about the user, `documents` are relevant to the
-    message. Each of them is fenced, or empty. `tool_choice` is the name of a tool, `any` for at least one call, None
-    for the model's choice. `prefill` is the start of the answer, which the model continues. `stored` is true if the
-    history comes from the table: then a guardrail has already checked it.
+    `today` says the date. `summary` is of the messages before the history, `facts` are about the user, `documents` are
+    relevant to the message; these three are fenced. Each of the four may be empty, and is sent between the history and
+    the turn. `tool_choice` is the name of a tool, `any` for at least one call, None for the model's choice. `prefill`
+    is the start of the answer, which the model continues. `stored` is true if the history comes from the table: then a
+    guardrail has already checked it.
     """
 
     system: str
@@ -106,6 +107,7 @@ class Prompt:
     turn: PromptMessage
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str | None = None
+    today: str = ""
     summary: str = ""
     documents: str = ""
     prefill: str = ""
@@ -115,8 +117,8 @@ class Prompt:
 
 def lowest_tokens(prompt: Prompt) -> int:
     """A lower bound of the prompt's tokens, for any model."""
-    texts = [prompt.system, *_tools(prompt), prompt.summary, prompt.facts, prompt.documents, prompt.prefill]
-    texts += [text for turn in (*prompt.history, prompt.turn) for text in turn.texts]
+    texts = [prompt.system, *_tools(prompt), prompt.today, prompt.summary, prompt.facts, prompt.documents]
+    texts += [prompt.prefill, *(text for turn in (*prompt.history, prompt.turn) for text in turn.texts)]
     return sum(len(text.encode(errors="replace")) for text in texts) // MAX_BYTES_PER_TOKEN
 
 
@@ -134,7 +136,7 @@ def tokens_by_part(prompt: Prompt) -> dict[str, int]:
         "summary": estimate_tokens(prompt.summary),
         "facts": estimate_tokens(prompt.facts),
         "documents": estimate_tokens(prompt.documents),
-        "message": prompt.turn.tokens + estimate_tokens(prompt.prefill),
+        "message": estimate_tokens(prompt.today) + prompt.turn.tokens + estimate_tokens(prompt.prefill),
     }
 
 

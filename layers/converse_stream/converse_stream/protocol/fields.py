@@ -5,7 +5,7 @@ import re
 import unicodedata
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -42,6 +42,20 @@ NonBlankText = Annotated[
 ]
 Normalized = AfterValidator(normalize)
 NonBlankNormalized = AfterValidator(lambda text: _not_blank(normalize(text)))
+
+
+_UTC_OFFSET = r"^((\+|-)(0[0-9]|1[01]):[0-5][0-9]|\+1[23]:[0-5][0-9]|\+14:00|-12:00)$"
+
+
+def _utc_offset(text: str) -> str:
+    if not re.fullmatch(_UTC_OFFSET, text):
+        raise PydanticCustomError("utc_offset", "is not an offset from UTC")
+    return text
+
+
+# The offset of a local time from UTC, in ISO 8601: `+02:00`. It is not the name of a time zone: Lambda's image has no
+# database of time zones.
+UtcOffset = Annotated[str, AfterValidator(_utc_offset), Field(json_schema_extra={"pattern": _UTC_OFFSET})]
 
 
 def is_document(value: Any, levels: int = 32) -> bool:

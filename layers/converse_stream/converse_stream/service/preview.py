@@ -9,7 +9,13 @@ from converse_stream.generation.plan import make_plan
 from converse_stream.http.bodies import ChatRequest
 from converse_stream.protocol.errors import NotFound
 from converse_stream.protocol.ids import new_id
-from converse_stream.service.prompts import begin_recall, build_completion, choose_model, history_progress
+from converse_stream.service.prompts import (
+    begin_recall,
+    build_completion,
+    choose_model,
+    history_progress,
+    request_context,
+)
 from converse_stream.store.generation_record import conversation_id as derived_conversation
 
 
@@ -30,6 +36,6 @@ def preview(app: Container, user: User, request: ChatRequest) -> Preview:
     facts, documents = begin_recall(app, user, plan.user_message.text, deadline, flags)
     with facts, documents:
         memory = documents.merged_into(facts.merged_into(memory))
-    completion = build_completion(app, memory, plan, model, request.options)
+    completion = build_completion(app, memory, plan, model, request.options, request_context(app, request))
     omitted = (event.missing for event in history_progress(completion.prompt) if event.missing)
     return Preview(replace(completion, stream=flags.streaming), (*memory.missing, *omitted))

@@ -1,7 +1,9 @@
 """The steps that `start` and `preview` have in common: choice of the model, searches, prompt."""
 
+import secrets
 import time
 from collections.abc import Sequence
+from datetime import datetime
 
 from converse_stream.auth import User
 from converse_stream.container import Container
@@ -12,7 +14,7 @@ from converse_stream.http.bodies import ChatRequest
 from converse_stream.memory.lookup import Memory
 from converse_stream.memory.recall import PendingRecall, Recall
 from converse_stream.prompts import builder
-from converse_stream.prompts.builder import PromptBudget
+from converse_stream.prompts.builder import PromptBudget, RequestContext
 from converse_stream.prompts.prompt import Prompt, ToolSpec
 from converse_stream.protocol.errors import ModelUnpriced
 from converse_stream.protocol.events import Message, Progress
@@ -64,12 +66,21 @@ def begin_recall(
     return facts.begin(user.key, question, deadline), documents.begin(user.key, question, documents_deadline)
 
 
-def build_completion(app: Container, memory: Memory, plan: Plan, model: str, options: Options) -> Completion:
+def request_context(app: Container, request: ChatRequest) -> RequestContext:
+    """The number and the time for all prompts of this request, so that they do not differ."""
+    offset = datetime.strptime(request.utc_offset or "+00:00", "%z").tzinfo
+    return RequestContext(secrets.token_hex(4), datetime.fromtimestamp(app.generations.now() / 1000, offset))
+
+
+def build_completion(
+    app: Container, memory: Memory, plan: Plan, model: str, options: Options, context: RequestContext
+) -> Completion:
     """Builds the prompt from the results of the lookups and searches."""
     correction = estimate_correction(memory.history, model)
     window, history_tokens = app.models.window(model, options), app.settings.history_tokens
     budget = PromptBudget(int(window / correction), int(history_tokens / correction))
-    built = builder.build(memory, plan.history, plan.text, assistant=app.settings.assistant_name, budget=budget)
+    assistant = app.settings.assistant_name
+    built = builder.build(memory, plan.history, plan.text, assistant=assistant, budget=budget, context=context)
     return Completion(built, model, options, memory.sources, correction=correction)
 
 

@@ -23,7 +23,13 @@ from converse_stream.protocol.events import Start
 from converse_stream.protocol.ids import new_id
 from converse_stream.protocol.log import end_of
 from converse_stream.service.answer import answer, estimate_costs
-from converse_stream.service.prompts import begin_recall, build_completion, choose_model, history_progress
+from converse_stream.service.prompts import (
+    begin_recall,
+    build_completion,
+    choose_model,
+    history_progress,
+    request_context,
+)
 from converse_stream.store.generation_record import LEASE_MS, GenerationRecord, generation_id
 from converse_stream.store.generation_record import conversation_id as derived_conversation
 from converse_stream.store.generation_writer import TableWriter
@@ -71,6 +77,7 @@ class _Start:
         self._gid = generation_id(user.key, send.key)
         self._conversation_id = request.conversation_id or derived_conversation(self._gid)
         self._usages = app.usages_of(user)
+        self._request_context = request_context(app, request)
 
     def run(self) -> Generation | GenerationRecord:
         logger.append_keys(conversation=self._conversation_id, generation=self._gid)
@@ -178,7 +185,8 @@ class _Start:
         """Returns a function that builds the completion from a memory."""
 
         def build(memory: Memory) -> Completion:
-            completion = build_completion(self._app, memory, plan, model, self._request.options)
+            options = self._request.options
+            completion = build_completion(self._app, memory, plan, model, options, self._request_context)
             return replace(completion, stream=flags.streaming)
 
         return build

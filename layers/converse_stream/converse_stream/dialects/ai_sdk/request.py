@@ -11,7 +11,7 @@ from converse_stream.http.bodies import ChatRequest
 from converse_stream.http.request import HttpRequest
 from converse_stream.http.validation import check_text, parse, refusal
 from converse_stream.protocol.errors import BadRequest
-from converse_stream.protocol.fields import Body, ConversationId, ModelName, ReadableText
+from converse_stream.protocol.fields import Body, ConversationId, ModelName, ReadableText, UtcOffset
 from converse_stream.protocol.options import Options
 from converse_stream.settings import Settings
 
@@ -46,6 +46,7 @@ class AiChatRequest(_Lenient):
     message_id: _MessageId | None = None
     model: ModelName | None = None
     options: Options = Options()
+    utc_offset: UtcOffset | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Question:
     answer: str | None  # the id of the answer to replace, if the request has it
     model: str | None
     options: Options
+    utc_offset: str | None
 
     def key(self, *replaced: str) -> str:
         """The idempotency key of the message's first answer, or of an answer that replaces the answer `replaced`."""
@@ -77,6 +79,7 @@ class Question:
                 "conversationId": self.conversation,
                 "model": self.model,
                 "options": self.options,
+                "utcOffset": self.utc_offset,
             }
         )
 
@@ -95,4 +98,4 @@ def parse_question(request: HttpRequest, settings: Settings) -> Question:
         raise BadRequest("A message cannot be edited; send a new one.", field="messageId")
     answer = body.message_id if body.message_id != last.id else None
     text = check_text("\n".join(part.text for part in last.parts), settings.max_message_chars, f"messages.{index}")
-    return Question(last.id, text, body.id, regenerates, answer, body.model, body.options)
+    return Question(last.id, text, body.id, regenerates, answer, body.model, body.options, body.utc_offset)
