@@ -40,7 +40,7 @@ def tool_loop(calls: int, result: str = "sunny " * 400) -> Prompt:
 
 def marked(request: dict[str, Any]) -> list[Any]:
     """The indexes of the messages that end with a cache point, and `system`."""
-    parts = [("system", request.get("system", []))]
+    parts: list[tuple[Any, Any]] = [("system", request.get("system", []))]
     parts += [(index, message["content"]) for index, message in enumerate(request["messages"])]
     return [name for name, blocks in parts if blocks and "cachePoint" in blocks[-1]]
 

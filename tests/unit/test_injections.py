@@ -45,13 +45,13 @@ def chat_request(text: str) -> dict[str, Any]:
     """A request with the text as a document and its name, a fact, the summary and each field of the profile."""
     history = [Message("id", "user", (Chunk("x" * 400),), "2026"), Message("id", "assistant", (Chunk("Yes."),), "2026")]
     memory = Memory(
-        Conversation("c", 2, summary=text),
+        Conversation("c", 4, summary=text),
         tuple(history),
         (SearchableFact("f", text, created_at="2026-12-01"), Document(text, text), Document("Boats.", "boats.md")),
         Profile(text, text, text),
     )
     context = RequestContext(NUMBER, datetime(2026, 12, 1, 12, 5, tzinfo=UTC))
-    budget = PromptBudget(100_000, 10)
+    budget = PromptBudget(100_000, 1_000)
     return request(builder.build(memory, history, QUESTION, assistant="Ada", budget=budget, context=context))
 
 
@@ -80,12 +80,12 @@ def citations(text: str) -> list[Citation]:
 @parametrized
 def test_text_stays_inside_its_fence(text: str) -> None:
     sent = chat_request(text)
-    assert [message["role"] for message in sent["messages"]] == ["user"]
+    assert [message["role"] for message in sent["messages"]] == ["user", "assistant", "user"]
     today, summary, facts, documents, question = texts_of(sent["messages"][-1]["content"])
     assert today == "Today is Tuesday, 1 December 2026, 12:05 (UTC)."
     assert question == QUESTION
 
-    summarized, rest = inside(summary, "summary")
+    summarized, rest = inside(summary.removeprefix(f"{render('omitted')}\n"), "summary")
     assert rest == ""
     fact, rest = inside(facts, "facts")
     assert rest == render("facts")

@@ -18,7 +18,7 @@ export interface Answer {
   metrics: Metrics;
   /** The fields that the model did not get, or got with another value, as in `progress`. */
   adapted?: string[];
-  /** What the model did not get: parts of the memory that were late, and parts of the conversation. */
+  /** What the model did not get: late parts of the memory, and parts of the conversation. */
   missing?: string[];
 }
 
