@@ -49,7 +49,9 @@ def json_field(text: str, name: str) -> str | None:
         values = {str(key).casefold(): value for key, value in parsed.items()}
         if name in values or text.startswith("{"):
             value = values.get(name, next(iter(values.values())) if len(values) == 1 else None)
-            return value if isinstance(value, str) else ""
+            value = value if isinstance(value, str) else ""
+            inner = json_field(value, name) if value.startswith("{") else None  # JSON in JSON
+            return value if inner is None else inner
     # JSON with wrong quotation marks, or cut off
     if re.match(rf"\W*\{{\s*{_QUOTES}?{name}\b", text, re.IGNORECASE):
         almost = rf"{name}{_QUOTES}?\s*:\s*{_QUOTES}(.*){_QUOTES}\s*,?\s*\}}"

@@ -71,10 +71,16 @@ def read_label(answer: str, labels: Sequence[str]) -> str | None:
     text = (text if found is None else found).strip()
     known = {**dict.fromkeys(_NO_LABEL_TOO, NO_LABEL), **{each.casefold(): each for each in (NO_LABEL, *labels)}}
     plain = bare(text)
+    similar = {_words(each): known[each] for each in known}
     for candidate in (text, plain, bare(_BEFORE.sub("", plain).rstrip(". "))):
-        if exact := known.get(candidate.casefold()):
+        if exact := known.get(candidate.casefold()) or similar.get(_words(candidate)):
             return exact
     return _numbered(plain, labels) or _at_start(plain, known) or _only_one(plain, known)
+
+
+def _words(text: str) -> str:
+    """The words of a label, which models join in their own way, as in `technical_support`."""
+    return " ".join(re.split(r"[\s_-]+", text.casefold()))
 
 
 def _numbered(text: str, labels: Sequence[str]) -> str | None:

@@ -37,13 +37,13 @@ _TITLE = (
     r"заголовок|назва|τίτλος|ba\u015fl\u0131k|عنوان|العنوان|כותרת|शीर्षक|tiêu đề|judul|标题|標題|题目|タイトル|제목)"
 )
 _PREFACE = r"(?:sure|certainly|of course|ok|okay|here|hier|gerne|natürlich|voici|aquí|claro|ecco|aqui|вот)\b[^:]*"
-_KIND = r"(?:(?:chat|conversation|suggested|possible|short|final)\s+)*"
+_KIND = r"(?:(?:the|your|chat|conversation|suggested|possible|short|final)\s+)*"
 _LABEL = re.compile(
-    rf"\A[\W_]*(?:{_PREFACE}\b{_TITLE}[^:\uff1a]*|{_KIND}{_TITLE}[\s*_`\"”]*)[:\uff1a][*_`\s]*", re.IGNORECASE
+    rf"\A[\W_]*(?:{_PREFACE}\b{_TITLE}[^:\uff1a]*|{_KIND}{_TITLE}(?: is)?[\s*_`\"”]*)[:\uff1a][*_`\s]*", re.IGNORECASE
 )
 _REMARK = re.compile(
     r"\W*(?:let me know|i hope|hope this|feel free|would you like|if you(?:'d| would| want| need)|note:|this title\b|"
-    r"explanation:|reason(?:ing)?:)",
+    r"explanation:|reason(?:ing)?:|\(.*\)\Z)",
     re.IGNORECASE,
 )
 _ABBREVIATION = re.compile(
