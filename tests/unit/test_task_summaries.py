@@ -113,17 +113,34 @@ def test_long_messages_are_summarized_completely_in_pieces_of_bounded_size() -> 
     assert '<message from="assistant" number="2" part="1 of 3">' in "".join(model.texts)
 
 
+FILLS_A_CALL = "word " * (PIECE * 3 // 5 * 4 // 5)  # two of them do not fit into one
+
+
 def test_calls_of_a_task_are_bounded_and_the_rest_is_left_for_the_next_task() -> None:
-    texts = ["word " * (PIECE * 3 // 5 * 4 // 5)] * 12  # one in each call
     model = ScriptedModel("The user writes words.")
-    assert seq(model, *texts) == MAX_CALLS
+    assert seq(model, *[FILLS_A_CALL] * 12) == MAX_CALLS
     assert len(model.prompts) == MAX_CALLS
 
 
-def test_message_that_the_last_call_cannot_complete_is_left_for_the_next_task() -> None:
+def test_turn_that_the_last_call_cannot_complete_is_left_for_the_next_task() -> None:
     model = ScriptedModel("The user writes words.")
-    assert seq(model, *["word " * (PIECE * 3 // 5 * 4 // 5)] * (MAX_CALLS - 1), "word " * PIECE * 2) == MAX_CALLS - 1
-    assert len(model.prompts) == MAX_CALLS - 1
+    assert seq(model, *[FILLS_A_CALL] * (MAX_CALLS - 1), "word " * PIECE * 2, "And now?") == MAX_CALLS - 2
+    assert len(model.prompts) == MAX_CALLS - 2
+
+
+@pytest.mark.parametrize(
+    "word", ["word ", "link" * 2_500 + " ", "слово ", "词"], ids=["words", "links", "Cyrillic", "CJK"]
+)
+def test_longest_turn_fits_into_the_calls_of_a_task(word: str) -> None:
+    model, text = ScriptedModel("The user writes words."), word * (100_000 // len(word))
+    assert seq(model, text, text, FILLS_A_CALL, text) == 2
+    assert len(model.prompts) <= MAX_CALLS
+    assert all(estimate_tokens(text) < PIECE + 300 for text in model.texts)
+
+
+def test_summary_of_a_part_of_a_turn_is_not_used() -> None:
+    for answers in (("One.", ("Two", CUT)), ("One.", "Two.", ("Three", CUT))):
+        assert seq(ScriptedModel(*answers), "word " * PIECE * 2, FILLS_A_CALL, "And now?", FILLS_A_CALL) is None
 
 
 def test_of_a_message_above_the_bound_the_head_and_the_tail_are_summarized() -> None:
@@ -136,10 +153,11 @@ def test_of_a_message_above_the_bound_the_head_and_the_tail_are_summarized() -> 
 
 @pytest.mark.parametrize("failure", [("The user", CUT), ModelThrottled()], ids=["cut", "error"])
 def test_summary_of_the_calls_before_a_failure_is_kept(failure: tuple[str, str] | ModelThrottled) -> None:
-    texts = ["word " * (PIECE * 3 // 5 * 4 // 5)] * 3
-    result = summarize(ScriptedModel("One.", "Two.", failure).task, None, messages(*texts))
+    model = ScriptedModel("One.", "Two.", "Three.", failure)
+    result = summarize(model.task, None, messages(*[FILLS_A_CALL] * 6))
     assert result
     assert (result.text, result.seq) == ("Two.", 2)
+    assert len(model.prompts) == 4
 
 
 def test_error_of_the_first_call_is_raised() -> None:

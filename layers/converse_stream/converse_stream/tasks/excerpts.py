@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from converse_stream.protocol.tokens import estimate_tokens
 
 CUT = " […] "
+MAX_WORD = 100  # code points; a longer word may be cut
 
 
 def excerpt(text: str, tokens: int) -> str:
@@ -29,5 +30,5 @@ def _head(text: str, tokens: int) -> str:
     while low < high:
         middle = -(-(low + high) // 2)
         low, high = (middle, high) if estimate_tokens(text[:middle]) <= tokens else (low, middle - 1)
-    space = text.rfind(" ", low // 2, low + 1) if low < len(text) else -1
+    space = text.rfind(" ", max(low // 2, low - MAX_WORD), low + 1) if low < len(text) else -1
     return text[:space] if space > 0 else text[:low]

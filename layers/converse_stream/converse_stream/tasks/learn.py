@@ -157,8 +157,6 @@ class LearnSteps:
                 self.user, conversation.id, after=after, until=seq, limit=limit
             )
             stored = [NumberedMessage(number, message) for number, message in read]
-            while len(stored) > 1 and stored[-1].number < seq and stored[-1].message.role == "user":
-                stored.pop()  # whether a filter stopped its answer is not known yet
             allowed = {message.id for message in without_filtered([each.message for each in stored])}
             new = [each for each in stored if each.message.id in allowed and each.message.text.strip()]
             if new or len(read) < limit:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from converse_stream.prompts.templates import sanitized
 from converse_stream.protocol.errors import ModelError
@@ -16,9 +17,9 @@ from converse_stream.telemetry import logger
 
 # Sizes are in estimated tokens.
 MAX_SUMMARY = 2_000  # part of each later prompt; 300 words are up to 2,000, depending on the script
-MAX_MESSAGE = 12_000  # of a longer message, only the head and the tail are summarized
 PIECE = 4_000  # of the messages in one call
-MAX_CALLS = 8  # of one task
+MAX_MESSAGE = 11_000  # three pieces; of a longer message, only the head and the tail are summarized
+MAX_CALLS = 8  # of one task: at least for one question with its answer
 MIN_COMPARED = 75  # a shorter summary may be replaced by one of any length
 
 _MAX_ANSWER = 1_200  # tokens: 300 words in most scripts
@@ -66,7 +67,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Messages and parts of messages for one call. `seq` is the number of the last message that is complete then."""
+    """Messages and parts of messages for one call. `seq` is the number of the last message of the complete turns."""
 
     text: str
     seq: int
@@ -77,8 +78,8 @@ def summarize(ask: TaskModel, before: str | None, messages: Sequence[NumberedMes
 
     At least one of the messages must have a text.
 
-    None if no message was added, because the first answer is not usable. If a later answer is not usable, or a later
-    call fails, the result is the summary until then. Raises the error of the first call.
+    It ends before a user's message, or with the last message. If an answer is not usable, or a later call fails, the
+    result is the summary of the complete turns until then, or None. Raises an error before there is a result.
     """
     result, text = None, before
     for piece in _pieces(messages):
@@ -118,11 +119,11 @@ def _prompt(before: str | None, piece: _Piece) -> str:
 
 
 def _pieces(messages: Sequence[NumberedMessage]) -> list[_Piece]:
-    """The messages in at most `MAX_CALLS` pieces. The last piece completes a message; the rest is left out."""
+    """The messages in at most `MAX_CALLS` pieces. The last piece completes a turn; the rest is left out."""
     pieces: list[_Piece] = []
     blocks: list[str] = []
     size, complete = 0, messages[0].number - 1
-    for each in messages:
+    for each, following in zip_longest(messages, messages[1:]):
         for block in _blocks(each):
             tokens = estimate_tokens(block)
             if blocks and size + tokens > PIECE:
@@ -130,7 +131,10 @@ def _pieces(messages: Sequence[NumberedMessage]) -> list[_Piece]:
                 blocks, size = [], 0
             blocks.append(block)
             size += tokens
-        complete = each.number
+        if following is None:
+            complete = each.number
+        elif following.message.role == "user":
+            complete = following.number - 1
     pieces.append(_Piece("\n\n".join(blocks), complete))
     pieces = pieces[:MAX_CALLS]
     while len(pieces) > 1 and pieces[-1].seq == pieces[-2].seq:
