@@ -6,8 +6,6 @@ import time
 import pytest
 
 from converse_stream.container import Container
-from converse_stream.protocol.errors import StorageError
-from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store.retention import DAY, Retention
 from tests.contract.chat_user import ChatUser
 
@@ -18,17 +16,6 @@ def summary_requests(chat_user: ChatUser) -> list[str]:
     """The texts of the requests for a summary."""
     prompts = [prompt for prompt in chat_user.model.prompts if prompt.system.startswith("Summ")]
     return [str(prompt.turn.content[0]) for prompt in prompts]
-
-
-def learn_as_lambda(chat_user: ChatUser, gid: str) -> None:
-    """Runs the learn task, at most three times if the table fails."""
-    for attempt in range(3):
-        try:
-            chat_user.learn(gid)
-            return
-        except StorageError:
-            if attempt == 2:
-                raise
 
 
 def test_the_summary_is_updated_as_the_conversation_grows(app: Container) -> None:
@@ -180,24 +167,3 @@ def test_a_summary_takes_at_most_eight_calls_and_the_next_task_continues(app: Co
     assert (len(summary_requests(chat_user)), chat_user.stored.summary_seq) == (8, 8)
     chat_user.learn(chat_user.sends("And now?"))
     assert chat_user.stored.summary_seq == 12
-
-
-@pytest.mark.parametrize(("words", "turns"), [(700, 60), (40, 35)], ids=["long answers", "many messages"])
-def test_no_message_is_neither_in_the_newest_half_of_the_history_nor_in_the_summary(
-    app: Container, words: int, turns: int
-) -> None:
-    """A full history begins again where half of it lies behind."""
-    chat_user = ChatUser(app, max_facts=1)
-    sizes: list[int] = []
-    tokens, count = app.settings.history_tokens, app.settings.history_messages
-    for number in range(turns):
-        question, answer = f"Question {number}?", " ".join(f"w{number}" for _ in range(words))
-        learn_as_lambda(chat_user, chat_user.sends(question, answer))
-        sizes += [estimate_tokens(question), estimate_tokens(answer)]
-        lacking = sizes[chat_user.stored.summary_seq :]
-        assert 2 * sum(lacking) <= tokens
-        assert 2 * len(lacking) <= count
-    summarized = "".join(summary_requests(chat_user))
-    numbers = [int(number) for number in re.findall(r'number="(\d+)"', summarized)]
-    assert numbers == list(range(1, chat_user.stored.summary_seq + 1)), "each message once"
-    assert len(summary_requests(chat_user)) <= 30
