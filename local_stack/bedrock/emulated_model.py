@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 
 from local_stack.bedrock import answer_text, directives, events, guardrail, signatures, tasks
 from local_stack.bedrock.conversation import Conversation, directive_text, parse_conversation
@@ -78,6 +78,8 @@ def compose(model_id: str, body: Json, requested: Directives, models: Mapping[st
     config = body.get("inferenceConfig", {})
     text, stopped = _cut(_text(body, conversation, requested), config.get("stopSequences", []))
     calls = [] if stopped else _tool_calls(body, conversation, requested.tools)
+    if calls and _task(conversation):
+        text = ""  # the answer is the input of the tool
     stop_reason = "stop_sequence" if stopped else "tool_use" if calls else "end_turn"
     blocks = []
     model = find(model_id, models)
@@ -99,16 +101,18 @@ def compose(model_id: str, body: Json, requested: Directives, models: Mapping[st
 
 
 def _text(body: Json, conversation: Conversation, requested: Directives) -> str:
-    """Return the text of the answer: the result of a task, JSON if the request has a schema, or prose.
-
-    The first words of a system prompt name the task.
-    """
-    task = next((run for pattern, run in _TASKS.items() if pattern.match(conversation.system.lstrip())), None)
-    if task is not None:
-        return task(conversation)
+    """Return the text of the answer: JSON if the request has a schema, the result of a task, or prose."""
     if text_format := body.get("outputConfig", {}).get("textFormat"):
-        return json.dumps(_example(json.loads(text_format["structure"]["jsonSchema"]["schema"]), conversation))
+        schema = json.loads(text_format["structure"]["jsonSchema"]["schema"])
+        return json.dumps(_example(schema, conversation), ensure_ascii=False)
+    if task := _task(conversation):
+        return task(conversation)
     return answer_text.generate_answer(conversation, requested.tokens)
+
+
+def _task(conversation: Conversation) -> Callable[[Conversation], str] | None:
+    """Return the function for the task that the first words of the system prompt name, if there is one."""
+    return next((run for pattern, run in _TASKS.items() if pattern.match(conversation.system.lstrip())), None)
 
 
 def _served(body: Json, requested: Directives) -> Json:
@@ -183,7 +187,9 @@ def _tool_call(conversation: Conversation, number: int, call: ToolCall, schema: 
 
 
 def _example(schema: Json, conversation: Conversation) -> Json:
-    """Return an example of an object with this schema."""
+    """Return an object with this schema: the result of a task, or an example."""
+    if task := _task(conversation):
+        return tasks.as_object(task(conversation), schema)
     topic = answer_text.topic_of(conversation.question).strip("“”")
     examples = {"string": topic, "integer": 1, "number": 1.5, "boolean": True, "array": [], "object": {}}
     properties = schema.get("properties", {}).items()

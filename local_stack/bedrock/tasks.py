@@ -5,6 +5,7 @@ import re
 
 from local_stack.bedrock import answer_text
 from local_stack.bedrock.conversation import Conversation
+from local_stack.bedrock.events import Json
 
 _NAMED = re.compile(r"\b(?:call yourself|your name is|you are called) (?P<name>\w+)", re.IGNORECASE)
 _ABOUT_USER = re.compile(
@@ -13,9 +14,14 @@ _ABOUT_USER = re.compile(
 _WISH = re.compile(r"i (?:prefer|want) ", re.IGNORECASE)
 
 
+# A message between tags, which may have attributes. Its line may begin with a mark.
+_MESSAGE = re.compile(r"^<message(?P<attributes>[^>\n]*)>\n(?:- )?(?P<text>.*?)\n</message>$", re.DOTALL | re.MULTILINE)
+_SUMMARY = re.compile(r"^<summary-so-far>\n(?:- )?(.*?)\n</summary-so-far>$", re.DOTALL | re.MULTILINE)
+
+
 def title(conversation: Conversation) -> str:
     """Return a title of at most six words for the conversation in the request."""
-    text = re.sub(r"</?\w+>", "\n", conversation.question)
+    text = re.sub(r"</?\w+>", "\n", _message(conversation))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     user_lines = [line.partition(":")[2].strip() for line in lines if line.lower().startswith(("user:", "human:"))]
     other_lines = [line for line in lines if "title" not in line.lower()]
@@ -28,10 +34,10 @@ def classify(conversation: Conversation) -> str:
     """Return the label of the system prompt's list with the most words of the text. Without a match it is the first."""
     header = re.search(r"\b(labels?|categories|classes|one of)\b[^:\n]*:", conversation.system, re.IGNORECASE)
     listed = conversation.system[header.end() :].strip() if header else ""
-    bullets = re.findall(r"^\s*[-*•]\s+(.+)$", listed, re.MULTILINE)
+    bullets = re.findall(r"^\s*(?:[-*•]|\d+\.)\s+(.+)$", listed, re.MULTILINE)
     pieces = bullets or re.split(r"[,|;]|\bor\b", re.split(r"\n|\. ", listed)[0])
     labels = [label for piece in pieces if (label := piece.strip(" \t`'\"“”[]."))]
-    text = set(words(conversation.question))
+    text = set(words(_message(conversation)))
     return max(labels, key=lambda label: len(text & set(words(label))), default="unknown")
 
 
@@ -52,10 +58,30 @@ def extract(conversation: Conversation) -> str:
 
 def summary(conversation: Conversation) -> str:
     """Return the previous summary with the topics of the newer questions."""
-    parts = [part.partition(": ") for part in conversation.question.split("\n\n")]
-    previous = [text for role, _, text in parts if role == "Summary so far"]
-    topics = [f"The user asked about {answer_text.topic_of(text)}." for role, _, text in parts if role == "User"]
-    return " ".join([*previous, *topics])
+    text = conversation.question
+    if messages := list(_MESSAGE.finditer(text)):
+        previous = _SUMMARY.findall(text)
+        questions = [message["text"] for message in messages if 'from="user"' in message["attributes"]]
+    else:
+        parts = [part.partition(": ") for part in text.split("\n\n")]
+        previous = [text for role, _, text in parts if role == "Summary so far"]
+        questions = [text for role, _, text in parts if role == "User"]
+    return " ".join([*previous, *(f"The user asked about {answer_text.topic_of(text)}." for text in questions)])
+
+
+def as_object(answer: str, schema: Json) -> Json:
+    """Return a task's answer as an object with the schema: JSON as it is, and a text as the first property."""
+    try:
+        parsed = json.loads(answer)
+    except ValueError:
+        parsed = None
+    return parsed if isinstance(parsed, dict) else dict.fromkeys(list(schema.get("properties", {}))[:1], answer)
+
+
+def _message(conversation: Conversation) -> str:
+    """Return the message between tags, or the whole question."""
+    found = _MESSAGE.search(conversation.question)
+    return found["text"] if found else conversation.question
 
 
 def words(text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """The learn task on a real table: each step runs once, at whatever point a task fails."""
 
 import json
+import re
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -147,10 +148,7 @@ def test_an_earlier_answer_is_learned_from_after_later_messages(app: Container) 
     chat_user.sends("And then?")
     again = chat_user.regenerates()
     assert chat_user.learn(gid) == ["title", "facts", "summary"]
-    assert {prompt.turn.content[0] for prompt in chat_user.model.prompts} == {
-        "I sail.",
-        "User: I sail.\n\nAssistant: I see.",
-    }
+    assert not [prompt for prompt in chat_user.model.prompts if "What else?" in str(prompt.turn.content)]
     assert chat_user.stored.summary_seq == 2
     chat_user.model.prompts.clear()
     assert chat_user.learn(again) == ["facts", "summary"]
@@ -160,7 +158,31 @@ def test_an_earlier_answer_is_learned_from_after_later_messages(app: Container) 
 def test_all_steps_run_with_a_history_of_one_message(app: Container) -> None:
     chat_user = ChatUser(app, history_messages=1)
     assert chat_user.learn(chat_user.sends("I sail.")) == ["title", "facts", "summary"]
-    assert chat_user.model.prompts[-1].turn.content == ("User: I sail.\n\nAssistant: I see.",)
+    assert re.findall(r">\n(.*)\n</message", str(chat_user.model.prompts[-1].turn.content[0])) == ["I sail.", "I see."]
+
+
+@pytest.mark.parametrize("opening", ["Hello there!", "Guten Morgen", "你好"])
+def test_a_conversation_that_begins_with_a_greeting_gets_its_title_from_the_next_message(
+    chat_user: ChatUser, opening: str
+) -> None:
+    assert "title" not in chat_user.learn(chat_user.sends(opening))
+    assert "Write" not in chat_user.model.jobs, "without a call of the model"
+    assert chat_user.stored.name == opening
+    assert "title" in chat_user.learn(chat_user.sends("How high are the tides in Faro?"))
+    assert chat_user.stored.title == "A title"
+    title_request = next(prompt for prompt in chat_user.model.prompts if prompt.system.startswith("Write"))
+    assert "How high are the tides in Faro?" in str(title_request.turn.content[0])
+    chat_user.learn(chat_user.sends("Thanks!"))
+    assert chat_user.model.jobs.count("Write") == 1
+
+
+def test_an_apology_is_no_title(chat_user: ChatUser) -> None:
+    chat_user.model.texts["Write"] = "I'm sorry, but I can't help with that."
+    assert chat_user.learn(chat_user.sends("I sail.")) == ["facts"]
+    assert (chat_user.stored.title, chat_user.stored.name) == (None, "I sail.")
+    chat_user.model.texts["Write"] = '{"title": "Sailing"}'
+    chat_user.learn(chat_user.sends("Where to?"))
+    assert chat_user.stored.title == "Sailing"
 
 
 @pytest.mark.parametrize("marked_only", [False, True])
@@ -312,6 +334,10 @@ def test_a_label_invokes_the_classify_function(app: Container) -> None:
     chat_user.model.texts["Classify"] = "neither"
     chat_user.learn(chat_user.sends("Well."))
     assert len(chat_user.invocations.events) == 1
+    assert chat_user.model.jobs.count("Classify") == 3, "what is no label is asked again once"
+    chat_user.model.texts["Classify"] = "**Billing** (invoice)"
+    chat_user.learn(chat_user.sends("My invoice?"))
+    assert chat_user.invocations.events[1][1]["label"] == "billing"
 
 
 def test_two_concurrent_deliveries_invoke_the_classify_function_once(app: Container) -> None:

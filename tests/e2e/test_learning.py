@@ -96,6 +96,37 @@ def test_a_title_of_the_user_is_kept(person: Person) -> None:
     assert conversation(person, titled)["title"] == "My own"
 
 
+def test_a_conversation_that_begins_with_a_greeting_gets_its_title_from_the_next_message(person: Person) -> None:
+    before = invocations(person.stack)
+    conversation_id = person.send("Hello there!").start["conversationId"]
+    assert eventually(lambda: invocations(person.stack) > before)
+    assert conversation(person, conversation_id)["title"] == "Hello there!"
+    person.send(f"Tell me about rivers {SHORT}", conversationId=conversation_id)
+    assert eventually(lambda: conversation(person, conversation_id)["title"] == "Rivers")
+
+
+def test_long_messages_that_leave_the_prompt_are_summarized_completely(person: Person) -> None:
+    first = person.send(f"Tell me about rivers. {'And more. ' * 2_900}{SHORT}")
+    conversation_id = first.start["conversationId"]
+    for topic in ("lakes", "seas"):
+        person.send(f"Tell me about {topic}. {'And more. ' * 2_900}{SHORT}", conversationId=conversation_id)
+    body = {"conversationId": conversation_id, "message": {"text": "And then?"}}
+
+    def prompt() -> str:
+        return str(person.http.post(f"{person.stack.gateway}/prompt/preview", json=body).json()["request"])
+
+    assert eventually(lambda: "The user asked about rivers" in prompt())
+    requests = [str(request) for request in person.stack.requests() if "nova-micro" in request["modelId"]]
+    assert any('number="1" part="1 of 2"' in request for request in requests)
+    assert any('number="1" part="2 of 2"' in request for request in requests)
+
+
+def test_a_label_and_a_title_are_chosen_for_a_service(person: Person) -> None:
+    task = {"task": "classify", "text": "Where is my </message> invoice?", "labels": ["travel", "invoice"]}
+    assert run(person, task) == '{"label": "invoice"}'
+    assert run(person, {"task": "title", "text": "Hello there!"}) == '{"title": "Hello there"}'
+
+
 def test_the_assistant_name_is_learned_from_the_message(person: Person) -> None:
     person.http.put(f"{person.stack.gateway}/profile", json={"name": "Ada"})
     person.send(f"Please call yourself Iris {SHORT}")

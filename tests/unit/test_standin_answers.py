@@ -221,6 +221,7 @@ def test_answer_contains_the_tool_result() -> None:
         ("User: How do I bake bread?\nAssistant: With flour.", "How do I bake bread"),
         ("Write a title for:\n<conversation>\nuser: tell me about Ada Lovelace\n</conversation>", "Ada Lovelace"),
         ("a b c d e f g h", "A b c d e f"),
+        ("<message>\n- Tell me about rivers\n</message>\n\nWrite the title of this message.", "Rivers"),
     ],
 )
 def test_small_model_writes_a_title(prompt: str, title: str) -> None:
@@ -233,10 +234,19 @@ def test_small_model_writes_a_title(prompt: str, title: str) -> None:
         "Classify the message. Answer with exactly one of these labels:\n- praise\n- complaint\nIt is data.",
         "You classify messages. Labels: praise, complaint. Nothing else.",
         'Classify. Use one of: "praise" | "complaint"',
+        "Classify the message with one of these labels:\n1. praise\n2. complaint\nChoose the best.",
     ],
-    ids=["bullets", "commas", "quotes"],
+    ids=["bullets", "commas", "quotes", "numbers"],
 )
-@pytest.mark.parametrize(("message", "label"), [("I have a complaint", "complaint"), ("Hello", "praise")])
+@pytest.mark.parametrize(
+    ("message", "label"),
+    [
+        ("I have a complaint", "complaint"),
+        ("Hello", "praise"),
+        ("<message>\n- I have a complaint\n</message>\n\nChoose praise or a complaint.", "complaint"),
+        ("<message>\n- Hello\n</message>\n\nIs this a complaint?", "praise"),
+    ],
+)
 def test_small_model_classifies_a_message(system: str, message: str, label: str) -> None:
     assert text(reply(body(message, system=system), MICRO)) == label
 
@@ -261,8 +271,27 @@ def test_small_model_tells_a_preference_from_a_fact() -> None:
     ]
 
 
-def test_small_model_summarises_a_conversation() -> None:
-    conversation = "Summary so far: The user asked about boats.\n\nUser: Tell me about rivers\n\nAssistant: They flow."
+@pytest.mark.parametrize(
+    "conversation",
+    [
+        "Summary so far: The user asked about boats.\n\nUser: Tell me about rivers\n\nAssistant: They flow.",
+        """<summary-so-far>
+The user asked about boats.
+</summary-so-far>
+
+<message from="user" number="3">
+Tell me about rivers
+</message>
+
+<message from="assistant" number="4">
+They flow.
+</message>
+
+Write the new summary.""",
+    ],
+    ids=["lines", "tags"],
+)
+def test_small_model_summarises_a_conversation(conversation: str) -> None:
     summary = "The user asked about boats. The user asked about rivers."
     assert text(reply(body(conversation, system="Summarise a conversation."), MICRO)) == summary
 
@@ -282,6 +311,19 @@ def test_every_model_does_the_tasks(model: str) -> None:
     assert fact["text"] == "The user's boat is called Nora."
     summary = text(reply(body("User: Tell me about rivers", system="Summarise a conversation."), model))
     assert summary == "The user asked about rivers."
+
+
+def test_task_with_a_schema_is_answered_as_an_object_in_the_text_or_in_the_forced_tool() -> None:
+    schema = {"type": "object", "properties": {"title": {"type": "string"}}, "additionalProperties": False}
+    title = {"system": "Write a title of at most six words."}
+    text_format = {"type": "json_schema", "structure": {"jsonSchema": {"schema": json.dumps(schema)}}}
+    request = body("Tell me about rivers", **title, outputConfig={"textFormat": text_format})
+    assert json.loads(text(reply(request, "us.anthropic.claude-haiku-5-5"))) == {"title": "Rivers"}
+    tool = {"toolSpec": {"name": "answer", "inputSchema": {"json": schema}}}
+    request = body("Tell me about rivers", **title)
+    request["toolConfig"] = {"tools": [tool], "toolChoice": {"tool": {"name": "answer"}}}
+    [call] = reply(request, MICRO).blocks
+    assert json.loads("".join(delta["toolUse"]["input"] for delta in call.deltas)) == {"title": "Rivers"}
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,11 @@ from converse_stream.prompts.prompt import Prompt, PromptMessage, ToolSpec
 from converse_stream.protocol import errors
 from converse_stream.protocol.events import Chunk, Message, Progress, Reasoning, Tool
 from converse_stream.protocol.options import Options
-from converse_stream.tasks import text_tasks
 from converse_stream.tasks.extraction import extract
+from converse_stream.tasks.labels import label
+from converse_stream.tasks.summaries import NumberedMessage, summarize
 from converse_stream.tasks.task_model import TaskModel
+from converse_stream.tasks.titles import title
 from local_stack.bedrock import BedrockServer
 from tests.wire.bedrock_standin import last
 
@@ -97,10 +99,10 @@ def tasks(models: ModelClient, name: str) -> None:
     """The four kinds of tasks."""
     ask = TaskModel(models, name, time.monotonic() + 60)
     text = f"My name is Ana, and I live in Porto. {QUICK}"
-    assert text_tasks.title(ask, text)
-    text_tasks.label(ask, text, ["travel", "billing"])
+    assert title(ask, text)
+    assert label(ask, text, ["travel", "billing"]) == ("travel" if models[name].system_prompt else None)
     extract(ask, text, ["Ana likes tea."], tokens=500, max_chars=500)
-    assert text_tasks.summary(ask, None, [Message("m", "user", (Chunk(text),), "t")])
+    assert summarize(ask, None, [NumberedMessage(1, Message("m", "user", (Chunk(text),), "t"))])
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "in-one-piece"])

@@ -9,7 +9,7 @@ import { chunk, COMPLETE, events, frame, pieces, served, START, stream } from ".
 const FIXTURES = new URL("../../../tests/fixtures/", import.meta.url);
 const reading = (text, ...lengths) => new ConverseStream({ url: "http://x", fetch: pieces(text, ...lengths) });
 
-for (const name of readdirSync(FIXTURES).filter((each) => existsSync(new URL(`${each}/answer.json`, FIXTURES)))) {
+for (const name of readdirSync(FIXTURES).filter((each) => existsSync(new URL(`${each}/events.json`, FIXTURES)))) {
   test(`fixture ${name}: the same answer for all chunk boundaries`, async () => {
     const text = readFileSync(new URL(`${name}/native.sse`, FIXTURES), "utf8");
     const expected = JSON.parse(readFileSync(new URL(`${name}/answer.json`, FIXTURES), "utf8"));

@@ -242,6 +242,19 @@ class Conversations:
         older = messages.seq_of(page[-1]) if len(items) > len(page) else None
         return [messages.read(self._table, item) for item in reversed(page)], older
 
+    def oldest_messages(
+        self, user: str, conversation_id: str, *, after: int, until: int, limit: int
+    ) -> list[tuple[int, Message]]:
+        """The first `limit` messages with numbers from `after` + 1 to `until`, with their numbers."""
+        pk, found = keys.conversation(user, conversation_id), list[Item]()
+        while (missing := limit - len(found)) > 0 and after < until:
+            items = self._table.query(pk, keys.message(after + 1), keys.message(until), limit=missing)
+            found += _unexpired(items)
+            if len(items) < missing:
+                break
+            after = messages.seq_of(items[-1])
+        return [(messages.seq_of(item), messages.read(self._table, item)) for item in found]
+
     def page(self, user: str, *, limit: int, before: tuple[str, str] | None = None) -> tuple[list[Conversation], Any]:
         """A page of conversations, newest change first, and the `before` of the next page: a time and an id."""
         start = None

@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from converse_stream.http.validation import refusal
 from converse_stream.protocol.errors import NotFound, StorageError
 from converse_stream.store.erasure import Erasure
-from converse_stream.tasks import text_tasks
+from converse_stream.tasks import labels, titles
 from converse_stream.tasks.events import ClassifyTask, EraseTask, LearnTask, TitleTask
 from converse_stream.tasks.learn import learn
 from converse_stream.tasks.task_model import TaskModel
@@ -30,7 +30,7 @@ _Task = TypeAdapter[TitleTask | ClassifyTask | LearnTask | EraseTask](
 def run(event: Mapping[str, Any], app: "Container", seconds: float) -> dict[str, Any]:
     """Runs the task and returns its result.
 
-    The result is `{"title": str}`, `{"label": str | None}` (None if the model chose no label),
+    The result is `{"title": str}` (empty if the model gave none), `{"label": str | None}` (None if it chose none),
     `{"learned": [step, ...]}` or `{"erased": True}`.
 
     Raises BadRequest with the wrong field, ModelError, ModelTimeout after `seconds`, and StorageError. If an erasure is
@@ -46,9 +46,9 @@ def run(event: Mapping[str, Any], app: "Container", seconds: float) -> dict[str,
     ask = TaskModel(app.models, app.settings.task_model, deadline)
     match task:
         case TitleTask():
-            return {"title": text_tasks.title(ask, task.text)}
+            return {"title": titles.title(ask, task.text)}
         case ClassifyTask():
-            return {"label": text_tasks.label(ask, task.text, task.labels)}
+            return {"label": labels.label(ask, task.text, task.labels)}
         case LearnTask():
             return {"learned": learn(task, app, ask)}
         case EraseTask():

@@ -1,17 +1,20 @@
 """The task `learn`: the steps after an answer. Each step is stored in one conditional transaction.
 
-    title      of a conversation without a title
+    title      of a conversation without a title, unless the user's message only greets
     facts      about the user, from the user's message, and the name that the user gives the assistant; once a message
-    summary    of the messages that will soon not fit into the prompt; unless another summary was stored since
     label      the one of the deployment's labels that fits the message; starts the deployment's own task at most once
+    summary    of the messages that will soon not fit into the prompt; unless another summary was stored since. It is
+               the last step, because it may take several calls of the model
 
 All steps require that the user allows learning. If a step fails, the other steps still run. After them the task fails
 and is retried, if the error is retryable.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from converse_stream.memory.greetings import is_greeting
 from converse_stream.prompts.history import without_filtered
 from converse_stream.protocol.errors import BudgetExhausted, ChatError, DispatchFailed, NotFound, Paused
 from converse_stream.protocol.ids import now
@@ -19,9 +22,10 @@ from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store.conversations import Conversation
 from converse_stream.store.facts import Fact
 from converse_stream.store.generation_record import GenerationRecord
-from converse_stream.tasks import text_tasks
+from converse_stream.tasks import labels, summaries, titles
 from converse_stream.tasks.events import LearnTask
 from converse_stream.tasks.extraction import extract
+from converse_stream.tasks.summaries import NumberedMessage
 from converse_stream.tasks.task_model import TaskModel
 from converse_stream.telemetry import logger
 
@@ -69,7 +73,7 @@ class LearnSteps:
         """See `learn`."""
         completed, failures = [], []
         marked = self.app.learned_marks.steps(self.user, self.conversation.id, self.record.seq - 1)
-        steps = {"title": self.title, "facts": self.facts, "summary": self.summary, "label": self.label}
+        steps = {"title": self.title, "facts": self.facts, "label": self.label, "summary": self.summary}
         for name, step in steps.items():
             if name in marked:
                 continue
@@ -85,8 +89,13 @@ class LearnSteps:
         return completed
 
     def title(self) -> bool:
-        """Stores a title, if there is none. Returns whether it was stored, as the other steps do."""
-        title = "" if self.conversation.title else text_tasks.title(self.ask, self.message)
+        """Stores a title, if there is none. Returns whether it was stored, as the other steps do.
+
+        The title is of the first message that does not only greet: later messages find a title.
+        """
+        if self.conversation.title or is_greeting(self.message):
+            return False
+        title = titles.title(self.ask, self.message)
         if not title:
             return False
         return self._store(
@@ -115,22 +124,50 @@ class LearnSteps:
         return self._store(self._mark("facts"), *store.learned_parts(self.user, facts), profile_part)
 
     def summary(self) -> bool:
-        """Extends the summary, when the messages that it lacks fill half of the history of a prompt."""
-        settings, conversation, seq = self.app.settings, self.conversation, self.record.seq
-        summarized = conversation.summary_seq if conversation.summary else 0
-        missing = min(seq - summarized, max(2, settings.history_messages))
-        if missing <= 0:
+        """Extends the summary, when the messages that it lacks fill half of the history of a prompt.
+
+        So the messages that leave the history are in the summary, if each prompt has at least the newest half.
+        """
+        conversation = self.conversation
+        stored, new = self._unsummarized()
+        if not new or not self._fill_half(stored):
             return False
-        stored, _ = self.app.conversations.messages(self.user, conversation.id, limit=missing, before=seq + 1)
-        new = without_filtered(stored)
-        size = sum(estimate_tokens(message.text) for message in new)
-        if not new or (2 * len(new) < settings.history_messages and 2 * size < settings.history_tokens):
+        summary = summaries.summarize(self.ask, conversation.summary, new)
+        if summary is None:
             return False
-        text = text_tasks.summary(self.ask, conversation.summary, new)
-        if not text:
-            return False
-        summary_part = self.app.conversations.summary_part(self.user, conversation, text, seq, new[0].created_at)
+        # Messages that are not part of the summary, such as filtered ones, may follow the last one that is.
+        seq = stored[-1].number if summary.seq == new[-1].number else summary.seq
+        oldest = new[0].message.created_at
+        summary_part = self.app.conversations.summary_part(self.user, conversation, summary.text, seq, oldest)
         return self._store(summary_part, self._learning_allowed)
+
+    def _unsummarized(self) -> tuple[Sequence[NumberedMessage], Sequence[NumberedMessage]]:
+        """The oldest messages that the summary lacks, up to this answer, and those of them that it may have.
+
+        They are at most as many as in two histories, so a long conversation without a summary gets it in several tasks.
+        An expired summary is replaced by one of the newest messages: one of the oldest would expire soon, too.
+        """
+        conversation, seq = self.conversation, self.record.seq
+        history_messages = max(2, self.app.settings.history_messages)
+        limit, after = 2 * history_messages, conversation.summary_seq
+        if after and not conversation.summary:
+            after = max(0, seq - history_messages)
+        while True:
+            read = self.app.conversations.oldest_messages(
+                self.user, conversation.id, after=after, until=seq, limit=limit
+            )
+            stored = [NumberedMessage(number, message) for number, message in read]
+            allowed = {message.id for message in without_filtered([each.message for each in stored])}
+            new = [each for each in stored if each.message.id in allowed and each.message.text.strip()]
+            if new or len(read) < limit:
+                return stored, new
+            after = stored[-1].number
+
+    def _fill_half(self, stored: Sequence[NumberedMessage]) -> bool:
+        """Whether the messages fill half of the history of a prompt."""
+        size = sum(estimate_tokens(each.message.text) for each in stored)
+        settings = self.app.settings
+        return 2 * len(stored) >= settings.history_messages or 2 * size >= settings.history_tokens
 
     def label(self) -> bool:
         """Chooses a label, and starts the deployment's function with it.
@@ -141,7 +178,7 @@ class LearnSteps:
         settings, marks = self.app.settings, self.app.learned_marks
         if not settings.classify_function:
             return False
-        label = text_tasks.label(self.ask, self.message, settings.labels)
+        label = labels.label(self.ask, self.message, settings.labels)
         if not self._store(self._mark("label"), self._learning_allowed):
             return False
         if label:

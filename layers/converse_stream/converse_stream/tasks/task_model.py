@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from converse_stream.aws.cancellation import Cancelled
@@ -11,8 +12,26 @@ from converse_stream.model.stream import ModelEnd
 from converse_stream.model.transport import Call
 from converse_stream.prompts.prompt import Prompt, PromptMessage
 from converse_stream.protocol.errors import ModelTimeout
-from converse_stream.protocol.events import Chunk, Usage
+from converse_stream.protocol.events import Chunk, FinishReason, Usage
 from converse_stream.protocol.options import Options
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAnswer:
+    """The text of an answer, which is empty if a filter stopped it, and how it ended."""
+
+    text: str
+    finish_reason: FinishReason
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the answer ends at the limit of its tokens."""
+        return self.finish_reason == "length"
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether a filter stopped the answer."""
+        return self.finish_reason == "content-filter"
 
 
 class TaskModel:
@@ -27,7 +46,13 @@ class TaskModel:
     def __call__(
         self, system: str, text: str, max_tokens: int, *, facts: str = "", schema: Mapping[str, Any] | None = None
     ) -> str:
-        """The model's answer; empty if a filter stopped it. With a `schema` it is JSON.
+        """The text of the model's answer. See `answer`."""
+        return self.answer(system, text, max_tokens, facts=facts, schema=schema).text
+
+    def answer(
+        self, system: str, text: str, max_tokens: int, *, facts: str = "", schema: Mapping[str, Any] | None = None
+    ) -> TaskAnswer:
+        """The model's answer. With a `schema` it is JSON, but a model may answer with something else.
 
         Raises ModelError, and ModelTimeout at the deadline.
         """
@@ -39,19 +64,21 @@ class TaskModel:
         timer = threading.Timer(max(0.0, self._deadline - time.monotonic()), call.cancel)
         timer.start()
         pieces: list[str] = []
+        finish_reason: FinishReason = "stop"
         try:
             for event in self._models.answer(prompt, self._name, options, call):
                 if isinstance(event, Chunk):
                     pieces.append(event.content)
                 elif isinstance(event, ModelEnd):
                     self._count(event.usage)
-                    pieces = [] if event.finish_reason == "content-filter" else pieces
+                    finish_reason = event.finish_reason
         except Cancelled:
             raise ModelTimeout from None
         finally:
             timer.cancel()
             timer.join()
-        return "".join(pieces)
+        answer = TaskAnswer("".join(pieces), finish_reason)
+        return replace(answer, text="") if answer.is_filtered else answer
 
     def _count(self, usage: Usage) -> None:
         spent = self.spent
