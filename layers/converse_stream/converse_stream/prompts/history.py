@@ -15,6 +15,8 @@ from converse_stream.protocol.events import Message
 from converse_stream.protocol.tokens import estimate_tokens
 
 MIN_SHORTENED = 20  # tokens; a text that must be shorter is left out
+MIN_CORRECTED = 300  # tokens; in a shorter prompt, what models add to each prompt counts too much
+MAX_CORRECTION = 2.0
 END_SHARE = {"user": 0.5, "assistant": 0.75}  # how much of a shortened text is its end; an answer may be continued
 
 
@@ -141,3 +143,16 @@ def without_filtered(messages: Sequence[Message]) -> list[Message]:
         if not filtered:
             kept.append(message)
     return kept[::-1]
+
+
+def estimate_correction(history: Sequence[Message], model: str) -> float:
+    """The real tokens of the last prompt that the model got in this conversation, divided by the estimate.
+
+    It is 1.0 if there is none of at least `MIN_CORRECTED` tokens, and limited, because a prompt may change its kind.
+    """
+    for message in reversed(history):
+        sent, usage = message.sent, message.usage
+        if sent and usage and usage.basis == "exact" and message.model == model and sent.tokens >= MIN_CORRECTED:
+            real = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+            return min(max(real / sent.tokens, 1 / MAX_CORRECTION), MAX_CORRECTION)
+    return 1.0

@@ -15,13 +15,11 @@ from converse_stream.memory.lookup import Memory
 from converse_stream.memory.recall import PendingRecall, Recall
 from converse_stream.prompts import builder
 from converse_stream.prompts.builder import PromptBudget, RequestContext
+from converse_stream.prompts.history import estimate_correction
 from converse_stream.prompts.prompt import Prompt, ToolSpec
 from converse_stream.protocol.errors import ModelUnpriced
-from converse_stream.protocol.events import Message, Progress
+from converse_stream.protocol.events import Progress
 from converse_stream.protocol.options import Options
-
-MIN_CORRECTED = 300  # tokens; in a shorter prompt, what models add to each prompt counts too much
-MAX_CORRECTION = 2.0
 
 
 def choose_model(app: Container, user: User, request: ChatRequest, flags: UserFlags) -> str:
@@ -82,19 +80,6 @@ def build_completion(
     assistant = app.settings.assistant_name
     built = builder.build(memory, plan.history, plan.text, assistant=assistant, budget=budget, context=context)
     return Completion(built, model, options, memory.sources, correction=correction)
-
-
-def estimate_correction(history: Sequence[Message], model: str) -> float:
-    """The real tokens of the last prompt that the model got in this conversation, divided by the estimate.
-
-    It is 1.0 if there is none of at least `MIN_CORRECTED` tokens, and limited, because a prompt may change its kind.
-    """
-    for message in reversed(history):
-        sent, usage = message.sent, message.usage
-        if sent and usage and usage.basis == "exact" and message.model == model and sent.tokens >= MIN_CORRECTED:
-            real = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
-            return min(max(real / sent.tokens, 1 / MAX_CORRECTION), MAX_CORRECTION)
-    return 1.0
 
 
 def history_progress(prompt: Prompt) -> list[Progress]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from converse_stream.memory.greetings import is_greeting
-from converse_stream.prompts.history import without_filtered
+from converse_stream.prompts.history import estimate_correction, without_filtered
 from converse_stream.protocol.errors import BudgetExhausted, ChatError, DispatchFailed, NotFound, Paused
 from converse_stream.protocol.ids import now
 from converse_stream.protocol.tokens import estimate_tokens
@@ -165,8 +165,9 @@ class LearnSteps:
 
     def _fill_half(self, stored: Sequence[NumberedMessage]) -> bool:
         """Whether the messages fill half of the history of a prompt."""
-        size = sum(estimate_tokens(each.message.text) for each in stored)
-        settings = self.app.settings
+        messages, settings = [each.message for each in stored], self.app.settings
+        size = sum(estimate_tokens(message.text) for message in messages)
+        size = round(size * estimate_correction(messages, self.record.model))
         return 2 * len(stored) >= settings.history_messages or 2 * size >= settings.history_tokens
 
     def label(self) -> bool:
