@@ -103,12 +103,27 @@ def _text(body: Json, conversation: Conversation, requested: Directives) -> str:
 
     The first words of a system prompt name the task.
     """
-    task = next((run for pattern, run in _TASKS.items() if pattern.match(conversation.system.lstrip())), None)
-    if task is not None:
-        return task(conversation)
+    if (result := _task_result(conversation)) is not None:
+        return result
     if text_format := body.get("outputConfig", {}).get("textFormat"):
         return json.dumps(_example(json.loads(text_format["structure"]["jsonSchema"]["schema"]), conversation))
     return answer_text.generate_answer(conversation, requested.tokens)
+
+
+def _task_result(conversation: Conversation) -> str | None:
+    """Return the result of the task that the system prompt names, or None if it names none."""
+    task = next((run for pattern, run in _TASKS.items() if pattern.match(conversation.system.lstrip())), None)
+    return None if task is None else task(conversation)
+
+
+def _task_input(conversation: Conversation) -> Json | None:
+    """Return the result of a task as the input of a tool, or None if there is no task or its result is no object."""
+    result = _task_result(conversation)
+    try:
+        parsed = json.loads(result or "")
+    except ValueError:
+        return None
+    return parsed if isinstance(parsed, dict) else None
 
 
 def _served(body: Json, requested: Directives) -> Json:
@@ -167,7 +182,7 @@ def _tool_calls(body: Json, conversation: Conversation, requested: tuple[ToolCal
     calls = [call for call in requested if call.name in schemas]
     match config.get("toolChoice", {}):
         case {"tool": {"name": name}} if name not in [call.name for call in calls]:
-            calls = [ToolCall(name)]
+            calls = [ToolCall(name, _task_input(conversation))]
         case {"any": _} if not calls:
             calls = [ToolCall(specs[0]["name"])]
     return [_tool_call(conversation, number, call, schemas[call.name]) for number, call in enumerate(calls)]

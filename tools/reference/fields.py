@@ -78,6 +78,7 @@ TEXTS = {
     "Conversation.updatedAt": "Time of the last change: ISO 8601, in UTC.",
     "Fact.createdAt": "ISO 8601, in UTC.",
     "Fact.confidence": "How sure the model is, 0 to 1. Only of facts that were learned.",
+    "Fact.message": "Number of the message in its conversation, from 1. Only of facts that were learned.",
     "Metrics.durationMs": "Milliseconds until the answer ended.",
     "Metrics.firstTokenMs": "Milliseconds until the first token.",
     "Usage.cacheReadTokens": "Input tokens that were read from Bedrock's prompt cache.",
