@@ -338,7 +338,7 @@ def test_a_fact_is_replaced_when_the_fact_limit_is_reached(app: Container) -> No
 
 
 def test_the_largest_change_fits_into_one_transaction(chat_user: ChatUser) -> None:
-    boats = [{"text": f"The user has boat {number}.", "confidence": 1} for number in range(5)]
+    boats: list[dict[str, Any]] = [{"text": f"The user has boat {number}.", "confidence": 1} for number in range(5)]
     learned(chat_user, {"facts": boats})
     learned(chat_user, {"facts": [{**boat, "text": boat["text"].replace("boat", "car")} for boat in boats]})
     numbers = list(range(1, 11))

@@ -226,12 +226,14 @@ def test_long_message_is_truncated_and_only_the_nearest_facts_are_sent() -> None
 PAGE = (Path(__file__).parents[2] / "docs/prompting.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["extraction.md", "extraction_message.md"])
-def test_each_sentence_of_the_prompt_has_a_reason_in_the_documentation(name: str) -> None:
-    source = (Path(extraction_prompt.__file__).with_name(name)).read_text(encoding="utf-8")
-    lines = [line for line in source.splitlines() if line[:1] not in ("", "<", "$", "{")]
-    for sentence in (each for line in lines for each in re.split(r"(?<=[.;])(?<!e\.g\.) (?=[A-Z])", line)):
-        assert f"| {sentence.replace('|', '')} |" in PAGE, sentence
+def test_each_sentence_of_the_prompt_has_a_reason_in_the_documentation() -> None:
+    folder = Path(extraction_prompt.__file__).parent
+    texts = [(folder / name).read_text(encoding="utf-8") for name in ("extraction.md", "extraction_message.md")]
+    texts.append(extraction_prompt._AGAIN)
+    lines = [line for text in texts for line in text.splitlines() if line[:1] not in ("", "<", "$", "{")]
+    sentences = [sentence for line in lines for sentence in re.split(r"(?<=\.) (?=[A-Z\"])", line)]
+    section = PAGE.partition("## Prompt of the extraction")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(.*?)` \| \S", section, re.MULTILINE) == sentences
 
 
 # ---- An answer that cannot be read ----
