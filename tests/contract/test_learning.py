@@ -285,6 +285,15 @@ def test_a_fact_that_a_new_one_contradicts_is_replaced(chat_user: ChatUser) -> N
     assert (lyon.text, lyon.source, lyon.message) == ("The user lives in Lyon.", chat_user.conversation, 3)
 
 
+def test_a_task_that_runs_late_does_not_replace_the_fact_of_a_later_message(chat_user: ChatUser) -> None:
+    early = chat_user.sends("I live in Paris.")
+    learned(chat_user, {"facts": [LYON]})
+    paris = {"text": "The user lives in Paris.", "confidence": 1, "replaces": [1]}
+    chat_user.model.texts["Extract"] = json.dumps({"facts": [paris], "outdated": [1]})
+    assert chat_user.learn(early) == ["facts"]
+    assert chat_user.facts == ["The user lives in Paris.", "The user lives in Lyon."], "in the order of the messages"
+
+
 def test_a_fact_that_is_not_true_any_more_is_removed(chat_user: ChatUser) -> None:
     knows_paris(chat_user)
     assert learned(chat_user, {"facts": [], "outdated": [1]}, "I no longer live in Paris.") == ["facts"]
@@ -307,7 +316,7 @@ def test_a_fact_that_is_deleted_during_the_task_is_no_conflict(chat_user: ChatUs
 def test_a_fact_that_is_learned_again_during_the_task_is_not_removed_unseen(chat_user: ChatUser) -> None:
     """Nothing is stored, and the task is retried. It sees the new fact then."""
     paris, store = knows_paris(chat_user), chat_user.app.facts
-    again = replace(paris, created_at="2999-01-01T00:00:00.000Z")
+    again = replace(paris, created_at="2000-01-01T00:00:00.000Z")
     chat_user.during_first_call(lambda: store._table.transact(store.learned_parts(chat_user.key, [again])))
     with pytest.raises(StorageError):
         learned(chat_user, {"facts": [{**LYON, "replaces": [1]}]})

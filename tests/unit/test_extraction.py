@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class FakeTask:
 
 
 def fact(text: str, source: str = "a-conversation") -> Fact:
-    return Fact(f"id of {text}", text, "fact", source, DATE, 0.9)
+    return Fact(f"id of {text}", text, "fact", source, "2026-02-01T10:00:00.000Z", 0.9)
 
 
 def ask(task: Any, message: str = "I sail.", known: Sequence[Fact] = (), *, before: str = "") -> Extraction:
@@ -139,6 +140,14 @@ def test_outdated_fact_is_removed_without_a_new_one() -> None:
 
 def test_fact_of_the_user_is_never_removed_and_the_new_one_is_stored_beside_it() -> None:
     assert removed({"facts": [{**LYON, "replaces": [3]}], "outdated": [3]}) == (["The user lives in Lyon."], [])
+
+
+def test_fact_of_a_later_message_is_not_removed_by_an_earlier_one() -> None:
+    """A task may run late, for example from the dead-letter queue."""
+    later = replace(PARIS, created_at="2026-03-01T10:00:00.001Z")
+    answer = {"facts": [{**LYON, "replaces": [1]}], "outdated": [1, 2]}
+    _, gone = extract_from(answer, "We moved to Lyon.", [later, DOG]).fitting(10)
+    assert gone == [DOG]
 
 
 @pytest.mark.parametrize("number", [0, -1, 4, 10**30])

@@ -76,7 +76,7 @@ TEXTS = {
     "Message.role": "Who wrote it.",
     "Message.createdAt": "ISO 8601, in UTC.",
     "Conversation.updatedAt": "Time of the last change: ISO 8601, in UTC.",
-    "Fact.createdAt": "ISO 8601, in UTC.",
+    "Fact.createdAt": "When the user added it, or sent the message: ISO 8601, in UTC.",
     "Fact.confidence": "How sure the model is, 0 to 1. Only of facts that were learned.",
     "Fact.message": "Number of the message in its conversation, from 1. Only of facts that were learned.",
     "Metrics.durationMs": "Milliseconds until the answer ended.",

@@ -26,8 +26,9 @@ SHOWN = (
 class Fact:
     """A fact about a user. `source` is `user` if the user wrote it, else the conversation that it was learned from.
 
-    `confidence` is from 0 to 1, and None if the user wrote the fact. `message` is the number (from 1) of the message in
-    the conversation; None if the user wrote the fact, or if an earlier version learned it.
+    `created_at` is the time at which the user said it. `confidence` is from 0 to 1; None if the user wrote the fact.
+    `message` is the number (from 1) of the message in the conversation; None if the user wrote the fact, or if an
+    earlier version learned it.
     """
 
     id: str

@@ -96,7 +96,7 @@ def extract(ask: TaskModel, message: UserMessage, known: Sequence[Fact], limits:
 
     def removable(numbers: Iterable[int]) -> list[Fact]:
         # A known fact that the answer also gives as a fact is still true.
-        return [fact for fact in _learned(numbers, shown) if _words(fact.text) not in kept]
+        return [fact for fact in _older(numbers, shown, message) if _words(fact.text) not in kept]
 
     facts, outdated = [], removable(answer.outdated)
     for found in answer.facts:
@@ -132,10 +132,13 @@ def _nearest(known: Sequence[Fact], message: str, tokens: int) -> list[Fact]:
     return [known[int(fact.id)] for fact in fit_budget(facts, tokens, lambda: rank(facts, question, None))]
 
 
-def _learned(numbers: Iterable[int], shown: Sequence[Fact]) -> list[Fact]:
-    """The facts with these numbers. Without facts that the user wrote: only the user may delete those."""
+def _older(numbers: Iterable[int], shown: Sequence[Fact], message: UserMessage) -> list[Fact]:
+    """The facts with these numbers that were learned from earlier messages.
+
+    Only the user may delete what the user wrote. A later message is right, if this task runs late.
+    """
     facts = [shown[number - 1] for number in dict.fromkeys(numbers) if 1 <= number <= len(shown)]
-    return [fact for fact in facts if fact.source != "user"]
+    return [fact for fact in facts if fact.source != "user" and fact.created_at < message.sent_at]
 
 
 def _is_refused(text: str, limits: Limits) -> bool:

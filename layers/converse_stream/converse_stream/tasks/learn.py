@@ -22,7 +22,6 @@ from converse_stream.protocol.errors import (
     Paused,
     StorageError,
 )
-from converse_stream.protocol.ids import now
 from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store.conversations import Conversation
 from converse_stream.store.facts import Fact
@@ -124,7 +123,8 @@ class LearnSteps:
         found, removed = extraction.fitting(capacity)
         source, number = self.conversation.id, self.record.seq - 1
         facts = [
-            Fact(each.id, each.text, each.kind, source, now(), round(each.confidence, 2), number) for each in found
+            Fact(each.id, each.text, each.kind, source, self.sent_at, round(each.confidence, 2), number)
+            for each in found
         ]
         # A transaction can have only one part for each item, so the part that sets the name also has the condition.
         name = extraction.assistant
