@@ -35,7 +35,7 @@ ORDERS = folded_pattern(
     r"\b(?:ignore|disregard|forget|override|bypass|overrule|skip)s?"
     r"(?: (?:all|any|every|of|the|your|its|my|these|those|other))*"
     rf" (?:(?:previous|prior|above|earlier|preceding|former|system|safety|initial|original|other)(?: {_RULES}\b|"
-    rf"\s*(?:[.,:;!\"]|$))|(?:instructions?|prompts?|guardrails?|guidelines|safeguards?)\b)",
+    rf"\s*(?:[.,:;!\"]|$)| and\b)|(?:instructions?|prompts?|guardrails?|guidelines|safeguards?)\b)",
     rf"\b(?:ignore|disregard|forget|override|bypass|overrule|skip)s? (?:all )?(?:your|its) {_RULES}\b",
     r"\bignoriere? (?:\w+ ){0,3}(?:anweisung|regel|vorgabe)",
     r"\bignor(?:e|ez|er|a|ar) (?:\w+ ){0,3}(?:instructions|consignes|instrucciones|istruzioni|instruções)\b",
@@ -56,6 +56,7 @@ ORDERS = folded_pattern(
     r"(?:^|\bthe |\bevery |\bthis |[.!?:;,]\s*)(?:ai |chat ?)?(?:assistant|bot|chatbot|language model|llm|ai)"
     r" (?:must|shall|should|has to|needs to|ought to|always|never|is (?:required|instructed|obliged|to))\b",
     r"\b(?:assistant|bot|chatbot|ai|model) to (?:always|never)\b",
+    rf"\bthe (?:assistant|bot|chatbot|ai) {_SAY}\b",
     # "Always end with …", "never mention …", "do not tell …"
     rf"{_START}(?:always|never|do not|don't) (?:ever )?{_SAY}\b",
     r"\b(?:immer|stets) mit\b.{0,60}\b(?:enden|beenden|antworten)\b",
@@ -67,26 +68,29 @@ ORDERS = folded_pattern(
     rf"\b(?:append|add|include|insert|prepend|put|place|attach|mention|repeat)(?:d|ed)?\b.{{1,120}}?\b(?:to|in|at|on|after|before|"
     rf"with|into|of) (?:each|every|all|any|your|its|the assistant's) (?:\w+ )?{_ANSWERS}\b",
     rf"\b(?:end|begin|start|finish|close|conclude|sign)(?: off)? (?:each|every|all|any|your|its) (?:\w+ )?{_ANSWERS}\b",
-    rf"\b(?:end|begin|start|finish|close|conclude|sign)(?: off)? (?:\w+ )?{_ANSWERS} (?:with|by)\b",
+    rf"(?:{_START}|\band |\balways )(?:end|begin|start|finish|close|conclude|sign)(?: off)? (?:\w+ )?{_ANSWERS}"
+    r" (?:with|by)\b",
     rf"\b(?:each|every|all|any|your) (?:\w+ )?{_ANSWERS} (?:must|shall|(?:should|(?:has |have |needs? |is |are )?to) "
     r"(?:end|begin|start|finish|include|contain|mention|carry|link|recommend|close))\b",
     rf"\b(?:in|at|to|after|before|with) (?:the (?:end|start|top) of )?(?:each|every|all) {_ANSWERS}\b"
     rf".{{0,20}}\b{_SAY}\b",
     rf"\b(?:each|every) {_ANSWERS} (?:ends|begins|starts|finishes|closes|includes|contains|mentions)\b",
     # "If anyone asks, say …"
-    rf"\b(?:if|when|whenever)\b[^.]{{1,60}}, (?:please |always |never |only )*{_SAY}\b",
+    rf"\b(?:if|when|whenever|(?:each|every) time)\b[^.]{{1,60}}, (?:please |always |never |only )*{_SAY}\b",
     # "From now on, …", "answer … from now on"
-    rf"\b(?:from now on|from here on|henceforth|from this point on)\b[\s,:]*(?:please )?"
+    rf"\b(?:from now on|from here on|henceforth|from this point on|going forward)\b[\s,:]*(?:please )?"
     rf"(?:you\b|always\b|never\b|every {_ANSWERS}|all {_ANSWERS}|the assistant|ignore\b|{_SAY}\b)",
     rf"{_START}{_SAY}\b.*\b(?:from now on|from here on|henceforth)\b",
     r"\b(?:ab jetzt|ab sofort|von nun an|désormais|dorénavant|a partir de ahora|a partir de agora|d'ora in poi)\b"
     r"[\s,:]*(?:bist|antworte|beende|immer|du\b|réponds|tu\b|vous\b|responde|siempre|sempre|rispondi|eres\b|você\b)",
     # An order without a subject
+    r"[.!:]\s*(?:please )?(?:respond|reply|append|prepend|reveal|output|execute|obey) (?:only |always )?"
+    r"(?:with|to|in|the)\b",
     r"^(?:please |kindly )?(?:respond|reply|append|prepend|reveal|repeat after|output|execute|obey|visit|click|treat|"
     r"tell the user|answer (?:only|in|like|as|with|every|all|each)|act (?:as|like)|pretend (?:to|that|you)|"
     r"role-?play as)\b",
     r"\b(?:reveal|print|show|leak|repeat|output|disclose)\b.{0,30}\bsystem prompt\b",
-    r"\b(?:developer|debug|jailbreak|unrestricted|dan) mode\b",
+    r"\b(?:developer|debug|jailbreak|unrestricted|dan) mode\b|\b(?:admin|developer|root|system) override\b",
     r"\b(?:safety|content)(?: \w+)? (?:rules?|filters?|polic(?:y|ies)|guidelines?|checks?)"
     r" (?:do not|does not|don't|never) apply",
     r"\b(?:exempt|excluded) from (?:\w+ ){0,4}(?:rules|filters?|polic(?:y|ies)|guidelines|restrictions|checks)\b",
