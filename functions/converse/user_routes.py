@@ -55,14 +55,14 @@ def add_routes(api: Api) -> None:
 
 
 def _fact(fact: Fact) -> dict[str, Any]:
-    confidence = {} if fact.confidence is None else {"confidence": fact.confidence}
+    learned = {"confidence": fact.confidence, "message": fact.message}
     return {
         "id": fact.id,
         "text": fact.text,
         "kind": fact.kind,
         "source": fact.source,
         "createdAt": fact.created_at,
-        **confidence,
+        **{name: value for name, value in learned.items() if value is not None},
     }
 
 

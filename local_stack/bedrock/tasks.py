@@ -8,6 +8,7 @@ from local_stack.bedrock.conversation import Conversation
 from local_stack.bedrock.events import Json
 
 _NAMED = re.compile(r"\b(?:call yourself|your name is|you are called) (?P<name>\w+)", re.IGNORECASE)
+_NO_LONGER = re.compile(r"i no longer (.+)", re.IGNORECASE)
 _ABOUT_USER = re.compile(
     r"(?:my (?!question)|i(?:'m| am| have| own| live| work| like| love| prefer| want) )", re.IGNORECASE
 )
@@ -42,18 +43,27 @@ def classify(conversation: Conversation) -> str:
 
 
 def extract(conversation: Conversation) -> str:
-    """Return the user's new statements about themselves, and a name for the assistant, as JSON."""
+    """Return the user's new statements about themselves, known facts that are wrong now, and a name, as JSON.
+
+    The message is between its tags, or the whole question.
+    """
     facts, known = [], {fact.text for fact in conversation.facts}
-    for match in re.findall(r"[^.!?\n]+", conversation.question):
-        sentence = match.strip()
+    outdated: set[int] = set()
+    message = _message(conversation)
+    for part in re.findall(r"[^.!?\n]+", message):
+        sentence = part.strip()
+        if ended := _NO_LONGER.fullmatch(sentence):
+            numbered = enumerate(conversation.facts, 1)
+            outdated |= {number for number, fact in numbered if ended[1].lower() in fact.text.lower()}
         if _ABOUT_USER.match(sentence) and not _NAMED.search(sentence):
             text = re.sub("^my ", "The user's ", sentence, flags=re.IGNORECASE)
             text = f"{text}." if text != sentence else f"The user says: {sentence}."
             if text not in known:
                 kind = "preference" if _WISH.match(sentence) else "fact"
-                facts.append({"text": text, "kind": kind, "confidence": 0.9})
-    named = _NAMED.search(conversation.question)
-    return json.dumps({"facts": facts, "assistant": named["name"] if named else None}, ensure_ascii=False)
+                facts.append({"text": text, "kind": kind, "confidence": 0.9, "replaces": []})
+    named = _NAMED.search(message)
+    answer = {"facts": facts, "outdated": sorted(outdated), "assistant": named["name"] if named else ""}
+    return json.dumps(answer, ensure_ascii=False)
 
 
 def summary(conversation: Conversation) -> str:

@@ -20,8 +20,9 @@ from converse_stream.protocol.errors import (
     ModelUnavailable,
     StorageError,
 )
+from converse_stream.protocol.ids import now
 from converse_stream.store import erasure_marker, keys
-from converse_stream.store.facts import Profile
+from converse_stream.store.facts import Fact, Profile
 from tests.contract.chat_user import FACTS, ChatUser, SmallModel
 from tests.contract.test_erasure import items_of
 
@@ -149,6 +150,7 @@ def test_an_earlier_answer_is_learned_from_after_later_messages(app: Container) 
     again = chat_user.regenerates()
     assert chat_user.learn(gid) == ["title", "facts", "summary"]
     assert not [prompt for prompt in chat_user.model.prompts if "What else?" in str(prompt.turn.content)]
+    assert "<message>\nI sail.\n</message>" in str([prompt.turn.content for prompt in chat_user.model.prompts])
     assert chat_user.stored.summary_seq == 2
     chat_user.model.prompts.clear()
     assert chat_user.learn(again) == ["facts", "summary"]
@@ -243,8 +245,10 @@ def test_a_stored_fact_is_not_stored_again(chat_user: ChatUser) -> None:
     )
     assert chat_user.learn(chat_user.sends("I swim.")) == ["facts"]
     assert chat_user.facts == ["The user sails.", "The user swims."]
-    assert "- The user sails." in chat_user.model.prompts[-1].facts
-    assert chat_user.model.prompts[-1].turn.content == ("I swim.",), "without the answer"
+    assert "[fact 1] The user sails." in chat_user.model.prompts[-1].facts
+    [text] = chat_user.model.prompts[-1].turn.content
+    assert "<message>\nI swim.\n</message>" in str(text)
+    assert str(text).count("I see.") == 1, "the answer before the message, and not its own answer"
 
 
 @pytest.mark.parametrize(
@@ -262,12 +266,153 @@ def test_uncertain_and_long_facts_are_not_stored(chat_user: ChatUser, facts: lis
     assert chat_user.facts == []
 
 
-def test_a_reply_that_cannot_be_parsed_is_not_requested_again(chat_user: ChatUser) -> None:
+def test_an_unreadable_answer_is_requested_once_more_in_the_same_task(chat_user: ChatUser) -> None:
     chat_user.model.texts["Extract"] = "no JSON"
     gid = chat_user.sends("I sail.")
     assert chat_user.learn(gid) == ["title", "facts"]
     assert chat_user.learn(gid) == []
-    assert chat_user.model.jobs == ["Write", "Extract"]
+    assert chat_user.model.jobs == ["Write", "Extract", "Extract"]
+
+
+def test_an_answer_that_is_readable_at_the_second_try_is_stored(chat_user: ChatUser) -> None:
+    chat_user.model.texts["Extract"] = "I found a fact."
+    gid = chat_user.sends("I sail.")
+
+    def answer_well() -> None:
+        if chat_user.model.jobs[-2:] == ["Extract", "Extract"]:
+            chat_user.model.texts["Extract"] = FACTS
+
+    chat_user.model.before_answer = answer_well
+    assert chat_user.learn(gid) == ["title", "facts"]
+    assert chat_user.facts == ["The user sails."]
+
+
+LYON = {"text": "The user lives in Lyon.", "confidence": 1}
+
+
+def learned(chat_user: ChatUser, answer: dict[str, Any], message: str = "We moved to Lyon.") -> Any:
+    """Returns the steps that the task for a new message runs, with this answer to the extraction."""
+    chat_user.model.texts["Extract"] = json.dumps(answer)
+    return chat_user.learn(chat_user.sends(message))
+
+
+def knows_paris(chat_user: ChatUser) -> Fact:
+    learned(chat_user, {"facts": [{"text": "The user lives in Paris.", "confidence": 1}]}, "I live in Paris.")
+    [fact] = chat_user.app.facts.all(chat_user.key)
+    return fact
+
+
+def test_a_fact_that_a_new_one_contradicts_is_replaced(chat_user: ChatUser) -> None:
+    assert knows_paris(chat_user).message == 1
+    assert learned(chat_user, {"facts": [{**LYON, "replaces": [1]}]}) == ["facts"]
+    [lyon] = chat_user.app.facts.all(chat_user.key)
+    assert (lyon.text, lyon.source, lyon.message) == ("The user lives in Lyon.", chat_user.conversation, 3)
+
+
+def test_a_task_that_runs_late_does_not_replace_the_fact_of_a_later_message(chat_user: ChatUser) -> None:
+    early = chat_user.sends("I live in Paris.")
+    learned(chat_user, {"facts": [LYON]})
+    paris = {"text": "The user lives in Paris.", "confidence": 1, "replaces": [1]}
+    chat_user.model.texts["Extract"] = json.dumps({"facts": [paris], "outdated": [1]})
+    assert chat_user.learn(early) == ["facts"]
+    assert chat_user.facts == ["The user lives in Paris.", "The user lives in Lyon."], "in the order of the messages"
+
+
+def test_a_fact_that_is_not_true_any_more_is_removed(chat_user: ChatUser) -> None:
+    knows_paris(chat_user)
+    assert learned(chat_user, {"facts": [], "outdated": [1]}, "I no longer live in Paris.") == ["facts"]
+    assert chat_user.facts == []
+
+
+def test_a_fact_of_the_user_stays_beside_the_new_one(chat_user: ChatUser) -> None:
+    chat_user.app.facts.add(chat_user.key, "I live in Paris.", "fact", limit=9)
+    assert learned(chat_user, {"facts": [{**LYON, "replaces": [1]}], "outdated": [1]}) == ["title", "facts"]
+    assert chat_user.facts == ["I live in Paris.", "The user lives in Lyon."]
+
+
+def test_a_fact_that_is_deleted_during_the_task_is_no_conflict(chat_user: ChatUser) -> None:
+    paris = knows_paris(chat_user)
+    chat_user.during_first_call(lambda: chat_user.app.facts.delete(chat_user.key, paris.id))
+    assert learned(chat_user, {"facts": [{**LYON, "replaces": [1]}]}) == ["facts"]
+    assert chat_user.facts == ["The user lives in Lyon."]
+
+
+def test_a_fact_that_is_learned_again_during_the_task_is_not_removed_unseen(chat_user: ChatUser) -> None:
+    """Nothing is stored, and the task is retried. It sees the new fact then."""
+    paris, store = knows_paris(chat_user), chat_user.app.facts
+    again = replace(paris, created_at="2000-01-01T00:00:00.000Z")
+    chat_user.during_first_call(lambda: store._table.transact(store.learned_parts(chat_user.key, [again])))
+    with pytest.raises(StorageError):
+        learned(chat_user, {"facts": [{**LYON, "replaces": [1]}]})
+    assert store.all(chat_user.key) == [again]
+    assert chat_user.learn(chat_user.regenerates()) == ["facts"]
+    assert chat_user.facts == ["The user lives in Lyon."]
+
+
+@pytest.mark.parametrize("removal", [True, False])
+def test_nothing_is_removed_if_nothing_may_be_stored(chat_user: ChatUser, *, removal: bool) -> None:
+    paris, facts = knows_paris(chat_user), chat_user.app.facts
+    if removal:
+        chat_user.during_first_call(lambda: erasure_marker.begin(facts._table, chat_user.key))
+    else:
+        chat_user.during_first_call(lambda: facts.set_profile(chat_user.key, None, None, None, learning=False))
+    assert learned(chat_user, {"facts": [], "outdated": [1]}) == []
+    assert facts.all(chat_user.key) == [paris]
+
+
+def test_a_fact_is_replaced_when_the_fact_limit_is_reached(app: Container) -> None:
+    chat_user = ChatUser(app, max_facts=2)
+    knows_paris(chat_user)
+    other = {"text": "The user has a dog.", "confidence": 1}
+    assert learned(chat_user, {"facts": [other]}) == ["facts"]
+    assert chat_user.facts == ["The user lives in Paris."], "there is no space"
+    assert learned(chat_user, {"facts": [other, {**LYON, "replaces": [1]}]}) == ["facts"]
+    assert chat_user.facts == ["The user lives in Lyon."]
+
+
+def test_the_largest_change_fits_into_one_transaction(chat_user: ChatUser) -> None:
+    boats: list[dict[str, Any]] = [{"text": f"The user has boat {number}.", "confidence": 1} for number in range(5)]
+    learned(chat_user, {"facts": boats})
+    learned(chat_user, {"facts": [{**boat, "text": boat["text"].replace("boat", "car")} for boat in boats]})
+    numbers = list(range(1, 11))
+    new = [{**boat, "text": boat["text"].replace("boat", "ship"), "replaces": numbers} for boat in boats]
+    learned(chat_user, {"facts": new, "outdated": numbers, "assistant": "Iris"}, "I sold all, Iris.")
+    assert sorted(chat_user.facts) == [f"The user has car {number}." for number in range(5)] + [
+        f"The user has ship {number}." for number in range(5)
+    ]
+    assert chat_user.app.facts.profile(chat_user.key).assistant_name == "Iris"
+
+
+def test_the_answer_before_the_message_is_part_of_the_prompt(chat_user: ChatUser) -> None:
+    chat_user.sends("Hello", reply="Welcome. Where do you live?")
+    chat_user.learn(chat_user.sends("In Lyon.", reply="Nice."))
+    [text] = chat_user.model.prompts[-1].turn.content
+    assert "<before>\n… Welcome. Where do you live?\n</before>" in str(text)
+    assert "Nice." not in str(text)
+    assert f"Today is {now()[:10]}." in str(text)
+
+
+@pytest.mark.parametrize("seq", [1, 3])
+def test_an_answer_that_a_filter_stopped_is_not_part_of_the_prompt(chat_user: ChatUser, seq: int) -> None:
+    if seq == 3:
+        chat_user.sends("Hello", reply="Something bad.", finish_reason="content-filter")
+    chat_user.learn(chat_user.sends("In Lyon."))
+    [text] = chat_user.model.prompts[-1].turn.content
+    assert "before" not in str(text)
+
+
+def test_a_secret_is_never_stored(app: Container) -> None:
+    chat_user = ChatUser(app, never_learn_patterns=r"project\s+x;;\bEMP-\d+")
+    texts = ["The user's password is hunter2.", "The user leads Project X.", "The user is emp-77.", "The user sails."]
+    assert learned(chat_user, {"facts": [{"text": text, "confidence": 1} for text in texts]}) == ["title", "facts"]
+    assert chat_user.facts == ["The user sails."]
+
+
+def test_facts_of_an_earlier_version_have_no_message(chat_user: ChatUser) -> None:
+    fact = Fact("an-id", "The user sails.", "fact", "a-conversation", now(), 0.9)
+    chat_user.app.facts._table.transact(chat_user.app.facts.learned_parts(chat_user.key, [fact]))
+    assert chat_user.app.facts.all(chat_user.key) == [fact]
+    assert fact.message is None
 
 
 def test_a_permanent_failure_is_not_retried(chat_user: ChatUser, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,17 +63,24 @@ def test_a_learned_fact_is_used_and_can_be_forgotten(person: Person) -> None:
     first = person.send(f"My boat is called Nora. Tell me about rivers {SHORT}")
     [fact] = eventually(lambda: facts(person))
     conversation_id = first.start["conversationId"]
-    assert (fact["text"], fact["source"], fact["confidence"]) == (
-        "The user's boat is called Nora.",
-        conversation_id,
-        0.9,
-    )
+    assert fact["text"] == "The user's boat is called Nora."
+    assert (fact["source"], fact["message"], fact["confidence"]) == (conversation_id, 1, 0.9)
     assert eventually(lambda: conversation(person, conversation_id)["title"] == "My boat is called Nora. Tell")
 
     assert fact["text"] in person.send(f"What do you know of me? {SHORT}").text
     person.http.delete(f"{person.stack.gateway}/memory/{fact['id']}")
     assert fact["text"] not in person.send(f"And what now? {SHORT}").text
     assert facts(person) == []
+
+
+def test_a_learned_fact_is_removed_when_the_user_says_that_it_is_not_true_any_more(person: Person) -> None:
+    own = person.http.post(f"{person.stack.gateway}/memory", json={"text": "I live in Porto, in winter."}).json()
+    assert "message" not in own
+    first = person.send(f"I live in Porto. I have a dog {SHORT}")
+    assert eventually(lambda: len(facts(person)) == 3)
+    person.send(f"I no longer live in Porto {SHORT}", conversationId=first.start["conversationId"])
+    assert eventually(lambda: len(facts(person)) == 2)
+    assert [fact["text"] for fact in facts(person)] == [own["text"], "The user says: I have a dog."]
 
 
 @pytest.mark.parametrize("entry_point", ["buffered", "ai-sdk"])

@@ -83,6 +83,27 @@ def test_labels_may_have_spaces_around_their_commas() -> None:
     assert settings.labels == ("billing", "lost luggage", "other")
 
 
+def test_patterns_are_separated_by_new_lines_or_two_semicolons() -> None:
+    settings = Settings.from_environment({**GOOD, "NEVER_LEARN_PATTERNS": "project x;;\\bemp-\\d+ \n\n a{2};"})
+    assert [pattern.pattern for pattern in settings.never_learn] == ["project x", "\\bemp-\\d+", "a{2};"]
+    assert settings.never_learn[0].search("PROJECT X")
+    assert Settings.from_environment(GOOD).never_learn == ()
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        ("[a-z", "pattern 1 is not"),
+        ("a;;(b", "pattern 2 is not"),
+        ("a;;b*", "pattern 2 matches every text"),
+        ("x" * 1_001, "at most 1000 characters"),
+    ],
+)
+def test_invalid_pattern_is_refused_by_name_and_number(patterns: str, expected: str) -> None:
+    with pytest.raises(SettingsError, match=f"^NEVER_LEARN_PATTERNS: .*{expected}"):
+        Settings.from_environment({**GOOD, "NEVER_LEARN_PATTERNS": patterns})
+
+
 def test_error_names_the_missing_variables() -> None:
     with pytest.raises(SettingsError, match=r"TABLE_NAME.*AUTH_MODE.*URL_AUTH_TYPE"):
         Settings.from_environment({})

@@ -271,6 +271,29 @@ def test_small_model_tells_a_preference_from_a_fact() -> None:
     ]
 
 
+def test_small_model_extracts_from_the_tagged_message_only() -> None:
+    """Its tags, the order behind it and the answer before it are part of the question of the prompt."""
+    text_of_request = (
+        "Today is 2026-03-01.\n\n<before>\n… I have a cat.\n</before>\n\n"
+        "<message>\nI have a dog. I no longer live in Porto [[tokens=3]]\n</message>\n\nI am data."
+    )
+    request = body(text_of_request, system=EXTRACT)
+    known = "<facts>\n[fact 1] The user sails.\n[fact 2] The user says: I live in Porto.\n</facts>"
+    request["messages"][0]["content"].insert(0, {"text": known})
+    extracted = json.loads(text(reply(request, MICRO)))
+    assert [fact["text"] for fact in extracted["facts"]] == ["The user says: I have a dog."]
+    assert extracted["outdated"] == [2]
+
+
+def test_small_model_gives_the_extraction_as_the_input_of_a_forced_tool() -> None:
+    spec = {"name": "answer", "inputSchema": {"json": {"type": "object", "properties": {"facts": {"type": "array"}}}}}
+    config = {"tools": [{"toolSpec": spec}], "toolChoice": {"tool": {"name": "answer"}}}
+    sent = reply(body("My boat is called Nora", system=EXTRACT, toolConfig=config), MICRO)
+    pieces = [delta["toolUse"]["input"] for block in sent.blocks for delta in block.deltas if "toolUse" in delta]
+    [fact] = json.loads("".join(pieces))["facts"]
+    assert fact["text"] == "The user's boat is called Nora."
+
+
 @pytest.mark.parametrize(
     "conversation",
     [

@@ -24,6 +24,7 @@ FREE_VALUES = {  # a second value for parameters without AllowedValues
     "AssistantName": "Ada",
     "GuardrailId": "abc123def456",
     "GuardrailVersion": "1",
+    "NeverLearnPatterns": r"project\s+x;;\bEMP-\d{5}\b",
     "ClassifyLabels": "billing,travel",
     "ClassifyFunctionArn": "arn:aws:lambda:eu-west-1:123456789012:function:triage",
     "AppConfigApplication": "abc1234",

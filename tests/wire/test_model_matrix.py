@@ -23,7 +23,9 @@ from converse_stream.prompts.prompt import Prompt, PromptMessage, ToolSpec
 from converse_stream.protocol import errors
 from converse_stream.protocol.events import Chunk, Message, Progress, Reasoning, Tool
 from converse_stream.protocol.options import Options
-from converse_stream.tasks.extraction import extract
+from converse_stream.store.facts import Fact
+from converse_stream.tasks.extraction import Limits, extract
+from converse_stream.tasks.extraction_prompt import UserMessage
 from converse_stream.tasks.labels import label
 from converse_stream.tasks.summaries import NumberedMessage, summarize
 from converse_stream.tasks.task_model import TaskModel
@@ -101,7 +103,11 @@ def tasks(models: ModelClient, name: str) -> None:
     text = f"My name is Ana, and I live in Porto. {QUICK}"
     assert title(ask, text)
     assert label(ask, text, ["travel", "billing"]) == ("travel" if models[name].system_prompt else None)
-    extract(ask, text, ["Ana likes tea."], tokens=500, max_chars=500)
+    known = Fact("id", "Ana likes tea.", "fact", "a-conversation", "t")
+    message = UserMessage(text, "2026-03-01T10:00:00.000Z", "Where do you live?")
+    found = [fact.text for fact in extract(ask, message, [known], Limits(500, 500)).facts]
+    # The emulator recognizes a task by its system prompt.
+    assert found == (["The user's name is Ana, and I live in Porto."] if models[name].system_prompt else [])
     assert summarize(ask, None, [NumberedMessage(1, Message("m", "user", (Chunk(text),), "t"))])
 
 

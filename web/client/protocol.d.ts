@@ -132,6 +132,7 @@ export interface Fact {
   source: string;
   createdAt: string;
   confidence?: number;
+  message?: number;
 }
 
 /** All facts, oldest first. */

@@ -40,6 +40,11 @@ def _count(value: object) -> object:
 Count = Annotated[int, BeforeValidator(_count)]
 
 
+def _patterns(text: str) -> list[str]:
+    """The regular expressions in a list with `;;` or a new line between them."""
+    return [pattern.strip() for pattern in re.split(r";;|\n", text) if pattern.strip()]
+
+
 class Settings(BaseModel):
     """One field for each environment variable of template.yaml, in lower case. `_chars` are Unicode code points."""
 
@@ -71,6 +76,7 @@ class Settings(BaseModel):
     aws_lambda_function_name: str = ""  # set by Lambda
     classify_labels: str = ""
     classify_function: str = ""  # invoked with the label of each message
+    never_learn_patterns: str = Field(default="", max_length=1_000)  # regular expressions; see `never_learn`
     appconfig_application: str = ""
     appconfig_environment: str = ""
     appconfig_profile: str = ""
@@ -130,6 +136,18 @@ class Settings(BaseModel):
             raise ValueError(f"a list of {', '.join(sorted(ASYMMETRIC))} is needed")
         return value
 
+    @field_validator("never_learn_patterns")
+    @classmethod
+    def _patterns_compile(cls, value: str) -> str:
+        for number, pattern in enumerate(_patterns(value), 1):
+            try:
+                matches_all = re.search(pattern, "") is not None
+            except re.error:
+                raise ValueError(f"pattern {number} is not a regular expression of Python") from None
+            if matches_all:
+                raise ValueError(f"pattern {number} matches every text")
+        return value
+
     @model_validator(mode="after")
     def _auth_settings_fit(self) -> Self:
         if self.auth_mode == "jwt" and not (self.jwt_issuer and self.jwt_audience):
@@ -168,6 +186,11 @@ class Settings(BaseModel):
     def labels(self) -> tuple[str, ...]:
         """The labels for the classification of messages."""
         return tuple(label.strip() for label in self.classify_labels.split(","))
+
+    @property
+    def never_learn(self) -> tuple[re.Pattern[str], ...]:
+        """The patterns of texts that are never stored as facts, without case."""
+        return tuple(re.compile(pattern, re.IGNORECASE) for pattern in _patterns(self.never_learn_patterns))
 
     @property
     def origins(self) -> frozenset[str]:

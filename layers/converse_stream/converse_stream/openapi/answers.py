@@ -295,6 +295,7 @@ class Fact(View):
     source: str
     created_at: str
     confidence: float | None = None
+    message: int | None = None
 
 
 class FactList(View):

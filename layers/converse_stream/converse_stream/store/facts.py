@@ -19,6 +19,7 @@ SHOWN = (
     "source",
     "ts",
     "confidence",
+    "message",
 )  # all but the embedding, which is large
 
 
@@ -26,7 +27,9 @@ SHOWN = (
 class Fact:
     """A fact about a user. `source` is `user` if the user wrote it, else the conversation that it was learned from.
 
-    `confidence` is from 0 to 1, and None if the user wrote the fact.
+    `created_at` is the time at which the user said it. `confidence` is from 0 to 1; None if the user wrote the fact.
+    `message` is the number (from 1) of the message in the conversation; None if the user wrote the fact, or if an
+    earlier version learned it.
     """
 
     id: str
@@ -35,6 +38,7 @@ class Fact:
     source: str
     created_at: str
     confidence: float | None = None
+    message: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,9 @@ _STORED_NAMES = {"assistant_name": "assistant"}  # of the profile's fields that 
 
 # Named condition on the profile.
 _LEARNING_ALLOWED = f"attribute_not_exists(learning) AND {erasure_marker.NOT_ERASING}"
+
+# Named condition on a fact.
+_IS_UNCHANGED = "attribute_not_exists(pk) OR ts = :ts"  # or is deleted already
 
 
 class Facts:
@@ -100,6 +107,14 @@ class Facts:
     def learned_parts(self, user: str, facts: Iterable[Fact]) -> list[Any]:
         """For `transact`: stores learned facts. A fact with the same id is overwritten."""
         return [self._table.put_part(self._item(user, fact)) for fact in facts]
+
+    def removal_parts(self, user: str, facts: Iterable[Fact]) -> list[Any]:
+        """For `transact`: deletes learned facts, if none of them was learned again since it was read."""
+        pk = keys.facts(user)
+        return [
+            self._table.delete_part(pk, keys.fact(fact.id), condition=_IS_UNCHANGED, values={":ts": fact.created_at})
+            for fact in facts
+        ]
 
     def assistant_name_part(self, user: str, assistant: str) -> Any:
         """For `transact`: sets the assistant's name, if learning is allowed."""
@@ -161,6 +176,7 @@ class Facts:
         optional = {
             "confidence": None if fact.confidence is None else Decimal(str(fact.confidence)),
             "embedding": embedding,
+            "message": fact.message,
         }
         return {
             "pk": keys.facts(user),
@@ -184,7 +200,8 @@ def _created_at(item: Item) -> str:
 
 def _fact(item: Item) -> Fact:
     confidence = float(item["confidence"]) if "confidence" in item else None
-    return Fact(_id(item), item["text"], item["kind"], item["source"], item["ts"], confidence)
+    message = int(item["message"]) if "message" in item else None
+    return Fact(_id(item), item["text"], item["kind"], item["source"], item["ts"], confidence, message)
 
 
 def _searchable(item: Item) -> SearchableFact:

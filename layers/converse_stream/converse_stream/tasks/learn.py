@@ -1,7 +1,8 @@
 """The task `learn`: the steps after an answer. Each step is stored in one conditional transaction.
 
     title      of a conversation without a title, unless the user's message only greets
-    facts      about the user, from the user's message, and the name that the user gives the assistant; once a message
+    facts      about the user, from the user's message, and the name that the user gives the assistant; once a message.
+               Removes learned facts that the message makes wrong
     label      the one of the deployment's labels that fits the message; starts the deployment's own task at most once
     summary    of the messages that will soon not fit into the prompt; unless another summary was stored since. It is
                the last step, because it may take several calls of the model
@@ -16,15 +17,22 @@ from typing import TYPE_CHECKING, Any
 
 from converse_stream.memory.greetings import is_greeting
 from converse_stream.prompts.history import estimate_correction, without_filtered
-from converse_stream.protocol.errors import BudgetExhausted, ChatError, DispatchFailed, NotFound, Paused
-from converse_stream.protocol.ids import now
+from converse_stream.protocol.errors import (
+    BudgetExhausted,
+    ChatError,
+    DispatchFailed,
+    NotFound,
+    Paused,
+    StorageError,
+)
 from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.store.conversations import Conversation
 from converse_stream.store.facts import Fact
 from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.tasks import labels, summaries, titles
 from converse_stream.tasks.events import LearnTask
-from converse_stream.tasks.extraction import extract
+from converse_stream.tasks.extraction import Limits, extract
+from converse_stream.tasks.extraction_prompt import UserMessage
 from converse_stream.tasks.summaries import NumberedMessage
 from converse_stream.tasks.task_model import TaskModel
 from converse_stream.telemetry import logger
@@ -53,14 +61,17 @@ def learn(task: LearnTask, app: "Container", ask: TaskModel) -> list[str]:
         logger.info("learning skipped", extra={"code": reason.code})
         return []
     try:
-        return LearnSteps(app, ask, task.user, record, conversation, message.text).run()
+        return LearnSteps(app, ask, task.user, record, conversation, message.text, message.created_at).run()
     finally:
         app.usages.count(task.user, ask.spent)
 
 
 @dataclass(frozen=True, slots=True)
 class LearnSteps:
-    """The steps for one answer. `record` is the generation of the answer, `message` the text of the user's message."""
+    """The steps for one answer. `record` is the generation of the answer.
+
+    `message` is the text of the user's message, `sent_at` its time (ISO 8601, UTC).
+    """
 
     app: "Container"
     ask: TaskModel
@@ -68,6 +79,7 @@ class LearnSteps:
     record: GenerationRecord
     conversation: Conversation
     message: str
+    sent_at: str
 
     def run(self) -> list[str]:
         """See `learn`."""
@@ -103,25 +115,44 @@ class LearnSteps:
         )
 
     def facts(self) -> bool:
-        """Stores facts and the assistant's name. Learned facts use at most half of `max_facts`."""
+        """Stores facts and the assistant's name, and removes facts that are not true any more.
+
+        Learned facts use at most half of `max_facts`. Raises StorageError if a fact to remove was learned again
+        meanwhile: then the message must be compared with the new facts.
+        """
         settings, store = self.app.settings, self.app.facts
-        stored = store.all(self.user)
-        learned = sum(fact.source != "user" for fact in stored)
-        capacity = min(settings.max_facts // 2 - learned, settings.max_facts - len(stored))
-        if capacity <= 0:
+        known = store.all(self.user)
+        learned = sum(fact.source != "user" for fact in known)
+        capacity = min(settings.max_facts // 2 - learned, settings.max_facts - len(known))
+        if capacity <= 0 and not learned:  # no space, and no fact that could be replaced
             return False
-        texts = [fact.text for fact in stored]
-        extraction = extract(
-            self.ask, self.message, texts, tokens=settings.facts_tokens, max_chars=settings.max_fact_chars
-        )
+        limits = Limits(settings.facts_tokens, settings.max_fact_chars, settings.never_learn)
+        message = UserMessage(self.message, self.sent_at, self._answer_before())
+        extraction = extract(self.ask, message, known, limits)
+        found, removed = extraction.fitting(capacity)
+        source, number = self.conversation.id, self.record.seq - 1
         facts = [
-            Fact(found.id, found.text, found.kind, self.conversation.id, now(), round(found.confidence, 2))
-            for found in extraction.facts[:capacity]
+            Fact(each.id, each.text, each.kind, source, self.sent_at, round(each.confidence, 2), number)
+            for each in found
         ]
         # A transaction can have only one part for each item, so the part that sets the name also has the condition.
         name = extraction.assistant
         profile_part = store.assistant_name_part(self.user, name) if name else self._learning_allowed
-        return self._store(self._mark("facts"), *store.learned_parts(self.user, facts), profile_part)
+        parts = [*store.learned_parts(self.user, facts), *store.removal_parts(self.user, removed)]
+        if self._store(self._mark("facts"), *parts, profile_part):
+            return True
+        current = {fact.id: fact for fact in store.all(self.user)} if removed else {}
+        if any(current.get(fact.id, fact).created_at != fact.created_at for fact in removed):
+            raise StorageError
+        return False
+
+    def _answer_before(self) -> str:
+        """The text of the assistant's answer before the message; empty if there is none, or if a filter stopped it."""
+        if self.record.seq <= 2:
+            return ""
+        conversations, number = self.app.conversations, self.record.seq - 1
+        before, _ = conversations.messages(self.user, self.conversation.id, limit=1, before=number)
+        return "".join(each.text for each in without_filtered(before) if each.role == "assistant")
 
     def summary(self) -> bool:
         """Extends the summary, when the messages that it lacks fill half of the history of a prompt.
