@@ -121,7 +121,7 @@ def main() -> None:
     print(f"{'ms of CPU to rank':>32} {'stored terms':>14} {'no stored terms':>16} {'words':>7}")
     question = languages["en"]["questions"][28]["text"]
     for total in (250, 500, 1_000):
-        [*facts] = next(facts_of_users(languages["en"], min(total, 500))) * -(-total // 500)
+        facts = list(next(facts_of_users(languages["en"], min(total, 500)))) * -(-total // 500)
         old = [SearchableFact(fact.id, fact.text) for fact in facts]
         times = [
             cpu(partial(ranking, each, question, question[::-1]))

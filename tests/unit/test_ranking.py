@@ -1,7 +1,5 @@
 """The order of facts: by shared terms, by meaning (embeddings), by age."""
 
-import itertools
-import string
 from array import array
 from unittest import mock
 
@@ -91,11 +89,19 @@ def test_fact_without_stored_terms_is_ranked_the_same() -> None:
 
 
 def test_terms_of_stored_facts_are_not_made_again() -> None:
-    """The terms of the question and of the previous message are made, however long they are and however many facts."""
-    question = " ".join(map("".join, itertools.permutations(string.ascii_lowercase, 3)))
+    """Only those of the question and of the previous message are made, however many facts there are."""
     with mock.patch.object(ranking, "terms_of", wraps=terms_of) as made:
-        rank(facts(*(f"fact {number}" for number in range(500))), question, None)
+        rank(facts(*(f"fact {number}" for number in range(500))), "fact 3?", None, previous="fact 4")
     assert made.call_count == 2
+
+
+@pytest.mark.parametrize("message", ["{question} {paste}", "{paste} {question}"])
+def test_long_message_is_searched_at_its_beginning_and_its_end(message: str) -> None:
+    stored, paste = facts("the dog is called Rex", *OTHERS), "lorem ipsum " * 2_500
+    text = message.format(question="What is my dog's name?", paste=paste)
+    with mock.patch.object(ranking, "terms_of", wraps=terms_of) as made:
+        assert rank(stored, text, None)[0].text == "the dog is called Rex"
+    assert max(len(call.args[0]) for call in made.call_args_list) < 5_000
 
 
 def test_without_shared_words_the_newest_facts_are_first() -> None:

@@ -23,6 +23,7 @@ K1, B = 1.2, 0.75  # the usual parameters of BM25: saturation and length normali
 FUSION = 60  # the constant of the fusion: the larger, the less the first ranks of one ranking count
 AGE_FUSION = 4 * FUSION  # a lower weight for recency: a new fact is not necessarily relevant
 PREVIOUS = 0.5  # the weight of terms that only the previous message has
+MAX_CHARS = 2_000  # of the beginning, and of the end, of a message: the terms of 32,000 take 20 ms
 
 # math.sumprod, from Python 3.12 on, is twice as fast.
 _product = getattr(math, "sumprod", lambda one, other: sum(map(mul, one, other)))
@@ -62,7 +63,7 @@ def rank(
 
 def _by_terms(facts: Sequence[SearchableFact], question: str, previous: str) -> list[int]:
     """Indexes of the facts that share a term with the question or the previous message, best first."""
-    weights = dict.fromkeys(terms_of(previous), PREVIOUS) | dict.fromkeys(terms_of(question), 1.0)
+    weights = dict.fromkeys(_asked(previous), PREVIOUS) | dict.fromkeys(_asked(question), 1.0)
     documents = [_terms(fact) for fact in facts]
     shared = list(map(frozenset(weights).intersection, documents))
     counts = Counter(chain.from_iterable(shared))
@@ -76,6 +77,12 @@ def _by_terms(facts: Sequence[SearchableFact], question: str, previous: str) -> 
         if terms
     }
     return sorted(scores, key=scores.__getitem__, reverse=True)
+
+
+def _asked(message: str) -> set[int]:
+    """The terms of a message. In a long one, the question is often at the beginning or at the end."""
+    is_long = len(message) > 2 * MAX_CHARS
+    return terms_of(f"{message[:MAX_CHARS]} {message[-MAX_CHARS:]}" if is_long else message)
 
 
 def _terms(fact: SearchableFact) -> Collection[int]:
