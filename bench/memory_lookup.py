@@ -16,6 +16,7 @@ from unittest import mock
 
 from converse_stream.aws import deadlines
 from converse_stream.memory.fact_memory import FactMemory
+from converse_stream.memory.question import Question
 from converse_stream.memory.ranking import rank
 from converse_stream.store.facts import Facts
 from converse_stream.store.table import Table
@@ -66,7 +67,7 @@ def main() -> None:
     texts = [" ".join(chance.choices(words, k=12)) for _ in range(FACTS)]
     embedder.embed(QUESTION)
     print(f"{'':>16} {'read':>7} {'rank':>7} {'search':>7}   ms of CPU, {FACTS} facts of 12 words")
-    for name, own in (("words and age", None), ("embeddings too", embedder)):
+    for name, own in (("terms and age", None), ("embeddings too", embedder)):
         facts, memory = Facts(chat_table, own), FactMemory(chat_table, own, tokens=1_000)
         with mock.patch.object(chat_table, "query", return_value=[]):  # not counted: adding 500 would read 125,000
             for text in texts:
@@ -74,7 +75,7 @@ def main() -> None:
         vector = own.embed(QUESTION) if own else None
         read = cpu(partial(facts.searchable, name))
         ranking = cpu(partial(rank, facts.searchable(name), QUESTION, vector))
-        search = cpu(partial(memory.search, name, QUESTION, float("inf")))
+        search = cpu(partial(memory.search, name, Question(QUESTION), float("inf")))
         print(f"{name:>16} {read:7.1f} {ranking:7.1f} {search:7.1f}")
     server.stop()
 

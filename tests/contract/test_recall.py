@@ -17,7 +17,7 @@ import pytest
 from converse_stream import service
 from converse_stream.auth import User
 from converse_stream.aws import connection_pools, deadlines
-from converse_stream.aws.embedder import DIMENSIONS, MAX_CHARS, Titan
+from converse_stream.aws.embedder import DIMENSIONS, MAX_CHARS, Embedder, Titan
 from converse_stream.container import Container
 from converse_stream.generation.completion import Preview
 from converse_stream.generation.generation import Generation
@@ -25,6 +25,7 @@ from converse_stream.http.bodies import ChatRequest, Send
 from converse_stream.memory.fact_memory import FactMemory
 from converse_stream.memory.knowledge_base import KnowledgeBase
 from converse_stream.memory.lookup import Memory
+from converse_stream.memory.question import Question
 from converse_stream.memory.recall import MemoryStore, Recall
 from converse_stream.memory.sources import Document, Source, tokens_of
 from converse_stream.prompts import builder
@@ -32,11 +33,13 @@ from converse_stream.prompts.builder import PromptBudget, RequestContext
 from converse_stream.prompts.templates import numbered_fence, render
 from converse_stream.protocol.errors import ConversationBusy, StorageError
 from converse_stream.protocol.events import Complete, Progress, Start
-from converse_stream.protocol.ids import new_id
+from converse_stream.protocol.ids import new_id, now
 from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.settings import Settings
-from converse_stream.store.facts import Facts, SearchableFact
+from converse_stream.store import keys
+from converse_stream.store.facts import Fact, Facts, SearchableFact
 from converse_stream.store.generation_record import GenerationRecord
+from converse_stream.store.search_terms import ATTRIBUTE, pack, terms_of
 from converse_stream.store.table import Table
 from local_stack.dynamodb.server import DynamoDB
 from tests.contract.dynamodb_local.server import Endpoint
@@ -79,14 +82,14 @@ def test_facts_within_the_budget_are_all_returned_oldest_first(dynamodb: Endpoin
     for text in stored:
         facts.add(user, text, "fact", limit=9)
         time.sleep(0.002)  # their timestamps have milliseconds
-    assert texts(FactMemory(table(dynamodb.url), None, tokens=100).search(user, "?", NO_DEADLINE)) == stored
+    assert texts(FactMemory(table(dynamodb.url), None, tokens=100).search(user, Question("?"), NO_DEADLINE)) == stored
 
 
 def test_the_budget_of_facts_includes_their_labels(moto: DynamoDB) -> None:
     user, facts = new_id(), Facts(table(moto.url))
     for _ in range(30):
         facts.add(user, "tea", "fact", limit=99)
-    sources = FactMemory(table(moto.url), None, tokens=50).search(user, "?", NO_DEADLINE)
+    sources = FactMemory(table(moto.url), None, tokens=50).search(user, Question("?"), NO_DEADLINE)
     built = builder.build(
         Memory(None, sources=tuple(sources)),
         (),
@@ -101,7 +104,7 @@ def test_the_budget_of_facts_includes_their_labels(moto: DynamoDB) -> None:
 
 def test_a_fact_search_after_the_deadline_fails(dynamodb: Endpoint) -> None:
     with pytest.raises(StorageError):
-        FactMemory(table(dynamodb.url), None, tokens=100).search(new_id(), "?", time.monotonic() - 1)
+        FactMemory(table(dynamodb.url), None, tokens=100).search(new_id(), Question("?"), time.monotonic() - 1)
 
 
 def test_the_relevant_facts_are_chosen_in_a_stable_order_when_not_all_fit(dynamodb: Endpoint) -> None:
@@ -111,8 +114,22 @@ def test_the_relevant_facts_are_chosen_in_a_stable_order_when_not_all_fit(dynamo
         time.sleep(0.002)
     chosen = ["the dog is called Rex 1", "the dog is called Rex 4", "plays 7"]
     budget = sum(size_of(text) for text in chosen)
-    sources = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "What is my dog called?", NO_DEADLINE)
-    assert texts(sources) == chosen
+    memory = FactMemory(table(dynamodb.url), None, tokens=budget)
+    assert texts(memory.search(user, Question("What is my dog called?"), NO_DEADLINE)) == chosen
+    assert texts(memory.search(user, Question("And how old is it?", "my dog"), NO_DEADLINE)) == chosen
+    assert texts(memory.search(user, Question(""), NO_DEADLINE)) == ["plays 3", "plays 5", "plays 6", "plays 7"]
+
+
+class Synonyms:
+    """Embeds brooks as rivers: for the stand-in, only texts with common parts of words have a similar meaning."""
+
+    seconds = 1.0
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+
+    def embed(self, text: str) -> bytes | None:
+        return self._embedder.embed(text.replace("brook", "river"))
 
 
 def test_an_embedding_is_stored_with_its_fact_and_used_in_the_search(dynamodb: Endpoint) -> None:
@@ -128,8 +145,9 @@ def test_an_embedding_is_stored_with_its_fact_and_used_in_the_search(dynamodb: E
         for number in range(20):
             facts.add(user, f"plays piece {number}", "fact", limit=99)
         budget = 4 * size_of("plays piece 19")
-        by_words = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, "a river?", NO_DEADLINE)
-        by_meaning = FactMemory(table(dynamodb.url), embedder, tokens=budget).search(user, "a river?", NO_DEADLINE)
+        question, synonyms = Question("And?", "a brook?"), Synonyms(embedder)
+        by_words = FactMemory(table(dynamodb.url), None, tokens=budget).search(user, question, NO_DEADLINE)
+        by_meaning = FactMemory(table(dynamodb.url), synonyms, tokens=budget).search(user, question, NO_DEADLINE)
     assert "loves rivers" not in texts(by_words)
     assert "loves rivers" in texts(by_meaning)
 
@@ -144,7 +162,7 @@ def test_only_the_beginning_of_a_long_text_is_embedded() -> None:
 
 
 def test_queries_of_facts_read_only_the_attributes_they_need(dynamodb: Endpoint) -> None:
-    """Above all no embeddings, which are a kilobyte each."""
+    """Lists of facts above all no embeddings, which are a kilobyte each."""
 
     class Embedding:
         seconds = 1.0
@@ -170,9 +188,29 @@ def test_queries_of_facts_read_only_the_attributes_they_need(dynamodb: Endpoint)
     assert attributes_read == [
         set(),
         counted,
-        {"sk", "text", "ts", "embedding"},
+        {"sk", "text", "ts", "embedding", ATTRIBUTE},
         {"sk", "text", "ts", "kind", "source"},
     ]
+
+
+def test_terms_are_stored_with_added_and_learned_facts(dynamodb: Endpoint) -> None:
+    user, facts_table = new_id(), table(dynamodb.url)
+    facts = Facts(facts_table)
+    facts.add(user, "likes tea", "fact", limit=9)
+    facts_table.transact(facts.learned_parts(user, [Fact("id", "has a dog", "fact", "conversation", now(), 0.9)]))
+    stored = {fact.text: fact.terms for fact in facts.searchable(user)}
+    assert stored == {text: pack(terms_of(text)) for text in ("likes tea", "has a dog")}
+
+
+def test_facts_of_another_version_are_found_without_their_terms(dynamodb: Endpoint) -> None:
+    """Facts of earlier versions have no terms, those of later ones have others."""
+    user, facts_table = new_id(), table(dynamodb.url)
+    for number, (text, terms) in enumerate({"has a dog": {}, "has dogs": {"terms2": b"123"}, "tea": {}}.items()):
+        key = {"pk": keys.facts(user), "sk": keys.fact(str(number))}
+        facts_table.put({**key, "text": text, "kind": "fact", "source": "user", "ts": f"2026-0{number + 1}", **terms})
+    budget = tokens_of(SearchableFact("", "has a dog")) + tokens_of(SearchableFact("", "has dogs"))
+    memory = FactMemory(facts_table, None, tokens=budget)
+    assert texts(memory.search(user, Question("the dog"), NO_DEADLINE)) == ["has a dog", "has dogs"]
 
 
 def test_the_embedding_of_a_fact_has_a_longer_timeout_than_that_of_a_question(moto: DynamoDB) -> None:
@@ -194,7 +232,7 @@ def test_a_fact_is_stored_without_an_embedding_if_the_embedder_times_out(dynamod
     with slow_server() as server:
         added = Facts(table(dynamodb.url), titan(server.url, 0.1)).add(user, "likes tea", "fact", limit=9)
     assert Facts(table(dynamodb.url)).searchable(user) == [
-        SearchableFact(added.id, "likes tea", created_at=added.created_at)
+        SearchableFact(added.id, "likes tea", created_at=added.created_at, terms=pack(terms_of("likes tea")))
     ]
 
 
@@ -206,7 +244,7 @@ def size_of(text: str) -> int:
 def search(stores: dict[str, MemoryStore], user: str) -> tuple[Memory, float]:
     """Returns the result and the duration of a search, in seconds. Asserts that its threads have ended."""
     started_at = time.monotonic()
-    memory = Recall(stores).begin(user, "harbour", started_at + SEARCH_SECONDS).merged_into(EMPTY)
+    memory = Recall(stores).begin(user, Question("harbour"), started_at + SEARCH_SECONDS).merged_into(EMPTY)
     seconds = time.monotonic() - started_at
     assert threads_ended("recall")
     return memory, seconds
@@ -219,7 +257,7 @@ class SlowStore:
         self._released = released
         self.deadlines: list[float] = []
 
-    def search(self, user: str, question: str, deadline: float) -> Sequence[Source]:
+    def search(self, user: str, question: Question, deadline: float) -> Sequence[Source]:
         self.deadlines.append(deadline)
         self._released.wait(10)
         return [Document("late", "late.md")]
@@ -231,7 +269,7 @@ class FastStore:
     def __init__(self, *sources: Source) -> None:
         self._sources = sources
 
-    def search(self, user: str, question: str, deadline: float) -> Sequence[Source]:
+    def search(self, user: str, question: Question, deadline: float) -> Sequence[Source]:
         if not self._sources:
             raise StorageError
         return self._sources
@@ -243,7 +281,7 @@ def test_a_store_that_is_late_or_fails_is_missing_and_the_others_are_returned() 
     stores: dict[str, MemoryStore] = {"documents": FastStore(document), "slow": slow, "failing": FastStore()}
     memory = (
         Recall(stores)
-        .begin("user", "harbour", started_at + SEARCH_SECONDS)
+        .begin("user", Question("harbour"), started_at + SEARCH_SECONDS)
         .merged_into(Memory(None, missing=("profile",)))
     )
     assert memory == Memory(None, sources=(document,), missing=("profile", "slow", "failing"))

@@ -40,6 +40,11 @@ def last_request(person: Person) -> Any:
     return [record for record in person.stack.requests() if record["path"].endswith("/converse-stream")][-1]["body"]
 
 
+def number_of_searches(person: Person) -> int:
+    """Returns the number of searches for documents so far."""
+    return sum(record["path"].endswith("/retrieve") for record in person.stack.requests())
+
+
 def test_a_fact_is_used_and_cited_in_other_conversations_until_it_is_forgotten(person: Person) -> None:
     first = person.send(f"Hello {SHORT}")
     fact = person.remember("my dog is called Rex")
@@ -79,6 +84,22 @@ def test_an_answer_without_documents_has_no_citation(person: Person) -> None:
     answer = person.send(f"Hello {SHORT}")
     assert citations(answer) == []
     assert len(sent_texts(person)) == 1
+
+
+def test_documents_are_found_by_the_subject_of_the_previous_message(person: Person) -> None:
+    first = person.send(f"How deep is the harbour basin? {SHORT}")
+    answer = person.send(f"And what else about that? {SHORT}", conversationId=first.start["conversationId"])
+    assert [citation["document"] for citation in citations(answer)] == ["guides/harbour.md"]
+
+
+def test_no_document_is_searched_for_a_greeting(person: Person) -> None:
+    searches = number_of_searches(person)
+    answer = person.send("Hello!")
+    assert answer.end["type"] == "complete"
+    assert not [event for event in answer.events if event["type"] == "progress"]
+    assert number_of_searches(person) == searches
+    person.send(f"Where is the harbour? {SHORT}")
+    assert number_of_searches(person) == searches + 1
 
 
 def test_a_buffered_answer_has_the_same_citation(person: Person) -> None:

@@ -13,6 +13,7 @@ from converse_stream.dialects import sse
 from converse_stream.dialects.native import to_json
 from converse_stream.memory.knowledge_base import MAX_CHARS, PASSAGES, KnowledgeBase
 from converse_stream.memory.lookup import Memory
+from converse_stream.memory.question import Question
 from converse_stream.memory.sources import Document, citation, tokens_of
 from converse_stream.prompts import builder
 from converse_stream.prompts.templates import render
@@ -42,16 +43,27 @@ LOCATIONS = [
 ]
 
 
-def search(*results: dict[str, Any], question: str = "?", tokens: int = 100) -> list[Document]:
+QUESTION = Question("?")
+
+
+def search(
+    *results: dict[str, Any],
+    question: Question = QUESTION,
+    query: str = "?",
+    tokens: int = 100,
+    min_score: float = 0,
+) -> list[Document]:
+    """The documents that are made from these results. Asserts that `query` is sent."""
     client = boto3.client("bedrock-agent-runtime", region_name="us-east-1")
     expected_request = {
         "knowledgeBaseId": "ABCDEFGHIJ",
-        "retrievalQuery": {"text": question[:MAX_CHARS]},
+        "retrievalQuery": {"text": query},
         "retrievalConfiguration": {"vectorSearchConfiguration": {"numberOfResults": PASSAGES}},
     }
     with Stubber(client) as stubber:
         stubber.add_response("retrieve", {"retrievalResults": list(results)}, expected_request)
-        return list(KnowledgeBase(client, "ABCDEFGHIJ", tokens=tokens).search("user", question, float("inf")))
+        base = KnowledgeBase(client, "ABCDEFGHIJ", tokens=tokens, min_score=min_score)
+        return list(base.search("user", question, float("inf")))
 
 
 @pytest.mark.parametrize(("location", "name", "url"), LOCATIONS)
@@ -74,7 +86,7 @@ def test_lone_surrogate_in_a_passage_or_its_name_is_replaced() -> None:
 def test_search_after_the_deadline_sends_no_request() -> None:
     client = Mock()
     with pytest.raises(TimeoutError):
-        KnowledgeBase(client, "ABCDEFGHIJ", tokens=100).search("user", "?", time.monotonic())
+        KnowledgeBase(client, "ABCDEFGHIJ", tokens=100).search("user", Question("?"), time.monotonic())
     client.retrieve.assert_not_called()
 
 
@@ -116,4 +128,18 @@ def test_long_passage_is_truncated_between_words() -> None:
 
 
 def test_long_question_is_truncated_to_the_limit_of_bedrock() -> None:
-    assert search(question="x" * 5_000) == []
+    search(question=Question("x" * 5_000, "y"), query="x" * MAX_CHARS)
+
+
+def test_query_has_the_message_and_then_as_much_of_the_previous_one_as_fits() -> None:
+    search(
+        question=Question("How old is it?", "Tell me about the bridge."),
+        query="How old is it?\nTell me about the bridge.",
+    )
+    search(question=Question("x" * 990, "y" * 990), query="x" * 990 + "\n" + "y" * 9)
+
+
+def test_passages_below_the_lowest_score_are_left_out() -> None:
+    scored = [passage("high") | {"score": 0.5}, passage("low") | {"score": 0.49}, passage("without a score")]
+    assert [document.text for document in search(*scored, min_score=0.5)] == ["high", "without a score"]
+    assert len(search(*scored)) == 3

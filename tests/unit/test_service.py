@@ -21,6 +21,7 @@ from converse_stream.generation.generation import Generation
 from converse_stream.http.bodies import ChatRequest, Send
 from converse_stream.http.validation import parse
 from converse_stream.limits import Budget
+from converse_stream.memory.question import Question
 from converse_stream.memory.recall import MemoryStore, Recall
 from converse_stream.memory.sources import Source
 from converse_stream.model.stream import ModelEnd
@@ -215,9 +216,9 @@ class RecordingStore:
     """A store that finds the same fact for every question, and keeps the questions."""
 
     def __init__(self) -> None:
-        self.questions: list[str] = []
+        self.questions: list[Question] = []
 
-    def search(self, user: str, question: str, deadline: float) -> Sequence[Source]:
+    def search(self, user: str, question: Question, deadline: float) -> Sequence[Source]:
         self.questions.append(question)
         return [SearchableFact("id", "likes tea")]
 
@@ -235,7 +236,31 @@ def test_memory_is_searched_with_the_text_of_the_user_message(chat: Chat, store:
     for action in ("continue", "regenerate"):
         service.preview(chat.app, ALICE, request({"action": action}))
         chat.ask({"action": action})
-    assert store.questions == ["rivers"] * 5
+    assert store.questions == [Question("rivers")] * 5
+
+
+def test_memory_is_also_searched_with_the_previous_message_of_the_user(chat: Chat, store: RecordingStore) -> None:
+    for text in ("Hello", "rivers", "And how long?", "Thank you!"):
+        store.questions.clear()
+        chat.send(text)
+        service.preview(chat.app, ALICE, request({"action": "regenerate"}))
+        expected = {
+            "Hello": Question(""),  # a greeting is no question
+            "rivers": Question("rivers"),
+            "And how long?": Question("And how long?", "rivers"),
+            "Thank you!": Question(""),
+        }
+        assert store.questions == [expected[text]] * 2
+
+
+def test_documents_are_not_searched_for_a_greeting(chat: Chat, store: RecordingStore) -> None:
+    documents = RecordingStore()
+    chat.app.documents = Recall({"documents": documents})
+    chat.send("Hello!")
+    service.preview(chat.app, ALICE, request({"message": {"text": "Hello!"}}))
+    assert (documents.questions, store.questions) == ([], [Question("")] * 2)
+    chat.send("rivers")
+    assert documents.questions == [Question("rivers")]
 
 
 def test_disabled_memory_is_not_searched(chat: Chat, store: RecordingStore) -> None:

@@ -418,9 +418,11 @@ def test_memory_is_permitted_only_with_its_configuration(stack: Resources, case:
     embeddings = {("Embeddings", "bedrock:InvokeModel", model)} if CASES[case]["EmbeddingModel"] else set()
     documents = {("Documents", "bedrock:Retrieve", base)} if CASES[case]["KnowledgeBaseId"] else set()
     assert allowed == embeddings | documents
+    groups = SOURCE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    [group] = [each for each in groups if each["Label"]["default"] == "Documents and memory"]
     for function in of_type(stack, "AWS::Lambda::Function").values():
         variables = function["Environment"]["Variables"]
-        for name in ("KnowledgeBaseId", "EmbeddingModel", "MemoryMilliseconds", "DocumentsMilliseconds"):
+        for name in group["Parameters"]:
             assert variables[re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()] == CASES[case][name]
 
 

@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from converse_stream.memory.knowledge_base import KnowledgeBase
+from converse_stream.memory.question import Question
 from local_stack.__main__ import options, run
 from local_stack.bedrock import serve
 from local_stack.bedrock.documents import KNOWLEDGE_BASE, MANAGED_KNOWLEDGE_BASE, PASSAGE_LENGTH, Documents
@@ -91,7 +92,7 @@ def test_the_search_configuration_of_a_managed_knowledge_base_is_remembered(tmp_
         agent = boto3.client("bedrock-agent-runtime", endpoint_url=server.url)
         managed = KnowledgeBase(agent, MANAGED_KNOWLEDGE_BASE, tokens=100)
         for _ in range(2):
-            assert [source.name for source in managed.search("user", "tides", float("inf"))] == ["tides.md"]
+            assert [source.name for source in managed.search("user", Question("tides"), float("inf"))] == ["tides.md"]
         agent.close()
         configurations = [next(iter(request.body["retrievalConfiguration"])) for request in server.requests]
         asyncio.run_coroutine_threadsafe(server.close(), loop).result()

@@ -175,9 +175,9 @@ def _answers() -> Iterable[Limit]:
 
 def _prompt() -> Iterable[Limit]:
     yield _setting("messages of the conversation", "HISTORY_MESSAGES")
-    yield _parameter("tokens for messages of the conversation", "HistoryTokens", "tokens")
-    yield _setting("tokens for facts", "FACTS_TOKENS")
-    yield _setting("tokens for passages of documents", "DOCUMENTS_TOKENS")
+    yield _parameter("tokens for messages of the conversation", "HistoryTokens")
+    yield _parameter("tokens for facts", "FactsTokens")
+    yield _parameter("tokens for passages of documents", "DocumentsTokens")
 
 
 def _times() -> Iterable[Limit]:

@@ -27,8 +27,6 @@ further ones."""
 SETTINGS = {
     "COLD_MEMORY_MILLISECONDS": "`MemoryMilliseconds` where connections may have to be opened first.",
     "DEADLINE_MARGIN_SECONDS": "Seconds before the function's timeout at which an answer ends, to be stored.",
-    "DOCUMENTS_TOKENS": "Tokens of a prompt for passages of documents.",
-    "FACTS_TOKENS": "Tokens of a prompt for facts.",
     "FLAGS_FILE": "A file with feature flags, used instead of AppConfig.",
     "HISTORY_MESSAGES": "Messages of the conversation in a prompt.",
     "MAX_ANSWER_BYTES": "Size of an answer, in bytes. A longer answer ends with `length`.",

@@ -71,8 +71,12 @@ class Container:
         documents, stores = [], dict[str, MemoryStore]()
         if settings.knowledge_base_id:
             documents = [deadlines.client("bedrock-agent-runtime", settings.documents_seconds)]
-            base = KnowledgeBase(documents[0], settings.knowledge_base_id, tokens=settings.documents_tokens)
-            stores = {"documents": base}
+            stores["documents"] = KnowledgeBase(
+                documents[0],
+                settings.knowledge_base_id,
+                tokens=settings.documents_tokens,
+                min_score=settings.documents_min_score,
+            )
         self.documents = Recall(stores)
         self.models = _models(settings, rules, bedrock)
         self._last_lookup_at = 0.0  # by the wall clock, because the monotonic clock stops while the sandbox is frozen

@@ -103,6 +103,7 @@ class Settings(BaseModel):
     history_tokens: Count = Field(default=12_000, ge=0)
     facts_tokens: Count = Field(default=1_000, ge=0)
     documents_tokens: Count = Field(default=2_000, ge=0)
+    documents_min_score: float = Field(default=0, ge=0, le=1)  # of a passage, as the knowledge base scores it
 
     user_requests_per_minute: Count = Field(default=30, gt=0, le=6_000)
     user_burst: Count = Field(default=10, gt=0)

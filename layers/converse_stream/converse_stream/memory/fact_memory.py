@@ -3,7 +3,8 @@
 import time
 from collections.abc import Sequence
 
-from converse_stream.aws.embedder import Embedder
+from converse_stream.aws.embedder import MAX_CHARS, Embedder
+from converse_stream.memory.question import Question
 from converse_stream.memory.ranking import fit_budget, rank
 from converse_stream.store.facts import Facts, SearchableFact
 from converse_stream.store.table import Table
@@ -20,12 +21,19 @@ class FactMemory:
         self._embedder = embedder
         self._tokens = tokens
 
-    def search(self, user: str, question: str, deadline: float) -> Sequence[SearchableFact]:
-        """The facts, oldest first, so that a new fact changes the prompt little. Raises StorageError."""
-        facts = Facts(self._table.until(deadline)).searchable(user)
-        return fit_budget(facts, self._tokens, lambda: rank(facts, question, self._embed(question, deadline)))
+    def search(self, user: str, question: Question, deadline: float) -> Sequence[SearchableFact]:
+        """The facts, oldest first, so that a new fact changes the prompt little. Raises StorageError.
 
-    def _embed(self, question: str, deadline: float) -> bytes | None:
-        if self._embedder is None or time.monotonic() + self._embedder.seconds > deadline:
+        If not all fit, an empty question finds the newest.
+        """
+        facts = Facts(self._table.until(deadline)).searchable(user)
+
+        def ranked() -> Sequence[SearchableFact]:
+            return rank(facts, question.text, self._embed(question, deadline), previous=question.previous)
+
+        return fit_budget(facts, self._tokens, ranked)
+
+    def _embed(self, question: Question, deadline: float) -> bytes | None:
+        if self._embedder is None or not question.text or time.monotonic() + self._embedder.seconds > deadline:
             return None
-        return self._embedder.embed(question)
+        return self._embedder.embed(question.joined(MAX_CHARS))

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
+from converse_stream.memory.question import Question
 from converse_stream.memory.sources import Document, tokens_of
 from converse_stream.protocol.text import well_formed
 
@@ -32,18 +33,26 @@ MANAGED: "KnowledgeBaseRetrievalConfigurationTypeDef" = {"managedSearchConfigura
 
 
 class KnowledgeBase:
-    """A `MemoryStore` with the same documents for all users. It returns at most `tokens`, with labels and names."""
+    """A `MemoryStore` with the same documents for all users. It returns at most `tokens`, with labels and names.
 
-    def __init__(self, client: "AgentsforBedrockRuntimeClient", identity: str, *, tokens: int) -> None:
+    Passages with a score below `min_score` are left out.
+    """
+
+    def __init__(
+        self, client: "AgentsforBedrockRuntimeClient", identity: str, *, tokens: int, min_score: float = 0
+    ) -> None:
         self._client = client
         self._id = identity
         self._tokens = tokens
+        self._min_score = min_score
         self._search = VECTORS  # until a refusal shows that it is a managed one
 
-    def search(self, user: str, question: str, deadline: float) -> Sequence[Document]:  # noqa: ARG002  # see MemoryStore
+    def search(self, user: str, question: Question, deadline: float) -> Sequence[Document]:  # noqa: ARG002  # see MemoryStore
         """The passages, best first. Raises BotoCoreError, ClientError, and TimeoutError if `deadline` has passed."""
         found, remaining = [], self._tokens
         for result in self._retrieve(question, deadline)["retrievalResults"]:
+            if result.get("score", 1) < self._min_score:
+                continue
             text = _without_blank_ends(well_formed(result["content"].get("text", "")))  # an image has no text
             passage = _truncated(_document(text, result.get("location", {})), remaining)
             if passage.text:
@@ -51,7 +60,7 @@ class KnowledgeBase:
                 found.append(passage)
         return found
 
-    def _retrieve(self, question: str, deadline: float) -> "RetrieveResponseTypeDef":
+    def _retrieve(self, question: Question, deadline: float) -> "RetrieveResponseTypeDef":
         """The response of a knowledge base of either kind: a managed one refuses the configuration of the other."""
         if time.monotonic() >= deadline:
             raise TimeoutError
@@ -59,7 +68,7 @@ class KnowledgeBase:
         try:
             return self._client.retrieve(
                 knowledgeBaseId=self._id,
-                retrievalQuery={"text": question[:MAX_CHARS]},
+                retrievalQuery={"text": question.joined(MAX_CHARS)},
                 retrievalConfiguration=search,
             )
         except ClientError as error:

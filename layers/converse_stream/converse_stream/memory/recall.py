@@ -12,6 +12,7 @@ from typing import Protocol, Self
 
 from converse_stream.aws.deadlines import DeadlineExecutor
 from converse_stream.memory.lookup import Memory
+from converse_stream.memory.question import Question
 from converse_stream.memory.sources import Source
 from converse_stream.telemetry import logger
 
@@ -23,7 +24,7 @@ class MemoryStore(Protocol):
     `deadline`, a time of the monotonic clock.
     """
 
-    def search(self, user: str, question: str, deadline: float) -> Sequence[Source]:
+    def search(self, user: str, question: Question, deadline: float) -> Sequence[Source]:
         """The sources that are relevant to the question, in their order in the prompt. May raise any exception."""
 
 
@@ -33,7 +34,7 @@ class Recall:
     def __init__(self, stores: Mapping[str, MemoryStore]) -> None:
         self._stores = stores
 
-    def begin(self, user: str, question: str, deadline: float) -> "PendingRecall":
+    def begin(self, user: str, question: Question, deadline: float) -> "PendingRecall":
         """Starts all searches."""
         executor = DeadlineExecutor("recall", len(self._stores), deadline)
         searches = {

@@ -33,7 +33,7 @@ def preview(app: Container, user: User, request: ChatRequest) -> Preview:
         raise NotFound
     plan = make_plan(request, memory, gid, app.settings.max_continued_bytes)
     usages.admit(user.key, user.address, None, usages.read(user.key, user.address))
-    facts, documents = begin_recall(app, user, plan.user_message.text, deadline, flags)
+    facts, documents = begin_recall(app, user, plan, deadline, flags)
     with facts, documents:
         memory = documents.merged_into(facts.merged_into(memory))
     completion = build_completion(app, memory, plan, model, request.options, request_context(app, request))

@@ -12,6 +12,7 @@ from converse_stream.generation.completion import Completion
 from converse_stream.generation.plan import Plan
 from converse_stream.http.bodies import ChatRequest
 from converse_stream.memory.lookup import Memory
+from converse_stream.memory.question import question_of
 from converse_stream.memory.recall import PendingRecall, Recall
 from converse_stream.prompts import builder
 from converse_stream.prompts.builder import PromptBudget, RequestContext
@@ -53,13 +54,16 @@ def check_model(
 
 
 def begin_recall(
-    app: Container, user: User, question: str, deadline: float, flags: UserFlags
+    app: Container, user: User, plan: Plan, deadline: float, flags: UserFlags
 ) -> tuple[PendingRecall, PendingRecall]:
     """Starts two searches: for facts, until `deadline`, and for documents, for `documents_seconds` of the settings.
 
-    `deadline` is a time of the monotonic clock.
+    `deadline` is a time of the monotonic clock. Nothing is searched for a greeting: then the facts are all that fit.
     """
-    facts, documents = (app.recall, app.documents) if flags.memory else (Recall({}), Recall({}))
+    question = question_of(plan.user_message, plan.history)
+    nothing = Recall({})
+    facts = app.recall if flags.memory else nothing
+    documents = app.documents if flags.memory and question.text else nothing
     documents_deadline = time.monotonic() + app.settings.documents_seconds
     return facts.begin(user.key, question, deadline), documents.begin(user.key, question, documents_deadline)
 

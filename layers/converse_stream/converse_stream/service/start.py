@@ -98,7 +98,7 @@ class _Start:
         self._usages.admit(self._user.key, self._user.address, slot, used)
         with ExitStack() as undo:
             undo.callback(self._usages.release, self._user.key, slot)
-            pending = begin_recall(self._app, self._user, plan.user_message.text, self._lookup_deadline, flags)
+            pending = begin_recall(self._app, self._user, plan, self._lookup_deadline, flags)
             facts, documents = map(undo.enter_context, pending)
             build = self._completion_builder(model, plan, flags)
             completion = build(memory)

@@ -8,7 +8,7 @@ from typing import Any
 from converse_stream.aws.embedder import Embedder
 from converse_stream.protocol.errors import BadRequest, NotFound
 from converse_stream.protocol.ids import new_id, now
-from converse_stream.store import erasure_marker, keys
+from converse_stream.store import erasure_marker, keys, search_terms
 from converse_stream.store.table import Table
 from converse_stream.store.values import Item
 
@@ -20,7 +20,8 @@ SHOWN = (
     "ts",
     "confidence",
     "message",
-)  # all but the embedding, which is large
+)  # all but the embedding and the terms, which are large
+SEARCHED = ("sk", "text", "ts", "embedding", search_terms.ATTRIBUTE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,17 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class SearchableFact:
-    """A fact with what a search and a prompt need. For `embedding` see `converse_stream.aws.embedder`."""
+    """A fact with what a search and a prompt need.
+
+    For `embedding` see `converse_stream.aws.embedder`, for `terms` `pack` of `converse_stream.store.search_terms`.
+    Older facts have no terms.
+    """
 
     id: str
     text: str
     embedding: bytes | None = None
     created_at: str = ""
+    terms: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ class Facts:
 
     def searchable(self, user: str) -> list[SearchableFact]:
         """All facts, oldest first, with only the attributes that a search needs."""
-        items = self._table.query(keys.facts(user), "F#", "F#~", only=("sk", "text", "ts", "embedding"))
+        items = self._table.query(keys.facts(user), "F#", "F#~", only=SEARCHED)
         return [_searchable(item) for item in sorted(items, key=_created_at)]
 
     def profile(self, user: str) -> Profile:
@@ -177,6 +183,7 @@ class Facts:
             "confidence": None if fact.confidence is None else Decimal(str(fact.confidence)),
             "embedding": embedding,
             "message": fact.message,
+            search_terms.ATTRIBUTE: search_terms.pack(search_terms.terms_of(fact.text)) or None,
         }
         return {
             "pk": keys.facts(user),
@@ -205,8 +212,12 @@ def _fact(item: Item) -> Fact:
 
 
 def _searchable(item: Item) -> SearchableFact:
-    embedding = item.get("embedding")
-    return SearchableFact(_id(item), item["text"], bytes(embedding) if embedding else None, item["ts"])
+    embedding, terms = _bytes(item.get("embedding")), _bytes(item.get(search_terms.ATTRIBUTE))
+    return SearchableFact(_id(item), item["text"], embedding, item["ts"], terms)
+
+
+def _bytes(value: Any) -> bytes | None:
+    return bytes(value) if value else None
 
 
 def _id(item: Item) -> str:
