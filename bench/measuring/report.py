@@ -1,0 +1,71 @@
+"""The results as a Markdown table: medians, and ratios that are taken in each round."""
+
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.measuring.rows import ROWS, Row
+
+Round = Mapping[str, Mapping[str, float]]  # values by row, by contender
+
+
+@dataclass(frozen=True)
+class Report:
+    """`names` are the contenders in the order of the columns, `base` the one that ratios refer to.
+
+    `compared` are two contenders whose ratio has a column with its range over the rounds.
+    """
+
+    names: Sequence[str]
+    base: str
+    compared: tuple[str, str] | None
+    rounds: Sequence[Round]
+
+    def table(self) -> str:
+        """The table."""
+        heads = ["", *self.names, *([f"{self.compared[0]} / {self.compared[1]}"] if self.compared else [])]
+        measured = {key for each in self.rounds for values in each.values() for key in values}
+        rows = [self._cells(row) for row in ROWS if row.key in measured]
+        return "\n".join(map(_line, [heads, ["---"] * len(heads), *rows]))
+
+    def _cells(self, row: Row) -> list[str]:
+        cells = [f"{row.title}, {row.unit}".rstrip(", ")]
+        for name in self.names:
+            values = [each[name][row.key] for each in self.rounds if row.key in each[name]]
+            if not values:
+                cells.append("")
+                continue
+            ratios = self._ratios(row, name, self.base)
+            ratio = f" ({_digits(statistics.median(ratios))})" if ratios and name != self.base else ""
+            cells.append(_digits(statistics.median(values) * row.scale) + ratio)
+        if self.compared:
+            ratios = self._ratios(row, *self.compared)
+            spread = f" ({_digits(min(ratios))} to {_digits(max(ratios))})" if ratios else ""
+            cells.append(_digits(statistics.median(ratios)) + spread if ratios else "")
+        return cells
+
+    def _ratios(self, row: Row, name: str, base: str) -> list[float]:
+        pairs = [(each[name].get(row.key), each[base].get(row.key)) for each in self.rounds]
+        return [value / other for value, other in pairs if value is not None and other]
+
+
+def conditions(rounds: int) -> str:
+    """The circumstances of a run: rounds, processors, load and versions."""
+    load = os.getloadavg()[0]
+    return (
+        f"{rounds} rounds, {os.cpu_count()} processors, load {load:.1f} at the end, "
+        f"{platform.system()} on {platform.machine()}"
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _digits(value: float) -> str:
+    """Three significant digits, without decimals for a whole number."""
+    if value >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
