@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from bench.contenders import built
+from bench.contenders import built, peers
 from bench.contenders.contender import Contender
 from bench.contenders.process import SERVERS
 from bench.measuring.report import Report, Round, conditions
@@ -42,7 +42,7 @@ async def compare(
     return results
 
 
-async def run(against: str | None, rounds: int, groups: Collection[str]) -> tuple[Report, str]:
+async def run(against: str | None, rounds: int, groups: Collection[str], *, with_peers: bool) -> tuple[Report, str]:
     """Builds and measures. Returns the report and the conditions."""
     os.sched_setaffinity(0, {SERVERS})
     async with AsyncExitStack() as cleanup:
@@ -51,15 +51,19 @@ async def run(against: str | None, rounds: int, groups: Collection[str]) -> tupl
         trees = {THIS: emulator.ROOT}
         if against:
             trees[against] = cleanup.enter_context(built.checked_out(against, folder / "against"))
-        contenders = []
+        contenders: list[Contender] = []
         for number, (name, tree) in enumerate(trees.items()):
             artifacts = built.build(tree, folder / f"artifacts-{number}")
             contenders.append(built.contender(name, artifacts, folder / f"function-{number}", running))
+        if with_peers:
+            (folder / "peers").mkdir()
+            contenders += peers.contenders(folder / "peers", running)
         gc.collect()
         gc.freeze()  # fewer and shorter collections while the servers answer
         results = await compare(contenders, running, folder, rounds, groups)
     names = [contender.name for contender in contenders]
-    return Report(names, names[-1], (THIS, against) if against else None, results), conditions(rounds)
+    base = peers.PROTOTYPE if with_peers else names[-1]
+    return Report(names, base, (THIS, against) if against else None, results), conditions(rounds)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -67,9 +71,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--against", metavar="REF", help="a git ref whose tree is built and compared too")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
     parser.add_argument("--only", action="append", choices=GROUPS, help="the rows to measure; may be repeated")
+    parser.add_argument("--no-peers", action="store_true", help="measure only our own functions")
     parser.add_argument("--write", action="store_true", help=f"write the table to {RESULTS.parent.name}/{RESULTS.name}")
     given = parser.parse_args(arguments)
-    report, circumstances = asyncio.run(run(given.against, given.rounds, given.only or GROUPS))
+    groups = given.only or GROUPS
+    report, circumstances = asyncio.run(run(given.against, given.rounds, groups, with_peers=not given.no_peers))
     text = f"{report.table()}\n\n{circumstances}\n"
     print(text)
     if given.write:

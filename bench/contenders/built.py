@@ -1,12 +1,12 @@
 """Our own functions, as `sam build` makes them from a tree of this repository."""
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.contenders.contender import Contender
+from bench.contenders.offline import offline_first
 from bench.contenders.process import Command
 from bench.servers.services import Services
 from local_stack import emulator, template
@@ -38,12 +38,7 @@ def checked_out(ref: str, folder: Path) -> Iterator[Path]:
 
 def build(tree: Path, folder: Path) -> Path:
     """Builds a tree into `folder`, offline if all wheels are in uv's cache. Returns the template of the artifacts."""
-    os.environ["UV_OFFLINE"] = "1"
-    try:
-        return emulator.build(folder, tree)
-    except emulator.EmulatorError:
-        del os.environ["UV_OFFLINE"]
-        return emulator.build(folder, tree)
+    return offline_first(lambda: emulator.build(folder, tree))
 
 
 def contender(name: str, artifacts: Path, folder: Path, services: Services, function: str = "stream") -> Contender:
