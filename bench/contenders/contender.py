@@ -26,12 +26,21 @@ _WORD, _TERMINAL = WORD.encode(), b'"complete"'
 
 @dataclass(frozen=True)
 class Contender:
-    """A program under test. `megabytes` is the unzipped size of its layers and functions, if it is built."""
+    """A program under test. `megabytes` is the unzipped size of its layers and functions, None for a peer.
+
+    `groups` are the groups of rows that it takes part in; None if in all.
+    """
 
     name: str
     command: Command
     serves_http: bool = False
     megabytes: float | None = None
+    groups: frozenset[str] | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is a built function of this repository."""
+        return self.megabytes is not None
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,20 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-_PROCESSORS = sorted(os.sched_getaffinity(0))
-MEASURED, SERVERS = _PROCESSORS[0], _PROCESSORS[-1]
+
+@cache
+def processors() -> tuple[int, int]:
+    """The processor of the measured process, and that of the servers."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[0], allowed[-1]
+
+
+def pin() -> None:
+    """Binds this process, which has the servers, to its processor."""
+    os.sched_setaffinity(0, {processors()[1]})
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ class MeasuredProcess:
 def started(command: Command, log: Path) -> Iterator[MeasuredProcess]:
     """Starts the process on its own processor, and kills its group at the end. Its output goes to `log`."""
     with log.open("wb") as output:
-        os.sched_setaffinity(0, {MEASURED})  # a child inherits it
+        os.sched_setaffinity(0, {processors()[0]})  # a child inherits it
         started_at = time.perf_counter()
         try:
             process = subprocess.Popen(
@@ -62,7 +72,7 @@ def started(command: Command, log: Path) -> Iterator[MeasuredProcess]:
                 start_new_session=True,
             )
         finally:
-            os.sched_setaffinity(0, {SERVERS})
+            pin()
     try:
         yield MeasuredProcess(process, started_at)
     finally:

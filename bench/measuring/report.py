@@ -6,18 +6,20 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.measuring.rows import ROWS, Row
+from bench.measuring.rows import Row
 
 Round = Mapping[str, Mapping[str, float]]  # values by row, by contender
 
 
 @dataclass(frozen=True)
 class Report:
-    """`names` are the contenders in the order of the columns, `base` the one that ratios refer to.
+    """`rows` are those that may have been measured, and `names` the contenders in the order of the columns.
 
-    `compared` are two contenders whose ratio has a column with its range over the rounds.
+    Ratios refer to the contender `base`. The ratio of the two `compared` ones has a column, with its range over the
+    rounds.
     """
 
+    rows: Sequence[Row]
     names: Sequence[str]
     base: str
     compared: tuple[str, str] | None
@@ -27,7 +29,7 @@ class Report:
         """The table."""
         heads = ["", *self.names, *([f"{self.compared[0]} / {self.compared[1]}"] if self.compared else [])]
         measured = {key for each in self.rounds for values in each.values() for key in values}
-        rows = [self._cells(row) for row in ROWS if row.key in measured]
+        rows = [self._cells(row) for row in self.rows if row.key in measured]
         return "\n".join(map(_line, [heads, ["---"] * len(heads), *rows]))
 
     def _cells(self, row: Row) -> list[str]:
