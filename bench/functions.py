@@ -1,9 +1,12 @@
 """Compares the built functions with those of another tree, with other ways to stream an answer, and with a floor.
 
 Run by `make bench`. The functions run under a Runtime API, with one processor for themselves. The model and the table
-answer at once, so what is measured is the function. Each round starts every contender in turn. The table has medians,
-and in brackets the median of the ratios of each round to the prototype, or without peers to the last column. Compare
-the ratios, not the milliseconds; 0.9 to 1.15 is a tie.
+answer at once, so what is measured is the function. In each round all contenders take turns. The table has medians, and
+in brackets the median of the ratios of each round to the prototype, or without peers to the last tree. Compare the
+ratios, not the milliseconds; 0.9 to 1.15 is a tie.
+
+With --against the last column has the ratio of the two trees: the median, its range over the rounds, and the ratio of
+the least values, which a busy machine disturbs less.
 """
 
 import argparse
@@ -11,7 +14,7 @@ import asyncio
 import gc
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -25,21 +28,6 @@ from local_stack import emulator
 
 THIS, ROUNDS = "this tree", 5
 
-Measure = Callable[[Contender], Awaitable[dict[str, float]]]
-
-
-async def compare(contenders: Sequence[Contender], measure: Measure, rounds: int) -> Sequence[Round]:
-    """Measures every contender once in each round. Each round begins with another one."""
-    results: list[Round] = []
-    for number in range(rounds):
-        values = {}
-        for index in range(len(contenders)):
-            contender = contenders[(index + number) % len(contenders)]
-            print(f"round {number + 1} of {rounds}: {contender.name}", file=sys.stderr, flush=True)
-            values[contender.name] = await measure(contender)
-        results.append(values)
-    return results
-
 
 async def run(given: argparse.Namespace) -> Report:
     """Builds, starts the servers and measures."""
@@ -47,7 +35,6 @@ async def run(given: argparse.Namespace) -> Report:
     async with AsyncExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         running = await cleanup.enter_async_context(services())
-        log = folder / "log"
         trees = {THIS: emulator.ROOT}
         if given.against:
             trees[given.against] = cleanup.enter_context(built.checked_out(given.against, folder / "against"))
@@ -63,13 +50,15 @@ async def run(given: argparse.Namespace) -> Report:
             contenders += peers.contenders(folder / "peers", running)
         gc.collect()
         gc.freeze()  # fewer and shorter collections while the servers answer
-
-        def measure(contender: Contender) -> Awaitable[dict[str, float]]:
+        results: list[Round] = []
+        for number in range(given.rounds):
+            print(f"round {number + 1} of {given.rounds}", file=sys.stderr, flush=True)
+            first = number % len(contenders)  # each round begins with another contender
+            rotated = [*contenders[first:], *contenders[:first]]
             if given.growth:
-                return growth.measure(contender, converse[contender.name], running, log)
-            return rows.measure(contender, running, log, given.only or rows.GROUPS)
-
-        results = await compare(contenders, measure, given.rounds)
+                results.append(await growth.measure_round(rotated, converse, running, folder))
+            else:
+                results.append(await rows.measure_round(rotated, running, folder, given.only or rows.GROUPS))
     compared = (THIS, given.against) if given.against else None
     names = [contender.name for contender in contenders]
     return Report(growth.ROWS if given.growth else rows.ROWS, names, base, compared, results)

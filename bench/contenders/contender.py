@@ -26,16 +26,13 @@ _WORD, _TERMINAL = WORD.encode(), b'"complete"'
 
 @dataclass(frozen=True)
 class Contender:
-    """A program under test. `megabytes` is the unzipped size of its layers and functions, None for a peer.
-
-    `groups` are the groups of rows that it takes part in; None if in all.
-    """
+    """A program under test. `megabytes` is the unzipped size of its layers and functions, None for a peer."""
 
     name: str
     command: Command
     serves_http: bool = False
     megabytes: float | None = None
-    groups: frozenset[str] | None = None
+    has_warm_rows: bool = True
 
     @property
     def is_ours(self) -> bool:

@@ -40,7 +40,7 @@ def contenders(folder: Path, services: Services) -> Iterator[Contender]:
         return Command([python, "-P", "-m", f"bench.peers.{name}"], folder, python_variables)
 
     yield Contender(PROTOTYPE, module("prototype"))
-    yield Contender("prototype with Powertools and pydantic", module("naive"), groups=frozenset({"cold"}))
+    yield Contender("prototype with Powertools and pydantic", module("naive"), has_warm_rows=False)
     if bundle := _bundled(folder / "node.mjs"):
         yield Contender("Node, AWS SDK", Command(["node", str(bundle)], folder, variables))
     yield Contender("FastAPI, without an adapter", module("web"), serves_http=True)

@@ -4,6 +4,7 @@ import copy
 import random
 import secrets
 import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -38,8 +39,14 @@ ROWS = (
 )
 
 
-async def measure(contender: Contender, converse: Contender, services: Services, log: Path) -> dict[str, float]:
-    """Starts the contender once, and returns the values of all rows. `converse` stores the first fact."""
+async def measure_round(
+    contenders: Sequence[Contender], converse: Mapping[str, Contender], services: Services, folder: Path
+) -> Mapping[str, Mapping[str, float]]:
+    """Returns the values of all rows, by contender and key. `converse` has the function that stores facts."""
+    return {each.name: await _measure(each, converse[each.name], services, folder / "log") for each in contenders}
+
+
+async def _measure(contender: Contender, converse: Contender, services: Services, log: Path) -> dict[str, float]:
     partition, facts = await _facts(converse, services, log)
     async with running(contender, services, log) as process:
         await process.wait_until_ready()

@@ -15,8 +15,7 @@ Round = Mapping[str, Mapping[str, float]]  # values by row, by contender
 class Report:
     """`rows` are those that may have been measured, and `names` the contenders in the order of the columns.
 
-    Ratios refer to the contender `base`. The ratio of the two `compared` ones has a column, with its range over the
-    rounds.
+    Ratios refer to the contender `base`. The ratio of the two `compared` ones has a column of its own.
     """
 
     rows: Sequence[Row]
@@ -43,10 +42,17 @@ class Report:
             ratio = f" ({_digits(statistics.median(ratios))})" if ratios and name != self.base else ""
             cells.append(_digits(statistics.median(values) * row.scale) + ratio)
         if self.compared:
-            ratios = self._ratios(row, *self.compared)
-            spread = f" ({_digits(min(ratios))} to {_digits(max(ratios))})" if ratios else ""
-            cells.append(_digits(statistics.median(ratios)) + spread if ratios else "")
+            cells.append(self._comparison(row, *self.compared))
         return cells
+
+    def _comparison(self, row: Row, name: str, other: str) -> str:
+        """The ratio of two contenders: its median, its range, and that of the least values."""
+        ratios = self._ratios(row, name, other)
+        if not ratios:
+            return ""
+        least, base = (min(each[key][row.key] for each in self.rounds) for key in (name, other))
+        spread = f"{_digits(min(ratios))} to {_digits(max(ratios))}"
+        return f"{_digits(statistics.median(ratios))} ({spread}; least {_digits(least / base)})"
 
     def _ratios(self, row: Row, name: str, base: str) -> list[float]:
         pairs = [(each[name].get(row.key), each[base].get(row.key)) for each in self.rounds]

@@ -1,19 +1,21 @@
 """The rows of the comparison, and how each is measured in a started contender."""
 
 import statistics
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.contenders.contender import Contender, Exchange, running
+from bench.contenders.contender import Contender, Exchange, Running, running
 from bench.servers.model import Answer
 from bench.servers.runtime_api import FunctionError
 from bench.servers.services import Services
 
-SHORT, WARM_UPS, REPEATS = Answer(5), 3, 20
+SHORT, WARM_UPS, REPEATS = Answer(5), 3, 5
+COLD_STARTS = 3
 PACE = 0.02  # seconds between two tokens: how models really speak
 PACED, PACED_SHORT = Answer(150, PACE), Answer(15, PACE)
-FLAT, FLAT_SHORT, FLAT_REPEATS = Answer(2_000), Answer(500), 3
+FLAT, FLAT_SHORT = Answer(2_000), Answer(500)
 
 
 @dataclass(frozen=True)
@@ -48,41 +50,100 @@ ROWS = (
 GROUPS = tuple(dict.fromkeys(row.group for row in ROWS))
 
 
-async def measure(contender: Contender, services: Services, log: Path, groups: Collection[str]) -> dict[str, float]:
-    """Starts the contender once, and returns the values of the rows of `groups` by key, in seconds, MiB or counts."""
-    groups = set(groups) if contender.groups is None else contender.groups & set(groups)
-    values = {} if contender.megabytes is None else {"size": contender.megabytes}
-    if not groups - {"size"}:
-        return values
+async def measure_round(
+    contenders: Sequence[Contender], services: Services, folder: Path, groups: Collection[str]
+) -> Mapping[str, Mapping[str, float]]:
+    """Returns the values of the rows of `groups`, by contender and key, in seconds, MiB, MB or counts.
+
+    Contenders take turns often, because the load of a machine changes from second to second. For the warm rows all
+    processes live at the same time, and all but one wait for an event.
+    """
+    samples: dict[str, list[Mapping[str, float]]] = {each.name: [] for each in contenders}
+    logs = {each.name: folder / f"log-{number}" for number, each in enumerate(contenders)}
+    for each in contenders:
+        samples[each.name] += [{"size": each.megabytes}] if each.megabytes is not None else []
+    for _ in range(COLD_STARTS if {"cold", "calls"} & set(groups) else 0):
+        for each in contenders:
+            samples[each.name].append(await _cold(each, services, logs[each.name]))
+    stages = [stage for stage in STAGES if stage.group in groups]
+    warm = [each for each in contenders if each.has_warm_rows] if stages else []
+    async with AsyncExitStack() as stack:
+        processes: dict[str, Running] = {}
+        for each in warm:
+            process = await stack.enter_async_context(running(each, services, logs[each.name]))
+            processes[each.name] = process
+            await process.wait_until_ready()
+            for _ in range(WARM_UPS):
+                await process.ask(SHORT)
+        for stage in stages:
+            for _ in range(stage.turns):
+                for name, process in processes.items():
+                    samples[name].append(await stage.measure(process))
+    wanted = {row.key for row in ROWS if row.group in groups}
+    return {name: _medians(values, wanted) for name, values in samples.items()}
+
+
+def _medians(samples: Sequence[Mapping[str, float]], wanted: Collection[str]) -> Mapping[str, float]:
+    keys = [key for key in wanted if any(key in each for each in samples)]
+    return {key: statistics.median(each[key] for each in samples if key in each) for key in keys}
+
+
+async def _cold(contender: Contender, services: Services, log: Path) -> Mapping[str, float]:
     async with running(contender, services, log) as process:
-        values["cold-next"] = await process.wait_until_ready()
-        before, tasks = process.age(), len(services.invoke.payloads)
+        ready = await process.wait_until_ready()
+        tasks, age = len(services.invoke.payloads), process.age()
         first = await process.ask(SHORT)
         if contender.is_ours:
             _check_everything_ran(first, len(services.invoke.payloads) - tasks, log)
-        values |= {"cold-first": before + first.first_delta, "cold-cpu": process.process.cpu_seconds()}
-        values |= {"calls": len(first.store_calls), "calls-before": first.store_calls_before_model}
-        if groups - {"size", "cold", "calls"}:
-            for _ in range(WARM_UPS):
-                await process.ask(SHORT)
-        if "first" in groups:
-            short = [await process.ask(SHORT) for _ in range(REPEATS)]
-            values["first-wall"] = statistics.median(each.first_delta for each in short)
-            values["first-cpu"] = statistics.median(each.first_delta_cpu for each in short)
-            values["request-cpu"] = statistics.median(each.cpu for each in short)
-        if "paced" in groups:
-            paced = await process.ask(PACED)
-            values["paced-cpu"] = paced.cpu / PACED.tokens
-            values["paced-token"] = _per_token(paced, await process.ask(PACED_SHORT), PACED, PACED_SHORT)
-            values["delay-median"] = statistics.median(paced.delays)
-            values["delay-p99"] = statistics.quantiles(paced.delays, n=100)[98]
-        if "flat" in groups:
-            await process.ask(FLAT)  # Node compiles what runs often
-            pairs = [(await process.ask(FLAT), await process.ask(FLAT_SHORT)) for _ in range(FLAT_REPEATS)]
-            values["flat-token"] = statistics.median(_per_token(*pair, FLAT, FLAT_SHORT) for pair in pairs)
-        values["memory"] = process.process.resident_megabytes()
-    wanted = {row.key for row in ROWS if row.group in groups}
-    return {key: value for key, value in values.items() if key in wanted}
+        return {
+            "cold-next": ready,
+            "cold-first": age + first.first_delta,
+            "cold-cpu": process.process.cpu_seconds(),
+            "calls": len(first.store_calls),
+            "calls-before": first.store_calls_before_model,
+        }
+
+
+async def _first(process: Running) -> Mapping[str, float]:
+    await process.ask(SHORT)  # brings the process back into the caches of the processor
+    short = [await process.ask(SHORT) for _ in range(REPEATS)]
+    return {
+        "first-wall": statistics.median(each.first_delta for each in short),
+        "first-cpu": statistics.median(each.first_delta_cpu for each in short),
+        "request-cpu": statistics.median(each.cpu for each in short),
+    }
+
+
+async def _paced(process: Running) -> Mapping[str, float]:
+    paced, short = await process.ask(PACED), await process.ask(PACED_SHORT)
+    return {
+        "paced-cpu": paced.cpu / PACED.tokens,
+        "paced-token": _per_token(paced, short, PACED, PACED_SHORT),
+        "delay-median": statistics.median(paced.delays),
+        "delay-p99": statistics.quantiles(paced.delays, n=100)[98],
+    }
+
+
+async def _flat(process: Running) -> Mapping[str, float]:
+    await process.ask(FLAT_SHORT)  # Node compiles what runs often
+    long, short = await process.ask(FLAT), await process.ask(FLAT_SHORT)
+    return {"flat-token": _per_token(long, short, FLAT, FLAT_SHORT)}
+
+
+async def _memory(process: Running) -> Mapping[str, float]:
+    return {"memory": process.process.resident_megabytes()}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The measurement of a group in a warm process. Each contender has so many `turns` in a round."""
+
+    group: str
+    turns: int
+    measure: Callable[[Running], Awaitable[Mapping[str, float]]]
+
+
+STAGES = (Stage("first", 4, _first), Stage("paced", 1, _paced), Stage("flat", 3, _flat), Stage("memory", 1, _memory))
 
 
 def _check_everything_ran(first: Exchange, learning_tasks: int, log: Path) -> None:
