@@ -23,18 +23,21 @@ from bench.contenders.contender import Contender
 from bench.contenders.process import pin
 from bench.measuring import growth, rows
 from bench.measuring.report import Report, Round, conditions
+from bench.servers.http import HOST
 from bench.servers.services import services
 from local_stack import emulator
+from local_stack.identity.certificates import Authority
 
 THIS, ROUNDS = "this tree", 5
 
 
-async def run(given: argparse.Namespace) -> Report:
-    """Builds, starts the servers and measures."""
+async def run(given: argparse.Namespace) -> str:
+    """Builds, starts the servers and measures. Returns the table and the conditions."""
     pin()
     async with AsyncExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        running = await cleanup.enter_async_context(services())
+        authority = Authority(folder, [HOST]) if given.tls else None
+        running = await cleanup.enter_async_context(services(authority))
         trees = {THIS: emulator.ROOT}
         if given.against:
             trees[given.against] = cleanup.enter_context(built.checked_out(given.against, folder / "against"))
@@ -44,7 +47,7 @@ async def run(given: argparse.Namespace) -> Report:
             contenders.append(built.contender(name, artifacts, folder / f"stream-{number}", running))
             converse[name] = built.contender(name, artifacts, folder / f"converse-{number}", running, "converse")
         base = contenders[-1].name
-        if not (given.no_peers or given.growth):
+        if not (given.no_peers or given.growth or given.tls):
             base = peers.PROTOTYPE
             (folder / "peers").mkdir()
             contenders += peers.contenders(folder / "peers", running)
@@ -61,7 +64,10 @@ async def run(given: argparse.Namespace) -> Report:
                 results.append(await rows.measure_round(rotated, running, folder, given.only or rows.GROUPS))
     compared = (THIS, given.against) if given.against else None
     names = [contender.name for contender in contenders]
-    return Report(growth.ROWS if given.growth else rows.ROWS, names, base, compared, results)
+    report = Report(growth.ROWS if given.growth else rows.ROWS, names, base, compared, results)
+    python = contenders[0].command.variables["AWS_EXECUTION_ENV"].removeprefix("AWS_Lambda_")
+    protocol = "TLS" if given.tls else "plain HTTP"
+    return f"{report.table()}\n\n{conditions(given.rounds, python)}, {protocol} to the services\n"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -70,11 +76,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
     parser.add_argument("--only", action="append", choices=rows.GROUPS, help="the rows to measure; may be repeated")
     parser.add_argument("--no-peers", action="store_true", help="measure only our own functions")
+    parser.add_argument("--tls", action="store_true", help="use TLS to the services, with our own functions only")
     parser.add_argument("--growth", action="store_true", help="measure how costs grow, of our own functions")
     parser.add_argument("--write", action="store_true", help="write the table to bench/results.md or bench/growth.md")
     given = parser.parse_args(arguments)
-    report = asyncio.run(run(given))
-    text = f"{report.table()}\n\n{conditions(given.rounds)}\n"
+    text = asyncio.run(run(given))
     print(text)
     if given.write:
         name = "growth" if given.growth else "results"

@@ -44,12 +44,7 @@ def build(tree: Path, folder: Path) -> Path:
 def contender(name: str, artifacts: Path, folder: Path, services: Services, function: str = "stream") -> Contender:
     """A built function, with everything on: log, memory, limits, metrics and learning."""
     built = template.read(artifacts, PARAMETERS).functions[FUNCTIONS[function]]
-    endpoints = {
-        "BEDROCK_RUNTIME": services.model.url,
-        "DYNAMODB": services.table.url,
-        "LAMBDA": services.invoke.url,
-    }
-    box = sandbox.build(built, folder, sandbox.service_variables(endpoints, auth_mode="iam"))
+    box = sandbox.build(built, folder, services.endpoints())
     # On Lambda the folder of the function cannot be written.
     variables = {**box.variables, "PYTHONDONTWRITEBYTECODE": "1"}
     return Contender(name, Command(box.command, box.task_root, variables), megabytes=_megabytes(artifacts.parent))

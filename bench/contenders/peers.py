@@ -23,7 +23,7 @@ _REQUIRE = "import { createRequire } from 'node:module'; const require = createR
 def contenders(folder: Path, services: Services) -> Iterator[Contender]:
     """The peers that can run on this machine. Others are named on stderr."""
     variables = {
-        **sandbox.service_variables({"BEDROCK_RUNTIME": services.model.url}),
+        **services.endpoints(),
         "PATH": os.environ["PATH"],
         "LANG": "en_US.UTF-8",
     }

@@ -59,12 +59,12 @@ class Report:
         return [value / other for value, other in pairs if value is not None and other]
 
 
-def conditions(rounds: int) -> str:
-    """The circumstances of a run: rounds, processors, load and versions."""
+def conditions(rounds: int, python: str) -> str:
+    """The circumstances of a run. `python` is the version that ran our functions."""
     load = os.getloadavg()[0]
     return (
         f"{rounds} rounds, {os.cpu_count()} processors, load {load:.1f} at the end, "
-        f"{platform.system()} on {platform.machine()}"
+        f"{python}, {platform.system()} on {platform.machine()}"
     )
 
 

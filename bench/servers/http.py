@@ -4,6 +4,7 @@ It serves clients that send one request at a time on a connection, with a length
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -137,9 +138,10 @@ class Server:
 
     url: str
 
-    async def start(self) -> None:
-        server = await asyncio.get_running_loop().create_server(self.connection, HOST, 0)
-        self.url = f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
+    async def start(self, tls: ssl.SSLContext | None = None) -> None:
+        """Listens; with `tls`, only for TLS connections."""
+        server = await asyncio.get_running_loop().create_server(self.connection, HOST, 0, ssl=tls)
+        self.url = f"{'https' if tls else 'http'}://{HOST}:{server.sockets[0].getsockname()[1]}"
         self._server = server
 
     def close(self) -> None:
