@@ -104,7 +104,7 @@ COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-
 requirements: .venv/dev
 	$(COMPILE) --group dev -o requirements/dev.txt
 	$(COMPILE) --group sam -o requirements/sam.txt
-	for group in local converse-stream streaming-runtime; do \
+	for group in local converse-stream streaming-runtime bench-peers; do \
 	  $(COMPILE) --group $$group -c requirements/dev.txt -o requirements/$$(echo $$group | tr - _).txt; done
 
 # Not in `make help`: generate docs/reference from the code and template.yaml. `make lint` checks that it is up to date.

@@ -106,9 +106,12 @@ def emulator_program() -> Path:
     return paths[0]
 
 
-def build(folder: Path) -> Path:
-    """Run `sam build` for this machine into `folder`. Returns the path of the built template. Raises EmulatorError."""
-    runtime = next(iter(templates.read(ROOT / "template.yaml").functions.values())).runtime
+def build(folder: Path, tree: Path = ROOT) -> Path:
+    """Run `sam build` for this machine in `tree`, into `folder`, with the tools of this tree.
+
+    Returns the path of the built template. Raises EmulatorError.
+    """
+    runtime = next(iter(templates.read(tree / "template.yaml").functions.values())).runtime
     version = "{}.{}".format(*sys.version_info)
     if sandbox.interpreter(runtime):
         version = runtime.removeprefix("python")
@@ -116,8 +119,8 @@ def build(folder: Path) -> Path:
         print(f"{runtime} is not installed: using python{version} instead.", file=sys.stderr)
     command = [str(SAM / "bin/sam"), "build", "--build-dir", str(folder)]
     command += ["--parameter-overrides", f"Architecture={architecture()}"]
-    variables = {**os.environ, "TARGET": version, "SAM_CLI_TELEMETRY": "0"}
-    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    variables = {**os.environ, "TARGET": version, "SAM_CLI_TELEMETRY": "0", "UV": str(ROOT / ".venv/bin/uv")}
+    done = subprocess.run(command, cwd=tree, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
         raise EmulatorError(f"sam build failed:\n{done.stderr}")
     return folder / "template.yaml"
