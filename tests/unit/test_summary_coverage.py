@@ -47,8 +47,8 @@ class StoredConversation:
         facts = SimpleNamespace(learning_allowed_part=lambda _: None)
         settings = SimpleNamespace(history_tokens=TOKENS, history_messages=COUNT)
         app: Any = SimpleNamespace(settings=settings, conversations=self, learned_marks=self, facts=facts)
-        record: Any = SimpleNamespace(seq=len(self.stored))
-        return LearnSteps(app, model.task, "user", record, self.state, "").summary()
+        record: Any = SimpleNamespace(seq=len(self.stored), model="nova-lite")
+        return LearnSteps(app, model.task, "user", record, self.state, "", "2026").summary()
 
 
 def first_of(sizes: list[int], tokens: int, count: int) -> int:

@@ -100,9 +100,9 @@ def test_summary_is_stored_without_what_surrounds_it(answer: str) -> None:
 
 
 def test_long_messages_are_summarized_completely_in_pieces_of_bounded_size() -> None:
-    words = [f"word{number}" for number in range(8_000)]
+    words = [f"word{number}" for number in range(5_000)]
     model = ScriptedModel(*(f"Summary number {number}." for number in range(1, 20)))
-    result = summarize(model.task, "Before.", messages("I sail.", " ".join(words[:4_000]), " ".join(words[4_000:])))
+    result = summarize(model.task, "Before.", messages("I sail.", " ".join(words[:2_500]), " ".join(words[2_500:])))
     assert result
     assert re.findall(r"word\d+", " ".join(model.texts)) == words
     assert all(estimate_tokens(text) < PIECE + 300 for text in model.texts)
@@ -113,7 +113,7 @@ def test_long_messages_are_summarized_completely_in_pieces_of_bounded_size() -> 
     assert '<message from="assistant" number="2" part="1 of 3">' in "".join(model.texts)
 
 
-FILLS_A_CALL = "word " * (PIECE * 3 // 5 * 4 // 5)  # two of them do not fit into one
+FILLS_A_CALL = "word " * (PIECE * 3 // 5)  # two of them do not fit into one
 
 
 def test_calls_of_a_task_are_bounded_and_the_rest_is_left_for_the_next_task() -> None:
@@ -124,7 +124,7 @@ def test_calls_of_a_task_are_bounded_and_the_rest_is_left_for_the_next_task() ->
 
 def test_turn_that_the_last_call_cannot_complete_is_left_for_the_next_task() -> None:
     model = ScriptedModel("The user writes words.")
-    assert seq(model, *[FILLS_A_CALL] * (MAX_CALLS - 1), "word " * PIECE * 2, "And now?") == MAX_CALLS - 2
+    assert seq(model, *[FILLS_A_CALL] * (MAX_CALLS - 1), "word " * (PIECE * 5 // 2), "And now?") == MAX_CALLS - 2
     assert len(model.prompts) == MAX_CALLS - 2
 
 
@@ -140,7 +140,7 @@ def test_longest_turn_fits_into_the_calls_of_a_task(word: str) -> None:
 
 def test_summary_of_a_part_of_a_turn_is_not_used() -> None:
     for answers in (("One.", ("Two", CUT)), ("One.", "Two.", ("Three", CUT))):
-        assert seq(ScriptedModel(*answers), "word " * PIECE * 2, FILLS_A_CALL, "And now?", FILLS_A_CALL) is None
+        assert seq(ScriptedModel(*answers), "word " * (PIECE * 5 // 2), FILLS_A_CALL, "And now?", FILLS_A_CALL) is None
 
 
 def test_of_a_message_above_the_bound_the_head_and_the_tail_are_summarized() -> None:

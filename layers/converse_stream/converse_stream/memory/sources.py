@@ -41,7 +41,7 @@ def tokens_of(source: Source) -> int:
     """The estimated tokens of the source in a prompt, with its label, its origin and the tags of a document."""
     if isinstance(source, Document):
         return estimate_tokens(
-            f"<document-12345678>\n[document 1] {origin(source)}\n{source.text}\n</document-12345678>\n"
+            f"<document-1a2b3c4d>\n[document 1] {origin(source)}\n{source.text}\n</document-1a2b3c4d>\n"
         )
     return estimate_tokens(f"[fact 100] {origin(source)} {source.text}\n")
 

@@ -6,6 +6,7 @@ from converse_stream.protocol.tokens import estimate_tokens
 
 CUT = " […] "
 MAX_WORD = 100  # code points; a longer word may be cut
+MAX_CHARS = 20  # of a token in the estimate, which spaces have
 
 
 def excerpt(text: str, tokens: int) -> str:
@@ -26,7 +27,7 @@ def split(text: str, tokens: int) -> Iterator[str]:
 
 def _head(text: str, tokens: int) -> str:
     """The longest start of the text with at most `tokens`, but at least one character; without a part of a word."""
-    low, high = 1, min(len(text), 4 * tokens)
+    low, high = 1, min(len(text), MAX_CHARS * tokens)
     while low < high:
         middle = -(-(low + high) // 2)
         low, high = (middle, high) if estimate_tokens(text[:middle]) <= tokens else (low, middle - 1)
