@@ -419,7 +419,7 @@ def test_memory_is_permitted_only_with_its_configuration(stack: Resources, case:
     documents = {("Documents", "bedrock:Retrieve", base)} if CASES[case]["KnowledgeBaseId"] else set()
     assert allowed == embeddings | documents
     groups = SOURCE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
-    [group] = [each for each in groups if each["Label"]["default"] == "Documents and memory"]
+    [group] = [each for each in groups if each["Label"]["default"] == "History, memory and documents"]
     for function in of_type(stack, "AWS::Lambda::Function").values():
         variables = function["Environment"]["Variables"]
         for name in group["Parameters"]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from converse_stream.protocol.tokens import estimate_tokens
 from converse_stream.tasks.titles import MAX_MESSAGE, MAX_TITLE, ORDER, SCHEMA, title
 from tests.stack import ROOT
 from tests.unit.scripted_model import CUT, FILTERED, ScriptedModel
@@ -29,7 +30,7 @@ def test_of_a_long_message_the_head_and_the_tail_are_sent() -> None:
     model = ScriptedModel("Tides")
     title(model.task, f"The log: {'wave ' * 20_000} How high are the tides?")
     [text] = model.texts
-    assert len(text) < 4 * MAX_MESSAGE + 400
+    assert estimate_tokens(text) < MAX_MESSAGE + 100
     assert "- The log: wave" in text
     assert "wave […] " in text
     assert "wave How high are the tides?\n</message>" in text

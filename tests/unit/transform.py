@@ -33,6 +33,7 @@ FREE_VALUES = {  # a second value for parameters without AllowedValues
     "KnowledgeBaseId": "ABCDEFGHIJ",
     "DocumentsMinScore": "0.4",
     "DocumentsTokens": "3000",
+    "HistoryTokens": "8000",
     "FactsTokens": "1500",
     "MemoryMilliseconds": "2000",
     "DocumentsMilliseconds": "3000",

@@ -180,7 +180,8 @@ def test_refusal_is_learned_and_the_second_request_makes_one_call(
     outdated = Catalog("auto", "us-east-1", {name: fields})
     allowed, settings = AllowedModels(outdated, ["*"], "nova-lite"), RequestSettings(cache_ttl="1h")
     models = ModelClient(models._bedrock, outdated, allowed, settings)
-    prompt = replace(PROMPT, tools=TOOLS, tool_choice="any") if options.get("tool_choice") else PROMPT
+    long = replace(PROMPT, system="Be kind. " * 2_000)  # long enough for a cache point
+    prompt = replace(long, tools=TOOLS, tool_choice="any") if options.get("tool_choice") else long
     told = []
     for calls in (first_calls, 1):
         server.requests.clear()
