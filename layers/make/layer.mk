@@ -13,7 +13,7 @@ OPT = $(ARTIFACTS_DIR)
 PACKAGES = $(OPT)/python
 
 # The service models that we call, of more than four hundred, and what botocore reads for any of them.
-BOTOCORE_DATA := appconfigdata bedrock-agent-runtime bedrock-runtime dynamodb lambda sts \
+BOTOCORE_DATA := appconfigdata bedrock-agent-runtime bedrock-runtime dynamodb sts \
   _retry.json endpoints.json partitions.json sdk-default-configuration.json
 
 # Of cffi, cryptography needs the machine code beside it.
@@ -43,10 +43,11 @@ endef
 define drop-the-unused
 rm -rf "$(PACKAGES)/bin" "$(PACKAGES)/.lock" "$(PACKAGES)"/*.dist-info $(COMPILERS:%="$(PACKAGES)/%"); \
 find "$(PACKAGES)" -type d \( -name __pycache__ -o -name tests \) -prune -exec rm -rf {} +; \
-find "$(PACKAGES)" -type f \( -name '*.pyi' -o -name py.typed -o -name 'examples-1.json*' \) -delete; \
+find "$(PACKAGES)" -type f \( -name '*.pyi' -o -name py.typed -o -name 'examples-1.json*' \
+  -o -path '*/swagger_ui/*.js' -o -path '*/swagger_ui/*.css' \) -delete; \
 if [ -d "$(PACKAGES)/botocore" ]; then \
   find "$(PACKAGES)/botocore/data" -mindepth 1 -maxdepth 1 $(BOTOCORE_DATA:%=! -name %) -exec rm -rf {} +; \
-  find "$(PACKAGES)/boto3/data" -mindepth 1 -maxdepth 1 ! -name dynamodb -exec rm -rf {} +; \
+  rm -rf "$(PACKAGES)/boto3/data"; \
 fi
 endef
 
