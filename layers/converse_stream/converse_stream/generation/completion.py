@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from converse_stream.memory.sources import Source
 from converse_stream.model.options import extra_prompt_tokens
@@ -10,7 +11,7 @@ from converse_stream.protocol.events import SentPrompt
 from converse_stream.protocol.options import Options
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Completion:
     """One request to a model: the prompt, the name of the model, and the options.
 
@@ -28,7 +29,7 @@ class Completion:
     @property
     def token_counts(self) -> dict[str, int]:
         """The estimated tokens of each part of the prompt. A schema for the answer counts as a tool."""
-        return {part: round(count * self.correction) for part, count in self._uncorrected().items()}
+        return {part: round(count * self.correction) for part, count in self._estimates.items()}
 
     @property
     def tokens(self) -> int:
@@ -38,9 +39,11 @@ class Completion:
     @property
     def sent(self) -> SentPrompt:
         """What is stored with the answer, for the prompts after it."""
-        return SentPrompt(self.prompt.omitted.messages + 1, sum(self._uncorrected().values()))
+        return SentPrompt(self.prompt.omitted.messages + 1, sum(self._estimates.values()))
 
-    def _uncorrected(self) -> dict[str, int]:
+    @cached_property
+    def _estimates(self) -> dict[str, int]:
+        """The estimated tokens of each part, not corrected."""
         parts = prompt.tokens_by_part(self.prompt)
         return parts | {"tools": parts["tools"] + extra_prompt_tokens(self.options)}
 

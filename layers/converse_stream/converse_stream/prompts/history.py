@@ -8,7 +8,6 @@ oldest one, each prompt would begin differently.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal
 
 from converse_stream.prompts.prompt import PromptMessage
 from converse_stream.protocol.events import Message
@@ -35,12 +34,10 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """A message that has text. `number` is its number in the conversation, `size` its estimated tokens."""
+    """A message that has text, as a turn of its own. `number` is its number in the conversation."""
 
     number: int
-    role: Literal["user", "assistant"]
-    text: str
-    size: int
+    turn: PromptMessage
 
 
 def history(messages: Sequence[Message], first: int, budget: int) -> History:
@@ -50,20 +47,20 @@ def history(messages: Sequence[Message], first: int, budget: int) -> History:
     """
     allowed = set(map(id, without_filtered(messages)))
     visible = [
-        _Message(number, message.role, text, estimate_tokens(text))
+        _Message(number, PromptMessage(message.role, (text,)))
         for number, message in enumerate(messages, first)
         if id(message) in allowed and (text := message.text).strip()
     ]
     start = next((message.sent.first_message for message in reversed(messages) if message.sent), 1)
     begin = _begin(visible, start, budget, is_read=start >= first)
     kept = visible[begin:]
-    texts = _shortened(kept, budget)
-    turns = _alternating(kept, texts)
+    fitting = _shortened([each.turn for each in kept], budget)
+    turns = _alternating(fitting)
     unanswered = tuple(turns.pop().texts) if turns and turns[-1].role == "user" else ()
     if turns and turns[0].role == "assistant":
         del turns[0]
     number = first if begin == 0 else kept[0].number
-    return History(tuple(turns), unanswered, number, shortened=texts != [each.text for each in kept])
+    return History(tuple(turns), unanswered, number, shortened=fitting != [each.turn for each in kept])
 
 
 def _begin(messages: Sequence[_Message], start: int, budget: int, *, is_read: bool) -> int:
@@ -72,31 +69,37 @@ def _begin(messages: Sequence[_Message], start: int, budget: int, *, is_read: bo
     Otherwise the first user's message of the newest half, but not after the last answer's question. `is_read` is false
     if message `start` was not read, because the conversation has too many messages after it.
     """
-    totals = [*accumulate((each.size for each in reversed(messages)), initial=0)][::-1]  # of each and all after it
+    sizes = [each.turn.tokens for each in messages]
+    totals = [*accumulate(reversed(sizes), initial=0)][::-1]  # of each message and all after it
     begin = sum(each.number < start for each in messages)
     if is_read and totals[begin] <= budget:
         return begin
-    last_answer = max((index for index, each in enumerate(messages) if each.role == "assistant"), default=len(messages))
-    last_question = max(0, last_answer - 1)
+    answers = [index for index, each in enumerate(messages) if each.turn.role == "assistant"]
+    last_question = max(0, (answers[-1] if answers else len(messages)) - 1)
     half = next(index for index, total in enumerate(totals) if 2 * total <= budget)
     if not is_read:
         half = max(half, len(messages) // 2)
-    while half < last_question and messages[half].role == "assistant":
+    while half < last_question and messages[half].turn.role == "assistant":
         half += 1
     return min(half, last_question)
 
 
-def _shortened(messages: Sequence[_Message], budget: int) -> list[str]:
-    """The texts of the messages, of which the longest are shortened so that all fit into `budget` tokens."""
+def _shortened(turns: Sequence[PromptMessage], budget: int) -> list[PromptMessage]:
+    """The turns, of which the longest are shortened so that all fit into `budget` tokens. Some may have no content."""
     limit, rest = budget, budget
-    for count, size in zip(range(len(messages), 0, -1), sorted(each.size for each in messages), strict=True):
+    for count, size in zip(range(len(turns), 0, -1), sorted(turn.tokens for turn in turns), strict=True):
         limit = rest // count  # if all that are as long as this one, or longer, get the same
         if size > limit:
             break
         rest -= size
     else:
-        return [each.text for each in messages]
-    return [shorten(each.text, limit, END_SHARE[each.role]) for each in messages]
+        return list(turns)
+    return [turn if turn.tokens <= limit else _shorter(turn, limit) for turn in turns]
+
+
+def _shorter(turn: PromptMessage, tokens: int) -> PromptMessage:
+    text = shorten("".join(turn.texts), tokens, END_SHARE[turn.role])
+    return PromptMessage(turn.role, (text,) if text else ())
 
 
 def shorten(text: str, tokens: int, end_share: float) -> str:
@@ -114,17 +117,15 @@ def shorten(text: str, tokens: int, end_share: float) -> str:
     return ""
 
 
-def _alternating(messages: Sequence[_Message], texts: Sequence[str]) -> list[PromptMessage]:
-    """Turns with alternating roles: adjacent messages of one role are joined, and empty texts are left out."""
-    turns: list[PromptMessage] = []
-    for message, text in zip(messages, texts, strict=True):
-        if not text:
-            continue
-        if turns and turns[-1].role == message.role:
-            turns[-1] = PromptMessage(message.role, (*turns[-1].content, text))
-        else:
-            turns.append(PromptMessage(message.role, (text,)))
-    return turns
+def _alternating(turns: Sequence[PromptMessage]) -> list[PromptMessage]:
+    """Turns with alternating roles: adjacent ones of one role are joined, and those without content are left out."""
+    joined: list[PromptMessage] = []
+    for turn in turns:
+        if joined and joined[-1].role == turn.role:
+            joined[-1] = PromptMessage(turn.role, (*joined[-1].content, *turn.content))
+        elif turn.content:
+            joined.append(turn)
+    return joined
 
 
 def without_filtered(messages: Sequence[Message]) -> list[Message]:

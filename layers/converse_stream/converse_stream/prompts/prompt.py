@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from converse_stream.protocol.events import RedactedReasoning
@@ -49,7 +50,7 @@ MAX_BYTES_PER_TOKEN = 8  # the average size of a token in a long text, in bytes 
 Content: TypeAlias = str | ToolUse | ToolResult | SignedReasoning | RedactedReasoning
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PromptMessage:
     """One turn: adjacent messages of one role. No text is blank, and reasoning is not the only content."""
 
@@ -68,7 +69,7 @@ class PromptMessage:
                 case str():
                     yield content
 
-    @property
+    @cached_property
     def tokens(self) -> int:
         """The estimated tokens of the turn, with its reasoning."""
         reasoning = [content.text for content in self.content if isinstance(content, SignedReasoning)]
