@@ -85,5 +85,5 @@ def test_other_credentials_are_found_by_botocore(monkeypatch: pytest.MonkeyPatch
     """For example those of a container, which expire."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     found = Credentials("key", "secret")
-    monkeypatch.setattr("converse_stream.aws.clients.session", lambda: mock.Mock(get_credentials=lambda: found))
+    monkeypatch.setattr("converse_stream.aws.credentials.session", lambda: mock.Mock(get_credentials=lambda: found))
     assert find_credentials() is found

@@ -1,9 +1,9 @@
 """The clients of AWS services: our own ones, and those of botocore, whose import costs a start."""
 
 import os
-from functools import cache
 from typing import Any
 
+from converse_stream.aws.botocore_session import session
 from converse_stream.aws.dynamodb import DynamoDB
 from converse_stream.aws.functions import Functions
 from converse_stream.aws.service import Service
@@ -29,11 +29,3 @@ def client(service: str, *, attempts: int, connect_seconds: float, read_seconds:
     created = session().create_client(service, config=config)
     attach_sockets(created)
     return created
-
-
-@cache
-def session() -> Any:
-    """The session of botocore, which all its clients share."""
-    import botocore.session
-
-    return botocore.session.get_session()

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from converse_stream.aws.botocore_session import session
+
 
 class CredentialsSource(Protocol):
     """Credentials that may be renewed, like those of botocore."""
@@ -33,7 +35,5 @@ def find_credentials() -> CredentialsSource | None:
     key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     if key and secret:
         return EnvironmentCredentials(key, secret, os.environ.get("AWS_SESSION_TOKEN"))
-    from converse_stream.aws.clients import session  # the import of botocore costs a start
-
     found: CredentialsSource | None = session().get_credentials()
     return found
