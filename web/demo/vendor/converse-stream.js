@@ -173,7 +173,7 @@ function withParts(state, parts, position) {
 }
 var first = (text, length) => [...text].slice(0, length).join("");
 
-// ../../../work/main/tests/clients/node_modules/eventsource-parser/dist/errors.js
+// tests/clients/node_modules/eventsource-parser/dist/errors.js
 var ParseError = class extends Error {
   constructor(message, options) {
     super(message);
@@ -185,7 +185,7 @@ var ParseError = class extends Error {
   }
 };
 
-// ../../../work/main/tests/clients/node_modules/eventsource-parser/dist/parse.js
+// tests/clients/node_modules/eventsource-parser/dist/parse.js
 var LF = 10;
 var CR = 13;
 var SPACE = 32;
