@@ -1,6 +1,6 @@
 // Streams of the AI SDK dialect in pieces of random size, read by one version of the AI SDK.
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { User, isOpen, contentOf } from "./chat.js";
@@ -41,7 +41,7 @@ async function chatWith(sent) {
   return chat;
 }
 
-for (const { name } of readdirSync(FIXTURES, { withFileTypes: true }).filter((each) => each.isDirectory())) {
+for (const name of readdirSync(FIXTURES).filter((each) => existsSync(new URL(`${each}/events.json`, FIXTURES)))) {
   // A rollback is sent only to followers ahead of the stored text, and these chats read from the beginning.
   test(`fixture ${name} has the recorded answer`, { skip: name === "rollback" }, async () => {
     const answer = JSON.parse(readFileSync(new URL(`${name}/answer.json`, FIXTURES)));
