@@ -65,7 +65,7 @@ def build(
     )
     kept = history(before, memory.first_message, max(0, min(budget.history, budget.window - tokens(bare))))
     turn = PromptMessage("user", (*kept.unanswered, message))
-    omitted = Omitted(kept.first - 1, bool(stored), kept.shortened)
+    omitted = Omitted(kept.first - 1, bool(stored) and kept.first > 1, kept.shortened)
     return replace(bare, history=kept.turns, turn=turn, summary=summary if omitted.messages else "", omitted=omitted)
 
 

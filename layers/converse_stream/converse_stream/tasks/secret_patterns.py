@@ -31,6 +31,7 @@ KEYS = re.compile(
 )
 PASSWORDS = folded_pattern(
     _NAMES + _WHERE + _IS,
+    _NAMES + r"(?: [^\s.:=]{1,30}){1,6}\s*[:=]\s*\S",  # other words before a colon
     # "the password hunter2", "uses hunter2 as a password"
     _NAMES + r"\s+[\"'“]?(?=[^\s,;]*\d)(?=[^\s,;]*[a-z])[^\s,;]{6,}",
     r"\bas (?:a |the |an? \w+ |their |his |her |my )?(?:password|passphrase|passwort)\b",
