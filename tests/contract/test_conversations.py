@@ -34,10 +34,6 @@ SETTINGS = {
     "address_burst": 1_000,
 }
 
-# A message that is pasted in these languages has more than the 4,000 characters that the task sends to the small model.
-_IS_CUT = pytest.mark.xfail(reason="only the start of a long message is summarized", strict=True)
-SUMMARIZED = [pytest.param(each, marks=_IS_CUT if each in {"ar", "en"} else ()) for each in LANGUAGES]
-
 Start = Callable[..., Replay]
 
 
@@ -96,7 +92,7 @@ def test_each_prompt_has_the_last_exchange_and_the_facts_and_begins_where_the_on
     assert replay.conversation.title == "A title"
 
 
-@pytest.mark.parametrize("language", SUMMARIZED)
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_each_message_is_in_the_history_or_the_summary_of_each_prompt(start: Start, language: str) -> None:
     replay = start()
     for index, turn in enumerate(read_turns(language)):
@@ -104,9 +100,6 @@ def test_each_message_is_in_the_history_or_the_summary_of_each_prompt(start: Sta
     assert lacking(replay.requests) == []
 
 
-@pytest.mark.xfail(
-    reason="the history uses corrected estimates, the task that extends the summary does not", strict=True
-)
 def test_each_message_is_in_the_history_or_the_summary_if_texts_have_twice_the_estimated_tokens(start: Start) -> None:
     replay = start(2.0)
     for index, turn in enumerate(read_turns("ru")):
@@ -126,7 +119,6 @@ def test_regenerated_answer_is_in_the_history_or_the_summary(start: Start) -> No
     assert answer.number in in_history(replay.requests[-1]) or replay.was_given(answer)
 
 
-@pytest.mark.xfail(reason="secrets are not refused yet", strict=True)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_secret_that_the_small_model_gives_as_a_fact_is_not_stored(start: Start, language: str) -> None:
     [turn] = [turn for turn in read_turns(language) if turn.secret]
@@ -139,7 +131,7 @@ def test_secret_that_the_small_model_gives_as_a_fact_is_not_stored(start: Start,
 @pytest.mark.long
 @pytest.mark.parametrize("start", ["memory"], indirect=True)
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("language", SUMMARIZED)
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_prompts_are_complete_with_cancelled_lost_regenerated_and_continued_answers(
     start: Start, language: str, seed: int
 ) -> None:
