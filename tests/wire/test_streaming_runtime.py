@@ -2,7 +2,6 @@
 
 import base64
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -504,27 +503,6 @@ def test_next_is_polled_in_a_thread_for_the_python_runtime(tmp_path: Path) -> No
     variables = {"AWS_EXECUTION_ENV": "AWS_Lambda_python3.13"}
     api, _ = run(tmp_path, HELLO, Invocation(URL), Invocation(URL), variables=variables)
     assert [post.payload for post in api.posts] == [b"hello"] * 2
-
-
-def test_the_import_path_has_lambdas_order(tmp_path: Path) -> None:
-    handler = """
-import json, sys
-def handler(event, context):
-    return sys.path
-"""
-    variables = {"LAMBDA_RUNTIME_DIR": "/var/runtime", "PYTHONPATH": "/mnt/vendored"}
-    api, _ = run(tmp_path, handler, Invocation({}), variables=variables)
-    path = json.loads(api.posts[0].body)
-    opt = tmp_path / "opt"
-    interpreter = Path(sys.executable).name
-    assert path[:5] == [
-        str(tmp_path / "var task"),
-        f"{opt}/python/lib/{interpreter}/site-packages",
-        f"{opt}/python",
-        "/var/runtime",
-        "/mnt/vendored",
-    ]
-    assert path[-1].endswith("site-packages")
 
 
 def test_a_handler_that_cannot_be_imported_is_an_init_error(tmp_path: Path) -> None:
