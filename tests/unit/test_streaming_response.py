@@ -49,6 +49,32 @@ def test_header_that_lambda_sets_is_refused(name: str) -> None:
         StreamingResponse([], headers={name: "x"})
 
 
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        pytest.param(
+            lambda: StreamingResponse([], headers={"content-type": "a/b", "Content-Type": "c/d"}), "twice", id="twice"
+        ),
+        pytest.param(lambda: StreamingResponse([], headers={"x": "v" * 20_000}), "16384", id="header-of-20-kb"),
+        pytest.param(lambda: StreamingResponse([], cookies=["a=" + "v" * 9_000] * 2), "16384", id="cookies-of-18-kb"),
+    ],
+)
+def test_headers_that_lambda_would_not_send_are_refused(make: Callable[[], object], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+def test_later_changes_of_the_arguments_change_nothing() -> None:
+    headers, cookies, after = {"x": "y"}, ["a=1"], [print]
+    response = StreamingResponse([], 200, headers, cookies, after)
+    headers["bad\n"] = "\n"
+    cookies.append("b\n")
+    after.clear()
+    assert (response.headers, response.cookies, response.after) == ({"x": "y"}, ("a=1",), (print,))
+    with pytest.raises(TypeError):
+        response.headers["x"] = "z"  # type: ignore[index]  # the tested error
+
+
 def test_every_valid_http_header_is_accepted() -> None:
     StreamingResponse([], 599, {"X-!#$%&'*+.^_`|~1": "\tá ", "x": ""}, ["a=1; Path=/"], [print])
 

@@ -177,6 +177,13 @@ class RuntimeApi:
                 assert runtime.poll() is None, f"the runtime exited with {runtime.returncode}"
                 assert time.monotonic() < deadline, f"timeout after {self.log}"
 
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Returns when the condition is true."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, f"timeout after {self.log}"
+            time.sleep(0.02)
+
     def _accept(self) -> None:
         while True:
             try:
@@ -300,7 +307,11 @@ class Runtime:
 
     @property
     def log(self) -> str:
-        return self._log.read_text()
+        return self._log.read_text(errors="replace")
+
+    @property
+    def log_bytes(self) -> bytes:
+        return self._log.read_bytes()
 
 
 def run(

@@ -447,55 +447,6 @@ def test_a_response_refused_at_its_end_is_logged_and_counted(tmp_path: Path) -> 
     assert metrics(log) == ["RefusedResponses"]
 
 
-# Work after the response
-
-
-def test_after_work_runs_between_the_202_and_the_next_event(tmp_path: Path) -> None:
-    handler = (
-        TOOLS
-        + """
-def fail():
-    mark("fails")
-    raise ValueError("logged, never sent")
-def handler(event, context):
-    return StreamingResponse([b"x"], after=[fail, lambda: mark("second")])
-"""
-    )
-    api, log = run(tmp_path, handler, Invocation(URL), Invocation(HTTP_API))
-    assert api.log == ["next", "response", "202", "fails", "second"] * 2 + ["next"]
-    assert "logged, never sent" in log
-    assert all(b"logged" not in post.body for post in api.posts)
-    assert metrics(log.replace("[ERROR]", "\n[ERROR]")) == []
-
-
-@pytest.mark.parametrize("event", [URL, HTTP_API], ids=["streamed", "buffered"])
-def test_after_work_runs_after_a_failed_body(tmp_path: Path, event: object) -> None:
-    handler = (
-        TOOLS
-        + """
-def handler(event, context):
-    return StreamingResponse((1 / 0 for _ in "x"), after=[lambda: mark("after")])
-"""
-    )
-    api, _ = run(tmp_path, handler, Invocation(event))
-    assert api.log[-3:] == ["202", "after", "next"]
-
-
-def test_after_work_that_hangs_is_abandoned_at_the_deadline(tmp_path: Path) -> None:
-    handler = (
-        TOOLS
-        + """
-import threading
-def handler(event, context):
-    hang = threading.Event().wait
-    return StreamingResponse([b"x"], after=[hang, lambda: mark("never")])
-"""
-    )
-    api, log = run(tmp_path, handler, Invocation(URL, seconds=1), Invocation(URL, seconds=1))
-    assert api.log == ["next", "response", "202"] * 2 + ["next"]
-    assert log.count("after-response work abandoned") == 2
-
-
 # Other ways to run
 
 

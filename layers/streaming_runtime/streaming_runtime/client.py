@@ -7,10 +7,7 @@ If the caller reads streams, the loop passes a StreamingResponse on unchanged, a
 
 import json
 import logging
-import os
-import sys
 import time
-from asyncio.exceptions import CancelledError
 from collections.abc import Callable, Iterator, Sequence
 
 from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
@@ -19,15 +16,13 @@ from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
 from . import framing
 from .after import run_after
 from .caller import Caller, caller_of, head_fields, in_one_piece
+from .logs import log
+from .metrics import count
 from .post import PostError, StreamedPost
-from .response import StreamingResponse, open_body
+from .response import ENDS_PROCESS, StreamingResponse, open_body
 
 AFTER_SECONDS = 5.0
 DEADLINE_MARGIN = 0.1  # seconds: the next event must be requested before the deadline
-
-logger = logging.getLogger("streaming_runtime")
-# The exceptions of a body. The last two are not subclasses of Exception; bodies that run coroutines can raise them.
-BODY_ERRORS = (Exception, CancelledError, GeneratorExit)
 
 
 class StreamingMarshaller(LambdaMarshaller):  # type: ignore[misc]  # awslambdaric ships no types
@@ -113,7 +108,7 @@ class StreamingRuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # awsl
         """Reports an error that is already logged: as a response with status 500 if the caller reads streams."""
         try:
             if self.marshaller.streams:
-                _count("UnhandledErrors", invoke_id)
+                count("UnhandledErrors", invoke_id)
                 self._stream(_internal_error(invoke_id), invoke_id, invocation_id)
             else:
                 super().post_invocation_error(invoke_id, error_response_data, xray_fault, invocation_id)
@@ -125,9 +120,11 @@ class StreamingRuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # awsl
             try:
                 prelude = framing.prelude(head_fields(response, self.marshaller.caller))
                 first = next(chunks, b"\n")  # Lambda hangs if no byte follows the prelude
-            except BODY_ERRORS:
-                logger.exception("response failed before the first chunk")
-                _count("UnhandledErrors", invoke_id)
+            except ENDS_PROCESS:
+                raise
+            except BaseException as error:
+                log(logging.ERROR, "response failed before the first chunk", error=error)
+                count("UnhandledErrors", invoke_id)
                 return self._stream(_internal_error(invoke_id), invoke_id, invocation_id)
 
             head = framing.request_head(self.lambda_runtime_address, invoke_id, invocation_id)
@@ -136,8 +133,8 @@ class StreamingRuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # awsl
                     post.send(head + prelude + framing.chunk(first))
                     post.finish(_send_rest(chunks, post, invoke_id))
             except PostError as error:
-                logger.warning("response refused by the Runtime API: %s", error)
-                _count("RefusedResponses", invoke_id)
+                log(logging.WARNING, "response refused by the Runtime API: %s", error)
+                count("RefusedResponses", invoke_id)
 
     def _run_after(self) -> None:
         remaining = self._deadline - DEADLINE_MARGIN - time.time()
@@ -149,11 +146,11 @@ def _send_rest(chunks: Iterator[bytes], post: StreamedPost, invoke_id: str) -> b
     try:
         for chunk in chunks:
             post.send(framing.chunk(chunk))
-    except PostError:
+    except (PostError, *ENDS_PROCESS):
         raise
-    except BODY_ERRORS as error:
-        logger.exception("response interrupted")
-        _count("InterruptedResponses", invoke_id)
+    except BaseException as error:
+        log(logging.ERROR, "response interrupted", error=error)
+        count("InterruptedResponses", invoke_id)
         return framing.last_chunk_with_error(type(error).__name__)
     return framing.LAST_CHUNK
 
@@ -166,19 +163,3 @@ def _internal_error(invoke_id: str) -> StreamingResponse:
         "retryable": True,
     }
     return StreamingResponse([json.dumps({"error": error}).encode()], 500, {"content-type": "application/json"})
-
-
-def _count(metric: str, invoke_id: str) -> None:
-    """Adds one to a CloudWatch metric, with a log line in the embedded metric format."""
-    directive = {
-        "Namespace": "StreamingRuntime",
-        "Dimensions": [["FunctionName"]],
-        "Metrics": [{"Name": metric, "Unit": "Count"}],
-    }
-    line = {
-        "_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]},
-        "FunctionName": os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""),
-        metric: 1,
-        "requestId": invoke_id,
-    }
-    sys.stdout.write(f"\n{json.dumps(line)}\n")  # awslambdaric may have written a traceback without a line feed

@@ -5,6 +5,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from . import framing
+from .logs import log
 
 # RFC 9110, 5.1 and 5.5: a token, and a value that cannot end its line.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -13,7 +17,8 @@ _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 # Lambda sets these, and may refuse a response that has them.
 _RESERVED = {"connection", "content-length", "date", "transfer-encoding"}
 
-logger = logging.getLogger("streaming_runtime")
+# These end the process, as they do without this package. All other exceptions of a body are answered.
+ENDS_PROCESS = (SystemExit, KeyboardInterrupt)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +27,8 @@ class StreamingResponse:
 
     `body` yields bytes, and is always closed. `headers` has one string for each name. `cookies` are complete Set-Cookie
     values. The `after` callables run after the last byte is sent, for at most 5 s together. With `buffered`, the
-    response is sent in one piece. Raises TypeError or ValueError for values that HTTP does not allow.
+    response is sent in one piece. Headers, cookies and `after` are copied. Raises TypeError or ValueError for values
+    that HTTP or Lambda do not allow.
     """
 
     body: Iterable[bytes]
@@ -37,15 +43,25 @@ class StreamingResponse:
             raise TypeError(f"body must be an iterable of bytes chunks, not {type(self.body).__name__}")
         if not isinstance(self.status, int) or not 200 <= self.status <= 599:
             raise ValueError(f"status must be a number from 200 to 599, not {self.status!r}")
-        for name, value in self.headers.items():
-            _check_header(name, value)
         if isinstance(self.cookies, str):
             raise TypeError("cookies must be a list of Set-Cookie values, not one string")
+        headers = dict(self.headers)
+        object.__setattr__(self, "headers", MappingProxyType(headers))  # the class is frozen
+        object.__setattr__(self, "cookies", tuple(self.cookies))
+        object.__setattr__(self, "after", tuple(self.after))
+        names: set[str] = set()
+        for name, value in headers.items():
+            _check_header(name, value)
+            if name.lower() in names:
+                raise ValueError(f"the header {name} is there twice, in different cases")
+            names.add(name.lower())
         for cookie in self.cookies:
             _check_header("set-cookie", cookie)
         for work in self.after:
             if not callable(work):
                 raise TypeError(f"after takes callables, not {type(work).__name__}")
+        cookies = {"multiValueHeaders": {"set-cookie": self.cookies}} if self.cookies else {}
+        framing.prelude({"statusCode": self.status, "headers": headers, **cookies})  # the longest form; checks its size
 
 
 def _check_header(name: str, value: str) -> None:
@@ -87,5 +103,7 @@ def _close(closeable: object) -> None:
         return
     try:
         close()
-    except Exception:  # for example a `finally` that fails, or a generator that yields again
-        logger.exception("closing the body failed")
+    except ENDS_PROCESS:
+        raise
+    except BaseException as error:  # for example a `finally` that fails, or a generator that yields again
+        log(logging.ERROR, "closing the body failed", error=error)
