@@ -190,11 +190,11 @@ REST = {"resource": "/", "httpMethod": "GET", "requestContext": {"stage": "live"
         pytest.param(REST | {"version": "3.0"}, Caller.OTHER, id="rest-of-the-future"),
         pytest.param(REST | {"requestContext": {"elb": {}}}, Caller.OTHER, id="load-balancer"),
         pytest.param({"requestContext": {"connectionId": "c"}}, Caller.OTHER, id="web-socket"),
-        pytest.param({"requestContext": None}, Caller.OTHER, id="context-null"),
-        pytest.param({"task": "title"}, Caller.OTHER, id="direct"),
-        pytest.param([], Caller.OTHER, id="list"),
-        pytest.param("text", Caller.OTHER, id="text"),
-        pytest.param(None, Caller.OTHER, id="null"),
+        pytest.param({"requestContext": None}, Caller.DIRECT, id="context-null"),
+        pytest.param({"task": "title"}, Caller.DIRECT, id="direct"),
+        pytest.param([], Caller.DIRECT, id="list"),
+        pytest.param("text", Caller.DIRECT, id="text"),
+        pytest.param(None, Caller.DIRECT, id="null"),
     ],
 )
 def test_caller_is_recognized_by_the_event(event: object, caller: Caller) -> None:
@@ -204,9 +204,11 @@ def test_caller_is_recognized_by_the_event(event: object, caller: Caller) -> Non
 @pytest.mark.parametrize(
     ("environ", "callers"),
     [
-        pytest.param({}, {Caller.FUNCTION_URL}, id="default"),
-        pytest.param({"REST_STREAMING": "0"}, {Caller.FUNCTION_URL}, id="rest-off"),
-        pytest.param({"REST_STREAMING": "1"}, {Caller.FUNCTION_URL, Caller.REST_API}, id="rest-on"),
+        pytest.param({}, {Caller.FUNCTION_URL, Caller.DIRECT}, id="default"),
+        pytest.param({"REST_STREAMING": "0"}, {Caller.FUNCTION_URL, Caller.DIRECT}, id="rest-off"),
+        pytest.param({"REST_STREAMING": "1"}, {*Caller} - {Caller.OTHER}, id="rest-on"),
+        pytest.param({"URL_STREAMING": "1"}, {Caller.FUNCTION_URL, Caller.DIRECT}, id="url-on"),
+        pytest.param({"URL_STREAMING": "0"}, {Caller.DIRECT}, id="url-off"),
         pytest.param({"REST_STREAMING": "1", "AWS_SAM_LOCAL": "true"}, set(), id="sam-local"),
     ],
 )

@@ -73,6 +73,6 @@ def test_each_line_is_one_frame_of_lambdas_log_socket(tmp_path: Path) -> None:
         length = int.from_bytes(data[4:8], "big")
         frames.append((data[:4].hex(), json.loads(data[16 : 16 + length])))
         data = data[16 + length :]
-    assert [(kind, line["level"]) for kind, line in frames] == [("a55a0016", "ERROR"), ("a55a0012", "WARN")]
-    assert frames[0][1]["message"] == "response interrupted"
-    assert frames[1][1]["InterruptedResponses"] == 1
+    assert [(kind, line["level"]) for kind, line in frames] == [("a55a0012", "WARN"), ("a55a0016", "ERROR")]
+    assert frames[0][1]["InterruptedResponses"] == 1
+    assert frames[1][1]["message"] == "response interrupted"

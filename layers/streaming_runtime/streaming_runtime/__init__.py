@@ -3,6 +3,7 @@
 All other responses are handled as without this package.
 """
 
+from .error_response import error_response
 from .response import StreamingResponse
 
-__all__ = ["StreamingResponse"]
+__all__ = ["StreamingResponse", "error_response"]

@@ -3,7 +3,6 @@
 import socket
 from http.client import HTTPException, HTTPResponse
 from select import POLLIN, POLLOUT, poll
-from typing import Self
 from urllib.parse import urlsplit
 
 
@@ -27,10 +26,7 @@ class StreamedPost:
         self._poll = poll()
         self._poll.register(self._socket, POLLIN | POLLOUT)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._socket.close()
 
     def send(self, data: bytes) -> None:

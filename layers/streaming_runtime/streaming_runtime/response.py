@@ -14,11 +14,21 @@ from .logs import log
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
+# The limit of Lambda for a response in one piece.
+WHOLE_LIMIT = 6 * 1024 * 1024
+
 # Lambda sets these, and may refuse a response that has them.
 _RESERVED = {"connection", "content-length", "date", "transfer-encoding"}
 
 # These end the process, as they do without this package. All other exceptions of a body are answered.
 ENDS_PROCESS = (SystemExit, KeyboardInterrupt)
+
+
+class ResponseTooLarge(Exception):
+    """A response in one piece has more than 6 MB."""
+
+    def __init__(self) -> None:
+        super().__init__(f"a response in one piece may have {WHOLE_LIMIT} bytes")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,8 +37,10 @@ class StreamingResponse:
 
     `body` yields bytes, and is always closed. `headers` has one string for each name. `cookies` are complete Set-Cookie
     values. The `after` callables run after the last byte is sent, for at most 5 s together. With `buffered`, the
-    response is sent in one piece. Headers, cookies and `after` are copied. Raises TypeError or ValueError for values
-    that HTTP or Lambda do not allow.
+    response is sent in one piece. With `raw`, a caller whose event is no HTTP event gets the body alone, as a stream,
+    and errors as errors of the invocation; without it, such a caller gets an object in one piece.
+
+    Headers, cookies and `after` are copied. Raises TypeError or ValueError for values that HTTP or Lambda do not allow.
     """
 
     body: Iterable[bytes]
@@ -37,6 +49,7 @@ class StreamingResponse:
     cookies: Sequence[str] = ()
     after: Sequence[Callable[[], object]] = ()
     buffered: bool = False
+    raw: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.body, bytes | bytearray | memoryview | str) or not isinstance(self.body, Iterable):
@@ -61,7 +74,8 @@ class StreamingResponse:
             if not callable(work):
                 raise TypeError(f"after takes callables, not {type(work).__name__}")
         cookies = {"multiValueHeaders": {"set-cookie": self.cookies}} if self.cookies else {}
-        framing.prelude({"statusCode": self.status, "headers": headers, **cookies})  # the longest form; checks its size
+        # Checks the size of the longest form.
+        framing.prelude_data({"statusCode": self.status, "headers": headers, **cookies})
 
 
 def _check_header(name: str, value: str) -> None:
@@ -84,6 +98,27 @@ def open_body(body: Iterable[bytes]) -> Iterator[Iterator[bytes]]:
     with ExitStack() as closing:
         closing.callback(_close, body)
         yield _chunks(body, closing)
+
+
+def read_whole(response: StreamingResponse) -> bytes:
+    """The whole body. Raises the exceptions of the body, and ResponseTooLarge as soon as there is too much."""
+    with open_body(response.body) as chunks:
+        return join(chunks)
+
+
+def join(chunks: Iterable[bytes]) -> bytes:
+    """All chunks in one. Raises ResponseTooLarge as soon as there are too many."""
+    data = bytearray()
+    for chunk in chunks:
+        data += chunk
+        check_size(data)
+    return bytes(data)
+
+
+def check_size(data: object) -> None:
+    """Raises ResponseTooLarge for bytes that Lambda does not accept in one piece."""
+    if isinstance(data, bytes | bytearray) and len(data) > WHOLE_LIMIT:
+        raise ResponseTooLarge
 
 
 def _chunks(body: Iterable[bytes], closing: ExitStack) -> Iterator[bytes]:

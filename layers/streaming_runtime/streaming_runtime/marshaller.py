@@ -1,0 +1,60 @@
+"""The function's marshaller, extended to pass a StreamingResponse on to callers that read streams."""
+
+import traceback
+from typing import Protocol
+
+from awslambdaric.lambda_runtime_exception import FaultException
+
+from .caller import Caller, caller_of, in_one_piece
+from .invocation import Invocation
+from .metrics import count
+from .response import ENDS_PROCESS, ResponseTooLarge, StreamingResponse, check_size, read_whole
+from .settings import Settings
+
+
+class Marshaller(Protocol):
+    """The interface of awslambdaric. A function may set its own as the attribute of LambdaRuntimeClient."""
+
+    def unmarshal_request(self, request: bytes, content_type: str = "application/json") -> object: ...
+
+    def marshal_response(self, response: object) -> tuple[object, str]: ...
+
+
+class StreamingMarshaller:
+    """Notes the event and its caller. Marshals all but streamed responses with `inherited`."""
+
+    def __init__(self, inherited: Marshaller, invocation: Invocation, settings: Settings) -> None:
+        self._inherited = inherited
+        self._invocation = invocation
+        self._settings = settings
+
+    def unmarshal_request(self, request: bytes, content_type: str = "application/json") -> object:
+        event = self._inherited.unmarshal_request(request, content_type)
+        self._invocation.event, self._invocation.caller = event, caller_of(event)
+        return event
+
+    def marshal_response(self, response: object) -> tuple[object, str]:
+        if not isinstance(response, StreamingResponse):
+            return self._inherited.marshal_response(response)
+        invocation = self._invocation
+        invocation.after = response.after
+        if invocation.is_streamed(response, self._settings):
+            return response, ""
+        return self._in_one_piece(response)
+
+    def _in_one_piece(self, response: StreamingResponse) -> tuple[object, str]:
+        raw = response.raw and self._invocation.caller is Caller.DIRECT
+        try:
+            piece = read_whole(response) if raw else in_one_piece(response, self._invocation.caller)
+            data, content_type = self._inherited.marshal_response(piece)
+            data = data.encode() if isinstance(data, str) else data
+            check_size(data)
+        except ResponseTooLarge:
+            count("UnhandledErrors", self._invocation.request_id)
+            raise
+        except (Exception, *ENDS_PROCESS):
+            raise
+        except BaseException as error:  # awslambdaric would end the process
+            trace = traceback.format_tb(error.__traceback__)
+            raise FaultException(type(error).__name__, str(error), trace) from error
+        return data, content_type
