@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streaming_runtime import StreamingResponse
+from streaming_runtime import StreamingResponse, send_inside
 from streaming_runtime.caller import Caller, caller_of, in_one_piece, streaming_callers
 from streaming_runtime.response import open_body
 
@@ -77,6 +77,17 @@ def test_later_changes_of_the_arguments_change_nothing() -> None:
 
 def test_every_valid_http_header_is_accepted() -> None:
     StreamingResponse([], 599, {"X-!#$%&'*+.^_`|~1": "\tá ", "x": ""}, ["a=1; Path=/"], [print])
+
+
+def test_outside_the_runtime_send_inside_changes_nothing() -> None:
+    response = StreamingResponse([])
+
+    @send_inside
+    def handler(event: object, context: object) -> StreamingResponse:
+        return response
+
+    assert handler({}, None) is response
+    assert handler.__name__ == "handler"
 
 
 # Reading a body

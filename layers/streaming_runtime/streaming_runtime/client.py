@@ -9,6 +9,7 @@ import logging
 import os
 import time
 import traceback
+from dataclasses import replace
 
 from awslambdaric import bootstrap
 from awslambdaric.lambda_runtime_client import (
@@ -22,6 +23,7 @@ from . import framing
 from .after import run_after
 from .caller import Caller, head_fields
 from .error_response import response_after_error
+from .handler import set_sender
 from .invocation import Invocation
 from .logs import log
 from .marshaller import Marshaller, StreamingMarshaller
@@ -49,6 +51,7 @@ class _Client(BaseLambdaRuntimeClient):  # type: ignore[misc]  # awslambdaric sh
         # The attribute of the class is the function's own marshaller, if it has one.
         inherited: Marshaller = type(self).marshaller  # type: ignore[has-type,misc]  # no types
         self.marshaller = StreamingMarshaller(inherited, self._invocation, self._settings)
+        set_sender(self._send_inside)
         return request
 
     def post_invocation_result(
@@ -61,7 +64,7 @@ class _Client(BaseLambdaRuntimeClient):  # type: ignore[misc]  # awslambdaric sh
         try:
             if isinstance(result_data, StreamingResponse):
                 self._send(result_data)
-            else:
+            elif not self._invocation.answered:
                 super().post_invocation_result(invoke_id, result_data, content_type, invocation_id)
         finally:
             self._run_after()
@@ -70,14 +73,22 @@ class _Client(BaseLambdaRuntimeClient):  # type: ignore[misc]  # awslambdaric sh
         self, invoke_id: str, error_response_data: str, xray_fault: str, invocation_id: str | None = None
     ) -> None:
         """Reports an error that is already logged: as an HTTP response if the caller reads streams."""
+        invocation = self._invocation
         try:
-            if self._invocation.answers_errors(self._settings):
+            if invocation.answered:
+                if not invocation.failed:  # something that surrounds the handler failed after the response
+                    count("UnhandledErrors", invoke_id)
+            elif invocation.answers_errors(self._settings):
                 count("UnhandledErrors", invoke_id)
                 self._send_error()
             else:
                 super().post_invocation_error(invoke_id, error_response_data, xray_fault, invocation_id)
         finally:
             self._run_after()
+
+    def _send_inside(self, response: StreamingResponse) -> StreamingResponse | None:
+        """Reads the body now; sends the response when the handler has returned."""
+        return replace(response, body=[read_whole(response)])
 
     def _send(self, response: StreamingResponse) -> None:
         """Sends a response to a caller that reads streams. Logs errors of the body."""
@@ -105,6 +116,22 @@ class StreamingRuntimeClient(_Client, LambdaRuntimeClient):  # type: ignore[misc
 
     def _send(self, response: StreamingResponse) -> None:
         self._stream().send(response)
+
+    def _send_inside(self, response: StreamingResponse) -> StreamingResponse | None:
+        """Sends the response now if it is streamed. Raises the exception of the body, which awslambdaric logs."""
+        invocation = self._invocation
+        if invocation.answered:
+            raise RuntimeError("the response of this invocation is already sent")
+        if not invocation.is_streamed(response, self._settings):
+            return super()._send_inside(response)
+        invocation.after, invocation.answered = response.after, True
+        error = self._stream().send(response, logs_failure=False)
+        invocation.failed = error is not None
+        if isinstance(error, Exception):
+            raise error
+        if error:
+            log(logging.ERROR, "response failed", error=error)  # awslambdaric would end the process
+        return None
 
     def _send_error(self) -> None:
         self._stream().send_error()

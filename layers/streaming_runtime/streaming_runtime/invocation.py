@@ -10,7 +10,9 @@ from .settings import Settings
 
 @dataclass(slots=True, eq=False)
 class Invocation:
-    """`deadline` is in seconds since the epoch. `answered`: the handler has sent its response itself."""
+    """`deadline` is in seconds since the epoch. `answered`: the response was sent while the handler ran. `failed`: it
+    was sent, and the client was told that it failed.
+    """
 
     request_id: str
     invocation_id: str | None = None
@@ -19,6 +21,7 @@ class Invocation:
     caller: Caller = Caller.DIRECT
     after: Sequence[Callable[[], object]] = ()
     answered: bool = False
+    failed: bool = False
 
     def is_streamed(self, response: StreamingResponse, settings: Settings) -> bool:
         """Whether the response is sent as a stream."""

@@ -1,15 +1,27 @@
 """The function's marshaller, extended to pass a StreamingResponse on to callers that read streams."""
 
 import traceback
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Protocol
 
 from awslambdaric.lambda_runtime_exception import FaultException
+from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
 
 from .caller import Caller, caller_of, in_one_piece
 from .invocation import Invocation
 from .metrics import count
 from .response import ENDS_PROCESS, ResponseTooLarge, StreamingResponse, check_size, read_whole
 from .settings import Settings
+
+# What a handler returns if it is an async function or a generator function. Nothing of it has run then.
+INSTEAD: dict[type, str] = {
+    CoroutineType: "The handler is an async function. Write instead: "
+    "def handler(event, context): return asyncio.run(main(event, context))",
+    AsyncGeneratorType: "The handler is an async generator function. Write instead: "
+    "def handler(event, context): return StreamingResponse(streaming_runtime.asynchronous.iterate(body(event)))",
+    GeneratorType: "The handler is a generator function. Write instead: "
+    "def handler(event, context): return StreamingResponse(body(event))",
+}
 
 
 class Marshaller(Protocol):
@@ -34,9 +46,15 @@ class StreamingMarshaller:
         return event
 
     def marshal_response(self, response: object) -> tuple[object, str]:
-        if not isinstance(response, StreamingResponse):
-            return self._inherited.marshal_response(response)
         invocation = self._invocation
+        if invocation.answered:
+            return "", ""
+        if not isinstance(response, StreamingResponse):
+            if type(response) in INSTEAD and type(self._inherited) is LambdaMarshaller:
+                if isinstance(response, CoroutineType):
+                    response.close()  # otherwise Python warns that it was never awaited
+                raise FaultException(FaultException.MARSHAL_ERROR, INSTEAD[type(response)])
+            return self._inherited.marshal_response(response)
         invocation.after = response.after
         if invocation.is_streamed(response, self._settings):
             return response, ""

@@ -2,12 +2,13 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from . import framing
+from .incompatible import check_callers
 from .logs import log
 
 # RFC 9110, 5.1 and 5.5: a token, and a value that cannot end its line.
@@ -52,6 +53,12 @@ class StreamingResponse:
     raw: bool = False
 
     def __post_init__(self) -> None:
+        check_callers()
+        if isinstance(self.body, AsyncIterable):
+            raise TypeError(
+                "an async body needs an adapter: StreamingResponse(iterate(body)), with `iterate` from "
+                "streaming_runtime.asynchronous"
+            )
         if isinstance(self.body, bytes | bytearray | memoryview | str) or not isinstance(self.body, Iterable):
             raise TypeError(f"body must be an iterable of bytes chunks, not {type(self.body).__name__}")
         if not isinstance(self.status, int) or not 200 <= self.status <= 599:
