@@ -63,6 +63,36 @@ def test_a_caller_that_does_not_stream_gets_the_body_that_was_read_inside(tmp_pa
     assert json.loads(api.posts[0].body)["body"] == "hello"
 
 
+BROKEN = (
+    TOOLS
+    + """
+import asyncio
+def read(kind):
+    yield b"x"
+    if kind == "large":
+        while True: yield bytes(1 << 20)
+    raise asyncio.CancelledError
+@send_inside
+def handler(event, context):
+    return StreamingResponse(read(event["kind"]), after=[lambda: mark("after")])
+"""
+)
+
+
+@pytest.mark.parametrize(("kind", "error"), [("cancelled", "CancelledError"), ("large", "ResponseTooLarge")])
+def test_a_body_that_fails_inside_does_not_end_the_process(tmp_path: Path, kind: str, error: str) -> None:
+    api, log = run(tmp_path, BROKEN, Invocation({**HTTP_API, "kind": kind}), Invocation({**HTTP_API, "kind": kind}))
+    assert [json.loads(post.body)["errorType"] for post in api.posts] == [error] * 2
+    assert api.log.count("after") == 2
+    assert log.count('"UnhandledErrors": 1') == (2 if kind == "large" else 0)
+
+
+def test_a_cancelled_stream_inside_is_interrupted(tmp_path: Path) -> None:
+    api, log = run(tmp_path, BROKEN, Invocation({**URL, "kind": "cancelled"}), Invocation({**URL, "kind": "cancelled"}))
+    assert [bool(post.trailers) for post in api.posts] == [True, True]
+    assert log.count("response failed") == 2
+
+
 def test_managed_instances_read_the_body_inside(tmp_path: Path) -> None:
     variables = {"AWS_LAMBDA_MAX_CONCURRENCY": "2"}
     api, _ = run(tmp_path, INSIDE, Invocation(URL), variables=variables, processes=2)

@@ -1,6 +1,7 @@
 """The start of the streaming runtime: import path, versions of awslambdaric, exec wrappers. Real processes."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,14 @@ def test_an_unusable_awslambdaric_is_an_init_error(tmp_path: Path, files: dict[s
     assert "needs awslambdaric 4.2.2" in message
     assert found in message
     assert message in runtime.log
+
+
+def test_a_container_image_starts_the_package(tmp_path: Path) -> None:
+    runtime = Runtime(tmp_path, STREAMED, {"PYTHONPATH": str(tmp_path / "opt" / "streaming-runtime")})
+    runtime.command = [sys.executable, "-m", "streaming_runtime", "app.handler"]
+    with RuntimeApi(Invocation(URL)) as api, runtime.running(api.address) as process:
+        api.wait_until_idle(process)
+    assert api.posts[0].payload == b"hello"
 
 
 # Exec wrappers

@@ -26,7 +26,7 @@ from .error_response import response_after_error
 from .handler import set_sender
 from .invocation import Invocation
 from .logs import log
-from .marshaller import Marshaller, StreamingMarshaller
+from .marshaller import Marshaller, StreamingMarshaller, reportable_errors
 from .metrics import count
 from .response import ENDS_PROCESS, StreamingResponse, read_whole
 from .settings import Settings
@@ -87,8 +87,10 @@ class _Client(BaseLambdaRuntimeClient):  # type: ignore[misc]  # awslambdaric sh
             self._run_after()
 
     def _send_inside(self, response: StreamingResponse) -> StreamingResponse | None:
-        """Reads the body now; sends the response when the handler has returned."""
-        return replace(response, body=[read_whole(response)])
+        """Reads the body now; the response is sent when the handler has returned."""
+        self._invocation.after = response.after
+        with reportable_errors(self._invocation, self._settings):
+            return replace(response, body=[read_whole(response)])
 
     def _send(self, response: StreamingResponse) -> None:
         """Sends a response to a caller that reads streams. Logs errors of the body."""

@@ -1,6 +1,8 @@
 """The function's marshaller, extended to pass a StreamingResponse on to callers that read streams."""
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Protocol
 
@@ -62,17 +64,25 @@ class StreamingMarshaller:
 
     def _in_one_piece(self, response: StreamingResponse) -> tuple[object, str]:
         raw = response.raw and self._invocation.caller is Caller.DIRECT
-        try:
+        with reportable_errors(self._invocation, self._settings):
             piece = read_whole(response) if raw else in_one_piece(response, self._invocation.caller)
             data, content_type = self._inherited.marshal_response(piece)
             data = data.encode() if isinstance(data, str) else data
             check_size(data)
-        except ResponseTooLarge:
-            count("UnhandledErrors", self._invocation.request_id)
-            raise
-        except (Exception, *ENDS_PROCESS):
-            raise
-        except BaseException as error:  # awslambdaric would end the process
-            trace = traceback.format_tb(error.__traceback__)
-            raise FaultException(type(error).__name__, str(error), trace) from error
         return data, content_type
+
+
+@contextmanager
+def reportable_errors(invocation: Invocation, settings: Settings) -> Iterator[None]:
+    """Lets awslambdaric report every exception of a body that is read in its main loop, and counts a large body."""
+    try:
+        yield
+    except ResponseTooLarge:
+        if not invocation.answers_errors(settings):  # otherwise the error response is counted
+            count("UnhandledErrors", invocation.request_id)
+        raise
+    except (Exception, *ENDS_PROCESS):
+        raise
+    except BaseException as error:  # awslambdaric would end the process
+        trace = traceback.format_tb(error.__traceback__)
+        raise FaultException(type(error).__name__, str(error), trace) from error

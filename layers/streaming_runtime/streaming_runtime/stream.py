@@ -78,9 +78,10 @@ class ResponseStream:
 
         last_chunk = framing.LAST_CHUNK
         try:
-            self._transmission.send(start)
+            send = self._transmission.send
+            send(start)
             for chunk in chunks:
-                self._transmission.send(framing.chunk(chunk))
+                send(framing.chunk(chunk))
         except (PostError, TransmissionEnded, *ENDS_PROCESS):
             raise
         except BaseException as error:

@@ -31,8 +31,9 @@ class Transmission:
     def send(self, data: bytes) -> None:
         """Sends bytes of the request. Blocks while the client is slow."""
         with self._lock:
-            self._check()
-            self._opened().send(data)
+            if self._ended:
+                raise TransmissionEnded
+            (self._post or self._opened()).send(data)
 
     def finish(self, data: bytes) -> None:
         """Sends the last bytes, and returns when the Runtime API has accepted the response."""
