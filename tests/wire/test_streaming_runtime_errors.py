@@ -150,6 +150,15 @@ def test_a_body_that_returns_after_its_end_is_closed_and_the_next_event_is_answe
     assert log.count('InterruptedResponses": 1') == 1
 
 
+def test_each_invocation_has_its_own_deadline(tmp_path: Path) -> None:
+    """Later ones may be earlier than that of an invocation before."""
+    short, hanging = {**URL, "chunks": 1, "until": 60_000}, {**URL, "chunks": 1, "until": 0}
+    invocations = [(short, 60), (hanging, 2), (short, 60), (hanging, 2), (hanging, 2)]
+    api, log = run(tmp_path, TOOLS + HANGING, *(Invocation(event, seconds=time) for event, time in invocations))
+    assert [bool(post.trailers) for post in api.posts] == [False, True, False, True, True]
+    assert log.count('InterruptedResponses": 1') == 3
+
+
 def test_a_slow_client_does_not_hold_up_the_metric(tmp_path: Path) -> None:
     """The body is blocked in a write. Trailers cannot be sent then."""
     handler = TOOLS + "def handler(event, context): return StreamingResponse(bytes(65536) for _ in range(1000))"
@@ -176,9 +185,10 @@ def test_the_time_before_the_deadline_is_a_setting(tmp_path: Path, value: str, i
     assert bool(api.posts[0].trailers) is interrupted
 
 
-def test_an_invalid_setting_is_an_init_error(tmp_path: Path) -> None:
-    runtime = Runtime(tmp_path, TOOLS + HANGING, {"STREAMING_RUNTIME_DEADLINE_SECONDS": "soon"})
+@pytest.mark.parametrize("value", ["soon", "-1", "nan"])
+def test_an_invalid_setting_is_an_init_error(tmp_path: Path, value: str) -> None:
+    runtime = Runtime(tmp_path, TOOLS + HANGING, {"STREAMING_RUNTIME_DEADLINE_SECONDS": value})
     with RuntimeApi() as api, runtime.running(api.address) as process:
         assert process.wait(30) == 1
     message = json.loads(api.posts[0].body)["errorMessage"]
-    assert message == "STREAMING_RUNTIME_DEADLINE_SECONDS must be a number of seconds, not 'soon'"
+    assert message == f"STREAMING_RUNTIME_DEADLINE_SECONDS must be a number of seconds, not {value!r}"

@@ -22,6 +22,7 @@ from awslambdaric.lambda_runtime_marshaller import to_json
 from . import framing
 from .after import run_after
 from .caller import Caller, head_fields
+from .deadline import DeadlineWatch
 from .error_response import response_after_error
 from .handler import set_sender
 from .invocation import Invocation
@@ -116,6 +117,10 @@ class _Client(BaseLambdaRuntimeClient):  # type: ignore[misc]  # awslambdaric sh
 class StreamingRuntimeClient(_Client, LambdaRuntimeClient):  # type: ignore[misc]  # awslambdaric ships no types
     """Posts a StreamingResponse chunk by chunk, and other responses as awslambdaric does."""
 
+    def __init__(self, address: str, use_thread_for_polling_next: bool, settings: Settings) -> None:
+        super().__init__(address, use_thread_for_polling_next, settings)
+        self._watch = DeadlineWatch()
+
     def _send(self, response: StreamingResponse) -> None:
         self._stream().send(response)
 
@@ -139,7 +144,7 @@ class StreamingRuntimeClient(_Client, LambdaRuntimeClient):  # type: ignore[misc
         self._stream().send_error()
 
     def _stream(self) -> ResponseStream:
-        return ResponseStream(self._invocation, self.lambda_runtime_address, self._settings, self._report)
+        return ResponseStream(self._invocation, self.lambda_runtime_address, self._settings, self._watch, self._report)
 
 
 class ManagedInstancesClient(_Client, LambdaMultiConcurrentRuntimeClient):  # type: ignore[misc]  # ships no types

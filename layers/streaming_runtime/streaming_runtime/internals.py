@@ -1,4 +1,4 @@
-"""The names of awslambdaric that are not public. No other module uses them."""
+"""What awslambdaric offers no public name for. No other module uses or replaces such names."""
 
 import logging
 from collections.abc import Callable
@@ -22,6 +22,13 @@ def on_logging_setup(attach: Callable[[logging.Handler, Callable[[str], None]], 
         attach(logging.getLogger().handlers[-1], _line_writer(log_format, sink))
 
     bootstrap._setup_logging = setup_and_attach  # noqa: SLF001
+
+
+def use_on_managed_instances(client: Callable[[str, bool], object]) -> None:
+    """Sets the class of the client that awslambdaric creates in each process of a Lambda Managed Instance."""
+    from awslambdaric import lambda_multi_concurrent_utils  # imports multiprocessing
+
+    lambda_multi_concurrent_utils.LambdaMultiConcurrentRuntimeClient = client
 
 
 def _line_writer(log_format: int, sink: bootstrap.StandardLogSink) -> Callable[[str], None]:

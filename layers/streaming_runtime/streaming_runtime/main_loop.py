@@ -24,10 +24,7 @@ def run(args: list[str]) -> None:
     internals.on_logging_setup(logs.attach)
     config = LambdaConfigProvider(args)
     if config.is_multi_concurrent:
-        from awslambdaric import lambda_multi_concurrent_utils  # imports multiprocessing
-
-        client = partial(ManagedInstancesClient, settings=settings)
-        lambda_multi_concurrent_utils.LambdaMultiConcurrentRuntimeClient = client
+        internals.use_on_managed_instances(partial(ManagedInstancesClient, settings=settings))
         awslambdaric_main.main(args)
     else:
         bootstrap.run(config.handler, StreamingRuntimeClient(config.api_address, config.use_thread_polling, settings))

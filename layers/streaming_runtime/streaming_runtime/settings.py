@@ -22,8 +22,11 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
         """Raises ValueError for a number that is none."""
         name = "STREAMING_RUNTIME_DEADLINE_SECONDS"
+        value = environ.get(name) or str(cls().deadline_seconds)
         try:
-            seconds = float(environ.get(name) or cls().deadline_seconds)
+            seconds = float(value)
         except ValueError:
-            raise ValueError(f"{name} must be a number of seconds, not {environ[name]!r}") from None
+            seconds = -1
+        if not seconds >= 0:
+            raise ValueError(f"{name} must be a number of seconds, not {value!r}")
         return cls(streaming_callers(environ), seconds, environ.get("STREAMING_RUNTIME_EMPTY_NO_CONTENT") == "1")

@@ -3,11 +3,12 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import TIMEOUT_MAX, Timer
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 from . import framing
 from .caller import Caller, head_fields
+from .deadline import DeadlineWatch
 from .error_response import response_after_error
 from .invocation import Invocation
 from .logs import log
@@ -25,11 +26,17 @@ class ResponseStream:
     """The response of one invocation. `report` reports an error that is not sent as an HTTP response."""
 
     def __init__(
-        self, invocation: Invocation, address: str, settings: Settings, report: Callable[[BaseException], None]
+        self,
+        invocation: Invocation,
+        address: str,
+        settings: Settings,
+        watch: DeadlineWatch,
+        report: Callable[[BaseException], None],
     ) -> None:
         self._invocation = invocation
         self._address = address
         self._settings = settings
+        self._watch = watch
         self._report = report
         self._transmission = Transmission(address)
         self._failure: BaseException | None = None
@@ -128,21 +135,13 @@ class ResponseStream:
         with open_body(response.body) as chunks:
             return self._head(response) + self._first_chunk(response, chunks) + framing.LAST_CHUNK
 
-    @contextmanager
-    def _ended_before_the_deadline(self, response: StreamingResponse) -> Iterator[None]:
+    def _ended_before_the_deadline(self, response: StreamingResponse) -> AbstractContextManager[None]:
         """Ends the response, if it is not complete, shortly before Lambda ends the process."""
-        remaining = self._invocation.deadline - time.time()
-        if not self._settings.deadline_seconds or remaining > TIMEOUT_MAX:
-            yield
-            return
-        timer = Timer(remaining - min(self._settings.deadline_seconds, remaining / 2), self._interrupt, [response])
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
+        deadline, now = self._invocation.deadline, time.time()
+        if not self._settings.deadline_seconds or deadline <= now:
+            return nullcontext()
+        margin = min(self._settings.deadline_seconds, (deadline - now) / 2)
+        return self._watch.calling(partial(self._interrupt, response), deadline - margin)
 
     def _interrupt(self, response: StreamingResponse) -> None:
         """Sends the error trailers, or the error response if nothing is sent yet. Runs in another thread."""
