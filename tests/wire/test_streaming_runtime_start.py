@@ -2,11 +2,14 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.wire.runtime_api import LAMBDA_BOOTSTRAP, WAIT_SECONDS, Invocation, Runtime, RuntimeApi, run
+from local_stack import template
+from local_stack.lambda_service import sandbox
+from tests.wire.runtime_api import LAMBDA_BOOTSTRAP, ROOT, WAIT_SECONDS, Invocation, Runtime, RuntimeApi, run
 
 URL = {"version": "2.0", "requestContext": {"domainName": "abc.lambda-url.us-east-1.on.aws"}}
 RESULT = "def handler(event, context): return "
@@ -112,6 +115,31 @@ def test_a_container_image_starts_the_package(tmp_path: Path) -> None:
     assert api.posts[0].payload == b"hello"
 
 
+OPT_FOLDERS = {"streaming-runtime": ["start.py", "streaming_runtime"], "python": ["converse_stream"]}
+
+
+def test_the_local_stack_starts_a_function_in_the_same_way(tmp_path: Path) -> None:
+    """With the folders of its layers, and with another awslambdaric in the function's package."""
+    function = template.read(ROOT / "template.yaml", {}).functions["StreamFunction"]
+    (code := tmp_path / "code").mkdir()
+    (code / "app.py").write_text(STREAMED)
+    for name, content in other_version("awslambdaric").items():
+        path = code / name.partition("/")[2]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+    box = sandbox.build(replace(function, code=code, handler="app.handler"), tmp_path / "box", {})
+    assert {path.name for path in (tmp_path / "box/opt/streaming-runtime").iterdir()} == {
+        "start.py",
+        "streaming_runtime",
+    }
+    assert {path.name for path in (tmp_path / "box/opt/python").iterdir()} == {"converse_stream"}
+    runtime = Runtime(tmp_path / "runtime", "", box.variables)
+    runtime.command = [*box.command]
+    with RuntimeApi(Invocation(URL)) as api, runtime.running(api.address) as process:
+        api.wait_until_idle(process)
+    assert api.posts[0].payload == b"hello"
+
+
 # Exec wrappers
 
 IN_FRONT = """#!/bin/sh
@@ -148,6 +176,16 @@ WRAPPERS = {
 }
 
 
+SENT_INSIDE = """
+from streaming_runtime import StreamingResponse, send_inside
+def body():
+    print("body")
+    yield b"hello"
+@send_inside
+def handler(event, context): return StreamingResponse(body())
+"""
+
+
 @pytest.mark.parametrize(
     ("wrapper", "instrumented"), [("otel-instrument", True), ("datadog_wrapper", False)], ids=["otel", "datadog"]
 )
@@ -157,9 +195,9 @@ def test_a_second_exec_wrapper_runs_around_the_streamed_handler(
     opt = tmp_path / "opt"
     files = {name: content.replace("{opt}", str(opt)) for name, content in WRAPPERS.items()}
     variables = {"STREAMING_RUNTIME_EXEC_WRAPPER": str(opt / wrapper)}
-    api, log = run(tmp_path, STREAMED, Invocation(URL), variables=variables, files=files)
+    api, log = run(tmp_path, SENT_INSIDE, Invocation(URL), variables=variables, files=files)
     assert api.posts[0].payload == b"hello"
-    assert log.split() == ["before", "after", str(instrumented)]
+    assert log.split() == ["before", "body", "after", str(instrumented)]
 
 
 def test_options_of_a_wrapper_in_front_are_kept(tmp_path: Path) -> None:
