@@ -128,11 +128,8 @@ def test_the_local_stack_starts_a_function_in_the_same_way(tmp_path: Path) -> No
         path.parent.mkdir(exist_ok=True)
         path.write_text(content)
     box = sandbox.build(replace(function, code=code, handler="app.handler"), tmp_path / "box", {})
-    assert {path.name for path in (tmp_path / "box/opt/streaming-runtime").iterdir()} == {
-        "start.py",
-        "streaming_runtime",
-    }
-    assert {path.name for path in (tmp_path / "box/opt/python").iterdir()} == {"converse_stream"}
+    opt = {name: sorted(path.name for path in (tmp_path / "box/opt" / name).iterdir()) for name in OPT_FOLDERS}
+    assert opt == OPT_FOLDERS
     runtime = Runtime(tmp_path / "runtime", "", box.variables)
     runtime.command = [*box.command]
     with RuntimeApi(Invocation(URL)) as api, runtime.running(api.address) as process:

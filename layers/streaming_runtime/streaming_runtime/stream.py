@@ -79,7 +79,7 @@ class ResponseStream:
             raise
         except BaseException as error:
             self._failure = error
-            if not self._transmission.ended:
+            if not self._transmission.ended:  # otherwise the client already has an error response
                 self._send_failure(response, error)
             return
 
@@ -101,7 +101,8 @@ class ResponseStream:
     def _send_failure(self, response: StreamingResponse, error: BaseException) -> None:
         """Tells the client that the response failed before its first chunk."""
         if not self._invocation.answers_errors(self._settings):
-            self._report(error)
+            if self._transmission.interrupt():  # so that the deadline does not report too
+                self._report(error)
             return
         count("UnhandledErrors", self._invocation.request_id)
         self._transmission.finish(self._error_bytes(response))
