@@ -1,6 +1,7 @@
 """Every streamed answer: the Function URL, and a REST API with response streaming."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
@@ -23,7 +24,7 @@ from converse_stream.protocol.errors import BadRequest, ChatError, DeletionUnfin
 from converse_stream.store.generation_record import GenerationRecord
 from converse_stream.telemetry import hide_unexpected_errors, log_caller, log_refusal, logger
 from exchange import JSON, Exchange
-from streaming_runtime import StreamingResponse
+from streaming_runtime import StreamingResponse, error_response
 
 app = Container.from_environment()
 copy_config_to_registered_loggers(logger, include={"streaming_runtime"})  # it logs errors of a response body
@@ -51,6 +52,17 @@ def handler(event: dict[str, Any], context: LambdaContext) -> StreamingResponse:
             app.deletion.dispatch(user.key, error.conversation)
         log_refusal(error)
         return error_response(error, headers)
+
+
+@error_response
+def unexpected(event: object, request_id: str) -> StreamingResponse:
+    """The response if the handler or a body fails before the first byte. The runtime has logged the exception."""
+    headers, make = {"x-request-id": request_id}, refusal
+    with suppress(ChatError):
+        request = HttpRequest.from_event(event)
+        headers |= request.cors(app.settings.origins)
+        make = completions.refusal if request.path.startswith("/v1/") else refusal
+    return make(ChatError(), headers)
 
 
 def send(exchange: Exchange) -> StreamingResponse:

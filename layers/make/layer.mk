@@ -21,6 +21,8 @@ COMPILERS := cffi pycparser
 
 .PHONY: build-StreamingRuntimeLayer build-ChatLayer
 build-StreamingRuntimeLayer: LOCK := streaming_runtime.txt
+# Not /opt/python: the function or another layer may have packages of the same names, and they come first there.
+build-StreamingRuntimeLayer: PACKAGES = $(OPT)/streaming-runtime
 build-ChatLayer: LOCK := converse_stream.txt
 
 # --system-certs: trust what pip trusts here, a company's own proxy included.

@@ -35,7 +35,8 @@ class FunctionUrl:
             body, now = await read_body(request), datetime.now(UTC)
             identity = signer(request, body, "lambda", now) if self._pool.function.signed_url else None
             event = function_url_event(request, body, now, identity)
-            answer = await self._pool.invoke(json.dumps(event).encode())
+            request_id: str = event["requestContext"]["requestId"]  # a URL's event has the id of its invocation
+            answer = await self._pool.invoke(json.dumps(event).encode(), request_id)
             await send_answer(answer, responder, added)
         except Refused as error:
             headers = [JSON, ("x-amzn-errortype", "AccessDeniedException"), *added]

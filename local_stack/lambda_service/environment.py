@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import Callable
 from pathlib import Path
@@ -146,10 +147,10 @@ class Environment:
         exited = Failure.of(*self._cause())
         raise InitError(self._api.init_failure or exited)
 
-    def invoke(self, payload: bytes) -> Invocation:
+    def invoke(self, payload: bytes, request_id: str | None = None) -> Invocation:
         """Start an invocation. The environment must be ready for one."""
         deadline = time.time() + self.function.timeout
-        invocation = Invocation(payload, self.function.arn, deadline)
+        invocation = Invocation(payload, self.function.arn, deadline, request_id or str(uuid.uuid4()))
         self._signal(signal.SIGCONT)
         self._thawed.set()
         self._current = invocation

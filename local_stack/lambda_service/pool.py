@@ -50,15 +50,18 @@ class Pool:
     def environments(self) -> list[Environment]:
         return list(self._environments)
 
-    async def invoke(self, payload: bytes) -> Answer:
-        """Invoke the function once. A failed init is returned as a Failure. Raises Throttled and PayloadTooLarge."""
+    async def invoke(self, payload: bytes, request_id: str | None = None) -> Answer:
+        """Invoke the function once. A failed init is returned as a Failure. Raises Throttled and PayloadTooLarge.
+
+        `request_id` is a new one by default.
+        """
         if len(payload) > EVENT_LIMIT:
             raise PayloadTooLarge
         try:
             environment = await self._acquire()
         except InitError as error:
             return error.failure
-        return await environment.invoke(payload).answer
+        return await environment.invoke(payload, request_id).answer
 
     async def prewarm(self, count: int) -> None:
         """Start environments until there are `count`. If an init fails, the first invocation reports it."""

@@ -20,7 +20,7 @@ from local_stack.template import REGION, Function, Layer
 
 BOOTSTRAP = Path(__file__).parent / "var_runtime" / "bootstrap.py"
 NOT_IN_LAYERS = frozenset({"README.md"})
-RUNTIME_PACKAGES = ("awslambdaric", "runtime_client*", "simplejson", "snapshot_restore_py")
+RUNTIME_PACKAGES = ("awslambdaric", "runtime_client*", "simplejson", "snapshot_restore_py*")
 OPT = re.compile(r"(?<![^:=\s])/opt(?=[/:]|$)")
 CREDENTIALS = (
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK",
@@ -104,10 +104,12 @@ def merge_layers(layers: Iterable[Layer], opt: Path) -> None:
     """Merge layers into the folder `opt`, as Lambda does. Files of later layers replace those of earlier ones.
 
     A built layer has the structure of /opt. In a source layer, a package (a folder with `__init__.py`) goes into
-    /opt/python and any other file into /opt. Third-party packages are those of the interpreter.
+    /opt/python, or into the layer's other folder if there is one, which goes into /opt like any other file.
+    Third-party packages are those of the interpreter.
     """
     (opt / "python").mkdir(parents=True)
     for layer in layers:
+        packages = opt / _packages_folder(layer)
         for entry in sorted(layer.folder.iterdir()):
             if layer.built and entry.name == "python":
                 for package in entry.iterdir():
@@ -115,12 +117,24 @@ def merge_layers(layers: Iterable[Layer], opt: Path) -> None:
             elif layer.built and entry.is_dir():
                 _link(entry, opt)
             elif (entry / "__init__.py").exists():
-                _link(entry, opt / "python")
+                _link(entry, packages)
+            elif entry.name == packages.name:
+                for file in entry.glob("*.py"):
+                    _link(file, packages)
             elif entry.is_file() and entry.name not in NOT_IN_LAYERS and not entry.name.startswith("."):
                 shutil.copy(entry, opt)  # not a link, because a script may use its own path
 
 
+def _packages_folder(layer: Layer) -> str:
+    """Return the name of the folder in /opt for the packages of a source layer."""
+    for entry in layer.folder.iterdir():
+        if entry.is_dir() and not (entry / "__init__.py").exists() and any(entry.glob("*.py")):
+            return entry.name
+    return "python"
+
+
 def _link(source: Path, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
     target = folder / source.name
     target.unlink(missing_ok=True)
     target.symlink_to(source.resolve())
@@ -130,7 +144,7 @@ def _link_runtime(function: Function, runtime: Path) -> None:
     """Link the runtime client, which a managed runtime contains. It is taken from the built layer that bundles it."""
     for layer in sorted(function.layers[0].folder.parent.iterdir()):
         for pattern in RUNTIME_PACKAGES:
-            for package in layer.glob(f"python/{pattern}"):
+            for package in layer.glob(f"*/{pattern}"):
                 _link(package, runtime)
 
 

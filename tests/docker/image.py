@@ -55,7 +55,7 @@ def lay_out(root: Path, runtime: str, python: str, artifacts: Path) -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(shared_library, copy)
     for pattern in RUNTIME_PACKAGES:
-        for package in artifacts.glob(f"*/python/{pattern}"):
+        for package in artifacts.glob(f"*/streaming-runtime/{pattern}"):
             if package.is_dir():
                 shutil.copytree(package, client / package.name)
             else:

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.xdist_group("processor")]
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ["StreamingRuntimeLayer", "ChatLayer"]
+PACKAGES = {"StreamingRuntimeLayer": "streaming-runtime", "ChatLayer": "python"}
 ELF_MACHINES = {"arm64": 183, "x86_64": 62}  # e_machine, as elf.h numbers them
 LIMIT = 30 * 1000 * 1000  # bytes, all layers and functions unzipped, without cryptography
 CRYPTOGRAPHY_LIMIT = 16 * 1000 * 1000
@@ -75,7 +76,7 @@ def test_functions_contain_only_their_own_modules(artifacts: Path) -> None:
 
 def test_only_packages_and_the_wrapper_are_in_opt(artifacts: Path) -> None:
     layers = {name: sorted(entry.name for entry in (artifacts / name).iterdir()) for name in LAYERS}
-    assert layers == {"StreamingRuntimeLayer": ["python", "streaming-bootstrap"], "ChatLayer": ["python"]}
+    assert layers == {"StreamingRuntimeLayer": ["streaming-bootstrap", "streaming-runtime"], "ChatLayer": ["python"]}
     assert os.access(artifacts / "StreamingRuntimeLayer/streaming-bootstrap", os.X_OK)
 
 
@@ -84,7 +85,7 @@ def test_all_source_files_are_in_the_layers(artifacts: Path) -> None:
         source = ROOT / "layers" / package / package
         required = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
         required = {name for name in required if not re.search(r"__pycache__|py\.typed", name)}
-        assert required <= set(files(artifacts / layer / "python" / package))
+        assert required <= set(files(artifacts / layer / PACKAGES[layer] / package))
 
 
 def test_no_unused_files_are_in_the_layers(artifacts: Path) -> None:
@@ -143,4 +144,4 @@ def test_a_build_without_the_target_interpreter_ships_sources_and_prints_a_notic
     assert build.returncode == 0, build.stderr
     assert "No python3.13 here to compile StreamingRuntimeLayer" in build.stdout
     assert not [*tmp_path.rglob("*.pyc")]
-    assert (tmp_path / "python/awslambdaric/bootstrap.py").exists()
+    assert (tmp_path / "streaming-runtime/awslambdaric/bootstrap.py").exists()

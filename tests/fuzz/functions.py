@@ -13,11 +13,14 @@ from typing import Any, Literal, TypeAlias
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
 
 from converse_stream.aws import clients
 from local_stack.bedrock import events
 from local_stack.template import ACCOUNT, REGION
-from streaming_runtime.client import StreamingMarshaller
+from streaming_runtime.invocation import Invocation
+from streaming_runtime.marshaller import StreamingMarshaller
+from streaming_runtime.settings import Settings
 from tests.property.fake_table import FakeDynamo, Item, Key, NoFaults, TableHooks
 from tests.stack import ROOT
 from tests.wire.bedrock_standin import standin
@@ -73,10 +76,10 @@ class Functions:
 
     def invoke(self, name: Name, payload: bytes, context: Context | None = None) -> Any:
         """Invokes the function with an event; returns its result, parsed from JSON, or raises its exception."""
-        marshaller = StreamingMarshaller(frozenset())
+        marshaller = StreamingMarshaller(LambdaMarshaller(), Invocation(""), Settings(streaming=frozenset()))
         event = marshaller.unmarshal_request(payload)
         result, _ = marshaller.marshal_response(self.modules[name].handler(event, context or Context()))
-        return json.loads(str(result))
+        return json.loads(result if isinstance(result, bytes) else str(result))
 
     @property
     def stored(self) -> dict[Key, Item]:

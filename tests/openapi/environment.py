@@ -17,8 +17,8 @@ from converse_stream.store.generation_record import GenerationRecord
 from local_stack.bedrock.emulated_model import EmulatedModel
 from local_stack.bedrock.errors import BedrockError
 from local_stack.bedrock.events import Event, Json, message_stop
-from streaming_runtime import client
-from streaming_runtime.response import StreamingResponse
+from streaming_runtime.error_response import response_after_error
+from streaming_runtime.invocation import Invocation
 from tests.fuzz.functions import Context, Functions, Name, functions
 from tests.openapi.description import Answer, Description
 from tests.property.fake_table import Fault, NoFaults
@@ -110,7 +110,7 @@ class Environment:
         except Exception:
             if name != "stream":
                 raise
-            response = _of_the_runtime(context.aws_request_id)
+            response = _of_the_runtime(event, context.aws_request_id)
         assert not response.get("isBase64Encoded")
         headers = {name.lower(): value for name, value in response["headers"].items()}
         return Answer(response["statusCode"], headers, response.get("body", "").encode())
@@ -132,9 +132,9 @@ class Environment:
             self.app("stream").generations.add_follower(USER.key, record.gid, f"tab-{number}", "mark")
 
 
-def _of_the_runtime(request_id: str) -> dict[str, Any]:
+def _of_the_runtime(event: object, request_id: str) -> dict[str, Any]:
     """The response of the streaming runtime when the handler raises."""
-    response: StreamingResponse = client._internal_error(request_id)
+    response = response_after_error(Invocation(request_id, event=event), None)
     return {"statusCode": response.status, "headers": response.headers, "body": b"".join(response.body).decode()}
 
 

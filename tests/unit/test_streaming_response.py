@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streaming_runtime import StreamingResponse
+from streaming_runtime import StreamingResponse, send_inside
 from streaming_runtime.caller import Caller, caller_of, in_one_piece, streaming_callers
 from streaming_runtime.response import open_body
 
@@ -49,8 +49,45 @@ def test_header_that_lambda_sets_is_refused(name: str) -> None:
         StreamingResponse([], headers={name: "x"})
 
 
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        pytest.param(
+            lambda: StreamingResponse([], headers={"content-type": "a/b", "Content-Type": "c/d"}), "twice", id="twice"
+        ),
+        pytest.param(lambda: StreamingResponse([], headers={"x": "v" * 20_000}), "16384", id="header-of-20-kb"),
+        pytest.param(lambda: StreamingResponse([], cookies=["a=" + "v" * 9_000] * 2), "16384", id="cookies-of-18-kb"),
+    ],
+)
+def test_headers_that_lambda_would_not_send_are_refused(make: Callable[[], object], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+def test_later_changes_of_the_arguments_change_nothing() -> None:
+    headers, cookies, after = {"x": "y"}, ["a=1"], [print]
+    response = StreamingResponse([], 200, headers, cookies, after)
+    headers["bad\n"] = "\n"
+    cookies.append("b\n")
+    after.clear()
+    assert (response.headers, response.cookies, response.after) == ({"x": "y"}, ("a=1",), (print,))
+    with pytest.raises(TypeError):
+        response.headers["x"] = "z"  # type: ignore[index]  # the tested error
+
+
 def test_every_valid_http_header_is_accepted() -> None:
     StreamingResponse([], 599, {"X-!#$%&'*+.^_`|~1": "\tá ", "x": ""}, ["a=1; Path=/"], [print])
+
+
+def test_outside_the_runtime_send_inside_changes_nothing() -> None:
+    response = StreamingResponse([])
+
+    @send_inside
+    def handler(event: object, context: object) -> StreamingResponse:
+        return response
+
+    assert handler({}, None) is response
+    assert handler.__name__ == "handler"
 
 
 # Reading a body
@@ -164,11 +201,11 @@ REST = {"resource": "/", "httpMethod": "GET", "requestContext": {"stage": "live"
         pytest.param(REST | {"version": "3.0"}, Caller.OTHER, id="rest-of-the-future"),
         pytest.param(REST | {"requestContext": {"elb": {}}}, Caller.OTHER, id="load-balancer"),
         pytest.param({"requestContext": {"connectionId": "c"}}, Caller.OTHER, id="web-socket"),
-        pytest.param({"requestContext": None}, Caller.OTHER, id="context-null"),
-        pytest.param({"task": "title"}, Caller.OTHER, id="direct"),
-        pytest.param([], Caller.OTHER, id="list"),
-        pytest.param("text", Caller.OTHER, id="text"),
-        pytest.param(None, Caller.OTHER, id="null"),
+        pytest.param({"requestContext": None}, Caller.DIRECT, id="context-null"),
+        pytest.param({"task": "title"}, Caller.DIRECT, id="direct"),
+        pytest.param([], Caller.DIRECT, id="list"),
+        pytest.param("text", Caller.DIRECT, id="text"),
+        pytest.param(None, Caller.DIRECT, id="null"),
     ],
 )
 def test_caller_is_recognized_by_the_event(event: object, caller: Caller) -> None:
@@ -178,9 +215,11 @@ def test_caller_is_recognized_by_the_event(event: object, caller: Caller) -> Non
 @pytest.mark.parametrize(
     ("environ", "callers"),
     [
-        pytest.param({}, {Caller.FUNCTION_URL}, id="default"),
-        pytest.param({"REST_STREAMING": "0"}, {Caller.FUNCTION_URL}, id="rest-off"),
-        pytest.param({"REST_STREAMING": "1"}, {Caller.FUNCTION_URL, Caller.REST_API}, id="rest-on"),
+        pytest.param({}, {Caller.FUNCTION_URL, Caller.DIRECT}, id="default"),
+        pytest.param({"REST_STREAMING": "0"}, {Caller.FUNCTION_URL, Caller.DIRECT}, id="rest-off"),
+        pytest.param({"REST_STREAMING": "1"}, {*Caller} - {Caller.OTHER}, id="rest-on"),
+        pytest.param({"URL_STREAMING": "1"}, {Caller.FUNCTION_URL, Caller.DIRECT}, id="url-on"),
+        pytest.param({"URL_STREAMING": "0"}, {Caller.DIRECT}, id="url-off"),
         pytest.param({"REST_STREAMING": "1", "AWS_SAM_LOCAL": "true"}, set(), id="sam-local"),
     ],
 )

@@ -18,7 +18,9 @@ from typing import Self
 
 import h11
 
-LAYER = Path(__file__).parents[2] / "layers" / "streaming_runtime"
+ROOT = Path(__file__).parents[2]
+LAYER = ROOT / "layers" / "streaming_runtime"
+LAMBDA_BOOTSTRAP = ROOT / "local_stack" / "lambda_service" / "var_runtime" / "bootstrap.py"
 WAIT_SECONDS = 30.0  # the timeout of a wait
 
 
@@ -175,6 +177,13 @@ class RuntimeApi:
                 assert runtime.poll() is None, f"the runtime exited with {runtime.returncode}"
                 assert time.monotonic() < deadline, f"timeout after {self.log}"
 
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Returns when the condition is true."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, f"timeout after {self.log}"
+            time.sleep(0.02)
+
     def _accept(self) -> None:
         while True:
             try:
@@ -240,27 +249,45 @@ def _strings(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 class Runtime:
-    """A runtime process as Lambda starts it. `handler` is the source of the function's app.py."""
+    """A runtime process as Lambda starts it. `handler` is the source of the function's app.py.
 
-    def __init__(self, folder: Path, handler: str, variables: Mapping[str, str], *, plain: bool = False) -> None:
-        task, opt = folder / "var task", folder / "opt"
-        task.mkdir(parents=True)
-        (opt / "python").mkdir(parents=True)
-        (task / "app.py").write_text(handler)
-        (opt / "streaming-bootstrap").symlink_to(LAYER / "streaming-bootstrap")
-        (opt / "python" / "streaming_runtime").symlink_to(LAYER / "streaming_runtime")
-        wrapped = [str(opt / "streaming-bootstrap"), sys.executable, "/var/runtime/bootstrap.py"]
-        self.command = [sys.executable, "-m", "awslambdaric", "app.handler"] if plain else wrapped
+    `plain`: awslambdaric without the layer. `files` are further files by their path, below "var task" or "opt".
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        handler: str,
+        variables: Mapping[str, str],
+        *,
+        plain: bool = False,
+        files: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.task, self.opt = folder / "var task", folder / "opt"
+        packages = self.opt / "streaming-runtime"
+        for created in (self.task, self.opt / "python", packages):
+            created.mkdir(parents=True)
+        (self.task / "app.py").write_text(handler)
+        (self.opt / "streaming-bootstrap").symlink_to(LAYER / "streaming-bootstrap")
+        (packages / "start.py").symlink_to(LAYER / "streaming-runtime" / "start.py")
+        (packages / "streaming_runtime").symlink_to(LAYER / "streaming_runtime")
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+            path.chmod(0o755)
+        bootstrap = [sys.executable, str(LAMBDA_BOOTSTRAP)]
+        self.command = bootstrap if plain else [str(self.opt / "streaming-bootstrap"), *bootstrap]
         self.variables = {
             "PATH": os.environ["PATH"],
             "PYTHONDONTWRITEBYTECODE": "1",
             "_HANDLER": "app.handler",
-            "LAMBDA_TASK_ROOT": str(task),
+            "LAMBDA_TASK_ROOT": str(self.task),
+            "LAMBDA_RUNTIME_DIR": str(LAMBDA_BOOTSTRAP.parent),
+            "LOCAL_STACK_OPT": str(self.opt),
             "AWS_LAMBDA_FUNCTION_NAME": "f",
-            **({"PYTHONPATH": str(opt / "python")} if plain else {}),
             **variables,
         }
-        self.task = task
         self._log = folder / "log"
 
     @contextlib.contextmanager
@@ -280,7 +307,11 @@ class Runtime:
 
     @property
     def log(self) -> str:
-        return self._log.read_text()
+        return self._log.read_text(errors="replace")
+
+    @property
+    def log_bytes(self) -> bytes:
+        return self._log.read_bytes()
 
 
 def run(
@@ -290,9 +321,10 @@ def run(
     variables: Mapping[str, str] = MappingProxyType({}),
     plain: bool = False,
     processes: int = 1,
+    files: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[RuntimeApi, str]:
     """Runs a runtime until it has answered the invocations. Returns the API with its records, and the runtime's log."""
-    runtime = Runtime(folder, handler, variables, plain=plain)
+    runtime = Runtime(folder, handler, variables, plain=plain, files=files)
     with RuntimeApi(*invocations) as api, runtime.running(api.address) as process:
         try:
             api.wait_until_idle(process, processes)

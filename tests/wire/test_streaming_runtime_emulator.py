@@ -5,6 +5,7 @@ The emulator returns a streamed response as one body with its prelude: these tes
 
 import http.client
 import json
+import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -55,8 +56,8 @@ def invoke(emulator_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         str(emulator_binary),
         *("--runtime-interface-emulator-address", f"127.0.0.1:{port}"),
         *("--runtime-api-address", f"127.0.0.1:{api}"),
-        *runtime.command,
-        "app.handler",
+        *("/bin/sh", "-c", shlex.join(runtime.command)),
+        "app.handler",  # the emulator passes the handler on as the last argument, Lambda does not
     ]
 
     def call(event: object) -> bytes:

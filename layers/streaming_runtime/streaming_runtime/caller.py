@@ -4,7 +4,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from enum import Enum, auto
 
-from .response import StreamingResponse, open_body
+from .response import StreamingResponse, read_whole
 
 
 class Caller(Enum):
@@ -12,7 +12,8 @@ class Caller(Enum):
 
     FUNCTION_URL = auto()  # payload 2.0: cookies in a list
     REST_API = auto()  # payload 1.0: cookies in the multi-value headers
-    OTHER = auto()  # an HTTP API, the Invoke API and others: cannot read a stream
+    OTHER = auto()  # an HTTP API, a load balancer, a WebSocket: cannot read a stream
+    DIRECT = auto()  # the Invoke APIs and event sources. InvokeWithResponseStream reads a stream, but without a prelude
 
 
 def caller_of(event: object) -> Caller:
@@ -22,7 +23,7 @@ def caller_of(event: object) -> Caller:
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """
     if not isinstance(event, dict) or not isinstance(context := event.get("requestContext"), dict):
-        return Caller.OTHER
+        return Caller.DIRECT
     match event.get("version"):
         case "2.0" if ".lambda-url." in str(context.get("domainName")):
             return Caller.FUNCTION_URL
@@ -32,12 +33,19 @@ def caller_of(event: object) -> Caller:
 
 
 def streaming_callers(environ: Mapping[str, str]) -> frozenset[Caller]:
-    """The callers that read a stream. REST APIs are included if REST_STREAMING is 1: their events do not show it."""
+    """The callers that read a stream.
+
+    No event shows whether its caller reads one. So the variables URL_STREAMING (1 by default) and REST_STREAMING (0 by
+    default) tell it.
+    """
     if environ.get("AWS_SAM_LOCAL"):  # `sam local` parses each response as JSON
         return frozenset()
-    if environ.get("REST_STREAMING") == "1":
-        return frozenset({Caller.FUNCTION_URL, Caller.REST_API})
-    return frozenset({Caller.FUNCTION_URL})
+    callers = {Caller.FUNCTION_URL, Caller.REST_API, Caller.DIRECT}
+    if environ.get("URL_STREAMING") == "0":
+        callers.remove(Caller.FUNCTION_URL)
+    if environ.get("REST_STREAMING") != "1":
+        callers.remove(Caller.REST_API)
+    return frozenset(callers)
 
 
 def head_fields(response: StreamingResponse, caller: Caller) -> dict[str, object]:
@@ -51,9 +59,11 @@ def head_fields(response: StreamingResponse, caller: Caller) -> dict[str, object
 
 
 def in_one_piece(response: StreamingResponse, caller: Caller) -> dict[str, object]:
-    """The proxy response that a handler without streaming would return; base64 if the body is not UTF-8 text."""
-    with open_body(response.body) as chunks:
-        data = b"".join(chunks)
+    """The proxy response that a handler without streaming would return; base64 if the body is not UTF-8 text.
+
+    Raises the exceptions of the body, and ResponseTooLarge.
+    """
+    data = read_whole(response)
     try:
         body, is_base64 = data.decode(), False
     except UnicodeDecodeError:

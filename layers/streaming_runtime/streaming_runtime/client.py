@@ -1,95 +1,58 @@
-"""awslambdaric's runtime client, extended to send a StreamingResponse.
+"""awslambdaric's runtime clients, extended to send a StreamingResponse.
 
 The main loop is that of awslambdaric. For each event it calls `marshaller.unmarshal_request`, the handler and
 `marshaller.marshal_response`, then `post_invocation_result` or, after an exception, `post_invocation_error`.
 If the caller reads streams, the loop passes a StreamingResponse on unchanged, and its body is read when it is posted.
 """
 
-import json
 import logging
 import os
-import sys
 import time
-from asyncio.exceptions import CancelledError
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from dataclasses import replace
 
-from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
-from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
+from awslambdaric import bootstrap
+from awslambdaric.lambda_runtime_client import (
+    BaseLambdaRuntimeClient,
+    LambdaMultiConcurrentRuntimeClient,
+    LambdaRuntimeClient,
+)
+from awslambdaric.lambda_runtime_marshaller import to_json
 
 from . import framing
 from .after import run_after
-from .caller import Caller, caller_of, head_fields, in_one_piece
-from .post import PostError, StreamedPost
-from .response import StreamingResponse, open_body
+from .caller import Caller, head_fields
+from .deadline import DeadlineWatch
+from .error_response import response_after_error
+from .handler import set_sender
+from .invocation import Invocation
+from .logs import log
+from .marshaller import Marshaller, StreamingMarshaller, reportable_errors
+from .metrics import count
+from .response import ENDS_PROCESS, StreamingResponse, read_whole
+from .settings import Settings
+from .stream import FAILED_EARLY, ResponseStream
 
 AFTER_SECONDS = 5.0
 DEADLINE_MARGIN = 0.1  # seconds: the next event must be requested before the deadline
 
-logger = logging.getLogger("streaming_runtime")
-# The exceptions of a body. The last two are not subclasses of Exception; bodies that run coroutines can raise them.
-BODY_ERRORS = (Exception, CancelledError, GeneratorExit)
 
+class _Client(BaseLambdaRuntimeClient):  # type: ignore[misc]  # awslambdaric ships no types
+    """What both clients have in common. A subclass defines how a response is sent to a caller that reads streams."""
 
-class StreamingMarshaller(LambdaMarshaller):  # type: ignore[misc]  # awslambdaric ships no types
-    """Stores the caller of the event. Passes a StreamingResponse on if the caller reads streams, else marshals it."""
-
-    def __init__(self, streaming: frozenset[Caller]) -> None:
-        super().__init__()
-        self._streaming = streaming
-        self.caller = Caller.OTHER
-        self.after: Sequence[Callable[[], object]] = ()
-
-    @property
-    def streams(self) -> bool:
-        return self.caller in self._streaming
-
-    def unmarshal_request(self, request: bytes, content_type: str = "application/json") -> object:
-        event = super().unmarshal_request(request, content_type)
-        self.caller = caller_of(event)
-        return event
-
-    def marshal_response(self, response: object) -> tuple[object, str]:
-        if not isinstance(response, StreamingResponse):
-            return self._marshal(response)
-        self.after = response.after
-        if self.streams and not response.buffered:
-            return response, ""
-        return self._marshal(in_one_piece(response, self.caller))
-
-    def _marshal(self, response: object) -> tuple[object, str]:
-        marshalled: tuple[object, str] = super().marshal_response(response)
-        return marshalled
-
-
-class ManagedInstancesMarshaller(StreamingMarshaller):
-    """Marshals all responses in one piece. Lambda Managed Instances use awslambdaric's client, which does not stream.
-
-    That client has no hook after its post, so the `after` callables run before the post.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(streaming=frozenset())
-
-    def marshal_response(self, response: object) -> tuple[object, str]:
-        self.after = ()
-        try:
-            return super().marshal_response(response)
-        finally:
-            run_after(self.after, AFTER_SECONDS)
-
-
-class StreamingRuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # awslambdaric ships no types
-    """Posts a StreamingResponse chunk by chunk, and other responses as awslambdaric does."""
-
-    def __init__(self, address: str, use_thread_for_polling_next: bool, streaming: frozenset[Caller]) -> None:
+    def __init__(self, address: str, use_thread_for_polling_next: bool, settings: Settings) -> None:
         super().__init__(address, use_thread_for_polling_next)
-        self._streaming = streaming
-        self._deadline = 0.0
+        self._settings = settings
+        self._invocation = Invocation("")
 
     def wait_next_invocation(self) -> object:
-        self.marshaller = StreamingMarshaller(self._streaming)  # a new one, without state of the last event
         request = super().wait_next_invocation()
-        self._deadline = request.deadline_time_in_ms / 1000
+        deadline = request.deadline_time_in_ms / 1000
+        self._invocation = Invocation(request.invoke_id, request.invocation_id, deadline)
+        # The attribute of the class is the function's own marshaller, if it has one.
+        inherited: Marshaller = type(self).marshaller  # type: ignore[has-type,misc]  # no types
+        self.marshaller = StreamingMarshaller(inherited, self._invocation, self._settings)
+        set_sender(self._send_inside)
         return request
 
     def post_invocation_result(
@@ -101,8 +64,8 @@ class StreamingRuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # awsl
     ) -> None:
         try:
             if isinstance(result_data, StreamingResponse):
-                self._stream(result_data, invoke_id, invocation_id)
-            else:
+                self._send(result_data)
+            elif not self._invocation.answered:
                 super().post_invocation_result(invoke_id, result_data, content_type, invocation_id)
         finally:
             self._run_after()
@@ -110,75 +73,106 @@ class StreamingRuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # awsl
     def post_invocation_error(
         self, invoke_id: str, error_response_data: str, xray_fault: str, invocation_id: str | None = None
     ) -> None:
-        """Reports an error that is already logged: as a response with status 500 if the caller reads streams."""
+        """Reports an error that is already logged: as an HTTP response if the caller reads streams."""
+        invocation = self._invocation
         try:
-            if self.marshaller.streams:
-                _count("UnhandledErrors", invoke_id)
-                self._stream(_internal_error(invoke_id), invoke_id, invocation_id)
+            if invocation.answered:
+                if not invocation.failed:  # something that surrounds the handler failed after the response
+                    count("UnhandledErrors", invoke_id)
+            elif invocation.answers_errors(self._settings):
+                count("UnhandledErrors", invoke_id)
+                self._send_error()
             else:
                 super().post_invocation_error(invoke_id, error_response_data, xray_fault, invocation_id)
         finally:
             self._run_after()
 
-    def _stream(self, response: StreamingResponse, invoke_id: str, invocation_id: str | None) -> None:
-        with open_body(response.body) as chunks:
-            try:
-                prelude = framing.prelude(head_fields(response, self.marshaller.caller))
-                first = next(chunks, b"\n")  # Lambda hangs if no byte follows the prelude
-            except BODY_ERRORS:
-                logger.exception("response failed before the first chunk")
-                _count("UnhandledErrors", invoke_id)
-                return self._stream(_internal_error(invoke_id), invoke_id, invocation_id)
+    def _send_inside(self, response: StreamingResponse) -> StreamingResponse | None:
+        """Reads the body now; the response is sent when the handler has returned."""
+        self._invocation.after = response.after
+        with reportable_errors(self._invocation, self._settings):
+            return replace(response, body=[read_whole(response)])
 
-            head = framing.request_head(self.lambda_runtime_address, invoke_id, invocation_id)
-            try:
-                with StreamedPost(self.lambda_runtime_address) as post:
-                    post.send(head + prelude + framing.chunk(first))
-                    post.finish(_send_rest(chunks, post, invoke_id))
-            except PostError as error:
-                logger.warning("response refused by the Runtime API: %s", error)
-                _count("RefusedResponses", invoke_id)
+    def _send(self, response: StreamingResponse) -> None:
+        """Sends a response to a caller that reads streams. Logs errors of the body."""
+        raise NotImplementedError
+
+    def _send_error(self) -> None:
+        """Sends an error response to a caller that reads streams."""
+        raise NotImplementedError
+
+    def _report(self, error: BaseException) -> None:
+        """Posts an error of the body like one of the handler."""
+        name, frames = type(error).__name__, bootstrap.extract_traceback(error.__traceback__)
+        invocation = self._invocation
+        result = bootstrap.make_error(str(error), name, traceback.format_list(frames), invocation.request_id)
+        fault = bootstrap.make_xray_fault(name, str(error), os.getcwd(), frames)
+        super().post_invocation_error(invocation.request_id, to_json(result), to_json(fault), invocation.invocation_id)
 
     def _run_after(self) -> None:
-        remaining = self._deadline - DEADLINE_MARGIN - time.time()
-        run_after(self.marshaller.after, min(AFTER_SECONDS, remaining))
+        remaining = self._invocation.deadline - DEADLINE_MARGIN - time.time()
+        run_after(self._invocation.after, min(AFTER_SECONDS, remaining))
 
 
-def _send_rest(chunks: Iterator[bytes], post: StreamedPost, invoke_id: str) -> bytes:
-    """Sends the chunks and returns the last chunk, which shows whether the body failed."""
-    try:
-        for chunk in chunks:
-            post.send(framing.chunk(chunk))
-    except PostError:
-        raise
-    except BODY_ERRORS as error:
-        logger.exception("response interrupted")
-        _count("InterruptedResponses", invoke_id)
-        return framing.last_chunk_with_error(type(error).__name__)
-    return framing.LAST_CHUNK
+class StreamingRuntimeClient(_Client, LambdaRuntimeClient):  # type: ignore[misc]  # awslambdaric ships no types
+    """Posts a StreamingResponse chunk by chunk, and other responses as awslambdaric does."""
+
+    def __init__(self, address: str, use_thread_for_polling_next: bool, settings: Settings) -> None:
+        super().__init__(address, use_thread_for_polling_next, settings)
+        self._watch = DeadlineWatch()
+
+    def _send(self, response: StreamingResponse) -> None:
+        self._stream().send(response)
+
+    def _send_inside(self, response: StreamingResponse) -> StreamingResponse | None:
+        """Sends the response now if it is streamed. Raises the exception of the body, which awslambdaric logs."""
+        invocation = self._invocation
+        if invocation.answered:
+            raise RuntimeError("the response of this invocation is already sent")
+        if not invocation.is_streamed(response, self._settings):
+            return super()._send_inside(response)
+        invocation.after, invocation.answered = response.after, True
+        error = self._stream().send(response, logs_failure=False)
+        invocation.failed = error is not None
+        if isinstance(error, Exception):
+            raise error
+        if error:
+            log(logging.ERROR, "response failed", error=error)  # awslambdaric would end the process
+        return None
+
+    def _send_error(self) -> None:
+        self._stream().send_error()
+
+    def _stream(self) -> ResponseStream:
+        return ResponseStream(self._invocation, self.lambda_runtime_address, self._settings, self._watch, self._report)
 
 
-def _internal_error(invoke_id: str) -> StreamingResponse:
-    error = {
-        "code": "internal",
-        "message": "The request could not be answered.",
-        "requestId": invoke_id,
-        "retryable": True,
-    }
-    return StreamingResponse([json.dumps({"error": error}).encode()], 500, {"content-type": "application/json"})
+class ManagedInstancesClient(_Client, LambdaMultiConcurrentRuntimeClient):  # type: ignore[misc]  # ships no types
+    """Posts a StreamingResponse as prelude and body in one piece. It runs in several processes at a time."""
 
+    def _send(self, response: StreamingResponse) -> None:
+        try:
+            data = read_whole(response)
+        except ENDS_PROCESS:
+            raise
+        except BaseException as error:
+            log(logging.ERROR, FAILED_EARLY, error=error)
+            if not self._invocation.answers_errors(self._settings):
+                self._report(error)
+                return
+            count("UnhandledErrors", self._invocation.request_id)
+            response = response_after_error(self._invocation, response)
+            data = read_whole(response)
+        self._post(response, data)
 
-def _count(metric: str, invoke_id: str) -> None:
-    """Adds one to a CloudWatch metric, with a log line in the embedded metric format."""
-    directive = {
-        "Namespace": "StreamingRuntime",
-        "Dimensions": [["FunctionName"]],
-        "Metrics": [{"Name": metric, "Unit": "Count"}],
-    }
-    line = {
-        "_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]},
-        "FunctionName": os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""),
-        metric: 1,
-        "requestId": invoke_id,
-    }
-    sys.stdout.write(f"\n{json.dumps(line)}\n")  # awslambdaric may have written a traceback without a line feed
+    def _send_error(self) -> None:
+        response = response_after_error(self._invocation, None)
+        self._post(response, read_whole(response))
+
+    def _post(self, response: StreamingResponse, data: bytes) -> None:
+        invocation, content_type = self._invocation, framing.content_type(response.headers)
+        if invocation.caller is not Caller.DIRECT:
+            content_type = framing.INTEGRATION_TYPE
+            data = framing.prelude_data(head_fields(response, invocation.caller)) + (data or b"\n")
+        args = invocation.request_id, data, content_type, invocation.invocation_id
+        LambdaMultiConcurrentRuntimeClient.post_invocation_result(self, *args)

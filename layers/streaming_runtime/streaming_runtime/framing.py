@@ -15,6 +15,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 
+INTEGRATION_TYPE = "application/vnd.awslambda.http-integration-response"
 MAX_PRELUDE = 16 * 1024  # bytes, with the NULs: API Gateway does not search further for its end
 DELIMITER = bytes(8)
 LAST_CHUNK = b"0\r\n\r\n"
@@ -23,12 +24,23 @@ _ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
 _ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
 
 
-def request_head(host: str, invoke_id: str, invocation_id: str | None = None) -> bytes:
-    """Request line and headers. `invocation_id` is the header of the same name of the event, if it had one."""
+def content_type(headers: Mapping[str, str]) -> str:
+    """The type of a body that is sent without a prelude."""
+    named = (value for name, value in headers.items() if name.lower() == "content-type")
+    return next(named, "application/octet-stream")
+
+
+def request_head(
+    host: str, invoke_id: str, invocation_id: str | None = None, content_type: str = INTEGRATION_TYPE
+) -> bytes:
+    """Request line and headers. `invocation_id` is the header of the same name of the event, if it had one.
+
+    `content_type` is another one for a body without a prelude.
+    """
     lines = [
         f"POST /2018-06-01/runtime/invocation/{invoke_id}/response HTTP/1.1",
         f"Host: {host}",
-        "Content-Type: application/vnd.awslambda.http-integration-response",
+        f"Content-Type: {content_type}",
         "Lambda-Runtime-Function-Response-Mode: streaming",
         "Transfer-Encoding: chunked",
         f"Trailer: {_ERROR_TYPE}, {_ERROR_BODY}",
@@ -40,10 +52,15 @@ def request_head(host: str, invoke_id: str, invocation_id: str | None = None) ->
 
 def prelude(fields: Mapping[str, object]) -> bytes:
     """Status, headers and cookies as one chunk. Raises ValueError if they have 16 KB or more."""
+    return chunk(prelude_data(fields))
+
+
+def prelude_data(fields: Mapping[str, object]) -> bytes:
+    """The content of that chunk: JSON and the delimiter."""
     data = json.dumps(fields, separators=(",", ":")).encode() + DELIMITER
     if len(data) >= MAX_PRELUDE:
         raise ValueError(f"status, headers and cookies take {len(data)} bytes; Lambda allows less than {MAX_PRELUDE}")
-    return chunk(data)
+    return data
 
 
 def chunk(data: bytes) -> bytes:

@@ -3,7 +3,7 @@
 import socket
 from http.client import HTTPException, HTTPResponse
 from select import POLLIN, POLLOUT, poll
-from typing import Self
+from socket import MSG_DONTWAIT
 from urllib.parse import urlsplit
 
 
@@ -27,23 +27,23 @@ class StreamedPost:
         self._poll = poll()
         self._poll.register(self._socket, POLLIN | POLLOUT)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._socket.close()
 
     def send(self, data: bytes) -> None:
         """Blocks until the kernel has accepted all of `data`. An early reply is a refusal and raises PostError."""
-        rest = memoryview(data)
-        while rest:
+        rest: bytes | memoryview = data
+        while True:
             [(_, ready)] = self._poll.poll()
             if ready != POLLOUT:
                 raise PostError(f"replied before the last chunk: {self._reply()}")
             try:
-                rest = rest[self._socket.send(rest, socket.MSG_DONTWAIT) :]
+                sent = self._socket.send(rest, MSG_DONTWAIT)
             except OSError as error:
                 raise PostError(f"the connection broke: {error}") from error
+            if sent == len(rest):
+                return
+            rest = memoryview(rest)[sent:]
 
     def finish(self, last_chunk: bytes) -> None:
         """Sends the last chunk, and returns when the Runtime API has accepted the response."""
