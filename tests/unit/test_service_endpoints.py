@@ -174,5 +174,6 @@ def test_other_credentials_are_found_by_botocore(monkeypatch: pytest.MonkeyPatch
     """For example those of a container, which expire."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     found = Credentials("key", "secret")
-    monkeypatch.setattr("converse_stream.aws.clients.session", lambda: mock.Mock(get_credentials=lambda: found))
+    session = mock.Mock(get_credentials=lambda: found)
+    monkeypatch.setattr("converse_stream.aws.botocore_session.session", lambda: session)
     assert find_credentials() is found

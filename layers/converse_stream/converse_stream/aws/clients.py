@@ -1,7 +1,6 @@
 """The clients of AWS services: our own ones, and those of botocore, whose import costs a start."""
 
 import os
-from functools import cache
 from typing import Any
 
 from converse_stream.aws.dynamodb import DynamoDB
@@ -23,17 +22,10 @@ def client(service: str, *, attempts: int, connect_seconds: float, read_seconds:
     from botocore.config import Config
 
     from converse_stream.aws.botocore_pools import attach_sockets
+    from converse_stream.aws.botocore_session import session
 
     retries: Any = {"mode": "standard", "total_max_attempts": attempts}
     config = Config(retries=retries, connect_timeout=connect_seconds, read_timeout=read_seconds)
     created = session().create_client(service, config=config)
     attach_sockets(created)
     return created
-
-
-@cache
-def session() -> Any:
-    """The session of botocore, which all its clients share."""
-    import botocore.session
-
-    return botocore.session.get_session()

@@ -33,7 +33,7 @@ def find_credentials() -> CredentialsSource | None:
     key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     if key and secret:
         return EnvironmentCredentials(key, secret, os.environ.get("AWS_SESSION_TOKEN"))
-    from converse_stream.aws.clients import session  # the import of botocore costs a start
+    from converse_stream.aws.botocore_session import session  # the import of botocore costs a start
 
     found: CredentialsSource | None = session().get_credentials()
     return found
