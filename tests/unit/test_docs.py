@@ -16,6 +16,21 @@ def test_link_targets_exist(page: Path) -> None:
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_headings_that_links_name_exist(page: Path) -> None:
+    for target, heading in re.findall(r"\]\((?!http)([^)#\s]*)#([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        linked = page.parent / target if target else page
+        if linked.suffix == ".md":
+            assert heading in _anchors(linked), f"{target}#{heading}"
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors of the headings, as GitHub makes them from their text."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    texts = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower() for heading in headings)
+    return {re.sub(r"[^\w\- ]", "", text).replace(" ", "-") for text in texts}
+
+
 def test_every_defence_has_a_test() -> None:
     text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
     threats = re.findall(r"^\|.*\|$", text, re.MULTILINE)[2:]

@@ -115,6 +115,11 @@ def test_last_question_and_answer_are_always_there(question: int, answer: int) -
     assert built.shortened == (question + answer > 1_000)
 
 
+def test_last_exchange_is_there_if_the_stored_beginning_is_after_it() -> None:
+    answer = replace(message("assistant", "b"), sent=SentPrompt(9, 0))
+    assert texts(history([message("user", "a"), answer], 1, 1000)) == ["a", "b"]
+
+
 def test_short_message_beside_a_long_one_is_not_shortened() -> None:
     built = of(("user", words(100, "Q")), ("assistant", words(9_000, "A")), budget=500)
     assert texts(built)[0] == words(100, "Q")

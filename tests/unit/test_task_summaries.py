@@ -76,8 +76,9 @@ def test_cut_filtered_empty_or_declining_answer_is_no_summary(answer: str | tupl
         ("The user sails from Faro to Olhao.", "The user sails.", True),
         ("The user sails to Faro and Olhao. " * 9, "用户驾驶一条名叫诺拉的帆船从法鲁去奥良。" * 2, True),
         (None, "The user sails.", True),
+        (BEFORE * 5, f"{BEFORE} {BEFORE}", True),
     ],
-    ids=["much shorter", "below half", "above half", "short before", "another script", "first"],
+    ids=["much shorter", "below half", "above half", "short before", "another script", "first", "as long as asked for"],
 )
 def test_summary_that_has_lost_most_of_the_one_before_is_not_used(
     before: str | None, answer: str, is_used: bool

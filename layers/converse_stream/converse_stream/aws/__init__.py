@@ -1,1 +1,1 @@
-"""boto3 clients: their connections, deadlines and cancellation."""
+"""Clients of AWS services: their connections, deadlines and cancellation."""

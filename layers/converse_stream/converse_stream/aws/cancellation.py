@@ -1,10 +1,10 @@
 """Calls to AWS that another thread can cancel.
 
-boto3 has no such feature. A call blocks in one of three phases: it connects, it waits for the response headers, or it
-reads the response. In the first two there is no object yet that could be closed, and a connection pool has no
-reference to a connection in use. So the connections of `connection_pools` attach their socket to the call before they
-connect, and `CancellationToken.cancel` shuts this socket down: the blocked call fails at once. Only the resolution of
-a host name cannot be cancelled.
+Neither boto3 nor urllib3 has such a feature. A call blocks in one of three phases: it connects, it waits for the
+response headers, or it reads the response. In the first two there is no object yet that could be closed, and a
+connection pool has no reference to a connection in use. So the connections of `connection_pools` attach their socket to
+the call before they connect, and `CancellationToken.cancel` shuts this socket down: the blocked call fails at once.
+Only the resolution of a host name cannot be cancelled.
 """
 
 import os
@@ -20,7 +20,7 @@ class Cancelled(Exception):
 
 
 class CancellationToken:
-    """Cancels one call, if its client attaches sockets (see `connection_pools.attach_sockets`)."""
+    """Cancels one call, if its client attaches sockets (see `connection_pools`)."""
 
     def __init__(self) -> None:
         self._cancelled = threading.Event()

@@ -18,15 +18,16 @@ import ssl
 import struct
 import termios
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import botocore
 import urllib3.exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util import make_headers, parse_url
 from urllib3.util.ssl_ import create_urllib3_context
 
 from converse_stream.aws.cancellation import Cancelled, current
@@ -45,10 +46,17 @@ def pool_of(url: str, *, timeout: urllib3.Timeout, maxsize: int) -> urllib3.HTTP
     bundle = own_bundle or str(Path(botocore.__file__).with_name("cacert.pem"))
     limits: Any = {"timeout": timeout, "maxsize": maxsize, "cert_reqs": "CERT_REQUIRED", "ca_certs": bundle}
     proxy = _proxy_of(url)
-    manager = urllib3.ProxyManager(proxy, **limits) if proxy else urllib3.PoolManager(**limits)
+    manager = _proxy_manager(proxy, limits) if proxy else urllib3.PoolManager(**limits)
     manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
     pool: urllib3.HTTPConnectionPool = manager.connection_from_url(url)
     return pool
+
+
+def _proxy_manager(proxy: str, limits: Mapping[str, Any]) -> urllib3.ProxyManager:
+    """The manager for a proxy, whose URL may have a user and a password, and may have no scheme: `proxy:3128`."""
+    url = parse_url(proxy if "://" in proxy else f"http://{proxy.removeprefix('//')}")
+    headers = make_headers(proxy_basic_auth=unquote(url.auth)) if url.auth else None
+    return urllib3.ProxyManager(url._replace(auth=None).url, proxy_headers=headers, **limits)
 
 
 def _proxy_of(url: str) -> str | None:

@@ -28,6 +28,13 @@ from converse_stream.aws.signatures import Signer
 MAX_CONNECTIONS = 10  # in the pool; more calls at the same time open a connection each
 MAX_SKEW = 240  # seconds between the clocks; AWS refuses signatures from 300 on
 
+_FIPS_BY_DEFAULT = frozenset({"dynamodb", "ssm"})  # in GovCloud, under their usual names
+# By the first part of a region's name, where they differ: the domain of endpoints, and of those with IPv6.
+_DOMAINS = {
+    "cn": ("amazonaws.com.cn", "api.amazonwebservices.com.cn"),
+    "eusc": ("amazonaws.eu", "api.amazonwebservices.eu"),
+}
+
 
 class Service:
     """A service, such as `dynamodb`, in the region of the environment, at its endpoint or at `url`.
@@ -47,6 +54,8 @@ class Service:
         self._path = urlsplit(self.url).path.rstrip("/")
         timeout = urllib3.Timeout(connect=connect_seconds, read=read_seconds)
         self.pool = pool_of(self.url, timeout=timeout, maxsize=MAX_CONNECTIONS)
+        # A proxy gets the whole URL, unless the request is in a tunnel for TLS.
+        self._origin = f"http://{self._host}" if self.pool.proxy and self.url.startswith("http:") else ""
         self._signer = Signer(signing_name or name, region)
         self._credentials = find_credentials()
         self._skew = 0.0  # seconds that the server's clock is ahead of ours
@@ -77,7 +86,7 @@ class Service:
         try:
             return self.pool.urlopen(
                 "POST",
-                path,
+                self._origin + path,
                 body,
                 all_headers,
                 retries=False,
@@ -128,9 +137,9 @@ def client_error(operation: str, response: urllib3.BaseHTTPResponse) -> ClientEr
     fields = body if isinstance(body, dict) else {}
     kind = response.headers.get("x-amzn-errortype") or fields.pop("__type", None) or fields.pop("code", None)
     code = str(kind or response.status).rpartition("#")[2].partition(":")[0]
-    message = fields.pop("message", fields.pop("Message", ""))
+    message = str(fields.pop("message", None) or fields.pop("Message", None) or "")
     metadata = {"HTTPStatusCode": response.status, "RequestId": response.headers.get("x-amzn-requestid", "")}
-    parsed: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata, **fields}
+    parsed: Any = {**fields, "Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}
     return ClientError(parsed, operation)
 
 
@@ -139,10 +148,11 @@ def _endpoint(name: str, region: str) -> str:
     environ = os.environ
     if named := environ.get(f"AWS_ENDPOINT_URL_{name.upper().replace('-', '_')}") or environ.get("AWS_ENDPOINT_URL"):
         return named
-    fips = "-fips" if environ.get("AWS_USE_FIPS_ENDPOINT", "").lower() == "true" else ""
-    if environ.get("AWS_USE_DUALSTACK_ENDPOINT", "").lower() == "true":
-        return f"https://{name}{fips}.{region}.api.aws"
-    return f"https://{name}{fips}.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+    has_fips_name = not (region.startswith("us-gov-") and name in _FIPS_BY_DEFAULT)
+    fips = "-fips" if environ.get("AWS_USE_FIPS_ENDPOINT", "").lower() == "true" and has_fips_name else ""
+    ipv4_only, dual_stack = _DOMAINS.get(region.partition("-")[0], ("amazonaws.com", "api.aws"))
+    domain = dual_stack if environ.get("AWS_USE_DUALSTACK_ENDPOINT", "").lower() == "true" else ipv4_only
+    return f"https://{name}{fips}.{region}.{domain}"
 
 
 def _base64(value: object) -> str:

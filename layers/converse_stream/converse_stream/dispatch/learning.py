@@ -23,10 +23,10 @@ DISPATCH_SECONDS = 1.0
 
 
 class Invoker(Protocol):
-    """The part of boto3's Lambda client that is used here."""
+    """Starts invocations of Lambda functions, as `converse_stream.aws.functions` does."""
 
     def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> Mapping[str, Any]:
-        """See boto3."""
+        """Starts an invocation. Raises the errors of botocore."""
 
 
 class Learning:

@@ -118,7 +118,7 @@ def _event(headers: Mapping[str, str], payload: bytes) -> dict[str, Any] | None:
         case "exception" | "error":
             message = ""
             with suppress(ValueError, AttributeError):
-                message = json.loads(payload).get("message", "")
+                message = str(json.loads(payload).get("message") or "")
             code = headers.get(":exception-type") or headers.get(":error-code", "")
             raise ClientError({"Error": {"Code": code, "Message": message}}, "ConverseStream")
     return None

@@ -71,11 +71,11 @@ def _begin(messages: Sequence[_Message], start: int, budget: int, *, is_read: bo
     """
     sizes = [each.turn.tokens for each in messages]
     totals = [*accumulate(reversed(sizes), initial=0)][::-1]  # of each message and all after it
-    begin = sum(each.number < start for each in messages)
-    if is_read and totals[begin] <= budget:
-        return begin
     answers = [index for index, each in enumerate(messages) if each.turn.role == "assistant"]
     last_question = max(0, (answers[-1] if answers else len(messages)) - 1)
+    begin = min(sum(each.number < start for each in messages), last_question)
+    if is_read and totals[begin] <= budget:
+        return begin
     half = next(index for index, total in enumerate(totals) if 2 * total <= budget)
     if not is_read:
         half = max(half, len(messages) // 2)

@@ -137,8 +137,8 @@ class Facts:
     def delete(self, user: str, fact_id: str) -> None:
         """Deletes a fact. Raises NotFound if the user has no such fact.
 
-        The fact is read first, instead of a condition on the write: boto3 may send the write twice, and the second one
-        would find no item.
+        The fact is read first, instead of a condition on the write: the client may send the write twice, and the second
+        one would find no item.
         """
         if self._table.get(keys.facts(user), keys.fact(fact_id)) is None:
             raise NotFound

@@ -5,11 +5,11 @@
     settle   transact        with the end of the generation: count the day of the user and of the deployment, and
                              remove the slot
 
-The update of a rate needs no version: its condition is checked against the `tat` that the previous request wrote. boto3
-may send a write twice, when the first response is lost. So each step has an id: the slot, or a new id. The item stores
-the id of the last step, and a step is not applied again if the item has its id. Without a slot, a step can be counted
-twice: when a step of another request is applied between the two attempts of boto3. A version would count exactly, but
-most of several concurrent requests would be refused.
+The update of a rate needs no version: its condition is checked against the `tat` that the previous request wrote. The
+client may send a write twice, when the first response is lost. So each step has an id: the slot, or a new id. The item
+stores the id of the last step, and a step is not applied again if the item has its id. Without a slot, a step can be
+counted twice: when a step of another request is applied between the two attempts of the client. A version would count
+exactly, but most of several concurrent requests would be refused.
 """
 
 import random
@@ -113,7 +113,7 @@ class UsageStore:
             try:
                 self._advance(key, self.rules.user, used.tat, now, step, slot)
             except ConditionFailed as failed:  # another request has advanced the rate or got the last slot
-                if _has_step(failed.item, step):  # or this step was applied by an earlier attempt of boto3
+                if _has_step(failed.item, step):  # or this step was applied by an earlier attempt of the client
                     return
                 used = CurrentUsage(tat=_tat(failed.item), slots=_slots(failed.item))
             else:

@@ -20,14 +20,13 @@ from converse_stream.tasks import extraction_answer, extraction_prompt
 from converse_stream.tasks.extraction_answer import Answer
 from converse_stream.tasks.extraction_prompt import MAX_FACTS, MAX_MESSAGE, SCHEMA, UserMessage
 from converse_stream.tasks.task_model import TaskModel
+from converse_stream.tasks.whole_words import whole_words
 from converse_stream.telemetry import logger
 
 MIN_CONFIDENCE = 0.5  # of a fact that is stored
 MAX_REMOVED = 5  # known facts that one message may remove
 MAX_TOKENS = 800  # of the answer
 
-# A letter or digit next to a name makes it part of another word, except in scripts without spaces between words.
-_WORD_CHARACTER = r"[^\W\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
 _Name = TypeAdapter[str](AssistantName)
 
 
@@ -156,9 +155,7 @@ def _name(value: object, message: str, limits: Limits) -> str | None:
         name = _Name.validate_python(value)
     except ValidationError:
         return None
-    found = re.search(
-        rf"(?<!{_WORD_CHARACTER}){re.escape(name)}(?!{_WORD_CHARACTER})", normalize(message)[:MAX_MESSAGE]
-    )
+    found = re.search(whole_words(name), normalize(message)[:MAX_MESSAGE])
     return name if found and not _is_refused(name, limits) else None
 
 

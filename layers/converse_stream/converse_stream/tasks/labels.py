@@ -7,6 +7,7 @@ from converse_stream.prompts.templates import fenced
 from converse_stream.tasks.answer_text import bare, json_field, tagged, visible_text
 from converse_stream.tasks.excerpts import excerpt
 from converse_stream.tasks.task_model import TaskModel
+from converse_stream.tasks.whole_words import whole_words
 
 MAX_MESSAGE = 1_000  # estimated tokens of the message that the model gets
 NO_LABEL = "none of these"
@@ -27,8 +28,6 @@ AGAIN = "The last answer had none of the labels. Copy one label from the list, c
 
 _MAX_ANSWER = 120  # tokens: a label of 50 characters is many tokens in some scripts, and JSON needs some too
 
-# A letter or digit next to a label makes it part of another word, except in scripts without spaces between words.
-_WORD_CHARACTER = r"[^\W\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
 _BEFORE = re.compile(
     r"\A\W*(?:(?:the|best|label|labels|category|class|answer|is|number|nr|no)\b[\s:.#*=]*)+", re.IGNORECASE
 )
@@ -105,7 +104,6 @@ def _only_one(text: str, known: dict[str, str]) -> str | None:
     """The only label that is in the answer as whole words. A label inside of a longer one does not count."""
     rest, found = text.casefold(), set()
     for each in sorted(known, key=len, reverse=True):
-        pattern = rf"(?<!{_WORD_CHARACTER}){re.escape(each)}(?!{_WORD_CHARACTER})"
-        rest, count = re.subn(pattern, "\0", rest)
+        rest, count = re.subn(whole_words(each), "\0", rest)
         found |= {known[each]} if count else set()
     return found.pop() if len(found) == 1 and not _NEGATION.search(rest) else None

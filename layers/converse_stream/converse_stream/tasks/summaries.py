@@ -21,6 +21,7 @@ PIECE = 4_000  # of the messages in one call
 MAX_MESSAGE = 11_000  # three pieces; of a longer message, only the head and the tail are summarized
 MAX_CALLS = 8  # of one task: at least for one question with its answer
 MIN_COMPARED = 75  # a shorter summary may be replaced by one of any length
+MAX_COMPARED = 400  # 300 words of English: a longer summary may be replaced by one of the length that is asked for
 
 _MAX_ANSWER = 1_200  # tokens: 300 words in most scripts
 
@@ -108,7 +109,7 @@ def read_summary(answer: TaskAnswer, before: str | None) -> str | None:
     if not text or answer.is_cut or is_declined(text):
         return None
     previous = estimate_tokens(before or "")
-    if previous > MIN_COMPARED and 2 * estimate_tokens(text) < previous:
+    if previous > MIN_COMPARED and 2 * estimate_tokens(text) < min(previous, MAX_COMPARED):
         return None
     return _shortened(text)
 
