@@ -116,7 +116,7 @@ def test_the_reduced_packages_check_signatures(artifacts: Path, architecture: st
 def test_botocore_has_only_the_used_services(artifacts: Path) -> None:
     data = artifacts / "ChatLayer/python/botocore/data"
     services = {entry.name for entry in data.iterdir() if entry.is_dir()}
-    assert services == {"appconfigdata", "bedrock-agent-runtime", "bedrock-runtime", "dynamodb", "lambda", "sts"}
+    assert services == {"appconfigdata", "bedrock-agent-runtime", "bedrock-runtime", "dynamodb", "sts"}
 
 
 @pytest.mark.skipif(WITHOUT_TARGET, reason="python3.13 is not installed")

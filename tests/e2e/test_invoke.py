@@ -214,7 +214,7 @@ def test_tasks_are_answered_without_http(answers: dict[str, Answer]) -> None:
 
 def test_boto3_clients_work_with_the_reduced_service_models(artifacts: Path) -> None:
     packages = str(artifacts / "ChatLayer/python")
-    services = ["bedrock-runtime", "bedrock-agent-runtime", "dynamodb", "lambda", "sts"]
+    services = ["bedrock-runtime", "bedrock-agent-runtime", "dynamodb", "sts"]
     process = subprocess.run(
         [interpreter("python3.13") or Path(sys.executable).resolve(), "-I", "-c", CLIENTS, packages, *services],
         env={
