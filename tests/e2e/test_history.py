@@ -7,7 +7,7 @@ from tests.e2e.chat import Person
 SHORT = "[[tokens=5 pace=1 first=1]]"
 LONG = "[[tokens=14000 pace=0 first=0]]"  # an answer of more tokens than the whole history may have
 CAPABLE: dict[str, Any] = {"model": "claude-haiku", "options": {"maxTokens": 20_000}}
-PASTE = "A line of a pasted log, which nobody reads. " * 600
+PASTE = "A line of a pasted log. " * 1_100
 
 
 def sent_texts(person: Person) -> list[str]:

@@ -1,5 +1,7 @@
-"""Signed requests to one AWS service. Each costs a third of the CPU time of boto3's, and the start of an environment
-needs no model of the service."""
+"""Signed requests to one AWS service.
+
+A request costs a third of the CPU time of boto3's, and no model of the service is read at the start.
+"""
 
 import json
 import os
